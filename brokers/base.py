@@ -1,0 +1,205 @@
+"""The adapter contract: what differs from broker to broker, and nothing else.
+
+An adapter is sans-I/O. It says how to connect, turns the pool's wishes into messages and frames
+into ticks; the connection that owns it (``pooling/connection.py``) does the talking, the waiting,
+the retrying and the replaying. One adapter serves one connection and is called from its loop only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from brokers.context import current_sink, standalone_sink
+from brokers.exceptions import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+)
+from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription, TickSink
+
+__all__ = [
+    "BrokerAdapter",
+    "BrokerCapabilities",
+    "BrokerEvent",
+    "Confirmed",
+    "CredentialField",
+    "Credentials",
+    "Handshake",
+    "Notice",
+    "OrderUpdate",
+    "ReconnectSoon",
+    "SubscriptionRejected",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialField:
+    """One field of a broker's credential, as the admin form shows it."""
+
+    name: str
+    label: str
+    help_text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerCapabilities:
+    """What a broker allows and how it behaves: data that the core reads instead of its name.
+
+    ``symbols_per_connection`` bounds the sum of ``BrokerAdapter.cost`` on one connection.
+    ``heartbeat_seconds`` is how often an idle link still carries a byte from the broker (None: not
+    at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
+    ``message_interval_seconds`` is the least time between two control messages of one connection,
+    ``batch_size`` the most instruments in one of them. ``max_lifetime_seconds`` is when the broker
+    itself ends a connection (None: never).
+    """
+
+    name: str
+    label: str
+    exchanges: frozenset[str]
+    max_connections: int
+    symbols_per_connection: int
+    modes: tuple[FeedMode, ...] = (FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH)
+    depth_levels: tuple[int, ...] = (5,)
+    credential_fields: tuple[CredentialField, ...] = ()
+    default_endpoint: str = ""
+    batch_size: int = 200
+    message_interval_seconds: float = 0.0
+    connect_interval_seconds: float = 0.0
+    heartbeat_seconds: float | None = None
+    liveness_timeout_seconds: float = 30.0
+    max_lifetime_seconds: float | None = None
+    max_frame_bytes: int = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A broker credential in clear, as read for one connect. Its repr shows no value."""
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """Where to connect and with which headers. May hold credentials: its repr shows none."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    first_messages: tuple[str | bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The broker confirmed these instruments at (at least) the mode last asked for."""
+
+    keys: tuple[InstrumentKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRejected:
+    """The broker refused a subscription. ``keys`` empty: it did not say which ones."""
+
+    error: BrokerError
+    keys: tuple[InstrumentKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUpdate:
+    """An order of the account changed; the broker's own object."""
+
+    order: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message of the broker for people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectSoon:
+    """The broker will end this connection shortly."""
+
+    reason: str
+
+
+BrokerEvent = Confirmed | SubscriptionRejected | OrderUpdate | Notice | ReconnectSoon
+
+
+class BrokerAdapter(ABC):
+    """Base of all brokers' adapters; a broker fills in ``capabilities`` and a handful of hooks.
+
+    Args:
+        endpoint: WebSocket URL without credentials; None takes the broker's own.
+        sink: where ticks go; None takes the pool's from the creation context, and outside of any
+            pool a sink of the adapter's own, made at the first tick.
+    """
+
+    capabilities: ClassVar[BrokerCapabilities]
+
+    def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
+        self.endpoint = endpoint or self.capabilities.default_endpoint
+        self._sink = sink if sink is not None else current_sink()
+        self.ticks_published = 0
+        self.ticks_unknown = 0
+
+    @property
+    def sink(self) -> TickSink:
+        """The sink of the enclosing pool, or one of the adapter's own."""
+        if self._sink is None:
+            self._sink = standalone_sink(self.capabilities.name)
+        return self._sink
+
+    @classmethod
+    def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
+        """Return how much of a connection's capacity this subscription takes."""
+        return 1
+
+    @abstractmethod
+    def handshake(self, credentials: Credentials) -> Handshake:
+        """Return where and how to connect. Raises BrokerConfigError when a credential is missing."""
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
+        """Map an HTTP status of the WebSocket upgrade to the error that it means."""
+        if status in (401, 403):
+            return BrokerAuthError(f"the broker refused the credential (HTTP {status})")
+        if status == 429:
+            retry_after = headers.get("Retry-After", "")
+            seconds = float(retry_after) if retry_after.isdigit() else None
+            return BrokerRateLimitError(
+                "the broker refused the connection: too many (HTTP 429)",
+                retry_after_seconds=seconds,
+            )
+        return BrokerUnavailableError(f"the broker answered the connection with HTTP {status}")
+
+    @abstractmethod
+    def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return the messages that subscribe ``items``; at most ``batch_size`` items a message."""
+
+    @abstractmethod
+    def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return the messages that end ``items``; ticks of them that still arrive are dropped."""
+
+    @abstractmethod
+    def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
+        """Return the messages that turn each (old, new) subscription over without a gap."""
+
+    @abstractmethod
+    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+        """Decode one frame, publish its ticks, and return what else it said.
+
+        Raises:
+            BrokerProtocolError: the frame is malformed; nothing of it was published.
+        """
+
+    def reset(self) -> None:
+        """Forget what belonged to the previous socket; subscriptions will be sent anew."""
+
+    def keepalive(self) -> str | bytes | None:
+        """Return the application-level message that keeps the link alive, or None if none is needed."""
+        return None

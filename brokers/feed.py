@@ -1,0 +1,203 @@
+"""What a pool and a gateway say to each other, free of how it travels.
+
+``pooling`` implements ``FeedService``; ``streaming`` carries it over the control link. Neither
+imports the other: these values are all that they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from brokers.types import FeedMode, InstrumentKey
+
+__all__ = [
+    "ConnectionStats",
+    "FeedChange",
+    "FeedService",
+    "FeedStatus",
+    "Holder",
+    "OrderUpdated",
+    "Outcome",
+    "OutcomeState",
+    "Peak",
+    "PoolStats",
+    "RefusalCode",
+    "SubscriptionChange",
+    "Want",
+]
+
+
+class Holder(NamedTuple):
+    """Who holds a reference: one client of one gateway. Ids are opaque text."""
+
+    gateway: str
+    client: str
+
+
+class Want(msgspec.Struct, frozen=True):
+    """A holder's wish for one instrument. It replaces the holder's earlier wish for it."""
+
+    key: InstrumentKey
+    mode: FeedMode
+    depth_levels: int = 5
+
+
+class OutcomeState(StrEnum):
+    """What became of a want."""
+
+    ACTIVE = "active"  # the broker confirmed it, or a tick of that mode has arrived
+    PENDING = "pending"  # asked for, or will be as soon as a connection is up
+    REFUSED = "refused"
+
+
+class RefusalCode(StrEnum):
+    """Why a want was refused; the names are those of the client protocol."""
+
+    SYMBOL_NOT_FOUND = "SYMBOL_NOT_FOUND"
+    MAX_CAPACITY_REACHED = "MAX_CAPACITY_REACHED"
+    INVALID_MODE = "INVALID_MODE"
+    UNSUPPORTED_DEPTH_LEVEL = "UNSUPPORTED_DEPTH_LEVEL"
+    BROKER_ERROR = "BROKER_ERROR"
+    BROKER_AUTH_REQUIRED = "BROKER_AUTH_REQUIRED"
+    BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The honest answer to one ``Want``.
+
+    ``details`` carries the numbers of a refusal (``MAX_CAPACITY_REACHED``: connections,
+    max_connections, symbols_per_connection, used, capacity); ``message`` is a sentence for a person.
+    """
+
+    key: InstrumentKey
+    state: OutcomeState
+    mode: FeedMode
+    depth_levels: int = 5
+    code: RefusalCode | None = None
+    message: str = ""
+    details: Mapping[str, int] = {}
+
+
+class FeedStatus(StrEnum):
+    """How much the prices of a feed can be trusted right now."""
+
+    LIVE = "live"
+    STALE = "stale"
+    AUTH_REQUIRED = "auth_required"
+    CLOSED = "closed"
+
+
+class FeedChange(msgspec.Struct, frozen=True, tag="feed"):
+    """The feed of a pool, or of the named instruments of it, changed its status.
+
+    ``keys`` None means the whole pool. ``since_ms`` is epoch milliseconds.
+    """
+
+    pool_id: str
+    status: FeedStatus
+    since_ms: int
+    reason: str
+    keys: Sequence[InstrumentKey] | None = None
+
+
+class SubscriptionChange(msgspec.Struct, frozen=True, tag="subscription"):
+    """Subscriptions that were pending became active, or were refused after all."""
+
+    pool_id: str
+    outcomes: Sequence[Outcome]
+
+
+class OrderUpdated(msgspec.Struct, frozen=True, tag="order"):
+    """An order of the account changed; ``order`` is the broker's own object, already parsed."""
+
+    pool_id: str
+    order: Mapping[str, Any]
+
+
+FeedEvent = FeedChange | SubscriptionChange | OrderUpdated
+
+
+class Peak(msgspec.Struct, frozen=True):
+    """The highest value of one measure since the pool started, and when (epoch ms)."""
+
+    value: float
+    at_ms: int
+
+
+class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One broker connection, as it is now. Ages and times are None before the first event."""
+
+    slot: int
+    state: str
+    since_ms: int
+    used: int
+    capacity: int
+    frames_received: int = 0
+    ticks_received: int = 0
+    messages_sent: int = 0
+    frames_malformed: int = 0
+    reconnects: int = 0
+    last_frame_age_ms: int | None = None
+    last_tick_age_ms: int | None = None
+    last_close: str = ""
+    next_retry_ms: int | None = None
+
+
+class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool, as it is now, with its peaks. Counters are since the pool started."""
+
+    pool_id: str
+    broker: str
+    status: FeedStatus
+    reason: str
+    since_ms: int
+    connections: Sequence[ConnectionStats]
+    max_connections: int
+    symbols_per_connection: int
+    used: int
+    capacity: int
+    wanted: int
+    confirmed: int
+    clients: int
+    ticks_received: int
+    ticks_per_second: float
+    frames_malformed: int
+    ticks_unknown: int
+    reconnects: int
+    peak_symbols: Peak
+    peak_connections: Peak
+    peak_clients: Peak
+    peak_ticks_per_second: Peak
+    config_revision: int = 0
+
+
+class FeedService(Protocol):
+    """A worker, as a gateway sees it. Coroutines may be cancelled; a cancelled want may be in force."""
+
+    def pool_ids(self) -> Sequence[str]:
+        """Name the pools that this worker owns."""
+
+    async def want(self, pool_id: str, holder: Holder, wants: Sequence[Want]) -> Sequence[Outcome]:
+        """Take or change references; one outcome per want, in order. Idempotent.
+
+        Raises:
+            KeyError: this worker does not own the pool.
+        """
+
+    async def release(
+        self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None
+    ) -> None:
+        """Give up references (``None``: all of the holder's in that pool). Unknown ones are ignored."""
+
+    async def release_gateway(self, gateway: str) -> None:
+        """Give up every reference of every client of a gateway that is gone."""
+
+    def stats(self, pool_id: str) -> PoolStats:
+        """Return the pool's statistics. Raises KeyError for a pool of someone else."""
+
+    def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""

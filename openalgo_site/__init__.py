@@ -1,0 +1,1 @@
+"""The Django site: settings, URLs and the ASGI application that joins pooling and streaming."""

@@ -1,0 +1,81 @@
+"""The environment, typed: every variable that the project reads, with its default.
+
+``.env.example`` documents them one by one; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+__all__ = ["Environment", "EnvironmentValueError", "read_environment"]
+
+
+class EnvironmentValueError(ValueError):
+    """A variable has a value that cannot be used; the message names it."""
+
+
+class Environment(msgspec.Struct, frozen=True, rename="upper"):
+    """Typed view of the process environment; field ``port`` is variable ``PORT``."""
+
+    # Where things listen
+    host: str = "127.0.0.1"
+    port: int = 8000
+    openalgo_port: int = 8765
+    zmq_host: str = "127.0.0.1"
+    zmq_port: int = 5555
+    zmq_curve_key_file: str = ""
+    simulator_port: int = 9010
+    simulator_rate: float = 2000.0
+
+    # Where things are kept
+    data_dir: str = "var"
+    database_url: str = ""
+    redis_url: str = ""
+    db_min_connections: int = 2
+    db_max_connections: int = 10
+    db_connection_timeout: float = 10.0
+    db_idle_timeout: float = 300.0
+
+    # The site
+    debug: bool = False
+    secret_key: str = ""
+    allowed_hosts: str = "127.0.0.1,localhost,[::1]"
+    csrf_trusted_origins: str = ""
+    log_level: str = "INFO"
+    time_zone: str = "Asia/Kolkata"
+
+    # The pool, with the names that OpenAlgo's users know
+    max_symbols_per_websocket: int = 1000
+    max_websocket_connections: int = 3
+    unsubscribe_linger_seconds: float = 5.0
+    usage_interval_seconds: float = 300.0
+
+    # Broker HTTP
+    http_max_connections: int = 100
+    http_max_connections_per_host: int = 30
+    http_connection_timeout: float = 30.0
+    http_retry_attempts: int = 3
+
+    def data_path(self, base: Path) -> Path:
+        """Return the data directory; a relative one is below ``base``."""
+        return (base / self.data_dir).resolve()
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """Convert the process environment; empty values count as not set.
+
+    Raises:
+        EnvironmentValueError: a value does not fit its type or range; the message names the variable.
+    """
+    names = {field.encode_name for field in msgspec.structs.fields(Environment)}
+    given = {name: value for name, value in environ.items() if name in names and value != ""}
+    for name, value in given.items():
+        try:
+            msgspec.convert({name: value}, Environment, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).split(" - at")[0]
+            raise EnvironmentValueError(f"{name}={value!r} cannot be used: {reason}") from None
+    return msgspec.convert(given, Environment, strict=False)

@@ -1,0 +1,98 @@
+"""What the pool needs from the outside world, as small protocols and frozen values.
+
+The Django side (``pooling/stores.py``) implements ``AccountStore``; tests use the in-memory one of
+``pooling/testing.py``. Nothing here knows about Django.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from brokers.base import Credentials
+from brokers.feed import PoolStats
+from brokers.types import Instrument, InstrumentKey
+
+__all__ = ["AccountSpec", "AccountStore", "PoolOptions", "UsageSample"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """Limits and timings of one pool, after the broker's own caps were applied.
+
+    ``max_idle_seconds``, ``health_check_seconds``, ``acquire_timeout_seconds`` and
+    ``warm_connections`` are stored and shown; upkeep of idle connections reads them.
+    """
+
+    symbols_per_connection: int = 1000
+    max_connections: int = 3
+    linger_seconds: float = 5.0
+    connect_timeout_seconds: float = 10.0
+    max_idle_seconds: float = 300.0
+    health_check_seconds: float = 30.0
+    acquire_timeout_seconds: float = 10.0
+    warm_connections: int = 0
+    revision: int = 0
+
+    def __post_init__(self) -> None:
+        if self.symbols_per_connection < 1:
+            raise ValueError("symbols_per_connection must be at least 1")
+        if self.max_connections < 1:
+            raise ValueError("max_connections must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSpec:
+    """One enabled broker account, as a worker needs to know it. ``endpoint`` None: the broker's own."""
+
+    pool_id: str
+    broker: str
+    user_id: int
+    label: str
+    options: PoolOptions
+    endpoint: str | None = None
+    credentials_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSample:
+    """Peaks of one pool within one interval, each on its own. Times are epoch milliseconds."""
+
+    pool_id: str
+    started_ms: int
+    ended_ms: int
+    symbols: int
+    connections: int
+    clients: int
+    ticks_per_second: float
+    symbols_at_ms: int
+    connections_at_ms: int
+    clients_at_ms: int
+    ticks_per_second_at_ms: int
+    ticks_received: int = 0
+    reconnects: int = 0
+
+
+class AccountStore(Protocol):
+    """Accounts, credentials, instruments and history. Every coroutine may be cancelled."""
+
+    async def accounts(self) -> Sequence[AccountSpec]:
+        """Return all enabled accounts; read again every few seconds to notice edits."""
+
+    async def credentials(self, pool_id: str) -> Credentials:
+        """Return the credential in clear. Raises BrokerConfigError when it cannot be decrypted."""
+
+    async def resolve(
+        self, broker: str, keys: Sequence[InstrumentKey]
+    ) -> Mapping[InstrumentKey, Instrument]:
+        """Return the known ones of ``keys``."""
+
+    async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
+        """Write the heartbeat row of each pool."""
+
+    async def save_usage(self, samples: Sequence[UsageSample]) -> None:
+        """Write peaks of an interval."""
+
+    async def record_event(self, pool_id: str, kind: str, message: str) -> None:
+        """Keep what happened and why, for people."""

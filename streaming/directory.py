@@ -1,0 +1,63 @@
+"""Who a client is and which pools it may use: the gateway's questions to the site.
+
+``openalgo_site/directory.py`` answers them from the database; tests use a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["AccountRef", "Directory", "Principal"]
+
+
+class AccountRef(msgspec.Struct, frozen=True):
+    """One broker account that a principal owns. ``depth_levels`` are what the broker offers."""
+
+    pool_id: str
+    broker: str
+    label: str
+    exchanges: frozenset[str]
+    depth_levels: tuple[int, ...] = (5,)
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """An authenticated user with the accounts that it owns, default account first.
+
+    ``key_id`` names the API key used, None for a browser session; ``session_key`` the Django
+    session, None for an API key.
+    """
+
+    user_id: int
+    username: str
+    accounts: tuple[AccountRef, ...]
+    key_id: int | None = None
+    session_key: str | None = None
+
+    def account_for(self, exchange: str) -> AccountRef | None:
+        """Return the first account whose broker trades ``exchange``, or None."""
+        for account in self.accounts:
+            if exchange in account.exchanges:
+                return account
+        return None
+
+
+class Directory(Protocol):
+    """Authentication and look-ups; never called on the tick path."""
+
+    async def authenticate_api_key(self, api_key: str) -> Principal | None:
+        """Return whose key this is; None for an unknown, revoked or inactive one. Constant work."""
+
+    async def authenticate_session(self, user_id: int, session_key: str) -> Principal | None:
+        """Return the principal of a logged-in browser session; None when it has ended."""
+
+    async def refresh(self, principals: Sequence[Principal]) -> Sequence[Principal | None]:
+        """Return each principal as it is now: None where key, session or user is no longer valid."""
+
+    async def suggest(self, broker: str, exchange: str, symbol: str, limit: int = 3) -> Sequence[str]:
+        """Return up to ``limit`` symbols nearest to an unknown one, best first."""
+
+    async def supported_brokers(self) -> Sequence[str]:
+        """Name all brokers that this installation can serve."""

@@ -1,0 +1,74 @@
+"""The gateway's side of a worker, as the hub sees it.
+
+``streaming/feed_link.py`` implements ``FeedLink`` over ZeroMQ; ``streaming/testing.py`` in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from brokers.feed import FeedEvent, FeedStatus, Outcome, PoolStats, Want
+from brokers.types import InstrumentKey
+
+__all__ = ["FeedLink", "FeedListener", "TickMessage", "WantReply"]
+
+
+class TickMessage(NamedTuple):
+    """One tick as it came off the bus.
+
+    ``body`` is the complete ``market_data`` JSON object of ``mode``; ``topic`` the bytes that
+    ``topics.tick_topic`` builds; ``sequence`` counts per topic within the publisher's ``epoch``.
+    """
+
+    topic: bytes
+    mode: int
+    epoch: int
+    sequence: int
+    ts_received_us: int
+    body: bytes
+
+
+class WantReply(msgspec.Struct, frozen=True):
+    """Outcomes in the order of the wants, and the newest known value of each that has one."""
+
+    outcomes: Sequence[Outcome]
+    snapshots: Sequence[TickMessage]
+
+
+class FeedListener(Protocol):
+    """Who is told. Called on the event loop, must not block and must not raise."""
+
+    def on_ticks(self, messages: Sequence[TickMessage]) -> None:
+        """Take one drained batch of the bus, oldest first: repeats and old epochs already left out."""
+
+    def on_event(self, event: FeedEvent) -> None:
+        """Take a change of feed, of subscriptions, or of an order."""
+
+
+class FeedLink(Protocol):
+    """Subscriptions and ticks of all pools that this gateway's clients use.
+
+    Wants survive the worker: they are replayed to its successor, and until then every call answers
+    ``PENDING`` instead of failing.
+    """
+
+    async def open(self, listener: FeedListener) -> None:
+        """Connect; returns at once, whether or not a worker is there."""
+
+    async def close(self) -> None:
+        """Say goodbye so that references go at once. Idempotent."""
+
+    async def want(self, pool_id: str, client: str, wants: Sequence[Want]) -> WantReply:
+        """Take or change this client's references; the bus path of accepted ones is open on return."""
+
+    async def release(self, pool_id: str, client: str, keys: Sequence[InstrumentKey] | None) -> None:
+        """Give up references; ``None`` gives up all that the client holds in the pool."""
+
+    async def stats(self, pool_id: str) -> PoolStats | None:
+        """Return the pool's statistics, or None while no worker owns it."""
+
+    def feed_status(self, pool_id: str) -> FeedStatus:
+        """Return what is known of the pool's feed now: STALE while no worker answers for it."""
