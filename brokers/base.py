@@ -8,7 +8,7 @@ the retrying and the replaying. One adapter serves one connection and is called 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,7 +19,14 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
-from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription, TickSink
+from brokers.types import (
+    FeedMode,
+    Instrument,
+    InstrumentKey,
+    InstrumentRow,
+    Subscription,
+    TickSink,
+)
 
 __all__ = [
     "BrokerAdapter",
@@ -54,7 +61,7 @@ class BrokerCapabilities:
     at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
     ``message_interval_seconds`` is the least time between two control messages of one connection,
     ``batch_size`` the most instruments in one of them. ``max_lifetime_seconds`` is when the broker
-    itself ends a connection (None: never).
+    itself ends a connection (None: never). ``http_endpoint`` is the base URL of the broker's HTTP API.
     """
 
     name: str
@@ -66,6 +73,7 @@ class BrokerCapabilities:
     depth_levels: tuple[int, ...] = (5,)
     credential_fields: tuple[CredentialField, ...] = ()
     default_endpoint: str = ""
+    http_endpoint: str = ""
     batch_size: int = 200
     message_interval_seconds: float = 0.0
     connect_interval_seconds: float = 0.0
@@ -159,6 +167,20 @@ class BrokerAdapter(ABC):
     def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
         """Return how much of a connection's capacity this subscription takes."""
         return 1
+
+    @classmethod
+    @abstractmethod
+    def master_url(cls, http_endpoint: str | None) -> str:
+        """Return the URL of the instruments master; None takes the broker's own HTTP endpoint."""
+
+    @classmethod
+    @abstractmethod
+    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+        """Yield the instruments of a downloaded master, in the file's order.
+
+        Raises:
+            BrokerProtocolError: the file is not an instruments master of this broker.
+        """
 
     @abstractmethod
     def handshake(self, credentials: Credentials) -> Handshake:

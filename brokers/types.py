@@ -17,6 +17,7 @@ __all__ = [
     "FeedMode",
     "Instrument",
     "InstrumentKey",
+    "InstrumentRow",
     "Subscription",
     "Tick",
     "TickSink",
@@ -122,3 +123,25 @@ class TickSink(Protocol):
 
     def forget(self, keys: Iterable[InstrumentKey]) -> None:
         """Drop the last values of ``keys``: they may no longer be shown to new subscribers."""
+
+
+class InstrumentRow(msgspec.Struct, frozen=True):
+    """One row of a broker's instruments master, in OpenAlgo's form.
+
+    ``broker_token`` is what the broker's socket calls it, ``broker_symbol`` what its other APIs do.
+    ``expiry`` is an ISO date or "". ``strike``, ``lot_size`` and ``tick_size`` are decimal text
+    without superfluous zeros ("20800", "0.05"), or "" where they do not apply; ``lot_size`` is the
+    step of a quantity and may be a fraction ("0.00001" at Binance). ``instrument_type`` is one of
+    EQ, INDEX, FUT, CE, PE and SPOT.
+    """
+
+    exchange: str
+    symbol: str
+    broker_token: str
+    broker_symbol: str
+    name: str
+    expiry: str
+    strike: str
+    lot_size: str
+    tick_size: str
+    instrument_type: str

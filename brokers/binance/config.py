@@ -1,0 +1,36 @@
+"""What Binance allows and where it is: the data that the core reads instead of a broker's name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from brokers.base import BrokerCapabilities
+
+__all__ = ["CAPABILITIES", "COMBINED_PATH", "master_url"]
+
+COMBINED_PATH: Final = "/stream"
+
+CAPABILITIES: Final = BrokerCapabilities(
+    name="binance",
+    label="Binance spot",
+    exchanges=frozenset({"BINANCE"}),
+    # Binance limits connection attempts (300 in 5 minutes per address), not connections.
+    max_connections=10,
+    symbols_per_connection=1024,
+    depth_levels=(5, 10, 20),
+    default_endpoint="wss://data-stream.binance.vision",
+    http_endpoint="https://data-api.binance.vision",
+    # Four streams per instrument at most, and no message may name more than 200 of them.
+    batch_size=50,
+    # 5 messages a second, of which our pongs take a share
+    message_interval_seconds=0.25,
+    connect_interval_seconds=1.0,
+    heartbeat_seconds=20.0,
+    liveness_timeout_seconds=60.0,
+    max_lifetime_seconds=24 * 3600.0,
+)
+
+
+def master_url(http_endpoint: str | None) -> str:
+    """Return the URL of the exchange information, which lists all symbols."""
+    return f"{(http_endpoint or CAPABILITIES.http_endpoint).rstrip('/')}/api/v3/exchangeInfo"

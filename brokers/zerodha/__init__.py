@@ -1,0 +1,1 @@
+"""Zerodha: Kite Connect v3 market data, a binary protocol over one WebSocket per connection."""
