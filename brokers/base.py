@@ -61,7 +61,7 @@ class BrokerCapabilities:
     at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
     ``message_interval_seconds`` is the least time between two control messages of one connection,
     ``batch_size`` the most instruments in one of them. ``max_lifetime_seconds`` is when the broker
-    itself ends a connection (None: never). ``http_endpoint`` is the base URL of the broker's HTTP API.
+    itself ends a connection (None: never). ``http_endpoint`` is the base URL of its HTTP API.
     """
 
     name: str
@@ -184,7 +184,7 @@ class BrokerAdapter(ABC):
 
     @abstractmethod
     def handshake(self, credentials: Credentials) -> Handshake:
-        """Return where and how to connect. Raises BrokerConfigError when a credential is missing."""
+        """Return where and how to connect. Raises BrokerConfigError for a missing credential."""
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
         """Map an HTTP status of the WebSocket upgrade to the error that it means."""
@@ -219,9 +219,9 @@ class BrokerAdapter(ABC):
             BrokerProtocolError: the frame is malformed; nothing of it was published.
         """
 
-    def reset(self) -> None:
+    def reset(self) -> None:  # noqa: B027 - most adapters keep nothing that a socket owned
         """Forget what belonged to the previous socket; subscriptions will be sent anew."""
 
     def keepalive(self) -> str | bytes | None:
-        """Return the application-level message that keeps the link alive, or None if none is needed."""
+        """Return the message that keeps the link alive, or None if the broker needs none."""
         return None
