@@ -1,4 +1,4 @@
-"""Django settings: one module, every value from the typed environment (``openalgo_site/env.py``)."""
+"""Django settings: one module, every value from the typed environment of ``env.py``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ if ENV.database_url:
     DATABASES = {"default": dj_database_url.parse(ENV.database_url)}
 else:
     DATABASES = {
-        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "tickpool.sqlite3"}
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(DATA_DIR / "tickpool.sqlite3"),
+        }
     }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Immediate transactions take the write lock at BEGIN, where SQLite waits for it; a deferred one

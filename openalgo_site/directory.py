@@ -1,0 +1,181 @@
+"""``Directory`` on Django's database: who a client is, and which pools it may use."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.models import Session
+from django.db.models import F, Value
+from django.db.models.functions import Abs, Length
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from brokers.exceptions import BrokerConfigError
+from pooling import conf
+from pooling.database import in_database
+from pooling.models import BrokerAccount, Instrument, starting_with
+from streaming.directory import AccountRef, Principal
+from streaming.models import ApiKey
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+__all__ = ["DjangoDirectory"]
+
+T = TypeVar("T")
+
+MAX_SYMBOL_LENGTH = 64
+CANDIDATES = 200
+IDS_PER_QUERY = 500
+
+
+class DjangoDirectory:
+    """Authentication and look-ups in the site's database.
+
+    Every coroutine runs its queries in Django's thread, on a connection that is given back
+    afterwards. Safe for concurrent calls; cancelling one leaves nothing behind.
+    """
+
+    async def authenticate_api_key(self, api_key: str) -> Principal | None:
+        """Return whose key this is; None for an unknown, revoked or inactive one. Constant work."""
+        return await in_database(_principal_of_key, api_key)
+
+    async def authenticate_session(self, user_id: int, session_key: str) -> Principal | None:
+        """Return the principal of a logged-in browser session; None when it has ended."""
+        claimed = Principal(user_id=user_id, username="", accounts=(), session_key=session_key)
+        (principal,) = await self.refresh([claimed])
+        return principal
+
+    async def refresh(self, principals: Sequence[Principal]) -> Sequence[Principal | None]:
+        """Return each principal as it is now: None where key, session or user has ended."""
+        return await in_database(_refresh, principals)
+
+    async def suggest(
+        self, broker: str, exchange: str, symbol: str, limit: int = 3
+    ) -> Sequence[str]:
+        """Return up to ``limit`` symbols nearest to an unknown one, best first."""
+        return await in_database(_suggest, broker, exchange, symbol, limit)
+
+    async def supported_brokers(self) -> Sequence[str]:
+        """Name all brokers that this installation can serve."""
+        return conf.broker_registry().names()
+
+
+def _principal_of_key(api_key: str) -> Principal | None:
+    key = ApiKey.objects.find(api_key)
+    if key is None:
+        return None
+    return Principal(
+        user_id=key.user.pk,
+        username=key.user.get_username(),
+        accounts=_accounts_of([key.user.pk])[key.user.pk],
+        key_id=key.pk,
+    )
+
+
+def _refresh(principals: Sequence[Principal]) -> list[Principal | None]:
+    """Look everything up with one query per kind: keys, sessions, users, accounts."""
+    keys = _valid_keys({each.key_id for each in principals if each.key_id is not None})
+    sessions = _valid_sessions({each.session_key for each in principals if each.session_key})
+    users = _active_users({each.user_id for each in principals})
+    accounts = _accounts_of(users)
+
+    def current(principal: Principal) -> Principal | None:
+        user = users.get(principal.user_id)
+        if user is None:
+            return None
+        if principal.key_id is not None:
+            valid = keys.get(principal.key_id) == user.pk
+        elif principal.session_key is not None:
+            valid = _belongs_to(sessions.get(principal.session_key, {}), user)
+        else:
+            valid = False
+        if not valid:
+            return None
+        return Principal(
+            user_id=user.pk,
+            username=user.get_username(),
+            accounts=accounts[user.pk],
+            key_id=principal.key_id,
+            session_key=principal.session_key,
+        )
+
+    return [current(principal) for principal in principals]
+
+
+def _valid_keys(ids: set[int]) -> dict[int, int]:
+    rows = (ApiKey.objects.valid().filter(pk__in=part) for part in _portions(ids))
+    return {pk: user for part in rows for pk, user in part.values_list("pk", "user_id")}
+
+
+def _valid_sessions(session_keys: set[str]) -> dict[str, dict[str, object]]:
+    rows = (
+        Session.objects.filter(session_key__in=part, expire_date__gt=timezone.now())
+        for part in _portions(session_keys)
+    )
+    return {session.session_key: session.get_decoded() for part in rows for session in part}
+
+
+def _active_users(ids: set[int]) -> dict[int, User]:
+    rows = (get_user_model().objects.filter(pk__in=part, is_active=True) for part in _portions(ids))
+    return {user.pk: user for part in rows for user in part}
+
+
+def _belongs_to(session: dict[str, object], user: User) -> bool:
+    """Tell whether a session's content logs ``user`` in, with the password that it has now."""
+    return (
+        str(session.get(SESSION_KEY)) == str(user.pk)
+        and BACKEND_SESSION_KEY in session
+        and constant_time_compare(
+            str(session.get(HASH_SESSION_KEY, "")), user.get_session_auth_hash()
+        )
+    )
+
+
+def _accounts_of(user_ids: Iterable[int]) -> defaultdict[int, tuple[AccountRef, ...]]:
+    found: defaultdict[int, tuple[AccountRef, ...]] = defaultdict(tuple)
+    for part in _portions(set(user_ids)):
+        for account in BrokerAccount.objects.filter(user_id__in=part, enabled=True).order_by("pk"):
+            try:
+                capabilities = account.capabilities()
+            except BrokerConfigError:
+                continue  # the worker reports it; there is no pool to use
+            found[account.user_id] += (
+                AccountRef(
+                    pool_id=account.pool_id,
+                    broker=account.broker,
+                    label=account.label,
+                    exchanges=capabilities.exchanges,
+                    depth_levels=capabilities.depth_levels,
+                ),
+            )
+    return found
+
+
+def _portions(values: set[T]) -> Iterable[list[T]]:
+    ordered = list(values)
+    return (ordered[at : at + IDS_PER_QUERY] for at in range(0, len(ordered), IDS_PER_QUERY))
+
+
+def _suggest(broker: str, exchange: str, symbol: str, limit: int) -> list[str]:
+    """Shorten the symbol until enough others begin like it, then rank them by likeness."""
+    text = symbol.strip().upper()[:MAX_SYMBOL_LENGTH]
+    lengths = sorted({len(text), len(text) * 3 // 4, len(text) // 2, 1}, reverse=True)
+    candidates: dict[str, None] = {}
+    for length in lengths:
+        if not text[:length]:
+            break
+        rows = (
+            Instrument.objects.filter(starting_with("symbol", text[:length]))
+            .filter(broker=broker, exchange=exchange)
+            .order_by(Abs(Length("symbol") - Value(len(text))), F("symbol"))
+        )
+        candidates.update(dict.fromkeys(rows.values_list("symbol", flat=True)[:CANDIDATES]))
+        best = difflib.get_close_matches(text, list(candidates), n=limit, cutoff=0.6)
+        if len(best) >= limit or length == 1:
+            return best
+    return []

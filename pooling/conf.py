@@ -1,0 +1,91 @@
+"""The pooling app's view of the settings, read when asked and never at import."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from django.conf import settings
+
+from brokers.base import BrokerCapabilities
+from brokers.registry import BrokerRegistry, default_registry
+from pooling.contracts import PoolOptions
+
+__all__ = [
+    "PoolingEnvironment",
+    "broker_capabilities",
+    "broker_choices",
+    "broker_registry",
+    "default_options",
+    "environment",
+    "key_file",
+]
+
+KEY_FILE_NAME = "credentials.key"
+
+
+class PoolingEnvironment(Protocol):
+    """What this app reads of ``settings.ENV``."""
+
+    @property
+    def max_symbols_per_websocket(self) -> int: ...
+
+    @property
+    def max_websocket_connections(self) -> int: ...
+
+    @property
+    def unsubscribe_linger_seconds(self) -> float: ...
+
+    @property
+    def usage_interval_seconds(self) -> float: ...
+
+    @property
+    def zmq_host(self) -> str: ...
+
+    @property
+    def zmq_port(self) -> int: ...
+
+    @property
+    def zmq_curve_key_file(self) -> str: ...
+
+    @property
+    def http_connection_timeout(self) -> float: ...
+
+
+def environment() -> PoolingEnvironment:
+    """Return the typed environment that the settings were made from."""
+    env: PoolingEnvironment = settings.ENV
+    return env
+
+
+def key_file() -> Path:
+    """Return where the keys are that encrypt brokers' credentials."""
+    return Path(settings.DATA_DIR) / KEY_FILE_NAME
+
+
+def default_options() -> PoolOptions:
+    """Return the limits of a pool whose owner has set none, before the broker's caps."""
+    env = environment()
+    return PoolOptions(
+        symbols_per_connection=env.max_symbols_per_websocket,
+        max_connections=env.max_websocket_connections,
+        linger_seconds=env.unsubscribe_linger_seconds,
+    )
+
+
+@cache
+def broker_registry() -> BrokerRegistry:
+    """Return the brokers that this installation can serve."""
+    return default_registry()
+
+
+def broker_capabilities(broker: str) -> BrokerCapabilities:
+    """Return what a broker allows. Raises BrokerConfigError for an unknown one."""
+    return broker_registry().get(broker).capabilities
+
+
+def broker_choices() -> list[tuple[str, str]]:
+    """Return the brokers as choices of a form field, sorted by name."""
+    capabilities = (adapter.capabilities for adapter in broker_registry())
+    return sorted((each.name, each.label) for each in capabilities)

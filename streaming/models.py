@@ -1,0 +1,143 @@
+"""API keys of programs and watchlists of people."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+__all__ = ["MAX_WATCHLIST_ITEMS", "ApiKey", "ApiKeyStore", "Watchlist", "hash_api_key"]
+
+KEY_BYTES = 32  # 64 hexadecimal digits, the form that OpenAlgo's clients expect
+PREFIX_LENGTH = 8
+MAX_KEY_LENGTH = 256
+LAST_USED_EVERY = timedelta(minutes=1)
+MAX_WATCHLIST_ITEMS = 1000
+MAX_NAME_LENGTH = 64
+
+
+def hash_api_key(plaintext: str) -> str:
+    """Return what is stored of a key.
+
+    One SHA-256 is enough: a key is 256 random bits, not a password that could be guessed.
+    """
+    return hashlib.sha256(plaintext.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class ApiKeyStore(models.Manager["ApiKey"]):
+    """Makes keys and finds their owners."""
+
+    def issue(self, user: User, name: str) -> tuple[ApiKey, str]:
+        """Create a key and return it with its plaintext, which exists nowhere else from then on."""
+        plaintext = secrets.token_hex(KEY_BYTES)
+        return self.create_from(user, name, plaintext), plaintext
+
+    def create_from(self, user: User, name: str, plaintext: str) -> ApiKey:
+        """Store a key whose plaintext the caller has already."""
+        return self.create(
+            user=user,
+            name=name,
+            prefix=plaintext[:PREFIX_LENGTH],
+            hash=hash_api_key(plaintext),
+        )
+
+    def find(self, plaintext: str) -> ApiKey | None:
+        """Return the valid key with this plaintext and its active user, or None.
+
+        One hash and one indexed query whatever the input; notes the use at most once a minute.
+        """
+        digest = hash_api_key(plaintext[:MAX_KEY_LENGTH])
+        key = self.valid().filter(hash=digest).select_related("user").first()
+        if key is not None:
+            key.note_use()
+        return key
+
+    def valid(self) -> models.QuerySet[ApiKey]:
+        """Return the keys that open the door: not revoked, of an active user."""
+        return self.filter(revoked_at=None, user__is_active=True)
+
+
+class ApiKey(models.Model):
+    """A program's way in. Only the hash of the key is kept."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys"
+    )
+    name = models.CharField(max_length=64, help_text="What uses the key, for example: notebook.")
+    prefix = models.CharField(max_length=PREFIX_LENGTH, editable=False)
+    hash = models.CharField(max_length=64, unique=True, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+    last_used = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyStore()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ("user_id", "-created")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def note_use(self) -> None:
+        """Remember that the key was used, without a write for every single use."""
+        now = timezone.now()
+        if self.last_used is None or now - self.last_used >= LAST_USED_EVERY:
+            type(self).objects.filter(pk=self.pk).update(last_used=now)
+            self.last_used = now
+
+    def revoke(self) -> None:
+        """End the key; a key that has ended keeps its time."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+            self.save(update_fields=["revoked_at"])
+
+
+def validate_items(value: object) -> None:
+    """Refuse anything but a list of ``{"exchange": text, "symbol": text}`` of bounded size."""
+    if not isinstance(value, list):
+        raise ValidationError("symbols must be a list")
+    if len(value) > MAX_WATCHLIST_ITEMS:
+        raise ValidationError(f"a watchlist holds at most {MAX_WATCHLIST_ITEMS} symbols")
+    for position, item in enumerate(value):
+        if not isinstance(item, dict) or set(item) != {"exchange", "symbol"}:
+            raise ValidationError(
+                f"symbols[{position}] must hold exchange and symbol, nothing else"
+            )
+        if not all(
+            isinstance(part, str) and 0 < len(part) <= MAX_NAME_LENGTH for part in item.values()
+        ):
+            raise ValidationError(
+                f"symbols[{position}]: exchange and symbol are text of 1 to "
+                f"{MAX_NAME_LENGTH} characters"
+            )
+
+
+class Watchlist(models.Model):
+    """What a user watches, in the user's order."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="watchlists"
+    )
+    name = models.CharField(max_length=64, default="main")
+    symbols = models.JSONField(default=list, blank=True, validators=[validate_items])
+    position = models.PositiveIntegerField(default=0)
+    updated = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["user", "name"], name="one_watchlist_per_name"),
+        )
+        ordering = ("position", "id")
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
