@@ -37,10 +37,7 @@ def scaled(text: str, digits: int) -> int:
     if match is None:
         raise BrokerProtocolError(f"{text[:40]!r} is not a decimal number")
     fraction = match[2]
-    if fraction is None:
-        return int(match[1]) * 10**digits
-    if len(fraction) > digits:
-        if fraction[digits:].strip("0"):
-            raise BrokerProtocolError(f"{text[:40]!r} has more than {digits} decimals")
-        fraction = fraction[:digits]
-    return int(match[1] + fraction) * int(10 ** (digits - len(fraction)))
+    fraction = match[2] or ""
+    if len(fraction) > digits and fraction[digits:].strip("0"):
+        raise BrokerProtocolError(f"{text[:40]!r} has more than {digits} decimals")
+    return int(match[1] + fraction[:digits].ljust(digits, "0"))

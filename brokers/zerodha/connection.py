@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from brokers.base import BrokerAdapter
-from brokers.types import InstrumentRow
-from brokers.zerodha.config import CAPABILITIES, master_url
+from brokers.base import (
+    BrokerAdapter,
+    BrokerEvent,
+    Confirmed,
+    Credentials,
+    Handshake,
+    Notice,
+    OrderUpdate,
+    SubscriptionRejected,
+)
+from brokers.exceptions import BrokerConfigError, BrokerLimitError
+from brokers.types import (
+    FeedMode,
+    Instrument,
+    InstrumentKey,
+    InstrumentRow,
+    Subscription,
+    Tick,
+    TickSink,
+)
+from brokers.zerodha.codec import (
+    decode_frame,
+    decode_text,
+    encode_mode,
+    encode_subscribe,
+    encode_unsubscribe,
+)
+from brokers.zerodha.config import CAPABILITIES, KITE_VERSION, master_url
 from brokers.zerodha.symbols import parse_master
 
 __all__ = ["ZerodhaAdapter"]
 
 
 class ZerodhaAdapter(BrokerAdapter):
-    """One Kite ticker connection. Called from its connection's loop only."""
+    """One Kite ticker connection. Called from its connection's loop only.
+
+    Kite acknowledges nothing: a subscription is confirmed by its first tick that covers the mode
+    asked for. Ticks of a lower mode that still arrive after a raise are published with their own.
+    ``packets_skipped`` counts packets of a length that the protocol does not know.
+    """
 
     capabilities = CAPABILITIES
+
+    def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
+        super().__init__(endpoint=endpoint, sink=sink)
+        self.packets_skipped = 0
+        self._instruments: dict[str | int, Instrument] = {}
+        # Tokens whose subscription ended on this socket: their last ticks are nothing unknown.
+        self._ended: set[str | int] = set()
+        # What waits for its first tick; empty in the steady state, which the tick path relies on.
+        self._awaiting: dict[str | int, FeedMode] = {}
 
     @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:
@@ -26,3 +68,122 @@ class ZerodhaAdapter(BrokerAdapter):
     def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
         """Yield the instruments of the dump, gzipped or not; see ``symbols.parse_master``."""
         return parse_master(data)
+
+    def handshake(self, credentials: Credentials) -> Handshake:
+        """Put the credential into the query, which is the whole of Kite's authentication."""
+        query = {}
+        for field in self.capabilities.credential_fields:
+            value = credentials.values.get(field.name, "").strip()
+            if not value:
+                raise BrokerConfigError(f"zerodha: the credential has no {field.name}")
+            query[field.name] = value
+        url = urlsplit(self.endpoint)
+        text = "&".join(filter(None, (url.query, urlencode(query))))
+        return Handshake(
+            url=urlunsplit((url.scheme, url.netloc, url.path or "/", text, "")),
+            headers={"X-Kite-Version": KITE_VERSION},
+        )
+
+    def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return a ``subscribe`` per batch, and a ``mode`` behind it unless quotes are wanted."""
+        modes = self._take(items)
+        messages: list[str | bytes] = []
+        for mode, tokens in self._batches(modes):
+            messages.append(encode_subscribe(tokens))
+            if mode is not FeedMode.QUOTE:
+                messages.append(encode_mode(mode, tokens))
+        return messages
+
+    def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return the requests that end ``items``, and drop their late ticks from now on."""
+        tokens = list(dict.fromkeys(_token(item.instrument) for item in items))
+        for token in tokens:
+            self._instruments.pop(token, None)
+            self._awaiting.pop(token, None)
+        self._ended.update(tokens)
+        size = self.capabilities.batch_size
+        return [encode_unsubscribe(tokens[at : at + size]) for at in range(0, len(tokens), size)]
+
+    def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
+        """Return ``mode`` requests only: Kite replaces a token's mode without ending it."""
+        modes = self._take([new for _, new in items])
+        return [encode_mode(mode, tokens) for mode, tokens in self._batches(modes)]
+
+    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+        """Publish the ticks of a binary frame, or tell what a text frame says."""
+        if isinstance(frame, str):
+            return self._receive_text(frame)
+        ticks, skipped = decode_frame(frame)
+        self.packets_skipped += skipped
+        if not ticks:
+            return ()
+        publish, instrument_of = self.sink.publish, self._instruments.get
+        published = 0
+        for tick in ticks:
+            instrument = instrument_of(tick.broker_token)
+            if instrument is not None:
+                publish(instrument, tick, ts_received_ms)
+                published += 1
+        self.ticks_published += published
+        if published != len(ticks):
+            self._count_unknown(ticks)
+        return self._confirm(ticks) if self._awaiting else ()
+
+    def reset(self) -> None:
+        """Forget tokens and what waits: Kite keeps no subscription across sockets."""
+        self._instruments.clear()
+        self._ended.clear()
+        self._awaiting.clear()
+
+    def _take(self, items: Sequence[Subscription]) -> Mapping[int, FeedMode]:
+        """Note ``items`` as awaited; a token named twice counts once, with its last mode."""
+        wanted = {_token(item.instrument): item for item in items}
+        for token, item in wanted.items():
+            self._instruments[token] = item.instrument
+            self._awaiting[token] = item.mode
+        self._ended.difference_update(wanted)
+        return {token: item.mode for token, item in wanted.items()}
+
+    def _batches(self, modes: Mapping[int, FeedMode]) -> Iterator[tuple[FeedMode, list[int]]]:
+        size = self.capabilities.batch_size
+        by_mode = sorted(modes.items(), key=itemgetter(1))
+        for mode, group in groupby(by_mode, key=itemgetter(1)):
+            tokens = [token for token, _ in group]
+            for at in range(0, len(tokens), size):
+                yield mode, tokens[at : at + size]
+
+    def _count_unknown(self, ticks: Sequence[Tick]) -> None:
+        for tick in ticks:
+            token = tick.broker_token
+            if token not in self._instruments and token not in self._ended:
+                self.ticks_unknown += 1
+
+    def _confirm(self, ticks: Sequence[Tick]) -> Sequence[BrokerEvent]:
+        keys: list[InstrumentKey] = []
+        for tick in ticks:
+            token = tick.broker_token
+            awaited = self._awaiting.get(token)
+            if awaited is not None and tick.mode.covers(awaited):
+                del self._awaiting[token]
+                keys.append(self._instruments[token].key)
+        return (Confirmed(tuple(keys)),) if keys else ()
+
+    def _receive_text(self, frame: str) -> Sequence[BrokerEvent]:
+        kind, data = decode_text(frame)
+        if kind == "order":
+            return (OrderUpdate(data),)
+        if kind == "error":
+            # Kite names no instruments, and its wording (and number) has changed over the years.
+            return (SubscriptionRejected(BrokerLimitError(data)),)
+        if kind == "message":
+            return (Notice(data),)
+        return ()
+
+
+def _token(instrument: Instrument) -> int:
+    try:
+        return int(instrument.broker_token)
+    except ValueError as error:
+        raise BrokerConfigError(
+            f"zerodha: {instrument.key} has no numeric token; load the instruments again"
+        ) from error

@@ -92,7 +92,7 @@ def openalgo_symbol(
     """Return OpenAlgo's name of an instrument that is not an index.
 
     Cash instruments keep Kite's name; a future is underlying, DDMMMYY, FUT; an option is
-    underlying, DDMMMYY, strike, CE or PE. ``expiry`` is an ISO date and ``strike`` a normal decimal.
+    underlying, DDMMMYY, strike, CE or PE. ``expiry`` is an ISO date, ``strike`` a normal decimal.
 
     Raises:
         BrokerProtocolError: a derivative without a valid expiry or an underlying.
