@@ -1,0 +1,87 @@
+"""When to try again, decided on exception types. Pure: randomness and elapsed times come in.
+
+Full jitter: each delay is drawn evenly from zero up to a ceiling that doubles, so that connections
+lost together do not come back together.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerRateLimitError
+from pooling.lifecycle import ConnectionState
+
+__all__ = ["Backoff", "Randomness", "state_after"]
+
+_MAX_EXPONENT = 30  # keeps 2**attempt small however long a broker is away
+
+
+class Randomness(Protocol):
+    """What is needed of ``random.Random``."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """Return a number drawn evenly from ``a`` to ``b``."""
+
+
+def state_after(error: BaseException) -> ConnectionState:
+    """Return the state in which a connection waits after ``error``."""
+    if isinstance(error, BrokerAuthError | BrokerConfigError):
+        return ConnectionState.AUTH_REQUIRED
+    if isinstance(error, BrokerRateLimitError):
+        return ConnectionState.RATE_LIMITED
+    return ConnectionState.BACKOFF
+
+
+class Backoff:
+    """Delays of one connection's attempts, in seconds.
+
+    Args:
+        rng: source of jitter.
+        base_seconds: ceiling of the first delay.
+        cap_seconds: highest ceiling.
+        rate_limited_cap_seconds: highest ceiling after the broker asked to slow down.
+        healthy_after_seconds: how long data must have flowed before the count starts over.
+        max_retry_after_seconds: the longest wait that a broker may impose on us.
+    """
+
+    def __init__(
+        self,
+        *,
+        rng: Randomness,
+        base_seconds: float = 1.0,
+        cap_seconds: float = 60.0,
+        rate_limited_cap_seconds: float = 300.0,
+        healthy_after_seconds: float = 60.0,
+        max_retry_after_seconds: float = 3600.0,
+    ) -> None:
+        if not 0 < base_seconds <= cap_seconds <= rate_limited_cap_seconds:
+            raise ValueError("0 < base_seconds <= cap_seconds <= rate_limited_cap_seconds")
+        self._rng = rng
+        self._base = base_seconds
+        self._cap = cap_seconds
+        self._rate_limited_cap = rate_limited_cap_seconds
+        self._healthy_after = healthy_after_seconds
+        self._max_retry_after = max_retry_after_seconds
+        self.attempt = 0
+
+    def delay_seconds(self, error: BaseException) -> float:
+        """Count one failure and return how long to wait.
+
+        A ``Retry-After`` is a floor, with jitter on top: the broker's clock, not ours, says when.
+        """
+        limited = isinstance(error, BrokerRateLimitError)
+        cap = self._rate_limited_cap if limited else self._cap
+        ceiling = min(cap, self._base * 2 ** min(self.attempt, _MAX_EXPONENT))
+        self.attempt += 1
+        if not isinstance(error, BrokerRateLimitError):
+            return self._rng.uniform(0.0, ceiling)
+        if error.retry_after_seconds is not None:
+            floor = min(max(error.retry_after_seconds, 0.0), self._max_retry_after)
+            return floor + self._rng.uniform(0.0, self._base)
+        # Without a Retry-After, the least wait is the base: trying at once would be refused again.
+        return self._rng.uniform(self._base, max(ceiling, self._base))
+
+    def was_healthy(self, seconds: float) -> None:
+        """Start over if data flowed for long enough before the loss."""
+        if seconds >= self._healthy_after:
+            self.attempt = 0

@@ -1,0 +1,322 @@
+"""The pool's memory: references, placements and confirmations as one consistent whole. Pure.
+
+``SubscriptionBook`` joins the tracker (who wants what), the allocator (which connection carries
+it) and one reconciler per connection (what its socket carries). Each public method is one decision
+that leaves the whole consistent; what the shell has to do afterwards is collected until
+``take_actions``. The pool calls it under its lock and acts outside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
+from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
+from pooling.allocator import (
+    Allocator,
+    ChangeMode,
+    CloseConnection,
+    Cost,
+    Limits,
+    OpenConnection,
+    Plan,
+)
+from pooling.exceptions import PoolCapacityError
+from pooling.reconcile import Batch, Reconciler
+from pooling.tracker import Interest, Level, Tracker
+
+__all__ = ["Actions", "SubscriptionBook"]
+
+DEFAULT_DEPTH_LEVELS = 5
+
+
+@dataclass(slots=True)
+class Actions:
+    """What a decision asks of the shell.
+
+    ``opened`` and ``closed`` are connections, ``changed`` those with something to send; ``raised``
+    and ``lowered`` count changes of mode.
+    """
+
+    opened: list[int] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+    changed: set[int] = field(default_factory=set)
+    raised: int = 0
+    lowered: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.closed or self.changed)
+
+
+class SubscriptionBook:
+    """All state of a pool that is decided on. Not thread-safe: the pool holds its lock.
+
+    Args:
+        limits: the smaller of the user's and the broker's.
+        cost: what (instrument, mode) takes of a connection's capacity.
+        modes: what the broker offers; a want is carried by the lowest one that covers it.
+        depth_levels: numbers of depth levels that the broker offers.
+        linger_seconds: how long a subscription outlives its last holder.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        cost: Cost,
+        modes: Sequence[FeedMode],
+        depth_levels: Sequence[int],
+        linger_seconds: float,
+    ) -> None:
+        self.allocator = Allocator(limits=limits, cost=cost)
+        self.tracker = Tracker(linger_seconds=linger_seconds)
+        self._upstream_modes = {
+            mode: min(offered)
+            for mode in FeedMode
+            if (offered := [m for m in modes if m.covers(mode)])
+        }
+        self._depth_levels = tuple(sorted(depth_levels))
+        self._reconcilers: dict[int, Reconciler] = {}
+        self._actions = Actions()
+
+    def take_actions(self) -> Actions:
+        """Return what the shell has to do since the last call."""
+        actions, self._actions = self._actions, Actions()
+        return actions
+
+    def want(
+        self, holder: Holder, want: Want, instrument: Instrument | None, now: float
+    ) -> Outcome:
+        """Take or change one reference and return its honest outcome. Idempotent.
+
+        A refused want changes nothing: what the holder had of the instrument, it keeps.
+        """
+        if instrument is None:
+            return _refused(
+                want,
+                RefusalCode.SYMBOL_NOT_FOUND,
+                f"{want.key} is not an instrument of this broker; check exchange and symbol",
+            )
+        unsupported = self._check_level(want)
+        if unsupported is not None:
+            return unsupported
+        level = Level.of(want.mode, want.depth_levels)
+        target = self.tracker.target(want.key, level)
+        known = self.tracker.get(want.key)
+        if known is None or target != known.upstream:
+            try:
+                self._place(known.instrument if known else instrument, target)
+            except PoolCapacityError as error:
+                return _refused(
+                    want, RefusalCode.MAX_CAPACITY_REACHED, _how_to_make_room(error), error
+                )
+        if known is not None and target > known.upstream:
+            self._actions.raised += 1
+        interest = self.tracker.hold(holder, known.instrument if known else instrument, level, now)
+        active = interest.is_active(level)
+        return Outcome(
+            key=want.key,
+            state=OutcomeState.ACTIVE if active else OutcomeState.PENDING,
+            mode=want.mode,
+            depth_levels=want.depth_levels,
+        )
+
+    def release(self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float) -> int:
+        """Give up references; what nobody wants any more lingers. Returns how many were held."""
+        return len(self.tracker.release(holder, keys, now))
+
+    def release_gateway(self, gateway: str, now: float) -> int:
+        """Give up all references of a gateway's clients. Returns how many clients it had."""
+        return len(self.tracker.release_gateway(gateway, now))
+
+    def expire(self, now: float) -> list[InstrumentKey]:
+        """End lingers that are over; returns the instruments that nobody wants any more."""
+        gone: list[InstrumentKey] = []
+        for key, level in self.tracker.expire(now):
+            self._follow(key, level)
+            if level is None:
+                gone.append(key)
+        return gone
+
+    def take_batch(self, slot: int, limit: int) -> Batch:
+        """Return the next changes to send on a connection; empty when there are none."""
+        wanted = self.allocator.slots.get(slot)
+        reconciler = self._reconcilers.get(slot)
+        if reconciler is None:
+            return Batch()
+        return reconciler.take({} if wanted is None else wanted.items, limit)
+
+    def restart(self, slot: int) -> list[InstrumentKey]:
+        """Note that a connection's socket is gone; returns the instruments that were confirmed."""
+        wanted = self.allocator.slots.get(slot)
+        keys = [] if wanted is None else list(wanted.items)
+        self._reconciler(slot).restart(keys)
+        carried = [key for key in keys if self.allocator.carrier_of(key) == slot]
+        return self.tracker.unconfirm(carried)
+
+    def keys_of(self, slot: int) -> list[InstrumentKey]:
+        """Return the instruments that a connection shall carry."""
+        wanted = self.allocator.slots.get(slot)
+        return [] if wanted is None else list(wanted.items)
+
+    def confirm(self, slot: int, keys: Iterable[InstrumentKey]) -> list[Outcome]:
+        """Note confirmations of a connection; returns the wants that became active.
+
+        Only what its socket was asked for counts, so a late answer to an older wish does no harm.
+        """
+        sent = self._reconciler(slot).sent
+        outcomes: list[Outcome] = []
+        for key in keys:
+            subscription = sent.get(key)
+            if subscription is None or self.allocator.slot_of(key) != slot:
+                continue
+            level = Level.of(subscription.mode, subscription.depth_levels)
+            active = self.tracker.confirm(key, level)
+            outcomes.extend(_outcome(key, lv, OutcomeState.ACTIVE) for lv in active)
+            self._record(self.allocator.settle(key))
+        return outcomes
+
+    def reject(
+        self, slot: int, keys: Sequence[InstrumentKey], code: RefusalCode, message: str
+    ) -> list[Outcome]:
+        """Drop what the broker refused; returns the wants that are refused by it.
+
+        No ``keys`` means that the broker did not say which: everything sent on the connection and
+        not confirmed.
+        """
+        sent = self._reconciler(slot).sent
+        named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
+        for key in named:
+            interest = self.tracker.get(key)
+            if interest is not None and interest.is_active(interest.upstream):
+                self.tracker.unconfirm([key])
+        unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
+        outcomes: list[Outcome] = []
+        for key in unconfirmed:
+            levels, remains = self.tracker.reject(key)
+            self._follow(key, remains)
+            outcomes.extend(
+                _outcome(key, level, OutcomeState.REFUSED, code, message) for level in levels
+            )
+        return outcomes
+
+    def active_outcomes(self, keys: Iterable[InstrumentKey]) -> list[Outcome]:
+        """Return an outcome for every held level of ``keys`` that is active."""
+        interests = ((key, self.tracker.get(key)) for key in keys)
+        return [
+            _outcome(key, level, OutcomeState.ACTIVE)
+            for key, interest in interests
+            if interest is not None
+            for level in interest.levels
+            if interest.is_active(level)
+        ]
+
+    def resize(self, *, limits: Limits, linger_seconds: float) -> None:
+        """Take over new limits: they bind new placements at once, existing ones stay."""
+        self.tracker.linger_seconds = linger_seconds
+        self._record(self.allocator.resize(limits))
+
+    def _check_level(self, want: Want) -> Outcome | None:
+        if want.mode not in self._upstream_modes:
+            best = max(self._upstream_modes, default=None)
+            text = "no mode at all" if best is None else f"{best.name} at most"
+            return _refused(
+                want,
+                RefusalCode.INVALID_MODE,
+                f"this broker offers {text}, not {want.mode.name}",
+            )
+        if want.mode is FeedMode.DEPTH and want.depth_levels not in self._depth_levels:
+            offered = ", ".join(map(str, self._depth_levels)) or "none"
+            return _refused(
+                want,
+                RefusalCode.UNSUPPORTED_DEPTH_LEVEL,
+                f"{want.depth_levels} depth levels are not offered; supported: {offered}",
+            )
+        return None
+
+    def _place(self, instrument: Instrument, level: Level) -> None:
+        """Assign, and end lingers early where only they are in the way."""
+        subscription = self._subscription(instrument, level)
+        while True:
+            try:
+                self._record(self.allocator.assign(subscription))
+            except PoolCapacityError:
+                victim = self.tracker.evict_unheld()
+                if victim is None:
+                    raise
+                self._record(self.allocator.unassign(victim))
+            else:
+                return
+
+    def _follow(self, key: InstrumentKey, level: Level | None) -> None:
+        """Bring the placement down to a lowered level. Never fails: a lower level costs no more."""
+        if level is None:
+            self._record(self.allocator.unassign(key))
+            return
+        interest: Interest | None = self.tracker.get(key)
+        if interest is not None:
+            self._actions.lowered += 1
+            self._record(self.allocator.assign(self._subscription(interest.instrument, level)))
+
+    def _subscription(self, instrument: Instrument, level: Level) -> Subscription:
+        mode = self._upstream_modes[level.mode]
+        depth_levels = level.depth_levels
+        if not depth_levels:
+            depth_levels = self._depth_levels[0] if self._depth_levels else DEFAULT_DEPTH_LEVELS
+        return Subscription(instrument, mode, depth_levels)
+
+    def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
+        interest = self.tracker.get(key)
+        return (
+            interest is not None
+            and not interest.is_active(interest.upstream)
+            and self.allocator.slot_of(key) == slot
+        )
+
+    def _reconciler(self, slot: int) -> Reconciler:
+        reconciler = self._reconcilers.get(slot)
+        if reconciler is None:
+            reconciler = self._reconcilers[slot] = Reconciler()
+        return reconciler
+
+    def _record(self, plan: Plan) -> None:
+        for step in plan:
+            if isinstance(step, OpenConnection):
+                self._actions.opened.append(step.slot)
+                self._reconcilers[step.slot] = Reconciler()
+            elif isinstance(step, CloseConnection):
+                self._actions.closed.append(step.slot)
+                self._reconcilers.pop(step.slot, None)
+            else:
+                subscription = step.new if isinstance(step, ChangeMode) else step.subscription
+                self._reconciler(step.slot).mark(subscription.instrument.key)
+                self._actions.changed.add(step.slot)
+
+
+def _outcome(
+    key: InstrumentKey,
+    level: Level,
+    state: OutcomeState,
+    code: RefusalCode | None = None,
+    message: str = "",
+) -> Outcome:
+    depth_levels = level.depth_levels or DEFAULT_DEPTH_LEVELS
+    return Outcome(key, state, level.mode, depth_levels, code, message)
+
+
+def _refused(
+    want: Want, code: RefusalCode, message: str, error: PoolCapacityError | None = None
+) -> Outcome:
+    details = {} if error is None else error.details()
+    return Outcome(
+        want.key, OutcomeState.REFUSED, want.mode, want.depth_levels, code, message, details
+    )
+
+
+def _how_to_make_room(error: PoolCapacityError) -> str:
+    return (
+        f"all {error.capacity} places are taken ({error.connections} of {error.max_connections} "
+        f"connections, {error.symbols_per_connection} symbols each); unsubscribe something or "
+        "raise the limits of this account"
+    )

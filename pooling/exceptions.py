@@ -1,0 +1,92 @@
+"""What can go wrong inside a pool.
+
+PoolingError
+├── PoolCapacityError        no connection has room and no further one may be opened
+├── PoolClosedError          the pool was closed; nothing can be wanted from it any more
+└── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
+
+Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; three of them
+are made here, because only the one who holds the socket can see them:
+
+BrokerUnavailableError
+├── ConnectionLostError      the socket was closed, by whom and why in its text
+├── SilentConnectionError    no byte arrived for longer than the broker's liveness time-out
+└── PlannedReconnectError    the broker announced that it will end the connection
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from brokers.exceptions import BrokerUnavailableError
+
+__all__ = [
+    "ConnectionLostError",
+    "IllegalTransitionError",
+    "PlannedReconnectError",
+    "PoolCapacityError",
+    "PoolClosedError",
+    "PoolingError",
+    "SilentConnectionError",
+]
+
+
+class PoolingError(Exception):
+    """Base of everything that a pool itself refuses."""
+
+
+class PoolCapacityError(PoolingError):
+    """All connections are full and no further one may be opened; the numbers are attributes."""
+
+    def __init__(
+        self,
+        *,
+        connections: int,
+        max_connections: int,
+        symbols_per_connection: int,
+        used: int,
+        capacity: int,
+    ) -> None:
+        super().__init__(
+            f"the pool is full: {used} of {capacity} used on {connections} of {max_connections} "
+            f"connections with {symbols_per_connection} symbols each"
+        )
+        self.connections = connections
+        self.max_connections = max_connections
+        self.symbols_per_connection = symbols_per_connection
+        self.used = used
+        self.capacity = capacity
+
+    def details(self) -> Mapping[str, int]:
+        """Return the numbers under the names that the client protocol uses."""
+        return {
+            "connections": self.connections,
+            "max_connections": self.max_connections,
+            "symbols_per_connection": self.symbols_per_connection,
+            "used": self.used,
+            "capacity": self.capacity,
+        }
+
+
+class PoolClosedError(PoolingError):
+    """The pool was closed; nothing can be wanted from it any more."""
+
+
+class IllegalTransitionError(PoolingError):
+    """A connection was moved to a state that cannot follow its present one."""
+
+
+class ConnectionLostError(BrokerUnavailableError):
+    """The socket was closed; ``code`` is None when no close frame came."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SilentConnectionError(BrokerUnavailableError):
+    """No byte arrived for longer than the broker's liveness time-out."""
+
+
+class PlannedReconnectError(BrokerUnavailableError):
+    """The broker announced that it will end the connection."""

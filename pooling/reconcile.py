@@ -1,0 +1,85 @@
+"""What one socket carries against what it shall carry, and the next messages that close the gap.
+
+Pure. Instead of a queue of messages, a connection keeps the set of instruments whose wish changed
+since they were last sent. However fast wishes change, that set is bounded by the symbols of the
+connection, and what is sent is always the newest wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from brokers.types import InstrumentKey, Subscription
+from pooling.allocator import Placement
+
+__all__ = ["Batch", "Reconciler"]
+
+
+class Batch(NamedTuple):
+    """One round of changes, in the order in which they are to be sent: room is made first."""
+
+    unsubscribe: tuple[Subscription, ...] = ()
+    change_mode: tuple[tuple[Subscription, Subscription], ...] = ()
+    subscribe: tuple[Subscription, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.unsubscribe or self.change_mode or self.subscribe)
+
+
+class Reconciler:
+    """The gap of one connection. Not thread-safe: its owner holds the lock."""
+
+    __slots__ = ("_dirty", "sent")
+
+    def __init__(self) -> None:
+        self.sent: dict[InstrumentKey, Subscription] = {}
+        self._dirty: dict[InstrumentKey, None] = {}
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything may have to be sent."""
+        return bool(self._dirty)
+
+    def mark(self, key: InstrumentKey) -> None:
+        """Note that the wish for ``key`` changed.
+
+        The newest change goes last: what frees room at the broker was decided before what takes it.
+        """
+        self._dirty.pop(key, None)
+        self._dirty[key] = None
+
+    def restart(self, wanted: Iterable[InstrumentKey]) -> None:
+        """Start over for a new socket that carries nothing: everything wanted is to be sent."""
+        self.sent.clear()
+        self._dirty = dict.fromkeys(wanted)
+
+    def take(self, wanted: Mapping[InstrumentKey, Placement], limit: int) -> Batch:
+        """Return the next changes, of at most ``limit`` instruments, and count them as sent.
+
+        If sending fails the socket is lost, and ``restart`` makes up for it. An empty batch means
+        that nothing is left to do.
+        """
+        unsubscribe: list[Subscription] = []
+        change: list[tuple[Subscription, Subscription]] = []
+        subscribe: list[Subscription] = []
+        taken = 0
+        while self._dirty and taken < limit:
+            key = next(iter(self._dirty))
+            del self._dirty[key]
+            placement, has = wanted.get(key), self.sent.get(key)
+            if placement is None:
+                if has is None:
+                    continue
+                unsubscribe.append(has)
+                del self.sent[key]
+            elif has is None:
+                subscribe.append(placement.subscription)
+                self.sent[key] = placement.subscription
+            elif has != placement.subscription:
+                change.append((has, placement.subscription))
+                self.sent[key] = placement.subscription
+            else:
+                continue
+            taken += 1
+        return Batch(tuple(unsubscribe), tuple(change), tuple(subscribe))

@@ -1,0 +1,291 @@
+"""Who wants what, and how much of it the broker has confirmed. Pure.
+
+Per instrument there is one upstream level: the highest that anyone wants, or wanted within the
+last ``linger_seconds``. Raising it is at once; lowering or dropping it waits for the linger to end,
+so a page that reloads costs the broker nothing.
+
+References are counted by holder (a client of a gateway). Releasing a client or a whole gateway
+costs as much as it held, not as much as there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from brokers.feed import Holder
+from brokers.types import FeedMode, Instrument, InstrumentKey
+
+__all__ = ["Interest", "Level", "Lowered", "SubscriptionState", "Tracker"]
+
+
+class Level(NamedTuple):
+    """How much of an instrument is wanted. Levels compare: the greater one covers the smaller.
+
+    ``depth_levels`` is 0 below ``FeedMode.DEPTH``, where it means nothing.
+    """
+
+    mode: FeedMode
+    depth_levels: int = 0
+
+    @classmethod
+    def of(cls, mode: FeedMode, depth_levels: int) -> Level:
+        """Return the level of a want."""
+        return cls(mode, depth_levels if mode is FeedMode.DEPTH else 0)
+
+
+class SubscriptionState(StrEnum):
+    """How far an instrument's upstream level is."""
+
+    WANTED = "wanted"  # somebody holds it, the broker confirmed nothing yet
+    PENDING = "pending"  # a lower level is confirmed, the present one is not
+    CONFIRMED = "confirmed"
+
+
+class Interest:
+    """One instrument: its holders, the level asked of the broker, and the level confirmed."""
+
+    __slots__ = ("confirmed", "holders", "instrument", "levels", "lower_at", "upstream")
+
+    def __init__(self, instrument: Instrument, upstream: Level) -> None:
+        self.instrument = instrument
+        self.holders: dict[Holder, Level] = {}
+        self.levels: dict[Level, int] = {}
+        self.upstream = upstream
+        self.confirmed: Level | None = None
+        self.lower_at: float | None = None
+
+    @property
+    def highest(self) -> Level | None:
+        """The highest level held now; None when nobody holds it."""
+        return max(self.levels) if self.levels else None
+
+    @property
+    def state(self) -> SubscriptionState:
+        """How far the upstream level is."""
+        if self.confirmed is None:
+            return SubscriptionState.WANTED
+        if self.confirmed < self.upstream:
+            return SubscriptionState.PENDING
+        return SubscriptionState.CONFIRMED
+
+    def is_active(self, level: Level) -> bool:
+        """Tell whether what is confirmed covers ``level``."""
+        return self.confirmed is not None and self.confirmed >= level
+
+
+class Lowered(NamedTuple):
+    """A linger ended: the instrument is wanted at ``level`` only, or (None) by nobody."""
+
+    key: InstrumentKey
+    level: Level | None
+
+
+class Tracker:
+    """Counts references and remembers confirmations. Not thread-safe: its owner holds the lock.
+
+    Args:
+        linger_seconds: how long an upstream level outlives its last holder. May be changed; what
+            already lingers keeps its deadline.
+    """
+
+    def __init__(self, *, linger_seconds: float) -> None:
+        if linger_seconds < 0:
+            raise ValueError("linger_seconds must not be negative")
+        self.linger_seconds = linger_seconds
+        self._interests: dict[InstrumentKey, Interest] = {}
+        self._held: dict[Holder, set[InstrumentKey]] = {}
+        self._gateways: dict[str, set[Holder]] = {}
+        self._unheld: dict[InstrumentKey, None] = {}
+        self._deadlines: list[tuple[float, InstrumentKey]] = []
+        self._confirmed = 0
+
+    def __len__(self) -> int:
+        return len(self._interests)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._interests
+
+    @property
+    def clients(self) -> int:
+        """Number of holders that hold anything."""
+        return len(self._held)
+
+    @property
+    def held(self) -> int:
+        """Number of instruments that somebody holds; lingering ones do not count."""
+        return len(self._interests) - len(self._unheld)
+
+    @property
+    def confirmed(self) -> int:
+        """Number of instruments confirmed at any level."""
+        return self._confirmed
+
+    def get(self, key: InstrumentKey) -> Interest | None:
+        """Return what is known about an instrument; not to be changed by the caller."""
+        return self._interests.get(key)
+
+    def target(self, key: InstrumentKey, level: Level) -> Level:
+        """Return the upstream level that is needed once somebody wants ``level``."""
+        interest = self._interests.get(key)
+        return level if interest is None else max(interest.upstream, level)
+
+    def hold(self, holder: Holder, instrument: Instrument, level: Level, now: float) -> Interest:
+        """Take a reference, or change the holder's earlier one. Idempotent."""
+        interest = self._interests.get(instrument.key)
+        if interest is None:
+            interest = self._interests[instrument.key] = Interest(instrument, level)
+        before = interest.holders.get(holder)
+        if before != level:
+            interest.holders[holder] = level
+            interest.levels[level] = interest.levels.get(level, 0) + 1
+            if before is None:
+                self._index(holder, instrument.key)
+            else:
+                _forget_level(interest, before)
+            interest.upstream = max(interest.upstream, level)
+            self._rearm(interest, now)
+        return interest
+
+    def release(
+        self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float
+    ) -> list[InstrumentKey]:
+        """Give up references (None: all of the holder's); returns those that were held."""
+        held = self._held.get(holder)
+        if held is None:
+            return []
+        gone = list(held) if keys is None else [key for key in dict.fromkeys(keys) if key in held]
+        for key in gone:
+            interest = self._interests[key]
+            self._drop_holder(interest, holder)
+            self._rearm(interest, now)
+        return gone
+
+    def release_gateway(self, gateway: str, now: float) -> list[Holder]:
+        """Give up everything that any client of the gateway holds; returns its clients."""
+        holders = list(self._gateways.get(gateway, ()))
+        for holder in holders:
+            self.release(holder, None, now)
+        return holders
+
+    def expire(self, now: float) -> list[Lowered]:
+        """Lower or drop every level whose linger has ended."""
+        lowered: list[Lowered] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            deadline, key = heappop(self._deadlines)
+            interest = self._interests.get(key)
+            if interest is not None and interest.lower_at == deadline:
+                lowered.append(self._lower(interest))
+        return lowered
+
+    def next_deadline(self) -> float | None:
+        """Return when ``expire`` may next have something to do, or None."""
+        while self._deadlines:
+            deadline, key = self._deadlines[0]
+            interest = self._interests.get(key)
+            if interest is not None and interest.lower_at == deadline:
+                return deadline
+            heappop(self._deadlines)
+        return None
+
+    def evict_unheld(self) -> InstrumentKey | None:
+        """Drop the instrument that has gone unheld the longest before its linger ends, if any."""
+        key = next(iter(self._unheld), None)
+        if key is not None:
+            self._lower(self._interests[key])
+        return key
+
+    def confirm(self, key: InstrumentKey, level: Level) -> list[Level]:
+        """Note that the broker carries ``level``; returns the held levels that became active."""
+        interest = self._interests.get(key)
+        if interest is None:
+            return []
+        before, now = interest.confirmed, min(level, interest.upstream)
+        if before is not None and before >= now:
+            return []
+        interest.confirmed = now
+        self._confirmed += before is None
+        return [lv for lv in interest.levels if lv <= now and (before is None or lv > before)]
+
+    def unconfirm(self, keys: Iterable[InstrumentKey]) -> list[InstrumentKey]:
+        """Forget confirmations; returns the instruments that had one."""
+        lost: list[InstrumentKey] = []
+        for key in keys:
+            interest = self._interests.get(key)
+            if interest is not None and interest.confirmed is not None:
+                interest.confirmed = None
+                lost.append(key)
+        self._confirmed -= len(lost)
+        return lost
+
+    def reject(self, key: InstrumentKey) -> tuple[Sequence[Level], Level | None]:
+        """Drop every reference above what is confirmed, at once.
+
+        Returns:
+            The held levels that were refused, and the upstream level that remains (None: nothing).
+        """
+        interest = self._interests.get(key)
+        if interest is None:
+            return (), None
+        refused = [level for level in interest.levels if not interest.is_active(level)]
+        for holder, level in list(interest.holders.items()):
+            if not interest.is_active(level):
+                self._drop_holder(interest, holder)
+        return refused, self._lower(interest).level
+
+    def _index(self, holder: Holder, key: InstrumentKey) -> None:
+        self._held.setdefault(holder, set()).add(key)
+        self._gateways.setdefault(holder.gateway, set()).add(holder)
+        self._unheld.pop(key, None)
+
+    def _drop_holder(self, interest: Interest, holder: Holder) -> None:
+        key = interest.instrument.key
+        _forget_level(interest, interest.holders.pop(holder))
+        held = self._held[holder]
+        held.discard(key)
+        if not held:
+            del self._held[holder]
+            clients = self._gateways[holder.gateway]
+            clients.discard(holder)
+            if not clients:
+                del self._gateways[holder.gateway]
+        if not interest.holders:
+            self._unheld[key] = None
+
+    def _rearm(self, interest: Interest, now: float) -> None:
+        """Start, keep or stop the linger after the holders changed.
+
+        One that runs keeps its deadline while somebody holds a lower level, so that a client which
+        comes and goes cannot keep a level alive that nobody wants. It starts over when the last
+        holder goes.
+        """
+        highest = interest.highest
+        if highest == interest.upstream:
+            interest.lower_at = None
+        elif interest.lower_at is None or highest is None:
+            interest.lower_at = now + self.linger_seconds
+            heappush(self._deadlines, (interest.lower_at, interest.instrument.key))
+
+    def _lower(self, interest: Interest) -> Lowered:
+        key = interest.instrument.key
+        interest.lower_at = None
+        highest = interest.highest
+        if highest is None:
+            del self._interests[key]
+            self._unheld.pop(key, None)
+            self._confirmed -= interest.confirmed is not None
+        else:
+            interest.upstream = highest
+            if interest.confirmed is not None:
+                interest.confirmed = min(interest.confirmed, highest)
+        return Lowered(key, highest)
+
+
+def _forget_level(interest: Interest, level: Level) -> None:
+    count = interest.levels[level] - 1
+    if count:
+        interest.levels[level] = count
+    else:
+        del interest.levels[level]
