@@ -1,0 +1,56 @@
+"""A user with accounts, as the site's tests need it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from pooling.crypto import CredentialCipher, create_key_file
+from pooling.models import BrokerAccount, Instrument
+
+__all__: list[str] = []
+
+
+@pytest.fixture
+def user(transactional_db: None) -> User:
+    return User.objects.create_user("asha", password="a-long-password-1")
+
+
+@pytest.fixture
+def account(user: User) -> BrokerAccount:
+    return BrokerAccount.objects.create(user=user, broker="zerodha")
+
+
+@pytest.fixture
+def cipher(data_dir: Path) -> CredentialCipher:
+    create_key_file(data_dir / "credentials.key")
+    return CredentialCipher.from_file(data_dir / "credentials.key")
+
+
+@pytest.fixture
+def instruments(transactional_db: None) -> list[Instrument]:
+    rows = [
+        ("zerodha", "NSE", "RELIANCE", "738561", "RELIANCE INDUSTRIES", "EQ"),
+        ("zerodha", "NSE", "INFY", "408065", "INFOSYS", "EQ"),
+        ("zerodha", "NSE", "HDFCBANK", "341249", "HDFC BANK", "EQ"),
+        ("zerodha", "NSE", "BANKBARODA", "1195009", "BANK OF BARODA", "EQ"),
+        ("zerodha", "NSE", "M&M", "519937", "MAHINDRA & MAHINDRA", "EQ"),
+        ("zerodha", "NFO", "RELIANCE28NOV26FUT", "9001", "RELIANCE", "FUT"),
+        ("binance", "BINANCE", "BTCUSDT", "btcusdt", "BTC/USDT", "SPOT"),
+    ]
+    return Instrument.objects.bulk_create(
+        Instrument(
+            broker=broker,
+            exchange=exchange,
+            symbol=symbol,
+            broker_token=token,
+            broker_symbol=symbol,
+            name=name,
+            instrument_type=kind,
+            loaded=timezone.now(),
+        )
+        for broker, exchange, symbol, token, name, kind in rows
+    )

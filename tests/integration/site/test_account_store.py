@@ -1,0 +1,199 @@
+"""The worker's door to the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+
+from brokers.exceptions import BrokerConfigError
+from brokers.feed import FeedStatus, Peak, PoolStats
+from brokers.types import InstrumentKey
+from pooling.contracts import AccountStore, UsageSample
+from pooling.crypto import CredentialCipher
+from pooling.models import BrokerAccount, Instrument, PoolConfig, PoolEvent, PoolStatus, PoolUsage
+from pooling.stores import DjangoAccountStore
+
+NOW = 1_700_000_000_000
+
+
+def stats(pool_id: str, **changes: object) -> PoolStats:
+    zero = Peak(value=0, at_ms=NOW)
+    values: dict[str, object] = {
+        "pool_id": pool_id,
+        "broker": "zerodha",
+        "status": FeedStatus.LIVE,
+        "reason": "",
+        "since_ms": NOW,
+        "connections": [],
+        "max_connections": 3,
+        "symbols_per_connection": 3000,
+        "used": 12,
+        "capacity": 9000,
+        "wanted": 12,
+        "confirmed": 12,
+        "clients": 2,
+        "ticks_received": 100,
+        "ticks_per_second": 5.5,
+        "frames_malformed": 0,
+        "ticks_unknown": 0,
+        "reconnects": 0,
+        "peak_symbols": zero,
+        "peak_connections": zero,
+        "peak_clients": zero,
+        "peak_ticks_per_second": zero,
+        "config_revision": 1,
+        **changes,
+    }
+    return PoolStats(**values)  # type: ignore[arg-type]
+
+
+def sample(pool_id: str) -> UsageSample:
+    return UsageSample(
+        pool_id=pool_id,
+        started_ms=NOW,
+        ended_ms=NOW + 300_000,
+        symbols=7,
+        connections=2,
+        clients=3,
+        ticks_per_second=10.0,
+        symbols_at_ms=NOW + 1_000,
+        connections_at_ms=NOW + 2_000,
+        clients_at_ms=NOW + 3_000,
+        ticks_per_second_at_ms=NOW + 4_000,
+    )
+
+
+@pytest.fixture
+def store(data_dir: Path) -> DjangoAccountStore:
+    return DjangoAccountStore(key_file=data_dir / "credentials.key")
+
+
+async def test_store_satisfies_the_contract(store: DjangoAccountStore) -> None:
+    contract: AccountStore = store
+    assert contract is store
+
+
+async def test_accounts_carry_limits_capped_by_the_broker(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    await sync_to_async(PoolConfig.objects.create)(
+        account=account, symbols_per_connection=5000, max_connections=2, max_idle_time=60
+    )
+    (spec,) = await store.accounts()
+    assert (spec.pool_id, spec.broker, spec.endpoint) == (str(account.pk), "zerodha", None)
+    assert spec.options.symbols_per_connection == 3000
+    assert spec.options.max_connections == 2
+    assert spec.options.max_idle_seconds == 60
+    assert spec.options.revision == 1
+
+
+async def test_accounts_leave_out_disabled_ones_unknown_brokers_and_inactive_users(
+    store: DjangoAccountStore, account: BrokerAccount, user: User
+) -> None:
+    @sync_to_async
+    def prepare() -> None:
+        BrokerAccount.objects.create(user=user, broker="binance", enabled=False)
+        BrokerAccount.objects.create(user=user, broker="gone")
+        other = User.objects.create_user("left", is_active=False)
+        BrokerAccount.objects.create(user=other, broker="zerodha")
+
+    await prepare()
+    assert [spec.pool_id for spec in await store.accounts()] == [str(account.pk)]
+
+
+async def test_only_the_named_accounts_are_served(
+    data_dir: Path, account: BrokerAccount, user: User
+) -> None:
+    second = await sync_to_async(BrokerAccount.objects.create)(user=user, broker="binance")
+    store = DjangoAccountStore(key_file=data_dir / "credentials.key", account_ids=[second.pk])
+    assert [spec.broker for spec in await store.accounts()] == ["binance"]
+
+
+async def test_credentials_come_back_in_clear_with_their_version(
+    store: DjangoAccountStore, account: BrokerAccount, cipher: CredentialCipher
+) -> None:
+    account.set_credentials({"api_key": "key-1", "access_token": "token-1"}, cipher)
+    await sync_to_async(account.save)()
+    read = await store.credentials(account.pool_id)
+    assert dict(read.values) == {"api_key": "key-1", "access_token": "token-1"}
+    assert read.version == 1
+    assert "key-1" not in str(account.credentials.values())
+
+
+async def test_credentials_of_another_key_file_are_a_configuration_error(
+    store: DjangoAccountStore, account: BrokerAccount, cipher: CredentialCipher
+) -> None:
+    foreign = CredentialCipher(keys=["x" * 43 + "="])
+    account.set_credentials({"api_key": "k"}, foreign)
+    await sync_to_async(account.save)()
+    with pytest.raises(BrokerConfigError, match="key file"):
+        await store.credentials(account.pool_id)
+
+
+async def test_resolve_finds_more_keys_than_one_statement_takes(
+    store: DjangoAccountStore, instruments: list[Instrument]
+) -> None:
+    unknown = [InstrumentKey("NSE", f"NONE{number}") for number in range(9000)]
+    wanted = [
+        *unknown,
+        InstrumentKey("NSE", "INFY"),
+        InstrumentKey("NFO", "INFY"),
+        InstrumentKey("BINANCE", "BTCUSDT"),
+    ]
+    found = await store.resolve("zerodha", wanted)
+    assert {key: value.broker_token for key, value in found.items()} == {
+        InstrumentKey("NSE", "INFY"): "408065"
+    }
+
+
+async def test_status_keeps_one_row_per_pool_and_the_time_a_revision_was_applied(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    read = sync_to_async(lambda: PoolStatus.objects.get(account=account))
+    await store.save_status("host:1", 7, [stats(account.pool_id), stats("999999")])
+    first = await read()
+    await store.save_status("host:1", 7, [stats(account.pool_id, used=13)])
+    second = await read()
+    await store.save_status("host:1", 7, [stats(account.pool_id, config_revision=2)])
+    third = await read()
+    assert await sync_to_async(PoolStatus.objects.count)() == 1
+    assert (first.used, second.used) == (12, 13)
+    assert first.applied == second.applied
+    assert third.applied is not None
+    assert second.applied is not None
+    assert third.applied > second.applied
+    assert third.heartbeat > first.heartbeat
+    assert third.stats["symbols_per_connection"] == 3000
+
+
+async def test_usage_keeps_each_peak_with_its_own_time(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    await store.save_usage([sample(account.pool_id), sample("999999")])
+    row = await sync_to_async(PoolUsage.objects.get)()
+    seconds = [
+        (at - row.started).total_seconds()
+        for at in (row.symbols_at, row.connections_at, row.clients_at, row.ticks_per_second_at)
+    ]
+    assert seconds == [1.0, 2.0, 3.0, 4.0]
+
+
+async def test_usage_older_than_ninety_days_goes(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    await store.save_usage([sample(account.pool_id)])
+    assert await sync_to_async(PoolUsage.prune)() == 1  # NOW is years ago
+
+
+async def test_events_of_a_pool_are_bounded(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    for number in range(12):
+        await store.record_event(account.pool_id, "test", f"event {number} " + "x" * 600)
+    await store.record_event("999999", "test", "of a pool that is gone")
+    assert await sync_to_async(PoolEvent.prune)(account.pk, 5) == 7
+    kept = await sync_to_async(lambda: [each.message for each in PoolEvent.objects.all()])()
+    assert [message.split(" x")[0] for message in kept] == [f"event {n}" for n in range(11, 6, -1)]
