@@ -1,0 +1,208 @@
+"""What waits to be sent to one client, and when that is too much. Pure.
+
+Control frames (answers, orders, status) are never conflated. Ticks wait in order while they fit
+into ``max_bytes``. When they do not, only the latest tick of each line is kept, in the place of the
+oldest one that still waits, until the client has read everything. What was unsubscribed is purged,
+so no tick follows its unsubscribe's answer.
+
+Bounds: control frames by number and bytes; ticks by ``max_bytes`` or one per line, the larger.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Hashable
+
+__all__ = ["Outbox"]
+
+# Stands in the queue for "everything before me was queued when I was put here".
+_MARK = object()
+
+
+class Outbox:
+    """Bounded queue of one client. Not thread-safe.
+
+    Args:
+        on_ready: called when something waits after nothing did; must not take from the outbox.
+        max_bytes: unsent tick bytes from which on ticks are conflated.
+        max_control_bytes: unsent control bytes that make the client too slow at once.
+        max_control_frames: the same by number.
+        stall_seconds: how long a frame may wait before the client is too slow.
+    """
+
+    __slots__ = (
+        "_latest",
+        "_marked_at",
+        "_on_ready",
+        "_queue",
+        "conflated",
+        "control_bytes",
+        "control_frames",
+        "finished",
+        "max_bytes",
+        "max_control_bytes",
+        "max_control_frames",
+        "overflowed",
+        "stall_seconds",
+        "tick_bytes",
+    )
+
+    def __init__(
+        self,
+        *,
+        on_ready: Callable[[], None] = lambda: None,
+        max_bytes: int = 1024 * 1024,
+        max_control_bytes: int = 8 * 1024 * 1024,
+        max_control_frames: int = 10_000,
+        stall_seconds: float = 10.0,
+    ) -> None:
+        if min(max_bytes, max_control_bytes, max_control_frames) < 1 or stall_seconds <= 0:
+            raise ValueError("the bounds of an outbox must be positive")
+        self.max_bytes = max_bytes
+        self.max_control_bytes = max_control_bytes
+        self.max_control_frames = max_control_frames
+        self.stall_seconds = stall_seconds
+        self.tick_bytes = 0
+        self.control_bytes = 0
+        self.control_frames = 0
+        self.conflated = 0  # ticks that a later one of the same line replaced
+        self.overflowed = False
+        self.finished = False
+        self._on_ready = on_ready
+        # Entries are (line, payload); line None: control frame; payload None: see _latest.
+        self._queue: deque[tuple[Hashable | None, str | None]] = deque()
+        self._latest: dict[Hashable, str] | None = None  # None: not congested
+        self._marked_at: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._queue) - (self._marked_at is not None)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Outbox frames={len(self)} bytes={self.tick_bytes + self.control_bytes} "
+            f"conflated={self.conflated}>"
+        )
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether only the latest tick of each line is kept."""
+        return self._latest is not None
+
+    def push_control(self, payload: str) -> None:
+        """Queue a frame that must arrive; beyond the bounds it is dropped, ``overflowed`` set."""
+        if self.finished or self.overflowed:
+            return
+        if (
+            self.control_frames >= self.max_control_frames
+            or self.control_bytes + len(payload) > self.max_control_bytes
+        ):
+            self.overflowed = True
+            return
+        self.control_frames += 1
+        self.control_bytes += len(payload)
+        self._append(None, payload)
+
+    def push_tick(self, line: Hashable, payload: str) -> None:
+        """Queue a tick of ``line``."""
+        if self.finished:
+            return
+        latest = self._latest
+        if latest is not None:
+            previous = latest.get(line)
+            latest[line] = payload
+            self.tick_bytes += len(payload)
+            if previous is not None:
+                self.tick_bytes -= len(previous)
+                self.conflated += 1
+                return
+            self._append(line, None)
+            return
+        self.tick_bytes += len(payload)
+        queue = self._queue
+        queue.append((line, payload))
+        if len(queue) == 1:
+            self._on_ready()
+        elif self.tick_bytes > self.max_bytes:
+            self._congest()
+
+    def take(self, max_frames: int) -> list[str]:
+        """Remove and return the next frames, oldest first; empty when nothing waits."""
+        taken: list[str] = []
+        queue = self._queue
+        while queue and len(taken) < max_frames:
+            line, payload = queue.popleft()
+            if line is _MARK:
+                self._marked_at = None
+                continue
+            if line is None:
+                assert payload is not None  # noqa: S101 - only ticks wait elsewhere
+                self.control_frames -= 1
+                self.control_bytes -= len(payload)
+            else:
+                if payload is None:
+                    assert self._latest is not None  # noqa: S101 - congested entries only
+                    payload = self._latest.pop(line)
+                self.tick_bytes -= len(payload)
+            taken.append(payload)
+        if not queue:
+            self._latest = None
+        return taken
+
+    def purge(self, lines: Collection[Hashable]) -> None:
+        """Drop every waiting tick of ``lines``."""
+        if not self._queue or not lines:
+            return
+        gone = lines if isinstance(lines, (set, frozenset)) else set(lines)
+        kept = [entry for entry in self._queue if entry[0] not in gone]
+        if len(kept) == len(self._queue):
+            return
+        for line, payload in self._queue:
+            if line in gone:
+                if payload is None and self._latest is not None:
+                    payload = self._latest.pop(line)
+                self.tick_bytes -= len(payload or "")
+        self._queue = deque(kept)
+
+    def finish(self) -> None:
+        """Drop waiting ticks and take nothing more; waiting control frames can still be taken."""
+        self.finished = True
+        self._latest = None
+        self.tick_bytes = 0
+        self._queue = deque(entry for entry in self._queue if entry[0] in (None, _MARK))
+
+    def is_too_slow(self, now: float) -> bool:
+        """Tell whether the client must go; call it every second or so with a monotonic ``now``.
+
+        True once control frames overflowed, or when something that waited at an earlier call has
+        not been taken ``stall_seconds`` later.
+        """
+        if self.overflowed:
+            return True
+        if self._marked_at is not None:
+            return now - self._marked_at >= self.stall_seconds
+        if self._queue:
+            self._marked_at = now
+            self._queue.append((_MARK, None))
+        return False
+
+    def _append(self, line: Hashable | None, payload: str | None) -> None:
+        self._queue.append((line, payload))
+        if len(self._queue) == 1:
+            self._on_ready()
+
+    def _congest(self) -> None:
+        latest: dict[Hashable, str] = {}
+        kept: deque[tuple[Hashable | None, str | None]] = deque()
+        for line, payload in self._queue:
+            if line is None or line is _MARK:
+                kept.append((line, payload))
+                continue
+            previous = latest.get(line)
+            if previous is None:
+                kept.append((line, None))
+            else:
+                self.conflated += 1
+                self.tick_bytes -= len(previous)
+            latest[line] = payload or ""
+        self._queue = kept
+        self._latest = latest

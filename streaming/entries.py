@@ -1,0 +1,87 @@
+"""One entry per symbol in the answers to subscribe and unsubscribe. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from brokers.feed import Outcome, OutcomeState
+from streaming.directory import AccountRef
+from streaming.holdings import Feed, Line
+from streaming.protocol import ErrorCode, SubscribeItem
+
+__all__ = ["accepted_or_refused", "ended", "failed", "refused_later", "with_error"]
+
+
+def accepted_or_refused(
+    item: SubscribeItem, account: AccountRef, outcome: Outcome | None, nearest: Sequence[str]
+) -> dict[str, Any]:
+    """Tell what became of one item that a pool was asked for; None means that it did not answer."""
+    if outcome is None:
+        message = "The pool gave no answer; try again."
+        return with_error(item, account, ErrorCode.SERVER_ERROR, message)
+    entry = _item_fields(item, account)
+    if outcome.state is OutcomeState.REFUSED:
+        return {**entry, **_refusal_fields(outcome, nearest)}
+    return {**entry, "state": outcome.state}
+
+
+def with_error(
+    item: SubscribeItem, account: AccountRef | None, code: str, message: str
+) -> dict[str, Any]:
+    """Tell why one item was not even asked for."""
+    return {**_item_fields(item, account), "status": "error", "code": code, "message": message}
+
+
+def refused_later(feed: Feed, line: Line, account: AccountRef, outcome: Outcome) -> dict[str, Any]:
+    """Tell that a subscription which stood was refused after all."""
+    return {**ended(feed, line, account), **_refusal_fields(outcome, ())}
+
+
+def ended(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:
+    """Tell that one line ended as asked."""
+    return {
+        "symbol": feed.key.symbol + line.suffix,
+        "exchange": feed.key.exchange,
+        "status": "success",
+        "mode": int(line.mode),
+        "broker": account.broker,
+    }
+
+
+def failed(symbol: str, exchange: str, code: str, message: str) -> dict[str, Any]:
+    """Tell that an item could not be served, in the client's words as far as they were usable."""
+    return {
+        "symbol": symbol,
+        "exchange": exchange,
+        "status": "error",
+        "code": code,
+        "message": message,
+    }
+
+
+def _item_fields(item: SubscribeItem, account: AccountRef | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "symbol": item.symbol,
+        "exchange": item.exchange,
+        "status": "success",
+        "mode": int(item.mode),
+        "depth": item.depth_levels,
+    }
+    if account is not None:
+        fields["broker"] = account.broker
+    return fields
+
+
+def _refusal_fields(outcome: Outcome, nearest: Sequence[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "status": "error",
+        "code": outcome.code or ErrorCode.BROKER_ERROR,
+        "message": outcome.message or "The pool refused this subscription.",
+    }
+    if outcome.details:
+        fields["details"] = dict(outcome.details)
+    if nearest:
+        fields["message"] += f" Nearest: {', '.join(nearest)}."
+        fields["suggestions"] = list(nearest)
+    return fields

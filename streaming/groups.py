@@ -1,0 +1,100 @@
+"""The in-process index of the fan-out: topic → line → subscribers. Pure.
+
+A tick of one topic is built once per line and appended to every member of the line. Joining and
+leaving cost the same however many clients there are; a client that goes away costs what it held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from streaming.holdings import Line
+
+__all__ = ["Group", "Groups", "LineMembers"]
+
+Member = TypeVar("Member")
+
+
+class LineMembers(Generic[Member]):
+    """The members that read one line of one topic. Also the key of that line in their outboxes."""
+
+    __slots__ = ("line", "members", "mode", "topic")
+
+    def __init__(self, topic: bytes, line: Line) -> None:
+        self.topic = topic
+        self.line = line
+        self.mode = int(line.mode)
+        self.members: set[Member] = set()
+
+
+class Group(Generic[Member]):
+    """All lines of one topic, and when it last ticked (seconds of the hub's clock; None: never)."""
+
+    __slots__ = ("last_tick_seconds", "lines")
+
+    def __init__(self) -> None:
+        self.lines: dict[Line, LineMembers[Member]] = {}
+        self.last_tick_seconds: float | None = None
+
+
+class Groups(Generic[Member]):
+    """Who reads what. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._groups: dict[bytes, Group[Member]] = {}
+        self._held: dict[Member, set[LineMembers[Member]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __repr__(self) -> str:
+        return f"<Groups topics={len(self._groups)} members={len(self._held)}>"
+
+    @property
+    def by_topic(self) -> dict[bytes, Group[Member]]:
+        """The index itself, for the fan-out loop; read only."""
+        return self._groups
+
+    def join(self, topic: bytes, line: Line, member: Member) -> LineMembers[Member]:
+        """Add ``member``; joining twice changes nothing."""
+        group = self._groups.get(topic)
+        if group is None:
+            group = self._groups[topic] = Group()
+        line_members = group.lines.get(line)
+        if line_members is None:
+            line_members = group.lines[line] = LineMembers(topic, line)
+        line_members.members.add(member)
+        self._held.setdefault(member, set()).add(line_members)
+        return line_members
+
+    def leave(self, topic: bytes, line: Line, member: Member) -> LineMembers[Member] | None:
+        """Remove ``member``; returns the line that it left, None when it was not there."""
+        group = self._groups.get(topic)
+        line_members = group.lines.get(line) if group is not None else None
+        if line_members is None or member not in line_members.members:
+            return None
+        held = self._held[member]
+        held.discard(line_members)
+        if not held:
+            del self._held[member]
+        self._remove(line_members, member)
+        return line_members
+
+    def leave_all(self, member: Member) -> None:
+        """Remove ``member`` from everything that it reads."""
+        for line_members in self._held.pop(member, set()):
+            self._remove(line_members, member)
+
+    def lines_of(self, member: Member) -> Iterator[LineMembers[Member]]:
+        """Iterate over what ``member`` reads."""
+        return iter(self._held.get(member, set()))
+
+    def _remove(self, line_members: LineMembers[Member], member: Member) -> None:
+        line_members.members.discard(member)
+        if line_members.members:
+            return
+        group = self._groups[line_members.topic]
+        del group.lines[line_members.line]
+        if not group.lines:
+            del self._groups[line_members.topic]

@@ -1,0 +1,63 @@
+"""What one client holds and how its subscriptions are named. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from brokers.feed import Want
+from brokers.types import FeedMode, InstrumentKey
+from streaming.directory import AccountRef
+from streaming.protocol import DEFAULT_DEPTH_LEVELS
+
+__all__ = ["Departure", "Feed", "Held", "Line", "Upstream"]
+
+
+class Feed(NamedTuple):
+    """One instrument of one pool: what a topic of the bus carries."""
+
+    pool_id: str
+    key: InstrumentKey
+
+
+class Line(NamedTuple):
+    """What a client reads on a feed: a mode, under the name it used (``suffix`` like ``:20``)."""
+
+    mode: FeedMode
+    suffix: str = ""
+
+
+@dataclass(slots=True)
+class Held:
+    """A client's claim on one feed: its lines with their depth levels; active once confirmed."""
+
+    account: AccountRef
+    lines: dict[Line, int] = field(default_factory=dict)
+    active: bool = False
+
+    def to_want(self, key: InstrumentKey) -> Want:
+        """Return the one upstream wish that serves all lines."""
+        depths = [levels for line, levels in self.lines.items() if line.mode is FeedMode.DEPTH]
+        return Want(
+            key=key,
+            mode=max(line.mode for line in self.lines),
+            depth_levels=max(depths, default=DEFAULT_DEPTH_LEVELS),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What to tell the pools after lines went: lower wishes, and feeds given up altogether."""
+
+    wants: Mapping[str, Sequence[Want]] = field(default_factory=dict)
+    releases: Mapping[str, Sequence[InstrumentKey]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Lines that a client must not read any more, the words for it, and what follows upstream."""
+
+    reply: str | None
+    lines: Sequence[tuple[Feed, Line]]
+    upstream: Upstream

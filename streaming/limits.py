@@ -1,0 +1,150 @@
+"""Bounds of the client edge: how much one client, one address and the process may use. Pure.
+
+Time is passed in as seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+
+import msgspec
+
+__all__ = ["AuthFailures", "ConnectionCounter", "EdgeLimits", "TokenBucket"]
+
+
+class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Every bound of the client edge with its default; Django setting ``GATEWAY_LIMITS`` overrides.
+
+    ``message_burst`` lets a spreadsheet subscribe every cell at once; after
+    ``messages_refused_before_close`` refused frames the client is closed.
+    """
+
+    api_frame_bytes: int = 1024 * 1024
+    browser_frame_bytes: int = 64 * 1024
+    unauthenticated_frame_bytes: int = 4096
+    auth_timeout_seconds: float = 10.0
+    auth_failure_close_seconds: float = 0.3
+    auth_failures_per_minute: int = 5
+    messages_per_second: float = 100.0
+    message_burst: int = 2000
+    messages_refused_before_close: int = 500
+    max_clients: int = 20_000
+    max_clients_per_address: int = 10_000
+    max_instruments_per_client: int = 10_000
+    max_unsent_bytes: int = 1024 * 1024
+    stall_seconds: float = 10.0
+    close_timeout_seconds: float = 5.0
+    revalidate_seconds: float = 2.0
+    max_suggestions: int = 20
+
+
+class TokenBucket:
+    """Lets ``burst`` events through at once and ``rate`` a second in the long run."""
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_updated_at")
+
+    def __init__(self, *, rate: float, burst: float) -> None:
+        if rate <= 0 or burst < 1:
+            raise ValueError("rate must be positive and burst at least 1")
+        self._rate = rate
+        self._burst = float(burst)
+        self._tokens = float(burst)
+        self._updated_at: float | None = None
+
+    def allows(self, now: float) -> bool:
+        """Count one event; False when it is over the limit."""
+        if self._updated_at is not None:
+            gained = (now - self._updated_at) * self._rate
+            self._tokens = min(self._burst, self._tokens + gained)
+        self._updated_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class AuthFailures:
+    """Remembers failed authentications, by address and by key.
+
+    SDKs with a wrong key retry for ever: a key that failed within the last minute is answered from
+    here, without a look at the database. Both tables hold ``max_entries`` and forget the least
+    recently used; forgetting only ever makes the limit milder.
+    """
+
+    def __init__(
+        self, *, per_minute: int, window_seconds: float = 60.0, max_entries: int = 10_000
+    ) -> None:
+        if per_minute < 1 or max_entries < 1 or window_seconds <= 0:
+            raise ValueError("per_minute, window_seconds and max_entries must be positive")
+        self._per_minute = per_minute
+        self._window = window_seconds
+        self._max_entries = max_entries
+        self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
+        self._failed_keys: OrderedDict[bytes, float] = OrderedDict()
+
+    def failed_recently(self, key_digest: bytes, now: float) -> bool:
+        """Tell whether this key was refused within the window."""
+        failed_at = self._failed_keys.get(key_digest)
+        if failed_at is None:
+            return False
+        if now - failed_at >= self._window:
+            del self._failed_keys[key_digest]
+            return False
+        return True
+
+    def record(self, address: str, key_digest: bytes, now: float) -> bool:
+        """Count a failure; True when the address is over its limit.
+
+        A repeat does not extend the time for which its key is remembered, so a key that becomes
+        valid works a window later at the latest.
+        """
+        if not self.failed_recently(key_digest, now):
+            self._failed_keys[key_digest] = now
+            if len(self._failed_keys) > self._max_entries:
+                self._failed_keys.popitem(last=False)
+        times = self._by_address.get(address)
+        if times is None:
+            times = self._by_address[address] = deque(maxlen=self._per_minute + 1)
+            if len(self._by_address) > self._max_entries:
+                self._by_address.popitem(last=False)
+        self._by_address.move_to_end(address)
+        times.append(now)
+        while now - times[0] >= self._window:
+            times.popleft()
+        return len(times) > self._per_minute
+
+    def retry_after_seconds(self, address: str, now: float) -> int:
+        """Return in how many seconds the address is below its limit again."""
+        times = self._by_address.get(address)
+        if not times or len(times) <= self._per_minute:
+            return 0
+        return max(1, round(self._window - (now - times[0])))
+
+
+class ConnectionCounter:
+    """Counts open client sockets, in all and by address."""
+
+    def __init__(self, *, max_total: int, max_per_address: int) -> None:
+        if max_total < 1 or max_per_address < 1:
+            raise ValueError("max_total and max_per_address must be at least 1")
+        self._max_total = max_total
+        self._max_per_address = max_per_address
+        self._by_address: Counter[str] = Counter()
+        self.total = 0
+
+    def enter(self, address: str) -> bool:
+        """Count one in; False, and nothing counted, when a limit is reached."""
+        if self.total >= self._max_total or self._by_address[address] >= self._max_per_address:
+            if not self._by_address[address]:
+                del self._by_address[address]
+            return False
+        self.total += 1
+        self._by_address[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count one out that was counted in."""
+        self.total -= 1
+        self._by_address[address] -= 1
+        if self._by_address[address] <= 0:
+            del self._by_address[address]

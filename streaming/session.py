@@ -1,0 +1,345 @@
+"""One client's session: who it is, what it holds, what to ask upstream and what it is told. Pure.
+
+A subscribe runs in two steps, because the answer of the pool lies between them: ``plan_subscribe``
+says what to want, ``finish_subscribe`` turns the outcomes into the reply and the lines to join.
+Unsubscribing never waits for anybody: one step gives the reply and what to ask upstream afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from brokers.feed import Outcome, OutcomeState, Want
+from brokers.types import FeedMode, InstrumentKey
+from streaming import entries, replies
+from streaming.directory import AccountRef, Principal
+from streaming.holdings import Departure, Feed, Held, Line, Upstream
+from streaming.protocol import (
+    ErrorCode,
+    InvalidItem,
+    RequestId,
+    Subscribe,
+    SubscribeItem,
+    Unsubscribe,
+    UnsubscribeItem,
+    split_suffix,
+)
+
+__all__ = [
+    "ClientSession",
+    "SessionState",
+    "SubscribePlan",
+    "SubscribeResult",
+]
+
+
+class SessionState(Enum):
+    """Where a session stands; it only ever moves down this list."""
+
+    AWAITING_AUTH = "awaiting_auth"
+    AUTHENTICATING = "authenticating"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+_MOVES = {
+    SessionState.AWAITING_AUTH: {SessionState.AUTHENTICATING, SessionState.CLOSED},
+    SessionState.AUTHENTICATING: {SessionState.READY, SessionState.CLOSED},
+    SessionState.READY: {SessionState.CLOSED},
+    SessionState.CLOSED: {SessionState.CLOSED},
+}
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An item that goes to a pool."""
+
+    item: SubscribeItem
+    feed: Feed
+    line: Line
+    account: AccountRef
+
+
+@dataclass(slots=True)
+class SubscribePlan:
+    """A subscribe under way. ``late`` collects outcomes that arrive while the pools are asked."""
+
+    request_id: RequestId
+    items: list[_Asked | dict[str, Any]]
+    wants: dict[str, list[Want]]
+    feeds: frozenset[Feed]
+    late: dict[Feed, Outcome] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeResult:
+    """The ack, the lines to join right behind it, and wishes to repeat after a refusal."""
+
+    reply: str
+    joined: Sequence[tuple[Feed, Line]]
+    upstream: Upstream
+
+
+class ClientSession:
+    """Decisions for one client. Not thread-safe; one request at a time.
+
+    Args:
+        max_instruments: how many instruments the client may hold at once.
+    """
+
+    def __init__(self, *, max_instruments: int = 10_000) -> None:
+        if max_instruments < 1:
+            raise ValueError("max_instruments must be at least 1")
+        self.max_instruments = max_instruments
+        self.state = SessionState.AWAITING_AUTH
+        self.principal: Principal | None = None
+        self.held: dict[Feed, Held] = {}
+        self.wants_orders = False
+        self.wants_status = False
+        self._plan: SubscribePlan | None = None
+
+    def __repr__(self) -> str:
+        user = self.principal.username if self.principal else None
+        return f"<ClientSession {self.state.value} user={user!r} instruments={len(self.held)}>"
+
+    def move(self, state: SessionState) -> None:
+        """Change the state.
+
+        Raises:
+            ValueError: the session cannot move there from where it stands.
+        """
+        if state not in _MOVES[self.state]:
+            raise ValueError(f"a session cannot go from {self.state.value} to {state.value}")
+        self.state = state
+
+    def admit(self, principal: Principal) -> None:
+        """Begin to serve ``principal``; the session must be authenticating."""
+        self.move(SessionState.READY)
+        self.principal = principal
+
+    @property
+    def user(self) -> Principal:
+        """The principal of a session that was admitted."""
+        if self.principal is None:
+            raise ValueError("the session has no principal yet")
+        return self.principal
+
+    def plan_subscribe(self, request: Subscribe) -> SubscribePlan:
+        """Decide what to ask the pools; items that cannot be served are already marked."""
+        planned: dict[Feed, Held] = {}
+        fresh: set[Feed] = set()
+        items = [self._plan_item(item, planned, fresh) for item in request.items]
+        wants: dict[str, list[Want]] = {}
+        for feed, asked in planned.items():
+            current = self.held.get(feed)
+            if current is not None:
+                asked.lines = {**current.lines, **asked.lines}
+            wants.setdefault(feed.pool_id, []).append(asked.to_want(feed.key))
+        self._plan = SubscribePlan(request.request_id, items, wants, frozenset(planned))
+        return self._plan
+
+    def _plan_item(
+        self, item: SubscribeItem | InvalidItem, planned: dict[Feed, Held], fresh: set[Feed]
+    ) -> _Asked | dict[str, Any]:
+        if isinstance(item, InvalidItem):
+            return entries.failed(item.symbol, item.exchange, item.code, item.message)
+        account = self.user.account_for(item.exchange)
+        if account is None:
+            message = self._no_account(item.exchange)
+            return entries.with_error(item, None, ErrorCode.SYMBOL_NOT_FOUND, message)
+        offered = account.depth_levels
+        if item.mode is FeedMode.DEPTH and offered and item.depth_levels not in offered:
+            levels = ", ".join(map(str, offered))
+            message = f"{account.broker} offers {levels} levels of depth, not {item.depth_levels}."
+            return entries.with_error(item, account, ErrorCode.UNSUPPORTED_DEPTH_LEVEL, message)
+        name, levels_asked = split_suffix(item.symbol)
+        feed = Feed(account.pool_id, InstrumentKey(item.exchange, name))
+        if feed not in self.held and feed not in fresh:
+            if len(self.held) + len(fresh) >= self.max_instruments:
+                message = f"One client holds at most {self.max_instruments} instruments."
+                return entries.with_error(item, account, ErrorCode.SUBSCRIPTION_LIMIT, message)
+            fresh.add(feed)
+        line = Line(item.mode, "" if levels_asked is None else item.symbol[len(name) :])
+        planned.setdefault(feed, Held(account)).lines[line] = item.depth_levels
+        return _Asked(item, feed, line, account)
+
+    def _no_account(self, exchange: str) -> str:
+        traded = sorted({name for account in self.user.accounts for name in account.exchanges})
+        if not traded:
+            return "No broker account is set up for this user; add one in the admin."
+        return (
+            f"None of your broker accounts trades exchange {exchange!r}; "
+            f"they trade {', '.join(traded[:20])}."
+        )
+
+    def finish_subscribe(
+        self,
+        plan: SubscribePlan,
+        outcomes: Mapping[Feed, Outcome],
+        suggestions: Mapping[Feed, Sequence[str]],
+    ) -> SubscribeResult:
+        """Take the pools' outcomes into what the client holds and build the ack.
+
+        A refusal that arrived while the plan was under way counts more than an earlier acceptance.
+        """
+        self._plan = None
+        outcomes = {**outcomes, **plan.late}
+        answers: list[dict[str, Any]] = []
+        joined: list[tuple[Feed, Line]] = []
+        refused: dict[Feed, None] = {}
+        for asked in plan.items:
+            if isinstance(asked, dict):
+                answers.append(asked)
+                continue
+            outcome = outcomes.get(asked.feed)
+            nearest = suggestions.get(asked.feed, ())
+            answers.append(entries.accepted_or_refused(asked.item, asked.account, outcome, nearest))
+            if outcome is None or outcome.state is OutcomeState.REFUSED:
+                refused[asked.feed] = None
+                continue
+            held = self.held.setdefault(asked.feed, Held(asked.account))
+            held.lines[asked.line] = asked.item.depth_levels
+            held.active = outcome.state is OutcomeState.ACTIVE
+            joined.append((asked.feed, asked.line))
+        # A refused wish replaced the one that was in force before it: say the earlier one again.
+        upstream = self._upstream(feed for feed in refused if feed in self.held)
+        reply = replies.subscribe_reply(answers, replies.broker_name(self.user), plan.request_id)
+        return SubscribeResult(reply, joined, upstream)
+
+    def abandon_subscribe(self) -> None:
+        """Forget the plan under way; its request failed or was cancelled."""
+        self._plan = None
+
+    def unsubscribe(self, request: Unsubscribe) -> Departure:
+        """Give up the named lines; without a mode, every line under that name."""
+        gone: list[tuple[Feed, Line]] = []
+        successful: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
+        for item in request.items:
+            if isinstance(item, InvalidItem):
+                failed.append(entries.failed(item.symbol, item.exchange, item.code, item.message))
+                continue
+            lines = self._lines_named(item)
+            if not lines:
+                message = f"{item.exchange}:{item.symbol} is not subscribed in that mode."
+                entry = entries.failed(
+                    item.symbol, item.exchange, ErrorCode.NOT_SUBSCRIBED, message
+                )
+                if item.mode is not None:
+                    entry["mode"] = int(item.mode)
+                failed.append(entry)
+                continue
+            for feed, line in lines:
+                successful.append(entries.ended(feed, line, self.held[feed].account))
+                self._drop(feed, line)
+            gone.extend(lines)
+        reply = replies.unsubscribe_reply(
+            successful, failed, replies.broker_name(self.user), request.request_id
+        )
+        return Departure(reply, gone, self._upstream(dict.fromkeys(feed for feed, _ in gone)))
+
+    def unsubscribe_all(self, request_id: RequestId) -> Departure:
+        """Give up everything."""
+        gone = [(feed, line) for feed, held in self.held.items() for line in held.lines]
+        successful = [entries.ended(feed, line, self.held[feed].account) for feed, line in gone]
+        self.held.clear()
+        reply = replies.unsubscribe_reply(
+            successful, [], replies.broker_name(self.user), request_id
+        )
+        return Departure(reply, gone, self._upstream(dict.fromkeys(feed for feed, _ in gone)))
+
+    def _lines_named(self, item: UnsubscribeItem) -> list[tuple[Feed, Line]]:
+        name, levels = split_suffix(item.symbol)
+        suffix = "" if levels is None else item.symbol[len(name) :]
+        key = InstrumentKey(item.exchange, name)
+        found = []
+        for account in self.user.accounts:
+            feed = Feed(account.pool_id, key)
+            held = self.held.get(feed)
+            if held is not None:
+                found += [
+                    (feed, line)
+                    for line in held.lines
+                    if line.suffix == suffix and item.mode in (None, line.mode)
+                ]
+        return found
+
+    def _drop(self, feed: Feed, line: Line) -> None:
+        held = self.held.get(feed)
+        if held is not None:
+            held.lines.pop(line, None)
+            if not held.lines:
+                del self.held[feed]
+
+    def _upstream(self, feeds: Iterable[Feed]) -> Upstream:
+        wants: dict[str, list[Want]] = {}
+        releases: dict[str, list[InstrumentKey]] = {}
+        for feed in feeds:
+            held = self.held.get(feed)
+            if held is None:
+                releases.setdefault(feed.pool_id, []).append(feed.key)
+            else:
+                wants.setdefault(feed.pool_id, []).append(held.to_want(feed.key))
+        return Upstream(wants, releases)
+
+    def take_outcome(self, pool_id: str, outcome: Outcome) -> Departure | None:
+        """Take a later word of a pool on a subscription; a refusal ends the lines that it concerns.
+
+        Refused at one mode, lines of lower modes stay: another holder's Depth that the broker
+        refuses says nothing about this client's LTP.
+        """
+        feed = Feed(pool_id, outcome.key)
+        if self._plan is not None and feed in self._plan.feeds:
+            self._plan.late[feed] = outcome
+        held = self.held.get(feed)
+        if held is None:
+            return None
+        if outcome.state is not OutcomeState.REFUSED:
+            held.active = outcome.state is OutcomeState.ACTIVE
+            return None
+        lines = [line for line in held.lines if line.mode >= outcome.mode]
+        if not lines:
+            return None
+        account = held.account
+        for line in lines:
+            self._drop(feed, line)
+        answers = [entries.refused_later(feed, line, account, outcome) for line in lines]
+        return Departure(
+            replies.subscribe_reply(answers, account.broker),
+            [(feed, line) for line in lines],
+            self._upstream([feed]),
+        )
+
+    def update_principal(self, principal: Principal) -> Departure | None:
+        """Take the principal as it is now; lines of accounts that it lost end."""
+        self.principal = principal
+        owned = {account.pool_id: account for account in principal.accounts}
+        gone: list[tuple[Feed, Line]] = []
+        answers: list[dict[str, Any]] = []
+        for feed, held in list(self.held.items()):
+            if feed.pool_id in owned:
+                held.account = owned[feed.pool_id]
+                continue
+            del self.held[feed]
+            for line in held.lines:
+                gone.append((feed, line))
+                answers.append(
+                    {
+                        **entries.ended(feed, line, held.account),
+                        "status": "error",
+                        "code": ErrorCode.BROKER_UNAVAILABLE,
+                        "message": "The broker account was removed or disabled.",
+                    }
+                )
+        if not gone:
+            return None
+        reply = replies.subscribe_reply(answers, replies.broker_name(principal))
+        return Departure(reply, gone, self._upstream(dict.fromkeys(feed for feed, _ in gone)))
+
+    def owns(self, pool_id: str) -> AccountRef | None:
+        """Return this client's account of the pool, or None when it belongs to somebody else."""
+        accounts = self.principal.accounts if self.principal else ()
+        return next((account for account in accounts if account.pool_id == pool_id), None)
