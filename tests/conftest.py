@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-pytest_plugins = ["tests.fix_services"]
+pytest_plugins = ["tests.fix_services", "tests.fix_simulator"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,222 @@
+"""The local exchange as Zerodha's Kite ticker: https://kite.trade/docs/connect/v3/websocket/."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from websockets.http11 import Response
+
+from brokers.simulator.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
+from brokers.simulator.exchange import LocalExchange, make_response
+from brokers.simulator.link import Link
+from brokers.simulator.listing import to_csv
+from brokers.simulator.manners import key_label
+from brokers.simulator.market import Market
+from brokers.simulator.subscriptions import MalformedMessageError, SubscriptionBook, parse_message
+from brokers.simulator.tape import Tape
+
+__all__ = ["MAX_CONNECTIONS", "MAX_INSTRUMENTS", "KiteExchange"]
+
+MAX_CONNECTIONS = 3
+MAX_INSTRUMENTS = 3000
+HEARTBEAT_SECONDS = 1.0
+MAX_PACKETS_PER_FRAME = 500
+
+# Two packets are announced and the first, of 184 bytes, ends after two.
+TRUNCATED_FRAME = b"\x00\x02\x00\xb8\x00\x06"
+
+
+class KiteExchange(LocalExchange):
+    """Kite's ticker and instruments dump over a simulated market.
+
+    Args:
+        market: what trades; the exchange steps it.
+        api_key, access_token: the only valid credential; an empty one accepts any that is not.
+        rate: ticks per second over all subscribed instruments together, see ``Tape``; 0 freezes
+            the market, so that only the packets sent on subscribing arrive.
+        seed: of the order in which instruments tick.
+        max_instruments: per connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        market: Market,
+        api_key: str = "",
+        access_token: str = "",
+        rate: float = 2000.0,
+        port: int = 0,
+        control_token: str = "",
+        seed: int = 1,
+        max_instruments: int = MAX_INSTRUMENTS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(port=port, control_token=control_token, clock=clock)
+        self.market = market
+        self._api_key = api_key
+        self._access_token = access_token
+        self._expired = False
+        self._max_instruments = max_instruments
+        self._tape = Tape(rate=rate, rng=random.Random(seed))  # noqa: S311 - no secret
+        self._books: dict[Link, SubscriptionBook] = {}
+        self._holders: dict[int, dict[Link, SubscriptionBook]] = {}
+        self._keys: dict[Link, str] = {}
+        self._csv: dict[str, bytes] = {}
+
+    # Verbs
+
+    def expire_token(self) -> None:
+        """Refuse every credential from now on with 403; open connections stay, as at Kite."""
+        self._expired = True
+
+    def set_token(self, access_token: str) -> None:
+        """Make this the valid access token, and end an expiry."""
+        self._access_token = access_token
+        self._expired = False
+
+    def set_rate(self, rate: float) -> None:
+        """Change the ticks per second over all instruments; 0 freezes the market."""
+        if not rate >= 0:
+            raise ValueError(f"rate must not be negative, got {rate}")
+        self._tape.rate = rate
+
+    def send_order(self, order: Mapping[str, Any], api_key: str | None = None) -> int:
+        """Send an order update to the connections of a key (None: of all); how many it reached."""
+        return self._announce("order", dict(order), api_key)
+
+    def send_error(self, text: str) -> int:
+        """Send a text error to every connection; how many it reached."""
+        return self._announce("error", text)
+
+    def send_message(self, text: str) -> int:
+        """Send the broker's message for people to every connection; how many it reached."""
+        return self._announce("message", text)
+
+    def send_malformed(self, frame: bytes = TRUNCATED_FRAME) -> int:
+        """Send a binary frame that breaks the protocol to every connection; how many it reached."""
+        return sum(self._push(link, frame) for link in list(self._books))
+
+    # What the base asks for
+
+    def _admit(self, path: str, query: Mapping[str, str]) -> HTTPStatus | None:
+        if path != "/":
+            return HTTPStatus.NOT_FOUND
+        api_key, access_token = query.get("api_key", ""), query.get("access_token", "")
+        is_valid = (
+            bool(api_key and access_token)
+            and api_key == (self._api_key or api_key)
+            and access_token == (self._access_token or access_token)
+        )
+        if not is_valid or self._expired:
+            return HTTPStatus.FORBIDDEN
+        label = key_label(api_key)
+        if sum(key == label for key in self._keys.values()) >= MAX_CONNECTIONS:
+            return HTTPStatus.TOO_MANY_REQUESTS
+        return None
+
+    def _opened(self, link: Link, path: str, query: Mapping[str, str]) -> None:
+        self._books[link] = SubscriptionBook(limit=self._max_instruments, known=self.market.quotes)
+        self._keys[link] = key_label(self._key(query))
+
+    def _heard(self, link: Link, message: str | bytes) -> None:
+        manners, book = self._links[link], self._books[link]
+        try:
+            change = book.apply(parse_message(message))
+        except MalformedMessageError:
+            manners.malformed += 1
+            return
+        manners.duplicates += change.duplicates
+        manners.unknown += change.unknown
+        manners.not_subscribed += change.not_subscribed
+        manners.over_limit += change.over_limit
+        manners.holds(len(book))
+        for token in change.refreshed:
+            holders = self._holders.setdefault(token, {})
+            if link not in holders:
+                holders[link] = book
+                self._tape.add(token)
+        for token in change.ended:
+            self._release(link, token)
+        if change.over_limit:
+            limit = self._max_instruments
+            self._tell(link, "error", f"Can't subscribe to more than {limit} instruments.")
+        self._send_quotes(link, book, change.refreshed)
+
+    def _turn(self, now: float) -> None:
+        packets: dict[Link, list[bytes]] = {}
+        now_s = int(self.clock())
+        for token in self._tape.due(now):
+            quote = self.market.step(token, now_s)
+            encoded: dict[Mode, bytes] = {}
+            for link, book in self._holders[token].items():
+                mode = book.mode(token)
+                if mode is None:
+                    continue
+                packet = encoded.get(mode)
+                if packet is None:
+                    packet = encoded[mode] = encode_packet(quote, mode)
+                packets.setdefault(link, []).append(packet)
+        for link, some in packets.items():
+            self._send_packets(link, some)
+        for link in self._books:
+            if now - link.last_sent >= HEARTBEAT_SECONDS and link.is_open:
+                self._push(link, HEARTBEAT)
+
+    def _closed(self, link: Link) -> None:
+        for token in self._books.pop(link):
+            self._release(link, token)
+        del self._keys[link]
+
+    def _get(self, path: str, query: Mapping[str, str]) -> Response | None:
+        if path == "/instruments":
+            return self._instruments("")
+        if path.startswith("/instruments/"):
+            return self._instruments(path.removeprefix("/instruments/"))
+        return None
+
+    # Inside
+
+    def _instruments(self, exchange: str) -> Response | None:
+        if exchange not in self._csv:
+            listing = self.market.instruments()
+            if exchange:
+                listing = [item for item in listing if item.exchange == exchange]
+            if not listing:
+                return None
+            self._csv[exchange] = gzip.compress(to_csv(listing).encode(), compresslevel=6)
+        response = make_response(HTTPStatus.OK, self._csv[exchange], "text/csv")
+        response.headers["Content-Encoding"] = "gzip"
+        return response
+
+    def _release(self, link: Link, token: int) -> None:
+        holders = self._holders[token]
+        del holders[link]
+        if not holders:
+            del self._holders[token]
+        self._tape.discard(token)
+
+    def _send_quotes(self, link: Link, book: SubscriptionBook, tokens: Iterable[int]) -> None:
+        quotes = self.market.quotes
+        self._send_packets(
+            link,
+            [encode_packet(quotes[token], mode) for token in tokens if (mode := book.mode(token))],
+        )
+
+    def _send_packets(self, link: Link, packets: list[bytes]) -> None:
+        for start in range(0, len(packets), MAX_PACKETS_PER_FRAME):
+            some = packets[start : start + MAX_PACKETS_PER_FRAME]
+            self._push(link, encode_frame(some), ticks=len(some))
+
+    def _announce(self, kind: str, data: object, api_key: str | None = None) -> int:
+        label = None if api_key is None else key_label(api_key)
+        links = [link for link, key in self._keys.items() if label is None or key == label]
+        return sum(self._tell(link, kind, data) for link in links)
+
+    def _tell(self, link: Link, kind: str, data: object) -> bool:
+        return self._push(link, msgspec.json.encode({"type": kind, "data": data}), text=True)
