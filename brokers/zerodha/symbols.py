@@ -74,10 +74,10 @@ def parse_master(data: bytes) -> Iterator[InstrumentRow]:
             without a usable token, expiry or number; names the line.
     """
     reader = csv.DictReader(io.StringIO(_text(data)))
-    missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise BrokerProtocolError(f"instruments dump: no column {missing[0]!r}")
     try:
+        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise BrokerProtocolError(f"instruments dump: no column {missing[0]!r}")
         for values in reader:
             row = _row(values, reader.line_num)
             if row is not None:

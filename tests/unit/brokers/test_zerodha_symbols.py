@@ -144,7 +144,15 @@ def test_a_broken_row_names_its_line(row: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"<html>no</html>", b"a,b\n1,2\n", b"\xff\xfe", b"\x1f\x8b", gzip.compress(b"x")[:-3]],
+    [
+        b"",
+        b"\r\0",
+        b"<html>no</html>",
+        b"a,b\n1,2\n",
+        b"\xff\xfe",
+        b"\x1f\x8b",
+        gzip.compress(b"x")[:-3],
+    ],
 )
 def test_something_else_is_refused(data: bytes) -> None:
     with pytest.raises(BrokerProtocolError):

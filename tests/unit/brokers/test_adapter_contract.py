@@ -1,0 +1,170 @@
+"""What every shipped adapter keeps to, whatever its broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from brokers.base import BrokerAdapter, Credentials
+from brokers.context import current_sink, pooled_creation, set_standalone_sink_factory
+from brokers.exceptions import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerProtocolError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+)
+from brokers.registry import BrokerRegistry, default_registry
+from brokers.testing import RecordingSink
+from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription, TickSink
+
+EVERY_BROKER = pytest.mark.parametrize("adapter_class", list(default_registry()))
+
+
+@pytest.fixture
+def standalone_sinks() -> Iterator[list[tuple[str, RecordingSink]]]:
+    """The sinks that the bus's factory was asked for, with the broker's name."""
+    made: list[tuple[str, RecordingSink]] = []
+
+    def make(broker: str) -> TickSink:
+        made.append((broker, RecordingSink()))
+        return made[-1][1]
+
+    set_standalone_sink_factory(make)
+    yield made
+    set_standalone_sink_factory(None)
+
+
+def items(count: int, mode: FeedMode) -> list[Subscription]:
+    return [
+        Subscription(Instrument(InstrumentKey("X", f"S{at}"), str(at + 1)), mode)
+        for at in range(count)
+    ]
+
+
+def test_the_recording_sink_is_a_sink() -> None:
+    assert isinstance(RecordingSink(), TickSink)
+
+
+@EVERY_BROKER
+class TestEveryBroker:
+    def test_its_capabilities_are_sound(self, adapter_class: type[BrokerAdapter]) -> None:
+        capabilities = adapter_class.capabilities
+        assert capabilities.exchanges
+        assert capabilities.max_connections >= 1
+        assert capabilities.batch_size >= 1
+        assert urlsplit(capabilities.default_endpoint).scheme == "wss"
+        assert urlsplit(capabilities.http_endpoint).scheme == "https"
+        assert (capabilities.heartbeat_seconds or 0) < capabilities.liveness_timeout_seconds
+        assert adapter_class.master_url(None).startswith(capabilities.http_endpoint)
+        url = adapter_class.master_url("http://127.0.0.1:1/")
+        assert url.startswith("http://127.0.0.1:1/")
+        assert "//" not in url.removeprefix("http://")
+
+    def test_a_higher_mode_never_costs_less(self, adapter_class: type[BrokerAdapter]) -> None:
+        instrument = items(1, FeedMode.LTP)[0].instrument
+        costs = [adapter_class.cost(instrument, mode) for mode in FeedMode]
+        assert costs == sorted(costs)
+        assert costs[-1] <= adapter_class.capabilities.symbols_per_connection
+
+    def test_built_in_a_pool_it_uses_the_pools_sink(
+        self,
+        adapter_class: type[BrokerAdapter],
+        standalone_sinks: list[tuple[str, RecordingSink]],
+    ) -> None:
+        """Also after the block has ended, and the inner of two blocks wins."""
+        outer, inner = RecordingSink(), RecordingSink()
+        with pooled_creation(outer), pooled_creation(inner):
+            adapter = adapter_class()
+        assert adapter.sink is inner
+        assert current_sink() is None
+        assert standalone_sinks == []
+
+    def test_built_alone_it_asks_once_for_a_sink_of_its_own(
+        self,
+        adapter_class: type[BrokerAdapter],
+        standalone_sinks: list[tuple[str, RecordingSink]],
+    ) -> None:
+        adapter = adapter_class()
+        assert standalone_sinks == [], "nothing is opened by a constructor"
+        assert adapter.sink is adapter.sink
+        assert [name for name, _ in standalone_sinks] == [adapter_class.capabilities.name]
+
+    def test_built_alone_without_a_bus_it_says_what_to_do(
+        self, adapter_class: type[BrokerAdapter]
+    ) -> None:
+        with pytest.raises(RuntimeError, match="pooled_creation"):
+            _ = adapter_class().sink
+
+    def test_no_items_need_no_message(self, adapter_class: type[BrokerAdapter]) -> None:
+        adapter = adapter_class(sink=RecordingSink())
+        assert adapter.subscribe([]) == []
+        assert adapter.unsubscribe([]) == []
+        assert adapter.change_mode([]) == []
+
+    @pytest.mark.parametrize("mode", list(FeedMode))
+    def test_control_messages_are_text(
+        self, adapter_class: type[BrokerAdapter], mode: FeedMode
+    ) -> None:
+        adapter = adapter_class(sink=RecordingSink())
+        messages = adapter.subscribe(items(1200, mode)) + adapter.unsubscribe(items(1200, mode))
+        assert messages
+        assert all(isinstance(message, str) for message in messages)
+
+    def test_malformed_text_is_a_protocol_error(self, adapter_class: type[BrokerAdapter]) -> None:
+        adapter = adapter_class(sink=RecordingSink())
+        with pytest.raises(BrokerProtocolError):
+            adapter.receive("{", 0)
+
+    def test_a_missing_credential_is_a_configuration_error(
+        self, adapter_class: type[BrokerAdapter]
+    ) -> None:
+        adapter = adapter_class(sink=RecordingSink())
+        fields = [field.name for field in adapter_class.capabilities.credential_fields]
+        for missing in fields:
+            values = {name: "x" for name in fields if name != missing}
+            with pytest.raises(BrokerConfigError, match=missing):
+                adapter.handshake(Credentials(values))
+        adapter.handshake(Credentials(dict.fromkeys(fields, "x")))
+
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            (401, BrokerAuthError),
+            (403, BrokerAuthError),
+            (429, BrokerRateLimitError),
+            (302, BrokerUnavailableError),
+            (500, BrokerUnavailableError),
+        ],
+    )
+    def test_a_refused_upgrade_is_typed(
+        self, adapter_class: type[BrokerAdapter], status: int, error: type[Exception]
+    ) -> None:
+        adapter = adapter_class(sink=RecordingSink())
+        assert type(adapter.refused(status, {}, b"")) is error
+
+    def test_it_needs_nothing_to_keep_alive(self, adapter_class: type[BrokerAdapter]) -> None:
+        assert adapter_class(sink=RecordingSink()).keepalive() is None
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("30", 30.0), ("soon", None), ("", None)])
+def test_retry_after_is_read_where_it_is_a_number(header: str, seconds: float | None) -> None:
+    adapter = next(iter(default_registry()))(sink=RecordingSink())
+    error = adapter.refused(429, {"Retry-After": header}, b"")
+    assert isinstance(error, BrokerRateLimitError)
+    assert error.retry_after_seconds == seconds
+
+
+def test_a_broker_is_registered_once() -> None:
+    registry = BrokerRegistry()
+    adapter_class = next(iter(default_registry()))
+    registry.register(adapter_class)
+    with pytest.raises(ValueError, match="twice"):
+        registry.register(adapter_class)
+
+
+def test_an_unknown_broker_names_the_known_ones() -> None:
+    with pytest.raises(BrokerConfigError, match="binance, zerodha"):
+        default_registry().get("nobody")

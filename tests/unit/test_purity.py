@@ -1,0 +1,85 @@
+"""Pure modules decide, and import nothing that acts.
+
+Each module of the table is imported in a fresh interpreter in which the modules that act cannot be
+imported by our code at all, and in which the network and framework ones must stay unloaded even
+through what our code imports. Add a pure module to the table when you write it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PURE_MODULES = [
+    # brokers
+    "brokers.binance.codec",
+    "brokers.binance.constants",
+    "brokers.binance.messages",
+    "brokers.binance.requests",
+    "brokers.binance.symbols",
+    "brokers.decimal_text",
+    "brokers.exceptions",
+    "brokers.types",
+    "brokers.zerodha.codec",
+    "brokers.zerodha.constants",
+    "brokers.zerodha.symbols",
+    # pooling
+    # streaming
+]
+
+# Run in the child: our modules may not import a blocked name, whoever else has already loaded it.
+CHECK = """
+import builtins, sys
+
+ACTING = {"django", "channels", "asyncio", "zmq", "websockets", "socket", "threading", "time", "os"}
+UNLOADED = {"django", "channels", "asyncio", "zmq", "websockets"}
+OURS = ("brokers", "pooling", "streaming", "openalgo_site")
+real_import = builtins.__import__
+
+def guarded(name, globals=None, locals=None, fromlist=(), level=0):
+    importer = (globals or {}).get("__name__", "")
+    if importer.partition(".")[0] in OURS and name.partition(".")[0] in ACTING:
+        raise ImportError(f"{importer} is pure and imports {name}")
+    return real_import(name, globals, locals, fromlist, level)
+
+builtins.__import__ = guarded
+__import__(sys.argv[1])
+loaded = sorted(UNLOADED & set(sys.modules))
+if loaded:
+    raise ImportError(f"{sys.argv[1]} loads {', '.join(loaded)}")
+"""
+
+
+def check(module: str, root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CHECK, module],
+        cwd=root,
+        env={"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("module", PURE_MODULES)
+def test_a_pure_module_imports_nothing_that_acts(module: str) -> None:
+    result = check(module, ROOT)
+    assert result.returncode == 0, result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("source", ["import time", "from os import path", "import zmq.asyncio"])
+def test_the_guard_bites(source: str, tmp_path: Path) -> None:
+    """A module that acts is caught, so that a green table means something."""
+    package = tmp_path / "pooling"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "impure.py").write_text(source)
+    result = check("pooling.impure", tmp_path)
+    assert result.returncode != 0
+    assert "pure" in result.stderr
