@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from brokers.base import BrokerCapabilities
+from brokers.binance.constants import MAX_NAMES_PER_REQUEST
 
 __all__ = ["CAPABILITIES", "COMBINED_PATH", "master_url"]
 
@@ -20,8 +21,8 @@ CAPABILITIES: Final = BrokerCapabilities(
     depth_levels=(5, 10, 20),
     default_endpoint="wss://data-stream.binance.vision",
     http_endpoint="https://data-api.binance.vision",
-    # Four streams per instrument at most, and no message may name more than 200 of them.
-    batch_size=50,
+    # Of instruments; a request is cut earlier where it would name more streams than advised.
+    batch_size=MAX_NAMES_PER_REQUEST,
     # 5 messages a second, of which our pongs take a share
     message_interval_seconds=0.25,
     connect_interval_seconds=1.0,

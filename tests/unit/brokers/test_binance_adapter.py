@@ -92,10 +92,10 @@ def test_requests_never_name_more_than_200_streams(adapter: BinanceAdapter, mode
 
 
 def test_an_answer_confirms_the_instruments_of_its_request(adapter: BinanceAdapter) -> None:
-    items = [item(f"S{at}USDT") for at in range(60)]
+    items = [item(f"S{at}USDT") for at in range(70)]
     first, second = ids(adapter.subscribe(items))
-    assert answer(adapter, second) == [Confirmed(tuple(i.instrument.key for i in items[50:]))]
-    assert answer(adapter, first) == [Confirmed(tuple(i.instrument.key for i in items[:50]))]
+    assert answer(adapter, second) == [Confirmed(tuple(i.instrument.key for i in items[66:]))]
+    assert answer(adapter, first) == [Confirmed(tuple(i.instrument.key for i in items[:66]))]
     assert answer(adapter, first) == [], "an answer counts once"
 
 
