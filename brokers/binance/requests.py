@@ -30,9 +30,6 @@ class PendingRequests:
         self._requests: dict[int, Request] = {}
         self._latest: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._requests)
-
     def add(self, request: Request) -> int:
         """Keep ``request`` until it is answered; returns its id, never used twice."""
         request_id = self._next_id

@@ -118,6 +118,12 @@ class TestEveryBroker:
         with pytest.raises(BrokerProtocolError):
             adapter.receive("{", 0)
 
+    def test_a_master_of_something_else_is_a_protocol_error(
+        self, adapter_class: type[BrokerAdapter]
+    ) -> None:
+        with pytest.raises(BrokerProtocolError):
+            list(adapter_class.parse_master(b"<html>sorry</html>"))
+
     def test_a_missing_credential_is_a_configuration_error(
         self, adapter_class: type[BrokerAdapter]
     ) -> None:

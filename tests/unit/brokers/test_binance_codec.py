@@ -334,6 +334,8 @@ def test_odd_values_raise_our_error_only(kind: str, data: st.DataObject) -> None
         (FeedMode.DEPTH, 5, ["aggTrade", "bookTicker", "ticker", "depth5@100ms"]),
         (FeedMode.DEPTH, 10, ["aggTrade", "bookTicker", "ticker", "depth10@100ms"]),
         (FeedMode.DEPTH, 20, ["aggTrade", "bookTicker", "ticker", "depth20@100ms"]),
+        (FeedMode.DEPTH, 7, ["aggTrade", "bookTicker", "ticker", "depth10@100ms"]),
+        (FeedMode.DEPTH, 50, ["aggTrade", "bookTicker", "ticker", "depth20@100ms"]),
     ],
 )
 def test_streams_of_a_mode(mode: FeedMode, levels: int, kinds: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from brokers.exceptions import BrokerProtocolError
 from brokers.types import InstrumentRow
+from brokers.zerodha import symbols
 from brokers.zerodha.config import CAPABILITIES
 from brokers.zerodha.symbols import parse_master
 from tests.support import SHARED_DATA
@@ -157,6 +159,23 @@ def test_a_broken_row_names_its_line(row: str) -> None:
 def test_something_else_is_refused(data: bytes) -> None:
     with pytest.raises(BrokerProtocolError):
         list(parse_master(data))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_dump_without_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    """A small file that unpacks to gigabytes stops at the bound."""
+    monkeypatch.setattr(symbols, "MAX_MASTER_BYTES", 1000)
+    with pytest.raises(BrokerProtocolError, match="too large"):
+        list(parse_master(pack((HEADER + "," * 2000).encode())))
+
+
+def test_broken_gzip_data_is_refused() -> None:
+    data = bytearray(gzip.compress(HEADER.encode()))
+    data[-8] ^= 0xFF
+    with pytest.raises(BrokerProtocolError, match="broken gzip"):
+        list(parse_master(bytes(data)))
 
 
 @given(st.binary(max_size=200), st.booleans())
