@@ -29,6 +29,9 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     zmq_curve_key_file: str = ""
     simulator_port: int = 9010
     simulator_rate: float = 2000.0
+    simulator_api_key: str = ""
+    simulator_access_token: str = ""
+    simulator_control_token: str = ""
 
     # Where things are kept
     data_dir: str = "var"

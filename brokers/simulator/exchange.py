@@ -25,6 +25,7 @@ from websockets.http11 import Request, Response
 from brokers.simulator.control import ControlError, run_verb
 from brokers.simulator.link import Link
 from brokers.simulator.manners import ConnectionManners, Manners, Record
+from brokers.simulator.responses import json_response, text_response
 
 __all__ = ["LocalExchange"]
 
@@ -55,6 +56,7 @@ class LocalExchange(ABC):
         self._control_token = control_token
         self._manners = Manners()
         self._links: dict[Link, ConnectionManners] = {}
+        self._endings: set[asyncio.Task[None]] = set()
         self._next_id = 1
         self._server: Server | None = None
         self._turns: asyncio.Task[None] | None = None
@@ -99,6 +101,7 @@ class LocalExchange(ABC):
                 link.drop()
         server.close()
         await server.wait_closed()
+        await asyncio.gather(*self._endings)
         turns, self._turns = self._turns, None
         if turns is not None:
             await turns
@@ -177,6 +180,7 @@ class LocalExchange(ABC):
         """Answer upgrades with an HTTP status from now on; open connections stay."""
         if not 400 <= status <= 599:
             raise ValueError(f"status must be an HTTP error, got {status}")
+        text_response(status)  # raises for a status without a name
         self._refusal = (status, retry_after)
 
     def accept(self) -> None:
@@ -236,6 +240,12 @@ class LocalExchange(ABC):
         else:
             manners.frames_skipped += 1
         return sent
+
+    def _end(self, link: Link, code: int, reason: str) -> None:
+        """Close one connection with a code, without waiting for it."""
+        ending = asyncio.create_task(link.close(code, reason), name=f"close {link.number}")
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     def _chosen(self, connection: int | None) -> list[Link]:
         links = [link for link in self._links if connection is None or link.number == connection]
@@ -341,21 +351,3 @@ class LocalExchange(ABC):
             return json_response({"verb": verb, "result": run_verb(self, verb, query)})
         except ControlError as error:
             return json_response({"verb": verb, "error": str(error)}, HTTPStatus.BAD_REQUEST)
-
-
-def text_response(status: int) -> Response:
-    """Return a response whose body is the status' own phrase."""
-    known = HTTPStatus(status)
-    return make_response(known, f"{known.phrase}\n".encode(), "text/plain")
-
-
-def json_response(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return make_response(status, msgspec.json.encode(value), "application/json")
-
-
-def make_response(status: HTTPStatus, body: bytes, content_type: str) -> Response:
-    headers = Headers()
-    headers["Content-Type"] = content_type
-    headers["Content-Length"] = str(len(body))
-    headers["Connection"] = "close"
-    return Response(status.value, status.phrase, headers, body)

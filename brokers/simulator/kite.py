@@ -13,11 +13,12 @@ import msgspec
 from websockets.http11 import Response
 
 from brokers.simulator.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
-from brokers.simulator.exchange import LocalExchange, make_response
+from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.link import Link
 from brokers.simulator.listing import to_csv
 from brokers.simulator.manners import key_label
 from brokers.simulator.market import Market
+from brokers.simulator.responses import make_response
 from brokers.simulator.subscriptions import MalformedMessageError, SubscriptionBook, parse_message
 from brokers.simulator.tape import Tape
 
@@ -165,7 +166,7 @@ class KiteExchange(LocalExchange):
         for link, some in packets.items():
             self._send_packets(link, some)
         for link in self._books:
-            if now - link.last_sent >= HEARTBEAT_SECONDS and link.is_open:
+            if now - link.last_sent >= HEARTBEAT_SECONDS and not link.is_silent and link.is_open:
                 self._push(link, HEARTBEAT)
 
     def _closed(self, link: Link) -> None:

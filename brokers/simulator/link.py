@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from websockets.protocol import State
 __all__ = ["Link"]
 
 _MAX_BUFFER_BYTES = 8 * 1024 * 1024
+_CONGESTED_BYTES = 1024 * 1024
 
 
 class Link(ServerConnection):
@@ -29,8 +29,7 @@ class Link(ServerConnection):
         self.last_sent = 0.0
         self.on_lost: Callable[[], None] | None = None
         self.on_control: Callable[[Opcode, bytes], None] | None = None
-        self._speaking = asyncio.Event()
-        self._speaking.set()
+        self._silent = False
         self._late: deque[tuple[float, bytes, bool]] = deque()
         self._late_bytes = 0
 
@@ -40,14 +39,14 @@ class Link(ServerConnection):
 
     @property
     def is_silent(self) -> bool:
-        return not self._speaking.is_set()
+        return self._silent
 
     def push(self, data: bytes, *, text: bool = False, delay_seconds: float = 0.0) -> bool:
         """Send one message, or keep it for ``delay_seconds``; False where it was dropped.
 
         Dropped: the link is not open, is silent, or its client is 8 MiB behind.
         """
-        if not self.is_open or self.is_silent:
+        if not self.is_open or self._silent:
             return False
         if self.transport.get_write_buffer_size() + self._late_bytes > _MAX_BUFFER_BYTES:
             return False
@@ -74,36 +73,27 @@ class Link(ServerConnection):
             self.protocol.send_ping(payload)
             self.send_data()
 
-    def send_close(self, code: int, reason: str) -> None:
-        """Start the closing handshake without waiting for its end."""
-        if self.is_open:
-            self.protocol.send_close(code, reason)
-            self.send_data()
-
     def go_silent(self) -> None:
         """Send nothing more: no ticks, heartbeats, pongs, nor a close frame. It still listens."""
-        self._speaking.clear()
+        self._silent = True
 
     def speak(self) -> None:
         """End the silence; pongs that were held back go out now."""
-        self._speaking.set()
+        self._silent = False
         self.send_data()
 
     def drop(self) -> None:
         """Cut the link without a close frame."""
         self.transport.abort()
 
-    async def ready(self) -> None:
-        """Wait until the link speaks and its client has read most of what was sent.
-
-        Raises ConnectionError where the link was lost meanwhile.
-        """
-        await self._speaking.wait()
-        await self.drain()
+    @property
+    def is_congested(self) -> bool:
+        """Whether the client is so far behind that what can wait should."""
+        return self.transport.get_write_buffer_size() + self._late_bytes > _CONGESTED_BYTES
 
     def send_data(self) -> None:
         # What the protocol wants to send stays with it while the link is silent.
-        if not self.is_silent:
+        if not self._silent:
             super().send_data()
 
     def process_event(self, event: Any) -> None:

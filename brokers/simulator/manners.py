@@ -36,8 +36,9 @@ class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``duplicates``: tokens subscribed that already were. ``unknown``: tokens that do not exist.
     ``not_subscribed``: unsubscribes and mode changes of tokens that were not subscribed.
-    ``over_limit``: tokens refused because the connection was full. ``peak_messages_per_second``:
-    over whole seconds.
+    ``over_limit``: tokens refused because the connection was full. ``rate_exceeded``: messages
+    beyond the rate allowed. ``peak_messages_per_second``: over whole seconds. ``frames_skipped``:
+    not sent, because the link was silent or its client far behind.
     """
 
     id: int
@@ -52,6 +53,7 @@ class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int = 0
     not_subscribed: int = 0
     over_limit: int = 0
+    rate_exceeded: int = 0
     frames_sent: int = 0
     ticks_sent: int = 0
     frames_skipped: int = 0
@@ -113,6 +115,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             ("unknown", "unknown instrument(s) subscribed"),
             ("not_subscribed", "change(s) of instruments that were not subscribed"),
             ("over_limit", "subscription(s) over the limit"),
+            ("rate_exceeded", "message(s) faster than allowed"),
         ):
             if count := self.total(name):
                 said.append(f"{count} {words}")
@@ -138,6 +141,7 @@ class ConnectionManners:
         self.unknown = 0
         self.not_subscribed = 0
         self.over_limit = 0
+        self.rate_exceeded = 0
         self.frames_sent = 0
         self.ticks_sent = 0
         self.frames_skipped = 0
@@ -173,6 +177,7 @@ class ConnectionManners:
             unknown=self.unknown,
             not_subscribed=self.not_subscribed,
             over_limit=self.over_limit,
+            rate_exceeded=self.rate_exceeded,
             frames_sent=self.frames_sent,
             ticks_sent=self.ticks_sent,
             frames_skipped=self.frames_skipped,

@@ -1,0 +1,95 @@
+"""Running one local exchange as a process: from arguments to a stop signal."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import uvloop
+
+from brokers.simulator.binance import BinanceReplay
+from brokers.simulator.capture import CaptureError, parse_capture
+from brokers.simulator.exchange import LocalExchange
+from brokers.simulator.kite import KiteExchange
+from brokers.simulator.market import build_market
+
+__all__ = ["SimulatorError", "build_kite", "build_replay", "run"]
+
+
+class SimulatorError(Exception):
+    """The local exchange cannot run; the message is one sentence for a person."""
+
+
+def build_kite(
+    *, port: int, rate: float, seed: int, api_key: str, access_token: str, control_token: str
+) -> KiteExchange:
+    """Return a Kite exchange whose market opens now. Raises SimulatorError for a bad argument."""
+    market = build_market(seed=seed, today=date.today(), now_s=int(time.time()))  # noqa: DTZ011
+    try:
+        return KiteExchange(
+            market=market,
+            api_key=api_key,
+            access_token=access_token,
+            rate=rate,
+            port=port,
+            control_token=control_token,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise SimulatorError(str(error)) from None
+
+
+def build_replay(
+    *, file: Path, port: int, speed: float, loop: bool, control_token: str
+) -> BinanceReplay:
+    """Return a replay of a capture file. Raises SimulatorError where it cannot be read."""
+    try:
+        capture = parse_capture(file.read_bytes())
+        return BinanceReplay(
+            capture=capture, port=port, speed=speed, loop=loop, control_token=control_token
+        )
+    except OSError as error:
+        raise SimulatorError(f"{file} cannot be read: {error.strerror}") from None
+    except CaptureError as error:
+        raise SimulatorError(f"{file} cannot be replayed: {error}") from None
+    except ValueError as error:
+        raise SimulatorError(str(error)) from None
+
+
+def run(exchange: LocalExchange, *, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; ``announce`` gets one line, with the URL, once it listens.
+
+    Raises:
+        SimulatorError: the port cannot be had.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(exchange, port, announce))
+
+
+async def _serve(exchange: LocalExchange, port: int, announce: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await exchange.open()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SimulatorError(
+                f"Port {port} is already taken; free it or set SIMULATOR_PORT to another one."
+            ) from None
+        raise SimulatorError(f"Port {port} (SIMULATOR_PORT) cannot be used: {error}") from None
+    try:
+        announce(f"The local exchange listens on {exchange.url}")
+        stopped = asyncio.create_task(stop.wait(), name="simulator stop")
+        ended = asyncio.create_task(exchange.join(), name="simulator join")
+        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+    finally:
+        await exchange.close()
+    await ended

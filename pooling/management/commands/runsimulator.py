@@ -1,0 +1,47 @@
+"""``manage.py runsimulator``: the local exchange, or a recorded one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from brokers.simulator.exchange import LocalExchange
+from brokers.simulator.runner import SimulatorError, build_kite, build_replay, run
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Run the local exchange on 127.0.0.1 until SIGINT or SIGTERM."""
+
+    help = "Run a local exchange that speaks Zerodha's protocol, or replays a capture as Binance."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        env = settings.ENV
+        parser.add_argument("--port", type=int, default=env.simulator_port, help="SIMULATOR_PORT")
+        parser.add_argument("--rate", type=float, default=env.simulator_rate, help="ticks a second")
+        parser.add_argument("--seed", type=int, default=1, help="makes the market repeatable")
+        parser.add_argument("--api-key", default=env.simulator_api_key)
+        parser.add_argument("--access-token", default=env.simulator_access_token)
+        parser.add_argument("--replay", type=Path, metavar="FILE", help="a recorded capture")
+        parser.add_argument("--speed", type=float, default=1.0, help="of the replay; 0: no pauses")
+        parser.add_argument("--loop", action="store_true", help="start the replay again at its end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        names = ["port", "speed", "loop"]
+        if options["replay"] is None:
+            names = ["port", "rate", "seed", "api_key", "access_token"]
+        chosen = {name: options[name] for name in names}
+        chosen["control_token"] = settings.ENV.simulator_control_token
+        try:
+            if options["replay"] is None:
+                exchange: LocalExchange = build_kite(**chosen)
+            else:
+                exchange = build_replay(file=options["replay"], **chosen)
+            run(exchange, port=options["port"], announce=self.stdout.write)
+        except SimulatorError as error:
+            raise CommandError(str(error)) from None
