@@ -85,6 +85,11 @@ class SubscriptionBook:
         actions, self._actions = self._actions, Actions()
         return actions
 
+    @property
+    def has_actions(self) -> bool:
+        """Whether ``take_actions`` would return anything to do."""
+        return bool(self._actions)
+
     def want(
         self, holder: Holder, want: Want, instrument: Instrument | None, now: float
     ) -> Outcome:

@@ -52,7 +52,7 @@ class RateWindow:
         self._counts[index] += count
 
     def rate(self, now: float) -> float:
-        """Return events per second over the whole seconds before ``now``, the running one left out."""
+        """Return events per second over whole seconds; the running one is left out."""
         if self._started is None:
             return 0.0
         second = int(now)

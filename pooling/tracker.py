@@ -10,7 +10,7 @@ costs as much as it held, not as much as there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -104,6 +104,9 @@ class Tracker:
 
     def __len__(self) -> int:
         return len(self._interests)
+
+    def __iter__(self) -> Iterator[InstrumentKey]:
+        return iter(self._interests)
 
     def __contains__(self, key: object) -> bool:
         return key in self._interests

@@ -1,0 +1,34 @@
+"""Time as it comes into pools: monotonic for durations, wall clock for what is stored or sent."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+__all__ = ["Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Where a pool reads the time. Any thread may call it.
+
+    Waiting is the event loop's business; a test that wants waiting to cost nothing runs on
+    ``pooling.testing.VirtualTimeLoop``, whose time and this clock's are the same.
+    """
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+    def time_ms(self) -> int:
+        """Return epoch milliseconds."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def time_ms(self) -> int:
+        """Return epoch milliseconds."""
+        return time.time_ns() // 1_000_000

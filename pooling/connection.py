@@ -1,0 +1,474 @@
+"""One WebSocket to one broker: opened, kept alive, replayed, and opened again while it is needed.
+
+A thin shell. The adapter says what to send and what frames mean, the owner (the pool) says what the
+connection shall carry, ``lifecycle`` and ``backoff`` decide what follows a failure; this module
+does the talking and the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
+
+from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon
+from brokers.exceptions import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerProtocolError,
+)
+from brokers.feed import ConnectionStats
+from brokers.types import Subscription
+from pooling.backoff import Backoff, state_after
+from pooling.clock import Clock
+from pooling.credential_gate import CredentialGate
+from pooling.exceptions import PlannedReconnectError, SilentConnectionError
+from pooling.lifecycle import UP_STATES, ConnectionState, transition
+from pooling.reconcile import Batch
+from pooling.transport import Connector, Transport, UpgradeRefusedError
+
+__all__ = ["Connection", "ConnectionOwner", "stale_after_seconds"]
+
+logger = logging.getLogger("pooling")
+
+KEEPALIVE_SECONDS = 10.0
+WATCH_SECONDS = 1.0
+MALFORMED_LOG_SECONDS = 60.0
+
+
+class ConnectionOwner(Protocol):
+    """What a connection asks of its pool and tells it. Called on the worker's loop."""
+
+    def is_needed(self, slot: int) -> bool:
+        """Tell whether the connection shall carry anything."""
+
+    def take_batch(self, slot: int, limit: int) -> Batch:
+        """Return the next changes to send; empty when there are none."""
+
+    def on_state(self, slot: int, state: ConnectionState, reason: str) -> None:
+        """Take note of a change of state; an open socket counts from SUBSCRIBING on."""
+
+    def on_lost(self, slot: int, reason: str) -> None:
+        """Take note that the socket is gone, and with it every subscription on it."""
+
+    def on_events(self, slot: int, events: Sequence[BrokerEvent]) -> None:
+        """Take what a frame said beside its ticks."""
+
+    def on_ticks(self, count: int) -> None:
+        """Count ticks that were published."""
+
+    def on_unsendable(self, slot: int, subscription: Subscription, error: BrokerError) -> None:
+        """Take note of a subscription that the adapter cannot express."""
+
+
+def stale_after_seconds(heartbeat_seconds: float | None) -> float:
+    """Return how long no frame may arrive before prices count as stale.
+
+    A broker that heartbeats gets away with missing two; 25 s are for those that do not.
+    """
+    if heartbeat_seconds is None:
+        return 25.0
+    return min(max(2.5 * heartbeat_seconds, 5.0), 25.0)
+
+
+class Connection:
+    """One broker connection of a pool. Lives on the worker's loop; ``to_stats`` from any thread.
+
+    Args:
+        pool_id: for logs and task names.
+        slot: the connection's number in its pool.
+        owner: the pool.
+        make_adapter: builds the adapter, so that it finds the pool's sink.
+        gate: where credentials come from, one connect at a time.
+        connector: opens sockets.
+        clock: where time is read.
+        backoff: delays between attempts.
+        connect_timeout_seconds: for the whole opening handshake.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        slot: int,
+        owner: ConnectionOwner,
+        make_adapter: Callable[[], BrokerAdapter],
+        gate: CredentialGate,
+        connector: Connector,
+        clock: Clock,
+        backoff: Backoff,
+        connect_timeout_seconds: float,
+    ) -> None:
+        if connect_timeout_seconds <= 0:
+            raise ValueError("connect_timeout_seconds must be positive")
+        self.slot = slot
+        self.connect_timeout_seconds = connect_timeout_seconds
+        self._name = f"{pool_id}/{slot}"
+        self._owner = owner
+        self._make_adapter = make_adapter
+        self._adapter = make_adapter()
+        self._gate = gate
+        self._connector = connector
+        self._clock = clock
+        self._backoff = backoff
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._restart: PlannedReconnectError | None = None
+        self._restarted = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._last_sent: float | None = None
+        self._credentials_version = 0
+
+        self._state = ConnectionState.IDLE
+        self._since_ms = clock.time_ms()
+        self._live_since: float | None = None
+        self._last_frame: float | None = None
+        self._last_tick: float | None = None
+        self._last_malformed_log: float | None = None
+        self._last_close = ""
+        self._next_retry_ms: int | None = None
+        self._frames = self._ticks = self._sent = self._malformed = self._connects = 0
+        self._unknown_before = 0
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._name} {self._state}>"
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is in its life."""
+        return self._state
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its socket is open and carries, or is about to carry, subscriptions."""
+        return self._state in UP_STATES
+
+    @property
+    def reconnects(self) -> int:
+        """How often it was opened again."""
+        return max(0, self._connects - 1)
+
+    @property
+    def frames_malformed(self) -> int:
+        """How many frames were dropped because they broke the broker's protocol."""
+        return self._malformed
+
+    @property
+    def ticks_unknown(self) -> int:
+        """How many ticks were of instruments that were not subscribed."""
+        return self._unknown_before + self._adapter.ticks_unknown
+
+    def open(self) -> None:
+        """Start working; the socket opens once the connection is needed."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"pool-connection-{self._name}")
+
+    def wake(self) -> None:
+        """Notice that what the connection shall carry has changed."""
+        self._wake.set()
+
+    def restart(self, make_adapter: Callable[[], BrokerAdapter], reason: str) -> None:
+        """Connect anew with another adapter, at once."""
+        self._make_adapter = make_adapter
+        self._restart = PlannedReconnectError(reason)
+        self._restarted.set()
+
+    async def close(self) -> None:
+        """Close the socket with 1000 and stop. Idempotent; cancelling it drops the socket."""
+        if self.is_up:
+            self._set_state(ConnectionState.DRAINING, "closing")
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._state is not ConnectionState.CLOSED:
+            self._set_state(ConnectionState.CLOSED, "closed")
+
+    def to_stats(self, *, used: int, capacity: int) -> ConnectionStats:
+        """Return the connection as it is now, with what the pool knows of its fill. Any thread."""
+        now = self._clock.monotonic()
+        return ConnectionStats(
+            slot=self.slot,
+            state=self._state.value,
+            since_ms=self._since_ms,
+            used=used,
+            capacity=capacity,
+            frames_received=self._frames,
+            ticks_received=self._ticks,
+            messages_sent=self._sent,
+            frames_malformed=self._malformed,
+            reconnects=self.reconnects,
+            last_frame_age_ms=_age_ms(self._last_frame, now),
+            last_tick_age_ms=_age_ms(self._last_tick, now),
+            last_close=self._last_close,
+            next_retry_ms=self._next_retry_ms,
+        )
+
+    async def _run(self) -> None:
+        while True:
+            await self._until_needed()
+            opened_before = self._connects
+            try:
+                transport, first_messages = await self._connect()
+                await self._serve(transport, first_messages)
+            except BrokerError as error:
+                failure: Exception = error
+            except Exception as error:
+                # Supervision point: a defect of ours or of an adapter costs this connection a
+                # reconnect and is shown with its traceback; it does not end the feed for good.
+                logger.exception("connection %s failed unexpectedly", self._name)
+                failure = error
+            await self._recover(failure, was_open=self._connects > opened_before)
+
+    async def _until_needed(self) -> None:
+        while not self._owner.is_needed(self.slot):
+            if self._state is not ConnectionState.IDLE:
+                self._set_state(ConnectionState.IDLE, "nothing to carry")
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _connect(self) -> tuple[Transport, Sequence[str | bytes]]:
+        self._set_state(ConnectionState.CONNECTING, "")
+        if self._restarted.is_set():
+            self._take_new_adapter()
+        adapter = self._adapter
+        async with self._gate.attempt() as credentials:
+            self._credentials_version = credentials.version
+            handshake = adapter.handshake(credentials)
+            try:
+                transport = await self._connector(
+                    handshake,
+                    open_timeout_seconds=self.connect_timeout_seconds,
+                    max_frame_bytes=adapter.capabilities.max_frame_bytes,
+                )
+            except UpgradeRefusedError as error:
+                raise adapter.refused(error.status, error.headers, error.body) from error
+        return transport, handshake.first_messages
+
+    async def _serve(self, transport: Transport, first_messages: Sequence[str | bytes]) -> None:
+        """Carry subscriptions on an open socket until it is lost; always raises why."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            self._connects += 1
+            self._last_sent = None
+            self._last_frame = self._clock.monotonic()
+            self._adapter.reset()
+            self._set_state(ConnectionState.AUTHENTICATING, "")
+            tasks += (
+                self._spawn("reader", self._read(transport)),
+                self._spawn("sender", self._send_changes(transport, first_messages)),
+                self._spawn("watch", self._watch(transport)),
+                self._spawn("restart", self._until_restarted()),
+            )
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            raise _first_failure(tasks)
+        except SilentConnectionError:
+            # A peer that says nothing would not answer a close frame either.
+            transport.abort()
+            raise
+        except (BrokerAuthError, BrokerConfigError) as error:
+            self._gate.refuse(self._credentials_version, error)
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await transport.close()
+
+    def _spawn(self, role: str, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(work, name=f"pool-connection-{self._name}-{role}")
+
+    async def _read(self, transport: Transport) -> None:
+        adapter, clock, owner = self._adapter, self._clock, self._owner
+        while True:
+            frame = await transport.recv()
+            self._last_frame = clock.monotonic()
+            self._frames += 1
+            if self._state is ConnectionState.STALE:
+                self._go_live("data arrives again")
+            published = adapter.ticks_published
+            try:
+                events = adapter.receive(frame, clock.time_ms())
+            except BrokerProtocolError as error:
+                self._count_malformed(error)
+                continue
+            published = adapter.ticks_published - published
+            if published:
+                self._last_tick = self._last_frame
+                self._ticks += published
+                owner.on_ticks(published)
+            if events:
+                self._take_events(events)
+
+    def _take_events(self, events: Sequence[BrokerEvent]) -> None:
+        self._owner.on_events(self.slot, events)
+        for event in events:
+            if isinstance(event, ReconnectSoon):
+                raise PlannedReconnectError(event.reason)
+
+    def _count_malformed(self, error: BrokerProtocolError) -> None:
+        self._malformed += 1
+        now = self._clock.monotonic()
+        last = self._last_malformed_log
+        if last is None or now - last >= MALFORMED_LOG_SECONDS:
+            self._last_malformed_log = now
+            logger.warning(
+                "connection %s dropped a malformed frame (%d so far): %s",
+                self._name,
+                self._malformed,
+                error,
+            )
+
+    async def _send_changes(
+        self, transport: Transport, first_messages: Sequence[str | bytes]
+    ) -> None:
+        for message in first_messages:
+            await self._send(transport, message)
+        self._set_state(ConnectionState.SUBSCRIBING, "")
+        limit = self._adapter.capabilities.batch_size
+        while True:
+            self._wake.clear()
+            while batch := self._owner.take_batch(self.slot, limit):
+                for message in self._encode(batch):
+                    await self._send(transport, message)
+            if self._state is ConnectionState.SUBSCRIBING:
+                self._go_live("connected")
+            await self._wake.wait()
+
+    def _encode(self, batch: Batch) -> list[str | bytes]:
+        adapter = self._adapter
+        messages: list[str | bytes] = []
+        if batch.unsubscribe:
+            messages += adapter.unsubscribe(batch.unsubscribe)
+        if batch.change_mode:
+            messages += adapter.change_mode(batch.change_mode)
+        if batch.subscribe:
+            messages += self._encode_subscribe(batch.subscribe)
+        return messages
+
+    def _encode_subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        try:
+            return self._adapter.subscribe(items)
+        except BrokerError as error:
+            if len(items) == 1:
+                self._owner.on_unsendable(self.slot, items[0], error)
+                return []
+        # One instrument that the broker's protocol cannot express must not cost the others.
+        return [message for item in items for message in self._encode_subscribe([item])]
+
+    async def _send(self, transport: Transport, message: str | bytes) -> None:
+        """Send at the broker's pace: everything that counts as a message goes through here."""
+        async with self._sending:
+            await self._pace()
+            await transport.send(message)
+            self._sent += 1
+
+    async def _pace(self) -> None:
+        if self._last_sent is not None:
+            interval = self._adapter.capabilities.message_interval_seconds
+            wait = self._last_sent + interval - self._clock.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+        self._last_sent = self._clock.monotonic()
+
+    async def _watch(self, transport: Transport) -> None:
+        """Run the two clocks: liveness counts any byte, freshness only frames.
+
+        A broker that heartbeats is not pinged: it has to speak by itself. Pongs of one that does
+        not only prove that the link lives.
+        """
+        capabilities = self._adapter.capabilities
+        dead_after = capabilities.liveness_timeout_seconds
+        stale_after = stale_after_seconds(capabilities.heartbeat_seconds)
+        pings = capabilities.heartbeat_seconds is None
+        next_beat = self._clock.monotonic() + KEEPALIVE_SECONDS
+        while True:
+            now = self._clock.monotonic()
+            heard = max(transport.heard_at, self._last_frame or 0.0)
+            alive_until = max(heard, transport.pong_at if pings else 0.0) + dead_after
+            if now >= alive_until:
+                raise SilentConnectionError(f"nothing was heard for {dead_after:g} s")
+            fresh_until = (self._last_frame or 0.0) + stale_after
+            self._judge_freshness(now >= fresh_until, stale_after)
+            if now >= next_beat:
+                next_beat = now + KEEPALIVE_SECONDS
+                await self._beat(transport, pings=pings)
+            due = [alive_until, next_beat, now + WATCH_SECONDS]
+            if fresh_until > now:
+                due.append(fresh_until)
+            await asyncio.sleep(max(min(due) - now, 0.001))
+
+    def _judge_freshness(self, is_silent: bool, stale_after: float) -> None:
+        if self._state is ConnectionState.LIVE and is_silent:
+            # Where nothing is subscribed, nothing is expected.
+            if self._owner.is_needed(self.slot):
+                self._credit_health()
+                self._set_state(ConnectionState.STALE, f"no data for {stale_after:g} s")
+        elif self._state is ConnectionState.STALE and not self._owner.is_needed(self.slot):
+            self._go_live("nothing to carry")
+
+    async def _beat(self, transport: Transport, *, pings: bool) -> None:
+        message = self._adapter.keepalive()
+        if message is not None:
+            await self._send(transport, message)
+        elif pings:
+            async with self._sending:
+                await self._pace()
+                await transport.ping()
+
+    async def _until_restarted(self) -> None:
+        await self._restarted.wait()
+        raise self._restart or PlannedReconnectError("restarted")
+
+    def _take_new_adapter(self) -> None:
+        self._restarted.clear()
+        self._unknown_before += self._adapter.ticks_unknown
+        self._adapter = self._make_adapter()
+
+    async def _recover(self, failure: Exception, *, was_open: bool) -> None:
+        reason = str(failure) if isinstance(failure, BrokerError) else "internal error"
+        self._last_close = reason
+        self._credit_health()
+        state = state_after(failure)
+        if state is ConnectionState.AUTH_REQUIRED and not self._gate.is_shut:
+            # The refusal is not about a stored credential, or a newer one came meanwhile.
+            state = ConnectionState.BACKOFF
+        delay = 0.0
+        if state is not ConnectionState.AUTH_REQUIRED:
+            delay = self._backoff.delay_seconds(failure)
+            self._next_retry_ms = self._clock.time_ms() + int(delay * 1000)
+        self._set_state(state, reason)
+        if was_open:
+            self._owner.on_lost(self.slot, reason)
+        if state is ConnectionState.AUTH_REQUIRED:
+            await self._gate.wait_until_open()
+        else:
+            await asyncio.sleep(delay)
+            self._next_retry_ms = None
+
+    def _go_live(self, reason: str) -> None:
+        self._live_since = self._clock.monotonic()
+        self._set_state(ConnectionState.LIVE, reason)
+
+    def _credit_health(self) -> None:
+        if self._live_since is not None:
+            self._backoff.was_healthy(self._clock.monotonic() - self._live_since)
+            self._live_since = None
+
+    def _set_state(self, state: ConnectionState, reason: str) -> None:
+        self._state = transition(self._state, state)
+        self._since_ms = self._clock.time_ms()
+        self._owner.on_state(self.slot, state, reason)
+
+
+def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> BaseException:
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            error = task.exception()
+            return error or RuntimeError(f"task {task.get_name()} ended by itself")
+    return RuntimeError("a task of the connection was cancelled from outside")
+
+
+def _age_ms(at: float | None, now: float) -> int | None:
+    return None if at is None else max(0, int((now - at) * 1000))

@@ -1,0 +1,141 @@
+"""One credential, read anew for every connect, and tried only once after it was refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from brokers.base import Credentials
+from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerError
+from pooling.clock import Clock
+from pooling.contracts import AccountStore
+
+__all__ = ["CredentialGate"]
+
+logger = logging.getLogger("pooling")
+
+
+class CredentialGate:
+    """Lets one connect of a pool through at a time. Used on the worker's loop only.
+
+    One at a time has two reasons: a refused credential is offered to the broker once and not once
+    per connection, and the broker's least time between two connects is kept.
+
+    Args:
+        pool_id: whose credential it is.
+        store: where it is read.
+        is_required: False for brokers that need none.
+        interval_seconds: least time between two connects.
+        version: the version known to be stored now.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        store: AccountStore,
+        clock: Clock,
+        is_required: bool,
+        interval_seconds: float,
+        version: int,
+    ) -> None:
+        self._pool_id = pool_id
+        self._store = store
+        self._clock = clock
+        self._is_required = is_required
+        self._interval = interval_seconds
+        self._version = version
+        self._turn = asyncio.Lock()
+        self._last_connect: float | None = None
+        self._last_read: Credentials | None = None
+        self._refused_version: int | None = None
+        self._renewed = asyncio.Event()
+        self.reason = ""
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether a newer credential is needed before anything is tried again."""
+        return self._refused_version is not None
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[Credentials]:
+        """Wait for one's turn and yield the credential to connect with.
+
+        A ``BrokerAuthError`` or ``BrokerConfigError`` raised in the block shuts the gate.
+
+        Raises:
+            BrokerAuthError: this credential was refused before; nothing was tried.
+            BrokerConfigError: it cannot be read.
+        """
+        async with self._turn:
+            if self.is_shut:
+                raise BrokerAuthError(self.reason)
+            await self._keep_interval()
+            version = self._version
+            try:
+                credentials = await self._read()
+                version = credentials.version if self._is_required else version
+                yield credentials
+            except (BrokerAuthError, BrokerConfigError) as error:
+                self.refuse(version, error)
+                raise
+
+    def refuse(self, version: int, error: BrokerError) -> None:
+        """Note that the broker does not take this version of the credential.
+
+        Where there is none, a refusal is not about it, and nothing a person saves would help.
+        """
+        if isinstance(error, BrokerAuthError) and not self._is_required:
+            return
+        if version < self._version:
+            return  # a newer one was saved while this one was being tried
+        self._refused_version = self._version = version
+        self.reason = str(error)
+        self._renewed.clear()
+
+    def renew(self, version: int) -> bool:
+        """Note which version is stored now; returns whether this opened a shut gate."""
+        self._version = max(version, self._version)
+        if self._refused_version is None or version <= self._refused_version:
+            return False
+        self.reopen()
+        return True
+
+    def reopen(self) -> None:
+        """Let connects through again, for another reason than a newer credential."""
+        self._refused_version = None
+        self.reason = ""
+        self._renewed.set()
+
+    async def wait_until_open(self) -> None:
+        """Wait for a newer credential; returns at once when none is needed."""
+        while self.is_shut:
+            await self._renewed.wait()
+
+    async def _keep_interval(self) -> None:
+        if self._last_connect is not None:
+            wait = self._last_connect + self._interval - self._clock.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+        self._last_connect = self._clock.monotonic()
+
+    async def _read(self) -> Credentials:
+        if not self._is_required:
+            return Credentials()
+        try:
+            self._last_read = await self._store.credentials(self._pool_id)
+        except BrokerConfigError:
+            raise
+        except Exception:
+            # The store is somebody else's code. While it is down, what it said last is good enough:
+            # a wrong credential is refused by the broker.
+            if self._last_read is None:
+                raise
+            logger.warning(
+                "pool %s: the credential cannot be read, using the last one",
+                self._pool_id,
+                exc_info=True,
+            )
+        return self._last_read

@@ -1,0 +1,213 @@
+"""The one place that talks WebSocket: opening a socket to a broker, and what may go wrong on it.
+
+Exceptions of ``websockets`` and of the operating system stop here and become ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
+from websockets.frames import Frame, Opcode
+
+from brokers.base import Handshake
+from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
+from pooling.clock import Clock
+from pooling.exceptions import ConnectionLostError
+
+__all__ = ["Connector", "Transport", "UpgradeRefusedError", "WebSocketConnector"]
+
+CLOSE_TIMEOUT_SECONDS = 1.0
+MAX_REFUSAL_BYTES = 4096
+
+
+class UpgradeRefusedError(BrokerUnavailableError):
+    """The broker answered the upgrade with an HTTP status; the adapter knows what it means.
+
+    Names in ``headers`` are in Title-Case, whatever the broker wrote.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(f"the broker answered the connection with HTTP {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Transport(Protocol):
+    """An open socket to a broker. Used on one event loop only.
+
+    ``heard_at`` is when the broker last sent anything unasked (data or a ping) and ``pong_at``
+    when it last answered a ping of ours; monotonic seconds.
+    """
+
+    @property
+    def heard_at(self) -> float: ...
+
+    @property
+    def pong_at(self) -> float: ...
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message. Raises ConnectionLostError when the socket is gone."""
+
+    async def recv(self) -> str | bytes:
+        """Return the next message. Raises ConnectionLostError; may be cancelled without loss."""
+
+    async def ping(self) -> None:
+        """Send a ping and do not wait for its answer. Raises ConnectionLostError."""
+
+    async def close(self) -> None:
+        """Close with 1000, within about a second. Idempotent, never raises for a dead socket."""
+
+    def abort(self) -> None:
+        """Drop the socket at once, without a close frame."""
+
+
+class Connector(Protocol):
+    """How a pool opens sockets; tests bring their own."""
+
+    async def __call__(
+        self, handshake: Handshake, *, open_timeout_seconds: float, max_frame_bytes: int
+    ) -> Transport:
+        """Open one socket. Cancelling it leaves nothing behind.
+
+        Raises:
+            UpgradeRefusedError: the broker answered with an HTTP status other than 101.
+            BrokerUnavailableError: it cannot be reached or did not answer in time.
+            BrokerConfigError: the URL cannot be used.
+        """
+
+
+class _ObservedConnection(ClientConnection):
+    """A client connection that notes when control frames arrive, which its API does not show."""
+
+    def __init__(self, clock: Clock, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.clock = clock
+        self.heard_at = self.pong_at = clock.monotonic()
+
+    def process_event(self, event: Any) -> None:
+        """Note what kind of byte arrived, then let the library process it."""
+        if isinstance(event, Frame) and event.opcode is Opcode.PONG:
+            self.pong_at = self.clock.monotonic()
+        elif isinstance(event, Frame):
+            self.heard_at = self.clock.monotonic()
+        super().process_event(event)
+
+
+class _WebSocketTransport:
+    def __init__(self, socket: _ObservedConnection) -> None:
+        self._socket = socket
+
+    @property
+    def heard_at(self) -> float:
+        return self._socket.heard_at
+
+    @property
+    def pong_at(self) -> float:
+        return self._socket.pong_at
+
+    async def send(self, message: str | bytes) -> None:
+        try:
+            await self._socket.send(message)
+        except ConnectionClosed as error:
+            raise _lost(error) from error
+
+    async def recv(self) -> str | bytes:
+        try:
+            return await self._socket.recv()
+        except ConnectionClosed as error:
+            raise _lost(error) from error
+
+    async def ping(self) -> None:
+        try:
+            waiter = asyncio.ensure_future(await self._socket.ping())
+        except ConnectionClosed as error:
+            raise _lost(error) from error
+        # Nobody awaits the answer; without this, a socket that dies first leaves an unread failure.
+        waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    def abort(self) -> None:
+        self._socket.transport.abort()
+
+
+class WebSocketConnector:
+    """Opens sockets with ``websockets``: no compression, no pings of its own, no proxy.
+
+    Args:
+        clock: stamps arrivals.
+    """
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+
+    async def __call__(
+        self, handshake: Handshake, *, open_timeout_seconds: float, max_frame_bytes: int
+    ) -> Transport:
+        """Open one socket; see ``Connector``."""
+        opened: list[_ObservedConnection] = []
+
+        def create(*args: Any, **kwargs: Any) -> ClientConnection:
+            # A redirect makes a second one; the last is the one that opens.
+            opened.append(_ObservedConnection(self._clock, *args, **kwargs))
+            return opened[-1]
+
+        try:
+            await connect(
+                handshake.url,
+                additional_headers=dict(handshake.headers),
+                create_connection=create,  # type: ignore[arg-type]  # called, never subclassed
+                compression=None,
+                proxy=None,
+                max_size=max_frame_bytes,
+                open_timeout=open_timeout_seconds,
+                close_timeout=CLOSE_TIMEOUT_SECONDS,
+                ping_interval=None,
+            )
+        except InvalidStatus as error:
+            response = error.response
+            headers = {name.title(): value for name, value in response.headers.raw_items()}
+            body = bytes(response.body or b"")[:MAX_REFUSAL_BYTES]
+            raise UpgradeRefusedError(response.status_code, headers, body) from None
+        except InvalidURI:
+            # The URL may hold a credential, and so may the text of the error and its cause.
+            raise BrokerConfigError("the endpoint is not a WebSocket URL") from None
+        except TimeoutError:
+            raise BrokerUnavailableError(
+                f"the broker did not answer within {open_timeout_seconds:g} s"
+            ) from None
+        except (InvalidHandshake, WebSocketException) as error:
+            raise BrokerUnavailableError(
+                f"the broker's handshake failed ({type(error).__name__})"
+            ) from None
+        except OSError as error:
+            raise BrokerUnavailableError(
+                f"the broker cannot be reached ({error.strerror or type(error).__name__})"
+            ) from None
+        return _WebSocketTransport(opened[-1])
+
+
+def _lost(error: ConnectionClosed) -> ConnectionLostError:
+    if error.rcvd is not None:
+        reason = f" {error.rcvd.reason[:100]!r}" if error.rcvd.reason else ""
+        return ConnectionLostError(
+            f"the broker closed the connection ({error.rcvd.code}{reason})", code=error.rcvd.code
+        )
+    if error.sent is not None:
+        return ConnectionLostError(
+            f"the connection was closed with {error.sent.code} {error.sent.reason[:100]!r}",
+            code=error.sent.code,
+        )
+    return ConnectionLostError("the connection broke without a close frame")

@@ -1,0 +1,364 @@
+"""The worker: opens a pool per account, keeps them in step with the store, and serves gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from brokers.base import BrokerAdapter
+from brokers.exceptions import BrokerConfigError
+from brokers.feed import FeedEvent, Holder, Outcome, OutcomeState, PoolStats, RefusalCode, Want
+from brokers.registry import BrokerRegistry
+from brokers.types import Instrument, InstrumentKey, TickSink
+from pooling.backoff import Randomness
+from pooling.clock import Clock
+from pooling.contracts import AccountSpec, AccountStore, UsageSample
+from pooling.exceptions import PoolClosedError
+from pooling.pool import ConnectionPool
+from pooling.transport import Connector, WebSocketConnector
+
+__all__ = ["PoolWorker"]
+
+logger = logging.getLogger("pooling")
+
+WANT_CHUNK = 500
+MAX_NOTES = 256
+MAX_UNSAVED_SAMPLES = 512  # while the store is down; the oldest are given up first
+FAILURE_LOG_SECONDS = 60.0
+CLOSE_STORE_SECONDS = 2.0
+
+
+class PoolWorker:
+    """All pools of one process. Implements ``brokers.feed.FeedService``.
+
+    Coroutines and ``stats`` run on the loop that ``open`` ran on. A store that fails is logged and
+    asked again; ticks flow on meanwhile.
+
+    Args:
+        store: accounts, credentials, instruments and history.
+        registry: the brokers.
+        sink_for: makes the sink of a pool from (pool id, broker).
+        clock: where time is read.
+        rng: jitter of reconnects.
+        worker_id: who writes the status rows.
+        epoch: which life of the worker this is; later ones are greater.
+        usage_interval_seconds: how often peaks are saved; they are at ``close`` too.
+        account_filter: which accounts to serve; None serves all of the store's.
+        connector: opens sockets; None takes real WebSockets.
+        poll_seconds: how often accounts are read again.
+        status_seconds: how often the status rows are written.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: AccountStore,
+        registry: BrokerRegistry,
+        sink_for: Callable[[str, str], TickSink],
+        clock: Clock,
+        rng: Randomness,
+        worker_id: str,
+        epoch: int,
+        usage_interval_seconds: float = 300.0,
+        account_filter: Callable[[AccountSpec], bool] | None = None,
+        connector: Connector | None = None,
+        poll_seconds: float = 2.0,
+        status_seconds: float = 1.0,
+    ) -> None:
+        if min(usage_interval_seconds, poll_seconds, status_seconds) <= 0:
+            raise ValueError("intervals must be positive")
+        self._store = store
+        self._registry = registry
+        self._sink_for = sink_for
+        self._clock = clock
+        self._rng = rng
+        self._worker_id = worker_id
+        self._epoch = epoch
+        self._usage_interval = usage_interval_seconds
+        self._account_filter = account_filter
+        self._connector = connector or WebSocketConnector(clock=clock)
+        self._poll_seconds = poll_seconds
+        self._status_seconds = status_seconds
+        self._pools: dict[str, ConnectionPool] = {}
+        self._unusable: dict[str, AccountSpec] = {}
+        self._listeners: list[Callable[[FeedEvent], None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unsaved: deque[UsageSample] = deque(maxlen=MAX_UNSAVED_SAMPLES)
+        self._notes: deque[tuple[str, str, str]] = deque()
+        self._notes_dropped = 0
+        self._note_added = asyncio.Event()
+        self._last_failure_log: dict[str, float] = {}
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<PoolWorker {self._worker_id} epoch {self._epoch}: {len(self._pools)} pools>"
+
+    # -- Life ---------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load the accounts, open their pools and keep them in step from now on.
+
+        A store that fails here raises: a worker that knows no account is of no use. Later failures
+        are logged and retried.
+        """
+        await self._follow_accounts()
+        self._tasks = [
+            self._repeat("accounts", self._poll_seconds, self._follow_accounts),
+            self._repeat("status", self._status_seconds, self._save_status),
+            self._repeat("usage", self._usage_interval, self._save_usage),
+            asyncio.create_task(self._write_notes(), name="worker-notes"),
+        ]
+
+    async def close(self) -> None:
+        """Close every pool and save the last peaks; under ten seconds. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pools = list(self._pools.values())
+        await asyncio.gather(*(pool.close() for pool in pools))
+        try:
+            async with asyncio.timeout(CLOSE_STORE_SECONDS):
+                await self._save_usage()
+                await self._save_status()
+                await self._flush_notes()
+        except Exception:
+            # Supervision point: a store that is down must not keep the process from ending.
+            logger.exception("worker %s could not save its last statistics", self._worker_id)
+
+    # -- FeedService --------------------------------------------------------------------------
+
+    def pool_ids(self) -> Sequence[str]:
+        """Name the pools that this worker owns."""
+        return list(self._pools)
+
+    async def want(self, pool_id: str, holder: Holder, wants: Sequence[Want]) -> Sequence[Outcome]:
+        """Take or change references; one outcome per want, in order. Idempotent.
+
+        Thousands of wants are taken in chunks, between which ticks get their turn. A cancelled call
+        may have taken some of them.
+
+        Raises:
+            KeyError: this worker does not own the pool.
+        """
+        pool = self._pools[pool_id]
+        outcomes: list[Outcome] = []
+        for start in range(0, len(wants), WANT_CHUNK):
+            chunk = wants[start : start + WANT_CHUNK]
+            outcomes += await self._want_chunk(pool, holder, chunk)
+            await asyncio.sleep(0)
+        return outcomes
+
+    async def release(
+        self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None
+    ) -> None:
+        """Give up references; unknown ones, and those of an unknown pool, are ignored."""
+        pool = self._pools.get(pool_id)
+        if pool is not None:
+            pool.release(holder, keys)
+
+    async def release_gateway(self, gateway: str) -> None:
+        """Give up every reference of every client of a gateway that is gone."""
+        clients = sum(pool.release_gateway(gateway) for pool in self._pools.values())
+        if clients:
+            logger.info("gateway %s is gone; released its %d clients", gateway, clients)
+
+    def stats(self, pool_id: str) -> PoolStats:
+        """Return the pool's statistics. Raises KeyError for a pool of someone else."""
+        return self._pools[pool_id].get_stats()
+
+    def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return remove
+
+    # -- Wants --------------------------------------------------------------------------------
+
+    async def _want_chunk(
+        self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want]
+    ) -> Sequence[Outcome]:
+        keys = list(dict.fromkeys(want.key for want in wants))
+        known = pool.instruments(keys)
+        unknown = [key for key in keys if key not in known]
+        unresolved: Sequence[InstrumentKey] = ()
+        if unknown:
+            try:
+                known.update(await self._resolve(pool, unknown))
+            except Exception as error:
+                # Supervision point: the store is somebody else's code.
+                self._log_failure("instruments", error)
+                unresolved = unknown
+        if not unresolved:
+            return _want_or_raise(pool, holder, wants, known)
+        failed = set(unresolved)
+        taken = iter(_want_or_raise(pool, holder, [w for w in wants if w.key in known], known))
+        return [_unresolved(want) if want.key in failed else next(taken) for want in wants]
+
+    async def _resolve(
+        self, pool: ConnectionPool, keys: Sequence[InstrumentKey]
+    ) -> Mapping[InstrumentKey, Instrument]:
+        return await self._store.resolve(pool.spec.broker, keys)
+
+    # -- Accounts -----------------------------------------------------------------------------
+
+    async def _follow_accounts(self) -> None:
+        """Open, close and change pools so that they are what the store says."""
+        specs = {
+            spec.pool_id: spec
+            for spec in await self._store.accounts()
+            if self._account_filter is None or self._account_filter(spec)
+        }
+        gone = [
+            pool_id
+            for pool_id, pool in self._pools.items()
+            if pool_id not in specs or specs[pool_id].broker != pool.spec.broker
+        ]
+        # They leave the table once they are closed: cancelled here, ``close`` finds them there.
+        await asyncio.gather(*(self._pools[pool_id].close() for pool_id in gone))
+        for pool_id in gone:
+            del self._pools[pool_id]
+        for spec in specs.values():
+            pool = self._pools.get(spec.pool_id)
+            if pool is None:
+                await self._open_pool(spec)
+            else:
+                _apply(pool, spec)
+
+    async def _open_pool(self, spec: AccountSpec) -> None:
+        if self._unusable.get(spec.pool_id) == spec:
+            return
+        try:
+            adapter_class: type[BrokerAdapter] = self._registry.get(spec.broker)
+        except BrokerConfigError as error:
+            self._unusable[spec.pool_id] = spec
+            logger.error("pool %s cannot be opened: %s", spec.pool_id, error)
+            self._note(spec.pool_id, "config_error", str(error))
+            return
+        pool = self._pools[spec.pool_id] = ConnectionPool(
+            spec=spec,
+            adapter_class=adapter_class,
+            sink=self._sink_for(spec.pool_id, spec.broker),
+            store=self._store,
+            clock=self._clock,
+            rng=self._rng,
+            connector=self._connector,
+            on_event=self._emit,
+            on_note=lambda kind, message: self._note(spec.pool_id, kind, message),
+        )
+        await pool.open()
+
+    # -- History ------------------------------------------------------------------------------
+
+    async def _save_status(self) -> None:
+        stats = [pool.get_stats() for pool in self._pools.values()]
+        await self._store.save_status(self._worker_id, self._epoch, stats)
+
+    async def _save_usage(self) -> None:
+        self._unsaved.extend(pool.take_usage_sample() for pool in self._pools.values())
+        if samples := tuple(self._unsaved):
+            await self._store.save_usage(samples)
+            self._unsaved.clear()
+
+    def _note(self, pool_id: str, kind: str, message: str) -> None:
+        """Keep an event for the journal: at most ``MAX_NOTES`` wait, later ones are dropped."""
+        if len(self._notes) >= MAX_NOTES:
+            self._notes_dropped += 1
+            return
+        self._notes.append((pool_id, kind, message))
+        self._note_added.set()
+
+    async def _write_notes(self) -> None:
+        while True:
+            await self._note_added.wait()
+            self._note_added.clear()
+            try:
+                await self._flush_notes()
+            except Exception as error:
+                # Supervision point: what could not be written waits for the next attempt.
+                self._log_failure("notes", error)
+                await asyncio.sleep(self._poll_seconds)
+                self._note_added.set()
+
+    async def _flush_notes(self) -> None:
+        while self._notes:
+            pool_id, kind, message = self._notes[0]
+            await self._store.record_event(pool_id, kind, message)
+            self._notes.popleft()
+        if self._notes_dropped:
+            logger.warning("worker %s dropped %d notes", self._worker_id, self._notes_dropped)
+            self._notes_dropped = 0
+
+    # -- Supervision --------------------------------------------------------------------------
+
+    def _repeat(
+        self, name: str, seconds: float, step: Callable[[], Awaitable[None]]
+    ) -> asyncio.Task[None]:
+        async def run() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await step()
+                except Exception as error:
+                    # Supervision point: the store may be down; pools go on and this is retried.
+                    self._log_failure(name, error)
+
+        return asyncio.create_task(run(), name=f"worker-{name}")
+
+    def _log_failure(self, what: str, error: Exception) -> None:
+        now = self._clock.monotonic()
+        last = self._last_failure_log.get(what)
+        if last is None or now - last >= FAILURE_LOG_SECONDS:
+            self._last_failure_log[what] = now
+            logger.error(
+                "worker %s: %s failed, will be retried", self._worker_id, what, exc_info=error
+            )
+
+    def _emit(self, event: FeedEvent) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                # Supervision point: one listener's defect must not reach connections or others.
+                logger.exception("a listener of worker %s failed", self._worker_id)
+
+
+def _want_or_raise(
+    pool: ConnectionPool,
+    holder: Holder,
+    wants: Sequence[Want],
+    instruments: Mapping[InstrumentKey, Instrument],
+) -> Sequence[Outcome]:
+    try:
+        return pool.want(holder, wants, instruments)
+    except PoolClosedError:
+        raise KeyError(pool.spec.pool_id) from None
+
+
+def _unresolved(want: Want) -> Outcome:
+    return Outcome(
+        want.key,
+        OutcomeState.REFUSED,
+        want.mode,
+        want.depth_levels,
+        RefusalCode.BROKER_ERROR,
+        "instruments cannot be looked up right now; try again",
+    )
+
+
+def _apply(pool: ConnectionPool, spec: AccountSpec) -> None:
+    current = pool.spec
+    if spec.options != current.options:
+        pool.update_options(spec.options)
+    if spec.endpoint != current.endpoint:
+        pool.update_endpoint(spec.endpoint)
+    if spec.credentials_version > current.credentials_version:
+        pool.credentials_changed(spec.credentials_version)
