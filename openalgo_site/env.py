@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 __all__ = ["Environment", "EnvironmentValueError", "read_environment"]
+
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class EnvironmentValueError(ValueError):
@@ -22,13 +28,13 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
 
     # Where things listen
     host: str = "127.0.0.1"
-    port: int = 8000
-    openalgo_port: int = 8765
+    port: Port = 8000
+    openalgo_port: Port = 8765
     zmq_host: str = "127.0.0.1"
-    zmq_port: int = 5555
+    zmq_port: Port = 5555
     zmq_curve_key_file: str = ""
-    simulator_port: int = 9010
-    simulator_rate: float = 2000.0
+    simulator_port: Port = 9010
+    simulator_rate: Seconds = 2000.0
     simulator_api_key: str = ""
     simulator_access_token: str = ""
     simulator_control_token: str = ""
@@ -37,10 +43,10 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     data_dir: str = "var"
     database_url: str = ""
     redis_url: str = ""
-    db_min_connections: int = 2
-    db_max_connections: int = 10
-    db_connection_timeout: float = 10.0
-    db_idle_timeout: float = 300.0
+    db_min_connections: Count = 2
+    db_max_connections: Count = 10
+    db_connection_timeout: Seconds = 10.0
+    db_idle_timeout: Seconds = 300.0
 
     # The site
     debug: bool = False
@@ -51,15 +57,15 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     time_zone: str = "Asia/Kolkata"
 
     # The pool, with the names that OpenAlgo's users know
-    max_symbols_per_websocket: int = 1000
-    max_websocket_connections: int = 3
+    max_symbols_per_websocket: Count = 1000
+    max_websocket_connections: Count = 3
     unsubscribe_linger_seconds: float = 5.0
-    usage_interval_seconds: float = 300.0
+    usage_interval_seconds: Seconds = 300.0
 
     # Broker HTTP
-    http_max_connections: int = 100
-    http_max_connections_per_host: int = 30
-    http_connection_timeout: float = 30.0
+    http_max_connections: Count = 100
+    http_max_connections_per_host: Count = 30
+    http_connection_timeout: Seconds = 30.0
     http_retry_attempts: int = 3
 
     def data_path(self, base: Path) -> Path:
@@ -71,7 +77,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     """Convert the process environment; empty values count as not set.
 
     Raises:
-        EnvironmentValueError: a value does not fit its type or range; the message names the variable.
+        EnvironmentValueError: a value does not fit its type or range; names the variable.
     """
     names = {field.encode_name for field in msgspec.structs.fields(Environment)}
     given = {name: value for name, value in environ.items() if name in names and value != ""}

@@ -32,16 +32,19 @@ class Command(BaseCommand):
         parser.add_argument("--loop", action="store_true", help="start the replay again at its end")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        names = ["port", "speed", "loop"]
-        if options["replay"] is None:
-            names = ["port", "rate", "seed", "api_key", "access_token"]
-        chosen = {name: options[name] for name in names}
+        kite = options["replay"] is None
+        names = "port rate seed api_key access_token" if kite else "port speed loop"
+        chosen = {name: options[name] for name in names.split()}
         chosen["control_token"] = settings.ENV.simulator_control_token
         try:
-            if options["replay"] is None:
+            if kite:
                 exchange: LocalExchange = build_kite(**chosen)
             else:
                 exchange = build_replay(file=options["replay"], **chosen)
-            run(exchange, port=options["port"], announce=self.stdout.write)
+            run(exchange, port=options["port"], announce=self._say)
         except SimulatorError as error:
             raise CommandError(str(error)) from None
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

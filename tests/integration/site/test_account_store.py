@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount, Instrument, PoolConfig, PoolEvent, PoolStatus, PoolUsage
 from pooling.stores import DjangoAccountStore
 
-NOW = 1_700_000_000_000
+NOW = time.time_ns() // 1_000_000 // 1000 * 1000
+DAY_MS = 24 * 3600 * 1000
 
 
 def stats(pool_id: str, **changes: object) -> PoolStats:
@@ -50,11 +52,11 @@ def stats(pool_id: str, **changes: object) -> PoolStats:
     return PoolStats(**values)  # type: ignore[arg-type]
 
 
-def sample(pool_id: str) -> UsageSample:
+def sample(pool_id: str, started_ms: int = NOW) -> UsageSample:
     return UsageSample(
         pool_id=pool_id,
-        started_ms=NOW,
-        ended_ms=NOW + 300_000,
+        started_ms=started_ms,
+        ended_ms=started_ms + 300_000,
         symbols=7,
         connections=2,
         clients=3,
@@ -184,8 +186,10 @@ async def test_usage_keeps_each_peak_with_its_own_time(
 async def test_usage_older_than_ninety_days_goes(
     store: DjangoAccountStore, account: BrokerAccount
 ) -> None:
-    await store.save_usage([sample(account.pool_id)])
-    assert await sync_to_async(PoolUsage.prune)() == 1  # NOW is years ago
+    kept = sample(account.pool_id, NOW - 89 * DAY_MS)
+    await store.save_usage([sample(account.pool_id, NOW - 91 * DAY_MS), kept])
+    row = await sync_to_async(PoolUsage.objects.get)()
+    assert row.started.timestamp() * 1000 == kept.started_ms
 
 
 async def test_events_of_a_pool_are_bounded(

@@ -1,0 +1,48 @@
+# Everything that a person does with a clone. `make run` needs Python 3.11 or newer, nothing else.
+
+export PYTHON ?= python3
+VENV := .venv
+ORACLES := .venv-oracles
+BIN := $(VENV)/bin
+
+# A stamp carries the hash of what it stands for, so a changed file installs anew and nothing else.
+hash = $(shell cat $(1) | cksum | cut -d' ' -f1)
+RUNTIME := $(VENV)/runtime-$(call hash,requirements.txt).stamp
+DEV := $(VENV)/dev-$(call hash,requirements.txt requirements-dev.txt).stamp
+ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles.txt).stamp
+
+.PHONY: run test check bench clean services
+
+# exec: the recipe's shell becomes the demo, so that whoever ends make ends the demo.
+run: $(RUNTIME)
+	@exec $(BIN)/python manage.py demo --with-parent
+
+test: $(DEV) $(ORACLE) services
+	@exec $(BIN)/python -m pytest
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	DATA_DIR=$$(mktemp -d) $(BIN)/python manage.py check
+	DATA_DIR=$$(mktemp -d) $(BIN)/python manage.py makemigrations --check --dry-run
+	@$(MAKE) --no-print-directory test
+
+bench: $(DEV)
+	@exec $(BIN)/python -m benchmarks
+
+services:
+	@scripts/install-test-services
+
+clean:
+	rm -rf $(VENV) $(ORACLES) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME):
+	@scripts/make-venv $(VENV) requirements.txt $@
+
+$(DEV):
+	@scripts/make-venv $(VENV) requirements-dev.txt $@
+
+$(ORACLE):
+	@scripts/make-venv $(ORACLES) requirements-oracles.txt $@

@@ -1,0 +1,36 @@
+"""The ASGI application: Django's pages and the gateway's WebSockets in one process."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openalgo_site.settings")
+# Loads the apps; what is imported below needs them.
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402
+
+from openalgo_site.directory import DjangoDirectory  # noqa: E402
+from streaming.feed_link import ZmqFeedLink  # noqa: E402
+from streaming.gateway import Gateway  # noqa: E402
+from streaming.limits import EdgeLimits  # noqa: E402
+from streaming.link import FeedLink  # noqa: E402
+from streaming.routing import build_application  # noqa: E402
+
+__all__ = ["application", "gateway"]
+
+
+def make_link() -> FeedLink:
+    """Return the way to the workers, not yet open."""
+    env = settings.ENV
+    return ZmqFeedLink(endpoint=f"tcp://{env.zmq_host}:{env.zmq_port}")
+
+
+gateway = Gateway(
+    make_link=make_link,
+    directory=DjangoDirectory(),
+    limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})),
+)
+application = build_application(http=django_application, gateway=gateway)

@@ -1,0 +1,123 @@
+"""Brings the database to what the demo needs, and leaves alone what is there already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from brokers.base import BrokerAdapter
+from brokers.exceptions import BrokerConfigError
+from openalgo_site.demo.secrets_file import DemoSecrets, MasterMark
+from pooling.crypto import CredentialCipher, create_key_file
+from pooling.instruments import store_instruments
+from pooling.models import BrokerAccount, Instrument, PoolConfig
+from streaming.models import ApiKey, hash_api_key
+
+__all__ = ["DemoAccount", "prepare_database", "store_master"]
+
+LABEL = "demo"
+KEY_NAME = "demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoAccount:
+    """The broker account that a kind of demo uses; limits are those of a new account only."""
+
+    broker: str
+    endpoint: str
+    credentials: Mapping[str, str]
+    symbols_per_connection: int | None = None
+    max_connections: int | None = None
+
+
+def prepare_database(secrets: DemoSecrets, account: DemoAccount, key_file: Path) -> None:
+    """Migrate, and make the user, the API key and the account, as far as they are missing.
+
+    Raises:
+        KeyFileError: the key file exists and cannot be used.
+    """
+    _migrate()
+    if not key_file.exists():
+        create_key_file(key_file)
+    cipher = CredentialCipher.from_file(key_file)
+    user = _user(secrets)
+    _api_key(user, secrets.api_key)
+    _account(user, account, cipher)
+    connection.close()
+
+
+def store_master(
+    secrets: DemoSecrets, adapter: type[BrokerAdapter], data: bytes
+) -> tuple[DemoSecrets, int]:
+    """Store a master unless the same one is there; returns the new marks and the rows in force.
+
+    Raises:
+        BrokerProtocolError: it is not an instruments master.
+    """
+    broker = adapter.capabilities.name
+    digest = hashlib.sha256(data).hexdigest()
+    count = Instrument.objects.filter(broker=broker).count()
+    if secrets.masters.get(broker) != MasterMark(digest=digest, count=count):
+        count = store_instruments(broker, adapter.parse_master(data))
+        marks = {**secrets.masters, broker: MasterMark(digest=digest, count=count)}
+        secrets = msgspec.structs.replace(secrets, masters=marks)
+    connection.close()
+    return secrets, count
+
+
+def _migrate() -> None:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+def _user(secrets: DemoSecrets) -> User:
+    user, _ = User.objects.get_or_create(username=secrets.username)
+    if not user.check_password(secrets.password):
+        user.set_password(secrets.password)
+    user.is_active = user.is_staff = user.is_superuser = True
+    user.save()
+    return user
+
+
+def _api_key(user: User, plaintext: str) -> None:
+    """Make sure that the key opens the door, also after somebody revoked it in the admin."""
+    ApiKey.objects.update_or_create(
+        hash=hash_api_key(plaintext),
+        defaults={"user": user, "revoked_at": None},
+        create_defaults={"user": user, "name": KEY_NAME, "prefix": plaintext[:8]},
+    )
+
+
+def _account(user: User, wanted: DemoAccount, cipher: CredentialCipher) -> None:
+    # Of the demo's accounts only the one in use is enabled: the others' exchange is not there.
+    demos = BrokerAccount.objects.filter(user=user, label=LABEL)
+    demos.exclude(broker=wanted.broker).update(enabled=False)
+    account, created = BrokerAccount.objects.get_or_create(
+        user=user, broker=wanted.broker, label=LABEL
+    )
+    account.endpoint, account.enabled = wanted.endpoint, True
+    if wanted.credentials and not _has(account, wanted.credentials, cipher):
+        account.set_credentials(wanted.credentials, cipher)
+    account.save()
+    if created:
+        PoolConfig.objects.create(
+            account=account,
+            symbols_per_connection=wanted.symbols_per_connection,
+            max_connections=wanted.max_connections,
+        )
+
+
+def _has(account: BrokerAccount, values: Mapping[str, str], cipher: CredentialCipher) -> bool:
+    try:
+        return cipher.decrypt(account.credentials) == dict(values)
+    except BrokerConfigError:
+        return False  # encrypted with a key that is gone: enter it again

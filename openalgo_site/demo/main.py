@@ -1,0 +1,170 @@
+"""The demo from its arguments to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+
+from brokers.exceptions import BrokerError, BrokerUnavailableError
+from openalgo_site.demo.guarded import die_with_parent
+from openalgo_site.demo.installation import DemoAccount, prepare_database
+from openalgo_site.demo.ports import PortTakenError, check_ports
+from openalgo_site.demo.runner import DemoPlan, NotReadyError, run_demo
+from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_create
+from openalgo_site.demo.supervisor import ChildFailedError
+from openalgo_site.env import Environment
+from pooling import conf
+from pooling.instruments import download_master
+
+__all__ = ["DEMO_ERRORS", "DemoChoice", "DemoUsageError", "run"]
+
+REACH_SECONDS = 10.0
+
+
+class DemoUsageError(Exception):
+    """The arguments do not fit together or name a file that is not there."""
+
+
+DEMO_ERRORS = (
+    BrokerError,
+    ChildFailedError,
+    DemoFileError,
+    DemoUsageError,
+    NotReadyError,
+    OSError,
+    PortTakenError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoChoice:
+    """Which demo: ``replay`` plays a capture as Binance, whatever ``broker`` says."""
+
+    broker: str = "zerodha"
+    replay: Path | None = None
+    speed: float | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the exchange runs here."""
+        return self.replay is not None or self.broker == "zerodha"
+
+    def account(self, env: Environment, secrets: DemoSecrets) -> DemoAccount:
+        """Return the broker account that this demo uses."""
+        endpoint = f"ws://127.0.0.1:{env.simulator_port}" if self.simulated else ""
+        if self.replay is not None or self.broker == "binance":
+            return DemoAccount(broker="binance", endpoint=endpoint, credentials={})
+        return DemoAccount(
+            broker="zerodha",
+            endpoint=endpoint,
+            credentials={
+                "api_key": secrets.simulator_api_key,
+                "access_token": secrets.simulator_access_token,
+            },
+            symbols_per_connection=3000,
+            max_connections=3,
+        )
+
+    def simulator_arguments(self) -> tuple[str, ...] | None:
+        """Return the arguments of ``runsimulator``, or None for a real exchange."""
+        if self.replay is None:
+            return () if self.simulated else None
+        speed = () if self.speed is None else ("--speed", f"{self.speed:g}")
+        return ("--replay", str(self.replay.resolve()), *speed)
+
+
+def run(choice: DemoChoice, *, with_parent: bool = False) -> None:
+    """Prepare and run until a signal; returns when everything has ended.
+
+    Raises one of ``DEMO_ERRORS``, whose text is a sentence for the person who started it.
+    """
+    started = time.monotonic()
+    if with_parent:
+        die_with_parent(signal.SIGTERM)
+    env: Environment = settings.ENV
+    try:
+        with _interruptible():
+            plan = _prepare(choice, env)
+        asyncio.run(run_demo(plan, _say, started))
+    except KeyboardInterrupt:
+        pass  # asked to stop before anything was started
+    _flush()
+
+
+def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
+    if choice.replay is not None and not choice.replay.is_file():
+        raise DemoUsageError(f"{choice.replay} is not a file that could be replayed")
+    check_ports(_ports(choice, env))
+    data_dir = Path(settings.DATA_DIR)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secrets_path = data_dir / "demo.json"
+    secrets = read_or_create(secrets_path)
+    account = choice.account(env, secrets)
+    adapter = conf.broker_registry().get(account.broker)
+    master = None
+    if not choice.simulated:
+        try:
+            master = download_master(adapter.master_url(None), timeout=REACH_SECONDS)
+        except BrokerUnavailableError as error:
+            raise BrokerUnavailableError(
+                f"{adapter.capabilities.label} cannot be reached, and this demo needs it: {error}. "
+                "`make run` needs no internet: it brings an exchange of its own"
+            ) from error
+    prepare_database(secrets, account, conf.key_file())
+    return DemoPlan(
+        base_dir=Path(settings.BASE_DIR),
+        env=env,
+        adapter=adapter,
+        secrets=secrets,
+        secrets_path=secrets_path,
+        simulator_arguments=choice.simulator_arguments(),
+        master=master,
+    )
+
+
+def _ports(choice: DemoChoice, env: Environment) -> Iterator[tuple[str, str, int]]:
+    yield "PORT", env.host, env.port
+    yield "OPENALGO_PORT", env.host, env.openalgo_port
+    yield "ZMQ_PORT", env.zmq_host, env.zmq_port
+    if choice.simulated:
+        yield "SIMULATOR_PORT", "127.0.0.1", env.simulator_port
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads any more: stop as if asked to, and let later lines go nowhere.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _flush() -> None:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the preparation as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> Any:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

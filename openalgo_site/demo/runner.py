@@ -1,0 +1,191 @@
+"""Runs a demo from start to end: children up, instruments in, announcement, and down again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from brokers.base import BrokerAdapter
+from brokers.exceptions import BrokerUnavailableError
+from openalgo_site.demo.announcement import Processes, Ready, announce
+from openalgo_site.demo.installation import store_master
+from openalgo_site.demo.policy import StopAction, StopPolicy
+from openalgo_site.demo.secrets_file import DemoSecrets, write
+from openalgo_site.demo.supervisor import ChildSpec, Supervisor
+from openalgo_site.env import Environment
+from pooling.instruments import download_master
+
+__all__ = ["DemoPlan", "NotReadyError", "run_demo"]
+
+READY_SECONDS = 90.0
+POLL_SECONDS = 0.1
+STOP_ORDER = (("gateway", "worker"), ("simulator",))
+
+
+class NotReadyError(Exception):
+    """The parts did not come up in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoPlan:
+    """What this run of the demo starts, and where its instruments come from.
+
+    ``master`` is a master that was downloaded before; None takes it from the simulator once that
+    is up. ``simulator_arguments`` None starts no simulator.
+    """
+
+    base_dir: Path
+    env: Environment
+    adapter: type[BrokerAdapter]
+    secrets: DemoSecrets
+    secrets_path: Path
+    simulator_arguments: tuple[str, ...] | None
+    master: bytes | None = None
+
+    def children(self) -> Iterator[ChildSpec]:
+        """Yield what to start, in order."""
+        if self.simulator_arguments is not None:
+            yield self._child("simulator", "runsimulator", *self.simulator_arguments)
+        yield self._child("worker", "runpool")
+        yield self._child("gateway", "rungateway")
+
+    def _child(self, name: str, *arguments: str) -> ChildSpec:
+        return ChildSpec(
+            name=name,
+            argv=(sys.executable, str(self.base_dir / "manage.py"), *arguments),
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "SIMULATOR_API_KEY": self.secrets.simulator_api_key,
+                "SIMULATOR_ACCESS_TOKEN": self.secrets.simulator_access_token,
+            },
+        )
+
+
+async def run_demo(plan: DemoPlan, say: Callable[[str], None], started: float) -> None:
+    """Run until a signal asks to stop. ``started`` is when this run began (``time.monotonic``).
+
+    Raises:
+        ChildFailedError: a part cannot be started.
+        NotReadyError: a part did not answer in time.
+        BrokerError: the simulator's instruments cannot be loaded.
+    """
+    supervisor = Supervisor(say=say)
+    stop = asyncio.Event()
+    with _signals(supervisor, stop, say):
+        try:
+            for child in plan.children():
+                supervisor.start(child)
+            ready = await _unless_stopped(_bring_up(plan, supervisor), supervisor, stop)
+            if ready is not None:
+                supervisor.settled()
+                say(announce(ready, time.monotonic() - started))
+                await stop.wait()
+        finally:
+            await supervisor.stop(STOP_ORDER)
+
+
+async def _unless_stopped(
+    work: Awaitable[Ready], supervisor: Supervisor, stop: asyncio.Event
+) -> Ready | None:
+    """Return what ``work`` returns, or None if a stop comes first; raise if a child fails first."""
+    working = asyncio.ensure_future(work)
+    stopped = asyncio.create_task(stop.wait(), name="demo.stopped")
+    failing = asyncio.create_task(supervisor.failure(), name="demo.failure")
+    tasks: set[asyncio.Future[object]] = {working, stopped, failing}  # type: ignore[arg-type]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            return None
+        if working.done():
+            return working.result()
+        await failing
+        return None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
+    env = plan.env
+    async with httpx.AsyncClient(timeout=2.0) as client:
+        master = plan.master
+        simulator = plan.simulator_arguments is not None
+        if simulator:
+            http = f"http://127.0.0.1:{env.simulator_port}"
+            await _answers(client, f"{http}/health", "the simulator", "SIMULATOR_PORT")
+            if master is None:
+                url = plan.adapter.master_url(http)
+                master = await asyncio.to_thread(download_master, url, timeout=30.0)
+        if master is None:
+            raise BrokerUnavailableError("there is no instruments master to load")
+        secrets, count = await asyncio.to_thread(store_master, plan.secrets, plan.adapter, master)
+        if secrets != plan.secrets:
+            write(plan.secrets_path, secrets)
+        url = f"http://{env.host}:{env.port}"
+        await _answers(client, f"{url}/readyz", "the gateway with its worker", "PORT")
+    return Ready(
+        url=f"{url}/",
+        openalgo_url=f"ws://{env.host}:{env.openalgo_port}",
+        admin_url=f"{url}/admin/",
+        username=secrets.username,
+        password=secrets.password,
+        api_key=secrets.api_key,
+        instruments=count,
+        processes=Processes(
+            worker=supervisor.pid("worker"),
+            gateway=[supervisor.pid("gateway")],
+            simulator=supervisor.pid("simulator") if simulator else None,
+        ),
+    )
+
+
+async def _answers(client: httpx.AsyncClient, url: str, who: str, variable: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if (await client.get(url)).status_code == httpx.codes.OK:
+                return
+        if time.monotonic() > deadline:
+            raise NotReadyError(
+                f"{who} is not ready after {READY_SECONDS:g} s at {url} ({variable})"
+            )
+        await asyncio.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def _signals(
+    supervisor: Supervisor, stop: asyncio.Event, say: Callable[[str], None]
+) -> Iterator[None]:
+    policy = StopPolicy()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        match policy.on_signal(time.monotonic()):
+            case StopAction.DRAIN:
+                stop.set()
+                say("stopping")
+            case StopAction.FORCE:
+                say("stopping at once")
+                supervisor.kill()
+            case StopAction.IGNORE:
+                pass
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
