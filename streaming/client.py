@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from streaming.conflation import Outbox
@@ -36,7 +36,7 @@ class Sender(Protocol):
         """Send a close frame behind what was sent. Raises OSError when the client is gone."""
 
     def abort(self, code: int, reason: str) -> None:
-        """End a client whose transport takes no more; must not block. The close frame may be lost."""
+        """End a client whose transport takes no more; never blocks. The close frame may be lost."""
 
 
 class AsgiSender:
@@ -87,6 +87,11 @@ class Client:
             max_bytes=limits.max_unsent_bytes,
             stall_seconds=limits.stall_seconds,
         )
+        self.push_tick = self.outbox.push_tick
+        self.pools: set[str] = set()  # every pool that this client ever asked for something
+        # Orders what is said to the pools about this client, whoever says it.
+        self.upstream_lock = asyncio.Lock()
+        self.writer: asyncio.Task[None] | None = None
         self._sender = sender
         self._ready = asyncio.Event()
         self._closing: tuple[int, str, float] | None = None
@@ -142,12 +147,11 @@ class Client:
                     await self._ready.wait()
         except OSError:
             logger.debug("client %s went away while frames were sent to it", self.id)
+        except Exception:  # supervision point: one client's failure is no other client's
+            logger.exception("client %s: sending failed; closing it", self.id)
+            self.abort(CloseCode.BACKEND_DOWN, "server error")
         finally:
             self.closed.set()
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return counters for statistics."""
-        return {"conflated": self.outbox.conflated, "unsent_bytes": self.outbox.tick_bytes}
 
     def _wake(self) -> None:
         self._ready.set()

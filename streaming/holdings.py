@@ -56,8 +56,12 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Lines that a client must not read any more, the words for it, and what follows upstream."""
+    """Lines that a client must not read any more, and the words for it."""
 
-    reply: str | None
+    reply: str
     lines: Sequence[tuple[Feed, Line]]
-    upstream: Upstream
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The feeds that these lines were on, each once."""
+        return list(dict.fromkeys(feed for feed, _ in self.lines))

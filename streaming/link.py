@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from brokers.feed import FeedEvent, FeedStatus, Outcome, PoolStats, Want
 from brokers.types import InstrumentKey
 
-__all__ = ["FeedLink", "FeedListener", "TickMessage", "WantReply"]
+__all__ = ["FeedLink", "FeedListener", "FeedOverview", "TickMessage", "WantReply"]
 
 
 class TickMessage(NamedTuple):
@@ -42,7 +42,7 @@ class FeedListener(Protocol):
     """Who is told. Called on the event loop, must not block and must not raise."""
 
     def on_ticks(self, messages: Sequence[TickMessage]) -> None:
-        """Take one drained batch of the bus, oldest first: repeats and old epochs already left out."""
+        """Take one drained batch of the bus, oldest first, without repeats and old epochs."""
 
     def on_event(self, event: FeedEvent) -> None:
         """Take a change of feed, of subscriptions, or of an order."""
@@ -62,9 +62,11 @@ class FeedLink(Protocol):
         """Say goodbye so that references go at once. Idempotent."""
 
     async def want(self, pool_id: str, client: str, wants: Sequence[Want]) -> WantReply:
-        """Take or change this client's references; the bus path of accepted ones is open on return."""
+        """Take or change references; the bus path of accepted ones is open on return."""
 
-    async def release(self, pool_id: str, client: str, keys: Sequence[InstrumentKey] | None) -> None:
+    async def release(
+        self, pool_id: str, client: str, keys: Sequence[InstrumentKey] | None
+    ) -> None:
         """Give up references; ``None`` gives up all that the client holds in the pool."""
 
     async def stats(self, pool_id: str) -> PoolStats | None:
@@ -72,3 +74,14 @@ class FeedLink(Protocol):
 
     def feed_status(self, pool_id: str) -> FeedStatus:
         """Return what is known of the pool's feed now: STALE while no worker answers for it."""
+
+
+@runtime_checkable
+class FeedOverview(Protocol):
+    """What a link may know beyond its own clients' pools; health checks read it."""
+
+    def workers(self) -> int:
+        """Return how many workers answer now."""
+
+    def pools(self) -> Mapping[str, FeedStatus]:
+        """Return every pool that a worker announces, with its feed's status."""

@@ -179,7 +179,7 @@ def list_reply(subscriptions: Sequence[Mapping[str, Any]], request_id: RequestId
 def broker_info(
     principal: Principal,
     stats: PoolStats | None,
-    status: FeedStatus,
+    status: FeedStatus | None,
     held: int,
     max_held: int,
     request_id: RequestId,
@@ -189,14 +189,15 @@ def broker_info(
         "type": "broker_info",
         "status": "success",
         "broker": broker_name(principal),
-        "adapter_status": _ADAPTER_STATUS[status] if principal.accounts else "not_configured",
-        "feed_status": status,
+        "adapter_status": "not_configured" if status is None else _ADAPTER_STATUS[status],
         "user_id": principal.username,
         "accounts": [
             {"broker": account.broker, "label": account.label} for account in principal.accounts
         ],
         "client": {"subscriptions": held, "max_subscriptions": max_held},
     }
+    if status is not None:
+        reply["feed_status"] = status
     if stats is not None:
         reply["limits"] = {
             "max_connections": stats.max_connections,

@@ -2,7 +2,8 @@
 
 A subscribe runs in two steps, because the answer of the pool lies between them: ``plan_subscribe``
 says what to want, ``finish_subscribe`` turns the outcomes into the reply and the lines to join.
-Unsubscribing never waits for anybody: one step gives the reply and what to ask upstream afterwards.
+Unsubscribing never waits for anybody: one step gives the reply, and ``upstream`` then says what the
+pools have to be told about the feeds that it touched.
 """
 
 from __future__ import annotations
@@ -76,11 +77,11 @@ class SubscribePlan:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeResult:
-    """The ack, the lines to join right behind it, and wishes to repeat after a refusal."""
+    """The ack, the lines to join right behind it, and the feeds to settle after a refusal."""
 
     reply: str
     joined: Sequence[tuple[Feed, Line]]
-    upstream: Upstream
+    unsettled: Sequence[Feed]
 
 
 class ClientSession:
@@ -189,25 +190,27 @@ class ClientSession:
         outcomes = {**outcomes, **plan.late}
         answers: list[dict[str, Any]] = []
         joined: list[tuple[Feed, Line]] = []
-        refused: dict[Feed, None] = {}
+        unsettled: dict[Feed, None] = {}
+        owned = {account.pool_id for account in self.user.accounts}
         for asked in plan.items:
             if isinstance(asked, dict):
                 answers.append(asked)
                 continue
-            outcome = outcomes.get(asked.feed)
+            outcome = outcomes.get(asked.feed) if asked.feed.pool_id in owned else None
             nearest = suggestions.get(asked.feed, ())
             answers.append(entries.accepted_or_refused(asked.item, asked.account, outcome, nearest))
             if outcome is None or outcome.state is OutcomeState.REFUSED:
-                refused[asked.feed] = None
+                # A refused wish replaced the one in force before it, which must be said again; one
+                # without an answer may be in force and must be taken back.
+                if outcome is None or asked.feed in self.held:
+                    unsettled[asked.feed] = None
                 continue
             held = self.held.setdefault(asked.feed, Held(asked.account))
             held.lines[asked.line] = asked.item.depth_levels
             held.active = outcome.state is OutcomeState.ACTIVE
             joined.append((asked.feed, asked.line))
-        # A refused wish replaced the one that was in force before it: say the earlier one again.
-        upstream = self._upstream(feed for feed in refused if feed in self.held)
         reply = replies.subscribe_reply(answers, replies.broker_name(self.user), plan.request_id)
-        return SubscribeResult(reply, joined, upstream)
+        return SubscribeResult(reply, joined, list(unsettled))
 
     def abandon_subscribe(self) -> None:
         """Forget the plan under way; its request failed or was cancelled."""
@@ -239,7 +242,7 @@ class ClientSession:
         reply = replies.unsubscribe_reply(
             successful, failed, replies.broker_name(self.user), request.request_id
         )
-        return Departure(reply, gone, self._upstream(dict.fromkeys(feed for feed, _ in gone)))
+        return Departure(reply, gone)
 
     def unsubscribe_all(self, request_id: RequestId) -> Departure:
         """Give up everything."""
@@ -249,7 +252,7 @@ class ClientSession:
         reply = replies.unsubscribe_reply(
             successful, [], replies.broker_name(self.user), request_id
         )
-        return Departure(reply, gone, self._upstream(dict.fromkeys(feed for feed, _ in gone)))
+        return Departure(reply, gone)
 
     def _lines_named(self, item: UnsubscribeItem) -> list[tuple[Feed, Line]]:
         name, levels = split_suffix(item.symbol)
@@ -274,7 +277,8 @@ class ClientSession:
             if not held.lines:
                 del self.held[feed]
 
-    def _upstream(self, feeds: Iterable[Feed]) -> Upstream:
+    def upstream(self, feeds: Iterable[Feed]) -> Upstream:
+        """Return what the pools must be told so that they know what is held of ``feeds`` now."""
         wants: dict[str, list[Want]] = {}
         releases: dict[str, list[InstrumentKey]] = {}
         for feed in feeds:
@@ -285,33 +289,31 @@ class ClientSession:
                 wants.setdefault(feed.pool_id, []).append(held.to_want(feed.key))
         return Upstream(wants, releases)
 
-    def take_outcome(self, pool_id: str, outcome: Outcome) -> Departure | None:
-        """Take a later word of a pool on a subscription; a refusal ends the lines that it concerns.
+    def take_outcomes(self, pool_id: str, outcomes: Iterable[Outcome]) -> Departure | None:
+        """Take a pool's later word on subscriptions; a refusal ends the lines that it concerns.
 
         Refused at one mode, lines of lower modes stay: another holder's Depth that the broker
         refuses says nothing about this client's LTP.
         """
-        feed = Feed(pool_id, outcome.key)
-        if self._plan is not None and feed in self._plan.feeds:
-            self._plan.late[feed] = outcome
-        held = self.held.get(feed)
-        if held is None:
+        gone: list[tuple[Feed, Line]] = []
+        answers: list[dict[str, Any]] = []
+        for outcome in outcomes:
+            feed = Feed(pool_id, outcome.key)
+            if self._plan is not None and feed in self._plan.feeds:
+                self._plan.late[feed] = outcome
+            held = self.held.get(feed)
+            if held is None:
+                continue
+            if outcome.state is not OutcomeState.REFUSED:
+                held.active = outcome.state is OutcomeState.ACTIVE
+                continue
+            for line in [line for line in held.lines if line.mode >= outcome.mode]:
+                gone.append((feed, line))
+                answers.append(entries.refused_later(feed, line, held.account, outcome))
+                self._drop(feed, line)
+        if not gone:
             return None
-        if outcome.state is not OutcomeState.REFUSED:
-            held.active = outcome.state is OutcomeState.ACTIVE
-            return None
-        lines = [line for line in held.lines if line.mode >= outcome.mode]
-        if not lines:
-            return None
-        account = held.account
-        for line in lines:
-            self._drop(feed, line)
-        answers = [entries.refused_later(feed, line, account, outcome) for line in lines]
-        return Departure(
-            replies.subscribe_reply(answers, account.broker),
-            [(feed, line) for line in lines],
-            self._upstream([feed]),
-        )
+        return Departure(replies.subscribe_reply(answers, replies.broker_name(self.user)), gone)
 
     def update_principal(self, principal: Principal) -> Departure | None:
         """Take the principal as it is now; lines of accounts that it lost end."""
@@ -337,7 +339,7 @@ class ClientSession:
         if not gone:
             return None
         reply = replies.subscribe_reply(answers, replies.broker_name(principal))
-        return Departure(reply, gone, self._upstream(dict.fromkeys(feed for feed, _ in gone)))
+        return Departure(reply, gone)
 
     def owns(self, pool_id: str) -> AccountRef | None:
         """Return this client's account of the pool, or None when it belongs to somebody else."""

@@ -1,0 +1,282 @@
+"""Channels consumers: ASGI messages in, calls on hub and client out; nothing is decided here.
+
+Channels dispatches one message at a time, which is what keeps a client's frames in order and holds
+those that arrive while it is being authenticated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.consumer import AsyncConsumer, get_handler_name
+from channels.exceptions import StopConsumer
+
+from streaming import replies
+from streaming.client import AsgiSender, Client
+from streaming.directory import Principal
+from streaming.gateway import Gateway
+from streaming.hub import GatewayHub
+from streaming.limits import TokenBucket
+from streaming.protocol import (
+    Authenticate,
+    CloseCode,
+    ErrorCode,
+    ProtocolError,
+    parse_request,
+)
+from streaming.serving import serve, serve_anyone
+from streaming.session import SessionState
+
+__all__ = ["FORCE_CLOSE_EXTENSION", "BrowserConsumer", "OpenAlgoConsumer", "user_group"]
+
+logger = logging.getLogger("streaming")
+
+# Name of the ASGI extension through which a server offers a way past a congested transport.
+FORCE_CLOSE_EXTENSION = "tickpool.force_close"
+
+
+def user_group(user_id: int) -> str:
+    """Return the channel layer group of one user; send ``{"type": "principal.changed"}`` to it."""
+    return f"user.{user_id}"
+
+
+_SERVER_ERROR = ProtocolError(ErrorCode.SERVER_ERROR, "The server failed; try again.")
+
+
+class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
+    """What both routes share: accepting, bounds, frames, and leaving.
+
+    Args:
+        gateway: the process's gateway.
+    """
+
+    def __init__(self, *, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.limits = gateway.limits
+        self.hub: GatewayHub | None = None
+        self.client: Client | None = None
+        self._bucket = TokenBucket(
+            rate=self.limits.messages_per_second, burst=self.limits.message_burst
+        )
+        self._refused_messages = 0
+        self._groups: list[str] = []
+        self._abandoned = False
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        self._task = asyncio.current_task()
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._abandoned:
+                raise
+        finally:
+            await self._leave()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the method for ``message``.
+
+        Unlike Channels' own this does not hop to the database thread for every frame: nothing here
+        touches the database, and a slow query of one client must not hold the others' frames.
+        """
+        await getattr(self, get_handler_name(message))(message)
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        """Accept the socket, unless there are too many."""
+        hub = self.hub = await self.gateway.open()
+        address = (self.scope.get("client") or ["unknown"])[0]
+        if not hub.sockets.enter(address):
+            await self._deny(503, b"Too many connections; try again later.\n")
+        force_close = (self.scope.get("extensions") or {}).get(FORCE_CLOSE_EXTENSION)
+        client = self.client = Client(
+            client_id=hub.next_client_id(),
+            address=address,
+            sender=AsgiSender(self.base_send, force_close or self._abandon),
+            limits=self.limits,
+        )
+        await self.base_send({"type": "websocket.accept"})
+        hub.enter(client)
+        await self.accepted(hub, client)
+
+    async def accepted(self, hub: GatewayHub, client: Client) -> None:
+        """Begin with a client whose socket is open."""
+        raise NotImplementedError
+
+    def max_frame_bytes(self, client: Client) -> int:
+        """Return how large a frame may be now."""
+        raise NotImplementedError
+
+    async def serve_text(self, hub: GatewayHub, client: Client, text: str) -> None:
+        """Serve one frame of an open client. Raises ProtocolError when it cannot be served."""
+        await serve(hub, client, parse_request(text))
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        """Serve one frame; whatever is wrong with it, the client gets a coded answer."""
+        hub, client = self.hub, self.client
+        if hub is None or client is None or client.session.state is SessionState.CLOSED:
+            return
+        text, max_bytes = message.get("text"), self.max_frame_bytes(client)
+        if _is_larger(text if text is not None else message.get("bytes") or b"", max_bytes):
+            reason = f"frames have at most {max_bytes} bytes here"
+            hub.close_client(client, CloseCode.TOO_BIG, reason)
+            return
+        try:
+            self._check_rate(hub, client)
+            if text is None:
+                raise ProtocolError(ErrorCode.INVALID_JSON, "Send text frames, not binary ones.")
+            await self.serve_text(hub, client, text)
+        except ProtocolError as failure:
+            client.send(replies.error(failure))
+        except Exception:  # supervision point: one client's failure is no other client's
+            logger.exception("client %s: serving a request failed", client.id)
+            client.send(replies.error(_SERVER_ERROR))
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        """End; ``__call__`` gives up what the client held."""
+        raise StopConsumer
+
+    async def principal_changed(self, message: dict[str, Any]) -> None:
+        """Take the channel layer's word that this user's keys, sessions or accounts changed."""
+        if self.hub is not None:
+            self.hub.revalidate_soon()
+
+    async def _join_user_group(self, principal: Principal) -> None:
+        if self.channel_layer is not None:
+            group = user_group(principal.user_id)
+            await self.channel_layer.group_add(group, self.channel_name)
+            self._groups.append(group)
+
+    def _check_rate(self, hub: GatewayHub, client: Client) -> None:
+        if self._bucket.allows(hub.clock()):
+            return
+        self._refused_messages += 1
+        if self._refused_messages >= self.limits.messages_refused_before_close:
+            hub.close_client(client, CloseCode.RATE_LIMITED, "too many requests")
+        raise ProtocolError(
+            ErrorCode.RATE_LIMITED,
+            f"At most {self.limits.messages_per_second:g} requests a second; name several "
+            "instruments in one request.",
+        )
+
+    async def _deny(self, status: int, body: bytes) -> None:
+        """Refuse the handshake and stop; servers without denial responses answer 403."""
+        if "websocket.http.response" in (self.scope.get("extensions") or {}):
+            headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+            await self.base_send(
+                {"type": "websocket.http.response.start", "status": status, "headers": headers}
+            )
+            await self.base_send({"type": "websocket.http.response.body", "body": body})
+        else:
+            await self.base_send({"type": "websocket.close"})
+        raise StopConsumer
+
+    def _abandon(self, code: int, reason: str) -> None:
+        """Stop serving a client whose server has no way past its congested transport."""
+        self._abandoned = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _leave(self) -> None:
+        hub, client = self.hub, self.client
+        if hub is None or client is None:
+            return
+        hub.sockets.leave(client.address)
+        hub.leave(client)
+        for group in self._groups:
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+
+class OpenAlgoConsumer(EdgeConsumer):
+    """The API-key route, as OpenAlgo's clients speak it; cookies and ``Origin`` are ignored."""
+
+    _auth_timeout: asyncio.TimerHandle | None = None
+
+    async def accepted(self, hub: GatewayHub, client: Client) -> None:
+        """Wait for the key. Nothing is sent before the client's first message."""
+        self._auth_timeout = asyncio.get_running_loop().call_later(
+            self.limits.auth_timeout_seconds,
+            hub.close_client,
+            client,
+            CloseCode.UNAUTHENTICATED,
+            "auth timeout",
+        )
+
+    def max_frame_bytes(self, client: Client) -> int:
+        """Strangers get little."""
+        if client.session.state is SessionState.READY:
+            return self.limits.api_frame_bytes
+        return self.limits.unauthenticated_frame_bytes
+
+    async def serve_text(self, hub: GatewayHub, client: Client, text: str) -> None:
+        """Serve a frame; before authentication only the key and what needs none."""
+        request = parse_request(text)
+        is_waiting = client.session.state is SessionState.AWAITING_AUTH
+        if is_waiting and isinstance(request, Authenticate):
+            await self._authenticate(hub, client, request)
+        elif not await serve_anyone(hub, client, request):
+            await serve(hub, client, request)
+
+    async def _authenticate(self, hub: GatewayHub, client: Client, request: Authenticate) -> None:
+        session = client.session
+        session.move(SessionState.AUTHENTICATING)
+        try:
+            principal = await self.gateway.gate.principal_of(request.api_key, client.address)
+        except ProtocolError as refusal:
+            client.send(replies.auth_failed(refusal.code, refusal.message, request.request_id))
+            is_limited = refusal.code is ErrorCode.RATE_LIMITED
+            client.close(
+                CloseCode.RATE_LIMITED if is_limited else CloseCode.UNAUTHENTICATED,
+                "too many wrong API keys" if is_limited else "invalid API key",
+                # An SDK looks every 0.1 s and waits 5 s for a socket closed before it looked.
+                delay_seconds=self.limits.auth_failure_close_seconds,
+            )
+            return
+        if session.state is not SessionState.AUTHENTICATING:
+            return  # the time for it ran out meanwhile
+        if self._auth_timeout is not None:
+            self._auth_timeout.cancel()
+        session.admit(principal)
+        client.send(replies.auth_succeeded(principal, request.request_id))
+        await self._join_user_group(principal)
+
+    async def _leave(self) -> None:
+        if self._auth_timeout is not None:
+            self._auth_timeout.cancel()
+        await super()._leave()
+
+
+class BrowserConsumer(EdgeConsumer):
+    """The route of the site's own pages; ``streaming/routing.py`` has checked their origin."""
+
+    async def accepted(self, hub: GatewayHub, client: Client) -> None:
+        """Admit the session's user, or close with 4401 so that the page can send him to log in."""
+        user, session = self.scope.get("user"), self.scope.get("session")
+        session_key = getattr(session, "session_key", None)
+        client.session.move(SessionState.AUTHENTICATING)
+        principal: Principal | None = None
+        if user is not None and user.is_authenticated and session_key:
+            principal = await hub.directory.authenticate_session(user.pk, session_key)
+        if principal is None:
+            hub.close_client(client, CloseCode.UNAUTHENTICATED, "not logged in")
+        elif client.session.state is SessionState.AUTHENTICATING:
+            client.session.admit(principal)
+            await self._join_user_group(principal)
+
+    def max_frame_bytes(self, client: Client) -> int:
+        """A page never needs more."""
+        return self.limits.browser_frame_bytes
+
+
+def _is_larger(frame: str | bytes, max_bytes: int) -> bool:
+    if len(frame) > max_bytes:
+        return True
+    if isinstance(frame, bytes) or frame.isascii():
+        return False
+    return len(frame.encode()) > max_bytes

@@ -1,0 +1,71 @@
+"""One gateway process: its hub, made when the first client or the command needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from streaming.authentication import ApiKeyGate
+from streaming.directory import Directory
+from streaming.hub import GatewayHub
+from streaming.limits import EdgeLimits
+from streaming.link import FeedLink
+
+__all__ = ["Gateway"]
+
+
+class Gateway:
+    """What the ASGI application is built around. Bound to the event loop that first uses it.
+
+    The link is made by ``make_link`` inside that loop, because servers differ in when they start
+    one: ``rungateway`` opens the gateway before it serves, Daphne has no such moment.
+
+    Args:
+        make_link: makes the way to the workers, not yet open.
+        directory: who clients are.
+        limits: bounds of the edge.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        make_link: Callable[[], FeedLink],
+        directory: Directory,
+        limits: EdgeLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits or EdgeLimits()
+        self.directory = directory
+        self.gate = ApiKeyGate(directory=directory, limits=self.limits, clock=clock)
+        self._make_link = make_link
+        self._clock = clock
+        self._hub: GatewayHub | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def current_hub(self) -> GatewayHub | None:
+        """The hub, None before ``open``."""
+        return self._hub
+
+    async def open(self) -> GatewayHub:
+        """Return the hub, opened. May be called often and at the same time."""
+        if self._hub is None:
+            async with self._lock:
+                if self._hub is None:
+                    hub = GatewayHub(
+                        link=self._make_link(),
+                        directory=self.directory,
+                        limits=self.limits,
+                        clock=self._clock,
+                    )
+                    await hub.open()
+                    self._hub = hub
+        return self._hub
+
+    async def close(self) -> None:
+        """Close the hub. Idempotent."""
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            await hub.close()

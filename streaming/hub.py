@@ -1,0 +1,437 @@
+"""The fan-out of one gateway process: ticks of the bus to every client that reads them.
+
+Concurrency: everything runs on one event loop. ``on_ticks`` and ``on_event`` never wait; what has
+to wait (asking a pool, the directory) runs in the calling consumer or in a named task of the hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+from brokers.feed import (
+    FeedChange,
+    FeedEvent,
+    OrderUpdated,
+    Outcome,
+    OutcomeState,
+    RefusalCode,
+    SubscriptionChange,
+)
+from streaming import replies
+from streaming.arrivals import Arrivals
+from streaming.client import Client
+from streaming.directory import Directory, Principal
+from streaming.feed_states import FeedStates
+from streaming.groups import Groups
+from streaming.holdings import Departure, Feed, Held, Line
+from streaming.limits import ConnectionCounter, EdgeLimits
+from streaming.link import FeedLink, TickMessage
+from streaming.payloads import line_payload
+from streaming.protocol import CloseCode, Subscribe
+from streaming.session import SessionState
+from streaming.topics import tick_topic
+
+__all__ = ["GatewayHub"]
+
+logger = logging.getLogger("streaming")
+
+_SWEEP_SECONDS = 1.0
+_SUGGEST_TIMEOUT_SECONDS = 2.0
+_CLOSE_TIMEOUT_SECONDS = 3.0
+
+
+class GatewayHub:
+    """Clients, what they read, and the link to the workers.
+
+    Args:
+        link: the way to the workers; opened and closed with the hub.
+        directory: who clients are and what they may use.
+        limits: bounds of the edge.
+        clock: monotonic seconds.
+        wall_clock_ms: epoch milliseconds, for times that are sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: FeedLink,
+        directory: Directory,
+        limits: EdgeLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.link = link
+        self.directory = directory
+        self.limits = limits or EdgeLimits()
+        self.clock = clock
+        self.wall_clock_ms = wall_clock_ms
+        self.sockets = ConnectionCounter(
+            max_total=self.limits.max_clients,
+            max_per_address=self.limits.max_clients_per_address,
+        )
+        self.clients: set[Client] = set()
+        self.ticks_received = 0
+        self.ticks_unwanted = 0
+        self.slow_clients_closed = 0
+        self._groups: Groups[Client] = Groups()
+        self._arrivals = Arrivals()
+        self._feeds = FeedStates()
+        self._planning: set[Client] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ids = itertools.count(1)
+        self._revalidate_now = asyncio.Event()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<GatewayHub clients={len(self.clients)} {self._groups!r} link={self.link!r}>"
+
+    async def open(self) -> None:
+        """Connect to the workers and begin to watch clients; does not wait for a worker."""
+        await self.link.open(self)
+        self._spawn(self._sweep_forever(), "gateway sweep")
+        self._spawn(self._revalidate_forever(), "gateway revalidation")
+
+    async def close(self) -> None:
+        """Give everything up. Idempotent; clients' sockets are the server's business."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
+                await self.link.close()
+        except TimeoutError:
+            logger.warning("gateway: the link did not close within %s s", _CLOSE_TIMEOUT_SECONDS)
+
+    def next_client_id(self) -> str:
+        """Return an id that no other client of this gateway has."""
+        return str(next(self._ids))
+
+    def enter(self, client: Client) -> None:
+        """Begin to serve a connected client: from now on its outbox is emptied."""
+        self.clients.add(client)
+        client.writer = self._spawn(client.run(), f"client {client.id} writer")
+
+    def leave(self, client: Client) -> None:
+        """Forget a client that is gone; what it held is given up in a task of the hub's own."""
+        if client not in self.clients:
+            return
+        self.clients.discard(client)
+        self._groups.leave_all(client)
+        client.outbox.finish()
+        if client.session.state is not SessionState.CLOSED:
+            client.session.move(SessionState.CLOSED)
+        if client.writer is not None:
+            client.writer.cancel()
+        if client.pools and not self._closed:
+            self._spawn(self._release_all(client), f"client {client.id} release")
+
+    def close_client(self, client: Client, code: CloseCode, reason: str) -> None:
+        """Stop a client's ticks at once and close it behind its waiting answers."""
+        self._groups.leave_all(client)
+        client.close(code, reason)
+
+    # Ticks: the hot path.
+
+    def on_ticks(self, messages: Sequence[TickMessage]) -> None:
+        """Append each tick to the outbox of everyone who reads it; see ``FeedListener``."""
+        by_topic = self._groups.by_topic
+        arrivals = self._arrivals
+        now = self.clock()
+        self.ticks_received += len(messages)
+        for message in messages:
+            if arrivals:
+                arrivals.note(message)
+            group = by_topic.get(message.topic)
+            if group is None:
+                self.ticks_unwanted += 1
+                continue
+            group.last_tick_seconds = now
+            for line_members in group.lines.values():
+                payload = line_payload(message, line_members.line)
+                if payload is None:
+                    continue
+                for client in line_members.members:
+                    client.push_tick(line_members, payload)
+
+    # Subscriptions.
+
+    async def subscribe(self, client: Client, request: Subscribe) -> None:
+        """Serve a subscribe: ask the pools, answer, then let the ticks follow the answer.
+
+        Cancelled, nothing is joined; ``leave`` gives up what may already be in force.
+        """
+        session = client.session
+        async with client.upstream_lock:
+            plan = session.plan_subscribe(request)
+            topics = {feed: tick_topic(*feed) for feed in plan.feeds}
+            self._arrivals.expect(topics.values())
+            self._planning.add(client)
+            unsettled: Iterable[Feed] = plan.feeds
+            try:
+                outcomes, snapshots = await self._ask(client, plan.wants)
+                suggestions = await self._suggest(client, outcomes)
+                # No await from here to the last join: the answer precedes every tick, and no tick
+                # is lost between the snapshot and the first one from the bus.
+                if session.state is not SessionState.READY:
+                    return
+                result = session.finish_subscribe(plan, outcomes, suggestions)
+                client.send(result.reply)
+                for feed, line in result.joined:
+                    self._join(client, feed, line, topics[feed], snapshots)
+                unsettled = result.unsettled
+            finally:
+                session.abandon_subscribe()
+                self._planning.discard(client)
+                self._arrivals.forget(topics.values())
+                if unsettled and client in self.clients:
+                    self._spawn(self.settle(client, unsettled), f"client {client.id} settle")
+
+    async def settle(self, client: Client, feeds: Iterable[Feed]) -> None:
+        """Tell the pools what the client holds of ``feeds`` now."""
+        feeds = list(feeds)
+        if not feeds:
+            return
+        async with client.upstream_lock:
+            upstream = client.session.upstream(feeds)
+            for pool_id, wants in upstream.wants.items():
+                reply = await self.link.want(pool_id, client.id, wants)
+                self._take_outcomes(client, pool_id, reply.outcomes)
+            for pool_id, keys in upstream.releases.items():
+                await self.link.release(pool_id, client.id, keys)
+
+    def depart(self, client: Client, departure: Departure) -> None:
+        """Stop the ticks of a departure's lines, those that wait included, and say so."""
+        left = set()
+        for feed, line in departure.lines:
+            line_members = self._groups.leave(tick_topic(*feed), line, client)
+            if line_members is not None:
+                left.add(line_members)
+        client.outbox.purge(left)
+        client.send(departure.reply)
+
+    def listing(self, client: Client) -> list[dict[str, Any]]:
+        """Return what a client holds: one entry per line, with its state and last tick's age."""
+        now = self.clock()
+        return [
+            self._listed(feed, line, held, now)
+            for feed, held in client.session.held.items()
+            for line in held.lines
+        ]
+
+    def feed_objects(self, principal: Principal) -> list[str]:
+        """Return the present status of each of a principal's feeds."""
+        found = []
+        for account in principal.accounts:
+            status = self.link.feed_status(account.pool_id)
+            change = self._feeds.of_pool(account.pool_id)
+            known = change is not None and change.status is status
+            since_ms = change.since_ms if change and known else self.wall_clock_ms()
+            reason = change.reason if change and known else ""
+            found.append(replies.feed_object(account, status, since_ms, reason))
+        return found
+
+    def revalidate_soon(self) -> None:
+        """Look at once whether the connected clients may still be here."""
+        self._revalidate_now.set()
+
+    async def _ask(
+        self, client: Client, wants: Mapping[str, Sequence[Any]]
+    ) -> tuple[dict[Feed, Outcome], dict[bytes, TickMessage]]:
+        outcomes: dict[Feed, Outcome] = {}
+        snapshots: dict[bytes, TickMessage] = {}
+        for pool_id, pool_wants in wants.items():
+            client.pools.add(pool_id)
+            reply = await self.link.want(pool_id, client.id, pool_wants)
+            for outcome in reply.outcomes:
+                outcomes[Feed(pool_id, outcome.key)] = outcome
+            for message in reply.snapshots:
+                snapshots[message.topic] = message
+        return outcomes, snapshots
+
+    async def _suggest(
+        self, client: Client, outcomes: Mapping[Feed, Outcome]
+    ) -> dict[Feed, Sequence[str]]:
+        """Look up the nearest names of unknown symbols; a failure only costs the suggestions."""
+        unknown = [
+            feed
+            for feed, outcome in outcomes.items()
+            if outcome.state is OutcomeState.REFUSED
+            and outcome.code is RefusalCode.SYMBOL_NOT_FOUND
+        ]
+        found: dict[Feed, Sequence[str]] = {}
+        try:
+            async with asyncio.timeout(_SUGGEST_TIMEOUT_SECONDS):
+                for feed in unknown[: self.limits.max_suggestions]:
+                    account = client.session.owns(feed.pool_id)
+                    if account is not None:
+                        found[feed] = await self.directory.suggest(account.broker, *feed.key)
+        except Exception:  # supervision point: the answer itself must not fail
+            logger.exception("gateway: looking up the nearest symbols failed")
+        return found
+
+    def _join(
+        self,
+        client: Client,
+        feed: Feed,
+        line: Line,
+        topic: bytes,
+        snapshots: Mapping[bytes, TickMessage],
+    ) -> None:
+        line_members = self._groups.join(topic, line, client)
+        if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
+            return  # an old price is never shown as live
+        newest = self._arrivals.newest_payload(topic, snapshots.get(topic), line)
+        if newest is not None:
+            client.push_tick(line_members, newest)
+
+    def _listed(self, feed: Feed, line: Line, held: Held, now: float) -> dict[str, Any]:
+        state = "active" if held.active else "pending"
+        if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
+            state = "stale"
+        entry: dict[str, Any] = {
+            "symbol": feed.key.symbol + line.suffix,
+            "exchange": feed.key.exchange,
+            "mode": int(line.mode),
+            "depth": held.lines[line],
+            "broker": held.account.broker,
+            "state": state,
+        }
+        group = self._groups.by_topic.get(tick_topic(*feed))
+        if group is not None and group.last_tick_seconds is not None:
+            entry["last_tick_age_ms"] = round((now - group.last_tick_seconds) * 1000)
+        return entry
+
+    async def _release_all(self, client: Client) -> None:
+        async with client.upstream_lock:
+            for pool_id in client.pools:
+                await self.link.release(pool_id, client.id, None)
+
+    # Events of the pools.
+
+    def on_event(self, event: FeedEvent) -> None:
+        """Tell the clients that a change concerns; see ``FeedListener``."""
+        if isinstance(event, SubscriptionChange):
+            for client in self._clients_on(event):
+                self._take_outcomes(client, event.pool_id, event.outcomes)
+        elif isinstance(event, FeedChange):
+            self._feeds.take(event)
+            self._announce(event)
+        elif isinstance(event, OrderUpdated):
+            for client in self.clients:
+                account = (
+                    client.session.owns(event.pool_id) if client.session.wants_orders else None
+                )
+                if account is not None:
+                    client.send(replies.order_update(account, event.order))
+
+    def _clients_on(self, event: SubscriptionChange) -> set[Client]:
+        concerned = set(self._planning)
+        for outcome in event.outcomes:
+            group = self._groups.by_topic.get(tick_topic(event.pool_id, outcome.key))
+            if group is not None:
+                for line_members in group.lines.values():
+                    concerned |= line_members.members
+        return concerned
+
+    def _take_outcomes(self, client: Client, pool_id: str, outcomes: Sequence[Outcome]) -> None:
+        departure = client.session.take_outcomes(pool_id, outcomes)
+        if departure is not None:
+            self.depart(client, departure)
+            self._spawn(self.settle(client, departure.feeds), f"client {client.id} settle")
+
+    def _announce(self, event: FeedChange) -> None:
+        for client in self.clients:
+            account = client.session.owns(event.pool_id) if client.session.wants_status else None
+            if account is None:
+                continue
+            if event.keys is None:
+                client.send(
+                    replies.feed_object(account, event.status, event.since_ms, event.reason)
+                )
+                continue
+            by_exchange: dict[str, list[str]] = {}
+            for key in event.keys:
+                if Feed(event.pool_id, key) in client.session.held:
+                    by_exchange.setdefault(key.exchange, []).append(key.symbol)
+            for exchange, symbols in by_exchange.items():
+                client.send(
+                    replies.feed_object(
+                        account,
+                        event.status,
+                        event.since_ms,
+                        event.reason,
+                        exchange=exchange,
+                        symbols=symbols,
+                    )
+                )
+
+    # Tasks.
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("gateway: task %r failed", task.get_name(), exc_info=error)
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS if self.limits.stall_seconds >= 5 else 0.1)
+            now = self.clock()
+            for client in [c for c in self.clients if c.outbox.is_too_slow(now)]:
+                if client.closed.is_set():
+                    continue
+                self.slow_clients_closed += 1
+                logger.warning("client %s does not keep up; closing it", client.id)
+                self._groups.leave_all(client)
+                client.abort(CloseCode.TOO_SLOW, "too slow")
+
+    async def _revalidate_forever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self.limits.revalidate_seconds):
+                    await self._revalidate_now.wait()
+            except TimeoutError:
+                pass
+            self._revalidate_now.clear()
+            try:
+                await self._revalidate()
+            except Exception:  # supervision point: a database away for a moment ends nobody
+                logger.exception("gateway: looking whether clients are still allowed failed")
+
+    async def _revalidate(self) -> None:
+        by_principal: dict[tuple[int, int | None, str | None], list[Client]] = {}
+        for client in self.clients:
+            if client.session.state is SessionState.READY:
+                user = client.session.user
+                identity = (user.user_id, user.key_id, user.session_key)
+                by_principal.setdefault(identity, []).append(client)
+        if not by_principal:
+            return
+        groups = list(by_principal.values())
+        current = await self.directory.refresh([clients[0].session.user for clients in groups])
+        for clients, principal in zip(groups, current, strict=True):
+            for client in clients:
+                if client.session.state is not SessionState.READY:
+                    continue
+                if principal is None:
+                    is_key = client.session.user.key_id is not None
+                    reason = "API key revoked" if is_key else "session ended"
+                    self.close_client(client, CloseCode.UNAUTHENTICATED, reason)
+                elif principal != client.session.principal:
+                    departure = client.session.update_principal(principal)
+                    if departure is not None:
+                        self.depart(client, departure)
+                        await self.settle(client, departure.feeds)

@@ -1,0 +1,28 @@
+"""A tick's frame for one line: the mode and the name that the client asked for. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from streaming.frames import derive
+from streaming.holdings import Line
+from streaming.link import TickMessage
+from streaming.topics import parse_tick_topic
+
+__all__ = ["line_payload"]
+
+
+def line_payload(message: TickMessage, line: Line) -> str | None:
+    """Return the text frame of a tick for ``line``; None when the tick has nothing for its mode."""
+    mode = line.mode
+    if message.mode == mode:
+        body = message.body
+    elif message.mode < mode or (derived := derive(message.body, mode)) is None:
+        return None
+    else:
+        body = derived
+    if line.suffix:
+        symbol = parse_tick_topic(message.topic).key.symbol
+        old, new = json.dumps(symbol), json.dumps(symbol + line.suffix)
+        body = body.replace(f'"symbol":{old}'.encode(), f'"symbol":{new}'.encode())
+    return body.decode("ascii")

@@ -1,0 +1,198 @@
+"""The gateway's server: one process, two listening sockets, uvicorn underneath.
+
+``OPENALGO_PORT`` exists because OpenAlgo's clients look there; it serves WebSockets only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Generator, Sequence
+from http import HTTPStatus
+from types import FrameType
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from streaming.consumers import FORCE_CLOSE_EXTENSION
+from streaming.exceptions import StreamingError
+from streaming.gateway import Gateway
+from streaming.routing import Application, Receive, Scope, Send
+
+__all__ = [
+    "GatewayServer",
+    "PortTakenError",
+    "listen",
+    "make_server",
+    "run_gateway",
+    "websockets_only",
+]
+
+_MAX_FRAME_BYTES = 1024 * 1024
+_GRACE_SECONDS = 3
+_LINGER_SECONDS = 10.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class PortTakenError(StreamingError):
+    """Somebody else listens on a port; ``variable`` names the setting that moves ours."""
+
+    def __init__(self, *, host: str, port: int, variable: str) -> None:
+        super().__init__(f"port {port} on {host} is already taken; free it or set {variable}")
+        self.host = host
+        self.port = port
+        self.variable = variable
+
+
+class GatewayProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol with a way to end a client that has stopped reading.
+
+    ASGI's ``send`` waits until a congested transport has room, so a close frame would wait as long
+    as the client does not read. The extension writes it behind what is already buffered.
+    """
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
+            extensions[FORCE_CLOSE_EXTENSION] = self.force_close
+
+    def force_close(self, code: int, reason: str) -> None:
+        """Queue a close frame past the congestion; a client that never reads it is cut off."""
+        if self.close_sent or self.transport.is_closing():
+            self.transport.abort()
+            return
+        self.stop_keepalive()
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            # Otherwise the client's answer to the close frame would never be read.
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn's server with signals as a command needs them: the process then exits with 0.
+
+    The first SIGINT or SIGTERM stops the server, closing clients with 1012; a second one no longer
+    waits for anybody.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        previous = {number: signal.signal(number, self.handle_exit) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def listen(host: str, port: int, variable: str) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        PortTakenError: the port is in use.
+        OSError: the address cannot be used at all.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(host=host, port=port, variable=variable) from None
+        raise
+    return listener
+
+
+def websockets_only(application: Application, port: int) -> Application:
+    """Answer HTTP on ``port`` with 426; WebSockets, and other ports, go to ``application``."""
+    body = b"This port speaks WebSocket only; the site is on another port.\n"
+    headers = [
+        (b"content-type", b"text/plain"),
+        (b"upgrade", b"websocket"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        server = scope.get("server")
+        if scope["type"] == "http" and server is not None and server[1] == port:
+            await send({"type": "http.response.start", "status": 426, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await application(scope, receive, send)
+
+    return guarded
+
+
+def make_server(application: Application) -> GatewayServer:
+    """Return the server, configured and not yet started."""
+    return GatewayServer(
+        uvicorn.Config(
+            application,
+            ws=GatewayProtocol,
+            ws_max_size=_MAX_FRAME_BYTES,
+            ws_per_message_deflate=False,  # no published client offers it, and it costs a lot
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,  # URLs of careless clients carry keys
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+
+
+def run_gateway(
+    *,
+    application: Application,
+    gateway: Gateway,
+    host: str,
+    port: int,
+    openalgo_port: int,
+    on_listening: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until a signal stops it; returns after clients were told and the hub is closed.
+
+    Raises:
+        PortTakenError: one of the two ports is in use; nothing was started.
+    """
+    with contextlib.ExitStack() as stack:
+        site = stack.enter_context(listen(host, port, "PORT"))
+        openalgo = stack.enter_context(listen(host, openalgo_port, "OPENALGO_PORT"))
+        guarded = websockets_only(application, openalgo.getsockname()[1])
+        server = make_server(guarded)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(server, gateway, [site, openalgo], on_listening))
+
+
+async def _serve(
+    server: GatewayServer,
+    gateway: Gateway,
+    sockets: Sequence[socket.socket],
+    on_listening: Callable[[], None],
+) -> None:
+    # Signals are taken before anything is open, so that none of them leaves something behind.
+    with server.capture_signals():
+        await gateway.open()
+        try:
+            on_listening()
+            await server.serve(sockets=list(sockets))
+        finally:
+            await gateway.close()

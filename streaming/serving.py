@@ -1,0 +1,114 @@
+"""Requests of an admitted client, one by one: each becomes calls on its session and the hub."""
+
+from __future__ import annotations
+
+from streaming import replies
+from streaming.client import Client
+from streaming.holdings import Departure
+from streaming.hub import GatewayHub
+from streaming.protocol import (
+    ErrorCode,
+    GetBrokerInfo,
+    GetSupportedBrokers,
+    ListSubscriptions,
+    Ping,
+    Pong,
+    ProtocolError,
+    Request,
+    Subscribe,
+    SwitchOrders,
+    SwitchStatus,
+    Unsubscribe,
+    UnsubscribeAll,
+)
+from streaming.session import SessionState
+
+__all__ = ["serve", "serve_anyone"]
+
+
+async def serve_anyone(hub: GatewayHub, client: Client, request: Request) -> bool:
+    """Serve what needs no authentication; False when ``request`` needs it."""
+    match request:
+        case Ping():
+            client.send(replies.pong(request, hub.wall_clock_ms()))
+        case Pong():
+            pass
+        case GetSupportedBrokers():
+            brokers = await hub.directory.supported_brokers()
+            client.send(replies.supported_brokers(brokers, request.request_id))
+        case _:
+            return False
+    return True
+
+
+async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
+    """Serve one request of ``client``; returns when its answer is queued.
+
+    Cancelled, the request may be in force without an answer; the client is going away then.
+
+    Raises:
+        ProtocolError: the client may not do this, or not now.
+    """
+    if await serve_anyone(hub, client, request):
+        return
+    session = client.session
+    if session.state is not SessionState.READY:
+        raise ProtocolError(
+            ErrorCode.NOT_AUTHENTICATED,
+            "Authenticate first: {'action': 'authenticate', 'api_key': ...}.",
+            request_id=request.request_id,
+        )
+    match request:
+        case Subscribe():
+            await hub.subscribe(client, request)
+        case Unsubscribe():
+            await _depart(hub, client, session.unsubscribe(request))
+        case UnsubscribeAll():
+            await _depart(hub, client, session.unsubscribe_all(request.request_id))
+        case SwitchOrders() | SwitchStatus():
+            _switch(hub, client, request)
+        case ListSubscriptions():
+            client.send(replies.list_reply(hub.listing(client), request.request_id))
+        case GetBrokerInfo():
+            await _broker_info(hub, client, request)
+        case _:
+            raise ProtocolError(
+                ErrorCode.INVALID_ACTION,
+                "This connection has a user already; connect again to change it.",
+                request_id=request.request_id,
+            )
+
+
+async def _depart(hub: GatewayHub, client: Client, departure: Departure) -> None:
+    hub.depart(client, departure)
+    await hub.settle(client, departure.feeds)
+
+
+def _switch(hub: GatewayHub, client: Client, request: SwitchOrders | SwitchStatus) -> None:
+    session, enabled = client.session, request.enabled
+    is_status = isinstance(request, SwitchStatus)
+    if is_status:
+        session.wants_status = enabled
+    else:
+        session.wants_orders = enabled
+    what = "Feed status" if is_status else "Order updates"
+    client.send(replies.switch_reply(request.action, enabled, what, request.request_id))
+    if is_status and enabled:
+        for payload in hub.feed_objects(session.user):
+            client.send(payload)
+
+
+async def _broker_info(hub: GatewayHub, client: Client, request: GetBrokerInfo) -> None:
+    session = client.session
+    account = session.user.accounts[0] if session.user.accounts else None
+    stats = await hub.link.stats(account.pool_id) if account is not None else None
+    client.send(
+        replies.broker_info(
+            session.user,
+            stats,
+            hub.link.feed_status(account.pool_id) if account is not None else None,
+            len(session.held),
+            session.max_instruments,
+            request.request_id,
+        )
+    )

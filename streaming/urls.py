@@ -1,0 +1,14 @@
+"""URLs that the gateway answers itself."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from streaming.health import livez, readyz
+
+__all__ = ["urlpatterns"]
+
+urlpatterns = [
+    path("livez", livez, name="livez"),
+    path("readyz", readyz, name="readyz"),
+]
