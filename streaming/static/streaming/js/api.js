@@ -1,0 +1,86 @@
+/**
+ * Owns HTTP to our own site: JSON in and out, the CSRF token, and noticing that the session ended.
+ */
+
+const TIMEOUT_MS = 10_000;
+
+/** An answer that is not a success. `status` is 0 when there was none. */
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+
+  get isSignedOut() {
+    return this.status === 401;
+  }
+}
+
+function csrfToken() {
+  // The cookie is current also after a login in another tab; the form's value may be older.
+  const cookie = /(?:^|;\s*)csrftoken=([^;]+)/.exec(document.cookie);
+  if (cookie) return decodeURIComponent(cookie[1]);
+  return document.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
+}
+
+async function request(path, { method = "GET", body, signal, keepalive = false } = {}) {
+  const headers = { Accept: "application/json" };
+  if (body !== undefined) {
+    headers["Content-Type"] = "application/json";
+    headers["X-CSRFToken"] = csrfToken();
+  }
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+      redirect: "manual", // a redirect to the login page is an answer too
+      keepalive,
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, "the server cannot be reached");
+  }
+  if (response.type === "opaqueredirect") throw new ApiError(401, "signed out");
+  if (!response.ok) throw new ApiError(response.status, `the server answered ${response.status}`);
+  if (response.status === 204) return null;
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError(response.status, "the server's answer could not be read");
+  }
+}
+
+/** Instruments matching `q`: `[{symbol, exchange, name, tick_size, ...}]`. */
+export async function findInstruments({ q = "", exchange = "", limit = 12, signal } = {}) {
+  const query = new URLSearchParams({ q, limit: String(limit) });
+  if (exchange) query.set("exchange", exchange);
+  const answer = await request(`/api/instruments?${query}`, { signal });
+  return Array.isArray(answer?.results) ? answer.results : [];
+}
+
+/** One instrument by its exact name, or undefined. */
+export async function findExactly(exchange, symbol) {
+  const results = await findInstruments({ q: symbol, exchange, limit: 20 });
+  return results.find((item) => item.exchange === exchange && item.symbol === symbol);
+}
+
+/** The pools that this user may see, with their statistics. */
+export async function fetchPools() {
+  const answer = await request("/api/pools");
+  const pools = Array.isArray(answer) ? answer : (answer?.results ?? answer?.pools);
+  return Array.isArray(pools) ? pools : [];
+}
+
+export async function fetchWatchlist() {
+  const answer = await request("/api/watchlist");
+  return Array.isArray(answer?.symbols) ? answer.symbols : [];
+}
+
+export async function saveWatchlist(symbols, { keepalive = false } = {}) {
+  await request("/api/watchlist", { method: "PUT", body: { symbols }, keepalive });
+}

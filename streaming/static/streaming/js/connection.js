@@ -1,0 +1,189 @@
+/**
+ * Owns the socket to /ws/ticks/: when to connect again, liveness, and the clock of the server.
+ *
+ * The decisions (`afterClose`, `reconnectDelay`) are pure; `TickConnection` performs them. What the
+ * messages mean is not known here: every parsed object goes to `onMessage`.
+ */
+
+export const Phase = Object.freeze({
+  CONNECTING: "connecting",
+  OPEN: "open",
+  WAITING: "waiting", // lost, will connect again at `retryAt`
+  SIGNED_OUT: "signed-out", // needs a new login
+  REFUSED: "refused", // the server asked not to come back by itself
+});
+
+const FINAL_CODES = new Set([1009, 4400, 4403, 4413]);
+const PING_EVERY_MS = 10_000;
+const SILENT_AFTER_MS = 8_000;
+const CONNECT_TIMEOUT_MS = 15_000;
+const HEALTHY_AFTER_MS = 10_000;
+const MAX_FRAME_CHARS = 60_000; // the server closes 1009 above 64 KiB
+
+/** What to do after a close code: "retry", "sign-in" or "stop". */
+export function afterClose(code) {
+  if (code === 4401) return "sign-in";
+  return FINAL_CODES.has(code) ? "stop" : "retry";
+}
+
+/** Full jitter: anywhere below base * 2^attempt, capped, and never at once. Milliseconds. */
+export function reconnectDelay(attempt, random, { base = 1000, cap = 30_000, floor = 250 } = {}) {
+  const ceiling = Math.min(cap, base * 2 ** Math.min(attempt, 20));
+  return Math.max(floor, Math.round(random() * ceiling));
+}
+
+/** Seconds to wait as a 4429 close carries them in its reason ("retry_after=12"), in milliseconds. */
+export function retryAfter(reason) {
+  const found = /retry[_ -]?after\D*(\d+(?:\.\d+)?)/i.exec(reason || "");
+  return found ? Math.min(300_000, Number(found[1]) * 1000) : 0;
+}
+
+export class TickConnection {
+  #url;
+  #random;
+  #createSocket;
+  #onMessage;
+  #onPhase;
+  #socket = null;
+  #attempt = 0;
+  #hintMs = 0;
+  #timer = 0;
+  #pingTimer = 0;
+  #lastFrameAt = 0;
+  #openedAt = 0;
+
+  /** `random` and `createSocket` are injected so that the policy can be driven without a network. */
+  constructor({
+    url,
+    onMessage,
+    onPhase,
+    random = Math.random,
+    createSocket = (address) => new WebSocket(address),
+  }) {
+    this.#url = url;
+    this.#random = random;
+    this.#createSocket = createSocket;
+    this.#onMessage = onMessage;
+    this.#onPhase = onPhase;
+    this.phase = Phase.CONNECTING;
+    this.retryAt = 0;
+    this.closeCode = 0;
+    this.everOpened = false;
+    this.roundTripMs = NaN;
+    this.serverOffsetMs = 0;
+  }
+
+  /** Connect now, whatever was planned. */
+  open() {
+    this.#detach();
+    this.#enter(Phase.CONNECTING);
+    const socket = this.#createSocket(this.#url);
+    this.#socket = socket;
+    this.#timer = setTimeout(() => this.#closed(1006, ""), CONNECT_TIMEOUT_MS);
+    socket.onopen = () => this.#opened();
+    socket.onmessage = (event) => this.#received(event.data);
+    socket.onclose = (event) => this.#closed(event.code, event.reason);
+  }
+
+  /** Leave for good (the page goes away, or the session has ended). */
+  close(phase = Phase.REFUSED) {
+    this.#detach();
+    this.#enter(phase);
+  }
+
+  /** Send one request; false when it could not go out (the caller replays it on the next open). */
+  send(request) {
+    if (this.phase !== Phase.OPEN) return false;
+    const text = JSON.stringify(request);
+    if (text.length > MAX_FRAME_CHARS) throw new RangeError("request is larger than a frame may be");
+    this.#socket.send(text);
+    return true;
+  }
+
+  /** Epoch milliseconds by the server's clock. */
+  serverNow() {
+    return Date.now() + this.serverOffsetMs;
+  }
+
+  #opened() {
+    clearTimeout(this.#timer);
+    this.everOpened = true;
+    this.#openedAt = this.#lastFrameAt = performance.now();
+    this.#enter(Phase.OPEN);
+    this.#ping();
+  }
+
+  #received(text) {
+    this.#lastFrameAt = performance.now();
+    let message;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return; // not ours to understand; the next frame may be
+    }
+    if (message === null || typeof message !== "object") return;
+    if (message.type === "pong") this.#pong(message);
+    else if (message.type === "reconnect") this.#hintMs = Number(message.after_ms) || 0;
+    else this.#onMessage(message);
+  }
+
+  #ping() {
+    this.send({ action: "ping", timestamp: Date.now() });
+    this.#pingTimer = setTimeout(() => {
+      // A half-open link never says that it is gone: only an answer proves that it is not.
+      if (performance.now() - this.#lastFrameAt > SILENT_AFTER_MS + PING_EVERY_MS) {
+        this.#closed(1006, "");
+      } else {
+        this.#ping();
+      }
+    }, PING_EVERY_MS);
+  }
+
+  #pong(message) {
+    const now = Date.now();
+    const sentAt = Number(message.client_timestamp);
+    if (!(sentAt > 0 && sentAt <= now)) return;
+    this.roundTripMs = now - sentAt;
+    if (message.server_timestamp) {
+      this.serverOffsetMs = message.server_timestamp - (sentAt + now) / 2;
+    }
+  }
+
+  #closed(code, reason) {
+    const wasHealthy =
+      this.phase === Phase.OPEN && performance.now() - this.#openedAt > HEALTHY_AFTER_MS;
+    this.#detach();
+    this.closeCode = code;
+    this.roundTripMs = NaN;
+    const decision = afterClose(code);
+    if (decision === "sign-in") return this.#enter(Phase.SIGNED_OUT);
+    if (decision === "stop") return this.#enter(Phase.REFUSED);
+    if (wasHealthy) this.#attempt = 0;
+    const delay = Math.max(
+      reconnectDelay(this.#attempt, this.#random),
+      this.#hintMs,
+      retryAfter(reason),
+    );
+    this.#hintMs = 0;
+    this.#attempt += 1;
+    this.retryAt = Date.now() + delay;
+    this.#timer = setTimeout(() => this.open(), delay);
+    return this.#enter(Phase.WAITING);
+  }
+
+  /** Let go of the socket without waiting for its close handshake, which a dead peer never ends. */
+  #detach() {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#pingTimer);
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  #enter(phase) {
+    this.phase = phase;
+    this.#onPhase(phase);
+  }
+}

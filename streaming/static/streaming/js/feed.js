@@ -1,0 +1,77 @@
+/**
+ * Owns what the server says about its feeds: which prices may be believed at the moment.
+ * Pure: messages in, answers out.
+ */
+
+const HEADLINES = {
+  stale: "The feed is stale: the prices marked so are not current.",
+  auth_required: "The broker wants a new login; no prices arrive until then.",
+  closed: "The feed is closed.",
+};
+
+/** Return the test whether a row is meant by a `feed` message: named ones, or all of a broker's. */
+export function scopeOf({ exchange, symbols, broker }) {
+  if (Array.isArray(symbols)) {
+    const names = new Set(symbols);
+    return (row) => row.exchange === exchange && names.has(row.symbol);
+  }
+  return (row) => !broker || !row.broker || row.broker === broker;
+}
+
+const poolOf = ({ broker, account }) => JSON.stringify([broker, account]);
+
+export class FeedState {
+  #troubles = new Set(); // the messages in force; each is of a whole pool or of named symbols
+
+  /** Forget everything: a new connection is told again. */
+  reset() {
+    this.#troubles.clear();
+  }
+
+  /** Take a `feed` message; returns true when it says that prices are live. */
+  apply(message) {
+    for (const trouble of [...this.#troubles]) {
+      if (poolOf(trouble) !== poolOf(message)) continue;
+      // What is said of a whole pool replaces everything said of it; named symbols, only those.
+      if (!message.symbols) this.#troubles.delete(trouble);
+      else if (trouble.symbols && trouble.exchange === message.exchange) {
+        this.#withdraw(trouble, message.symbols);
+      }
+    }
+    const isLive = message.status === "live";
+    if (!isLive) this.#troubles.add(message);
+    return isLive;
+  }
+
+  /** Whether a stored price of this row may be shown as live. */
+  isTrusted(row) {
+    for (const message of this.#troubles) {
+      if (scopeOf(message)(row)) return false;
+    }
+    return true;
+  }
+
+  /** The trouble to tell the user about, `{status, text, since}`, or null. */
+  get headline() {
+    const message = [...this.#troubles].at(-1);
+    if (!message) return null;
+    const reason = message.reason ? ` ${sentence(message.reason)}` : "";
+    return {
+      status: message.status,
+      text: (HEADLINES[message.status] ?? HEADLINES.stale) + reason,
+      since: message.since,
+    };
+  }
+
+  #withdraw(trouble, symbols) {
+    const left = trouble.symbols.filter((symbol) => !symbols.includes(symbol));
+    this.#troubles.delete(trouble);
+    if (left.length) this.#troubles.add({ ...trouble, symbols: left });
+  }
+}
+
+function sentence(text) {
+  const trimmed = String(text).trim();
+  const first = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /[.!?]$/.test(first) ? first : `${first}.`;
+}

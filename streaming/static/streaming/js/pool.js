@@ -1,0 +1,132 @@
+/**
+ * Owns the capacity strip: asks /api/pools every few seconds and shows what each pool uses.
+ */
+
+import { fetchPools } from "./api.js";
+import { count, quantity } from "./format.js";
+
+const EVERY_MS = 5000;
+const NEARLY_FULL = 0.9;
+const STATES = {
+  live: "live",
+  stale: "stale",
+  auth_required: "login needed",
+  closed: "closed",
+};
+
+const finite = (...values) => values.find(Number.isFinite);
+
+/** What a pool of the API means for a person; pure. Missing figures stay undefined. */
+export function summarize(pool) {
+  const stats = { ...pool, ...(pool.stats ?? {}) };
+  const isList = Array.isArray(stats.connections);
+  const used = finite(stats.used, 0);
+  const connections = isList ? stats.connections.length : finite(stats.connections, 0);
+  const perConnection = stats.symbols_per_connection;
+  const capacity = finite(stats.capacity, perConnection * stats.max_connections);
+  const status = stats.status ?? stats.state ?? "unknown";
+  return {
+    id: String(stats.pool_id ?? stats.id ?? ""),
+    title: stats.broker ? `${stats.broker.charAt(0).toUpperCase()}${stats.broker.slice(1)} pool` : "Pool",
+    account: [stats.user ?? stats.username, stats.label].filter((part) => typeof part === "string" && part).join(" · "),
+    status,
+    state: STATES[status] ?? String(status).replaceAll("_", " "),
+    reason: status === "live" ? "" : (stats.reason ?? ""),
+    used,
+    capacity,
+    connections,
+    maxConnections: stats.max_connections,
+    ratio: capacity > 0 ? Math.min(1, used / capacity) : 0,
+    isNearlyFull: capacity > 0 && used / capacity >= NEARLY_FULL,
+  };
+}
+
+export class PoolStrip {
+  #region;
+  #template;
+  #onSignedOut;
+  #views = new Map();
+  #timer = 0;
+
+  constructor({ region, template, onSignedOut }) {
+    this.#region = region;
+    this.#template = template;
+    this.#onSignedOut = onSignedOut;
+  }
+
+  start() {
+    this.stop();
+    this.#poll();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+  }
+
+  async #poll() {
+    try {
+      this.#show((await fetchPools()).map(summarize));
+    } catch (error) {
+      if (error.isSignedOut) return this.#onSignedOut();
+      this.#region.dataset.state = "old";
+      this.#note("Capacity figures are not available; asking again.");
+    }
+    this.#timer = setTimeout(() => this.#poll(), EVERY_MS);
+  }
+
+  #show(pools) {
+    this.#region.dataset.state = "current";
+    this.#note(pools.length ? "" : "No broker account yet, so there is no pool to show.");
+    const gone = new Set(this.#views.keys());
+    for (const pool of pools) {
+      gone.delete(pool.id);
+      this.#write(this.#viewOf(pool.id), pool);
+    }
+    for (const id of gone) {
+      this.#views.get(id).element.remove();
+      this.#views.delete(id);
+    }
+  }
+
+  #viewOf(id) {
+    let view = this.#views.get(id);
+    if (!view) {
+      const element = this.#template.content.firstElementChild.cloneNode(true);
+      const nodes = {};
+      for (const node of element.querySelectorAll("[data-field]")) nodes[node.dataset.field] = node;
+      view = { element, nodes };
+      this.#views.set(id, view);
+      this.#region.append(element);
+    }
+    return view;
+  }
+
+  #write({ element, nodes }, pool) {
+    const isLimited = Number.isFinite(pool.capacity);
+    const symbols = isLimited
+      ? `${quantity(pool.used)} of ${quantity(pool.capacity)} symbols`
+      : count(pool.used, "symbol");
+    const connections = Number.isFinite(pool.maxConnections)
+      ? `${quantity(pool.connections)} of ${count(pool.maxConnections, "connection")}`
+      : count(pool.connections, "connection");
+    element.dataset.status = pool.status;
+    element.dataset.full = String(pool.isNearlyFull);
+    nodes.title.textContent = pool.title;
+    nodes.account.textContent = pool.account;
+    nodes.state.textContent = pool.state;
+    nodes.reason.textContent = pool.reason;
+    nodes.symbols.textContent = symbols;
+    nodes.connections.textContent = connections;
+    nodes.meter.setAttribute("aria-label", `Capacity used of ${pool.title} ${pool.account}`);
+    nodes.meter.setAttribute("aria-valuemax", String(isLimited ? pool.capacity : pool.used));
+    nodes.meter.setAttribute("aria-valuenow", String(pool.used));
+    nodes.meter.setAttribute("aria-valuetext", symbols);
+    nodes.fill.style.width = `${(pool.ratio * 100).toFixed(2)}%`;
+  }
+
+  #note(text) {
+    const note = this.#region.querySelector("[data-field=note]");
+    note.textContent = text;
+    note.hidden = !text;
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * Owns the rows: one per instrument of the list, its last values and how far they can be trusted.
+ * No DOM and no network. Changed rows collect in `dirty` until the table takes them.
+ */
+
+export const RowState = Object.freeze({
+  WAITING: "waiting", // asked for, no price yet
+  LIVE: "live",
+  STALE: "stale", // the price is from before the link or the feed was lost
+  REFUSED: "refused",
+});
+
+/** After this long without news a live price is labelled quiet; its age says the rest. */
+export const QUIET_AFTER_MS = 60_000;
+
+export const keyOf = (exchange, symbol) => `${exchange}:${symbol}`;
+
+const number = (value) => (Number.isFinite(value) ? value : undefined);
+const positive = (value) => (Number.isFinite(value) && value > 0 ? value : undefined);
+
+function sideOf(levels, price, size) {
+  const best = Array.isArray(levels) && levels.length ? levels[0] : undefined;
+  const bestPrice = positive(best ? best.price : price);
+  return bestPrice === undefined
+    ? { price: undefined, size: undefined }
+    : { price: bestPrice, size: number(best ? best.quantity : size) };
+}
+
+export class RowStore {
+  #rows = new Map();
+  #onDirty;
+
+  constructor({ onDirty = () => {} } = {}) {
+    this.#onDirty = onDirty;
+    this.dirty = new Set();
+    this.ticks = 0;
+    this.lastTickAt = 0;
+  }
+
+  get size() {
+    return this.#rows.size;
+  }
+
+  has(key) {
+    return this.#rows.has(key);
+  }
+
+  get(key) {
+    return this.#rows.get(key);
+  }
+
+  rows() {
+    return [...this.#rows.values()];
+  }
+
+  /** Add an instrument `{exchange, symbol, name?, tick_size?}`; returns its row, old or new. */
+  add({ exchange, symbol, name = "", tick_size: tickSize = undefined }) {
+    const key = keyOf(exchange, symbol);
+    const known = this.#rows.get(key);
+    if (known) return known;
+    const row = {
+      key,
+      exchange,
+      symbol,
+      name,
+      tickSize,
+      broker: "", // whose feed it comes from, once the server has said so
+      state: RowState.WAITING,
+      reason: "",
+      isFirst: true, // the next tick is the first since it was (re)subscribed: maybe an old one
+      direction: 0,
+      moves: 0,
+      heardAt: NaN,
+      eventAt: NaN,
+      last: undefined,
+      change: undefined,
+      changePercent: undefined,
+      volume: undefined,
+      bid: undefined,
+      bidSize: undefined,
+      ask: undefined,
+      askSize: undefined,
+    };
+    this.#rows.set(key, row);
+    this.#touch(row);
+    return row;
+  }
+
+  remove(key) {
+    const row = this.#rows.get(key);
+    this.#rows.delete(key);
+    this.dirty.delete(row);
+    this.#onDirty();
+    return row;
+  }
+
+  describe(key, { name, tick_size: tickSize }) {
+    const row = this.#rows.get(key);
+    if (!row) return;
+    row.name = name || row.name;
+    row.tickSize = tickSize ?? row.tickSize;
+    this.#touch(row);
+  }
+
+  /** The next tick of every row may be a stored one. Called when subscriptions are sent again. */
+  expectSnapshots() {
+    for (const row of this.#rows.values()) row.isFirst = true;
+  }
+
+  refuse(key, reason) {
+    const row = this.#rows.get(key);
+    if (!row) return;
+    row.state = RowState.REFUSED;
+    row.reason = reason;
+    this.#touch(row);
+  }
+
+  /** The server has taken the subscription, from this broker. */
+  accept(key, broker) {
+    const row = this.#rows.get(key);
+    if (row && broker) row.broker = broker;
+  }
+
+  /** Take back a refusal before it is asked for again. */
+  await(key) {
+    const row = this.#rows.get(key);
+    if (!row || row.state !== RowState.REFUSED) return;
+    row.state = row.last === undefined ? RowState.WAITING : RowState.STALE;
+    row.reason = "";
+    this.#touch(row);
+  }
+
+  /** Prices of the matching rows are no longer news. */
+  markStale(reason, matches = () => true) {
+    for (const row of this.#rows.values()) {
+      if (!matches(row) || row.state === RowState.REFUSED) continue;
+      row.reason = reason;
+      if (row.state === RowState.LIVE) row.state = RowState.STALE;
+      this.#touch(row);
+    }
+  }
+
+  /**
+   * Take one `market_data` object. `now` is the server's time in epoch ms; `isTrusted(row)` tells
+   * whether the feed behind the row is live. Returns false for an instrument not in the list.
+   */
+  apply(message, now, isTrusted = () => true) {
+    const data = message.data;
+    if (!data) return false;
+    const row = this.#rows.get(
+      keyOf(message.exchange ?? data.exchange, message.symbol ?? data.symbol),
+    );
+    if (!row) return false;
+    this.ticks += 1;
+    this.lastTickAt = now;
+    if (message.broker) row.broker = message.broker;
+    const isNews = this.#takeValues(row, data);
+    this.#judgeAge(row, positive(data.timestamp), now, isNews);
+    if (row.state !== RowState.LIVE && (!row.isFirst || isTrusted(row))) {
+      row.state = RowState.LIVE;
+      row.reason = "";
+    } else if (row.state === RowState.WAITING) {
+      row.state = RowState.STALE;
+    }
+    row.isFirst = false;
+    this.#touch(row);
+    return true;
+  }
+
+  #takeValues(row, data) {
+    let isNews = false;
+    const put = (field, value) => {
+      if (value === undefined || row[field] === value) return;
+      row[field] = value;
+      isNews = true;
+    };
+    const last = number(data.ltp);
+    if (last !== undefined && row.last !== undefined && last !== row.last) {
+      row.direction = last > row.last ? 1 : -1;
+      row.moves += 1;
+    }
+    put("last", last);
+    put("volume", number(data.volume));
+    const close = positive(data.close);
+    const change = number(data.change) ?? (close && last !== undefined ? last - close : undefined);
+    put("change", change);
+    put(
+      "changePercent",
+      number(data.change_percent) ??
+        (close && change !== undefined ? (change / close) * 100 : undefined),
+    );
+    if (data.depth || data.bid_price !== undefined || data.ask_price !== undefined) {
+      const bid = sideOf(data.depth?.buy, data.bid_price, data.bid_size);
+      const ask = sideOf(data.depth?.sell, data.ask_price, data.ask_size);
+      isNews ||= row.bid !== bid.price || row.ask !== ask.price;
+      [row.bid, row.bidSize, row.ask, row.askSize] = [bid.price, bid.size, ask.price, ask.size];
+    }
+    return isNews;
+  }
+
+  /**
+   * A stored price keeps the exchange's time; one that moves is as old as its arrival. (Brokers send
+   * the last packet again on subscribe, unchanged, also when their market is closed.)
+   */
+  #judgeAge(row, eventAt, now, isNews) {
+    if (row.isFirst || Number.isNaN(row.heardAt)) {
+      row.heardAt = Math.min(now, eventAt ?? now);
+    } else if (isNews || (eventAt !== undefined && eventAt !== row.eventAt)) {
+      row.heardAt = now;
+    }
+    row.eventAt = eventAt ?? row.eventAt;
+  }
+
+  #touch(row) {
+    this.dirty.add(row);
+    this.#onDirty();
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * Owns what is asked of the server for the rows: requests in frames of bounded size, their answers,
+ * and telling the user honestly what was refused and what can be done.
+ */
+
+import { quantity } from "./format.js";
+import { RowState, keyOf } from "./store.js";
+
+const DEPTH = 3;
+const PER_REQUEST = 400; // stays well below the frame limit of 64 KiB
+const RETRY_AFTER_MS = 5000;
+
+/** The symbols that a refusal offers instead, as `{exchange, symbol}`; pure. */
+export function suggestionsOf(refusal) {
+  const offered = refusal.suggestions ?? refusal.nearest ?? refusal.matches ?? [];
+  if (!Array.isArray(offered)) return [];
+  return offered.slice(0, 5).map((item) => {
+    if (item && typeof item === "object") {
+      return { exchange: item.exchange ?? refusal.exchange, symbol: item.symbol };
+    }
+    const [symbol, exchange] = String(item).split(":").reverse();
+    return { exchange: exchange ?? refusal.exchange, symbol };
+  });
+}
+
+/** The sentence of a refusal, with the pool's numbers when it carries them apart; pure. */
+export function explain(refusal) {
+  const text = refusal.message || refusal.code || "the server gave no reason";
+  const { used, capacity, connections, max_connections: most } = {
+    ...refusal,
+    ...(refusal.details ?? {}),
+  };
+  if (!Number.isFinite(capacity) || text.includes(String(capacity))) return text;
+  const links = Number.isFinite(most)
+    ? ` on ${quantity(connections ?? most)} of ${quantity(most)} connections`
+    : "";
+  return `${text} (${quantity(used ?? capacity)} of ${quantity(capacity)} symbols in use${links})`;
+}
+
+export class Subscriptions {
+  #connection;
+  #store;
+  #notices;
+  #onUnknown;
+  #onSuggested;
+  #requests = new Map();
+  #nextId = 1;
+  #chosen = new Set(); // added by hand and not yet answered
+  #retryTimer = 0;
+
+  /** `onUnknown(key)` drops a row that does not exist; `onSuggested(instrument)` adds another. */
+  constructor({ connection, store, notices, onUnknown, onSuggested }) {
+    this.#connection = connection;
+    this.#store = store;
+    this.#notices = notices;
+    this.#onUnknown = onUnknown;
+    this.#onSuggested = onSuggested;
+  }
+
+  /** Ask for everything in the list: on each new connection. */
+  replay() {
+    this.#requests.clear();
+    this.#store.expectSnapshots();
+    this.#connection.send({ action: "subscribe_status", request_id: this.#id("status", []) });
+    this.subscribe(this.#store.rows());
+  }
+
+  subscribe(rows, { isChosen = false } = {}) {
+    for (let start = 0; start < rows.length; start += PER_REQUEST) {
+      const part = rows.slice(start, start + PER_REQUEST);
+      for (const row of part) {
+        this.#store.await(row.key);
+        if (isChosen) this.#chosen.add(row.key);
+      }
+      const symbols = part.map(({ symbol, exchange }) => ({ symbol, exchange }));
+      const request_id = this.#id("subscribe", part.map((row) => row.key));
+      this.#connection.send({ action: "subscribe", symbols, mode: DEPTH, request_id });
+    }
+  }
+
+  unsubscribe({ exchange, symbol, key }) {
+    this.#chosen.delete(key);
+    this.#connection.send({
+      action: "unsubscribe",
+      symbols: [{ symbol, exchange }],
+      mode: DEPTH,
+      request_id: this.#id("unsubscribe", []),
+    });
+  }
+
+  /** Take an answer to a request, or an error without one. */
+  answered(message) {
+    const request = this.#requests.get(message.request_id);
+    this.#requests.delete(message.request_id);
+    if (Array.isArray(message.subscriptions)) {
+      this.#takeOutcomes(message.subscriptions);
+    } else if (message.status === "error") {
+      this.#takeError(message, request);
+    }
+  }
+
+  #id(kind, keys) {
+    const id = `${kind}-${this.#nextId++}`;
+    this.#requests.set(id, { kind, keys });
+    return id;
+  }
+
+  #takeOutcomes(outcomes) {
+    const refused = new Map(); // code -> refusals, for one notice each
+    for (const outcome of outcomes) {
+      const key = keyOf(outcome.exchange, outcome.symbol);
+      const isChosen = this.#chosen.delete(key);
+      if (outcome.status !== "error") {
+        this.#store.accept(key, outcome.broker);
+        continue;
+      }
+      if (!this.#store.has(key)) continue;
+      if (isChosen && outcome.code === "SYMBOL_NOT_FOUND") {
+        this.#tellUnknown(key, outcome);
+        continue;
+      }
+      this.#store.refuse(key, explain(outcome));
+      refused.set(outcome.code, [...(refused.get(outcome.code) ?? []), outcome]);
+    }
+    for (const [code, refusals] of refused) this.#tellRefused(code, refusals);
+  }
+
+  #tellUnknown(key, outcome) {
+    this.#onUnknown(key);
+    const offered = suggestionsOf(outcome);
+    this.#notices.show({
+      key: `unknown:${key}`,
+      kind: "warning",
+      title: `${key} was not added.`,
+      text: explain(outcome),
+      actions: offered.map((instrument) => ({
+        label: `Add ${instrument.symbol}`,
+        run: () => this.#onSuggested(instrument),
+      })),
+    });
+  }
+
+  #tellRefused(code, refusals) {
+    const names = refusals.slice(0, 3).map((item) => item.symbol).join(", ");
+    const more = refusals.length > 3 ? ` and ${refusals.length - 3} more` : "";
+    const keys = refusals.map((item) => keyOf(item.exchange, item.symbol));
+    this.#notices.show({
+      key: `refused:${code}`,
+      kind: "error",
+      title: `${names}${more} refused.`,
+      text: explain(refusals[0]),
+      actions: [{ label: "Try again", run: () => this.#again(keys) }],
+    });
+  }
+
+  #takeError(message, request) {
+    if (request?.kind === "status") return; // feed states are a courtesy, prices come without
+    const isLimited = message.code === "RATE_LIMITED";
+    const keys = request?.keys ?? [];
+    if (isLimited && keys.length) {
+      clearTimeout(this.#retryTimer);
+      const delay = Number(message.retry_after) * 1000 || RETRY_AFTER_MS;
+      this.#retryTimer = setTimeout(() => this.#again(keys), delay);
+    } else {
+      for (const key of keys) this.#store.refuse(key, explain(message));
+    }
+    this.#notices.show({
+      key: `error:${message.code}`,
+      kind: isLimited ? "warning" : "error",
+      title: isLimited ? "Too many requests; asking again shortly." : "The server refused a request.",
+      text: explain(message),
+      actions:
+        keys.length && !isLimited ? [{ label: "Try again", run: () => this.#again(keys) }] : [],
+    });
+  }
+
+  #again(keys) {
+    const rows = keys.map((key) => this.#store.get(key)).filter(Boolean);
+    this.subscribe(rows.filter((row) => row.state !== RowState.LIVE));
+  }
+}

@@ -1,0 +1,43 @@
+"""What the browser tests share: Chromium, and the stand-in site that they drive it against."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page
+
+from tests.browser.fake_site import FakeSite
+from tests.browser.watch import Watch
+from tests.fix_browser import browser, console_errors, context, page
+
+__all__ = ["browser", "console_errors", "context", "fake_process", "page", "site", "watch"]
+
+
+@pytest.fixture(scope="session")
+def fake_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSite]:
+    """The stand-in site's process, kept for the whole run."""
+    made = FakeSite(Path(tmp_path_factory.mktemp("fake-site")))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def site(fake_process: FakeSite) -> FakeSite:
+    """The stand-in site as new: no lists, no refusals, prices at rest."""
+    fake_process.say("reset")
+    return fake_process
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def watch(page: Page, site: FakeSite) -> AsyncIterator[Watch]:
+    """The market watch, logged in, with the default list showing prices."""
+    made = Watch(page)
+    await made.log_in(site.url, site.username, site.password)
+    await made.has_prices()
+    yield made
+    if site.port and made.page.url != "about:blank":
+        await made.page.goto("about:blank")  # its socket ends before the next test's begins

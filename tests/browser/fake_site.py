@@ -1,0 +1,81 @@
+"""A stand-in for the whole site, in a process of its own: real pages, scripted prices.
+
+``python -m tests.browser.fake_site`` serves it; ``FakeSite`` starts that process, stops it as a
+server restart would, and passes a test's verbs on to its market. Logins live in a SQLite file, so
+a browser stays logged in over a restart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import django
+
+__all__ = ["PASSWORD", "USERNAME", "FakeSite"]
+
+ROOT = Path(__file__).resolve().parents[2]
+USERNAME = "asha"
+PASSWORD = "market watch 7"
+
+
+class FakeSite:
+    """The stand-in site as a test sees it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.username, self.password = USERNAME, PASSWORD
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Serve; on the same port as before when it was stopped."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.browser.fake_site", "--port", str(self.port)],
+            cwd=ROOT,
+            env={**os.environ, "FAKE_SITE_DIR": str(self._directory)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line.startswith("ready "), "the stand-in site did not start"
+        self.port = int(line.split()[1])
+
+    def stop(self) -> None:
+        """End at once, as a server that dies does."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait(10)
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._process = None
+
+    def say(self, verb: str, **arguments: Any) -> Any:
+        """Have the market do ``verb``: see ``fake_server.verbs``."""
+        request = urllib.request.Request(
+            f"{self.url}/fake/{verb}", data=json.dumps(arguments).encode(), method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.browser.fake_settings"
+    django.setup()
+    # Only now: it imports models.
+    importlib.import_module("tests.browser.fake_server").serve(parser.parse_args().port)

@@ -1,0 +1,68 @@
+"""URLs of the stand-in site: the real pages, and the JSON that they read from memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import include, path
+
+from tests.browser.fake_market import INSTRUMENTS
+
+STATE: dict[str, Any] = {"watchlists": {}, "fail": set(), "used": 9}
+
+
+def refuse(request: HttpRequest, name: str) -> HttpResponse | None:
+    """Answer as a signed-out or failing server would."""
+    if not request.user.is_authenticated:
+        return JsonResponse({"status": "error", "code": "NOT_AUTHENTICATED"}, status=401)
+    return HttpResponse(status=503) if name in STATE["fail"] else None
+
+
+def instruments(request: HttpRequest) -> HttpResponse:
+    if refused := refuse(request, "instruments"):
+        return refused
+    text, exchange = request.GET["q"].upper(), request.GET.get("exchange", "")
+    found = [
+        {name: value for name, value in item.items() if name != "price"}
+        for item in INSTRUMENTS.values()
+        if (text in item["symbol"] or text in item["name"])
+        and (not exchange or item["exchange"] == exchange)
+    ]
+    return JsonResponse({"results": found[: int(request.GET["limit"])]})
+
+
+def watchlist(request: HttpRequest) -> HttpResponse:
+    if refused := refuse(request, "watchlist"):
+        return refused
+    if request.method == "PUT":
+        STATE["watchlists"][request.user.pk] = json.loads(request.body)["symbols"]
+    return JsonResponse({"symbols": STATE["watchlists"].get(request.user.pk, [])})
+
+
+def pools(request: HttpRequest) -> HttpResponse:
+    if refused := refuse(request, "pools"):
+        return refused
+    connection = {"slot": 0, "state": "live", "used": STATE["used"], "capacity": 3000}
+    pool = {
+        "pool_id": "1",
+        "label": "main",
+        "broker": "zerodha",
+        "status": "live",
+        "reason": "",
+        "connections": [connection],
+        "max_connections": 3,
+        "symbols_per_connection": 3000,
+        "used": STATE["used"],
+        "capacity": 9000,
+    }
+    return JsonResponse({"results": [pool | STATE.get("pool", {})]})
+
+
+urlpatterns = [
+    path("", include("streaming.pages")),
+    path("api/instruments", instruments),
+    path("api/watchlist", watchlist),
+    path("api/pools", pools),
+]

@@ -1,0 +1,422 @@
+"""The market watch as its user sees it: prices, adding, removing, refusals, and lost servers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.fake_site import FakeSite
+from tests.browser.watch import Watch
+from tests.fix_browser import ConsoleErrors
+from tests.support import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+DEFAULTS = [
+    "NSE_INDEX:NIFTY",
+    "NSE_INDEX:BANKNIFTY",
+    "NSE:RELIANCE",
+    "NSE:TCS",
+    "NSE:INFY",
+    "NSE:SBIN",
+    "NSE:HDFCBANK",
+    "NSE:ICICIBANK",
+    "NSE:ITC",
+]
+
+
+def saved(site: FakeSite) -> list[str]:
+    """The list that the server remembers."""
+    lists = list(site.say("watchlists").values())
+    return [f"{item['exchange']}:{item['symbol']}" for item in lists[0]] if lists else []
+
+
+async def test_default_list_shows_live_prices_after_login(watch: Watch, site: FakeSite):
+    """A new user logs in and sees the usual names with prices, and what the pool uses."""
+    assert await watch.keys() == DEFAULTS
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1602.05)
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,602.05")
+    await expect(watch.cell("NSE:INFY", "change")).to_have_text("+44.09")
+    await expect(watch.cell("NSE:INFY", "percent")).to_have_text("+2.83%")
+    await expect(watch.cell("NSE:INFY", "bid")).to_have_text("1,602.00 120")
+    await expect(watch.cell("NSE:INFY", "ask")).to_have_text("1,602.10 4,210")
+    await expect(watch.cell("NSE:INFY", "volume")).to_have_text(re.compile(r"12,34,\d{3}"))
+    await expect(watch.cell("NSE:INFY", "age")).to_have_text("now")
+    await expect(watch.pill).to_have_text("Connected")
+    await expect(watch.page.get_by_role("meter")).to_have_attribute(
+        "aria-valuetext", "9 of 9,000 symbols"
+    )
+    await expect(watch.page.get_by_text("1 of 3 connections")).to_be_visible()
+    await eventually(lambda: saved(site) == DEFAULTS)
+
+
+async def test_price_flashes_and_points_the_way_it_moved(watch: Watch, site: FakeSite):
+    """A change is seen by its arrow as well as by its colour, and the colour goes again."""
+    row = watch.row("NSE:TCS")
+    site.say("tick", exchange="NSE", symbol="TCS", ltp=3900.0)
+    await expect(watch.cell("NSE:TCS", "last")).to_have_text("▼3,900.00")
+    await expect(row).to_have_attribute("data-flash", "")
+    await watch.page.evaluate(
+        """() => {
+            window.flashes = [];
+            new MutationObserver((changes) => changes.forEach(({target}) =>
+                window.flashes.push(target.dataset.flash)))
+              .observe(document.querySelector('[data-key="NSE:TCS"]'),
+                       {attributes: true, attributeFilter: ['data-flash']});
+        }"""
+    )
+    site.say("tick", exchange="NSE", symbol="TCS", ltp=3901.0)
+
+    async def flashes() -> bool:
+        return bool(await watch.page.evaluate("window.flashes") == ["up", ""])
+
+    await eventually(flashes)
+
+
+async def test_index_has_no_bid_ask_or_volume(watch: Watch):
+    """What an index does not have is a dash, not a zero."""
+    for column in ("bid", "ask", "volume"):
+        await expect(watch.cell("NSE_INDEX:NIFTY", column)).to_have_text(re.compile("^\u2013 ?$"))
+
+
+async def test_instrument_is_added_by_typing(watch: Watch, site: FakeSite):
+    """Type, choose with the keyboard, and the new row ticks and is remembered."""
+    await watch.page.keyboard.press("/")
+    await expect(watch.search).to_be_focused()
+    await watch.search.press_sequentially("tata")
+    await expect(watch.options).to_have_count(3)
+    await expect(watch.search).to_have_attribute("aria-expanded", "true")
+    await watch.page.keyboard.press("ArrowDown")
+    chosen = watch.options.filter(has_text="TATAMOTORS")
+    await expect(chosen).to_have_attribute("aria-selected", "true")
+    await expect(watch.search).to_have_attribute(
+        "aria-activedescendant", await chosen.get_attribute("id") or ""
+    )
+    await watch.page.keyboard.press("Enter")
+    await expect(watch.cell("NSE:TATAMOTORS", "last")).to_have_text("951.15")
+    await expect(watch.cell("NSE:TATAMOTORS", "symbol")).to_contain_text("TATA MOTORS")
+    await expect(watch.search).to_have_value("")
+    await expect(watch.search).to_be_focused()
+    await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:TATAMOTORS"])
+    await watch.page.reload()
+    await watch.has_prices()
+    assert await watch.keys() == [*DEFAULTS, "NSE:TATAMOTORS"]
+    await expect(watch.cell("NSE:TATAMOTORS", "symbol")).to_contain_text("TATA MOTORS")
+
+
+async def test_fast_typist_gets_the_best_match(watch: Watch):
+    """Enter before the answer is there adds what the answer finds first."""
+    await watch.search.fill("wipro")
+    await watch.search.press("Enter")
+    await expect(watch.cell("NSE:WIPRO", "last")).to_have_text("402.60")
+
+
+async def test_escape_closes_the_list_then_clears_the_text(watch: Watch):
+    """Escape steps back once at a time."""
+    await watch.search.fill("tata")
+    await expect(watch.options).to_have_count(3)
+    await watch.search.press("Escape")
+    await expect(watch.options).to_have_count(0)
+    await expect(watch.search).to_have_value("tata")
+    await watch.search.press("Escape")
+    await expect(watch.search).to_have_value("")
+
+
+async def test_currency_shows_four_decimals(watch: Watch):
+    """Decimals follow the tick size of the instrument."""
+    await watch.search.fill("USDINR")
+    await watch.options.first.click()
+    await expect(watch.cell("CDS:USDINR29OCT26FUT", "last")).to_have_text("84.2375")
+
+
+async def test_removed_instrument_stays_away(watch: Watch, site: FakeSite):
+    """Removing a row ends its subscription and is remembered."""
+    await watch.page.get_by_role("button", name="Remove SBIN (NSE)").click()
+    await expect(watch.row("NSE:SBIN")).to_have_count(0)
+    await expect(watch.page.get_by_role("button", name="Remove HDFCBANK (NSE)")).to_be_focused()
+    await eventually(
+        lambda: (
+            [item["symbols"] for item in site.say("requests") if item["action"] == "unsubscribe"]
+            == [[{"symbol": "SBIN", "exchange": "NSE"}]]
+        )
+    )
+    await eventually(lambda: "NSE:SBIN" not in saved(site))
+    await watch.page.reload()
+    await watch.has_prices()
+    assert "NSE:SBIN" not in await watch.keys()
+
+
+async def test_emptied_list_stays_empty_until_asked(watch: Watch, site: FakeSite):
+    """Someone who removed everything is not given the defaults again by a reload."""
+    while await watch.keys():
+        await watch.page.locator("#rows button").first.click()
+    await eventually(lambda: saved(site) == [])
+    await watch.page.reload()
+    await expect(watch.page.get_by_text("Your list is empty.")).to_be_visible()
+    await watch.page.get_by_role("button", name="Add the default list").click()
+    await watch.has_prices()
+    assert await watch.keys() == DEFAULTS
+
+
+async def test_unknown_symbol_is_refused_with_the_nearest_ones(watch: Watch, site: FakeSite):
+    """A name that does not exist is not added; the nearest one is a click away."""
+    await watch.search.fill("NSE:WIPRRO")
+    await expect(watch.options).to_have_text([re.compile("WIPRRO.*ask for exactly this name")])
+    await watch.search.press("Enter")
+    notice = watch.page.get_by_role("status").filter(has_text="NSE:WIPRRO was not added.")
+    await expect(notice).to_contain_text("WIPRRO is not known on NSE")
+    await expect(watch.row("NSE:WIPRRO")).to_have_count(0)
+    await notice.get_by_role("button", name="Add WIPRO").click()
+    await expect(watch.cell("NSE:WIPRO", "last")).to_have_text("402.60")
+    await expect(notice).to_have_count(0)
+    await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:WIPRO"])
+
+
+async def test_full_pool_is_told_with_its_numbers(watch: Watch, site: FakeSite):
+    """A refusal for capacity gives the numbers, and can be tried again later."""
+    refusal = {
+        "status": "error",
+        "code": "MAX_CAPACITY_REACHED",
+        "message": "The pool is full.",
+        "details": {"used": 9000, "capacity": 9000, "connections": 3, "max_connections": 3},
+    }
+    site.say("set_market", refusals={"WIPRO": refusal})
+    await watch.search.fill("wipro")
+    await watch.search.press("Enter")
+    alert = watch.page.get_by_role("alert")
+    await expect(alert).to_contain_text(
+        "WIPRO refused. The pool is full. (9,000 of 9,000 symbols in use on 3 of 3 connections)"
+    )
+    await expect(watch.badge("NSE:WIPRO")).to_have_text("refused")
+    site.say("set_market", refusals={})
+    await alert.get_by_role("button", name="Try again").click()
+    await expect(watch.cell("NSE:WIPRO", "last")).to_have_text("402.60")
+    await expect(watch.badge("NSE:WIPRO")).to_be_hidden()
+
+
+async def test_message_can_be_dismissed(watch: Watch):
+    """Messages go away when told to."""
+    await watch.search.fill("NSE:NOSUCH")
+    await watch.search.press("Enter")
+    notice = watch.page.get_by_role("status").filter(has_text="was not added")
+    await notice.get_by_role("button", name="Dismiss this message").click()
+    await expect(notice).to_have_count(0)
+
+
+async def test_server_restart_shows_stale_then_live_again(
+    watch: Watch, site: FakeSite, console_errors: ConsoleErrors
+):
+    """While the server is away nothing passes for live; when it is back everything ticks again."""
+    console_errors.allow("WebSocket connection to|ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE")
+    site.stop()
+    await expect(watch.badge("NSE:INFY")).to_have_text("stale")
+    await expect(watch.badge("NSE:INFY")).to_be_visible()
+    await expect(watch.page.locator('#rows tr[data-state="stale"]')).to_have_count(len(DEFAULTS))
+    await expect(watch.banner).to_contain_text("The connection to the server is lost. Prices below")
+    await expect(watch.cell("NSE:INFY", "age")).to_have_text(re.compile(r"\d+s"))
+    site.start()
+    await watch.page.get_by_role("button", name="Connect now").click()
+    await watch.has_prices()
+    await expect(watch.badge("NSE:INFY")).to_be_hidden()
+    await expect(watch.banner).to_be_hidden()
+    await expect(watch.pill).to_have_text("Connected")
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1580.0)
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,580.00")
+
+
+@pytest.mark.parametrize("code", [1012, 4408, 4503])
+async def test_page_comes_back_by_itself(watch: Watch, site: FakeSite, code: int):
+    """Closes that promise a return are followed by one, and everything is subscribed again."""
+    site.say("close", code=code)
+    await expect(watch.page.locator('#rows tr[data-state="stale"]')).not_to_have_count(0)
+    await watch.has_prices()
+    asked = [item for item in site.say("requests") if item["action"] == "subscribe"]
+    assert [f"{item['exchange']}:{item['symbol']}" for item in asked[-1]["symbols"]] == DEFAULTS
+    assert asked[-1]["mode"] == 3
+
+
+async def test_rate_limited_page_waits_as_long_as_told(watch: Watch, site: FakeSite):
+    """4429 carries its waiting time."""
+    site.say("close", code=4429, reason="retry_after=40")
+    await expect(watch.banner).to_contain_text(re.compile(r"Connecting again in (39|40) s\."))
+
+
+@pytest.mark.parametrize("code", [1009, 4400, 4403, 4413])
+async def test_page_stays_away_when_told_so(watch: Watch, site: FakeSite, code: int):
+    """Closes that ask not to come back are explained, and only the user tries again."""
+    site.say("set_market", requests=[])
+    site.say("close", code=code)
+    await expect(watch.banner).to_contain_text(f"code {code}")
+    await expect(watch.badge("NSE:INFY")).to_have_text("stale")
+    assert not [item for item in site.say("requests") if item["action"] == "subscribe"]
+    await watch.page.get_by_role("button", name="Connect now").click()
+    await watch.has_prices()
+
+
+async def test_ended_session_says_signed_out(watch: Watch, site: FakeSite):
+    """4401 shows old prices as old and offers to log in."""
+    site.say("close", code=4401)
+    await expect(watch.banner).to_contain_text("You are signed out.")
+    await expect(watch.badge("NSE:INFY")).to_have_text("stale")
+    await expect(watch.pill).to_have_text("Signed out")
+    await expect(watch.page.get_by_role("link", name="Log in again")).to_be_visible()
+
+
+async def test_logging_in_again_resumes(
+    watch: Watch, site: FakeSite, console_errors: ConsoleErrors
+):
+    """The link of the signed-out banner leads back to the same list."""
+    console_errors.allow("401")
+    site.say("log_everyone_out")
+    site.say("close", code=1012)
+    await expect(watch.banner).to_contain_text("You are signed out.")
+    await watch.page.get_by_role("link", name="Log in again").click()
+    await watch.log_in(site.url, site.username, site.password)
+    await watch.has_prices()
+    assert await watch.keys() == DEFAULTS
+
+
+async def test_stale_feed_marks_the_symbols_it_names(watch: Watch, site: FakeSite):
+    """A feed that stopped is shown on its rows, with the reason, and only there."""
+    site.say(
+        "feed", status="stale", exchange="NSE", symbols=["INFY", "TCS"], reason="worker restarts"
+    )
+    await expect(watch.badge("NSE:INFY")).to_have_text("stale")
+    await expect(watch.badge("NSE:TCS")).to_have_text("stale")
+    await expect(watch.page.locator('#rows tr[data-state="stale"]')).to_have_count(2)
+    await expect(watch.banner).to_contain_text("Worker restarts.")
+    site.say("feed", status="live", exchange="NSE", symbols=["INFY", "TCS"], reason="")
+    await expect(watch.banner).to_be_hidden()
+    await expect(watch.badge("NSE:INFY")).to_have_text("stale")
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1581.0)
+    await expect(watch.badge("NSE:INFY")).to_be_hidden()
+    await expect(watch.badge("NSE:TCS")).to_have_text("stale")
+
+
+async def test_snapshot_of_a_stale_feed_is_not_shown_as_live(watch: Watch, site: FakeSite):
+    """The stored price that a new subscription brings is as stale as the feed that it is from."""
+    site.say("feed", status="stale", reason="no data from the broker")
+    await watch.search.fill("wipro")
+    await watch.search.press("Enter")
+    await expect(watch.cell("NSE:WIPRO", "last")).to_have_text("402.60")
+    await expect(watch.badge("NSE:WIPRO")).to_have_text("stale")
+
+
+async def test_broker_login_needed_is_said(watch: Watch, site: FakeSite):
+    """An expired broker login is named as such."""
+    site.say("feed", status="auth_required", reason="access token expired")
+    await expect(watch.pill).to_have_text("Broker login needed")
+    await expect(watch.banner).to_contain_text("Access token expired.")
+
+
+async def test_old_price_carries_its_age(watch: Watch, site: FakeSite):
+    """A stored price counts from the exchange's time, not from its arrival."""
+    await watch.page.get_by_role("button", name="Remove ITC (NSE)").click()
+    hours_ago = await watch.page.evaluate("Date.now() - 3 * 3600 * 1000")
+    await watch.search.fill("NSE:ITC")
+    site.say("set_market", stored={"ITC": hours_ago})
+    await watch.search.press("Enter")
+    await expect(watch.cell("NSE:ITC", "age")).to_have_text("3h")
+    await expect(watch.badge("NSE:ITC")).to_have_text("quiet")
+
+
+async def test_list_survives_a_server_that_cannot_save(
+    watch: Watch, site: FakeSite, console_errors: ConsoleErrors
+):
+    """The list is kept in the browser when the server fails, and saved later."""
+    console_errors.allow("503")
+    site.say("set_state", fail=["watchlist"])
+    await watch.search.fill("wipro")
+    await watch.search.press("Enter")
+    await expect(watch.page.get_by_text("Your list is kept in this browser only.")).to_be_visible()
+    await watch.page.reload()
+    await watch.has_prices()
+    assert await watch.keys() == [*DEFAULTS, "NSE:WIPRO"]
+    site.say("set_state", fail=[])
+    await watch.page.reload()
+    await watch.has_prices()
+    await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:WIPRO"])
+
+
+async def test_batches_of_ticks_are_understood(watch: Watch, site: FakeSite):
+    """The batch form of ticks moves the rows just the same."""
+    site.say("set_market", is_batching=True)
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1590.5)
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,590.50")
+
+
+async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):
+    """The capacity strip shows state and reason."""
+    site.say("set_state", pool={"status": "auth_required", "reason": "access token expired"})
+    strip = watch.page.get_by_label("Capacity of your pools")
+    await expect(strip).to_contain_text("login needed", timeout=8000)
+    await expect(strip).to_contain_text("access token expired")
+
+
+async def test_phone_width_needs_no_sideways_scrolling(watch: Watch, site: FakeSite):
+    """At 360 pixels every figure is still there and nothing is cut off."""
+    await watch.search.fill("NFO:NIFTY27OCT2624500CE")
+    await watch.search.press("Enter")
+    await watch.page.set_viewport_size({"width": 360, "height": 740})
+    for key, column in [("NSE:INFY", "bid"), ("NSE:INFY", "volume"), ("NSE:INFY", "remove")]:
+        await watch.cell(key, column).scroll_into_view_if_needed()
+        await expect(watch.cell(key, column)).to_be_in_viewport(ratio=1)
+    assert await watch.overflow() == 0
+    site.say("close", code=4503)
+    await expect(watch.banner).to_be_visible()
+    assert await watch.overflow() == 0
+
+
+async def test_everything_is_reached_by_keyboard(watch: Watch):
+    """Tab walks from the skip link through header and search to the rows."""
+    await watch.page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(8):
+        await watch.page.keyboard.press("Tab")
+        reached.append(
+            await watch.page.evaluate(
+                "document.activeElement.getAttribute('aria-label')"
+                " ?? document.activeElement.labels?.[0]?.textContent"
+                " ?? document.activeElement.textContent.trim()"
+            )
+        )
+    assert reached == [
+        "Skip to content",
+        "TickPool",
+        "Market watch",
+        "Log out",
+        "Find an instrument to add",
+        "Remove NIFTY (NSE_INDEX)",
+        "Remove BANKNIFTY (NSE_INDEX)",
+        "Remove RELIANCE (NSE)",
+    ]
+
+
+async def test_logging_out_ends_at_the_login_page(watch: Watch):
+    """Log out is one button, and the page behind it needs a login again."""
+    await watch.page.get_by_role("button", name="Log out").click()
+    await expect(watch.page.get_by_text("You are logged out.")).to_be_visible()
+    await watch.page.go_back()
+    await expect(watch.page.get_by_role("button", name="Log in")).to_be_visible()
+
+
+async def test_wrong_password_is_said(page: Page, site: FakeSite):
+    """A failed login stays on the form and says so."""
+    await page.goto(site.url)
+    await page.get_by_label("User name").fill(site.username)
+    await page.get_by_label("Password").fill("wrong")
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("alert")).to_contain_text("do not match")
+
+
+async def test_page_allows_nothing_but_its_own_files(page: Page, site: FakeSite):
+    """The policy forbids inline scripts, framing and foreign hosts."""
+    response = await page.goto(site.url)
+    assert response
+    policy = (await response.all_headers())["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert f"connect-src 'self' ws://127.0.0.1:{site.port} wss://127.0.0.1:{site.port}" in policy
+    assert "unsafe" not in policy

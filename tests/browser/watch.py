@@ -1,0 +1,69 @@
+"""The market watch in the words of its user, for tests against any server that serves it."""
+
+from __future__ import annotations
+
+from playwright.async_api import Locator, Page, expect
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """Drives the page as a person does: by what is written on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    async def log_in(self, url: str, username: str, password: str) -> None:
+        await self.page.goto(url + "/")
+        await self.page.get_by_label("User name").fill(username)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name="Log in").click()
+        await expect(self.table).to_be_visible()
+
+    @property
+    def table(self) -> Locator:
+        return self.page.get_by_role("table", name="Market watch")
+
+    @property
+    def search(self) -> Locator:
+        return self.page.get_by_role("combobox", name="Find an instrument to add")
+
+    @property
+    def options(self) -> Locator:
+        return self.page.get_by_role("option")
+
+    @property
+    def banner(self) -> Locator:
+        return self.page.locator("#banner")
+
+    @property
+    def pill(self) -> Locator:
+        return self.page.locator("#pill")
+
+    def row(self, key: str) -> Locator:
+        """The row of ``EXCHANGE:SYMBOL``."""
+        return self.page.locator(f'#rows tr[data-key="{key}"]')
+
+    def cell(self, key: str, column: str) -> Locator:
+        return self.row(key).locator(f".c-{column}")
+
+    def badge(self, key: str) -> Locator:
+        return self.row(key).locator(".badge")
+
+    async def keys(self) -> list[str]:
+        keys: list[str] = await self.page.locator("#rows tr").evaluate_all(
+            "rows => rows.map(row => row.dataset.key)"
+        )
+        return keys
+
+    async def has_prices(self) -> None:
+        """Wait until every row has a live price."""
+        await expect(self.page.locator("#rows tr")).not_to_have_count(0)
+        await expect(self.page.locator('#rows tr:not([data-state="live"])')).to_have_count(0)
+
+    async def overflow(self) -> int:
+        """How many pixels the page is wider than its window."""
+        width: int = await self.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        return width
