@@ -69,7 +69,7 @@ class BinanceReplay(LocalExchange):
         if not speed >= 0:
             raise ValueError(f"speed must not be negative, got {speed}")
         self._capture = capture
-        self._known = {frame.stream for frame in capture.frames}
+        self._known = {*capture.streams, *(frame.stream for frame in capture.frames)}
         self._speed = speed
         self._loop = loop
         self._settle_seconds = settle_seconds

@@ -45,18 +45,18 @@ def build_kite(
 
 
 def build_replay(
-    *, file: Path, port: int, speed: float, loop: bool, control_token: str
+    *, replay: Path, port: int, speed: float, loop: bool, control_token: str
 ) -> BinanceReplay:
     """Return a replay of a capture file. Raises SimulatorError where it cannot be read."""
     try:
-        capture = parse_capture(file.read_bytes())
+        capture = parse_capture(replay.read_bytes())
         return BinanceReplay(
             capture=capture, port=port, speed=speed, loop=loop, control_token=control_token
         )
     except OSError as error:
-        raise SimulatorError(f"{file} cannot be read: {error.strerror}") from None
+        raise SimulatorError(f"{replay} cannot be read: {error.strerror}") from None
     except CaptureError as error:
-        raise SimulatorError(f"{file} cannot be replayed: {error}") from None
+        raise SimulatorError(f"{replay} cannot be replayed: {error}") from None
     except ValueError as error:
         raise SimulatorError(str(error)) from None
 

@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 class StreamSession:
     """Subscriptions of one connection.
 
-    ``known`` are the streams that have data; others may be subscribed and stay empty.
+    ``known`` are the streams that the capture has; others may be subscribed and stay empty.
 
     Args:
         streams: those of the connection's URL.
@@ -75,7 +75,7 @@ class StreamSession:
         return stream in self._streams
 
     def unknown(self) -> int:
-        """Return how many subscribed streams have no data."""
+        """Return how many subscribed streams are not known."""
         return sum(stream not in self._known for stream in self._streams)
 
     def handle(self, message: str | bytes) -> Answer:

@@ -8,7 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.runner import SimulatorError, build_kite, build_replay, run
 
 __all__ = ["Command"]
@@ -33,15 +32,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         kite = options["replay"] is None
-        names = "port rate seed api_key access_token" if kite else "port speed loop"
+        build = build_kite if kite else build_replay
+        names = "port rate seed api_key access_token" if kite else "replay port speed loop"
         chosen = {name: options[name] for name in names.split()}
         chosen["control_token"] = settings.ENV.simulator_control_token
         try:
-            if kite:
-                exchange: LocalExchange = build_kite(**chosen)
-            else:
-                exchange = build_replay(file=options["replay"], **chosen)
-            run(exchange, port=options["port"], announce=self._say)
+            run(build(**chosen), port=options["port"], announce=self._say)
         except SimulatorError as error:
             raise CommandError(str(error)) from None
 

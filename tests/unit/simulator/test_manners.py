@@ -1,0 +1,123 @@
+"""The record of clients' manners, and the verbs as text."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from brokers.simulator.control import VERBS, ControlError, run_verb
+from brokers.simulator.manners import Manners, key_label
+
+
+def test_the_record_counts_connections_by_key_without_holding_the_key():
+    manners = Manners()
+    first = manners.opened(id=1, api_key="secret-key")
+    manners.opened(id=2, api_key="secret-key")
+    manners.closed(first)
+    manners.opened(id=3, api_key="other")
+    manners.refused(status=429, api_key="secret-key")
+    record = manners.to_record()
+    key = record.keys[key_label("secret-key")]
+    assert (key.opened, key.open, key.peak, key.refused) == (2, 1, 2, 1)
+    assert (record.opened, record.open, record.peak_connections) == (3, 2, 2)
+    assert b"secret" not in msgspec.json.encode(record)
+
+
+def test_messages_are_counted_and_their_busiest_second_kept():
+    manners = Manners()
+    connection = manners.opened(id=1, api_key="k")
+    for now in (10.0, 10.1, 10.9, 11.0, 15.0):
+        connection.heard(now)
+    (record,) = manners.to_record().connections
+    assert (record.messages, record.peak_messages_per_second) == (5, 3)
+
+
+def test_polite_clients_raise_no_complaint_and_others_do():
+    manners = Manners()
+    connection = manners.opened(id=1, api_key="k")
+    connection.holds(3_000)
+    assert manners.to_record().complaints() == []
+    connection.duplicates += 2
+    manners.refused(status=403, api_key="")
+    assert manners.to_record().complaints() == [
+        "1 upgrade(s) refused with HTTP 403",
+        "2 duplicate subscription(s)",
+    ]
+
+
+def test_a_reset_keeps_what_is_open_and_forgets_the_rest():
+    manners = Manners()
+    gone = manners.opened(id=1, api_key="k")
+    manners.closed(gone)
+    stays = manners.opened(id=2, api_key="k")
+    stays.holds(5)
+    stays.duplicates += 1
+    manners.refused(status=503, api_key="k")
+    manners.streamed("s")
+    manners.reset()
+    record = manners.to_record()
+    assert (record.opened, record.open, record.subscribed) == (0, 1, 5)
+    assert (record.refused, record.frames_by_stream, record.complaints()) == ({}, {}, [])
+    assert record.keys[key_label("k")].open == 1
+    manners.closed(stays)
+    assert manners.to_record().keys[key_label("k")].open == 0
+
+
+def test_the_record_is_bounded_and_forgets_closed_connections_first():
+    manners = Manners()
+    stays = manners.opened(id=0, api_key="stays")
+    for id in range(1, 2_000):
+        manners.closed(manners.opened(id=id, api_key=f"key-{id}"))
+    record = manners.to_record()
+    assert len(record.connections) <= 256
+    assert len(record.keys) <= 256
+    assert record.connections[0].id == stays.id
+    assert record.keys[key_label("stays")].open == 1
+    assert record.opened == 2_000
+
+
+class Target:
+    def delay(self, seconds: float, *, handshakes: bool = True, frames: bool = True) -> object:
+        return seconds, handshakes, frames
+
+    def send_order(self, order: dict) -> object:
+        return order
+
+    def send_error(self, text: str) -> object:
+        return text
+
+    def close(self) -> None:
+        raise AssertionError("not a verb")
+
+
+def test_verbs_take_text_and_convert_it():
+    target = Target()
+    assert run_verb(target, "delay", {"seconds": "0.5", "frames": "false"}) == (0.5, True, False)
+    assert run_verb(target, "send_order", {"order": '{"id":1}'}) == {"id": 1}
+    assert run_verb(target, "send_error", {"text": "7"}) == "7"
+
+
+@pytest.mark.parametrize(
+    ("verb", "query"),
+    [
+        ("close", {}),
+        ("__class__", {}),
+        ("drop", {}),
+        ("delay", {}),
+        ("delay", {"seconds": "soon"}),
+        ("delay", {"seconds": "1", "hours": "1"}),
+        ("send_order", {"order": "[1]"}),
+        ("send_order", {"order": "{"}),
+    ],
+)
+def test_what_is_no_verb_or_does_not_fit_is_refused(verb: str, query: dict[str, str]):
+    with pytest.raises(ControlError):
+        run_verb(Target(), verb, query)
+
+
+def test_every_verb_exists_on_an_exchange():
+    from brokers.simulator.binance import BinanceReplay
+    from brokers.simulator.kite import KiteExchange
+
+    for verb in VERBS:
+        assert hasattr(KiteExchange, verb) or hasattr(BinanceReplay, verb), verb
