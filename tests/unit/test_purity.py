@@ -30,6 +30,18 @@ PURE_MODULES = [
     "brokers.zerodha.symbols",
     # pooling
     # streaming
+    "streaming.arrivals",
+    "streaming.conflation",
+    "streaming.entries",
+    "streaming.feed_states",
+    "streaming.groups",
+    "streaming.holdings",
+    "streaming.limits",
+    "streaming.origins",
+    "streaming.payloads",
+    "streaming.protocol",
+    "streaming.replies",
+    "streaming.session",
 ]
 
 # Run in the child: our modules may not import a blocked name, whoever else has already loaded it.

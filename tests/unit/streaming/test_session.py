@@ -1,0 +1,317 @@
+"""What a client holds, what must be asked upstream, and what it is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
+from brokers.types import FeedMode, InstrumentKey
+from streaming.holdings import Feed, Line
+from streaming.protocol import Subscribe, Unsubscribe, parse_request
+from streaming.session import ClientSession, SessionState, SubscribeResult
+from streaming.testing import make_principal
+
+INFY = InstrumentKey("NSE", "INFY")
+TCS = InstrumentKey("NSE", "TCS")
+LTP, QUOTE, DEPTH = FeedMode
+
+
+@pytest.fixture
+def session() -> ClientSession:
+    session = ClientSession(max_instruments=3)
+    session.move(SessionState.AUTHENTICATING)
+    session.admit(make_principal(1))
+    return session
+
+
+def subscribe_request(*symbols: Any, **fields: Any) -> Subscribe:
+    items = [s if isinstance(s, dict) else {"symbol": s, "exchange": "NSE"} for s in symbols]
+    request = parse_request(json.dumps({"action": "subscribe", "symbols": items, **fields}))
+    assert isinstance(request, Subscribe)
+    return request
+
+
+def unsubscribe_request(symbol: str, **fields: Any) -> Unsubscribe:
+    text = json.dumps({"action": "unsubscribe", "symbol": symbol, "exchange": "NSE", **fields})
+    request = parse_request(text)
+    assert isinstance(request, Unsubscribe)
+    return request
+
+
+def accept(
+    session: ClientSession, request: Subscribe, state: OutcomeState = OutcomeState.ACTIVE
+) -> SubscribeResult:
+    plan = session.plan_subscribe(request)
+    outcomes = {
+        Feed(pool_id, want.key): Outcome(want.key, state, want.mode)
+        for pool_id, wants in plan.wants.items()
+        for want in wants
+    }
+    return session.finish_subscribe(plan, outcomes, {})
+
+
+def reply_of(result: Any) -> dict[str, Any]:
+    reply: dict[str, Any] = json.loads(result.reply)
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("state", "target"),
+    [
+        (SessionState.AWAITING_AUTH, SessionState.READY),
+        (SessionState.READY, SessionState.AWAITING_AUTH),
+        (SessionState.READY, SessionState.AUTHENTICATING),
+        (SessionState.CLOSED, SessionState.READY),
+    ],
+)
+def test_a_session_only_moves_forward(state: SessionState, target: SessionState) -> None:
+    session = ClientSession()
+    session.state = state
+    with pytest.raises(ValueError, match="cannot go"):
+        session.move(target)
+
+
+def test_one_want_per_instrument_at_its_highest_mode(session: ClientSession) -> None:
+    items = [{"symbol": "INFY", "exchange": "NSE", "mode": mode} for mode in (1, 3, 2)]
+    plan = session.plan_subscribe(subscribe_request(*items))
+    assert plan.wants == {"p1": [Want(INFY, DEPTH, 5)]}
+
+
+def test_what_is_held_already_counts_in_the_next_want(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY", mode="depth", depth=20))
+    plan = session.plan_subscribe(subscribe_request("INFY", mode="ltp"))
+    assert plan.wants == {"p1": [Want(INFY, DEPTH, 20)]}
+
+
+def test_the_answer_has_one_entry_per_item_in_order(session: ClientSession) -> None:
+    result = accept(session, subscribe_request("TCS", "INFY", mode="ltp", request_id="r1"))
+    reply = reply_of(result)
+    assert reply["type"] == "subscribe"
+    assert reply["status"] == "success"
+    assert reply["request_id"] == "r1"
+    assert reply["broker"] == "zerodha"
+    assert reply["subscriptions"][0] == {
+        "symbol": "TCS",
+        "exchange": "NSE",
+        "status": "success",
+        "mode": 1,
+        "depth": 5,
+        "broker": "zerodha",
+        "state": "active",
+    }
+    assert reply["subscriptions"][1]["symbol"] == "INFY"
+    assert result.joined == [(Feed("p1", TCS), Line(LTP)), (Feed("p1", INFY), Line(LTP))]
+
+
+def test_a_pending_subscription_is_accepted_and_says_so(session: ClientSession) -> None:
+    reply = reply_of(accept(session, subscribe_request("INFY"), OutcomeState.PENDING))
+    assert reply["subscriptions"][0]["status"] == "success"
+    assert reply["subscriptions"][0]["state"] == "pending"
+
+
+def test_a_refusal_carries_numbers_and_spoils_nothing_else(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY", "TCS"))
+    numbers = {"max_connections": 3, "symbols_per_connection": 3000, "used": 9000}
+    full = Outcome(
+        TCS,
+        OutcomeState.REFUSED,
+        QUOTE,
+        5,
+        RefusalCode.MAX_CAPACITY_REACHED,
+        "The pool is full.",
+        numbers,
+    )
+    outcomes = {
+        Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE),
+        Feed("p1", TCS): full,
+    }
+    result = session.finish_subscribe(plan, outcomes, {})
+    reply = reply_of(result)
+    assert reply["status"] == "partial"
+    assert "code" not in reply
+    refused = reply["subscriptions"][1]
+    assert refused["status"] == "error"
+    assert refused["code"] == "MAX_CAPACITY_REACHED"
+    assert refused["details"] == numbers
+    assert list(session.held) == [Feed("p1", INFY)]
+    assert result.unsettled == []
+
+
+def test_an_unknown_symbol_comes_with_its_nearest_matches(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFI"))
+    feed = Feed("p1", InstrumentKey("NSE", "INFI"))
+    outcome = Outcome(
+        feed.key, OutcomeState.REFUSED, QUOTE, 5, RefusalCode.SYMBOL_NOT_FOUND, "Unknown."
+    )
+    result = session.finish_subscribe(plan, {feed: outcome}, {feed: ["INFY", "INFIBEAM"]})
+    reply = reply_of(result)
+    assert reply["status"] == "error"
+    assert reply["code"] == "SYMBOL_NOT_FOUND"
+    assert reply["subscriptions"][0]["suggestions"] == ["INFY", "INFIBEAM"]
+    assert "INFY" in reply["subscriptions"][0]["message"]
+
+
+def test_an_exchange_that_no_account_trades_says_what_is_traded(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request({"symbol": "X", "exchange": "NYSE"}))
+    assert plan.wants == {}
+    entry = reply_of(session.finish_subscribe(plan, {}, {}))["subscriptions"][0]
+    assert entry["code"] == "SYMBOL_NOT_FOUND"
+    assert "NFO, NSE" in entry["message"]
+
+
+def test_depth_levels_that_the_broker_does_not_offer_are_refused(session: ClientSession) -> None:
+    request = subscribe_request("INFY", mode="depth", depth=50)
+    plan = session.plan_subscribe(request)
+    entry = reply_of(session.finish_subscribe(plan, {}, {}))["subscriptions"][0]
+    assert entry["code"] == "UNSUPPORTED_DEPTH_LEVEL"
+    assert "5, 20" in entry["message"]
+
+
+def test_depth_levels_do_not_matter_to_other_modes(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY", mode="quote", depth=50))
+    assert plan.wants == {"p1": [Want(INFY, QUOTE, 5)]}
+
+
+def test_a_suffix_comes_back_and_names_its_own_line(session: ClientSession) -> None:
+    result = accept(session, subscribe_request("INFY:20", "INFY", mode="depth"))
+    assert [entry["symbol"] for entry in reply_of(result)["subscriptions"]] == ["INFY:20", "INFY"]
+    assert result.joined == [
+        (Feed("p1", INFY), Line(DEPTH, ":20")),
+        (Feed("p1", INFY), Line(DEPTH)),
+    ]
+    gone = session.unsubscribe(unsubscribe_request("INFY:20"))
+    assert gone.lines == [(Feed("p1", INFY), Line(DEPTH, ":20"))]
+    assert session.upstream(gone.feeds).wants == {"p1": [Want(INFY, DEPTH, 5)]}
+
+
+def test_a_client_holds_a_bounded_number_of_instruments(session: ClientSession) -> None:
+    accept(session, subscribe_request("A", "B"))
+    reply = reply_of(accept(session, subscribe_request("A", "B", "C", "D", "C")))
+    states = [entry.get("code", "ok") for entry in reply["subscriptions"]]
+    assert states == ["ok", "ok", "ok", "SUBSCRIPTION_LIMIT", "ok"]
+
+
+def test_a_refused_upgrade_keeps_what_was_held_and_says_it_again(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY", mode="ltp"))
+    plan = session.plan_subscribe(subscribe_request("INFY", mode="depth"))
+    feed = Feed("p1", INFY)
+    refused = Outcome(INFY, OutcomeState.REFUSED, DEPTH, 5, RefusalCode.MAX_CAPACITY_REACHED)
+    result = session.finish_subscribe(plan, {feed: refused}, {})
+    assert session.held[feed].lines == {Line(LTP): 5}
+    assert session.upstream(result.unsettled).wants == {"p1": [Want(INFY, LTP, 5)]}
+
+
+def test_a_pool_without_an_answer_is_told_to_forget(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY"))
+    result = session.finish_subscribe(plan, {}, {})
+    assert reply_of(result)["code"] == "SERVER_ERROR"
+    assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "left"),
+    [({}, []), ({"mode": 2}, [1, 3]), ({"mode": "Depth"}, [1, 2])],
+)
+def test_unsubscribe_ends_one_mode_or_all(
+    session: ClientSession, fields: dict[str, Any], left: list[int]
+) -> None:
+    for mode in (1, 2, 3):
+        accept(session, subscribe_request("INFY", mode=mode))
+    departure = session.unsubscribe(unsubscribe_request("INFY", **fields))
+    reply = reply_of(departure)
+    assert reply["status"] == "success"
+    assert len(reply["successful"]) == 3 - len(left)
+    held = session.held.get(Feed("p1", INFY))
+    assert sorted(line.mode for line in held.lines) == left if held else left == []
+    upstream = session.upstream(departure.feeds)
+    if left:
+        assert upstream.wants == {"p1": [Want(INFY, FeedMode(max(left)), 5)]}
+    else:
+        assert upstream.releases == {"p1": [INFY]}
+
+
+def test_what_is_not_held_is_not_subscribed(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY", mode=1))
+    reply = reply_of(session.unsubscribe(unsubscribe_request("INFY", mode=2)))
+    assert reply["status"] == "error"
+    assert reply["failed"][0]["code"] == "NOT_SUBSCRIBED"
+    assert reply["failed"][0]["mode"] == 2
+    assert reply["successful"] == []
+
+
+def test_unsubscribe_all_leaves_nothing(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY", "TCS"))
+    departure = session.unsubscribe_all("r")
+    assert session.held == {}
+    assert len(reply_of(departure)["successful"]) == 2
+    assert session.upstream(departure.feeds).releases == {"p1": [INFY, TCS]}
+    assert reply_of(session.unsubscribe_all(None))["status"] == "success"
+
+
+def test_a_late_refusal_ends_only_the_modes_that_it_concerns(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY", mode=1), OutcomeState.PENDING)
+    accept(session, subscribe_request("INFY", mode=3), OutcomeState.PENDING)
+    refused = Outcome(INFY, OutcomeState.REFUSED, DEPTH, 5, RefusalCode.BROKER_ERROR, "No depth.")
+    departure = session.take_outcomes("p1", [refused])
+    assert departure is not None
+    reply = reply_of(departure)
+    assert reply["type"] == "subscribe"
+    assert reply["status"] == "error"
+    assert reply["subscriptions"][0]["code"] == "BROKER_ERROR"
+    assert departure.lines == [(Feed("p1", INFY), Line(DEPTH))]
+    assert session.take_outcomes("p1", [refused]) is None
+
+
+def test_a_late_confirmation_makes_it_active(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"), OutcomeState.PENDING)
+    assert not session.held[Feed("p1", INFY)].active
+    assert session.take_outcomes("p1", [Outcome(INFY, OutcomeState.ACTIVE, QUOTE)]) is None
+    assert session.held[Feed("p1", INFY)].active
+
+
+def test_a_refusal_during_the_plan_beats_the_acceptance(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY"))
+    refused = Outcome(INFY, OutcomeState.REFUSED, QUOTE, 5, RefusalCode.BROKER_ERROR, "No.")
+    assert session.take_outcomes("p1", [refused]) is None
+    accepted = {Feed("p1", INFY): Outcome(INFY, OutcomeState.PENDING, QUOTE)}
+    result = session.finish_subscribe(plan, accepted, {})
+    assert reply_of(result)["status"] == "error"
+    assert session.held == {}
+    assert result.joined == []
+
+
+def test_an_outcome_of_another_pool_changes_nothing(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    refused = Outcome(INFY, OutcomeState.REFUSED, LTP, 5, RefusalCode.BROKER_ERROR)
+    assert session.take_outcomes("p2", [refused]) is None
+    assert Feed("p1", INFY) in session.held
+
+
+def test_lines_of_a_lost_account_end(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    departure = session.update_principal(make_principal(1, pool_id="other"))
+    assert departure is not None
+    assert reply_of(departure)["code"] == "BROKER_UNAVAILABLE"
+    assert session.held == {}
+    assert session.upstream(departure.feeds).releases == {"p1": [INFY]}
+
+
+def test_an_account_lost_during_the_plan_is_not_joined(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY"))
+    session.update_principal(make_principal(1, pool_id="other"))
+    accepted = {Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE)}
+    result = session.finish_subscribe(plan, accepted, {})
+    assert result.joined == []
+    assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
+
+
+def test_nine_thousand_symbols_in_one_request_are_planned_quickly() -> None:
+    session = ClientSession()
+    session.move(SessionState.AUTHENTICATING)
+    session.admit(make_principal(1))
+    request = subscribe_request(*[f"S{number}" for number in range(9000)], mode=3)
+    assert len(accept(session, request).joined) == 9000
+    assert len(accept(session, request).joined) == 9000
