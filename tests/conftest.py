@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-pytest_plugins = ["tests.fix_services", "tests.fix_simulator"]
+pytest_plugins = ["tests.fix_oracles", "tests.fix_services", "tests.fix_simulator"]
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
     SQLite in memory has no WAL, and several runs at once must not share one file.
     """
-    database: dict[str, Any] = settings.DATABASES["default"]
+    database: Any = settings.DATABASES["default"]
     if database["ENGINE"] == "django.db.backends.sqlite3":
         name = tmp_path_factory.mktemp("database") / f"test-{os.getpid()}.sqlite3"
         database.setdefault("TEST", {})["NAME"] = str(name)

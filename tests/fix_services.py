@@ -77,7 +77,15 @@ def postgres_url() -> Iterator[str]:
     finally:
         # runuser passes the signal on; PostgreSQL's fast shutdown is SIGINT.
         subprocess.run(
-            [*as_postgres, _postgres_binary("pg_ctl") or "pg_ctl", "-D", data, "-m", "fast", "stop"],
+            [
+                *as_postgres,
+                _postgres_binary("pg_ctl") or "pg_ctl",
+                "-D",
+                data,
+                "-m",
+                "fast",
+                "stop",
+            ],
             capture_output=True,
             check=False,
             cwd="/",

@@ -1,18 +1,10 @@
-"""What to do when a child ends, and when somebody asks to stop: decisions without I/O."""
+"""What to do when a child ends: decisions without I/O."""
 
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
-from enum import Enum
 
-__all__ = [
-    "CONFIGURATION_EXIT",
-    "RestartPolicy",
-    "StopAction",
-    "StopPolicy",
-    "describe_exit",
-]
+__all__ = ["CONFIGURATION_EXIT", "RestartPolicy", "describe_exit"]
 
 CONFIGURATION_EXIT = 78
 
@@ -41,35 +33,6 @@ class RestartPolicy:
         delay = min(self._cap_seconds, self._base_seconds * 2.0 ** min(self.deaths_in_a_row, 30))
         self.deaths_in_a_row += 1
         return delay
-
-
-class StopAction(Enum):
-    """What a signal means."""
-
-    DRAIN = "drain"
-    IGNORE = "ignore"
-    FORCE = "force"
-
-
-@dataclass(slots=True)
-class StopPolicy:
-    """Turns signals into one drain and, if somebody insists, a forced end.
-
-    One Ctrl-C can arrive several times: from the terminal, from make, from a process group. So
-    repeats within ``repeat_seconds`` are the same wish.
-    """
-
-    repeat_seconds: float = 1.0
-    first_at: float | None = None
-
-    def on_signal(self, now: float) -> StopAction:
-        """Say what a signal at ``now`` (monotonic seconds) means."""
-        if self.first_at is None:
-            self.first_at = now
-            return StopAction.DRAIN
-        if now - self.first_at < self.repeat_seconds:
-            return StopAction.IGNORE
-        return StopAction.FORCE
 
 
 def describe_exit(returncode: int) -> str:

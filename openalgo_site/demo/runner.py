@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import msgspec
 
 from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerUnavailableError
 from openalgo_site.demo.announcement import Processes, Ready, announce
 from openalgo_site.demo.installation import store_master
-from openalgo_site.demo.policy import StopAction, StopPolicy
 from openalgo_site.demo.secrets_file import DemoSecrets, write
 from openalgo_site.demo.supervisor import ChildSpec, Supervisor
 from openalgo_site.env import Environment
+from openalgo_site.stopping import stop_signals
 from pooling.instruments import download_master
 
 __all__ = ["DemoPlan", "NotReadyError", "run_demo"]
@@ -81,7 +81,16 @@ async def run_demo(plan: DemoPlan, say: Callable[[str], None], started: float) -
     """
     supervisor = Supervisor(say=say)
     stop = asyncio.Event()
-    with _signals(supervisor, stop, say):
+
+    def drain() -> None:
+        stop.set()
+        say("stopping")
+
+    def force() -> None:
+        say("stopping at once")
+        supervisor.kill()
+
+    with stop_signals(drain, force):
         try:
             for child in plan.children():
                 supervisor.start(child)
@@ -133,7 +142,7 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
         if secrets != plan.secrets:
             write(plan.secrets_path, secrets)
         url = f"http://{env.host}:{env.port}"
-        await _answers(client, f"{url}/readyz", "the gateway with its worker", "PORT")
+        await _answers(client, f"{url}/readyz", "the gateway with its worker", "PORT", _has_worker)
     return Ready(
         url=f"{url}/",
         openalgo_url=f"ws://{env.host}:{env.openalgo_port}",
@@ -150,11 +159,18 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
     )
 
 
-async def _answers(client: httpx.AsyncClient, url: str, who: str, variable: str) -> None:
+async def _answers(
+    client: httpx.AsyncClient,
+    url: str,
+    who: str,
+    variable: str,
+    is_ready: Callable[[httpx.Response], bool] = lambda answer: True,
+) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         with contextlib.suppress(httpx.HTTPError):
-            if (await client.get(url)).status_code == httpx.codes.OK:
+            answer = await client.get(url)
+            if answer.status_code == httpx.codes.OK and is_ready(answer):
                 return
         if time.monotonic() > deadline:
             raise NotReadyError(
@@ -163,29 +179,13 @@ async def _answers(client: httpx.AsyncClient, url: str, who: str, variable: str)
         await asyncio.sleep(POLL_SECONDS)
 
 
-@contextlib.contextmanager
-def _signals(
-    supervisor: Supervisor, stop: asyncio.Event, say: Callable[[str], None]
-) -> Iterator[None]:
-    policy = StopPolicy()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        match policy.on_signal(time.monotonic()):
-            case StopAction.DRAIN:
-                stop.set()
-                say("stopping")
-            case StopAction.FORCE:
-                say("stopping at once")
-                supervisor.kill()
-            case StopAction.IGNORE:
-                pass
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal)
+def _has_worker(answer: httpx.Response) -> bool:
+    """Tell whether a gateway's readiness says that a worker is there."""
     try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        return bool(msgspec.json.decode(answer.content, type=_Readiness).workers)
+    except msgspec.MsgspecError:
+        return False
+
+
+class _Readiness(msgspec.Struct):
+    workers: int = 0

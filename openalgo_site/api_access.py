@@ -1,0 +1,139 @@
+"""Who calls the JSON API: a session or an API key, and how refusals look."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+
+from streaming.limits import AuthFailures, EdgeLimits
+from streaming.models import ApiKey
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+__all__ = ["ApiError", "KeyGate", "api_view", "json_response"]
+
+MAX_KEY_LENGTH = 256
+
+
+class ApiError(Exception):
+    """A request is refused; ``parameter`` names what is wrong with it."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        parameter: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.parameter = parameter
+        self.headers = headers or {}
+
+
+class KeyGate:
+    """Finds the owner of an API key; bounds failures by address. Safe from any thread.
+
+    A valid key always passes, however often its address failed before.
+    """
+
+    def __init__(self, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._failures = AuthFailures(per_minute=per_minute)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._salt = os.urandom(16)
+
+    def user_of(self, plaintext: str, address: str) -> User:
+        """Return whose key it is. Raises ApiError 401, or 429 after too many failures."""
+        text = plaintext[:MAX_KEY_LENGTH].encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(text, key=self._salt, digest_size=16).digest()
+        now = self._clock()
+        with self._lock:
+            failed = self._failures.failed_recently(digest, now)
+        key = None if failed else ApiKey.objects.find(plaintext)
+        if key is not None:
+            return key.user
+        with self._lock:
+            over = self._failures.record(address, digest, now)
+            seconds = self._failures.retry_after_seconds(address, now)
+        if over:
+            raise ApiError(
+                429,
+                f"Too many wrong API keys from this address; wait {seconds} seconds.",
+                headers={"Retry-After": str(seconds)},
+            )
+        raise ApiError(401, "Invalid API key.")
+
+
+KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
+
+
+def api_view(
+    *methods: str, keys: bool = True
+) -> Callable[[Callable[[HttpRequest, User], Any]], Callable[[HttpRequest], HttpResponse]]:
+    """Make a JSON view of a function that takes the request and its user and returns plain values.
+
+    Args:
+        methods: the HTTP methods that it answers.
+        keys: whether an API key opens it too; without, only a session does.
+    """
+
+    def decorate(
+        function: Callable[[HttpRequest, User], Any],
+    ) -> Callable[[HttpRequest], HttpResponse]:
+        @wraps(function)
+        def view(request: HttpRequest) -> HttpResponse:
+            try:
+                if request.method not in methods:
+                    allow = {"Allow": ", ".join(methods)}
+                    raise ApiError(405, f"Use {' or '.join(methods)} here.", headers=allow)
+                answer = function(request, _user(request, keys))
+            except ApiError as error:
+                return _refusal(error)
+            return json_response(answer)
+
+        return cast(Callable[[HttpRequest], HttpResponse], view)
+
+    return decorate
+
+
+def json_response(content: Any, status: int = 200) -> HttpResponse:
+    """Return ``content`` as JSON that nobody keeps."""
+    return HttpResponse(
+        msgspec.json.encode(content),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _user(request: HttpRequest, keys: bool) -> User:
+    key = request.headers.get("X-API-KEY", "") if keys else ""
+    if key:
+        return KEY_GATE.user_of(key, request.META.get("REMOTE_ADDR", ""))
+    if request.user.is_authenticated:
+        return request.user
+    raise ApiError(
+        401, "Log in, or send an API key in the header X-API-KEY." if keys else "Log in."
+    )
+
+
+def _refusal(error: ApiError) -> HttpResponse:
+    content = {"status": "error", "message": error.message}
+    if error.parameter is not None:
+        content["parameter"] = error.parameter
+    response = json_response(content, error.status)
+    for name, value in error.headers.items():
+        response.headers[name] = value
+    return response

@@ -1,0 +1,21 @@
+"""Django's entry to the site as a whole."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.apps import AppConfig
+
+__all__ = ["SiteConfig"]
+
+
+class SiteConfig(AppConfig):
+    """What joins pooling and streaming: notices between them, and checks of the settings."""
+
+    name = "openalgo_site"
+    verbose_name = "TickPool"
+
+    def ready(self) -> None:
+        """Connect the signals and register the checks; both need the apps to be loaded."""
+        import_module("openalgo_site.checks")
+        import_module("openalgo_site.notices").connect()

@@ -1,0 +1,90 @@
+"""One worker process: store, brokers, bus and pools joined, from start to drained end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+from dataclasses import dataclass
+
+import uvloop
+
+from brokers.registry import BrokerRegistry
+from openalgo_site.stopping import stop_signals
+from pooling.clock import SystemClock
+from pooling.contracts import AccountStore
+from pooling.worker import PoolWorker
+from streaming.control_server import ControlServer
+from streaming.curve import CurveKeys
+from streaming.publisher import SharedZmqPublisher
+
+__all__ = ["WorkerSettings", "run_worker"]
+
+logger = logging.getLogger("openalgo_site")
+
+DRAIN_SECONDS = 9.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Where the bus of a worker is, and how often it saves its peaks."""
+
+    endpoint: str
+    curve: CurveKeys | None
+    usage_interval_seconds: float
+
+
+def run_worker(settings: WorkerSettings, store: AccountStore, registry: BrokerRegistry) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP, then drain for less than 10 seconds.
+
+    A second signal ends the process at once, with code 1.
+
+    Raises:
+        BusError: the bus cannot be opened; ``BusConfigurationError`` when its settings are why.
+        DatabaseError: the accounts cannot be read.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, store, registry))
+
+
+async def _serve(settings: WorkerSettings, store: AccountStore, registry: BrokerRegistry) -> None:
+    clock = SystemClock()
+    # Milliseconds of the wall clock: every later life of a worker has a larger one.
+    epoch = clock.time_ms()
+    worker_id = f"{socket.gethostname()}:{os.getpid()}"
+    publisher = SharedZmqPublisher(endpoint=settings.endpoint, epoch=epoch, curve=settings.curve)
+    worker = PoolWorker(
+        store=store,
+        registry=registry,
+        sink_for=publisher.for_pool,
+        clock=clock,
+        rng=random.SystemRandom(),
+        worker_id=worker_id,
+        epoch=epoch,
+        usage_interval_seconds=settings.usage_interval_seconds,
+    )
+    control = ControlServer(service=worker, publisher=publisher, worker_id=worker_id)
+    stop = asyncio.Event()
+    with stop_signals(stop.set, lambda: os._exit(1)):
+        async with contextlib.AsyncExitStack() as stack:
+            publisher.open()
+            stack.callback(publisher.close)
+            stack.push_async_callback(_close, worker, control)
+            await worker.open()
+            await control.open()
+            logger.info("worker %s serves %d pool(s)", worker_id, len(worker.pool_ids()))
+            await stop.wait()
+            logger.info("worker %s drains", worker_id)
+
+
+async def _close(worker: PoolWorker, control: ControlServer) -> None:
+    """Take leave of the gateways, then of the brokers; what hangs does not hold up the end."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await control.close()
+            await worker.close()
+    except TimeoutError:
+        logger.warning("the worker did not drain within %g s and ends all the same", DRAIN_SECONDS)

@@ -1,0 +1,67 @@
+"""``manage.py runpool``: the worker that owns broker connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from openalgo_site.worker_process import WorkerSettings, run_worker
+from pooling import conf
+from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.models import BrokerAccount
+from pooling.stores import DjangoAccountStore
+from streaming.curve import bus_endpoint, load_key_file
+from streaming.exceptions import BusConfigurationError, BusError
+
+__all__ = ["Command"]
+
+CONFIGURATION = 78  # sysexits.h EX_CONFIG: starting again without a change cannot help
+
+
+class Command(BaseCommand):
+    """Check what the worker needs, then run it until a signal."""
+
+    help = "Own the broker connections of all enabled accounts, or of the named ones."
+    requires_system_checks = ()  # what matters here is checked below, with exit code 78
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--account", type=int, action="append", metavar="ID")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        env = settings.ENV
+        try:
+            CredentialCipher.from_file(conf.key_file())
+            worker = WorkerSettings(
+                endpoint=bus_endpoint(env.zmq_host, env.zmq_port),
+                curve=load_key_file(env.zmq_curve_key_file),
+                usage_interval_seconds=env.usage_interval_seconds,
+            )
+            _check_database(options["account"])
+            store = DjangoAccountStore(key_file=conf.key_file(), account_ids=options["account"])
+            run_worker(worker, store, conf.broker_registry())
+        except (KeyFileError, BusConfigurationError, _ConfigurationError) as error:
+            raise CommandError(str(error), returncode=CONFIGURATION) from None
+        except BusError as error:
+            raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"the database cannot be used: {error}") from None
+
+
+class _ConfigurationError(Exception):
+    """The installation is not complete; the message says what is missing."""
+
+
+def _check_database(account_ids: list[int] | None) -> None:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise _ConfigurationError("the database is not up to date: run `python manage.py migrate`")
+    known = set(BrokerAccount.objects.values_list("pk", flat=True))
+    if unknown := sorted(set(account_ids or ()) - known):
+        raise _ConfigurationError(
+            f"there is no broker account {unknown[0]}: the admin's address bar shows the number"
+        )
+    connection.close()
