@@ -85,6 +85,8 @@ class FakeMarket:
         await receive()
         cookie = SimpleCookie(dict(scope["headers"]).get(b"cookie", b"").decode())
         client = Client(send)
+        while self.is_silent:
+            await asyncio.sleep(0.02)
         await send({"type": "websocket.accept"})
         if not await self._is_session(cookie["sessionid"].value if "sessionid" in cookie else ""):
             await client.close(4401, "session ended")

@@ -49,6 +49,7 @@ def pools(request: HttpRequest) -> HttpResponse:
         "pool_id": "1",
         "label": "main",
         "broker": "zerodha",
+        "username": request.user.get_username(),
         "status": "live",
         "reason": "",
         "connections": [connection],

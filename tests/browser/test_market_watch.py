@@ -226,6 +226,21 @@ async def test_server_restart_shows_stale_then_live_again(
     await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,580.00")
 
 
+async def test_server_that_went_silent_is_noticed(page: Page, site: FakeSite):
+    """A link that is open but dead shows its prices as stale and is replaced."""
+    await page.clock.install()
+    watch = Watch(page)
+    await watch.log_in(site.url, site.username, site.password)
+    await watch.has_prices()
+    site.say("set_market", is_silent=True)
+    await page.clock.run_for(21_000)
+    await expect(watch.page.locator('#rows tr[data-state="stale"]')).to_have_count(len(DEFAULTS))
+    await expect(watch.banner).to_contain_text("The connection to the server is lost.")
+    site.say("set_market", is_silent=False)
+    await watch.has_prices()
+    await expect(watch.banner).to_be_hidden()
+
+
 @pytest.mark.parametrize("code", [1012, 4408, 4503])
 async def test_page_comes_back_by_itself(watch: Watch, site: FakeSite, code: int):
     """Closes that promise a return are followed by one, and everything is subscribed again."""

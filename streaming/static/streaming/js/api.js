@@ -46,13 +46,12 @@ async function request(path, { method = "GET", body, signal, keepalive = false }
     throw new ApiError(0, "the server cannot be reached");
   }
   if (response.type === "opaqueredirect") throw new ApiError(401, "signed out");
-  if (!response.ok) throw new ApiError(response.status, `the server answered ${response.status}`);
-  if (response.status === 204) return null;
-  try {
-    return await response.json();
-  } catch {
-    throw new ApiError(response.status, "the server's answer could not be read");
+  const answer = await response.json().catch(() => undefined);
+  if (!response.ok) {
+    throw new ApiError(response.status, answer?.message || `the server answered ${response.status}`);
   }
+  if (answer === undefined) throw new ApiError(response.status, "its answer could not be read");
+  return answer;
 }
 
 /** Instruments matching `q`: `[{symbol, exchange, name, tick_size, ...}]`. */
@@ -72,8 +71,7 @@ export async function findExactly(exchange, symbol) {
 /** The pools that this user may see, with their statistics. */
 export async function fetchPools() {
   const answer = await request("/api/pools");
-  const pools = Array.isArray(answer) ? answer : (answer?.results ?? answer?.pools);
-  return Array.isArray(pools) ? pools : [];
+  return Array.isArray(answer?.results) ? answer.results : [];
 }
 
 export async function fetchWatchlist() {

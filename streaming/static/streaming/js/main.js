@@ -20,7 +20,7 @@ const LOOKUPS_AT_ONCE = 4;
 const LINK_LOST = "The connection to the server is lost";
 
 const $ = (id) => document.getElementById(id);
-const { userId, ticksPath } = document.body.dataset;
+const { userId, username, ticksPath } = document.body.dataset;
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 
 let isLoaded = false;
@@ -76,6 +76,7 @@ const watchlist = new Watchlist({
 const pools = new PoolStrip({
   region: $("pools"),
   template: $("pool-template"),
+  username,
   onSignedOut: () => connection.close(Phase.SIGNED_OUT),
 });
 const search = new Search({

@@ -16,19 +16,23 @@ const STATES = {
 
 const finite = (...values) => values.find(Number.isFinite);
 
-/** What a pool of the API means for a person; pure. Missing figures stay undefined. */
-export function summarize(pool) {
-  const stats = { ...pool, ...(pool.stats ?? {}) };
+/**
+ * What a pool of the API means for the person `username`; pure. Missing figures stay undefined.
+ * The owner is named only where it is someone else.
+ */
+export function summarize(stats, username) {
   const isList = Array.isArray(stats.connections);
   const used = finite(stats.used, 0);
   const connections = isList ? stats.connections.length : finite(stats.connections, 0);
   const perConnection = stats.symbols_per_connection;
   const capacity = finite(stats.capacity, perConnection * stats.max_connections);
-  const status = stats.status ?? stats.state ?? "unknown";
+  const status = stats.status ?? "unknown";
   return {
-    id: String(stats.pool_id ?? stats.id ?? ""),
-    title: stats.broker ? `${stats.broker.charAt(0).toUpperCase()}${stats.broker.slice(1)} pool` : "Pool",
-    account: [stats.user ?? stats.username, stats.label].filter((part) => typeof part === "string" && part).join(" · "),
+    id: String(stats.pool_id),
+    title: `${stats.broker.charAt(0).toUpperCase()}${stats.broker.slice(1)} pool`,
+    account: [stats.username === username ? "" : stats.username, stats.label]
+      .filter(Boolean)
+      .join(" \u00b7 "),
     status,
     state: STATES[status] ?? String(status).replaceAll("_", " "),
     reason: status === "live" ? "" : (stats.reason ?? ""),
@@ -44,13 +48,15 @@ export function summarize(pool) {
 export class PoolStrip {
   #region;
   #template;
+  #username;
   #onSignedOut;
   #views = new Map();
   #timer = 0;
 
-  constructor({ region, template, onSignedOut }) {
+  constructor({ region, template, username, onSignedOut }) {
     this.#region = region;
     this.#template = template;
+    this.#username = username;
     this.#onSignedOut = onSignedOut;
   }
 
@@ -65,7 +71,7 @@ export class PoolStrip {
 
   async #poll() {
     try {
-      this.#show((await fetchPools()).map(summarize));
+      this.#show((await fetchPools()).map((pool) => summarize(pool, this.#username)));
     } catch (error) {
       if (error.isSignedOut) return this.#onSignedOut();
       this.#region.dataset.state = "old";

@@ -10,26 +10,15 @@ const DEPTH = 3;
 const PER_REQUEST = 400; // stays well below the frame limit of 64 KiB
 const RETRY_AFTER_MS = 5000;
 
-/** The symbols that a refusal offers instead, as `{exchange, symbol}`; pure. */
-export function suggestionsOf(refusal) {
-  const offered = refusal.suggestions ?? refusal.nearest ?? refusal.matches ?? [];
-  if (!Array.isArray(offered)) return [];
-  return offered.slice(0, 5).map((item) => {
-    if (item && typeof item === "object") {
-      return { exchange: item.exchange ?? refusal.exchange, symbol: item.symbol };
-    }
-    const [symbol, exchange] = String(item).split(":").reverse();
-    return { exchange: exchange ?? refusal.exchange, symbol };
-  });
+/** What a refusal offers instead, as `{exchange, symbol}`; pure. */
+export function suggestionsOf({ exchange, suggestions = [] }) {
+  return suggestions.slice(0, 5).map((symbol) => ({ exchange, symbol }));
 }
 
 /** The sentence of a refusal, with the pool's numbers when it carries them apart; pure. */
 export function explain(refusal) {
   const text = refusal.message || refusal.code || "the server gave no reason";
-  const { used, capacity, connections, max_connections: most } = {
-    ...refusal,
-    ...(refusal.details ?? {}),
-  };
+  const { used, capacity, connections, max_connections: most } = refusal.details ?? {};
   if (!Number.isFinite(capacity) || text.includes(String(capacity))) return text;
   const links = Number.isFinite(most)
     ? ` on ${quantity(connections ?? most)} of ${quantity(most)} connections`

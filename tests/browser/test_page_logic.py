@@ -1,0 +1,142 @@
+"""The page's pure decisions, called in the browser that runs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page
+
+from tests.browser.fake_site import FakeSite
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def module_page(page: Page, site: FakeSite) -> Page:
+    await page.goto(f"{site.url}/login/")
+    return page
+
+
+async def run(page: Page, module: str, expression: str) -> Any:
+    """Evaluate ``expression`` with the module's exports as ``m``."""
+    return await page.evaluate(
+        f"async () => {{ const m = await import('/static/streaming/js/{module}.js');"
+        f" return ({expression}); }}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        ("m.price(1234567.5, 2)", "12,34,567.50"),
+        ("m.price(undefined)", "\u2013"),
+        ("m.price(NaN)", "\u2013"),
+        ("m.price(0.00001234, m.decimalsFor('0.00000001'))", "0.00001234"),
+        ("m.signed(12.345, 2)", "+12.35"),
+        ("m.signed(-0.5, 2)", "\u22120.50"),
+        ("m.signed(-0.001, 2)", "0.00"),
+        ("m.percent(0)", "0.00%"),
+        ("m.quantity(0)", "0"),
+        ("m.quantity(12345678)", "1,23,45,678"),
+        ("m.quantity(0.12345)", "0.1235"),
+        ("[0, 1999, 2000, 59999, 60000, 7200000, 172800000].map(m.age).join(' ')",
+         "now now 2s 59s 1m 2h 2d"),
+        ("m.age(-5000)", "now"),
+        ("m.age(NaN)", "\u2013"),
+    ],
+)  # fmt: skip
+async def test_values_read_as_a_trader_writes_them(module_page: Page, expression: str, shown: str):
+    """Indian grouping, true minus signs, and a dash for what does not exist."""
+    assert await run(module_page, "format", expression) == shown
+
+
+@pytest.mark.parametrize(
+    ("tick_size", "prices", "decimals"),
+    [("0.05", "", 2), ("0.0025", "", 4), ("5", "", 2), ("1e-8", "", 8), ("0", "84.2375", 4),
+     ("undefined", "1573.7, undefined", 2), ("'0.01'", "0.123", 2)],
+)  # fmt: skip
+async def test_decimals_follow_the_tick_size(
+    module_page: Page, tick_size: str, prices: str, decimals: int
+):
+    """The tick size decides; without one the prices themselves do."""
+    assert await run(module_page, "format", f"m.decimalsFor({tick_size}, {prices})") == decimals
+
+
+async def test_reconnect_delay_is_jittered_and_bounded(module_page: Page):
+    """Any value below the doubling ceiling, never at once, never above the cap."""
+    delays = await run(
+        module_page,
+        "connection",
+        "[[0, 0.5], [3, 0.999], [50, 1], [50, 0]].map(([n, r]) => m.reconnectDelay(n, () => r))",
+    )
+    assert delays == [500, 7992, 30000, 250]
+
+
+async def test_close_codes_are_judged_as_the_protocol_says(module_page: Page):
+    """Retry, log in again, or stay away."""
+    codes = [1001, 1006, 1012, 4408, 4429, 4503, 4401, 1009, 4400, 4403, 4413]
+    verdicts = await run(module_page, "connection", f"{codes}.map(m.afterClose)")
+    assert verdicts == ["retry"] * 6 + ["sign-in"] + ["stop"] * 4
+
+
+@pytest.mark.parametrize(
+    ("reason", "milliseconds"),
+    [
+        ("retry_after=12", 12_000),
+        ("retry after 3 s", 3000),
+        ("", 0),
+        ("retry_after=999999", 300_000),
+    ],
+)
+async def test_rate_limit_tells_how_long_to_wait(module_page: Page, reason: str, milliseconds: int):
+    """The number is read from the close reason, and bounded."""
+    assert await run(module_page, "connection", f"m.retryAfter('{reason}')") == milliseconds
+
+
+FEED = """(() => {
+    const feed = new m.FeedState();
+    const rows = [
+        {exchange: "NSE", symbol: "INFY", broker: "zerodha"},
+        {exchange: "NSE", symbol: "TCS", broker: "zerodha"},
+        {exchange: "BINANCE", symbol: "BTCUSDT", broker: "binance"},
+    ];
+    return %s.map((message) => {
+        feed.apply({broker: "zerodha", account: "main", ...message});
+        return rows.map((row) => feed.isTrusted(row));
+    });
+})()"""
+
+
+async def test_feed_trouble_of_one_broker_leaves_the_other_alone(module_page: Page):
+    """What is said of a pool holds for its broker's rows until it is taken back."""
+    said = """[{status: "stale"}, {status: "live"}]"""
+    assert await run(module_page, "feed", FEED % said) == [[False, False, True], [True, True, True]]
+
+
+async def test_feed_trouble_of_named_symbols_ends_one_by_one(module_page: Page):
+    """Symbols recover when they are named, or all at once with their pool."""
+    said = """[
+        {status: "stale", exchange: "NSE", symbols: ["INFY", "TCS"]},
+        {status: "live", exchange: "NSE", symbols: ["TCS"]},
+        {status: "stale", exchange: "NSE", symbols: ["TCS"]},
+        {status: "live"},
+    ]"""
+    assert await run(module_page, "feed", FEED % said) == [
+        [False, False, True],
+        [False, True, True],
+        [False, False, True],
+        [True, True, True],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [("nse:infy", ["NSE", "INFY"]), (" NFO: NIFTY27OCT2624500CE ", ["NFO", "NIFTY27OCT2624500CE"]),
+     ("infy", None), ("NSE:", None), (":INFY", None)],
+)  # fmt: skip
+async def test_exact_names_are_recognised(module_page: Page, typed: str, name: list[str] | None):
+    """EXCHANGE:SYMBOL asks for exactly that."""
+    found = await run(module_page, "search", f"m.parseExact('{typed}')")
+    assert (list(found.values()) if found else None) == name
