@@ -1,0 +1,130 @@
+"""``manage.py runsimulator`` as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.support import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Start the command with arguments and environment; what still runs afterwards is killed."""
+    async with AsyncExitStack() as stack:
+
+        async def start_one(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(ROOT / "manage.py"),
+                "runsimulator",
+                *arguments,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={
+                    **os.environ,
+                    "DATA_DIR": str(tmp_path),
+                    "PYTHONUNBUFFERED": "",
+                    **environment,
+                },
+            )
+            stack.push_async_callback(end, process)
+            return process
+
+        yield start_one
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+async def first_line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        return (await process.stdout.readline()).decode().strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_says_where_it_listens_serves_and_stops_at_a_signal(
+    start: Start, number: signal.Signals
+):
+    port = free_port()
+    process = await start("--rate", "500", SIMULATOR_PORT=str(port), SIMULATOR_API_KEY="k")
+    url = f"ws://127.0.0.1:{port}"
+    assert await first_line(process) == f"The local exchange listens on {url}"
+    async with connect(f"{url}/?api_key=k&access_token=t") as connection:
+        await connection.send('{"a":"subscribe","v":[408065]}')
+        assert int.from_bytes((await connection.recv())[4:8], "big") == 408065  # type: ignore[arg-type]
+        started = time.monotonic()
+        process.send_signal(number)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+        assert time.monotonic() - started < 2
+
+
+async def test_a_taken_port_is_one_sentence_and_exit_1(start: Start):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        process = await start("--port", str(port))
+        async with asyncio.timeout(30):
+            out, errors = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    sentence = f"Port {port} is already taken; free it or set SIMULATOR_PORT to another one."
+    assert errors.decode() == f"CommandError: {sentence}\n"
+
+
+async def test_it_replays_a_capture(start: Start, tmp_path: Path):
+    stream, payload = "btcusdt@bookTicker", '{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
+    message = f'{{"stream":"{stream}","data":{payload}}}'
+    file = tmp_path / "capture"
+    file.write_text(f"wss://x/stream?streams={stream} <-> 1\n1.5: {message}\n")
+    port = free_port()
+    process = await start("--port", str(port), "--replay", str(file), "--speed", "0")
+    await first_line(process)
+    async with connect(f"ws://127.0.0.1:{port}/stream?streams={stream}") as connection:
+        assert await connection.recv() == message
+    async with httpx.AsyncClient(trust_env=False) as http:
+        info = (await http.get(f"http://127.0.0.1:{port}/api/v3/exchangeInfo")).json()
+    assert json.dumps(info).count("BTCUSDT") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "sentence"),
+    [
+        (None, (), "cannot be read: No such file or directory"),
+        ("nonsense", (), "cannot be replayed: the capture holds no frames"),
+        ("x\n1: {}", (), "cannot be replayed: line 2 of the capture"),
+        ('x\n1: {"stream":"s","data":1}', ("--speed", "-1"), "speed must not be negative"),
+    ],
+)
+async def test_what_cannot_be_replayed_is_one_sentence_and_exit_1(
+    start: Start, tmp_path: Path, content: str | None, arguments: tuple[str, ...], sentence: str
+):
+    file = tmp_path / "capture"
+    if content is not None:
+        file.write_text(content)
+    process = await start("--port", str(free_port()), "--replay", str(file), *arguments)
+    async with asyncio.timeout(30):
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert sentence in errors.decode()
+    assert errors.decode().count("\n") == 1
