@@ -1,0 +1,47 @@
+"""``python -m benchmarks``: run every scenario, print a table, keep the figures as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import scenarios
+from benchmarks.harness import ROOT, Result, describe_environment
+from benchmarks.stack import running_stack
+
+
+async def _run() -> list[Result]:
+    results = [await scenarios.publishing()]
+    print(results[0].row(), flush=True)
+    async with running_stack() as stack:
+        async for result in scenarios.pipeline(stack):
+            results.append(result)
+            print(result.row(), flush=True)
+    return results
+
+
+def _main() -> int:
+    environment = describe_environment()
+    print("  ".join(f"{name}={value}" for name, value in environment.items()), flush=True)
+    results = asyncio.run(_run())
+    folder: Path = ROOT / "benchmarks" / "results"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    file.write_text(
+        json.dumps(
+            {"environment": environment, "results": [asdict(each) for each in results]}, indent=2
+        )
+    )
+    print(f"kept as {file.relative_to(ROOT)}")
+    wrong = [each.scenario for each in results if not each.correct]
+    for name in wrong:
+        print(f"INCORRECT: {name}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,201 @@
+"""The scenarios: what is offered, what is measured, and what must be right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+from benchmarks.harness import Child, Result, cores, median
+from benchmarks.stack import Stack
+
+__all__ = ["pipeline", "publishing"]
+
+SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
+
+
+async def publishing() -> Result:
+    """Decode Kite quote frames and publish them, in one process on one core, without a network."""
+    child = Child("benchmarks.publishing", cores()[0])
+    await child.start()
+    try:
+        runs = [await child.ask(seconds=SECONDS / 2) for _ in range(RUNS)]
+    finally:
+        await child.stop()
+    return Result(
+        "worker: Kite quote frames, decoded, published",
+        {
+            "ticks_per_s": median([run["ticks_per_s"] for run in runs]),
+            "decode_us": median([run["decode_us"] for run in runs]),
+            "encode_us": median([run["encode_us"] for run in runs]),
+        },
+        correct=all(run["correct"] for run in runs),
+        runs=RUNS,
+    )
+
+
+async def pipeline(stack: Stack) -> AsyncIterator[Result]:
+    """Exchange → worker → gateway → client, through every real part."""
+    yield await _steady(stack, "1 client, 2,000 ticks/s", clients=1, symbols=1000, rate=2000)
+    yield await _steady(stack, "1 client, 10,000 ticks/s", clients=1, symbols=1000, rate=10_000)
+    yield await _saturated(stack, "1 client x 1,000 symbols, as fast as it goes", 1, 1000)
+    yield await _steady(stack, "100 clients x 100 symbols, 500 ticks/s", 100, 100, rate=500)
+    ours = await _saturated(stack, "100 clients x 100 symbols, as fast as it goes", 100, 100)
+    yield ours
+    yield await _reference(stack, ours)
+    yield await _all_symbols(stack)
+
+
+async def _steady(stack: Stack, name: str, clients: int, symbols: int, rate: float) -> Result:
+    """Offer a fixed rate; every tick must arrive at every client, once and in order."""
+    await stack.connect(clients, symbols)
+    await stack.rate(rate)
+    await stack.measure(1.0)
+    runs = []
+    for _ in range(RUNS):
+        gateway, worker = stack.gateway.cpu_seconds(), stack.worker.cpu_seconds()
+        run = await stack.measure(SECONDS, sample_all=True)
+        run["gateway"] = stack.gateway.cpu_seconds() - gateway
+        run["worker"] = stack.worker.cpu_seconds() - worker
+        runs.append(run)
+    await stack.disconnect()
+    return Result(
+        name,
+        {
+            "delivered_per_s": median([run["ticks"] / run["seconds"] for run in runs]),
+            "p50_ms": median([run["p50_us"] / 1000 for run in runs]),
+            "p99_ms": median([run["p99_us"] / 1000 for run in runs]),
+            "gateway_us_per_delivery": median(
+                [run["gateway"] * 1e6 / max(run["ticks"], 1) for run in runs]
+            ),
+            "worker_us_per_tick": median(
+                [run["worker"] * 1e6 * clients / max(run["ticks"], 1) for run in runs]
+            ),
+        },
+        correct=all(
+            not run["missed"]
+            and not run["backwards"]
+            and not run["lost"]
+            and run["ticks"] > 0.9 * rate * clients * run["seconds"]
+            for run in runs
+        ),
+        runs=RUNS,
+    )
+
+
+async def _saturated(stack: Stack, name: str, clients: int, symbols: int, port: int | None = None):
+    """Offer more and more until more no longer arrives; quote the most that did, in order."""
+    if port is None:
+        await stack.connect(clients, symbols)
+    server = stack.gateway
+    best: dict[str, float] = {"per_s": 0.0}
+    rate = 20_000.0 / clients
+    in_order = True
+    while True:
+        rate *= 1.6
+        await stack.rate(rate)
+        await stack.measure(0.7, check=False)
+        cpu = server.cpu_seconds()
+        run = await stack.measure(SECONDS / 2)
+        cpu = server.cpu_seconds() - cpu
+        per_s = run["ticks"] / run["seconds"]
+        in_order = in_order and not run["backwards"] and not run["lost"]
+        if per_s > best["per_s"]:
+            best = {
+                "per_s": per_s,
+                "cpu_us": cpu * 1e6 / max(run["ticks"], 1),
+                "busy": cpu / run["seconds"],
+                "missed": run["missed"],
+            }
+        if per_s < 0.75 * rate * clients or rate * clients > 4_000_000:
+            break
+    await stack.disconnect()
+    return Result(
+        name,
+        {
+            "delivered_per_s": best["per_s"],
+            "gateway_us_per_delivery": best.get("cpu_us", 0.0),
+            "gateway_core_busy": best.get("busy", 0.0),
+        },
+        correct=in_order,
+        notes="the most that arrived while the offer was raised",
+    )
+
+
+async def _reference(stack: Stack, ours: Result) -> Result:
+    """The same bus, clients and load, served one ``json.dumps`` and ``send`` per client."""
+    # One quiet subscription keeps the symbols on the bus; it is served by the gateway.
+    keeper = Child("benchmarks.load_client", cores()[1])
+    await keeper.start()
+    server = Child(
+        "benchmarks.reference_server",
+        cores()[0],
+        [f"tcp://127.0.0.1:{stack.zmq_port}", stack.pool_id],
+    )
+    port = (await server.start())["port"]
+    try:
+        await keeper.ask(
+            do="connect",
+            port=stack.openalgo_port,
+            path="/",
+            api_key=stack.api_key,
+            clients=1,
+            symbols=[f"S{n:05d}" for n in range(100)],
+            mode=3,
+        )
+        await stack.connect(100, 100, port=port)
+        best, rate = 0.0, 100.0
+        while True:
+            rate *= 1.4
+            await stack.rate(rate)
+            await stack.measure(0.7, check=False)
+            run = await stack.measure(SECONDS / 2)
+            per_s = run["ticks"] / run["seconds"]
+            best = max(best, per_s)
+            if per_s < 0.75 * rate * 100:
+                break
+    finally:
+        await stack.disconnect()
+        await keeper.stop()
+        await server.stop()
+    return Result(
+        "  the same, json.dumps + send per client",
+        {
+            "delivered_per_s": best,
+            "ours_over_it": float(ours.figures["delivered_per_s"]) / max(best, 1.0),
+        },
+        correct=best > 0,
+    )
+
+
+async def _all_symbols(stack: Stack) -> Result:
+    """9,000 instruments over three connections to one client: acknowledged, and all ticking."""
+    connected = await stack.connect(1, 9000)
+    await stack.rate(20_000)
+    await asyncio.sleep(1.0)
+    run = await stack.measure(max(SECONDS, 2.0))
+    refused = await stack.load.ask(
+        do="connect",
+        port=stack.openalgo_port,
+        path="/",
+        api_key=stack.api_key,
+        clients=1,
+        symbols=["S09000"],
+        mode=3,
+    )
+    figures: dict[str, float | int | str] = {
+        "subscribe_s": connected["seconds"],
+        "symbols_ticking": run["symbols"],
+        "delivered_per_s": run["ticks"] / run["seconds"],
+        "p99_ms": run["p99_us"] / 1000,
+        "worker_MiB": stack.worker.memory_bytes() / 2**20,
+        "gateway_MiB": stack.gateway.memory_bytes() / 2**20,
+    }
+    await stack.disconnect()
+    return Result(
+        "9,000 symbols over 3 connections, 20,000 ticks/s",
+        figures,
+        correct=run["symbols"] == 9000 and refused["refused"] == 1 and not run["missed"],
+        notes="the 9,001st is refused",
+    )

@@ -1,0 +1,141 @@
+"""The real system for a benchmark: stamped exchange, worker, gateway, each a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from benchmarks.harness import ROOT, Child, ManageCommand, cores
+
+__all__ = ["Stack", "running_stack"]
+
+SYMBOLS = 10_000
+
+
+@dataclass
+class Stack:
+    """What is running: the gateway has a core to itself, everything else shares the other."""
+
+    exchange: Child
+    worker: ManageCommand
+    gateway: ManageCommand
+    load: Child
+    port: int
+    openalgo_port: int
+    zmq_port: int
+    pool_id: str
+    api_key: str
+
+    async def connect(self, clients: int, symbols: int, mode: int = 3, port: int | None = None):
+        """Connect subscribers of the first ``symbols`` instruments."""
+        return await self.load.ask(
+            do="connect",
+            port=port or self.openalgo_port,
+            path="/",
+            api_key=self.api_key,
+            clients=clients,
+            symbols=[f"S{n:05d}" for n in range(symbols)],
+            mode=mode,
+        )
+
+    async def measure(self, seconds: float, *, check: bool = True, sample_all: bool = False):
+        """Count what the subscribers get."""
+        return await self.load.ask(
+            do="measure", seconds=seconds, check=check, sample_all=sample_all
+        )
+
+    async def rate(self, ticks_per_second: float):
+        """Set how many ticks the exchange sends."""
+        return await self.exchange.ask(rate=ticks_per_second)
+
+    async def disconnect(self) -> None:
+        """Drop all subscribers and stop the exchange."""
+        await self.rate(0)
+        await self.load.ask(do="close")
+        await asyncio.sleep(0.5)
+
+
+@contextlib.asynccontextmanager
+async def running_stack() -> AsyncIterator[Stack]:
+    """Start everything in a throw-away installation and end it afterwards."""
+    server_core, load_core = cores()
+    with tempfile.TemporaryDirectory(prefix="tickpool-bench-") as directory:
+        port, openalgo_port, zmq_port = _free_ports(3)
+        environment = {
+            **os.environ,
+            "DATA_DIR": directory,
+            "DATABASE_URL": "",
+            "REDIS_URL": "",
+            "PORT": str(port),
+            "OPENALGO_PORT": str(openalgo_port),
+            "ZMQ_PORT": str(zmq_port),
+            "LOG_LEVEL": "WARNING",
+        }
+        async with contextlib.AsyncExitStack() as exits:
+            exchange = Child("benchmarks.stamped_exchange", load_core)
+            exchange_port = (await exchange.start())["port"]
+            exits.push_async_callback(exchange.stop)
+            prepared = await _prepare(environment, exchange_port)
+            worker = ManageCommand("runpool", load_core, environment)
+            await worker.start()
+            exits.push_async_callback(worker.stop)
+            gateway = ManageCommand("rungateway", server_core, environment)
+            await gateway.start()
+            exits.push_async_callback(gateway.stop)
+            await _ready(port)
+            load = Child("benchmarks.load_client", load_core)
+            await load.start()
+            exits.push_async_callback(load.stop)
+            yield Stack(exchange, worker, gateway, load, port, openalgo_port, zmq_port, **prepared)
+
+
+async def _prepare(environment: dict[str, str], exchange_port: int) -> dict[str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.prepare",
+        str(exchange_port),
+        str(SYMBOLS),
+        cwd=ROOT,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError("the installation for the benchmark could not be made")
+    prepared: dict[str, str] = json.loads(output.splitlines()[-1])
+    return prepared
+
+
+async def _ready(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            answer = await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/readyz")
+            if answer == 200:
+                return
+        await asyncio.sleep(0.1)
+    raise RuntimeError("the gateway did not become ready")
+
+
+def _get(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        status: int = answer.status
+        return status
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
