@@ -132,7 +132,7 @@ class ConnectionPool:
         self._status = FeedStatus.LIVE
         self._reason = "nothing is subscribed"
         self._since_ms = clock.time_ms()
-        self._is_auth_announced = False
+        self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
         self._last_capacity_note: float | None = None
 
     def __repr__(self) -> str:
@@ -420,8 +420,8 @@ class ConnectionPool:
     def _on_connected(self, slot: int) -> None:
         logger.info("connection %s/%d is connected", self._spec.pool_id, slot)
         self._note("connected", f"connection {slot}")
-        if self._is_auth_announced:
-            self._is_auth_announced = False
+        if self._announced is not FeedStatus.LIVE:
+            self._announced = FeedStatus.LIVE
             with self._lock:
                 waiting = [key for key in self._book.tracker if not self._is_confirmed(key)]
                 self._stale.update(waiting)
@@ -436,8 +436,8 @@ class ConnectionPool:
         if others_up:
             # The others go on: a broker checks a credential only when a socket opens.
             self._announcer.auth_required(keys, reason)
-        elif not self._is_auth_announced:
-            self._is_auth_announced = True
+        elif self._announced is not FeedStatus.AUTH_REQUIRED:
+            self._announced = FeedStatus.AUTH_REQUIRED
             self._announcer.auth_required(None, reason)
             self._note("auth_required", reason)
             logger.error("pool %s needs a new credential: %s", self._spec.pool_id, reason)
@@ -572,7 +572,8 @@ class ConnectionPool:
         if self._gate.renew(version):
             logger.info("pool %s tries credential version %d", self._spec.pool_id, version)
             self._note("credentials_changed", f"trying credential version {version}")
-            if self._is_auth_announced:
+            if self._announced is FeedStatus.AUTH_REQUIRED:
+                self._announced = FeedStatus.STALE
                 self._announcer.pool(FeedStatus.STALE, "trying the new credential")
 
     def _restart_connections(self) -> None:
