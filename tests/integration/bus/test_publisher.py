@@ -177,7 +177,7 @@ def test_publishing_before_open_and_after_close_keeps_the_last_value():
 )
 def test_unusable_settings_are_refused(changes):
     """Before any socket exists."""
-    with pytest.raises(ValueError, match="endpoint|epoch|send_hwm"):
+    with pytest.raises(ValueError, match=r"endpoint|epoch|send_hwm"):
         SharedZmqPublisher(**({"endpoint": "tcp://127.0.0.1:0", "epoch": 1} | changes))
 
 

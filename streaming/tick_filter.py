@@ -1,0 +1,153 @@
+"""Which ticks of the bus a gateway passes on, and what it remembers of each topic. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from streaming.bus_message import unpack_message
+from streaming.exceptions import MalformedMessageError
+from streaming.link import TickMessage
+
+__all__ = ["BusCounters", "Offered", "TickFilter"]
+
+
+class BusCounters(msgspec.Struct):
+    """What a gateway saw on the bus since it started.
+
+    ``gaps`` are ticks known to be missed; ``repeats`` and ``old_epochs`` were dropped as such;
+    ``unwanted`` came after the last client had gone.
+    """
+
+    received: int = 0
+    gaps: int = 0
+    repeats: int = 0
+    old_epochs: int = 0
+    unwanted: int = 0
+    malformed: int = 0
+
+
+class Offered(NamedTuple):
+    """Snapshots that became a topic's last message: its first one, or a newer one."""
+
+    first: list[TickMessage]
+    newer: list[TickMessage]
+
+
+class _Absent:
+    """Marks a topic that nobody holds; a held one without a tick yet has None."""
+
+
+_ABSENT = _Absent()
+
+
+class TickFilter:
+    """Knows the topics that are held and the last message of each.
+
+    A topic is *fresh* until its first snapshot was offered: up to then ticks may have been
+    published that never came here, afterwards the stream alone is complete.
+    """
+
+    def __init__(self) -> None:
+        self.counters = BusCounters()
+        self._last: dict[bytes, TickMessage | None] = {}
+        self._fresh: set[bytes] = set()
+
+    def hold(self, topic: bytes) -> None:
+        """Accept ticks of ``topic`` from now on."""
+        if topic not in self._last:
+            self._last[topic] = None
+            self._fresh.add(topic)
+
+    def release(self, topic: bytes) -> None:
+        """Accept ticks of ``topic`` no longer and forget what was seen."""
+        self._last.pop(topic, None)
+        self._fresh.discard(topic)
+
+    def refresh(self, topics: Iterable[bytes]) -> None:
+        """Make held topics fresh again: their publisher is another one or was out of reach."""
+        self._fresh.update(topic for topic in topics if topic in self._last)
+
+    def newest(self, topic: bytes) -> TickMessage | None:
+        """Return the last message of a topic, or None."""
+        return self._last.get(topic)
+
+    def accept(self, batch: Iterable[bytes]) -> tuple[list[TickMessage], list[bytes]]:
+        """Return the ticks to pass on, and the messages that are no ticks."""
+        last, counters = self._last, self.counters
+        accepted: list[TickMessage] = []
+        others: list[bytes] = []
+        for data in batch:
+            try:
+                message = unpack_message(data)
+            except MalformedMessageError:
+                others.append(data)
+                continue
+            topic = message.topic
+            previous = last.get(topic, _ABSENT)
+            if previous is None:
+                pass
+            elif isinstance(previous, _Absent):
+                counters.unwanted += 1
+                continue
+            elif message.epoch == previous.epoch:
+                missed = message.sequence - previous.sequence - 1
+                if missed < 0:
+                    counters.repeats += 1
+                    continue
+                counters.gaps += missed
+            elif message.epoch < previous.epoch:
+                counters.old_epochs += 1
+                continue
+            last[topic] = message
+            accepted.append(message)
+        counters.received += len(accepted)
+        return accepted, others
+
+    def offer(self, topics: Iterable[bytes], snapshots: Sequence[bytes]) -> Offered:
+        """Take the snapshots that came with the open path of ``topics``, as far as they are news.
+
+        Of a topic whose path was open before, what is newer here is already on its way on the bus;
+        taking it from the snapshot would make the ticks in between look like repeats.
+        """
+        fresh = self._fresh.intersection(topics)
+        self._fresh -= fresh
+        first, newer = [], []
+        for message in _unpack_all(snapshots):
+            if message.topic not in fresh:
+                continue
+            previous = self._last.get(message.topic)
+            if previous is None:
+                first.append(message)
+            elif (message.epoch, message.sequence) > (previous.epoch, previous.sequence):
+                newer.append(message)
+            else:
+                continue
+            self._last[message.topic] = message
+        return Offered(first, newer)
+
+    def heal(self, snapshots: Sequence[bytes]) -> list[TickMessage]:
+        """Take snapshots of which it is certain that the bus has nothing older under way.
+
+        What is newer here than the last message was lost, itself included, and is counted so.
+        """
+        healed = []
+        for message in _unpack_all(snapshots):
+            previous = self._last.get(message.topic)
+            if previous is None or previous.epoch != message.epoch:
+                continue
+            if message.sequence > previous.sequence:
+                self.counters.gaps += message.sequence - previous.sequence
+                self._last[message.topic] = message
+                healed.append(message)
+        return healed
+
+
+def _unpack_all(snapshots: Sequence[bytes]) -> Iterable[TickMessage]:
+    for data in snapshots:
+        try:
+            yield unpack_message(data)
+        except MalformedMessageError:
+            continue

@@ -1,0 +1,229 @@
+"""One bus address, as a gateway sees it: the ticks and beats of a worker, and a way to ask it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import zmq
+
+from streaming import control_messages as cm
+from streaming.curve import CurveKeys, require_curve
+from streaming.exceptions import MalformedMessageError, RequestRefusedError, WorkerTimeoutError
+from streaming.loop_socket import LoopSocket, single_part
+from streaming.topics import BEAT_TOPIC
+
+__all__ = ["WorkerPeer"]
+
+# What left of a goodbye when the sockets close; the worker notices silence anyway.
+_GOODBYE_LINGER_MS = 300
+
+
+class WorkerPeer:
+    """The sockets to one worker address; which worker lives there may change over time.
+
+    The SUB socket is there from ``open`` on. The control socket follows the worker: ``meet`` makes
+    one for each new epoch or port. Belongs to one event loop.
+
+    Args:
+        endpoint: ``tcp://host:port`` of the worker's publisher.
+        on_ticks: gets each drained batch of raw bus messages.
+        on_notice: gets what the worker says unasked.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        gateway_id: str,
+        curve: CurveKeys | None,
+        receive_hwm: int,
+        monotonic: Callable[[], float],
+        on_ticks: Callable[[WorkerPeer, list[bytes]], None],
+        on_notice: Callable[[WorkerPeer, cm.ResyncNotice | cm.EventNotice], None],
+    ) -> None:
+        parts = urlsplit(endpoint)
+        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
+            raise ValueError(f"bus endpoint {endpoint!r} is not tcp://host:port")
+        require_curve(parts.hostname, curve)
+        self.endpoint = endpoint
+        self._host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self._gateway_id = gateway_id
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._curve = curve
+        self._receive_hwm = receive_hwm
+        self._monotonic = monotonic
+        self._on_ticks = on_ticks
+        self._on_notice = on_notice
+        self._bus: LoopSocket[bytes] | None = None
+        self._control: LoopSocket[list[bytes]] | None = None
+        self._subscribed: set[bytes] = set()
+        self._pending: dict[int, tuple[asyncio.Future[cm.Reply], float]] = {}
+        self._next_id = 0
+        self._control_port = 0
+        self.alive = False
+        self.epoch = -1
+        self.beat_number = -1
+        self.last_beat = 0.0
+        self.malformed = 0
+
+    def __repr__(self) -> str:
+        state = "alive" if self.alive else "silent"
+        return f"<WorkerPeer {self.endpoint} {state} epoch={self.epoch}>"
+
+    def open(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Connect to the bus and subscribe to the worker's beat."""
+        self._context = context
+        socket = context.socket(zmq.SUB)
+        socket.setsockopt(zmq.RCVHWM, self._receive_hwm)
+        # A full queue of subscriptions would lose some without a word, so it has no bound; it is
+        # never longer than the number of topics.
+        socket.setsockopt(zmq.SNDHWM, 0)
+        self._connect(socket, self.endpoint)
+        self._bus = LoopSocket(
+            socket=socket,
+            receive=single_part(socket),
+            on_batch=lambda batch: self._on_ticks(self, batch),
+        )
+        self._bus.open()
+        self.subscribe(BEAT_TOPIC)
+
+    def close(self) -> None:
+        """Say goodbye and close. Whoever waits gets ``WorkerTimeoutError``. Idempotent."""
+        self.post(cm.Bye())
+        self._fail_pending()
+        if self._control is not None:
+            self._control.close(_GOODBYE_LINGER_MS)
+            self._control = None
+        if self._bus is not None:
+            self._bus.close()
+            self._bus = None
+
+    def subscribe(self, topic: bytes) -> None:
+        """Hear ``topic`` on the bus. Idempotent."""
+        if self._bus is not None and topic not in self._subscribed:
+            self._subscribed.add(topic)
+            self._bus.socket.setsockopt(zmq.SUBSCRIBE, topic)
+            self._bus.look()
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Hear ``topic`` no longer. Idempotent."""
+        if self._bus is not None and topic in self._subscribed:
+            self._subscribed.discard(topic)
+            self._bus.socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+            self._bus.look()
+
+    def meet(self, beat: cm.Beat) -> bool:
+        """Take note of a beat; True when it is another worker's, or that of one that was silent.
+
+        A new control socket is then connected and has said hello.
+        """
+        known = self.alive and (beat.epoch, beat.control_port) == (self.epoch, self._control_port)
+        if not known:
+            self._fail_pending()
+            if self._control is None or beat.control_port != self._control_port:
+                self._connect_control(beat.control_port)
+        self.alive = True
+        self.epoch = beat.epoch
+        self.beat_number = beat.number
+        self.last_beat = self._monotonic()
+        return not known
+
+    def lose(self) -> None:
+        """Give the worker up until its next beat."""
+        self.alive = False
+        self._fail_pending()
+
+    def request(self, make: Callable[[int], cm.Request]) -> asyncio.Future[cm.Reply]:
+        """Send the request that ``make`` builds from its id; the future gets the reply.
+
+        It fails with ``RequestRefusedError``, or ``WorkerTimeoutError`` when the worker goes away.
+        """
+        future: asyncio.Future[cm.Reply] = asyncio.get_running_loop().create_future()
+        self._next_id += 1
+        self._pending[self._next_id] = (future, self._monotonic())
+        if not self.post(make(self._next_id)):
+            del self._pending[self._next_id]
+            future.set_exception(WorkerTimeoutError("the worker takes no requests"))
+        return future
+
+    def post(self, message: cm.Request) -> bool:
+        """Send something that has no reply; False when it cannot even be queued."""
+        if self._control is None:
+            return False
+        try:
+            self._control.send([cm.encode(message)])
+        except zmq.ZMQError:
+            return False
+        return True
+
+    def expire(self, older_than: float) -> None:
+        """Fail the requests that were sent before ``older_than`` (monotonic seconds)."""
+        for request_id, (future, sent) in list(self._pending.items()):
+            if sent < older_than:
+                del self._pending[request_id]
+                _fail(future)
+
+    def _connect(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        # A peer machine that vanishes without closing its connections is noticed by these.
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
+        socket.setsockopt(zmq.MAXMSGSIZE, cm.MAX_REPLY_BYTES)
+        if endpoint.startswith("tcp://["):
+            socket.setsockopt(zmq.IPV6, 1)
+        if self._curve is not None:
+            self._curve.protect_client(socket)
+        socket.connect(endpoint)
+
+    def _connect_control(self, port: int) -> None:
+        if self._context is None:
+            return
+        if self._control is not None:
+            self._control.close()
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.ROUTING_ID, self._gateway_id.encode("ascii"))
+        socket.setsockopt(zmq.SNDHWM, 20_000)
+        socket.setsockopt(zmq.RCVHWM, 20_000)
+        self._connect(socket, f"tcp://{self._host}:{port}")
+        self._control_port = port
+        self._control = LoopSocket(
+            socket=socket,
+            receive=lambda: socket.recv_multipart(zmq.NOBLOCK),
+            on_batch=self._on_control,
+            batch_size=200,
+        )
+        self._control.open()
+
+    def _on_control(self, batch: list[list[bytes]]) -> None:
+        for parts in batch:
+            try:
+                message = cm.decode_from_worker(parts[0] if len(parts) == 1 else b"")
+            except MalformedMessageError:
+                self.malformed += 1
+                continue
+            if isinstance(message, cm.ResyncNotice | cm.EventNotice):
+                self._on_notice(self, message)
+                continue
+            future, _sent = self._pending.pop(message.id, (None, 0.0))
+            if future is None or future.done():
+                continue
+            if isinstance(message, cm.ErrorReply):
+                future.set_exception(RequestRefusedError(message.code, message.message))
+            else:
+                future.set_result(message)
+
+    def _fail_pending(self) -> None:
+        pending, self._pending = self._pending, {}
+        for future, _sent in pending.values():
+            _fail(future)
+
+
+def _fail(future: asyncio.Future[cm.Reply]) -> None:
+    if not future.done():
+        future.set_exception(WorkerTimeoutError("the worker does not answer"))
+        # Whoever asked may be gone; an exception that nobody looks at is no defect here.
+        future.exception()

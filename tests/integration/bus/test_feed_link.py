@@ -1,0 +1,498 @@
+"""A gateway's link and a worker's control server over real ZeroMQ sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from brokers.feed import (
+    FeedChange,
+    FeedStatus,
+    OrderUpdated,
+    OutcomeState,
+    RefusalCode,
+    Want,
+)
+from brokers.types import FeedMode, InstrumentKey
+from streaming.control_server import ControlServer
+from streaming.curve import CurveKeys, create_key_file
+from streaming.exceptions import BusError, CurveRequiredError
+from streaming.feed_link import ZmqFeedLink
+from streaming.link import FeedOverview
+from streaming.publisher import PoolSink, SharedZmqPublisher
+from streaming.topics import tick_topic
+from tests.integration.bus.fakes import FakeFeedService, RecordingListener
+from tests.integration.bus.support import instrument, tick
+from tests.support import eventually, free_port
+
+INFY = instrument("INFY")
+INFY_TOPIC = tick_topic("1", INFY.key)
+
+
+def want(symbol: str = "INFY", mode: FeedMode = FeedMode.QUOTE) -> Want:
+    return Want(InstrumentKey("NSE", symbol), mode)
+
+
+class Worker:
+    """A publisher, a control server and a service in memory: all of a worker but its pools."""
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        epoch: int = 1,
+        pools: tuple[str, ...] = ("1", "2"),
+        curve: CurveKeys | None = None,
+        send_hwm: int = 100_000,
+        gateway_timeout_seconds: float = 10.0,
+        max_queued: int = 2000,
+    ) -> None:
+        self.service = FakeFeedService(*pools)
+        self.publisher = SharedZmqPublisher(
+            endpoint=f"tcp://127.0.0.1:{port}", epoch=epoch, curve=curve, send_hwm=send_hwm
+        )
+        self.server = ControlServer(
+            service=self.service,
+            publisher=self.publisher,
+            worker_id=f"worker-{epoch}",
+            beat_seconds=0.05,
+            gateway_timeout_seconds=gateway_timeout_seconds,
+            max_queued=max_queued,
+        )
+
+    async def open(self) -> Worker:
+        self.publisher.open()
+        await self.server.open()
+        return self
+
+    async def close(self) -> None:
+        await self.server.close()
+        self.publisher.close()
+
+    def sink(self, pool_id: str = "1") -> PoolSink:
+        return self.publisher.for_pool(pool_id, "zerodha")
+
+
+class Gateway:
+    """A link with a listener that remembers."""
+
+    def __init__(self, port: int, **options: object) -> None:
+        self.listener = RecordingListener()
+        settings = {"worker_timeout_seconds": 0.6, "request_timeout_seconds": 2.0} | options
+        self.link = ZmqFeedLink(
+            endpoints=[f"tcp://127.0.0.1:{port}"],
+            **settings,  # type: ignore[arg-type]
+        )
+
+    async def open(self) -> Gateway:
+        await self.link.open(self.listener)
+        return self
+
+    async def met(self, pool_id: str = "1") -> Gateway:
+        await eventually(lambda: pool_id in self.link.pools(), message="no beat arrived")
+        return self
+
+    async def close(self) -> None:
+        await self.link.close()
+
+
+Start = Callable[..., Awaitable[Worker]]
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def worker(port, stack) -> Worker:
+    worker = await Worker(port).open()
+    stack.push_async_callback(worker.close)
+    return worker
+
+
+@pytest.fixture
+async def gateway(port, worker, stack) -> Gateway:
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    return await gateway.met()
+
+
+async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):
+    """Subscribe, honest outcome, last known value, then what comes."""
+    worker.sink().publish(INFY, tick(1), 1)
+    reply = await gateway.link.want("1", "c", [want()])
+    assert [(one.state, one.mode) for one in reply.outcomes] == [(OutcomeState.ACTIVE, 2)]
+    assert [message.sequence for message in reply.snapshots] == [1]
+    worker.sink().publish(INFY, tick(2), 1)
+    await eventually(lambda: gateway.listener.sequences(INFY_TOPIC) == [2])
+    assert worker.service.holders("1") == {("c", "INFY")}
+    assert gateway.link.feed_status("1") is FeedStatus.LIVE
+    assert isinstance(gateway.link, FeedOverview)
+    assert gateway.link.workers() == 1
+
+
+async def test_after_the_ack_nothing_is_lost_or_repeated(worker, gateway):
+    """Clients come and go under a publishing thread; from each snapshot on every tick counts."""
+    stop = threading.Event()
+    sink = worker.sink()
+    symbols = [instrument(f"S{number}") for number in range(5)]
+
+    def hammer() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            sink.publish(symbols[number % 5], tick(number), 1)
+            if number % 20 == 0:
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    try:
+        for turn in range(12):
+            one = symbols[turn % 5]
+            topic = tick_topic("1", one.key)
+            reply = await gateway.link.want("1", f"c{turn}", [want(one.key.symbol)])
+            gateway.listener.ticks.clear()
+            start = reply.snapshots[0].sequence if reply.snapshots else 0
+            await eventually(lambda topic=topic: len(gateway.listener.sequences(topic)) > 20)
+            heard = gateway.listener.sequences(topic)
+            assert heard == list(range(start + 1, start + 1 + len(heard)))
+            if turn % 3:
+                await gateway.link.release("1", f"c{turn}", None)
+    finally:
+        stop.set()
+        thread.join()
+    assert gateway.link.counters.gaps == 0
+
+
+async def test_a_second_client_gets_the_newest_value_that_came(worker, gateway):
+    """Of a topic that is open already, what came over the bus is the snapshot."""
+    await gateway.link.want("1", "a", [want()])
+    worker.sink().publish(INFY, tick(1), 1)
+    await eventually(lambda: gateway.listener.ticks)
+    reply = await gateway.link.want("1", "b", [want()])
+    assert reply.snapshots == gateway.listener.ticks
+    assert worker.service.holders("1") == {("a", "INFY"), ("b", "INFY")}
+
+
+async def test_the_topic_stays_open_until_the_last_client_releases(worker, gateway):
+    """Ticks go on for the other client, then stop, and are not even sent any more."""
+    sink = worker.sink()
+    await gateway.link.want("1", "a", [want(), want("TCS")])
+    await gateway.link.want("1", "b", [want()])
+    await gateway.link.release("1", "a", [INFY.key])
+    sink.publish(INFY, tick(1), 1)
+    await eventually(lambda: gateway.listener.sequences(INFY_TOPIC) == [1])
+    await gateway.link.release("1", "b", None)
+    await gateway.link.release("1", "b", None)
+    sink.publish(INFY, tick(2), 1)
+    sink.publish(instrument("TCS"), tick(1), 1)
+    await eventually(lambda: gateway.listener.sequences(b"1/NSE/TCS\0") == [1])
+    assert gateway.listener.sequences(INFY_TOPIC) == [1]
+    await eventually(lambda: worker.service.holders("1") == {("a", "TCS")})
+
+
+async def test_pools_never_mix(worker, gateway):
+    """The same symbol of another pool is another user's business."""
+    await gateway.link.want("1", "c", [want()])
+    worker.sink("2").publish(INFY, tick(1), 1)
+    worker.sink("1").publish(INFY, tick(2), 1)
+    await eventually(lambda: gateway.listener.ticks)
+    assert [message.topic for message in gateway.listener.ticks] == [INFY_TOPIC]
+
+
+async def test_refused_wants_are_forgotten(worker, gateway):
+    """The others of the request succeed; a refused change leaves the earlier want in force."""
+    worker.service.refused.add("NOPE")
+    reply = await gateway.link.want("1", "c", [want("NOPE"), want(), want("BAD\0")])
+    states = [(one.key.symbol, one.state, one.code) for one in reply.outcomes]
+    assert states == [
+        ("NOPE", OutcomeState.REFUSED, RefusalCode.SYMBOL_NOT_FOUND),
+        ("INFY", OutcomeState.ACTIVE, None),
+        ("BAD\0", OutcomeState.REFUSED, RefusalCode.SYMBOL_NOT_FOUND),
+    ]
+    worker.sink().publish(instrument("NOPE"), tick(1), 1)
+    worker.service.refused.add("INFY")
+    reply = await gateway.link.want("1", "c", [want(mode=FeedMode.DEPTH)])
+    assert reply.outcomes[0].state is OutcomeState.REFUSED
+    worker.sink().publish(INFY, tick(1), 1)
+    await eventually(lambda: gateway.listener.sequences(INFY_TOPIC) == [1])
+    assert gateway.listener.sequences(b"1/NSE/NOPE\0") == []
+
+
+async def test_a_long_list_is_sent_in_pieces(worker, gateway):
+    """An SDK replays 9,000 symbols in one frame."""
+    wants = [want(f"S{number}") for number in range(1234)]
+    reply = await gateway.link.want("1", "c", wants)
+    assert [one.key for one in reply.outcomes] == [one.key for one in wants]
+    assert all(one.state is OutcomeState.ACTIVE for one in reply.outcomes)
+    assert len(worker.service.holders("1")) == 1234
+    await gateway.link.release("1", "c", [one.key for one in wants[1:]])
+    await eventually(lambda: worker.service.holders("1") == {("c", "S0")})
+
+
+async def test_a_slow_pool_does_not_hold_up_others(worker, gateway):
+    """Its wants are PENDING in time, and the late answer is an event."""
+    worker.service.stall("1")
+    slow = Gateway(int(worker.publisher.port), request_timeout_seconds=0.2)
+    await slow.open()
+    await slow.met()
+    reply, other = await asyncio.gather(
+        slow.link.want("1", "c", [want()]), slow.link.want("2", "c", [want()])
+    )
+    assert reply.outcomes[0].state is OutcomeState.PENDING
+    assert other.outcomes[0].state is OutcomeState.ACTIVE
+    assert not slow.listener.events[2:]
+    worker.sink().publish(INFY, tick(1), 1)
+    worker.service.resume()
+    await eventually(lambda: slow.listener.settled() == [OutcomeState.ACTIVE])
+    await eventually(lambda: slow.listener.sequences(INFY_TOPIC) == [1])
+    await slow.close()
+
+
+async def test_requests_of_one_client_keep_their_order(worker, gateway):
+    """A release sent behind a slow want is done after it."""
+    worker.service.stall("1")
+    asking = asyncio.create_task(gateway.link.want("1", "c", [want()]))
+    await eventually(lambda: worker.service.want_calls)
+    await gateway.link.release("1", "c", None)
+    worker.service.resume()
+    await asking
+    await eventually(lambda: not worker.service.holders("1"))
+
+
+async def test_a_cancelled_want_is_cleaned_by_a_release(worker, gateway):
+    """However far it got, nothing stays behind."""
+    worker.service.stall("1")
+    asking = asyncio.create_task(gateway.link.want("1", "c", [want()]))
+    await eventually(lambda: worker.service.want_calls)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await gateway.link.release("1", "c", None)
+    worker.service.resume()
+    await gateway.link.want("2", "c", [want("LATER")])
+    await eventually(lambda: not worker.service.holders("1"))
+    worker.sink().publish(INFY, tick(1), 1)
+    worker.sink("2").publish(instrument("LATER"), tick(1), 1)
+    await eventually(lambda: gateway.listener.ticks)
+    assert gateway.listener.sequences(INFY_TOPIC) == []
+
+
+async def test_without_a_worker_everything_is_pending_at_once(port, stack):
+    """A client gets its answer, and no exception, while no worker is there."""
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    started = time.monotonic()
+    reply = await gateway.link.want("1", "c", [want()])
+    assert time.monotonic() - started < 0.5
+    assert [one.state for one in reply.outcomes] == [OutcomeState.PENDING]
+    assert await gateway.link.stats("1") is None
+    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    assert gateway.link.workers() == 0
+    worker = await Worker(port).open()
+    stack.push_async_callback(worker.close)
+    worker.sink().publish(INFY, tick(1), 1)
+    await eventually(lambda: worker.service.holders("1") == {("c", "INFY")})
+    await eventually(lambda: gateway.listener.settled() == [OutcomeState.ACTIVE])
+    await eventually(lambda: gateway.listener.sequences(INFY_TOPIC) == [1])
+
+
+async def test_a_restarted_worker_is_told_everything_again(port, stack):
+    """Silence is STALE; the successor gets all wants, and its ticks count anew."""
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    first = await Worker(port, epoch=5).open()
+    await gateway.met()
+    await gateway.link.want("1", "a", [want(f"S{number}") for number in range(700)])
+    await gateway.link.want("1", "b", [want()])
+    first.sink().publish(INFY, tick(1), 1)
+    first.sink().publish(INFY, tick(2), 1)
+    await eventually(lambda: gateway.listener.sequences(INFY_TOPIC) == [1, 2])
+    await first.close()
+    await eventually(lambda: gateway.listener.statuses()[-1] is FeedStatus.STALE)
+    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    reply = await gateway.link.want("1", "late", [want()])
+    assert reply.outcomes[0].state is OutcomeState.PENDING
+    await gateway.link.release("1", "a", [InstrumentKey("NSE", "S0")])
+
+    second = await Worker(port, epoch=6).open()
+    stack.push_async_callback(second.close)
+    expected = {("a", f"S{number}") for number in range(1, 700)} | {("b", "INFY"), ("late", "INFY")}
+    await eventually(lambda: second.service.holders("1") == expected)
+    await eventually(lambda: gateway.listener.statuses()[-1] is FeedStatus.LIVE)
+    second.sink().publish(INFY, tick(3), 1)
+    await eventually(lambda: gateway.listener.ticks[-1].epoch == 6)
+    assert gateway.listener.sequences(INFY_TOPIC) == [1, 2, 1]
+
+
+async def test_an_older_worker_is_not_listened_to(port, stack):
+    """A worker of a lower epoch on another address cannot take a pool or its ticks back."""
+    other = free_port()
+    new = await Worker(port, epoch=9).open()
+    stack.push_async_callback(new.close)
+    old = await Worker(other, epoch=3).open()
+    stack.push_async_callback(old.close)
+    listener = RecordingListener()
+    link = ZmqFeedLink(endpoints=[f"tcp://127.0.0.1:{one}" for one in (other, port)])
+    await link.open(listener)
+    stack.push_async_callback(link.close)
+    await eventually(lambda: link.workers() == 2)
+    await eventually(lambda: link._owners["1"].epoch == 9)
+    await link.want("1", "c", [want()])
+    assert new.service.holders("1") == {("c", "INFY")}
+    assert not old.service.holders("1")
+    old.sink().publish(INFY, tick(1), 1)
+    new.sink().publish(INFY, tick(2), 1)
+    await eventually(lambda: listener.ticks)
+    assert [message.epoch for message in listener.ticks] == [9]
+
+
+async def test_a_pool_that_no_worker_owns_is_pending(worker, gateway):
+    """It may be on its way to another worker."""
+    reply = await gateway.link.want("77", "c", [want()])
+    assert reply.outcomes[0].state is OutcomeState.PENDING
+    assert await gateway.link.stats("77") is None
+    worker.service.held["77"] = {}
+    await eventually(lambda: worker.service.holders("77") == {("c", "INFY")})
+    del worker.service.held["77"]
+    await eventually(lambda: gateway.listener.statuses("77")[-1:] == [FeedStatus.STALE])
+
+
+async def test_goodbye_releases_at_once(worker, gateway):
+    """A gateway that ends in order leaves nothing behind."""
+    await gateway.link.want("1", "c", [want()])
+    await gateway.close()
+    await gateway.close()
+    await eventually(lambda: not worker.service.holders("1"))
+    assert gateway.link.gateway_id in worker.service.gateways_released
+    assert not worker.server.gateways
+    with pytest.raises(BusError):
+        await gateway.link.open(gateway.listener)
+
+
+async def test_a_silent_gateway_is_released_and_comes_back(port, stack):
+    """Its references go after the silence; when it speaks again it says everything again."""
+    worker = await Worker(port, gateway_timeout_seconds=0.4).open()
+    stack.push_async_callback(worker.close)
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    await gateway.met()
+    await gateway.link.want("1", "c", [want()])
+    # Heartbeats come each second: slower than this worker's patience.
+    await eventually(lambda: not worker.service.holders("1"), message="never released")
+    await eventually(lambda: worker.service.holders("1"), message="never came back")
+    assert gateway.link.gateway_id in worker.service.gateways_released
+
+
+async def test_events_reach_the_gateway(worker, gateway):
+    """Feed changes, late outcomes and orders, each as it was."""
+    order = OrderUpdated("1", {"order_id": "1", "price": 1.5, "tags": [None, "x"]})
+    worker.service.emit(order)
+    partial = FeedChange("1", FeedStatus.STALE, 5, "no ticks", [INFY.key])
+    worker.service.emit(partial)
+    later = 4_000_000_000_000
+    worker.service.change("1", FeedStatus.AUTH_REQUIRED, later, "token expired")
+    worker.service.emit(OrderUpdated("1", {"too": object()}))
+    await eventually(lambda: FeedStatus.AUTH_REQUIRED in gateway.listener.statuses())
+    assert order in gateway.listener.events
+    assert partial in gateway.listener.events
+    assert gateway.link.feed_status("1") is FeedStatus.AUTH_REQUIRED
+    assert worker.server.events_dropped == 1
+
+
+async def test_the_beat_tells_what_an_event_did_not(worker, gateway):
+    """A gateway that missed a change learns of it with the next beat."""
+    worker.service.status, worker.service.since_ms = FeedStatus.STALE, 3
+    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.STALE)
+    await eventually(lambda: gateway.listener.statuses() == [FeedStatus.LIVE, FeedStatus.STALE])
+
+
+async def test_statistics_come_through(worker, gateway):
+    """As the worker has them."""
+    await gateway.link.want("1", "c", [want()])
+    stats = await gateway.link.stats("1")
+    assert stats == worker.service.stats("1")
+    assert stats.wanted == 1
+
+
+async def test_a_failing_service_is_no_answer_but_pending(worker, gateway):
+    """No exception text leaves the worker, and the want is asked again until it works."""
+    worker.service.broken = True
+    reply = await gateway.link.want("1", "c", [want()])
+    assert reply.outcomes[0].state is OutcomeState.PENDING
+    worker.service.broken = False
+    await eventually(lambda: worker.service.holders("1") == {("c", "INFY")})
+    await eventually(lambda: gateway.listener.settled() == [OutcomeState.ACTIVE])
+
+
+async def test_lost_ticks_are_counted_and_the_last_one_healed(port, stack):
+    """Gaps equal drops, and the value after a burst is the newest although its tick was lost."""
+    worker = await Worker(port, send_hwm=50).open()
+    stack.push_async_callback(worker.close)
+    gateway = await Gateway(port, receive_hwm=50, heal_seconds=0.01).open()
+    stack.push_async_callback(gateway.close)
+    await gateway.met()
+    await gateway.link.want("1", "c", [want()])
+    # Bursts without a breath for the loop until one overflows the queues in its middle.
+    before = 0
+    for _ in range(20):
+        for number in range(20_000):
+            worker.sink().publish(INFY, tick(number), 1)
+        await asyncio.sleep(0.05)
+        if gateway.link.counters.gaps:
+            break
+    last = worker.publisher.snapshot("1", INFY.key)
+    assert last is not None
+    await eventually(lambda: gateway.listener.ticks[-1] == last)
+    heard = gateway.listener.sequences(INFY_TOPIC)
+    assert heard == sorted(set(heard))
+    assert gateway.link.counters.gaps > before
+    healed = len(heard) - gateway.link.counters.received
+    assert gateway.link.counters.gaps == last.sequence - gateway.link.counters.received
+    assert healed >= 0
+    await eventually(
+        lambda: worker.server.gaps_reported == gateway.link.counters.gaps,
+        message="the worker never learned of the losses",
+    )
+
+
+async def test_one_key_protects_bus_and_control(port, stack, tmp_path):
+    """With the installation's key everything works; a stranger gets no beat."""
+    keys = create_key_file(tmp_path / "bus.key")
+    worker = await Worker(port, curve=keys).open()
+    stack.push_async_callback(worker.close)
+    friend = await Gateway(port, curve=keys).open()
+    stack.push_async_callback(friend.close)
+    stranger = await Gateway(port).open()
+    stack.push_async_callback(stranger.close)
+    await friend.met()
+    assert (await friend.link.want("1", "c", [want()])).outcomes[0].state is OutcomeState.ACTIVE
+    worker.sink().publish(INFY, tick(1), 1)
+    await eventually(lambda: friend.listener.sequences(INFY_TOPIC) == [1])
+    assert stranger.link.workers() == 0
+
+
+def test_unusable_settings_are_refused():
+    """Before any socket exists."""
+    with pytest.raises(CurveRequiredError):
+        ZmqFeedLink(endpoints=["tcp://10.1.2.3:5555"])
+    for endpoints in ([], ["ipc://x"], ["tcp://127.0.0.1"]):
+        with pytest.raises(ValueError, match="endpoint"):
+            ZmqFeedLink(endpoints=endpoints)
+    with pytest.raises(ValueError, match="gateway_id"):
+        ZmqFeedLink(endpoints=["tcp://127.0.0.1:1"], gateway_id="é")
+    with pytest.raises(ValueError, match="positive"):
+        ZmqFeedLink(endpoints=["tcp://127.0.0.1:1"], heal_seconds=0)
