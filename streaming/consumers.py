@@ -128,12 +128,14 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
             hub.close_client(client, CloseCode.TOO_BIG, reason)
             return
         try:
-            self._check_rate(hub, client)
+            self._check_rate(hub.clock())
             if text is None:
                 raise ProtocolError(ErrorCode.INVALID_JSON, "Send text frames, not binary ones.")
             await self.serve_text(hub, client, text)
         except ProtocolError as failure:
             client.send(replies.error(failure))
+            if self._refused_messages >= self.limits.messages_refused_before_close:
+                hub.close_client(client, CloseCode.RATE_LIMITED, "too many requests")
         except Exception:  # supervision point: one client's failure is no other client's
             logger.exception("client %s: serving a request failed", client.id)
             client.send(replies.error(_SERVER_ERROR))
@@ -153,12 +155,10 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
             await self.channel_layer.group_add(group, self.channel_name)
             self._groups.append(group)
 
-    def _check_rate(self, hub: GatewayHub, client: Client) -> None:
-        if self._bucket.allows(hub.clock()):
+    def _check_rate(self, now: float) -> None:
+        if self._bucket.allows(now):
             return
         self._refused_messages += 1
-        if self._refused_messages >= self.limits.messages_refused_before_close:
-            hub.close_client(client, CloseCode.RATE_LIMITED, "too many requests")
         raise ProtocolError(
             ErrorCode.RATE_LIMITED,
             f"At most {self.limits.messages_per_second:g} requests a second; name several "

@@ -1,0 +1,221 @@
+"""Subscriptions and bad input over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket as socket_module
+
+import httpx
+import pytest
+
+from brokers.feed import RefusalCode
+from brokers.types import FeedMode, InstrumentKey
+from streaming.testing import make_principal
+from tests.integration.edge.conftest import INFY, TCS, EdgeServer, MakeEdge, ask, closing, read
+from tests.support import eventually
+
+
+async def test_answer_snapshot_tick_unsubscribe(edge: EdgeServer) -> None:
+    socket = await edge.client()
+    edge.link.remember("p1", INFY, ltp=100)
+    answer = await ask(
+        socket, action="subscribe", symbol="INFY", exchange="NSE", mode="LTP", request_id=5
+    )
+    assert (answer["type"], answer["request_id"]) == ("subscribe", 5)
+    assert (await read(socket))["data"]["ltp"] == 1.0
+    edge.link.tick("p1", INFY, ltp=200)
+    raw = await socket.recv()
+    assert isinstance(raw, str)
+    assert '"symbol":"INFY"' in raw
+    assert json.loads(raw)["data"]["ltp"] == 2.0
+    answer = await ask(socket, action="unsubscribe", symbol="INFY", exchange="NSE")
+    assert [entry["mode"] for entry in answer["successful"]] == [1]
+    edge.link.tick("p1", INFY)
+    assert (await ask(socket, action="ping"))["type"] == "pong"
+    assert edge.link.held == {}
+    await socket.close()
+
+
+async def test_unknown_and_known_symbols_in_one_request(edge: EdgeServer) -> None:
+    edge.directory.suggestions["INFI"] = ["INFY"]
+    edge.link.refuse(InstrumentKey("NSE", "INFI"), RefusalCode.SYMBOL_NOT_FOUND, "Unknown.")
+    edge.link.refuse(TCS, RefusalCode.MAX_CAPACITY_REACHED, "Full.", {"used": 9000})
+    socket = await edge.client()
+    symbols = [{"symbol": name, "exchange": "NSE"} for name in ("INFI", "TCS", "INFY")]
+    answer = await ask(socket, action="subscribe", symbols=symbols, mode=2)
+    assert answer["status"] == "partial"
+    assert [entry.get("code") for entry in answer["subscriptions"]] == [
+        "SYMBOL_NOT_FOUND",
+        "MAX_CAPACITY_REACHED",
+        None,
+    ]
+    assert answer["subscriptions"][0]["suggestions"] == ["INFY"]
+    assert answer["subscriptions"][1]["details"] == {"used": 9000}
+    edge.link.tick("p1", INFY)
+    assert (await read(socket))["symbol"] == "INFY"
+    await socket.close()
+
+
+async def test_a_gone_client_gives_up_what_it_held(edge: EdgeServer) -> None:
+    socket = await edge.client()
+    await ask(socket, action="subscribe", symbol="INFY", exchange="NSE")
+    assert edge.link.held
+    socket.transport.abort()
+    await eventually(lambda: edge.link.held == {})
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        ("{", "INVALID_JSON"),
+        ("[]", "INVALID_JSON"),
+        (b"\x00\x01", "INVALID_JSON"),
+        (b'{"action":"ping"}', "INVALID_JSON"),
+        ("[" * 100_000, "INVALID_JSON"),
+        ('{"a":' * 100_000, "INVALID_JSON"),
+        ('{"action":"fly"}', "INVALID_ACTION"),
+        ('{"action":5}', "INVALID_ACTION"),
+        ('{"action":"subscribe"}', "INVALID_PARAMETERS"),
+        ('{"action":"subscribe","symbols":7}', "INVALID_PARAMETERS"),
+        ('{"action":"subscribe","symbol":"A","exchange":"NSE","mode":9}', "INVALID_MODE"),
+        ('{"action":"unsubscribe","symbol":"A","exchange":"NSE"}', "NOT_SUBSCRIBED"),
+        ('{"action":"ping","request_id":[1]}', "INVALID_PARAMETERS"),
+    ],
+)
+async def test_bad_input_is_a_coded_error_and_the_socket_stays(
+    edge: EdgeServer, frame: str | bytes, code: str
+) -> None:
+    socket = await edge.client()
+    await socket.send(frame)
+    reply = await read(socket)
+    assert (reply["status"], reply["code"]) == ("error", code)
+    assert "Traceback" not in json.dumps(reply)
+    assert (await ask(socket, action="ping"))["type"] == "pong"
+    await socket.close()
+
+
+async def test_tolerated_words(edge: EdgeServer) -> None:
+    socket = await edge.client()
+    for frame in ("pong", '{"type":"pong"}'):
+        await socket.send(frame)
+    await socket.send("ping")
+    assert (await read(socket))["type"] == "pong"
+    pong = await ask(socket, type="ping", timestamp=5, _pingId="x")
+    assert (pong["client_timestamp"], pong["_pingId"]) == (5, "x")
+    assert isinstance(pong["server_timestamp"], int)
+    await socket.close()
+
+
+async def test_a_replay_of_nine_thousand_symbols_fits_into_a_frame(edge: EdgeServer) -> None:
+    socket = await edge.client(max_size=None)
+    symbols = [{"symbol": f"SYMBOL{n:05}", "exchange": "NSE"} for n in range(9000)]
+    answer = await ask(socket, action="subscribe", symbols=symbols, mode=3, depth=5)
+    assert answer["status"] == "success"
+    assert len(answer["subscriptions"]) == 9000
+    await socket.close()
+
+
+async def test_a_frame_over_a_mebibyte_is_too_big(edge: EdgeServer) -> None:
+    socket, other = await edge.client(), await edge.client()
+    await socket.send(json.dumps({"action": "ping", "x": "y" * (1024 * 1024)}))
+    assert (await closing(socket))[0] == 1009
+    assert (await ask(other, action="ping"))["type"] == "pong"
+    await other.close()
+
+
+async def test_too_many_requests_are_refused_then_closed(make_edge: MakeEdge) -> None:
+    edge = await make_edge(
+        messages_per_second=1.0, message_burst=3, messages_refused_before_close=3
+    )
+    socket = await edge.client()
+    for _ in range(5):
+        await socket.send('{"action":"ping"}')
+    replies = [await read(socket) for _ in range(5)]
+    assert [reply.get("code") for reply in replies] == [None, None, *["RATE_LIMITED"] * 3]
+    assert (await closing(socket))[0] == 4429
+
+
+async def test_a_failure_of_the_link_is_a_coded_error(
+    edge: EdgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*args: object) -> None:
+        raise RuntimeError("secret details")
+
+    socket = await edge.client()
+    monkeypatch.setattr(edge.link, "want", fail)
+    reply = await ask(socket, action="subscribe", symbol="INFY", exchange="NSE")
+    assert reply["code"] == "SERVER_ERROR"
+    assert "secret" not in reply["message"]
+    monkeypatch.undo()
+    reply = await ask(socket, action="subscribe", symbol="INFY", exchange="NSE")
+    assert reply["status"] == "success"
+    await socket.close()
+
+
+async def test_orders_and_ticks_stay_with_their_user(edge: EdgeServer) -> None:
+    edge.directory.add_key("other", make_principal(2))
+    mine, theirs = await edge.client(), await edge.client("other")
+    for socket in (mine, theirs):
+        await ask(socket, action="subscribe_orders")
+        await ask(socket, action="subscribe", symbol="INFY", exchange="NSE", mode=1)
+    edge.link.order("p1", {"order_id": "1"})
+    edge.link.tick("p1", INFY)
+    assert (await read(mine))["orderid"] == "1"
+    assert (await read(mine))["type"] == "market_data"
+    assert (await ask(theirs, action="ping"))["type"] == "pong"
+    await mine.close()
+    await theirs.close()
+
+
+async def test_broker_info_names_limits_and_usage(edge: EdgeServer) -> None:
+    socket = await edge.client()
+    info = await ask(socket, action="get_broker_info")
+    assert info["type"] == "broker_info"
+    assert (info["broker"], info["adapter_status"], info["user_id"]) == (
+        "zerodha",
+        "connected",
+        "user1",
+    )
+    assert info["client"]["subscriptions"] == 0
+    await socket.close()
+
+
+async def test_a_client_that_stops_reading_is_closed_and_others_lose_nothing(
+    make_edge: MakeEdge,
+) -> None:
+    edge = await make_edge(stall_seconds=1.0)
+    narrow = socket_module.socket()
+    narrow.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+    narrow.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", edge.openalgo_port))
+    slow = await edge.client(sock=narrow, max_queue=1)
+    healthy = await edge.client(max_queue=None)
+    for socket in (slow, healthy):
+        await ask(socket, action="subscribe", symbol="INFY", exchange="NSE", mode=3)
+    hub = edge.gateway.current_hub
+    assert hub is not None
+    sent = 0
+    while not hub.slow_clients_closed:
+        for _ in range(200):
+            edge.link.tick("p1", INFY, FeedMode.DEPTH)
+        sent += 200
+        await asyncio.sleep(0.01)
+        assert sent < 100_000
+    slow_client = next(client for client in hub.clients if client.outbox.conflated)
+    assert slow_client.outbox.conflated > 0
+    for _ in range(sent):
+        assert (await read(healthy))["type"] == "market_data"
+    assert (await closing(slow)) == (4408, "too slow")
+    assert (await ask(healthy, action="ping"))["type"] == "pong"
+    await healthy.close()
+
+
+async def test_http_on_the_openalgo_port_says_what_it_is_for(edge: EdgeServer) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        reply = await http.get(f"http://127.0.0.1:{edge.openalgo_port}/")
+        assert reply.status_code == 426
+        assert "WebSocket" in reply.text
+        reply = await http.get(f"http://127.0.0.1:{edge.port}/")
+        assert (reply.status_code, reply.text) == (200, "site")
+        assert "server" not in reply.headers
