@@ -13,6 +13,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402
 
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
+from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
 from streaming.gateway import Gateway  # noqa: E402
 from streaming.limits import EdgeLimits  # noqa: E402
@@ -25,7 +26,10 @@ __all__ = ["application", "gateway"]
 def make_link() -> FeedLink:
     """Return the way to the workers, not yet open."""
     env = settings.ENV
-    return ZmqFeedLink(endpoint=f"tcp://{env.zmq_host}:{env.zmq_port}")
+    return ZmqFeedLink(
+        endpoints=[bus_endpoint(env.zmq_host, env.zmq_port)],
+        curve=load_key_file(env.zmq_curve_key_file),
+    )
 
 
 gateway = Gateway(
