@@ -1,0 +1,251 @@
+"""JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from openalgo_site import api_access
+from openalgo_site.api_access import KeyGate
+from pooling.models import BrokerAccount, Instrument, PoolStatus
+from streaming.models import ApiKey, Watchlist
+
+pytestmark = pytest.mark.usefixtures("instruments")
+
+
+@pytest.fixture(autouse=True)
+def fresh_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_access, "KEY_GATE", KeyGate(per_minute=3, clock=lambda: 0.0))
+
+
+@pytest.fixture
+def browser(client: Client, user: User, account: BrokerAccount) -> Client:
+    client.force_login(user)
+    return client
+
+
+def symbols(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.content
+    return [row["symbol"] for row in answer.json()["results"]]
+
+
+def test_anonymous_callers_get_401_as_json(client: Client) -> None:
+    for path in ("/api/instruments", "/api/pools", "/api/watchlist"):
+        answer = client.get(path)
+        assert answer.status_code == 401
+        assert answer.json()["status"] == "error"
+
+
+def test_api_key_opens_the_door_until_it_is_revoked(
+    client: Client, user: User, account: BrokerAccount
+) -> None:
+    key, plaintext = ApiKey.objects.issue(user, "notebook")
+    headers = {"X-API-KEY": plaintext}
+    assert "INFY" in symbols(client.get("/api/instruments?q=infy", headers=headers))
+    used = ApiKey.objects.get().last_used
+    assert used is not None
+    client.get("/api/pools", headers=headers)
+    assert ApiKey.objects.get().last_used == used  # not written for every request
+    key.revoke()
+    assert client.get("/api/pools", headers=headers).status_code == 401
+
+
+def test_a_key_of_an_inactive_user_is_wrong(client: Client, user: User) -> None:
+    _, plaintext = ApiKey.objects.issue(user, "notebook")
+    User.objects.update(is_active=False)
+    assert client.get("/api/pools", headers={"X-API-KEY": plaintext}).status_code == 401
+
+
+def test_wrong_keys_are_limited_by_address_and_right_ones_still_pass(
+    client: Client, user: User, account: BrokerAccount
+) -> None:
+    _, plaintext = ApiKey.objects.issue(user, "notebook")
+    wrong = [
+        client.get("/api/pools", headers={"X-API-KEY": f"wrong {n}"}).status_code for n in range(5)
+    ]
+    assert wrong == [401, 401, 401, 429, 429]
+    assert client.get("/api/pools", headers={"X-API-KEY": plaintext}).status_code == 200
+    elsewhere = client.get("/api/pools", headers={"X-API-KEY": "wrong"}, REMOTE_ADDR="192.0.2.9")
+    assert elsewhere.status_code == 401
+
+
+def test_a_key_in_a_header_wins_over_the_session(browser: Client) -> None:
+    assert browser.get("/api/pools", headers={"X-API-KEY": "wrong"}).status_code == 401
+
+
+def test_best_matches_come_first(browser: Client) -> None:
+    assert symbols(browser.get("/api/instruments?q=reliance")) == [
+        "RELIANCE",
+        "RELIANCE28NOV26FUT",
+    ]
+    assert symbols(browser.get("/api/instruments?q=bank")) == ["BANKBARODA", "HDFCBANK"]
+    assert symbols(browser.get("/api/instruments?q=m%26m")) == ["M&M"]
+    assert symbols(browser.get("/api/instruments?q=nothing")) == []
+
+
+def test_exchange_and_limit_narrow_the_answer(browser: Client) -> None:
+    assert symbols(browser.get("/api/instruments?q=reliance&exchange=nfo")) == [
+        "RELIANCE28NOV26FUT"
+    ]
+    assert len(symbols(browser.get("/api/instruments?limit=2"))) == 2
+    assert len(symbols(browser.get("/api/instruments?limit=10000"))) == 6
+
+
+def test_signs_of_like_patterns_mean_themselves(browser: Client) -> None:
+    assert symbols(browser.get("/api/instruments?q=%25")) == []
+    assert symbols(browser.get("/api/instruments?q=RE_IANCE")) == []
+
+
+def test_only_brokers_of_own_accounts_are_searched(browser: Client, user: User) -> None:
+    assert symbols(browser.get("/api/instruments?q=btc")) == []
+    BrokerAccount.objects.create(user=user, broker="binance")
+    assert symbols(browser.get("/api/instruments?q=btc")) == ["BTCUSDT"]
+
+
+def test_a_row_says_what_the_instrument_is(browser: Client) -> None:
+    Instrument.objects.filter(symbol="INFY").update(lot_size=1.0, tick_size=0.05)
+    (row,) = browser.get("/api/instruments?q=INFY").json()["results"]
+    assert row == {
+        "symbol": "INFY",
+        "exchange": "NSE",
+        "name": "INFOSYS",
+        "broker": "zerodha",
+        "instrument_type": "EQ",
+        "expiry": None,
+        "strike": None,
+        "lot_size": 1.0,
+        "tick_size": 0.05,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("limit=0", "limit"),
+        ("limit=10001", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=many", "limit"),
+        ("limit=", "limit"),
+        ("limit=%D9%A1", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("q=" + "x" * 65, "q"),
+        ("q=a%00b", "q"),
+        ("exchange=" + "x" * 17, "exchange"),
+    ],
+)
+def test_a_bad_parameter_is_named(browser: Client, query: str, parameter: str) -> None:
+    answer = browser.get(f"/api/instruments?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["parameter"] == parameter
+
+
+def test_other_methods_are_refused(browser: Client) -> None:
+    answer = browser.post("/api/instruments")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET"
+
+
+def heartbeat(account: BrokerAccount, age_seconds: float = 0.0) -> None:
+    now = timezone.now() - timedelta(seconds=age_seconds)
+    PoolStatus.objects.create(
+        account=account,
+        owner="host:1",
+        state="live",
+        since=now,
+        heartbeat=now,
+        stats={"used": 7, "capacity": 9000, "connections": [{"slot": 0}], "reason": ""},
+    )
+
+
+def test_pools_show_own_figures_and_a_fresh_heartbeat(
+    browser: Client, account: BrokerAccount
+) -> None:
+    heartbeat(account)
+    (pool,) = browser.get("/api/pools").json()["results"]
+    assert pool["pool_id"] == str(account.pk)
+    assert (pool["used"], pool["capacity"], len(pool["connections"])) == (7, 9000, 1)
+    assert (pool["status"], pool["broker"], pool["label"]) == ("live", "zerodha", "main")
+    assert 0 <= pool["heartbeat_age_ms"] < 5000
+
+
+def test_a_pool_without_word_from_its_worker_is_stale(
+    browser: Client, account: BrokerAccount
+) -> None:
+    heartbeat(account, age_seconds=60)
+    (pool,) = browser.get("/api/pools").json()["results"]
+    assert pool["status"] == "stale"
+    assert pool["heartbeat_age_ms"] >= 60_000
+
+
+def test_a_pool_that_nobody_served_shows_what_it_could_hold(browser: Client) -> None:
+    (pool,) = browser.get("/api/pools").json()["results"]
+    assert (pool["status"], pool["used"], pool["capacity"]) == ("closed", 0, 3000)
+
+
+def test_pools_of_others_need_the_permission(client: Client, account: BrokerAccount) -> None:
+    operator = User.objects.create_user("operator", is_staff=True)
+    client.force_login(operator)
+    assert client.get("/api/pools").json()["results"] == []
+    operator.user_permissions.add(Permission.objects.get(codename="view_poolstatus"))
+    client.force_login(User.objects.get(pk=operator.pk))
+    assert len(client.get("/api/pools").json()["results"]) == 1
+
+
+def test_no_answer_shows_a_credential(browser: Client, account: BrokerAccount) -> None:
+    BrokerAccount.objects.update(credentials={"api_key": "token-text"})
+    assert b"token-text" not in browser.get("/api/pools").content
+
+
+def put(client: Client, body: str, **extra: Any) -> Any:
+    return client.put("/api/watchlist", body, content_type="application/json", **extra)
+
+
+def test_watchlist_is_kept_in_order_per_user(browser: Client, user: User) -> None:
+    wanted = [{"exchange": "NSE", "symbol": "INFY"}, {"exchange": "NFO", "symbol": "X"}]
+    assert browser.get("/api/watchlist").json() == {"symbols": []}
+    for body in ([], wanted):
+        answer = put(browser, json.dumps({"symbols": body}))
+        assert answer.status_code == 200
+        assert browser.get("/api/watchlist").json() == {"symbols": body}
+    assert Watchlist.objects.get().user == user
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "{",
+        '{"symbols": {}}',
+        '{"symbols": [{"symbol": "INFY"}]}',
+        '{"symbols": [{"symbol": "", "exchange": "NSE"}]}',
+        '{"symbols": [{"symbol": 1, "exchange": "NSE"}]}',
+        '{"symbols": [{"symbol": "A", "exchange": "B", "c": "D"}]}',
+        json.dumps({"symbols": [{"symbol": "A", "exchange": "B"}] * 1001}),
+        '{"symbols": ' + "[" * 5000 + "]" * 5000 + "}",
+        "\udcff",
+    ],
+)
+def test_bad_watchlists_are_refused(browser: Client, body: str) -> None:
+    answer = put(browser, body.encode("utf-8", "surrogateescape"))  # type: ignore[arg-type]
+    assert answer.status_code == 400, answer.content
+    assert answer.json()["parameter"] == "symbols"
+
+
+def test_a_large_watchlist_is_refused_before_it_is_read(browser: Client) -> None:
+    assert put(browser, "x" * 300_000).status_code == 413
+
+
+def test_watchlist_needs_the_session_and_its_csrf_token(user: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(user)
+    assert put(strict, '{"symbols": []}').status_code == 403
+    _, plaintext = ApiKey.objects.issue(user, "notebook")
+    answer = Client().get("/api/watchlist", headers={"X-API-KEY": plaintext})
+    assert answer.status_code == 401

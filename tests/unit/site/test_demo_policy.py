@@ -1,0 +1,134 @@
+"""What the demo decides, without a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from openalgo_site.demo.announcement import Processes, Ready, announce
+from openalgo_site.demo.lines import LineSplitter
+from openalgo_site.demo.main import DemoChoice
+from openalgo_site.demo.policy import RestartPolicy, describe_exit
+from openalgo_site.demo.secrets_file import DemoFileError, new_secrets, read_or_create
+from openalgo_site.env import Environment
+from openalgo_site.stopping import StopAction, StopPolicy
+
+
+def test_restart_delay_doubles_up_to_its_cap() -> None:
+    policy = RestartPolicy(base_seconds=1, cap_seconds=5)
+    assert [policy.delay_after(0.1) for _ in range(5)] == [1, 2, 4, 5, 5]
+
+
+def test_restart_delay_falls_back_after_a_healthy_life() -> None:
+    policy = RestartPolicy(base_seconds=1, cap_seconds=60, healthy_seconds=20)
+    delays = [policy.delay_after(lived) for lived in (0, 0, 0, 19.9, 20.0, 0)]
+    assert delays == [1, 2, 4, 8, 1, 2]
+
+
+def test_restart_policy_survives_very_many_deaths() -> None:
+    policy = RestartPolicy(base_seconds=0.5, cap_seconds=30)
+    assert {policy.delay_after(0) for _ in range(2000)} == {0.5, 1, 2, 4, 8, 16, 30}
+
+
+def test_restart_policy_refuses_a_cap_below_its_base() -> None:
+    with pytest.raises(ValueError, match="base_seconds"):
+        RestartPolicy(base_seconds=2, cap_seconds=1)
+
+
+def test_one_ctrl_c_that_arrives_twice_is_one_wish() -> None:
+    policy = StopPolicy(repeat_seconds=1)
+    actions = [policy.on_signal(now) for now in (100.0, 100.2, 100.99, 101.0)]
+    assert actions == [
+        StopAction.DRAIN,
+        StopAction.IGNORE,
+        StopAction.IGNORE,
+        StopAction.FORCE,
+    ]
+
+
+def test_an_end_is_described_for_people() -> None:
+    assert describe_exit(78) == "ended with code 78"
+    assert describe_exit(-signal.SIGKILL) == "was killed by SIGKILL"
+    assert describe_exit(-120) == "was killed by signal 120"
+
+
+def test_lines_are_whole_whatever_the_pieces() -> None:
+    splitter = LineSplitter()
+    pieces = [b"one\ntw", b"o\r\nth", b"", b"ree \xff"]
+    lines = [line for piece in pieces for line in splitter.feed(piece)]
+    assert [*lines, *splitter.end()] == ["one", "two", "three �"]
+    assert splitter.end() == []
+
+
+def test_a_line_without_end_is_cut() -> None:
+    splitter = LineSplitter(max_line_bytes=4)
+    assert splitter.feed(b"abcdefghij") == ["abcd", "efgh"]
+    assert splitter.end() == ["ij"]
+
+
+def ready() -> Ready:
+    return Ready(
+        url="http://127.0.0.1:8000/",
+        openalgo_url="ws://127.0.0.1:8765",
+        admin_url="http://127.0.0.1:8000/admin/",
+        username="demo",
+        password="p",
+        api_key="k",
+        instruments=10_000,
+        processes=Processes(worker=1, gateway=[2], simulator=None),
+    )
+
+
+def test_announcement_ends_with_one_line_for_programs() -> None:
+    last = announce(ready(), 1.0).splitlines()[-1]
+    word, _, content = last.partition(" ")
+    assert word == "ready"
+    facts = json.loads(content)
+    assert set(facts) == {
+        "url",
+        "openalgo_url",
+        "admin_url",
+        "username",
+        "password",
+        "api_key",
+        "instruments",
+        "processes",
+    }
+    assert facts["processes"] == {"worker": 1, "gateway": [2], "simulator": None}
+
+
+def test_secrets_are_random_private_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "demo.json"
+    first = read_or_create(path)
+    assert read_or_create(path) == first
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert first != new_secrets()
+    assert first.password not in repr(first)
+
+
+def test_damaged_secrets_are_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "demo.json"
+    path.write_text('{"username": "demo"')
+    with pytest.raises(DemoFileError, match="remove it"):
+        read_or_create(path)
+
+
+def test_local_exchange_serves_three_connections_of_three_thousand() -> None:
+    secrets = new_secrets()
+    account = DemoChoice().account(Environment(simulator_port=9011), secrets)
+    assert (account.broker, account.endpoint) == ("zerodha", "ws://127.0.0.1:9011")
+    assert (account.symbols_per_connection, account.max_connections) == (3000, 3)
+    assert set(account.credentials) == {"api_key", "access_token"}
+
+
+def test_replay_plays_binance_from_here_and_the_real_one_needs_no_simulator() -> None:
+    secrets = new_secrets()
+    replay = DemoChoice(replay=Path("/data/capture"), speed=2.5)
+    assert replay.simulator_arguments() == ("--replay", "/data/capture", "--speed", "2.5")
+    assert replay.account(Environment(), secrets).endpoint == "ws://127.0.0.1:9010"
+    real = DemoChoice(broker="binance")
+    assert real.simulator_arguments() is None
+    assert real.account(Environment(), secrets).endpoint == ""
