@@ -1,0 +1,175 @@
+"""Who a client is, as the gateway asks it."""
+
+from __future__ import annotations
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from openalgo_site.directory import DjangoDirectory
+from pooling.models import BrokerAccount, Instrument
+from streaming.directory import Directory, Principal
+from streaming.models import ApiKey
+
+
+@pytest.fixture
+def directory() -> DjangoDirectory:
+    return DjangoDirectory()
+
+
+@sync_to_async
+def issue(user: User) -> tuple[ApiKey, str]:
+    return ApiKey.objects.issue(user, "notebook")
+
+
+@sync_to_async
+def log_in(user: User) -> str:
+    client = Client()
+    client.force_login(user)
+    assert client.session.session_key is not None
+    return client.session.session_key
+
+
+def test_directory_satisfies_the_contract(directory: DjangoDirectory) -> None:
+    contract: Directory = directory
+    assert contract is directory
+
+
+async def test_a_key_names_its_user_and_accounts(
+    directory: DjangoDirectory, user: User, account: BrokerAccount
+) -> None:
+    await sync_to_async(BrokerAccount.objects.create)(user=user, broker="binance")
+    await sync_to_async(BrokerAccount.objects.create)(
+        user=user, broker="binance", label="off", enabled=False
+    )
+    key, plaintext = await issue(user)
+    principal = await directory.authenticate_api_key(plaintext)
+    assert principal is not None
+    assert (principal.user_id, principal.username, principal.key_id) == (user.pk, "asha", key.pk)
+    assert [each.broker for each in principal.accounts] == ["zerodha", "binance"]
+    assert principal.accounts[0].pool_id == str(account.pk)
+    assert principal.accounts[1].depth_levels == (5, 10, 20)
+    found = principal.account_for("NFO")
+    assert found is not None
+    assert found.broker == "zerodha"
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "x" * 100_000, "\udcff", "\x00"])
+async def test_other_keys_name_nobody(directory: DjangoDirectory, user: User, key: str) -> None:
+    await issue(user)
+    assert await directory.authenticate_api_key(key) is None
+
+
+async def test_a_session_lasts_until_logout(directory: DjangoDirectory, user: User) -> None:
+    session = await log_in(user)
+    principal = await directory.authenticate_session(user.pk, session)
+    assert principal is not None
+    assert (principal.username, principal.session_key) == ("asha", session)
+    assert await directory.authenticate_session(user.pk + 1, session) is None
+    assert await directory.authenticate_session(user.pk, "unknown") is None
+    await sync_to_async(lambda: Client(headers={}).logout())()
+    await sync_to_async(_delete_session)(session)
+    assert await directory.authenticate_session(user.pk, session) is None
+
+
+def _delete_session(session_key: str) -> None:
+    from django.contrib.sessions.models import Session
+
+    Session.objects.filter(session_key=session_key).delete()
+
+
+async def test_a_new_password_ends_older_sessions(directory: DjangoDirectory, user: User) -> None:
+    session = await log_in(user)
+    user.set_password("another-password-2")
+    await sync_to_async(user.save)()
+    assert await directory.authenticate_session(user.pk, session) is None
+
+
+async def test_an_expired_session_is_over(directory: DjangoDirectory, user: User) -> None:
+    session = await log_in(user)
+
+    @sync_to_async
+    def expire() -> None:
+        from django.contrib.sessions.models import Session
+
+        Session.objects.update(expire_date=timezone.now())
+
+    await expire()
+    assert await directory.authenticate_session(user.pk, session) is None
+
+
+async def test_refresh_answers_each_principal_as_it_is_now(
+    directory: DjangoDirectory, user: User, account: BrokerAccount
+) -> None:
+    key, plaintext = await issue(user)
+    revoked, revoked_plaintext = await issue(user)
+    session = await log_in(user)
+    asked = [
+        await directory.authenticate_api_key(plaintext),
+        await directory.authenticate_api_key(revoked_plaintext),
+        await directory.authenticate_session(user.pk, session),
+    ]
+    principals = [each for each in asked if each is not None]
+    assert len(principals) == 3
+    await sync_to_async(revoked.revoke)()
+    await sync_to_async(BrokerAccount.objects.all().delete)()
+    by_key, gone, by_session = await directory.refresh(principals)
+    assert gone is None
+    assert by_key is not None
+    assert by_session is not None
+    assert (by_key.key_id, by_key.accounts) == (key.pk, ())
+    assert by_session.session_key == session
+
+
+async def test_refresh_takes_one_query_per_kind(
+    directory: DjangoDirectory,
+    user: User,
+    django_assert_max_num_queries: pytest.FixtureRequest,
+) -> None:
+    """A hundred clients of one gateway cost four queries, not four hundred."""
+    from openalgo_site.directory import _refresh
+
+    session = await log_in(user)
+    key, _ = await issue(user)
+    principals = [
+        Principal(user_id=user.pk, username="asha", accounts=(), key_id=key.pk),
+        Principal(user_id=user.pk, username="asha", accounts=(), session_key=session),
+    ] * 50
+
+    @sync_to_async
+    def measure() -> list[Principal | None]:
+        with django_assert_max_num_queries(4):  # type: ignore[operator]
+            return _refresh(principals)
+
+    assert None not in await measure()
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "nearest"),
+    [
+        ("NSE", "RELIANC", ["RELIANCE"]),
+        ("NSE", "reliance", ["RELIANCE"]),
+        ("NSE", "INFI", ["INFY"]),
+        ("NSE", "IFNY", ["INFY"]),
+        ("NSE", "HDFCBNK", ["HDFCBANK"]),
+        ("NSE", "ZZZZZZ", []),
+        ("NSE", "", []),
+        ("MCX", "RELIANCE", []),
+        ("NSE", "%", []),
+        ("NSE", "X" * 5000, []),
+    ],
+)
+async def test_suggestions_are_the_nearest_of_the_exchange(
+    directory: DjangoDirectory,
+    instruments: list[Instrument],
+    exchange: str,
+    symbol: str,
+    nearest: list[str],
+) -> None:
+    assert await directory.suggest("zerodha", exchange, symbol) == nearest
+
+
+async def test_supported_brokers(directory: DjangoDirectory) -> None:
+    assert list(await directory.supported_brokers()) == ["binance", "zerodha"]

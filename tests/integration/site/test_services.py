@@ -1,0 +1,132 @@
+"""The same store and layer on PostgreSQL and Redis, each a real server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def manage(code: str, data_dir: Path, **environment: str) -> str:
+    """Run ``code`` in a process of its own, so that its settings are made from ``environment``."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", code],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "openalgo_site.settings",
+            "DATA_DIR": str(data_dir),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout.strip()
+
+
+POSTGRES = """
+import asyncio, django
+django.setup()
+from django.core.management import call_command
+from django.contrib.auth.models import User
+from django.db import connection
+from brokers.types import InstrumentKey, InstrumentRow
+from openalgo_site.api import search
+from openalgo_site.directory import DjangoDirectory
+from pooling import conf
+from pooling.crypto import CredentialCipher, create_key_file
+from pooling.instruments import store_instruments
+from pooling.models import BrokerAccount, PoolStatus, PoolUsage
+from pooling.stores import DjangoAccountStore
+from streaming.models import ApiKey
+from tests.integration.site.test_account_store import sample, stats
+
+call_command("migrate", verbosity=0)
+assert connection.vendor == "postgresql"
+assert connection.pool is not None and connection.pool.max_size == 4
+create_key_file(conf.key_file())
+user = User.objects.create_user("asha")
+account = BrokerAccount(user=user, broker="zerodha")
+account.set_credentials({"api_key": "k"}, CredentialCipher.from_file(conf.key_file()))
+account.save()
+_, plaintext = ApiKey.objects.issue(user, "notebook")
+names = ["M&M", "MARUTI", "RELIANCE", "RELIANCE26NOVFUT", *(f"S{n}" for n in range(10_000))]
+rows = [InstrumentRow("NSE", s, s, s, f"Name of {s}", "", "", "1", "0.05", "EQ") for s in names]
+assert store_instruments("zerodha", rows) == store_instruments("zerodha", rows) == len(names)
+assert [r["symbol"] for r in search(["zerodha"], "RELIANCE", "", 9)] == names[2:4]
+assert [r["symbol"] for r in search(["zerodha"], "M&", "NSE", 9)] == ["M&M"]
+assert len(search(["zerodha"], "", "", 10_000)) == 10_000
+connection.close()
+
+async def main():
+    store = DjangoAccountStore(key_file=conf.key_file())
+    (spec,) = await store.accounts()
+    assert (await store.credentials(spec.pool_id)).values == {"api_key": "k"}
+    found = await store.resolve("zerodha", [InstrumentKey("NSE", name) for name in names + ["X"]])
+    assert len(found) == len(names)
+    for used in (1, 2):
+        await store.save_status("host:1", 2, [stats(spec.pool_id, used=used), stats("99999")])
+    await store.save_usage([sample(spec.pool_id)])
+    await store.record_event(spec.pool_id, "test", "words")
+    directory = DjangoDirectory()
+    principal = await directory.authenticate_api_key(plaintext)
+    assert await directory.refresh([principal]) == [principal]
+    assert (await directory.suggest("zerodha", "NSE", "RELIANC"))[0] == "RELIANCE"
+    # Many at once: they share the pool's connections instead of opening one each.
+    await asyncio.gather(*(store.accounts() for _ in range(50)))
+
+asyncio.run(main())
+assert PoolStatus.objects.get().used == 2
+assert PoolUsage.objects.count() == 1
+connection.close_pool()
+print("done")
+"""
+
+
+@pytest.mark.postgres
+def test_postgresql_through_its_own_pool(postgres_url: str, tmp_path: Path) -> None:
+    """Everything that store and directory do, on PostgreSQL with psycopg's pool."""
+    out = manage(POSTGRES, tmp_path, DATABASE_URL=postgres_url, DB_MAX_CONNECTIONS="4")
+    assert out == "done"
+
+
+REDIS = """
+import asyncio, sys, django
+django.setup()
+from channels.layers import get_channel_layer
+from openalgo_site.notices import _send
+
+async def main():
+    layer = get_channel_layer()
+    assert type(layer).__name__ == "RedisChannelLayer"
+    channel = await layer.new_channel()
+    await layer.group_add("user.7", channel)
+    await asyncio.to_thread(_send, 7)
+    print((await asyncio.wait_for(layer.receive(channel), 10))["type"])
+    await layer.close_pools()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.redis
+def test_redis_carries_notices_between_processes(redis_url: str, tmp_path: Path) -> None:
+    """What one process says about a user, another process's gateway hears."""
+    assert manage(REDIS, tmp_path, REDIS_URL=redis_url) == "principal.changed"
+
+
+def test_a_redis_that_is_down_does_not_break_what_was_saved(tmp_path: Path) -> None:
+    """The notice is lost and logged; the caller goes on."""
+    code = (
+        "import django; django.setup(); from openalgo_site.notices import _send; "
+        "_send(7); print('done')"
+    )
+    assert manage(code, tmp_path, REDIS_URL="redis://127.0.0.1:1/0") == "done"
