@@ -24,7 +24,11 @@ __all__ = ["application", "gateway"]
 
 
 def make_link() -> FeedLink:
-    """Return the way to the workers, not yet open."""
+    """Return the way to the workers, not yet open.
+
+    Raises:
+        BusConfigurationError: the bus settings cannot be used.
+    """
     env = settings.ENV
     return ZmqFeedLink(
         endpoints=[bus_endpoint(env.zmq_host, env.zmq_port)],

@@ -26,7 +26,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def build_application(*, http: Application, gateway: Gateway) -> Application:
+def build_application(*, http: Callable[..., Awaitable[None]], gateway: Gateway) -> Application:
     """Join the site's HTTP application with the WebSocket routes of ``gateway``."""
     open_algo = OpenAlgoConsumer.as_asgi(gateway=gateway)
     pages = AuthMiddlewareStack(BrowserConsumer.as_asgi(gateway=gateway))

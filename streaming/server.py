@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable, Generator, Sequence
@@ -99,6 +100,13 @@ class GatewayServer(uvicorn.Server):
         self.should_exit = True
 
 
+class _NoCancellations(logging.Filter):
+    """Drops uvicorn's traceback of a request that we cancelled: stopping is no failure."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def listen(host: str, port: int, variable: str) -> socket.socket:
     """Return a listening socket.
 
@@ -173,6 +181,7 @@ def run_gateway(
     Raises:
         PortTakenError: one of the two ports is in use; nothing was started.
     """
+    logging.getLogger("uvicorn.error").addFilter(_NoCancellations())
     with contextlib.ExitStack() as stack:
         site = stack.enter_context(listen(host, port, "PORT"))
         openalgo = stack.enter_context(listen(host, openalgo_port, "OPENALGO_PORT"))

@@ -9,9 +9,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from openalgo_site.asgi import application, gateway
+from streaming.exceptions import BusConfigurationError
 from streaming.server import PortTakenError, run_gateway
 
 __all__ = ["Command"]
+
+EXIT_CONFIGURATION = 78
 
 
 class Command(BaseCommand):
@@ -30,7 +33,6 @@ class Command(BaseCommand):
 
         def announce() -> None:
             self.stdout.write(f"gateway: site on {host}:{port}, OpenAlgo on {openalgo_port}")
-            self.stdout.flush()
 
         try:
             run_gateway(
@@ -43,3 +45,5 @@ class Command(BaseCommand):
             )
         except PortTakenError as error:
             raise CommandError(str(error)) from None
+        except BusConfigurationError as error:
+            raise CommandError(str(error), returncode=EXIT_CONFIGURATION) from None

@@ -1,0 +1,123 @@
+"""``manage.py rungateway`` as a process: ports, signals, health."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.integration.edge.conftest import closing
+from tests.support import eventually, free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+def ports() -> dict[str, str]:
+    return {name: str(free_port()) for name in ("PORT", "OPENALGO_PORT", "ZMQ_PORT")}
+
+
+@pytest.fixture
+async def start(tmp_path: Path, ports: dict[str, str]) -> AsyncIterator[Start]:
+    async with AsyncExitStack() as stack:
+
+        async def start(*arguments: str) -> asyncio.subprocess.Process:
+            return await stack.enter_async_context(
+                process(*arguments, env={**os.environ, **ports, "DATA_DIR": str(tmp_path)})
+            )
+
+        yield start
+
+
+@asynccontextmanager
+async def process(
+    *arguments: str, env: dict[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "manage.py",
+        *(arguments or ("rungateway",)),
+        cwd=ROOT,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.communicate()
+
+
+async def is_up(url: str) -> bool:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        try:
+            return (await http.get(url)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+async def test_it_serves_both_ports_and_a_signal_stops_it(
+    start: Start, ports: dict[str, str]
+) -> None:
+    gateway = await start()
+    site = f"http://127.0.0.1:{ports['PORT']}"
+    await eventually(lambda: is_up(f"{site}/livez"), timeout=30)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        health = (await http.get(f"{site}/readyz")).json()
+    assert health["status"] == "degraded"
+    assert health["database"] is True
+    assert health["workers"] == 0
+    assert health["pools"] == {"live": 0, "total": 0}
+    client = await connect(f"ws://127.0.0.1:{ports['OPENALGO_PORT']}/", proxy=None)
+    gateway.send_signal(signal.SIGTERM)
+    assert (await closing(client))[0] == 1012
+    async with asyncio.timeout(10):
+        _, errors = await gateway.communicate()
+    assert gateway.returncode == 0, errors.decode()
+
+
+async def test_a_second_signal_ends_it_without_a_traceback(
+    start: Start, ports: dict[str, str]
+) -> None:
+    gateway = await start()
+    await eventually(lambda: is_up(f"http://127.0.0.1:{ports['PORT']}/livez"), timeout=30)
+    # A request that never ends would keep the first signal waiting for its whole grace time.
+    _, writer = await asyncio.open_connection("127.0.0.1", int(ports["PORT"]))
+    writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
+    await writer.drain()
+    gateway.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.3)
+    gateway.send_signal(signal.SIGINT)
+    async with asyncio.timeout(10):
+        _, errors = await gateway.communicate()
+    writer.close()
+    assert gateway.returncode == 0
+    assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("variable", ["PORT", "OPENALGO_PORT"])
+async def test_a_taken_port_is_one_sentence(
+    start: Start, ports: dict[str, str], variable: str
+) -> None:
+    with socket.create_server(("127.0.0.1", int(ports[variable]))):
+        gateway = await start()
+        async with asyncio.timeout(30):
+            _, errors = await gateway.communicate()
+    assert gateway.returncode == 1
+    text = errors.decode()
+    assert f"port {ports[variable]}" in text
+    assert f"set {variable}" in text
+    assert "Traceback" not in text
