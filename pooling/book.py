@@ -119,6 +119,8 @@ class SubscriptionBook:
         if known is not None and target > known.upstream:
             self._actions.raised += 1
         interest = self.tracker.hold(holder, known.instrument if known else instrument, level, now)
+        if known is None:
+            self._recall(want.key)
         active = interest.is_active(level)
         return Outcome(
             key=want.key,
@@ -170,13 +172,12 @@ class SubscriptionBook:
 
         Only what its socket was asked for counts, so a late answer to an older wish does no harm.
         """
-        sent = self._reconciler(slot).sent
+        reconciler = self._reconciler(slot)
         outcomes: list[Outcome] = []
         for key in keys:
-            subscription = sent.get(key)
-            if subscription is None or self.allocator.slot_of(key) != slot:
+            level = reconciler.confirm(key)
+            if level is None or self.allocator.slot_of(key) != slot:
                 continue
-            level = Level.of(subscription.mode, subscription.depth_levels)
             active = self.tracker.confirm(key, level)
             outcomes.extend(_outcome(key, lv, OutcomeState.ACTIVE) for lv in active)
             self._record(self.allocator.settle(key))
@@ -253,6 +254,13 @@ class SubscriptionBook:
                 self._record(self.allocator.unassign(victim))
             else:
                 return
+
+    def _recall(self, key: InstrumentKey) -> None:
+        """Confirm what comes back while its socket still carries it: nothing will be sent."""
+        slot = self.allocator.slot_of(key)
+        level = None if slot is None else self._reconciler(slot).confirmed(key)
+        if level is not None:
+            self.tracker.confirm(key, level)
 
     def _follow(self, key: InstrumentKey, level: Level | None) -> None:
         """Bring the placement down to a lowered level. Never fails: a lower level costs no more."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from brokers.types import InstrumentKey, Subscription
 from pooling.allocator import Placement
+from pooling.tracker import Level
 
 __all__ = ["Batch", "Reconciler"]
 
@@ -30,16 +31,32 @@ class Batch(NamedTuple):
 class Reconciler:
     """The gap of one connection. Not thread-safe: its owner holds the lock."""
 
-    __slots__ = ("_dirty", "sent")
+    __slots__ = ("_confirmed", "_dirty", "sent")
 
     def __init__(self) -> None:
         self.sent: dict[InstrumentKey, Subscription] = {}
+        self._confirmed: dict[InstrumentKey, Level] = {}
         self._dirty: dict[InstrumentKey, None] = {}
 
     @property
     def has_work(self) -> bool:
         """Whether anything may have to be sent."""
         return bool(self._dirty)
+
+    def confirm(self, key: InstrumentKey) -> Level | None:
+        """Note that the broker carries ``key`` as it was last sent; returns that level.
+
+        None for what was not sent on this socket: a late answer to an older wish.
+        """
+        subscription = self.sent.get(key)
+        if subscription is None:
+            return None
+        level = self._confirmed[key] = Level.of(subscription.mode, subscription.depth_levels)
+        return level
+
+    def confirmed(self, key: InstrumentKey) -> Level | None:
+        """Return the level at which this socket is known to carry ``key``."""
+        return self._confirmed.get(key)
 
     def mark(self, key: InstrumentKey) -> None:
         """Note that the wish for ``key`` changed.
@@ -52,6 +69,7 @@ class Reconciler:
     def restart(self, wanted: Iterable[InstrumentKey]) -> None:
         """Start over for a new socket that carries nothing: everything wanted is to be sent."""
         self.sent.clear()
+        self._confirmed.clear()
         self._dirty = dict.fromkeys(wanted)
 
     def take(self, wanted: Mapping[InstrumentKey, Placement], limit: int) -> Batch:
@@ -73,12 +91,16 @@ class Reconciler:
                     continue
                 unsubscribe.append(has)
                 del self.sent[key]
+                self._confirmed.pop(key, None)
             elif has is None:
                 subscribe.append(placement.subscription)
                 self.sent[key] = placement.subscription
             elif has != placement.subscription:
                 change.append((has, placement.subscription))
-                self.sent[key] = placement.subscription
+                self.sent[key] = new = placement.subscription
+                if key in self._confirmed:
+                    level = Level.of(new.mode, new.depth_levels)
+                    self._confirmed[key] = min(self._confirmed[key], level)
             else:
                 continue
             taken += 1

@@ -335,6 +335,7 @@ class FakeTransport:
         self.is_open = True
         self.closed_by_us = False
         self._incoming: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._unsaid: list[str | bytes] = []
 
     async def send(self, message: str | bytes) -> None:
         """Give a message to the broker."""
@@ -371,9 +372,17 @@ class FakeTransport:
 
     def say(self, frame: str | bytes) -> None:
         """Send a frame from the broker."""
-        if self.is_open and not self.broker.is_silent:
+        if self.broker.is_silent:
+            self._unsaid.append(frame)
+        elif self.is_open:
             self.heard_at = self.broker.now()
             self._incoming.put_nowait(frame)
+
+    def catch_up(self) -> None:
+        """Say what was held back by a silence: a stream loses nothing, it is late."""
+        unsaid, self._unsaid = self._unsaid, []
+        for frame in unsaid:
+            self.say(frame)
 
 
 class FakeBroker:
@@ -436,8 +445,10 @@ class FakeBroker:
         self.is_silent = True
 
     def speak(self) -> None:
-        """End the silence."""
+        """End the silence and say what was held back."""
         self.is_silent = False
+        for transport in self.open:
+            transport.catch_up()
 
     def refuse(self, status: int, **headers: str) -> None:
         """Answer every connect with an HTTP status; ``Retry_After="5"`` names a header."""

@@ -120,6 +120,19 @@ def test_a_lingering_symbol_may_come_back_dearer_into_a_full_pool():
     assert list(book.tracker) == [key(1)]
 
 
+def test_what_is_evicted_and_comes_back_before_anything_was_sent_is_still_active():
+    """Its socket never stopped carrying it, so no confirmation will come again."""
+    book = make(connections=1, symbols=1)
+    want(book, 1)
+    drain(book)
+    book.confirm(1, [key(1)])
+    book.release(ANN, None, 0)
+    want(book, 2, now=1)
+    book.release(ANN, None, 1)
+    assert want(book, 1, now=1).state is ACTIVE
+    assert not drain(book)
+
+
 def test_a_refused_raise_leaves_everybody_what_they_had():
     book = make(connections=1, symbols=2, cost=by_mode)
     want(book, 1)
