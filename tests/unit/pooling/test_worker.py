@@ -1,0 +1,293 @@
+"""The worker: accounts, references, history, and a store that fails. Virtual time, no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from brokers.feed import FeedChange, FeedStatus, RefusalCode, SubscriptionChange, Want
+from brokers.registry import BrokerRegistry
+from brokers.testing import RecordingSink
+from brokers.types import InstrumentKey
+from pooling.contracts import PoolOptions
+from pooling.testing import (
+    FakeBroker,
+    InMemoryAccountStore,
+    MiddleOfRange,
+    VirtualClock,
+    make_adapter_class,
+)
+from pooling.worker import PoolWorker
+from tests.unit.pooling.kit import (
+    ANN,
+    BOB,
+    PENDING,
+    QUOTE,
+    REFUSED,
+    TOKEN_FIELD,
+    key,
+    keys,
+    spec,
+    virtual,
+)
+
+
+class WorkerKit:
+    def __init__(self, *specs, **options):
+        self.store = InMemoryAccountStore(*(specs or (spec(),)))
+        self.broker = FakeBroker()
+        self.sinks = {}
+        registry = BrokerRegistry()
+        registry.register(make_adapter_class(credential_fields=TOKEN_FIELD))
+        self.worker = PoolWorker(
+            store=self.store,
+            registry=registry,
+            sink_for=self.sink_for,
+            clock=VirtualClock(),
+            rng=MiddleOfRange(),
+            worker_id="w1",
+            epoch=3,
+            connector=self.broker,
+            **options,
+        )
+        self.events = []
+        self.stop_listening = self.worker.add_listener(self.events.append)
+
+    def sink_for(self, pool_id, broker):
+        return self.sinks.setdefault((pool_id, broker), RecordingSink())
+
+    async def want(self, *numbers, holder=ANN, pool_id="7"):
+        return await self.worker.want(pool_id, holder, [Want(key(n), QUOTE) for n in numbers])
+
+
+@asynccontextmanager
+async def open_worker(*specs, **options):
+    kit = WorkerKit(*specs, **options)
+    await kit.worker.open()
+    try:
+        yield kit
+    finally:
+        await kit.worker.close()
+
+
+@virtual
+async def test_it_opens_a_pool_per_account_and_ticks_reach_that_pools_sink():
+    async with open_worker(spec(), replace(spec(), pool_id="8")) as kit:
+        assert kit.worker.pool_ids() == ["7", "8"]
+        await kit.want(1, pool_id="8")
+        await asyncio.sleep(1)
+        assert len(kit.sinks["8", "fake"].published) == 1
+        assert not kit.sinks["7", "fake"].published
+
+
+@virtual
+async def test_a_pool_of_someone_else_is_a_key_error():
+    async with open_worker() as kit:
+        with pytest.raises(KeyError):
+            await kit.want(1, pool_id="99")
+        with pytest.raises(KeyError):
+            kit.worker.stats("99")
+        await kit.worker.release("99", ANN, None)
+
+
+@virtual
+async def test_an_unknown_symbol_is_refused_while_the_others_succeed():
+    async with open_worker() as kit:
+        wants = [Want(key(1), QUOTE), Want(InstrumentKey("NSE", "??"), QUOTE), Want(key(2), QUOTE)]
+        outcomes = await kit.worker.want("7", ANN, wants)
+        assert [o.state for o in outcomes] == [PENDING, REFUSED, PENDING]
+        assert outcomes[1].code is RefusalCode.SYMBOL_NOT_FOUND
+        assert [o.key for o in outcomes] == [w.key for w in wants]
+
+
+@virtual
+async def test_a_store_that_is_down_refuses_new_symbols_and_not_known_ones():
+    async with open_worker() as kit:
+        await kit.want(1)
+        kit.store.go_down()
+        outcomes = await kit.want(2, 1, 3, holder=BOB)
+        assert [o.state for o in outcomes] == [REFUSED, PENDING, REFUSED]
+        assert outcomes[0].code is RefusalCode.BROKER_ERROR
+        assert "OSError" not in outcomes[0].message
+
+
+@virtual
+async def test_ticks_flow_on_while_the_store_is_down_and_history_catches_up():
+    async with open_worker(usage_interval_seconds=60) as kit:
+        await kit.want(1)
+        await asyncio.sleep(1)
+        kit.store.go_down()
+        kit.broker.drop()
+        await asyncio.sleep(130)
+        kit.broker.tick()
+        await asyncio.sleep(1)
+        assert kit.broker.subscribed.keys() == {"1"}
+        assert kit.sinks["7", "fake"].published
+        written = len(kit.store.events)
+        kit.store.come_back()
+        await asyncio.sleep(70)
+        assert len(kit.store.usage) == 3, "samples taken while it was down are saved later"
+        assert len(kit.store.events) > written
+        assert [kind for _, kind, _ in kit.store.events] == ["connected", "lost", "connected"]
+
+
+@virtual
+async def test_heartbeats_are_written_each_second():
+    async with open_worker() as kit:
+        await asyncio.sleep(10.5)
+        assert len(kit.store.statuses) == 10
+        assert kit.store.statuses[-1][0].pool_id == "7"
+
+
+@virtual
+async def test_peaks_are_saved_on_a_timer_and_at_the_end():
+    """A crash loses at most one interval."""
+    async with open_worker(usage_interval_seconds=300) as kit:
+        await kit.want(1, 2)
+        await asyncio.sleep(301)
+        assert [(s.symbols, s.clients) for s in kit.store.usage] == [(2, 1)]
+        await kit.want(3)
+    assert [s.symbols for s in kit.store.usage] == [2, 3]
+
+
+@virtual
+async def test_an_edited_limit_is_in_force_within_seconds():
+    async with open_worker(spec(symbols_per_connection=1, max_connections=1)) as kit:
+        await kit.want(1)
+        assert (await kit.want(2))[0].code is RefusalCode.MAX_CAPACITY_REACHED
+        options = PoolOptions(symbols_per_connection=3, max_connections=1, revision=2)
+        kit.store.specs["7"] = replace(kit.store.specs["7"], options=options)
+        await asyncio.sleep(2.1)
+        assert (await kit.want(2))[0].state is PENDING
+        assert kit.worker.stats("7").config_revision == 2
+        await asyncio.sleep(1)
+        assert "config_applied" in {kind for _, kind, _ in kit.store.events}
+
+
+@virtual
+async def test_a_saved_credential_brings_ticks_back_within_five_seconds():
+    async with open_worker() as kit:
+        kit.broker.good_tokens = {"new"}
+        await kit.want(1)
+        await asyncio.sleep(60)
+        assert kit.worker.stats("7").status is FeedStatus.AUTH_REQUIRED
+        kit.store.save_credentials("7", {"token": "new"})
+        await asyncio.sleep(5)
+        assert len(kit.sinks["7", "fake"].published) == 1
+        assert [token for _, token in kit.broker.attempts] == ["good", "new"]
+
+
+@virtual
+async def test_accounts_come_and_go_while_it_runs():
+    async with open_worker() as kit:
+        await kit.want(1)
+        await asyncio.sleep(1)
+        del kit.store.specs["7"]
+        other = replace(spec(), pool_id="9")
+        kit.store.specs["9"] = other
+        kit.store.stored["9"] = kit.store.stored["7"]
+        await asyncio.sleep(3)
+        assert kit.worker.pool_ids() == ["9"]
+        assert not kit.broker.open
+        closed = [e for e in kit.events if isinstance(e, FeedChange)]
+        assert [(e.pool_id, e.status) for e in closed] == [("7", FeedStatus.CLOSED)]
+
+
+@virtual
+async def test_accounts_may_be_chosen():
+    accounts = (spec(), replace(spec(), pool_id="8"))
+    async with open_worker(*accounts, account_filter=lambda s: s.pool_id == "8") as kit:
+        assert kit.worker.pool_ids() == ["8"]
+
+
+@virtual
+async def test_an_unknown_broker_is_said_once_and_does_not_stop_the_others():
+    async with open_worker(replace(spec(), pool_id="1", broker="nobody"), spec()) as kit:
+        await asyncio.sleep(10)
+        assert kit.worker.pool_ids() == ["7"]
+        assert [kind for _, kind, _ in kit.store.events] == ["config_error"]
+
+
+@virtual
+async def test_a_dead_gateway_takes_its_references_with_it():
+    async with open_worker() as kit:
+        await kit.want(1)
+        await kit.worker.release_gateway(ANN.gateway)
+        assert kit.worker.stats("7").clients == 0
+
+
+@virtual
+async def test_references_are_released_by_key_and_altogether():
+    async with open_worker() as kit:
+        await kit.want(1, 2, 3)
+        await kit.worker.release("7", ANN, keys(1))
+        assert kit.worker.stats("7").wanted == 2
+        await kit.worker.release("7", ANN, None)
+        assert kit.worker.stats("7").wanted == 0
+
+
+@virtual
+async def test_a_listener_that_fails_harms_nobody_and_one_that_left_hears_nothing():
+    async with open_worker() as kit:
+
+        def broken(event):
+            raise ValueError(event)
+
+        kit.worker.add_listener(broken)
+        heard = []
+        kit.worker.add_listener(heard.append)
+        kit.stop_listening()
+        kit.stop_listening()
+        await kit.want(1)
+        await asyncio.sleep(1)
+        assert [type(e) for e in heard] == [SubscriptionChange]
+        assert not kit.events
+
+
+@virtual
+async def test_a_store_that_is_down_at_the_start_is_an_error_and_at_the_end_is_not():
+    kit = WorkerKit()
+    kit.store.go_down()
+    with pytest.raises(OSError, match="down"):
+        await kit.worker.open()
+    kit.store.come_back()
+    await kit.worker.open()
+    kit.store.go_down()
+    await kit.worker.close()
+    await kit.worker.close()
+
+
+@virtual
+async def test_ticks_get_their_turn_between_thousands_of_wants():
+    """A large request must not hold the loop: other work runs while it is taken."""
+    account = spec(symbols_per_connection=1000, max_connections=3)
+    async with open_worker(account) as kit:
+        turns = 0
+
+        async def count():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counter = asyncio.create_task(count())
+        await kit.want(*range(3000))
+        counter.cancel()
+        assert turns >= 6
+
+
+def test_nonsense_intervals_are_refused_at_once():
+    with pytest.raises(ValueError, match="intervals"):
+        PoolWorker(
+            store=InMemoryAccountStore(),
+            registry=BrokerRegistry(),
+            sink_for=lambda pool_id, broker: RecordingSink(),
+            clock=None,
+            rng=MiddleOfRange(),
+            worker_id="w",
+            epoch=1,
+            usage_interval_seconds=0,
+        )
