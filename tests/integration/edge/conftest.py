@@ -35,7 +35,7 @@ async def plain_site(scope: Any, receive: Any, send: Any) -> None:
 class EdgeServer:
     """A served gateway; ``link`` and ``directory`` are its fakes."""
 
-    def __init__(self, *, http: Any = plain_site, **limits: Any) -> None:
+    def __init__(self, *, http: Any = plain_site, openalgo_port: int = 0, **limits: Any) -> None:
         self.link = FakeFeedLink()
         self.directory = FakeDirectory()
         self.principal = self.directory.add_key(KEY, make_principal(1))
@@ -46,10 +46,13 @@ class EdgeServer:
         )
         self.application = build_application(http=http, gateway=self.gateway)
         self.port = 0
-        self.openalgo_port = 0
+        self.openalgo_port = openalgo_port
 
     async def __aenter__(self) -> EdgeServer:
-        sockets = [listen("127.0.0.1", 0, "PORT"), listen("127.0.0.1", 0, "OPENALGO_PORT")]
+        sockets = [
+            listen("127.0.0.1", 0, "PORT"),
+            listen("127.0.0.1", self.openalgo_port, "OPENALGO_PORT"),
+        ]
         self.port, self.openalgo_port = (s.getsockname()[1] for s in sockets)
         self.server = make_server(websockets_only(self.application, self.openalgo_port))
         await self.gateway.open()

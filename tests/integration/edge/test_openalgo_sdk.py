@@ -1,0 +1,123 @@
+"""The OpenAlgo SDK of PyPI, unmodified, against our server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.edge.conftest import INFY, KEY, EdgeServer, MakeEdge
+from tests.support import eventually
+
+pytestmark = pytest.mark.oracle
+
+SCRIPT = "openalgo_client.py"
+QUOTE_FIELDS = {
+    *("open", "high", "low", "close", "ltp", "volume", "last_trade_quantity"),
+    *("avg_trade_price", "change", "change_percent", "timestamp"),
+}
+
+
+@pytest.fixture
+def sdk2(oracle_python: Path) -> str:
+    """Directory of SDK 2.x, whose package wants Python 3.12 but runs on ours."""
+    path = Path(os.environ.get("TICKPOOL_OPENALGO2") or oracle_python.parent.parent / "openalgo2")
+    if not (path / "openalgo").is_dir():
+        pytest.skip(
+            "SDK 2.x is not installed: .venv-oracles/bin/pip install --no-deps "
+            "--ignore-requires-python --target .venv-oracles/openalgo2 openalgo==2.0.3"
+        )
+    return str(path)
+
+
+@asynccontextmanager
+async def ticking(edge: EdgeServer) -> AsyncIterator[None]:
+    """Let INFY tick while the block runs."""
+
+    async def tick_forever() -> None:
+        while True:
+            edge.link.tick("p1", INFY)
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(tick_forever(), name="market")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def check_modes(result: dict[str, Any]) -> None:
+    assert result["connected"]
+    assert result["connect_seconds"] < 2
+    assert result["arrived"]
+    first = result["first"]
+    assert first["ltp"]["mode"] == 1
+    assert set(first["ltp"]["data"]) == {"ltp", "timestamp", "ltt"}
+    assert first["ltp"]["data"]["ltp"] == 1573.7
+    assert first["quote"]["mode"] == 2
+    assert set(first["quote"]["data"]) >= QUOTE_FIELDS
+    assert first["quote"]["data"]["volume"] == 1_192_471
+    assert first["depth"]["mode"] == 3
+    buy = first["depth"]["data"]["depth"]["buy"]
+    assert buy[0] == {"price": 1573.65, "quantity": 10, "orders": 1}
+    ltp, quotes, depth = result["caches"]
+    assert ltp["ltp"]["NSE"]["INFY"]["ltp"] == 1573.7
+    assert quotes["quote"]["NSE"]["INFY"]["close"] == 1572.7
+    assert depth["depth"]["NSE"]["INFY"]["sellBook"]["1"]["qty"] == 30
+    assert result["after_unsubscribe"] == [{"ltp": {}}, {"quote": {}}, {"depth": {}}]
+    assert result["late"] == {"ltp": 0, "quote": 0, "depth": 0}
+
+
+async def test_three_modes_of_one_symbol(edge: EdgeServer, run_oracle: Callable[..., Any]) -> None:
+    async with ticking(edge):
+        check_modes(await run_oracle(SCRIPT, "modes", edge.url, KEY))
+    await eventually(lambda: edge.link.held == {})
+
+
+async def test_a_wrong_key_returns_quickly(
+    edge: EdgeServer, run_oracle: Callable[..., Any]
+) -> None:
+    result = await run_oracle(SCRIPT, "wrong_key", edge.url, "wrong")
+    assert result["connected"] is False
+    assert result["connect_seconds"] < 2
+
+
+async def test_three_modes_of_one_symbol_in_sdk2(
+    edge: EdgeServer, run_oracle: Callable[..., Any], sdk2: str
+) -> None:
+    async with ticking(edge):
+        check_modes(await run_oracle(SCRIPT, "modes", edge.url, KEY, sdk2))
+
+
+async def test_orders_reach_sdk2(
+    edge: EdgeServer, run_oracle: Callable[..., Any], sdk2: str
+) -> None:
+    running = asyncio.create_task(run_oracle(SCRIPT, "orders", edge.url, KEY, sdk2))
+    hub = await edge.gateway.open()
+    await eventually(lambda: any(client.session.wants_orders for client in hub.clients), timeout=30)
+    edge.link.order("p1", {"order_id": "7", "tradingsymbol": "INFY", "status": "OPEN PENDING"})
+    result = await running
+    assert result["seen"] == 1
+    assert result["orders"][0]["orderid"] == "7"
+    assert result["orders"][0]["order_status"] == "open pending"
+
+
+async def test_sdk2_reconnects_and_resumes(
+    make_edge: MakeEdge, run_oracle: Callable[..., Any], sdk2: str
+) -> None:
+    first = await make_edge()
+    async with ticking(first):
+        running = asyncio.create_task(run_oracle(SCRIPT, "reconnect", first.url, KEY, sdk2))
+        await eventually(lambda: first.link.held, timeout=30)
+        await asyncio.sleep(0.5)
+        await first.stop()
+    second = await make_edge(openalgo_port=first.openalgo_port)
+    async with ticking(second):
+        result = await running
+    assert result["lost"]
+    assert result["resumed"]

@@ -1,0 +1,77 @@
+"""Use the OpenAlgo SDK against a gateway and report what its callbacks and caches saw.
+
+Arguments: scenario, WebSocket URL, API key, optionally a directory with another version of the SDK.
+Scenarios: ``modes`` (LTP, Quote and Depth of one symbol, then unsubscribe), ``wrong_key``,
+``orders`` (SDK 2.x), ``reconnect`` (SDK 2.x: the server goes away and comes back).
+"""
+
+import json
+import sys
+import time
+
+scenario, url, api_key, *sdk = sys.argv[1:]
+sys.path[:0] = sdk
+
+from openalgo import api  # noqa: E402 - which SDK this is depends on the line above
+
+INFY = [{"exchange": "NSE", "symbol": "INFY"}]
+
+
+def wait_until(condition, timeout=15.0):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def modes(client):
+    seen = {"ltp": [], "quote": [], "depth": []}
+    client.subscribe_ltp(INFY, on_data_received=seen["ltp"].append)
+    client.subscribe_quote(INFY, on_data_received=seen["quote"].append)
+    client.subscribe_depth(INFY, on_data_received=seen["depth"].append)
+    arrived = wait_until(lambda: all(seen.values()))
+    caches = [client.get_ltp(), client.get_quotes(), client.get_depth()]
+    client.unsubscribe_ltp(INFY)
+    client.unsubscribe_quote(INFY)
+    client.unsubscribe_depth(INFY)
+    time.sleep(0.3)  # what is on its way arrives; from here on nothing may
+    for data in (client.ltp_data, client.quotes_data, client.depth_data):
+        data.clear()
+    counts = {kind: len(ticks) for kind, ticks in seen.items()}
+    time.sleep(0.5)
+    return {
+        "arrived": arrived,
+        "first": {kind: ticks[0] for kind, ticks in seen.items() if ticks},
+        "caches": caches,
+        "after_unsubscribe": [client.get_ltp(), client.get_quotes(), client.get_depth()],
+        "late": {kind: len(ticks) - counts[kind] for kind, ticks in seen.items()},
+    }
+
+
+def orders(client):
+    seen = []
+    client.subscribe_orders(on_order_update=seen.append)
+    wait_until(lambda: seen)
+    return {"orders": client.get_orders()["orders"], "seen": len(seen)}
+
+
+def reconnect(client):
+    seen = []
+    client.subscribe_quote(INFY, on_data_received=seen.append)
+    wait_until(lambda: seen)
+    lost = wait_until(lambda: not client.connected)
+    count, started = len(seen), time.monotonic()
+    resumed = wait_until(lambda: len(seen) > count + 3)
+    return {"lost": lost, "resumed": resumed, "seconds": time.monotonic() - started}
+
+
+client = api(api_key=api_key, host="http://127.0.0.1:5000", ws_url=url)
+started = time.monotonic()
+connected = client.connect()
+result = {"connected": connected, "connect_seconds": time.monotonic() - started}
+if connected:
+    result.update({"modes": modes, "orders": orders, "reconnect": reconnect}[scenario](client))
+client.disconnect()
+json.dump(result, sys.stdout)
