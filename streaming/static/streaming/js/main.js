@@ -244,7 +244,7 @@ window.addEventListener("pageshow", (event) => {
   if (event.persisted) connection.open(); // restored from the back/forward cache: the socket is gone
 });
 setInterval(() => {
-  table.renderAges();
+  table.renderAll();
   status.second(store.ticks);
 }, 1000);
 

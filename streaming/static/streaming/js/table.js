@@ -1,14 +1,17 @@
 /**
  * Owns the table of rows: builds a row once, then writes only the cells whose text changed.
  *
- * Ticks arrive far more often than a screen shows them, so nothing is written on arrival: the store
- * collects changed rows and one animation frame writes them together.
+ * Ticks arrive far more often than an eye can follow, so nothing is written on arrival: the store
+ * collects changed rows and one animation frame writes them together, a few times a second. Rows
+ * outside the window follow once a second, but at once when their state changes.
  */
 
 import * as format from "./format.js";
 import { QUIET_AFTER_MS, RowState } from "./store.js";
 
 const FLASH_MS = 320;
+const BETWEEN_FRAMES_MS = 80;
+const NEAR_THE_WINDOW = "200px 0px";
 const ARROWS = { 1: "\u25b2", 0: "", "-1": "\u25bc" };
 const LABELS = {
   [RowState.WAITING]: "waiting",
@@ -25,6 +28,7 @@ class RowView {
 
   constructor(template, row, onRemove) {
     this.#row = row;
+    this.isVisible = true;
     this.element = template.content.firstElementChild.cloneNode(true);
     this.element.dataset.key = row.key;
     this.nodes = {};
@@ -64,6 +68,7 @@ class RowView {
     const isQuiet = row.state === RowState.LIVE && age > QUIET_AFTER_MS;
     this.#text("age", row.last === undefined ? format.DASH : format.age(age));
     const label = isQuiet ? "quiet" : (LABELS[row.state] ?? "");
+    this.#written.set("state", row.state);
     this.#data("state", isQuiet ? "quiet" : row.state);
     if (this.#text("badge", label)) {
       this.nodes.badge.hidden = !label;
@@ -80,6 +85,11 @@ class RowView {
     if (this.#flashUntil > time) return true;
     this.#data("flash", "");
     return false;
+  }
+
+  /** Whether the row must be written though nobody sees it: its state is not the one shown. */
+  get isUrgent() {
+    return this.isVisible || this.#written.get("state") !== this.#row.state;
   }
 
   get isFlashing() {
@@ -114,19 +124,22 @@ export class Table {
   #store;
   #now;
   #onRemove;
-  #onFrame;
+  #observer;
+  #lastFrame = -Infinity;
   #views = new Map();
   #flashing = new Set();
   #isScheduled = false;
 
-  /** `now()` is the server's time; `onFrame` runs behind every frame that wrote something. */
-  constructor({ body, template, store, now, onRemove, onFrame = () => {} }) {
+  /** `now()` is the server's time; `onRemove(key)` is asked for by a row's button. */
+  constructor({ body, template, store, now, onRemove }) {
     this.#body = body;
     this.#template = template;
     this.#store = store;
     this.#now = now;
     this.#onRemove = onRemove;
-    this.#onFrame = onFrame;
+    this.#observer = new IntersectionObserver((entries) => this.#seen(entries), {
+      rootMargin: NEAR_THE_WINDOW,
+    });
   }
 
   /** Ask for a frame; any number of calls before it cost one frame. */
@@ -136,8 +149,10 @@ export class Table {
     requestAnimationFrame((time) => this.#frame(time));
   }
 
-  renderAges() {
+  /** Write everything that is due, seen or not, and every age. Runs once a second. */
+  renderAll() {
     const now = this.#now();
+    this.#write(now, true);
     for (const view of this.#views.values()) view.renderAge(now);
   }
 
@@ -156,24 +171,41 @@ export class Table {
     const hadFocus = view.element.contains(document.activeElement);
     this.#flashing.delete(view);
     this.#views.delete(key);
+    this.#observer.unobserve(view.element);
     view.element.remove();
     if (hadFocus) neighbour?.querySelector("button")?.focus();
   }
 
   #frame(time) {
     this.#isScheduled = false;
-    const now = this.#now();
-    for (const row of this.#store.dirty) {
-      const view = this.#viewOf(row);
-      view.render(now);
-      if (view.isFlashing) this.#flashing.add(view);
+    if (time - this.#lastFrame < BETWEEN_FRAMES_MS) {
+      this.schedule();
+      return;
     }
-    this.#store.dirty.clear();
+    this.#lastFrame = time;
+    this.#write(this.#now(), false);
     for (const view of this.#flashing) {
       if (!view.settle(time)) this.#flashing.delete(view);
     }
     if (this.#flashing.size) this.schedule();
-    this.#onFrame();
+  }
+
+  #write(now, isComplete) {
+    for (const row of this.#store.dirty) {
+      const view = this.#viewOf(row);
+      if (!isComplete && !view.isUrgent) continue;
+      this.#store.dirty.delete(row);
+      view.render(now);
+      if (view.isFlashing) this.#flashing.add(view);
+    }
+  }
+
+  #seen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const view = this.#views.get(target.dataset.key);
+      if (view) view.isVisible = isIntersecting;
+    }
+    this.schedule();
   }
 
   #viewOf(row) {
@@ -182,6 +214,7 @@ export class Table {
       view = new RowView(this.#template, row, this.#onRemove);
       this.#views.set(row.key, view);
       this.#body.append(view.element);
+      this.#observer.observe(view.element);
     }
     return view;
   }
