@@ -29,6 +29,14 @@ PURE_MODULES = [
     "brokers.zerodha.constants",
     "brokers.zerodha.symbols",
     # pooling
+    "pooling.allocator",
+    "pooling.backoff",
+    "pooling.book",
+    "pooling.exceptions",
+    "pooling.lifecycle",
+    "pooling.reconcile",
+    "pooling.stats",
+    "pooling.tracker",
     # streaming
     "streaming.arrivals",
     "streaming.conflation",
