@@ -10,7 +10,6 @@ calls from many threads need no order among themselves.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -50,17 +49,15 @@ from pooling.connection import Connection
 from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSample
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import PoolClosedError
+from pooling.feed_health import FeedHealth
+from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
 from pooling.reconcile import Batch
-from pooling.stats import Gauge, PoolMeters, RateWindow
+from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
 
 __all__ = ["ConnectionPool"]
 
-logger = logging.getLogger("pooling")
-
-MILESTONE_SYMBOLS = 100
-CAPACITY_NOTE_SECONDS = 60.0
 CLOSE_SECONDS = 4.0
 
 
@@ -117,8 +114,16 @@ class ConnectionPool:
             depth_levels=self._capabilities.depth_levels,
             linger_seconds=spec.options.linger_seconds,
         )
-        self._meters = PoolMeters(now_ms=clock.time_ms())
         self._connections: dict[int, Connection] = {}
+        self._telemetry = PoolTelemetry(clock=clock, book=self._book, connections=self._connections)
+        self._journal = PoolJournal(
+            pool_id=spec.pool_id,
+            clock=clock,
+            note=on_note,
+            describe_peaks=self._telemetry.describe_peaks,
+        )
+        self._health = FeedHealth(now_ms=clock.time_ms())
+        self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
         self._stale: set[InstrumentKey] = set()
         self._is_closed = False
         self._is_poked = False
@@ -126,19 +131,10 @@ class ConnectionPool:
         self._linger_timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
-        self._rate = RateWindow()
-        self._ticks = 0
-        self._past_reconnects = self._past_malformed = self._past_unknown = 0
-        self._status = FeedStatus.LIVE
-        self._reason = "nothing is subscribed"
-        self._since_ms = clock.time_ms()
-        self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
-        self._last_capacity_note: float | None = None
-
     def __repr__(self) -> str:
         book, limits = self._book.allocator, self._book.allocator.limits
         return (
-            f"<ConnectionPool {self._spec.pool_id} {self._spec.broker} {self._status} "
+            f"<ConnectionPool {self._spec.pool_id} {self._spec.broker} {self._health.status} "
             f"{book.used}/{limits.capacity} on {len(book.slots)}/{limits.max_connections}>"
         )
 
@@ -160,16 +156,7 @@ class ConnectionPool:
             if self._loop is not None:
                 return
             self._loop = asyncio.get_running_loop()
-        limits = self._book.allocator.limits
-        logger.info(
-            "pool %s started: broker %s, %d connections of %d symbols, linger %g s, revision %d",
-            self._spec.pool_id,
-            self._spec.broker,
-            limits.max_connections,
-            limits.symbols_per_connection,
-            self._spec.options.linger_seconds,
-            self._spec.options.revision,
-        )
+        self._journal.pool_started(self._spec, self._book.allocator.limits)
         self._poke()
 
     async def close(self) -> None:
@@ -187,10 +174,10 @@ class ConnectionPool:
             await asyncio.wait(pending, timeout=CLOSE_SECONDS)
         if was_closed:
             return
-        self._set_status(FeedStatus.CLOSED, "the pool was closed")
-        self._announcer.pool(FeedStatus.CLOSED, "the pool was closed")
+        self._health.close(self._clock.time_ms())
+        self._announcer.pool(FeedStatus.CLOSED, self._health.reason)
         self._announcer.close()
-        logger.info("pool %s closed; peaks: %s", self._spec.pool_id, self._describe_peaks())
+        self._journal.pool_closed()
 
     # -- References, from any thread ----------------------------------------------------------
 
@@ -218,28 +205,26 @@ class ConnectionPool:
                 self._book.want(holder, want, instruments.get(want.key), now) for want in wants
             ]
             after = self._book.allocator.symbols
-            self._observe()
+            self._telemetry.observe()
             outcomes = [self._qualify(outcome) for outcome in outcomes]
         self._poke()
-        if before // MILESTONE_SYMBOLS != after // MILESTONE_SYMBOLS and after > before:
-            logger.info("pool %s carries %d symbols", self._spec.pool_id, after)
-        full = [o for o in outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED]
-        if full:
-            self._note_capacity(len(full), full[0])
+        self._journal.symbols(before, after)
+        if (message := self._journal.capacity_reached(outcomes)) is not None:
+            self._call_on_loop(partial(self._note, "capacity_reached", message))
         return outcomes
 
     def release(self, holder: Holder, keys: Sequence[InstrumentKey] | None) -> None:
         """Give up references (None: all of the holder's). Unknown ones are ignored. Any thread."""
         with self._lock:
             self._book.release(holder, keys, self._clock.monotonic())
-            self._observe()
+            self._telemetry.observe()
         self._poke()
 
     def release_gateway(self, gateway: str) -> int:
         """Give up every reference of a gateway; returns how many clients it had. Any thread."""
         with self._lock:
             clients = self._book.release_gateway(gateway, self._clock.monotonic())
-            self._observe()
+            self._telemetry.observe()
         self._poke()
         return clients
 
@@ -258,12 +243,7 @@ class ConnectionPool:
             limits = _limits(options, self._capabilities)
             self._book.resize(limits=limits, linger_seconds=options.linger_seconds)
         self._poke()
-        message = (
-            f"revision {options.revision}: {limits.max_connections} connections of "
-            f"{limits.symbols_per_connection} symbols"
-        )
-        logger.info("pool %s applied %s", self._spec.pool_id, message)
-        self._call_on_loop(partial(self._note, "config_applied", message))
+        self._call_on_loop(partial(self._journal.config_applied, limits, options.revision))
 
     def credentials_changed(self, version: int) -> None:
         """Note that a newer credential is stored; a waiting pool tries it at once. Any thread."""
@@ -282,54 +262,12 @@ class ConnectionPool:
     def get_stats(self) -> PoolStats:
         """Return the pool as it is now. Any thread."""
         with self._lock:
-            self._observe()
-            allocator, tracker = self._book.allocator, self._book.tracker
-            limits, peak = allocator.limits, self._meters.peak
-            connections = tuple(
-                connection.to_stats(
-                    used=allocator.slots[slot].used if slot in allocator.slots else 0,
-                    capacity=limits.symbols_per_connection,
-                )
-                for slot, connection in sorted(self._connections.items())
-            )
-            return PoolStats(
-                pool_id=self._spec.pool_id,
-                broker=self._spec.broker,
-                status=self._status,
-                reason=self._reason,
-                since_ms=self._since_ms,
-                connections=connections,
-                max_connections=limits.max_connections,
-                symbols_per_connection=limits.symbols_per_connection,
-                used=allocator.used,
-                capacity=limits.capacity,
-                wanted=tracker.held,
-                confirmed=tracker.confirmed,
-                clients=tracker.clients,
-                ticks_received=self._ticks,
-                ticks_per_second=self._rate.rate(self._clock.monotonic()),
-                frames_malformed=self._past_malformed
-                + sum(c.frames_malformed for c in self._connections.values()),
-                ticks_unknown=self._past_unknown
-                + sum(c.ticks_unknown for c in self._connections.values()),
-                reconnects=self._reconnects(),
-                peak_symbols=peak(Gauge.SYMBOLS),
-                peak_connections=peak(Gauge.CONNECTIONS),
-                peak_clients=peak(Gauge.CLIENTS),
-                peak_ticks_per_second=peak(Gauge.TICKS_PER_SECOND),
-                config_revision=self._spec.options.revision,
-            )
+            return self._telemetry.to_stats(self._spec, self._health)
 
     def take_usage_sample(self) -> UsageSample:
         """Return the peaks since the last call and start the next interval. Any thread."""
         with self._lock:
-            self._observe()
-            return self._meters.take(
-                self._spec.pool_id,
-                self._clock.time_ms(),
-                ticks=self._ticks,
-                reconnects=self._reconnects(),
-            )
+            return self._telemetry.take_usage_sample(self._spec.pool_id)
 
     # -- What connections ask and tell (ConnectionOwner), on the loop -------------------------
 
@@ -345,9 +283,8 @@ class ConnectionPool:
             return self._book.take_batch(slot, limit)
 
     def on_ticks(self, count: int) -> None:
-        """Count ticks that were published. Takes no lock: only the loop writes these."""
-        self._ticks += count
-        self._rate.add(count, self._clock.monotonic())
+        """Count ticks that were published; takes no lock."""
+        self._telemetry.count_ticks(count)
 
     def on_state(self, slot: int, state: ConnectionState, reason: str) -> None:
         """Follow a connection's state."""
@@ -360,10 +297,10 @@ class ConnectionPool:
         elif state is ConnectionState.SUBSCRIBING:
             self._on_connected(slot)
         elif state in (ConnectionState.BACKOFF, ConnectionState.RATE_LIMITED):
-            logger.warning("connection %s/%d %s: %s", self._spec.pool_id, slot, state, reason)
+            self._journal.troubled(slot, state, reason)
         with self._lock:
-            self._observe()
-        self._refresh_status(reason)
+            self._telemetry.observe()
+        self._judge_health(reason)
 
     def on_lost(self, slot: int, reason: str) -> None:
         """Note that everything of the connection is to be replayed and its prices are old."""
@@ -372,15 +309,7 @@ class ConnectionPool:
             self._stale.update(lost)
         self._sink.forget(lost)
         self._announcer.stale(lost, reason)
-        logger.warning(
-            "connection %s/%d lost with %d live symbols: %s; peaks: %s",
-            self._spec.pool_id,
-            slot,
-            len(lost),
-            reason,
-            self._describe_peaks(),
-        )
-        self._note("lost", f"connection {slot}: {reason}")
+        self._journal.lost(slot, len(lost), reason)
 
     def on_events(self, slot: int, events: Sequence[BrokerEvent]) -> None:
         """Take what the broker said beside ticks."""
@@ -392,7 +321,7 @@ class ConnectionPool:
             elif isinstance(event, OrderUpdate):
                 self._announcer.event(OrderUpdated(self._spec.pool_id, event.order))
             elif isinstance(event, Notice):
-                logger.info("pool %s: the broker says: %.200s", self._spec.pool_id, event.text)
+                self._journal.broker_says(event.text)
 
     def on_unsendable(self, slot: int, subscription: Subscription, error: BrokerError) -> None:
         """Refuse a subscription that the adapter cannot express."""
@@ -415,11 +344,10 @@ class ConnectionPool:
             self._stale.update(keys)
         self._sink.forget(keys)
         self._announcer.stale(keys, reason)
-        logger.warning("connection %s/%d is stale: %s", self._spec.pool_id, slot, reason)
+        self._journal.troubled(slot, ConnectionState.STALE, reason)
 
     def _on_connected(self, slot: int) -> None:
-        logger.info("connection %s/%d is connected", self._spec.pool_id, slot)
-        self._note("connected", f"connection {slot}")
+        self._journal.connected(slot)
         if self._announced is not FeedStatus.LIVE:
             self._announced = FeedStatus.LIVE
             with self._lock:
@@ -439,8 +367,7 @@ class ConnectionPool:
         elif self._announced is not FeedStatus.AUTH_REQUIRED:
             self._announced = FeedStatus.AUTH_REQUIRED
             self._announcer.auth_required(None, reason)
-            self._note("auth_required", reason)
-            logger.error("pool %s needs a new credential: %s", self._spec.pool_id, reason)
+            self._journal.auth_required(reason)
 
     def _on_confirmed(self, slot: int, keys: Sequence[InstrumentKey]) -> None:
         with self._lock:
@@ -454,19 +381,14 @@ class ConnectionPool:
             self._poke()
 
     def _on_rejected(self, slot: int, keys: Sequence[InstrumentKey], error: BrokerError) -> None:
-        logger.warning(
-            "connection %s/%d: the broker refused subscriptions: %.200s",
-            self._spec.pool_id,
-            slot,
-            error,
-        )
+        self._journal.rejected(slot, error)
         code, message = RefusalCode.BROKER_ERROR, "the broker refused this subscription"
         if isinstance(error, BrokerLimitError):
             code = RefusalCode.MAX_CAPACITY_REACHED
             message = "the broker refused this subscription: its own limit is reached"
         with self._lock:
             outcomes = self._book.reject(slot, keys, code, message)
-            self._observe()
+            self._telemetry.observe()
         self._announcer.outcomes(outcomes)
         self._poke()
 
@@ -505,17 +427,14 @@ class ConnectionPool:
         for connection in closed:
             self._spawn_close(connection)
         for connection in opened:
-            self._log_opened(connection)
+            others = len(self._connections) - len(opened)
+            self._journal.connection_opened(
+                connection.slot, others=others, limits=self._book.allocator.limits
+            )
             connection.open()
         for slot in actions.changed & self._connections.keys():
             self._connections[slot].wake()
-        if actions.raised or actions.lowered:
-            logger.info(
-                "pool %s changed modes: %d raised, %d lowered",
-                self._spec.pool_id,
-                actions.raised,
-                actions.lowered,
-            )
+        self._journal.modes_changed(actions.raised, actions.lowered)
         self._arm_linger(deadline)
 
     def _make_connection(self, slot: int, connect_timeout_seconds: float) -> Connection:
@@ -539,9 +458,7 @@ class ConnectionPool:
     def _forget_connection(self, slot: int) -> Connection | None:
         connection = self._connections.pop(slot, None)
         if connection is not None:
-            self._past_reconnects += connection.reconnects
-            self._past_malformed += connection.frames_malformed
-            self._past_unknown += connection.ticks_unknown
+            self._telemetry.retire(connection)
         return connection
 
     def _spawn_close(self, connection: Connection) -> asyncio.Task[None]:
@@ -563,15 +480,14 @@ class ConnectionPool:
         with self._lock:
             gone = self._book.expire(self._clock.monotonic())
             self._stale.difference_update(gone)
-            self._observe()
+            self._telemetry.observe()
         # Whoever subscribes again later must not be shown a price from before.
         self._sink.forget(gone)
         self._perform()
 
     def _renew_credentials(self, version: int) -> None:
         if self._gate.renew(version):
-            logger.info("pool %s tries credential version %d", self._spec.pool_id, version)
-            self._note("credentials_changed", f"trying credential version {version}")
+            self._journal.credentials_renewed(version)
             if self._announced is FeedStatus.AUTH_REQUIRED:
                 self._announced = FeedStatus.STALE
                 self._announcer.pool(FeedStatus.STALE, "trying the new credential")
@@ -581,25 +497,9 @@ class ConnectionPool:
         for connection in self._connections.values():
             connection.restart(self._make_adapter, "the endpoint was changed")
 
-    def _refresh_status(self, reason: str) -> None:
+    def _judge_health(self, reason: str) -> None:
         states = [c.state for slot, c in self._connections.items() if self.is_needed(slot)]
-        up = sum(state is ConnectionState.LIVE for state in states)
-        if not states:
-            self._set_status(FeedStatus.LIVE, "nothing is subscribed")
-        elif up:
-            down = len(states) - up
-            self._set_status(FeedStatus.LIVE, f"{down} connections are not live" if down else "")
-        elif ConnectionState.AUTH_REQUIRED in states:
-            self._set_status(FeedStatus.AUTH_REQUIRED, self._gate.reason or reason)
-        else:
-            was_stale = self._status is FeedStatus.STALE
-            kept = self._reason if was_stale else "connecting"
-            self._set_status(FeedStatus.STALE, reason or kept)
-
-    def _set_status(self, status: FeedStatus, reason: str) -> None:
-        if status is not self._status:
-            self._since_ms = self._clock.time_ms()
-        self._status, self._reason = status, reason
+        self._health.judge(states, self._gate.reason or reason, self._clock.time_ms())
 
     # -- Under the lock -----------------------------------------------------------------------
 
@@ -629,44 +529,6 @@ class ConnectionPool:
     def _is_confirmed(self, key: InstrumentKey) -> bool:
         interest = self._book.tracker.get(key)
         return interest is not None and interest.confirmed is not None
-
-    def _observe(self) -> None:
-        now_ms = self._clock.time_ms()
-        observe = self._meters.observe
-        observe(Gauge.SYMBOLS, self._book.allocator.symbols, now_ms)
-        observe(Gauge.CLIENTS, self._book.tracker.clients, now_ms)
-        observe(Gauge.CONNECTIONS, sum(c.is_up for c in self._connections.values()), now_ms)
-        observe(Gauge.TICKS_PER_SECOND, self._rate.rate(self._clock.monotonic()), now_ms)
-
-    def _reconnects(self) -> int:
-        return self._past_reconnects + sum(c.reconnects for c in self._connections.values())
-
-    # -- Logs ---------------------------------------------------------------------------------
-
-    def _log_opened(self, connection: Connection) -> None:
-        limits = self._book.allocator.limits
-        why = "the others are full" if len(self._connections) > 1 else "the first symbols came"
-        logger.info(
-            "pool %s opens connection %d of %d: %s",
-            self._spec.pool_id,
-            connection.slot,
-            limits.max_connections,
-            why,
-        )
-
-    def _note_capacity(self, refused: int, outcome: Outcome) -> None:
-        now = self._clock.monotonic()
-        last = self._last_capacity_note
-        if last is not None and now - last < CAPACITY_NOTE_SECONDS:
-            return
-        self._last_capacity_note = now
-        message = f"{refused} symbols refused: {outcome.message}"
-        logger.warning("pool %s reached its capacity; %s", self._spec.pool_id, message)
-        self._call_on_loop(partial(self._note, "capacity_reached", message))
-
-    def _describe_peaks(self) -> str:
-        peak = self._meters.peak
-        return ", ".join(f"{peak(gauge).value:g} {gauge.value}" for gauge in Gauge)
 
 
 def _limits(options: PoolOptions, capabilities: BrokerCapabilities) -> Limits:

@@ -1,0 +1,52 @@
+"""How much a pool's prices can be trusted as a whole, decided from its connections. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from brokers.feed import FeedStatus
+from pooling.lifecycle import ConnectionState
+
+__all__ = ["FeedHealth"]
+
+IDLE_REASON = "nothing is subscribed"
+
+
+class FeedHealth:
+    """The status that is shown for a pool, why, and since when.
+
+    Args:
+        now_ms: epoch milliseconds of the start.
+    """
+
+    def __init__(self, *, now_ms: int) -> None:
+        self.status = FeedStatus.LIVE
+        self.reason = IDLE_REASON
+        self.since_ms = now_ms
+
+    def judge(self, states: Collection[ConnectionState], reason: str, now_ms: int) -> None:
+        """Take the states of all connections that carry something, and what was said last.
+
+        One live connection makes the pool live: each symbol's own state is told with the symbol.
+        """
+        live = sum(state is ConnectionState.LIVE for state in states)
+        if not states:
+            self._set(FeedStatus.LIVE, IDLE_REASON, now_ms)
+        elif live:
+            down = len(states) - live
+            self._set(FeedStatus.LIVE, f"{down} connections are not live" if down else "", now_ms)
+        elif ConnectionState.AUTH_REQUIRED in states:
+            self._set(FeedStatus.AUTH_REQUIRED, reason, now_ms)
+        else:
+            was_stale = self.status is FeedStatus.STALE
+            kept = self.reason if was_stale else "connecting"
+            self._set(FeedStatus.STALE, reason or kept, now_ms)
+
+    def close(self, now_ms: int) -> None:
+        """Note that the pool was closed."""
+        self._set(FeedStatus.CLOSED, "the pool was closed", now_ms)
+
+    def _set(self, status: FeedStatus, reason: str, now_ms: int) -> None:
+        if status is not self.status:
+            self.since_ms = now_ms
+        self.status, self.reason = status, reason

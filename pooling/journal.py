@@ -1,0 +1,135 @@
+"""What people read about a pool: log lines at milestones, and notes that are kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from brokers.feed import Outcome, RefusalCode
+from pooling.allocator import Limits
+from pooling.clock import Clock
+from pooling.contracts import AccountSpec
+from pooling.lifecycle import ConnectionState
+
+__all__ = ["PoolJournal"]
+
+logger = logging.getLogger("pooling")
+
+MILESTONE_SYMBOLS = 100
+CAPACITY_SECONDS = 60.0
+
+
+class PoolJournal:
+    """Words for what happens in one pool; never a tick, never a credential.
+
+    Args:
+        pool_id: whose journal it is.
+        clock: throttles repeats.
+        note: keeps (kind, message); called on the loop only.
+        describe_peaks: returns the pool's peaks in words.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        clock: Clock,
+        note: Callable[[str, str], None],
+        describe_peaks: Callable[[], str],
+    ) -> None:
+        self._pool_id = pool_id
+        self._clock = clock
+        self._note = note
+        self._describe_peaks = describe_peaks
+        self._last_capacity: float | None = None
+
+    def pool_started(self, spec: AccountSpec, limits: Limits) -> None:
+        logger.info(
+            "pool %s started: broker %s, %d connections of %d symbols, linger %g s, revision %d",
+            self._pool_id,
+            spec.broker,
+            limits.max_connections,
+            limits.symbols_per_connection,
+            spec.options.linger_seconds,
+            spec.options.revision,
+        )
+
+    def pool_closed(self) -> None:
+        logger.info("pool %s closed; peaks: %s", self._pool_id, self._describe_peaks())
+
+    def config_applied(self, limits: Limits, revision: int) -> None:
+        message = (
+            f"revision {revision}: {limits.max_connections} connections of "
+            f"{limits.symbols_per_connection} symbols"
+        )
+        logger.info("pool %s applied %s", self._pool_id, message)
+        self._note("config_applied", message)
+
+    def credentials_renewed(self, version: int) -> None:
+        logger.info("pool %s tries credential version %d", self._pool_id, version)
+        self._note("credentials_changed", f"trying credential version {version}")
+
+    def auth_required(self, reason: str) -> None:
+        logger.error("pool %s needs a new credential: %s", self._pool_id, reason)
+        self._note("auth_required", reason)
+
+    def symbols(self, before: int, after: int) -> None:
+        """Log each further hundred of symbols. Any thread."""
+        if after // MILESTONE_SYMBOLS > before // MILESTONE_SYMBOLS:
+            logger.info("pool %s carries %d symbols", self._pool_id, after)
+
+    def capacity_reached(self, outcomes: Sequence[Outcome]) -> str | None:
+        """Log refusals for want of room, once a minute; returns what to note. Any thread."""
+        full = [o for o in outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED]
+        now = self._clock.monotonic()
+        last = self._last_capacity
+        if not full or (last is not None and now - last < CAPACITY_SECONDS):
+            return None
+        self._last_capacity = now
+        message = f"{len(full)} symbols refused: {full[0].message}"
+        logger.warning("pool %s reached its capacity; %s", self._pool_id, message)
+        return message
+
+    def modes_changed(self, raised: int, lowered: int) -> None:
+        if raised or lowered:
+            logger.info(
+                "pool %s changed modes: %d raised, %d lowered", self._pool_id, raised, lowered
+            )
+
+    def connection_opened(self, slot: int, *, others: int, limits: Limits) -> None:
+        logger.info(
+            "pool %s opens connection %d of %d: %s",
+            self._pool_id,
+            slot,
+            limits.max_connections,
+            "the others are full" if others else "the first symbols came",
+        )
+
+    def connected(self, slot: int) -> None:
+        logger.info("connection %s/%d is connected", self._pool_id, slot)
+        self._note("connected", f"connection {slot}")
+
+    def troubled(self, slot: int, state: ConnectionState, reason: str) -> None:
+        logger.warning("connection %s/%d is %s: %s", self._pool_id, slot, state, reason)
+
+    def lost(self, slot: int, live_symbols: int, reason: str) -> None:
+        logger.warning(
+            "connection %s/%d lost with %d live symbols: %s; peaks: %s",
+            self._pool_id,
+            slot,
+            live_symbols,
+            reason,
+            self._describe_peaks(),
+        )
+        self._note("lost", f"connection {slot}: {reason}")
+
+    def rejected(self, slot: int, error: Exception) -> None:
+        logger.warning(
+            "connection %s/%d: the broker refused subscriptions: %.200s",
+            self._pool_id,
+            slot,
+            error,
+        )
+
+    def broker_says(self, text: str) -> None:
+        logger.info("pool %s: the broker says: %.200s", self._pool_id, text)
