@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from brokers.types import InstrumentKey
@@ -37,7 +37,7 @@ class Healing:
     def on_beat(
         self,
         peer: WorkerPeer,
-        wanted: Mapping[str, Sequence[InstrumentKey]],
+        wanted: Callable[[], Mapping[str, Sequence[InstrumentKey]]],
         *,
         number: int,
         now: float,
@@ -45,7 +45,7 @@ class Healing:
         """Begin a round if one is due; return the snapshots that may be used now.
 
         Args:
-            wanted: the instruments of each pool of this worker.
+            wanted: returns the instruments of each pool of this worker.
             number: of the beat.
             now: monotonic seconds.
         """
@@ -53,7 +53,7 @@ class Healing:
         self._replies = [one for one in self._replies if one.beat >= number]
         if self._wanted and now >= self._not_before:
             self._wanted, self._not_before = False, now + self._pause_seconds
-            for pool_id, keys in wanted.items():
+            for pool_id, keys in wanted().items():
                 for start in range(0, len(keys), cm.MAX_ITEMS):
                     chunk = list(keys[start : start + cm.MAX_ITEMS])
                     make = partial(cm.SnapshotRequest, pool_id=pool_id, keys=chunk)

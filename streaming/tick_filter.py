@@ -66,9 +66,19 @@ class TickFilter:
         self._last.pop(topic, None)
         self._fresh.discard(topic)
 
-    def refresh(self, topics: Iterable[bytes]) -> None:
-        """Make held topics fresh again: their publisher is another one or was out of reach."""
-        self._fresh.update(topic for topic in topics if topic in self._last)
+    def refresh(self, topics: Iterable[bytes], epoch: int) -> None:
+        """Make held topics fresh again: their publisher is another one or was out of reach.
+
+        A successor of a lower ``epoch`` (its clock was set back) would never be heard next to what
+        is remembered, so that is dropped.
+        """
+        for topic in topics:
+            if topic not in self._last:
+                continue
+            self._fresh.add(topic)
+            last = self._last[topic]
+            if last is not None and last.epoch > epoch:
+                self._last[topic] = None
 
     def newest(self, topic: bytes) -> TickMessage | None:
         """Return the last message of a topic, or None."""

@@ -64,20 +64,12 @@ class WantTable:
         """Return the clients that want something of a pool."""
         return list(self._wants.get(pool_id, {}))
 
-    def pool_ids(self) -> list[str]:
-        """Return the pools of which something is wanted."""
-        return list(self._wants)
-
     def instruments(self, pool_id: str) -> list[InstrumentKey]:
         """Return what is wanted of a pool, each instrument once."""
         seen: dict[InstrumentKey, None] = {}
         for held in self._wants.get(pool_id, {}).values():
             seen.update(dict.fromkeys(held))
         return list(seen)
-
-    def holds(self, topic: bytes) -> bool:
-        """Tell whether any client wants ``topic``."""
-        return topic in self._holders
 
     def _tidy(self, pool_id: str, client: str) -> None:
         clients = self._wants.get(pool_id)

@@ -65,7 +65,7 @@ class WorkerPeer:
         self.alive = False
         self.epoch = -1
         self.beat_number = -1
-        self.last_beat = 0.0
+        self.last_heard = 0.0
         self.malformed = 0
 
     def __repr__(self) -> str:
@@ -92,7 +92,7 @@ class WorkerPeer:
     def close(self) -> None:
         """Say goodbye and close. Whoever waits gets ``WorkerTimeoutError``. Idempotent."""
         self.post(cm.Bye())
-        self._fail_pending()
+        self.fail_pending()
         if self._control is not None:
             self._control.close(_GOODBYE_LINGER_MS)
             self._control = None
@@ -121,19 +121,24 @@ class WorkerPeer:
         """
         known = self.alive and (beat.epoch, beat.control_port) == (self.epoch, self._control_port)
         if not known:
-            self._fail_pending()
+            self.fail_pending()
             if self._control is None or beat.control_port != self._control_port:
                 self._connect_control(beat.control_port)
         self.alive = True
         self.epoch = beat.epoch
         self.beat_number = beat.number
-        self.last_beat = self._monotonic()
+        self.last_heard = self._monotonic()
         return not known
+
+    def note_life(self) -> None:
+        """Note that the worker was heard: behind a flood of ticks its beats may come late."""
+        if self.alive:
+            self.last_heard = self._monotonic()
 
     def lose(self) -> None:
         """Give the worker up until its next beat."""
         self.alive = False
-        self._fail_pending()
+        self.fail_pending()
 
     def request(self, make: Callable[[int], cm.Request]) -> asyncio.Future[cm.Reply]:
         """Send the request that ``make`` builds from its id; the future gets the reply.
@@ -216,7 +221,8 @@ class WorkerPeer:
             else:
                 future.set_result(message)
 
-    def _fail_pending(self) -> None:
+    def fail_pending(self) -> None:
+        """Give up every request under way: the worker is another one or has dropped them."""
         pending, self._pending = self._pending, {}
         for future, _sent in pending.values():
             _fail(future)

@@ -7,8 +7,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
+import uvloop
+import zmq
 
 from brokers.feed import (
     FeedChange,
@@ -19,6 +23,7 @@ from brokers.feed import (
     Want,
 )
 from brokers.types import FeedMode, InstrumentKey
+from streaming import control_messages as cm
 from streaming.control_server import ControlServer
 from streaming.curve import CurveKeys, create_key_file
 from streaming.exceptions import BusError, CurveRequiredError
@@ -51,6 +56,7 @@ class Worker:
         send_hwm: int = 100_000,
         gateway_timeout_seconds: float = 10.0,
         max_queued: int = 2000,
+        barrier_timeout_seconds: float = 2.0,
     ) -> None:
         self.service = FakeFeedService(*pools)
         self.publisher = SharedZmqPublisher(
@@ -63,6 +69,7 @@ class Worker:
             beat_seconds=0.05,
             gateway_timeout_seconds=gateway_timeout_seconds,
             max_queued=max_queued,
+            barrier_timeout_seconds=barrier_timeout_seconds,
         )
 
     async def open(self) -> Worker:
@@ -141,6 +148,7 @@ async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):
     assert gateway.link.feed_status("1") is FeedStatus.LIVE
     assert isinstance(gateway.link, FeedOverview)
     assert gateway.link.workers() == 1
+    assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
 
 
 async def test_after_the_ack_nothing_is_lost_or_repeated(worker, gateway):
@@ -350,10 +358,10 @@ async def test_an_older_worker_is_not_listened_to(port, stack):
     await link.open(listener)
     stack.push_async_callback(link.close)
     await eventually(lambda: link.workers() == 2)
-    await eventually(lambda: link._owners["1"].epoch == 9)
     await link.want("1", "c", [want()])
-    assert new.service.holders("1") == {("c", "INFY")}
-    assert not old.service.holders("1")
+    await eventually(lambda: new.service.holders("1") == {("c", "INFY")})
+    await link.want("1", "d", [want()])
+    assert ("d", "INFY") in new.service.holders("1")
     old.sink().publish(INFY, tick(1), 1)
     new.sink().publish(INFY, tick(2), 1)
     await eventually(lambda: listener.ticks)
@@ -469,6 +477,25 @@ async def test_lost_ticks_are_counted_and_the_last_one_healed(port, stack):
     )
 
 
+async def test_a_worker_whose_clock_was_set_back_is_heard(port, stack):
+    """Its epoch is lower than its predecessor's; after the silence that does not matter."""
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    first = await Worker(port, epoch=5).open()
+    await gateway.met()
+    await gateway.link.want("1", "c", [want()])
+    first.sink().publish(INFY, tick(1), 1)
+    await eventually(lambda: gateway.listener.ticks)
+    await first.close()
+    await eventually(lambda: gateway.link.workers() == 0)
+    second = await Worker(port, epoch=4).open()
+    stack.push_async_callback(second.close)
+    await eventually(lambda: second.service.holders("1"))
+    await eventually(lambda: gateway.listener.statuses()[-1] is FeedStatus.LIVE)
+    second.sink().publish(INFY, tick(2), 1)
+    await eventually(lambda: gateway.listener.ticks[-1].epoch == 4)
+
+
 async def test_one_key_protects_bus_and_control(port, stack, tmp_path):
     """With the installation's key everything works; a stranger gets no beat."""
     keys = create_key_file(tmp_path / "bus.key")
@@ -496,3 +523,85 @@ def test_unusable_settings_are_refused():
         ZmqFeedLink(endpoints=["tcp://127.0.0.1:1"], gateway_id="é")
     with pytest.raises(ValueError, match="positive"):
         ZmqFeedLink(endpoints=["tcp://127.0.0.1:1"], heal_seconds=0)
+
+
+class RawGateway:
+    """A DEALER that says whatever it likes to a worker's control port."""
+
+    def __init__(self, server: ControlServer, name: bytes) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.ROUTING_ID, name)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.connect(f"tcp://127.0.0.1:{server._port}")
+
+    def say(self, *parts: bytes) -> None:
+        self._socket.send_multipart(parts)
+
+    async def hear(self) -> Any:
+        await eventually(lambda: self._socket.poll(0), message="no answer")
+        return cm.decode_from_worker(self._socket.recv())
+
+    def close(self) -> None:
+        self._socket.close(0)
+        self._context.term()
+
+
+async def test_malformed_requests_are_counted_and_dropped(worker, gateway, stack):
+    """Whatever a local process sends, other gateways are served."""
+    raw = RawGateway(worker.server, b"raw")
+    stack.callback(raw.close)
+    wrong = [
+        b"",
+        b"\xc1",
+        b"\x93" * 5000,
+        cm.encode(cm.ErrorReply(1, cm.ErrorCode.BUSY, "")),
+        cm.encode(cm.StatsRequest(1, "")),
+        cm.encode(cm.WantRequest(1, "1", "c", [want()] * 501, "b")),
+        cm.encode(cm.WantRequest(1, "1", "c", [], "a b")),
+        cm.encode(cm.WantRequest(-1, "1", "c", [], "b")),
+    ]
+    for data in wrong:
+        raw.say(data)
+    raw.say(b"two", b"parts")
+    await eventually(lambda: worker.server.malformed == len(wrong) + 1)
+    assert (await gateway.link.want("1", "c", [want()])).outcomes[0].state is OutcomeState.ACTIVE
+    raw.say(b"x" * (cm.MAX_REQUEST_BYTES + 1))
+    assert (await gateway.link.want("1", "c", [want("TCS")])).outcomes
+
+
+async def test_a_flood_of_requests_is_refused_as_busy(port, stack):
+    """What waits is bounded; a stranger's barrier that never comes is an error, not an answer."""
+    worker = await Worker(port, max_queued=3, barrier_timeout_seconds=0.05).open()
+    stack.push_async_callback(worker.close)
+    raw = RawGateway(worker.server, b"raw")
+    stack.callback(raw.close)
+    worker.service.stall("1")
+    raw.say(cm.encode(cm.Hello()))
+    raw.say(cm.encode(cm.WantRequest(0, "1", "c", [want()], "never")))
+    await eventually(lambda: worker.service.want_calls)
+    for number in range(1, 6):
+        raw.say(cm.encode(cm.WantRequest(number, "1", "c", [want()], "never")))
+    replies = [await raw.hear(), await raw.hear()]
+    assert [one.code for one in replies] == [cm.ErrorCode.BUSY] * 2
+    raw.say(cm.encode(cm.SnapshotRequest(7, "9", [INFY.key])))
+    assert await raw.hear() == cm.SnapshotReply(7, ANY, [])
+    raw.say(cm.encode(cm.StatsRequest(8, "9")))
+    assert (await raw.hear()).code is cm.ErrorCode.UNKNOWN_POOL
+    worker.service.resume()
+    late = [await raw.hear() for _ in range(4)]
+    assert [one.code for one in late] == [cm.ErrorCode.PATH_NOT_OPEN] * 4
+    raw.say(cm.encode(cm.WantRequest(9, "9", "c", [want()], "never")))
+    assert (await raw.hear()).code is cm.ErrorCode.UNKNOWN_POOL
+
+
+async def test_the_end_of_the_beats_is_noticed(worker):
+    """A worker that no longer shows itself must end instead of pretending."""
+    failing = asyncio.create_task(worker.server.wait_failed())
+
+    def fail(pool_id: str) -> None:
+        raise RuntimeError("statistics are broken")
+
+    worker.service.stats = fail
+    with pytest.raises(RuntimeError):
+        await failing
