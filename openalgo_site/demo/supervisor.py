@@ -132,26 +132,35 @@ class Supervisor:
 
     async def _run(self, spec: ChildSpec) -> int:
         """Run the child once, to its end."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            GUARDED,
-            str(os.getpid()),
-            *spec.argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(spec.env),
-            process_group=0,
+        # A pipe of our own: with asyncio's, waiting for the child would also wait for whatever
+        # inherited its output.
+        read_end, write_end = os.pipe()
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", 0)
         )
-        self._processes[spec.name] = process
-        if self._stopping.is_set():  # asked to stop while it was being made
-            _signal_group(process.pid, signal.SIGKILL)
-        elif self._settled:
-            self._say(f"{spec.name} runs again, process {process.pid}")
-        assert process.stdout is not None  # noqa: S101 - PIPE was asked for
-        output = asyncio.create_task(self._pass_on(spec.name, process.stdout))
+        output = asyncio.create_task(self._pass_on(spec.name, reader))
         try:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-I",
+                    GUARDED,
+                    str(os.getpid()),
+                    *spec.argv,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=write_end,
+                    stderr=write_end,
+                    env=dict(spec.env),
+                    process_group=0,
+                )
+            finally:
+                os.close(write_end)
+            self._processes[spec.name] = process
+            if self._stopping.is_set():  # asked to stop while it was being made
+                _signal_group(process.pid, signal.SIGKILL)
+            elif self._settled:
+                self._say(f"{spec.name} runs again, process {process.pid}")
             returncode = await process.wait()
             del self._processes[spec.name]
             # What it started must not outlive it with its ports and its output.
@@ -160,11 +169,12 @@ class Supervisor:
         finally:
             output.cancel()
             await asyncio.wait([output])
+            transport.close()
         return returncode
 
-    async def _pass_on(self, name: str, stream: asyncio.StreamReader) -> None:
+    async def _pass_on(self, name: str, reader: asyncio.StreamReader) -> None:
         splitter = LineSplitter()
-        while data := await stream.read(READ_BYTES):
+        while data := await reader.read(READ_BYTES):
             for line in splitter.feed(data):
                 self._say(f"{name:<9} | {line}")
         for line in splitter.end():

@@ -1,0 +1,207 @@
+"""The whole demo as a person starts it, stops it and breaks it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import SHARED_DATA, eventually_sync, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+CAPTURE = SHARED_DATA / "capture_BINANCE.ws.1.0"
+READY_SECONDS = 100
+PORTS = ("PORT", "OPENALGO_PORT", "ZMQ_PORT", "SIMULATOR_PORT")
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+class RunningDemo:
+    """A demo in a process group of its own, and what it prints."""
+
+    def __init__(self, data_dir: Path, *command: str, **environment: str) -> None:
+        self.ports = {name: str(free_port()) for name in PORTS}
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            command or (sys.executable, "manage.py", "demo"),
+            cwd=ROOT,
+            env={**os.environ, **self.ports, "DATA_DIR": str(data_dir), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line.rstrip())
+
+    def said(self, words: str) -> bool:
+        return any(words in line for line in self.lines)
+
+    def ready(self) -> dict[str, Any]:
+        def line() -> str | None:
+            if self.process.poll() is not None:
+                pytest.fail("the demo ended:\n" + "\n".join(self.lines[-40:]))
+            return next((each for each in self.lines if each.startswith("ready ")), None)
+
+        found = eventually_sync(line, timeout=READY_SECONDS, message="not ready")
+        facts: dict[str, Any] = json.loads(str(found).removeprefix("ready "))
+        return facts
+
+    def wait(self, seconds: float) -> int:
+        code = self.process.wait(seconds)
+        self._reader.join(5)
+        return code
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.wait(10)
+
+
+@contextlib.contextmanager
+def demo(data_dir: Path, *command: str, **environment: str) -> Iterator[RunningDemo]:
+    running = RunningDemo(data_dir, *command, **environment)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def pids(ready: dict[str, Any]) -> list[int]:
+    processes = ready["processes"]
+    simulator = [processes["simulator"]] if processes["simulator"] else []
+    return [processes["worker"], *processes["gateway"], *simulator]
+
+
+def get(ready: dict[str, Any], path: str) -> Any:
+    request = urllib.request.Request(ready["url"] + path, headers={"X-API-KEY": ready["api_key"]})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def workers(ready: dict[str, Any]) -> int:
+    return int(get(ready, "readyz")["workers"])
+
+
+def test_demo_serves_survives_and_stops(tmp_path: Path) -> None:
+    """First start, a worker killed, Ctrl-C; then a second start that keeps what was there."""
+    with demo(tmp_path) as running:
+        first = running.ready()
+        assert first["instruments"] == 10_000
+        assert first["url"] == f"http://127.0.0.1:{running.ports['PORT']}/"
+        assert first["openalgo_url"] == f"ws://127.0.0.1:{running.ports['OPENALGO_PORT']}"
+        assert all(is_running(pid) for pid in pids(first))
+        assert len(get(first, "api/instruments?limit=10000")["results"]) == 10_000
+        assert get(first, "api/pools")["results"][0]["capacity"] == 9_000
+        assert [path.stat().st_mode & 0o077 for path in tmp_path.glob("*.key")] == [0, 0]
+        assert (tmp_path / "demo.json").stat().st_mode & 0o077 == 0
+
+        os.kill(first["processes"]["worker"], signal.SIGKILL)
+        eventually_sync(lambda: running.said("worker runs again"), timeout=20)
+        assert running.said("worker was killed by SIGKILL; it is started again in 0.5 s")
+        eventually_sync(lambda: workers(first) == 1, timeout=40)
+
+        os.killpg(running.process.pid, signal.SIGINT)
+        assert running.wait(10) == 0
+        assert not any(is_running(pid) for pid in pids(first)[1:])
+        assert not running.said("Traceback")
+
+    with demo(tmp_path) as running:
+        second = running.ready()
+        kept = ("username", "password", "api_key", "instruments")
+        assert [second[name] for name in kept] == [first[name] for name in kept]
+        assert not running.said("instruments loaded")
+        # Whatever ends the demo, nothing stays: not even its own end can prevent that.
+        running.process.kill()
+        eventually_sync(lambda: not any(is_running(pid) for pid in pids(second)), timeout=5)
+
+
+def test_ending_make_ends_the_demo(tmp_path: Path) -> None:
+    """SIGTERM to make alone, as a supervisor of make would send it."""
+    if shutil.which("make") is None or not (ROOT / ".venv/bin/python").exists():
+        pytest.skip("make or the .venv that it uses is missing")
+    with demo(tmp_path, "make", "--no-print-directory", "run") as running:
+        ready = running.ready()
+        os.kill(running.process.pid, signal.SIGTERM)
+        started = time.monotonic()
+        eventually_sync(lambda: not any(is_running(pid) for pid in pids(ready)), timeout=10)
+        running.wait(10)
+        assert time.monotonic() - started < 10
+        assert running.said("stopping")
+
+
+@pytest.mark.parametrize("variable", PORTS)
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with demo(tmp_path / "data", **{variable: str(port)}) as running:
+            assert running.wait(30) == 1
+            (sentence,) = running.lines
+            assert f"port {port}" in sentence
+            assert variable in sentence
+    assert not (tmp_path / "data" / "demo.json").exists()
+
+
+def test_two_variables_with_one_port_are_one_sentence(tmp_path: Path) -> None:
+    port = str(free_port())
+    with demo(tmp_path, PORT=port, ZMQ_PORT=port) as running:
+        assert running.wait(30) == 1
+        (sentence,) = running.lines
+        assert f"PORT and ZMQ_PORT both name port {port}" in sentence
+
+
+def test_binance_without_internet_is_one_sentence(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:1"
+    command = (sys.executable, "manage.py", "demo", "--broker", "binance")
+    with demo(tmp_path, *command, HTTPS_PROXY=nowhere, https_proxy=nowhere) as running:
+        assert running.wait(40) == 1
+        (sentence,) = running.lines
+        assert "Binance" in sentence
+        assert "cannot be reached" in sentence
+
+
+@pytest.mark.skipif(not CAPTURE.exists(), reason=f"no recorded data in {SHARED_DATA}")
+def test_a_recorded_binance_session_is_replayed(tmp_path: Path) -> None:
+    command = (sys.executable, "manage.py", "demo", "--replay", str(CAPTURE), "--speed", "5")
+    with demo(tmp_path, *command) as running:
+        ready = running.ready()
+        assert ready["instruments"] > 0
+        (pool,) = [each for each in get(ready, "api/pools")["results"] if each["enabled"]]
+        assert pool["broker"] == "binance"
+        running.process.terminate()
+        assert running.wait(10) == 0
+
+
+def test_a_file_that_cannot_be_replayed_is_one_sentence(tmp_path: Path) -> None:
+    command = (sys.executable, "manage.py", "demo", "--replay", str(tmp_path / "none"))
+    with demo(tmp_path, *command) as running:
+        assert running.wait(30) == 1
+        (sentence,) = running.lines
+        assert "none is not a file" in sentence
