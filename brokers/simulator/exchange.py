@@ -96,9 +96,6 @@ class LocalExchange(ABC):
             return
         server, self._server = self._server, None
         self._closing.set()
-        for link in list(self._links):
-            if link.is_silent:
-                link.drop()
         server.close()
         await server.wait_closed()
         await asyncio.gather(*self._endings)

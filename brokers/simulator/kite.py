@@ -124,6 +124,7 @@ class KiteExchange(LocalExchange):
     def _opened(self, link: Link, path: str, query: Mapping[str, str]) -> None:
         self._books[link] = SubscriptionBook(limit=self._max_instruments, known=self.market.quotes)
         self._keys[link] = key_label(self._key(query))
+        link.last_sent = link.loop.time()
 
     def _heard(self, link: Link, message: str | bytes) -> None:
         manners, book = self._links[link], self._books[link]

@@ -16,8 +16,10 @@ from kiteconnect import KiteTicker
 root, api_key, access_token = sys.argv[1:]
 tokens = json.load(sys.stdin)
 modes = ["quote", "ltp", "full"]
-ticks_by_mode = {mode: {} for mode in modes}
-orders, errors, closes = [], [], []
+ticks_by_mode: dict[str, dict] = {mode: {} for mode in modes}
+orders: list[dict] = []
+errors: list[list] = []
+closes: list[list] = []
 done = threading.Event()
 
 

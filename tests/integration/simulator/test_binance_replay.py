@@ -87,6 +87,8 @@ async def test_streams_subscribed_in_batches_miss_nothing(make_replay: MakeRepla
     async with connect(f"{replay.url}/stream") as connection:
         assert await ask(connection, "SUBSCRIBE", BOOK) == {"result": None, "id": 1}
         await asyncio.sleep(0.25)
+        await ask(connection, "SUBSCRIBE", "nobody@trade")
+        await asyncio.sleep(0.25)
         assert await ask(connection, "SUBSCRIBE", TRADE, id=2) == {"result": None, "id": 2}
         assert await receive(connection, 40) == messages(capture, BOOK, TRADE)
 
