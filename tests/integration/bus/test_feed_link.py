@@ -148,7 +148,24 @@ async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):
     assert gateway.link.feed_status("1") is FeedStatus.LIVE
     assert isinstance(gateway.link, FeedOverview)
     assert gateway.link.workers() == 1
-    assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+
+
+def test_everything_works_on_uvloop(port):
+    """The loop that worker and gateway run on."""
+
+    async def subscribe_and_hear() -> list[int]:
+        worker = await Worker(port).open()
+        gateway = await (await Gateway(port).open()).met()
+        await gateway.link.want("1", "c", [want()])
+        for number in range(5):
+            worker.sink().publish(INFY, tick(number), 1)
+        await eventually(lambda: len(gateway.listener.ticks) == 5)
+        await gateway.close()
+        await eventually(lambda: not worker.service.holders("1"))
+        await worker.close()
+        return gateway.listener.sequences(INFY_TOPIC)
+
+    assert uvloop.run(subscribe_and_hear()) == [1, 2, 3, 4, 5]
 
 
 async def test_after_the_ack_nothing_is_lost_or_repeated(worker, gateway):
