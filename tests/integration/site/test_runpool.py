@@ -1,0 +1,140 @@
+"""The worker's command: what it refuses to start with, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGURATION = 78
+ACCOUNT = """
+import django; django.setup()
+from django.contrib.auth.models import User
+from pooling.models import BrokerAccount
+BrokerAccount.objects.create(user=User.objects.create_user("asha"), broker="zerodha")
+"""
+
+
+class Installation:
+    """A data directory and the commands that are run in it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.env = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "openalgo_site.settings",
+            "DATA_DIR": str(data_dir),
+            "ZMQ_PORT": str(free_port()),
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(*arguments)
+        out, _ = process.communicate(timeout=60)
+        return process.returncode, out.strip()
+
+    def manage(self, *arguments: str) -> tuple[int, str]:
+        return self.run("manage.py", *arguments)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """An installation that is complete, with one account."""
+    installation = Installation(tmp_path_factory.mktemp("installation"))
+    assert installation.manage("createkeyfile")[0] == 0
+    assert installation.manage("migrate", "-v0") == (0, "")
+    assert installation.run("-c", ACCOUNT) == (0, "")
+    return installation
+
+
+def test_a_missing_key_file_is_exit_78_with_the_cure(tmp_path: Path) -> None:
+    code, out = Installation(tmp_path).manage("runpool")
+    assert code == CONFIGURATION
+    assert "createkeyfile" in out
+    assert len(out.splitlines()) == 1
+    assert not (tmp_path / "credentials.key").exists()
+
+
+def test_a_database_that_is_not_migrated_is_exit_78_with_the_cure(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.manage("createkeyfile")
+    code, out = installation.manage("runpool")
+    assert (code, len(out.splitlines())) == (CONFIGURATION, 1)
+    assert "manage.py migrate" in out
+
+
+def test_a_key_file_that_others_may_read_is_exit_78(prepared: Installation) -> None:
+    path = prepared.data_dir / "credentials.key"
+    path.chmod(0o644)
+    try:
+        code, out = prepared.manage("runpool")
+    finally:
+        path.chmod(0o600)
+    assert code == CONFIGURATION
+    assert "chmod 600" in out
+
+
+def test_an_account_that_does_not_exist_is_exit_78(prepared: Installation) -> None:
+    code, out = prepared.manage("runpool", "--account", "999")
+    assert code == CONFIGURATION
+    assert "no broker account 999" in out
+
+
+def test_an_open_bus_address_without_keys_is_exit_78(prepared: Installation) -> None:
+    installation = Installation(prepared.data_dir)
+    installation.env["ZMQ_HOST"] = "0.0.0.0"
+    code, out = installation.manage("runpool")
+    assert code == CONFIGURATION
+    assert "ZMQ_CURVE_KEY_FILE" in out
+
+
+def test_a_bus_port_that_is_taken_is_exit_1_and_named(prepared: Installation) -> None:
+    with socket.create_server(("127.0.0.1", int(prepared.env["ZMQ_PORT"]))):
+        code, out = prepared.manage("runpool")
+    assert code == 1
+    assert "ZMQ_PORT" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_exits_0(prepared: Installation, number: signal.Signals) -> None:
+    process = prepared.start("manage.py", "runpool")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "serves 1 pool" in line:
+            break
+    started = time.monotonic()
+    process.send_signal(number)
+    process.send_signal(number)  # the same Ctrl-C, from the terminal and from a parent
+    rest = process.stdout.read()
+    assert process.wait(10) == 0
+    assert time.monotonic() - started < 10
+    process.stdout.close()
+    assert "Traceback" not in rest
+
+
+def test_the_key_file_is_made_once(prepared: Installation) -> None:
+    path = prepared.data_dir / "credentials.key"
+    before = path.read_bytes()
+    code, out = prepared.manage("createkeyfile")
+    assert code == 1
+    assert "left alone" in out
+    assert path.read_bytes() == before
