@@ -106,12 +106,27 @@ def get(ready: dict[str, Any], path: str) -> Any:
         return json.load(answer)
 
 
+def set_limit(data_dir: Path, symbols: int) -> None:
+    """Save a limit as the admin does; returns once it is in the database."""
+    code = (
+        "import django; django.setup(); from pooling.models import PoolConfig; "
+        f"config = PoolConfig.objects.get(); config.symbols_per_connection = {symbols}; "
+        "config.full_clean(); config.save()"
+    )
+    env = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "openalgo_site.settings",
+        "DATA_DIR": str(data_dir),
+    }
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True, timeout=60)
+
+
 def workers(ready: dict[str, Any]) -> int:
     return int(get(ready, "readyz")["workers"])
 
 
 def test_demo_serves_survives_and_stops(tmp_path: Path) -> None:
-    """First start, a worker killed, Ctrl-C; then a second start that keeps what was there."""
+    """First start, a limit changed, a worker killed, Ctrl-C; then a start that keeps the data."""
     with demo(tmp_path) as running:
         first = running.ready()
         assert first["instruments"] == 10_000
@@ -122,6 +137,9 @@ def test_demo_serves_survives_and_stops(tmp_path: Path) -> None:
         assert get(first, "api/pools")["results"][0]["capacity"] == 9_000
         assert [path.stat().st_mode & 0o077 for path in tmp_path.glob("*.key")] == [0, 0]
         assert (tmp_path / "demo.json").stat().st_mode & 0o077 == 0
+
+        set_limit(tmp_path, 100)
+        eventually_sync(lambda: get(first, "api/pools")["results"][0]["capacity"] == 300, timeout=5)
 
         os.kill(first["processes"]["worker"], signal.SIGKILL)
         eventually_sync(lambda: running.said("worker runs again"), timeout=20)
