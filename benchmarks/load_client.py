@@ -92,7 +92,7 @@ class Subscriber(asyncio.Protocol):
 
     def check(self, buffer: bytes, start: int, end: int) -> None:
         """Follow the sequence of the symbol and sample the tick's age."""
-        name_at = start + 31  # {"type":"market_data","symbol":"
+        name_at = start + 32  # {"type":"market_data","symbol":"
         symbol = buffer[name_at : name_at + 6]
         volume_at = buffer.find(b'"volume":', start, end)
         if volume_at < 0:

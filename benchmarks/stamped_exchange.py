@@ -8,6 +8,7 @@ that what is measured is the pool and the gateway. Credentials are not looked at
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 import sys
@@ -92,6 +93,14 @@ class StampedExchange:
         self.sent += len(tokens)
         return b"".join(parts)
 
+    async def beat(self) -> None:
+        """Send Kite's one-byte heartbeat to every connection each second."""
+        while True:
+            await asyncio.sleep(1.0)
+            for link in list(self.links):
+                with contextlib.suppress(ConnectionClosed):
+                    await link.send(b"\0")
+
     async def run(self) -> None:
         """Send at ``rate``; falls behind rather than bursting when the machine is too slow."""
         due, last, cursors = 0.0, time.monotonic(), {}
@@ -141,7 +150,10 @@ async def _main() -> None:
     async with serve(
         exchange.handle, "127.0.0.1", 0, compression=None, process_request=over_http, max_size=2**22
     ) as server:
-        sender = asyncio.create_task(exchange.run(), name="sender")
+        tasks = [
+            asyncio.create_task(exchange.run(), name="sender"),
+            asyncio.create_task(exchange.beat(), name="heartbeat"),
+        ]
         print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             request = json.loads(line)
@@ -149,7 +161,8 @@ async def _main() -> None:
             print(
                 json.dumps({"sent": exchange.sent, "symbols": len(exchange.sequences)}), flush=True
             )
-        sender.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 if __name__ == "__main__":
