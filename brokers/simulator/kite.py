@@ -83,9 +83,7 @@ class KiteExchange(LocalExchange):
 
     def set_rate(self, rate: float) -> None:
         """Change the ticks per second over all instruments; 0 freezes the market."""
-        if not rate >= 0:
-            raise ValueError(f"rate must not be negative, got {rate}")
-        self._tape.rate = rate
+        self._tape.set_rate(rate)
 
     def send_order(self, order: Mapping[str, Any], api_key: str | None = None) -> int:
         """Send an order update to the connections of a key (None: of all); how many it reached."""

@@ -7,6 +7,8 @@ from collections import Counter
 
 __all__ = ["Tape"]
 
+_MAX_RATE = 1_000_000
+
 
 class Tape:
     """Deals out ticks over all subscribed instruments together.
@@ -21,9 +23,7 @@ class Tape:
     """
 
     def __init__(self, *, rate: float, rng: random.Random, catch_up_seconds: float = 0.25) -> None:
-        if not rate >= 0:
-            raise ValueError(f"rate must not be negative, got {rate}")
-        self.rate = rate
+        self.set_rate(rate)
         self._rng = rng
         self._catch_up_seconds = catch_up_seconds
         self._references: Counter[int] = Counter()
@@ -35,6 +35,12 @@ class Tape:
 
     def __len__(self) -> int:
         return len(self._order)
+
+    def set_rate(self, rate: float) -> None:
+        """Change the rate. Raises ValueError unless it is within 0 and 1,000,000."""
+        if not 0 <= rate <= _MAX_RATE:
+            raise ValueError(f"rate must be within 0 and {_MAX_RATE:,}, got {rate}")
+        self._rate = rate
 
     def add(self, token: int) -> None:
         """Take one reference to an instrument; it joins the round at a random place. O(1)."""
@@ -65,7 +71,7 @@ class Tape:
         if not self._order:
             self._credit = 0.0
             return []
-        rate = min(self.rate, len(self._order) * max(1.0, self.rate / 100))
+        rate = min(self._rate, len(self._order) * max(1.0, self._rate / 100))
         self._credit += min(elapsed, self._catch_up_seconds) * rate
         count = int(self._credit)
         self._credit -= count

@@ -139,11 +139,11 @@ async def test_binary_client_messages_are_understood(make_kite_server: MakeKiteS
 
 
 async def test_idle_link_gets_a_one_byte_heartbeat_each_second(kite_server: KiteExchange):
+    started = time.monotonic()
     async with kite_client(kite_server) as client:
         assert len(await client.connection.recv()) == 1
-        started = time.monotonic()
         assert len(await client.connection.recv()) == 1
-        assert 0.9 <= time.monotonic() - started < 3
+        assert 2 <= time.monotonic() - started < 5
 
 
 async def test_excess_over_the_limit_is_refused_in_text_and_the_link_stays(
