@@ -14,6 +14,8 @@ from difflib import get_close_matches
 from http.cookies import SimpleCookie
 from typing import Any
 
+from tests.support import eventually
+
 __all__ = ["INSTRUMENTS", "FakeMarket"]
 
 INSTRUMENTS: dict[tuple[str, str], dict[str, Any]] = {
@@ -85,8 +87,7 @@ class FakeMarket:
         await receive()
         cookie = SimpleCookie(dict(scope["headers"]).get(b"cookie", b"").decode())
         client = Client(send)
-        while self.is_silent:
-            await asyncio.sleep(0.02)
+        await eventually(lambda: not self.is_silent, timeout=60)
         await send({"type": "websocket.accept"})
         if not await self._is_session(cookie["sessionid"].value if "sessionid" in cookie else ""):
             await client.close(4401, "session ended")

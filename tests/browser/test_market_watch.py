@@ -113,6 +113,16 @@ async def test_fast_typist_gets_the_best_match(watch: Watch):
     await expect(watch.cell("NSE:WIPRO", "last")).to_have_text("402.60")
 
 
+async def test_instrument_already_listed_is_pointed_out(watch: Watch):
+    """Choosing a known name marks its row instead of adding it twice."""
+    await watch.search.fill("NSE:INFY")
+    await watch.search.press("Enter")
+    await expect(watch.row("NSE:INFY")).to_have_attribute("data-found", "")
+    await expect(watch.page.get_by_text("INFY is already in your list")).to_have_count(1)
+    await expect(watch.search).to_be_focused()
+    await expect(watch.row("NSE:INFY")).to_have_count(1)
+
+
 async def test_escape_closes_the_list_then_clears_the_text(watch: Watch):
     """Escape steps back once at a time."""
     await watch.search.fill("tata")

@@ -111,6 +111,7 @@ function phaseChanged(phase) {
   if (phase === Phase.OPEN) {
     feed.reset();
     subscriptions.replay();
+    pools.soon();
   } else {
     store.markStale(LINK_LOST);
   }
@@ -125,6 +126,7 @@ function add(instrument) {
   const key = keyOf(instrument.exchange, instrument.symbol);
   if (store.has(key)) {
     table.reveal(key);
+    $("list-news").textContent = `${instrument.symbol} is already in your list`;
     return;
   }
   if (store.size >= MAX_ROWS) {
@@ -137,6 +139,7 @@ function add(instrument) {
   }
   const row = store.add(instrument);
   subscriptions.subscribe([row], { isChosen: true });
+  pools.soon();
   watchlist.save(store.rows());
   describe([row]);
   showCount();
@@ -147,6 +150,7 @@ function remove(key) {
   const row = drop(key);
   if (!row) return;
   subscriptions.unsubscribe(row);
+  pools.soon();
   $("list-news").textContent = `${row.symbol} removed`;
 }
 
@@ -188,6 +192,7 @@ function show(instruments) {
   isLoaded = true;
   showCount();
   subscriptions.subscribe(rows);
+  pools.soon();
   describe(rows);
 }
 

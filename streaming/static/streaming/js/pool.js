@@ -6,6 +6,7 @@ import { fetchPools } from "./api.js";
 import { count, quantity } from "./format.js";
 
 const EVERY_MS = 5000;
+const SOON_MS = 1500; // a worker writes its figures about once a second
 const NEARLY_FULL = 0.9;
 const STATES = {
   live: "live",
@@ -65,11 +66,22 @@ export class PoolStrip {
     this.#poll();
   }
 
+  /** The figures are about to change: ask when they have, not at the next turn. */
+  soon() {
+    this.#askIn(SOON_MS);
+  }
+
   stop() {
     clearTimeout(this.#timer);
   }
 
+  #askIn(milliseconds) {
+    this.stop();
+    this.#timer = setTimeout(() => this.#poll(), milliseconds);
+  }
+
   async #poll() {
+    this.stop();
     try {
       this.#show((await fetchPools()).map((pool) => summarize(pool, this.#username)));
     } catch (error) {
@@ -77,7 +89,7 @@ export class PoolStrip {
       this.#region.dataset.state = "old";
       this.#note("Capacity figures are not available; asking again.");
     }
-    this.#timer = setTimeout(() => this.#poll(), EVERY_MS);
+    this.#askIn(EVERY_MS);
   }
 
   #show(pools) {

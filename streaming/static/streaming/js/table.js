@@ -9,7 +9,10 @@
 import * as format from "./format.js";
 import { QUIET_AFTER_MS, RowState } from "./store.js";
 
-const FLASH_MS = 320;
+const FLASH_MS = 260;
+// Busy symbols would flicker: below three flashes a second nobody is hurt, and each one is seen.
+const BETWEEN_FLASHES_MS = 500;
+const FOUND_MS = 1500;
 const BETWEEN_FRAMES_MS = 80;
 const NEAR_THE_WINDOW = "200px 0px";
 const ARROWS = { 1: "\u25b2", 0: "", "-1": "\u25bc" };
@@ -23,7 +26,7 @@ const LABELS = {
 class RowView {
   #written = new Map();
   #row;
-  #flashUntil = 0;
+  #flashedAt = -Infinity;
   #moves = 0;
 
   constructor(template, row, onRemove) {
@@ -82,7 +85,7 @@ class RowView {
 
   /** Take the flash away when its time is over; true while it still shows. */
   settle(time) {
-    if (this.#flashUntil > time) return true;
+    if (time - this.#flashedAt < FLASH_MS) return true;
     this.#data("flash", "");
     return false;
   }
@@ -93,13 +96,15 @@ class RowView {
   }
 
   get isFlashing() {
-    return this.#flashUntil > 0 && this.#written.get("data-flash") !== "";
+    return Boolean(this.#written.get("data-flash"));
   }
 
   #flash() {
     if (this.#row.moves === this.#moves) return;
     this.#moves = this.#row.moves;
-    this.#flashUntil = performance.now() + FLASH_MS;
+    const now = performance.now();
+    if (now - this.#flashedAt < BETWEEN_FLASHES_MS) return;
+    this.#flashedAt = now;
     this.#data("flash", this.#row.direction > 0 ? "up" : "down");
   }
 
@@ -156,12 +161,13 @@ export class Table {
     for (const view of this.#views.values()) view.renderAge(now);
   }
 
-  /** Bring a row into view and show where it is. */
+  /** Bring a row into view and show for a moment which one it is. */
   reveal(key) {
     const view = this.#views.get(key);
     if (!view) return;
     view.element.scrollIntoView({ block: "nearest" });
-    view.nodes.remove.focus();
+    view.element.dataset.found = "";
+    setTimeout(() => delete view.element.dataset.found, FOUND_MS);
   }
 
   remove(key) {

@@ -1,0 +1,116 @@
+"""The market watch on the whole system: local exchange, worker, gateway, database."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.browser.watch import Watch
+from tests.fault.test_demo import RunningDemo, demo
+from tests.fix_browser import ConsoleErrors
+from tests.support import eventually
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A demo of its own, kept for this module."""
+    with demo(tmp_path_factory.mktemp("real-stack"), SIMULATOR_RATE="300") as started:
+        started.ready()
+        yield started
+
+
+@pytest.fixture
+def ready(running: RunningDemo) -> dict[str, Any]:
+    """What the demo said when it was up; a test that ends a child leaves another pid behind."""
+    return running.ready()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def real_watch(page: Page, ready: dict[str, Any]) -> Watch:
+    """The market watch of the demo user."""
+    watch = Watch(page)
+    await watch.log_in(ready["url"].rstrip("/"), ready["username"], ready["password"])
+    await watch.has_prices()
+    return watch
+
+
+async def ticks_on(watch: Watch, key: str) -> None:
+    """Wait until the price of ``key`` moves."""
+    before = await watch.cell(key, "last").inner_text()
+    await expect(watch.cell(key, "last")).not_to_have_text(before, timeout=15_000)
+
+
+async def test_prices_of_the_exchange_reach_the_page(real_watch: Watch):
+    """Every default row ticks, and the strip counts the rows against the capacity."""
+    keys = await real_watch.keys()
+    assert {"NSE:RELIANCE", "NSE_INDEX:NIFTY"} <= set(keys)
+    for key in keys:
+        await ticks_on(real_watch, key)
+    await expect(real_watch.cell("NSE:RELIANCE", "bid")).to_have_text(re.compile(r"^[\d,.]+ \d"))
+    await expect(real_watch.page.get_by_role("meter")).to_have_attribute(
+        "aria-valuetext", re.compile(rf"^{len(keys)} of [\d,]+ symbols$"), timeout=15_000
+    )
+
+
+async def test_found_instrument_is_added_and_ticks(real_watch: Watch):
+    """Typing finds one of ten thousand instruments; it ticks and is still there after a reload."""
+    await real_watch.search.fill("NIFTYIT")
+    await expect(real_watch.options.first).to_contain_text("NIFTYIT")
+    await real_watch.search.press("Enter")
+    await ticks_on(real_watch, "NSE_INDEX:NIFTYIT")
+    await real_watch.page.get_by_role("button", name="Remove NIFTYIT").click()
+    await expect(real_watch.row("NSE_INDEX:NIFTYIT")).to_have_count(0)
+    await real_watch.page.reload()
+    await real_watch.has_prices()
+    await expect(real_watch.row("NSE_INDEX:NIFTYIT")).to_have_count(0)
+
+
+async def test_unknown_symbol_is_refused_with_the_nearest_ones(real_watch: Watch):
+    """The refusal comes from the gateway and names what was probably meant."""
+    await real_watch.search.fill("NSE:RELIANCEE")
+    await expect(real_watch.options).to_have_text([re.compile("ask for exactly this name")])
+    await real_watch.search.press("Enter")
+    notice = real_watch.page.get_by_role("status").filter(has_text="NSE:RELIANCEE was not added.")
+    await expect(notice.get_by_role("button", name="Add RELIANCE", exact=True)).to_be_visible()
+    await expect(real_watch.row("NSE:RELIANCEE")).to_have_count(0)
+
+
+async def test_worker_that_hangs_is_shown_as_stale(real_watch: Watch, ready: dict[str, Any]):
+    """Within six seconds of the last word from the worker no price passes for live."""
+    worker = ready["processes"]["worker"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        await expect(real_watch.badge("NSE:RELIANCE")).to_have_text("stale", timeout=6_000)
+        await expect(real_watch.banner).to_contain_text("The feed is stale")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    await ticks_on(real_watch, "NSE:RELIANCE")
+    await expect(real_watch.banner).to_be_hidden(timeout=15_000)
+
+
+async def test_page_survives_a_killed_gateway(
+    real_watch: Watch, ready: dict[str, Any], running: RunningDemo, console_errors: ConsoleErrors
+):
+    """The rows turn stale, and tick again by themselves when a new gateway is there."""
+    console_errors.allow("WebSocket connection to|ERR_|Failed to load resource")
+    os.kill(ready["processes"]["gateway"][0], signal.SIGKILL)
+    await expect(real_watch.badge("NSE:RELIANCE")).to_have_text("stale")
+    await eventually(lambda: not_stale(real_watch), timeout=40)
+    await ticks_on(real_watch, "NSE:RELIANCE")
+
+
+async def not_stale(watch: Watch) -> bool:
+    return await watch.page.locator('#rows tr:not([data-state="live"])').count() == 0
