@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from pooling.allocator import (
@@ -35,18 +37,19 @@ DEFAULT_DEPTH_LEVELS = 5
 class Actions:
     """What a decision asks of the shell.
 
-    ``opened`` and ``closed`` are connections, ``changed`` those with something to send; ``raised``
-    and ``lowered`` count changes of mode.
+    ``opened`` and ``closed`` are connections, ``changed`` those with something to send; ``gone``
+    are instruments that nobody wants any more; ``raised`` and ``lowered`` count changes of mode.
     """
 
     opened: list[int] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
     changed: set[int] = field(default_factory=set)
+    gone: list[InstrumentKey] = field(default_factory=list)
     raised: int = 0
     lowered: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.opened or self.closed or self.changed)
+        return bool(self.opened or self.closed or self.changed or self.gone)
 
 
 class SubscriptionBook:
@@ -137,14 +140,27 @@ class SubscriptionBook:
         """Give up all references of a gateway's clients. Returns how many clients it had."""
         return len(self.tracker.release_gateway(gateway, now))
 
-    def expire(self, now: float) -> list[InstrumentKey]:
-        """End lingers that are over; returns the instruments that nobody wants any more."""
-        gone: list[InstrumentKey] = []
+    def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
+        """Return the outcome of a holder's pending want as it is now."""
+        if outcome.state is not OutcomeState.PENDING:
+            return outcome
+        interest = self.tracker.get(outcome.key)
+        level = Level.of(outcome.mode, outcome.depth_levels)
+        if interest is None or holder not in interest.holders:
+            return msgspec.structs.replace(
+                outcome,
+                state=OutcomeState.REFUSED,
+                code=RefusalCode.BROKER_ERROR,
+                message="the broker refused this subscription",
+            )
+        if interest.is_active(level):
+            return msgspec.structs.replace(outcome, state=OutcomeState.ACTIVE)
+        return outcome
+
+    def expire(self, now: float) -> None:
+        """End lingers that are over."""
         for key, level in self.tracker.expire(now):
             self._follow(key, level)
-            if level is None:
-                gone.append(key)
-        return gone
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on a connection; empty when there are none."""
@@ -251,7 +267,7 @@ class SubscriptionBook:
                 victim = self.tracker.evict_unheld()
                 if victim is None:
                     raise
-                self._record(self.allocator.unassign(victim))
+                self._follow(victim, None)
             else:
                 return
 
@@ -265,6 +281,7 @@ class SubscriptionBook:
     def _follow(self, key: InstrumentKey, level: Level | None) -> None:
         """Bring the placement down to a lowered level. Never fails: a lower level costs no more."""
         if level is None:
+            self._actions.gone.append(key)
             self._record(self.allocator.unassign(key))
             return
         interest: Interest | None = self.tracker.get(key)

@@ -36,6 +36,7 @@ logger = logging.getLogger("pooling")
 KEEPALIVE_SECONDS = 10.0
 WATCH_SECONDS = 1.0
 MALFORMED_LOG_SECONDS = 60.0
+RESCUE_SECONDS = 5.0
 
 
 class ConnectionOwner(Protocol):
@@ -207,19 +208,28 @@ class Connection:
 
     async def _run(self) -> None:
         while True:
-            await self._until_needed()
-            opened_before = self._connects
             try:
-                transport, first_messages = await self._connect()
-                await self._serve(transport, first_messages)
-            except BrokerError as error:
-                failure: Exception = error
-            except Exception as error:
-                # Supervision point: a defect of ours or of an adapter costs this connection a
-                # reconnect and is shown with its traceback; it does not end the feed for good.
-                logger.exception("connection %s failed unexpectedly", self._name)
-                failure = error
-            await self._recover(failure, was_open=self._connects > opened_before)
+                await self._live_once()
+            except Exception:
+                # Supervision point: a defect in recovering must not end the feed for good.
+                logger.exception("connection %s could not recover", self._name)
+                self._state = ConnectionState.BACKOFF
+                await asyncio.sleep(RESCUE_SECONDS)
+
+    async def _live_once(self) -> None:
+        await self._until_needed()
+        opened_before = self._connects
+        try:
+            transport, first_messages = await self._connect()
+            await self._serve(transport, first_messages)
+        except BrokerError as error:
+            failure: Exception = error
+        except Exception as error:
+            # Supervision point: a defect of ours or of an adapter costs this connection a
+            # reconnect and is shown with its traceback.
+            logger.exception("connection %s failed unexpectedly", self._name)
+            failure = error
+        await self._recover(failure, was_open=self._connects > opened_before)
 
     async def _until_needed(self) -> None:
         while not self._owner.is_needed(self.slot):

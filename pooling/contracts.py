@@ -44,7 +44,7 @@ class PoolOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSpec:
-    """One enabled broker account, as a worker needs to know it. ``endpoint`` None: the broker's own."""
+    """One enabled broker account, as a worker needs it. ``endpoint`` None: the broker's own."""
 
     pool_id: str
     broker: str

@@ -15,31 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-import msgspec
-
-from brokers.base import (
-    BrokerAdapter,
-    BrokerCapabilities,
-    BrokerEvent,
-    Confirmed,
-    Notice,
-    OrderUpdate,
-    SubscriptionRejected,
-)
+from brokers.base import BrokerAdapter, BrokerCapabilities
 from brokers.context import pooled_creation
-from brokers.exceptions import BrokerError, BrokerLimitError
-from brokers.feed import (
-    FeedEvent,
-    FeedStatus,
-    Holder,
-    OrderUpdated,
-    Outcome,
-    OutcomeState,
-    PoolStats,
-    RefusalCode,
-    Want,
-)
-from brokers.types import Instrument, InstrumentKey, Subscription, TickSink
+from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, Want
+from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.allocator import Limits
 from pooling.announcer import FeedAnnouncer
 from pooling.backoff import Backoff, Randomness
@@ -49,10 +28,8 @@ from pooling.connection import Connection
 from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSample
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import PoolClosedError
-from pooling.feed_health import FeedHealth
+from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
-from pooling.lifecycle import ConnectionState
-from pooling.reconcile import Batch
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
 
@@ -97,7 +74,6 @@ class ConnectionPool:
         self._rng = rng
         self._connector = connector
         self._note = on_note
-        self._announcer = FeedAnnouncer(pool_id=spec.pool_id, clock=clock, emit=on_event)
         self._gate = CredentialGate(
             pool_id=spec.pool_id,
             store=store,
@@ -122,9 +98,19 @@ class ConnectionPool:
             note=on_note,
             describe_peaks=self._telemetry.describe_peaks,
         )
-        self._health = FeedHealth(now_ms=clock.time_ms())
-        self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
-        self._stale: set[InstrumentKey] = set()
+        self._feed = PoolFeed(
+            pool_id=spec.pool_id,
+            lock=self._lock,
+            book=self._book,
+            connections=self._connections,
+            sink=sink,
+            gate=self._gate,
+            announcer=FeedAnnouncer(pool_id=spec.pool_id, clock=clock, emit=on_event),
+            journal=self._journal,
+            telemetry=self._telemetry,
+            clock=clock,
+            poke=self._poke,
+        )
         self._is_closed = False
         self._is_poked = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -134,7 +120,7 @@ class ConnectionPool:
     def __repr__(self) -> str:
         book, limits = self._book.allocator, self._book.allocator.limits
         return (
-            f"<ConnectionPool {self._spec.pool_id} {self._spec.broker} {self._health.status} "
+            f"<ConnectionPool {self._spec.pool_id} {self._spec.broker} {self._feed.health.status} "
             f"{book.used}/{limits.capacity} on {len(book.slots)}/{limits.max_connections}>"
         )
 
@@ -174,9 +160,7 @@ class ConnectionPool:
             await asyncio.wait(pending, timeout=CLOSE_SECONDS)
         if was_closed:
             return
-        self._health.close(self._clock.time_ms())
-        self._announcer.pool(FeedStatus.CLOSED, self._health.reason)
-        self._announcer.close()
+        self._feed.close()
         self._journal.pool_closed()
 
     # -- References, from any thread ----------------------------------------------------------
@@ -206,12 +190,21 @@ class ConnectionPool:
             ]
             after = self._book.allocator.symbols
             self._telemetry.observe()
-            outcomes = [self._qualify(outcome) for outcome in outcomes]
+            outcomes = [self._feed.qualify(outcome) for outcome in outcomes]
         self._poke()
         self._journal.symbols(before, after)
         if (message := self._journal.capacity_reached(outcomes)) is not None:
             self._call_on_loop(partial(self._note, "capacity_reached", message))
         return outcomes
+
+    def settle(self, holder: Holder, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return outcomes of the holder's wants as they are now. Any thread.
+
+        A large request takes a while; what was confirmed or refused meanwhile has been told to
+        listeners, and an answer that still calls it pending would come last and be believed.
+        """
+        with self._lock:
+            return [self._feed.qualify(self._book.settle(holder, o)) for o in outcomes]
 
     def release(self, holder: Holder, keys: Sequence[InstrumentKey] | None) -> None:
         """Give up references (None: all of the holder's). Unknown ones are ignored. Any thread."""
@@ -262,135 +255,12 @@ class ConnectionPool:
     def get_stats(self) -> PoolStats:
         """Return the pool as it is now. Any thread."""
         with self._lock:
-            return self._telemetry.to_stats(self._spec, self._health)
+            return self._telemetry.to_stats(self._spec, self._feed.health)
 
     def take_usage_sample(self) -> UsageSample:
         """Return the peaks since the last call and start the next interval. Any thread."""
         with self._lock:
             return self._telemetry.take_usage_sample(self._spec.pool_id)
-
-    # -- What connections ask and tell (ConnectionOwner), on the loop -------------------------
-
-    def is_needed(self, slot: int) -> bool:
-        """Tell whether the connection shall carry anything."""
-        with self._lock:
-            placed = self._book.allocator.slots.get(slot)
-            return placed is not None and bool(placed.items)
-
-    def take_batch(self, slot: int, limit: int) -> Batch:
-        """Return the next changes to send on the connection."""
-        with self._lock:
-            return self._book.take_batch(slot, limit)
-
-    def on_ticks(self, count: int) -> None:
-        """Count ticks that were published; takes no lock."""
-        self._telemetry.count_ticks(count)
-
-    def on_state(self, slot: int, state: ConnectionState, reason: str) -> None:
-        """Follow a connection's state."""
-        if state is ConnectionState.LIVE:
-            self._on_live(slot)
-        elif state is ConnectionState.STALE:
-            self._on_stale(slot, reason)
-        elif state is ConnectionState.AUTH_REQUIRED:
-            self._on_auth_required(slot, reason)
-        elif state is ConnectionState.SUBSCRIBING:
-            self._on_connected(slot)
-        elif state in (ConnectionState.BACKOFF, ConnectionState.RATE_LIMITED):
-            self._journal.troubled(slot, state, reason)
-        with self._lock:
-            self._telemetry.observe()
-        self._judge_health(reason)
-
-    def on_lost(self, slot: int, reason: str) -> None:
-        """Note that everything of the connection is to be replayed and its prices are old."""
-        with self._lock:
-            lost = self._book.restart(slot)
-            self._stale.update(lost)
-        self._sink.forget(lost)
-        self._announcer.stale(lost, reason)
-        self._journal.lost(slot, len(lost), reason)
-
-    def on_events(self, slot: int, events: Sequence[BrokerEvent]) -> None:
-        """Take what the broker said beside ticks."""
-        for event in events:
-            if isinstance(event, Confirmed):
-                self._on_confirmed(slot, event.keys)
-            elif isinstance(event, SubscriptionRejected):
-                self._on_rejected(slot, event.keys, event.error)
-            elif isinstance(event, OrderUpdate):
-                self._announcer.event(OrderUpdated(self._spec.pool_id, event.order))
-            elif isinstance(event, Notice):
-                self._journal.broker_says(event.text)
-
-    def on_unsendable(self, slot: int, subscription: Subscription, error: BrokerError) -> None:
-        """Refuse a subscription that the adapter cannot express."""
-        self._on_rejected(slot, (subscription.instrument.key,), error)
-
-    def _on_live(self, slot: int) -> None:
-        # Only prices that were confirmed on this very socket are live by its speaking again;
-        # after a reconnect each waits for its own confirmation.
-        with self._lock:
-            keys = [key for key in self._book.keys_of(slot) if key in self._stale]
-            fresh = [key for key in keys if self._is_confirmed(key)]
-            self._stale.difference_update(fresh)
-            outcomes = self._book.active_outcomes(fresh)
-        self._announcer.live(fresh)
-        self._announcer.outcomes(outcomes)
-
-    def _on_stale(self, slot: int, reason: str) -> None:
-        with self._lock:
-            keys = [key for key in self._book.keys_of(slot) if self._is_confirmed(key)]
-            self._stale.update(keys)
-        self._sink.forget(keys)
-        self._announcer.stale(keys, reason)
-        self._journal.troubled(slot, ConnectionState.STALE, reason)
-
-    def _on_connected(self, slot: int) -> None:
-        self._journal.connected(slot)
-        if self._announced is not FeedStatus.LIVE:
-            self._announced = FeedStatus.LIVE
-            with self._lock:
-                waiting = [key for key in self._book.tracker if not self._is_confirmed(key)]
-                self._stale.update(waiting)
-            self._announcer.pool(FeedStatus.LIVE, "the new credential works")
-            self._announcer.stale(waiting, "waiting for the first price")
-
-    def _on_auth_required(self, slot: int, reason: str) -> None:
-        others_up = any(c.is_up for number, c in self._connections.items() if number != slot)
-        with self._lock:
-            keys = self._book.keys_of(slot)
-            self._stale.update(keys)
-        if others_up:
-            # The others go on: a broker checks a credential only when a socket opens.
-            self._announcer.auth_required(keys, reason)
-        elif self._announced is not FeedStatus.AUTH_REQUIRED:
-            self._announced = FeedStatus.AUTH_REQUIRED
-            self._announcer.auth_required(None, reason)
-            self._journal.auth_required(reason)
-
-    def _on_confirmed(self, slot: int, keys: Sequence[InstrumentKey]) -> None:
-        with self._lock:
-            outcomes = self._book.confirm(slot, keys)
-            fresh = [key for key in keys if key in self._stale and self._is_confirmed(key)]
-            self._stale.difference_update(fresh)
-            has_actions = self._book.has_actions
-        self._announcer.live(fresh)
-        self._announcer.outcomes(outcomes)
-        if has_actions:
-            self._poke()
-
-    def _on_rejected(self, slot: int, keys: Sequence[InstrumentKey], error: BrokerError) -> None:
-        self._journal.rejected(slot, error)
-        code, message = RefusalCode.BROKER_ERROR, "the broker refused this subscription"
-        if isinstance(error, BrokerLimitError):
-            code = RefusalCode.MAX_CAPACITY_REACHED
-            message = "the broker refused this subscription: its own limit is reached"
-        with self._lock:
-            outcomes = self._book.reject(slot, keys, code, message)
-            self._telemetry.observe()
-        self._announcer.outcomes(outcomes)
-        self._poke()
 
     # -- On the loop --------------------------------------------------------------------------
 
@@ -434,6 +304,10 @@ class ConnectionPool:
             connection.open()
         for slot in actions.changed & self._connections.keys():
             self._connections[slot].wake()
+        for connection in self._connections.values():
+            connection.connect_timeout_seconds = timeout
+        self._feed.forget(actions.gone)
+        self._feed.judge()
         self._journal.modes_changed(actions.raised, actions.lowered)
         self._arm_linger(deadline)
 
@@ -441,7 +315,7 @@ class ConnectionPool:
         connection = self._connections[slot] = Connection(
             pool_id=self._spec.pool_id,
             slot=slot,
-            owner=self,
+            owner=self._feed,
             make_adapter=self._make_adapter,
             gate=self._gate,
             connector=self._connector,
@@ -478,57 +352,22 @@ class ConnectionPool:
 
     def _end_lingers(self) -> None:
         with self._lock:
-            gone = self._book.expire(self._clock.monotonic())
-            self._stale.difference_update(gone)
+            self._book.expire(self._clock.monotonic())
             self._telemetry.observe()
-        # Whoever subscribes again later must not be shown a price from before.
-        self._sink.forget(gone)
         self._perform()
 
     def _renew_credentials(self, version: int) -> None:
         if self._gate.renew(version):
-            self._journal.credentials_renewed(version)
-            if self._announced is FeedStatus.AUTH_REQUIRED:
-                self._announced = FeedStatus.STALE
-                self._announcer.pool(FeedStatus.STALE, "trying the new credential")
+            self._feed.credential_renewed(version)
 
     def _restart_connections(self) -> None:
         self._gate.reopen()
         for connection in self._connections.values():
             connection.restart(self._make_adapter, "the endpoint was changed")
 
-    def _judge_health(self, reason: str) -> None:
-        states = [c.state for slot, c in self._connections.items() if self.is_needed(slot)]
-        self._health.judge(states, self._gate.reason or reason, self._clock.time_ms())
-
-    # -- Under the lock -----------------------------------------------------------------------
-
     def _check_open(self) -> None:
         if self._is_closed:
             raise PoolClosedError(f"pool {self._spec.pool_id} is closed")
-
-    def _qualify(self, outcome: Outcome) -> Outcome:
-        """Say what stands between an accepted want and its prices."""
-        if outcome.state is OutcomeState.REFUSED:
-            return outcome
-        if self._gate.is_shut and not any(c.is_up for c in self._connections.values()):
-            return msgspec.structs.replace(
-                outcome,
-                state=OutcomeState.PENDING,
-                code=RefusalCode.BROKER_AUTH_REQUIRED,
-                message="the broker needs a new credential; prices come once it is saved",
-            )
-        if outcome.key in self._stale:
-            return msgspec.structs.replace(
-                outcome,
-                state=OutcomeState.PENDING,
-                message="the feed is being restored; prices come once it is",
-            )
-        return outcome
-
-    def _is_confirmed(self, key: InstrumentKey) -> bool:
-        interest = self._book.tracker.get(key)
-        return interest is not None and interest.confirmed is not None
 
 
 def _limits(options: PoolOptions, capabilities: BrokerCapabilities) -> Limits:

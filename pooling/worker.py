@@ -151,7 +151,7 @@ class PoolWorker:
             chunk = wants[start : start + WANT_CHUNK]
             outcomes += await self._want_chunk(pool, holder, chunk)
             await asyncio.sleep(0)
-        return outcomes
+        return pool.settle(holder, outcomes)
 
     async def release(
         self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None

@@ -321,6 +321,24 @@ async def test_a_malformed_frame_is_counted_and_dropped_and_the_connection_kept(
 
 
 @virtual
+async def test_a_defect_while_recovering_does_not_end_the_feed_for_good(monkeypatch):
+    async with open_kit() as kit:
+        kit.want(1)
+        await asyncio.sleep(1)
+
+        def broken(keys):
+            raise RuntimeError("the sink is broken")
+
+        monkeypatch.setattr(kit.sink, "forget", broken)
+        kit.broker.drop()
+        await asyncio.sleep(1)
+        monkeypatch.undo()
+        await asyncio.sleep(20)
+        assert kit.states() == ["live"]
+        assert kit.broker.subscribed.keys() == {"1"}
+
+
+@virtual
 async def test_an_announced_end_reconnects():
     async with open_kit() as kit:
         kit.want(1)

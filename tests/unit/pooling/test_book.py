@@ -161,7 +161,8 @@ def test_the_end_of_the_linger_unsubscribes():
     want(book, 1)
     drain(book)
     book.release(ANN, None, 10)
-    assert book.expire(15) == [key(1)]
+    book.expire(15)
+    assert book.take_actions().gone == [key(1)]
     assert drain(book).unsubscribe[0].instrument.key == key(1)
 
 

@@ -322,3 +322,38 @@ async def test_its_repr_is_one_line_and_shows_no_secret():
         kit.want(1)
         assert repr(kit.pool) == "<ConnectionPool 7 fake live 1/9 on 1/3>"
         assert Holder("g", "c") not in kit.broker.messages
+
+
+@virtual
+async def test_an_answer_that_was_overtaken_is_brought_up_to_date():
+    """What listeners were told meanwhile must not be contradicted by a later answer."""
+    async with open_kit(broker=FakeBrokerThatRefuses()) as kit:
+        outcomes = kit.want(1, 2, 3)
+        await asyncio.sleep(1)
+        settled = kit.pool.settle(ANN, outcomes)
+        assert [o.state for o in settled] == [ACTIVE, REFUSED, PENDING]
+
+
+@virtual
+async def test_what_made_room_before_its_linger_ended_is_forgotten_too():
+    async with open_kit(options={"symbols_per_connection": 1, "max_connections": 1}) as kit:
+        kit.want(1)
+        await asyncio.sleep(1)
+        kit.release(1)
+        kit.want(2)
+        await asyncio.sleep(1)
+        assert kit.sink.forgotten == [key(1)]
+        assert kit.broker.subscribed.keys() == {"2"}
+
+
+@virtual
+async def test_an_edited_linger_is_in_force_for_what_is_released_afterwards():
+    async with open_kit() as kit:
+        kit.want(1)
+        await asyncio.sleep(1)
+        kit.pool.update_options(PoolOptions(symbols_per_connection=3, linger_seconds=60))
+        kit.release(1)
+        await asyncio.sleep(30)
+        assert kit.broker.subscribed.keys() == {"1"}
+        await asyncio.sleep(31)
+        assert not kit.broker.subscribed

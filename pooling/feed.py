@@ -1,0 +1,256 @@
+"""What a pool's connections ask and tell, and what its listeners hear of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import msgspec
+
+from brokers.base import BrokerEvent, Confirmed, Notice, OrderUpdate, SubscriptionRejected
+from brokers.exceptions import BrokerError, BrokerLimitError
+from brokers.feed import FeedStatus, OrderUpdated, Outcome, OutcomeState, RefusalCode
+from brokers.types import InstrumentKey, Subscription, TickSink
+from pooling.announcer import FeedAnnouncer
+from pooling.book import SubscriptionBook
+from pooling.clock import Clock
+from pooling.connection import Connection
+from pooling.credential_gate import CredentialGate
+from pooling.feed_health import FeedHealth
+from pooling.journal import PoolJournal
+from pooling.lifecycle import ConnectionState
+from pooling.reconcile import Batch
+from pooling.telemetry import PoolTelemetry
+
+__all__ = ["PoolFeed"]
+
+
+class PoolFeed:
+    """The ``ConnectionOwner`` of a pool: knows whose prices are fresh and says so.
+
+    Its methods run on the worker's loop, except those that say otherwise. ``lock`` guards the book,
+    the telemetry and the set of stale instruments; nothing is announced while it is held.
+
+    Args:
+        pool_id: whose feed it is.
+        lock: the pool's lock.
+        book: the pool's book.
+        connections: the pool's table of connections; read only.
+        sink: forgets prices that may no longer be shown.
+        gate: says whether a credential is missing.
+        announcer: tells listeners.
+        journal: tells people.
+        telemetry: counts.
+        clock: where time is read.
+        poke: has the pool do what the book asks for.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        lock: threading.Lock,
+        book: SubscriptionBook,
+        connections: Mapping[int, Connection],
+        sink: TickSink,
+        gate: CredentialGate,
+        announcer: FeedAnnouncer,
+        journal: PoolJournal,
+        telemetry: PoolTelemetry,
+        clock: Clock,
+        poke: Callable[[], None],
+    ) -> None:
+        self.health = FeedHealth(now_ms=clock.time_ms())
+        self._pool_id = pool_id
+        self._lock = lock
+        self._book = book
+        self._connections = connections
+        self._sink = sink
+        self._gate = gate
+        self._announcer = announcer
+        self._journal = journal
+        self._telemetry = telemetry
+        self._clock = clock
+        self._poke = poke
+        self._stale: set[InstrumentKey] = set()
+        self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
+
+    # -- ConnectionOwner ----------------------------------------------------------------------
+
+    def is_needed(self, slot: int) -> bool:
+        """Tell whether the connection shall carry anything."""
+        with self._lock:
+            placed = self._book.allocator.slots.get(slot)
+            return placed is not None and bool(placed.items)
+
+    def take_batch(self, slot: int, limit: int) -> Batch:
+        """Return the next changes to send on the connection."""
+        with self._lock:
+            return self._book.take_batch(slot, limit)
+
+    def on_ticks(self, count: int) -> None:
+        """Count ticks that were published; takes no lock."""
+        self._telemetry.count_ticks(count)
+
+    def on_state(self, slot: int, state: ConnectionState, reason: str) -> None:
+        """Follow a connection's state."""
+        if state is ConnectionState.LIVE:
+            self._on_live(slot)
+        elif state is ConnectionState.STALE:
+            self._on_stale(slot, reason)
+        elif state is ConnectionState.AUTH_REQUIRED:
+            self._on_auth_required(slot, reason)
+        elif state is ConnectionState.SUBSCRIBING:
+            self._on_connected(slot)
+        elif state in (ConnectionState.BACKOFF, ConnectionState.RATE_LIMITED):
+            self._journal.troubled(slot, state, reason)
+        with self._lock:
+            self._telemetry.observe()
+        self.judge(reason)
+
+    def on_lost(self, slot: int, reason: str) -> None:
+        """Note that everything of the connection is to be replayed and its prices are old."""
+        with self._lock:
+            lost = self._book.restart(slot)
+            self._stale.update(lost)
+        self._sink.forget(lost)
+        self._announcer.stale(lost, reason)
+        self._journal.lost(slot, len(lost), reason)
+
+    def on_events(self, slot: int, events: Sequence[BrokerEvent]) -> None:
+        """Take what the broker said beside ticks."""
+        for event in events:
+            if isinstance(event, Confirmed):
+                self._on_confirmed(slot, event.keys)
+            elif isinstance(event, SubscriptionRejected):
+                self._on_rejected(slot, event.keys, event.error)
+            elif isinstance(event, OrderUpdate):
+                self._announcer.event(OrderUpdated(self._pool_id, event.order))
+            elif isinstance(event, Notice):
+                self._journal.broker_says(event.text)
+
+    def on_unsendable(self, slot: int, subscription: Subscription, error: BrokerError) -> None:
+        """Refuse a subscription that the adapter cannot express."""
+        self._on_rejected(slot, (subscription.instrument.key,), error)
+
+    # -- What the pool tells ------------------------------------------------------------------
+
+    def judge(self, reason: str = "") -> None:
+        """Judge the pool as a whole anew; ``reason`` is what was said last."""
+        states = [c.state for slot, c in self._connections.items() if self.is_needed(slot)]
+        self.health.judge(states, self._gate.reason or reason, self._clock.time_ms())
+
+    def forget(self, keys: Collection[InstrumentKey]) -> None:
+        """Drop the prices of what nobody wants: whoever comes later must not see old ones."""
+        with self._lock:
+            gone = [key for key in keys if key not in self._book.tracker]
+            self._stale.difference_update(gone)
+        if gone:
+            self._sink.forget(gone)
+
+    def credential_renewed(self, version: int) -> None:
+        """Tell that a newer credential is being tried."""
+        self._journal.credentials_renewed(version)
+        if self._announced is FeedStatus.AUTH_REQUIRED:
+            self._announced = FeedStatus.STALE
+            self._announcer.pool(FeedStatus.STALE, "trying the new credential")
+
+    def close(self) -> None:
+        """Tell that the pool is closed; nothing is told afterwards."""
+        self.health.close(self._clock.time_ms())
+        self._announcer.pool(FeedStatus.CLOSED, self.health.reason)
+        self._announcer.close()
+
+    def qualify(self, outcome: Outcome) -> Outcome:
+        """Say what stands between an accepted want and its prices. Any thread, under the lock."""
+        if outcome.state is OutcomeState.REFUSED:
+            return outcome
+        if self._gate.is_shut and not any(c.is_up for c in self._connections.values()):
+            return msgspec.structs.replace(
+                outcome,
+                state=OutcomeState.PENDING,
+                code=RefusalCode.BROKER_AUTH_REQUIRED,
+                message="the broker needs a new credential; prices come once it is saved",
+            )
+        if outcome.key in self._stale:
+            return msgspec.structs.replace(
+                outcome,
+                state=OutcomeState.PENDING,
+                message="the feed is being restored; prices come once it is",
+            )
+        return outcome
+
+    # -- Inside -------------------------------------------------------------------------------
+
+    def _on_connected(self, slot: int) -> None:
+        with self._lock:
+            # A new socket carries nothing, however the one before it ended.
+            self._stale.update(self._book.restart(slot))
+            waiting = [key for key in self._book.tracker if not self._is_confirmed(key)]
+            was_shut = self._announced is not FeedStatus.LIVE
+            if was_shut:
+                self._stale.update(waiting)
+        self._journal.connected(slot)
+        if was_shut:
+            self._announced = FeedStatus.LIVE
+            self._announcer.pool(FeedStatus.LIVE, "the new credential works")
+            self._announcer.stale(waiting, "waiting for the first price")
+
+    def _on_live(self, slot: int) -> None:
+        # Only prices that were confirmed on this very socket are live by its speaking again;
+        # after a reconnect each waits for its own confirmation.
+        with self._lock:
+            keys = [key for key in self._book.keys_of(slot) if key in self._stale]
+            fresh = [key for key in keys if self._is_confirmed(key)]
+            self._stale.difference_update(fresh)
+            outcomes = self._book.active_outcomes(fresh)
+        self._announcer.live(fresh)
+        self._announcer.outcomes(outcomes)
+
+    def _on_stale(self, slot: int, reason: str) -> None:
+        with self._lock:
+            keys = [key for key in self._book.keys_of(slot) if self._is_confirmed(key)]
+            self._stale.update(keys)
+        self._sink.forget(keys)
+        self._announcer.stale(keys, reason)
+        self._journal.troubled(slot, ConnectionState.STALE, reason)
+
+    def _on_auth_required(self, slot: int, reason: str) -> None:
+        others_up = any(c.is_up for number, c in self._connections.items() if number != slot)
+        with self._lock:
+            keys = self._book.keys_of(slot)
+            self._stale.update(keys)
+        if others_up:
+            # The others go on: a broker checks a credential only when a socket opens.
+            self._announcer.auth_required(keys, reason)
+        elif self._announced is not FeedStatus.AUTH_REQUIRED:
+            self._announced = FeedStatus.AUTH_REQUIRED
+            self._announcer.auth_required(None, reason)
+            self._journal.auth_required(reason)
+
+    def _on_confirmed(self, slot: int, keys: Sequence[InstrumentKey]) -> None:
+        with self._lock:
+            outcomes = self._book.confirm(slot, keys)
+            fresh = [key for key in keys if key in self._stale and self._is_confirmed(key)]
+            self._stale.difference_update(fresh)
+            has_actions = self._book.has_actions
+        self._announcer.live(fresh)
+        self._announcer.outcomes(outcomes)
+        if has_actions:
+            self._poke()
+
+    def _on_rejected(self, slot: int, keys: Sequence[InstrumentKey], error: BrokerError) -> None:
+        self._journal.rejected(slot, error)
+        code, message = RefusalCode.BROKER_ERROR, "the broker refused this subscription"
+        if isinstance(error, BrokerLimitError):
+            code = RefusalCode.MAX_CAPACITY_REACHED
+            message = "the broker refused this subscription: its own limit is reached"
+        with self._lock:
+            outcomes = self._book.reject(slot, keys, code, message)
+            self._telemetry.observe()
+        self._announcer.outcomes(outcomes)
+        self._poke()
+
+    def _is_confirmed(self, key: InstrumentKey) -> bool:
+        interest = self._book.tracker.get(key)
+        return interest is not None and interest.confirmed is not None
