@@ -293,6 +293,8 @@ async def test_requests_of_one_client_keep_their_order(worker, gateway):
     asking = asyncio.create_task(gateway.link.want("1", "c", [want()]))
     await eventually(lambda: worker.service.want_calls)
     await gateway.link.release("1", "c", None)
+    # Its answer proves that the release before it has reached the worker.
+    await gateway.link.want("2", "marker", [want()])
     worker.service.resume()
     await asking
     await eventually(lambda: not worker.service.holders("1"))
@@ -307,6 +309,8 @@ async def test_a_cancelled_want_is_cleaned_by_a_release(worker, gateway):
     with pytest.raises(asyncio.CancelledError):
         await asking
     await gateway.link.release("1", "c", None)
+    # Its answer proves that the release before it has reached the worker.
+    await gateway.link.want("2", "marker", [want()])
     worker.service.resume()
     await gateway.link.want("2", "c", [want("LATER")])
     await eventually(lambda: not worker.service.holders("1"))
@@ -406,6 +410,35 @@ async def test_goodbye_releases_at_once(worker, gateway):
     assert not worker.server.gateways
     with pytest.raises(BusError):
         await gateway.link.open(gateway.listener)
+
+
+async def test_a_goodbye_ends_requests_under_way(worker, gateway):
+    """A want that lands after the release would be held for ever."""
+    worker.service.stall("1")
+    asking = asyncio.create_task(gateway.link.want("1", "c", [want()]))
+    await eventually(lambda: worker.service.want_calls)
+    await gateway.close()
+    assert (await asking).outcomes[0].state is OutcomeState.PENDING
+    await eventually(lambda: worker.service.gateways_released)
+    worker.service.resume()
+    await worker.server.close()
+    assert not worker.service.holders("1")
+
+
+async def test_after_a_refused_change_a_new_worker_hears_of_the_earlier_want(port, stack):
+    """The broker's no to Depth does not end the Quote that the client had."""
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    first = await Worker(port, epoch=1).open()
+    await gateway.met()
+    await gateway.link.want("1", "c", [want()])
+    first.service.refused.add("INFY")
+    await gateway.link.want("1", "c", [want(mode=FeedMode.DEPTH)])
+    await first.close()
+    second = await Worker(port, epoch=2).open()
+    stack.push_async_callback(second.close)
+    await eventually(lambda: second.service.want_calls)
+    assert second.service.want_calls[0][2] == (want(),)
 
 
 async def test_a_silent_gateway_is_released_and_comes_back(port, stack):
