@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
+
+from tests.support import eventually_sync, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -130,3 +134,51 @@ def test_a_redis_that_is_down_does_not_break_what_was_saved(tmp_path: Path) -> N
         "_send(7); print('done')"
     )
     assert manage(code, tmp_path, REDIS_URL="redis://127.0.0.1:1/0") == "done"
+
+
+@pytest.mark.postgres
+def test_a_worker_on_postgresql_writes_its_heartbeat_and_drains(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """``runpool`` as a process of its own, up to its end by SIGTERM."""
+    name = f"worker_{os.getpid()}"
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = postgres_url.rsplit("/", 1)[0] + f"/{name}"
+    environment = {"DATABASE_URL": url, "DATA_DIR": str(tmp_path), "ZMQ_PORT": str(free_port())}
+    manage(PREPARE, tmp_path, DATABASE_URL=url)
+    worker = subprocess.Popen(
+        [sys.executable, "manage.py", "runpool"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+    def heartbeats() -> int:
+        with psycopg.connect(url) as database:
+            row = database.execute("SELECT count(*) FROM pooling_poolstatus").fetchone()
+        return 0 if row is None else int(row[0])
+
+    try:
+        eventually_sync(heartbeats, timeout=30)
+    finally:
+        worker.terminate()
+        out, _ = worker.communicate(timeout=15)
+    assert worker.returncode == 0, out
+    assert "Traceback" not in out
+    assert "Warning" not in out
+
+
+PREPARE = """
+import django; django.setup()
+from django.core.management import call_command
+from django.contrib.auth.models import User
+from django.db import connection
+from pooling.models import BrokerAccount
+call_command("migrate", verbosity=0)
+call_command("createkeyfile")
+BrokerAccount.objects.create(user=User.objects.create_user("asha"), broker="zerodha")
+connection.close_pool()
+"""
