@@ -22,6 +22,7 @@ from pooling.testing import (
 )
 from pooling.worker import PoolWorker
 from tests.unit.pooling.kit import (
+    ACTIVE,
     ANN,
     BOB,
     PENDING,
@@ -101,6 +102,22 @@ async def test_an_unknown_symbol_is_refused_while_the_others_succeed():
         assert [o.state for o in outcomes] == [PENDING, REFUSED, PENDING]
         assert outcomes[1].code is RefusalCode.SYMBOL_NOT_FOUND
         assert [o.key for o in outcomes] == [w.key for w in wants]
+
+
+class SlowStore(InMemoryAccountStore):
+    async def resolve(self, broker, keys):
+        await asyncio.sleep(1)
+        return await super().resolve(broker, keys)
+
+
+@virtual
+async def test_what_was_confirmed_while_the_rest_was_taken_is_answered_as_active():
+    """The answer comes after the event, so it must not say less."""
+    async with open_worker(spec()) as kit:
+        kit.worker._store = SlowStore(*kit.store.specs.values())
+        outcomes = await kit.want(*range(3), *range(600))
+        assert len(outcomes) == 603
+        assert [o.state for o in outcomes[:3]] == [ACTIVE] * 3
 
 
 @virtual
