@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page
+from playwright.async_api import BrowserContext, Page
 
 from tests.browser.fake_site import FakeSite
 from tests.browser.watch import Watch
@@ -28,15 +28,24 @@ def fake_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSite]
 @pytest.fixture
 def site(fake_process: FakeSite) -> FakeSite:
     """The stand-in site as new: no lists, no refusals, prices at rest."""
+    if not fake_process.is_running:
+        fake_process.start()  # a failed test may have left it down
     fake_process.say("reset")
     return fake_process
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def watch(page: Page, site: FakeSite) -> AsyncIterator[Watch]:
+async def watch(page: Page, context: BrowserContext, site: FakeSite) -> AsyncIterator[Watch]:
     """The market watch, logged in, with the default list showing prices."""
     made = Watch(page)
-    await made.log_in(site.url, site.username, site.password)
+    await context.add_cookies(site.cookies)
+    await page.goto(site.url)
+    if "/login/" in page.url:
+        await made.log_in(site.url, site.username, site.password)
+        site.cookies = [
+            {"name": item["name"], "value": item["value"], "url": site.url}
+            for item in await context.cookies()
+        ]
     await made.has_prices()
     yield made
     if site.port and made.page.url != "about:blank":

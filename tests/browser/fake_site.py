@@ -34,10 +34,15 @@ class FakeSite:
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
         self.username, self.password = USERNAME, PASSWORD
+        self.cookies: list[Any] = []  # of a browser that logged in before
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     def start(self) -> None:
         """Serve; on the same port as before when it was stopped."""

@@ -54,10 +54,6 @@ async def test_default_list_shows_live_prices_after_login(watch: Watch, site: Fa
 
 async def test_price_flashes_and_points_the_way_it_moved(watch: Watch, site: FakeSite):
     """A change is seen by its arrow as well as by its colour, and the colour goes again."""
-    row = watch.row("NSE:TCS")
-    site.say("tick", exchange="NSE", symbol="TCS", ltp=3900.0)
-    await expect(watch.cell("NSE:TCS", "last")).to_have_text("▼3,900.00")
-    await expect(row).to_have_attribute("data-flash", "")
     await watch.page.evaluate(
         """() => {
             window.flashes = [];
@@ -67,12 +63,15 @@ async def test_price_flashes_and_points_the_way_it_moved(watch: Watch, site: Fak
                        {attributes: true, attributeFilter: ['data-flash']});
         }"""
     )
-    site.say("tick", exchange="NSE", symbol="TCS", ltp=3901.0)
+    site.say("tick", exchange="NSE", symbol="TCS", ltp=3900.0)
+    await expect(watch.cell("NSE:TCS", "last")).to_have_text("▼3,900.00")
 
     async def flashes() -> bool:
-        return bool(await watch.page.evaluate("window.flashes") == ["up", ""])
+        return bool(await watch.page.evaluate("window.flashes") == ["down", ""])
 
     await eventually(flashes)
+    site.say("tick", exchange="NSE", symbol="TCS", ltp=3901.0)
+    await expect(watch.cell("NSE:TCS", "last")).to_have_text("▲3,901.00")
 
 
 async def test_index_has_no_bid_ask_or_volume(watch: Watch):

@@ -114,3 +114,17 @@ async def test_page_survives_a_killed_gateway(
 
 async def not_stale(watch: Watch) -> bool:
     return await watch.page.locator('#rows tr:not([data-state="live"])').count() == 0
+
+
+async def test_logging_out_elsewhere_signs_the_page_out(
+    real_watch: Watch, ready: dict[str, Any], console_errors: ConsoleErrors
+):
+    """A session that ends in another tab ends the prices here, and says so."""
+    console_errors.allow("401")
+    other = await real_watch.page.context.new_page()
+    await other.goto(ready["url"])
+    await other.get_by_role("button", name="Log out").click()
+    await expect(other.get_by_text("You are logged out.")).to_be_visible()
+    await expect(real_watch.banner).to_contain_text("You are signed out.", timeout=10_000)
+    await expect(real_watch.badge("NSE:RELIANCE")).to_have_text("stale")
+    await expect(real_watch.page.get_by_role("link", name="Log in again")).to_be_visible()
