@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from brokers.feed import FeedStatus, Outcome, OutcomeState
 from brokers.types import FeedMode
@@ -14,7 +15,7 @@ LIVE, STALE = FeedStatus.LIVE, FeedStatus.STALE
 
 
 def make():
-    events = []
+    events: list[Any] = []
     announcer = FeedAnnouncer(pool_id="7", clock=VirtualClock(), emit=events.append)
     return announcer, events
 

@@ -258,8 +258,13 @@ def test_a_named_refusal_drops_even_what_was_confirmed():
 
 @pytest.mark.parametrize("count", [900, 9_000])
 def test_a_subscribe_calls_the_cost_function_once(count):
-    calls = []
-    book = make(connections=3, symbols=3_000, cost=lambda i, m: calls.append(i) or 1)
+    calls: list[object] = []
+
+    def counting(instrument, mode):
+        calls.append(instrument)
+        return 1
+
+    book = make(connections=3, symbols=3_000, cost=counting)
     for number in range(count):
         want(book, number)
         want(book, number, holder=BOB)
@@ -350,7 +355,7 @@ class BookMachine(RuleBasedStateMachine):
             for carried_key, subscription in socket.items():
                 assert carried_key not in carried
                 carried[carried_key] = subscription.mode
-        highest = {}
+        highest: dict[object, FeedMode] = {}
         for (_, held_key), mode in self.held.items():
             highest[held_key] = max(mode, highest.get(held_key, mode))
         assert carried == highest

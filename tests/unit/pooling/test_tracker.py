@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brokers.feed import Holder
-from brokers.types import FeedMode
+from brokers.types import FeedMode, InstrumentKey
 from pooling.testing import make_instrument
 from pooling.tracker import Level, SubscriptionState, Tracker
 
@@ -114,11 +114,13 @@ def test_releasing_a_client_touches_only_what_it_held(tracker):
         tracker.hold(ANN, make_instrument(number), QUOTE, 0)
     tracker.hold(EVE, RELIANCE, QUOTE, 0)
     touched = []
-    tracker._interests = type(
-        "Counting",
-        (dict,),
-        {"__getitem__": lambda s, k: touched.append(k) or dict.__getitem__(s, k)},
-    )(tracker._interests)
+
+    class Counting(dict):
+        def __getitem__(self, wanted):
+            touched.append(wanted)
+            return super().__getitem__(wanted)
+
+    tracker._interests = Counting(tracker._interests)
     tracker.release(EVE, None, 0)
     assert touched == [KEY]
 
@@ -198,12 +200,21 @@ class TrackerMachine(RuleBasedStateMachine):
         self.held = {}  # (holder, key) -> level
         self.fell_at = {}
 
+    def interest(self, key):
+        found = self.tracker.get(key)
+        assert found is not None
+        return found
+
+    def confirmed(self, key):
+        found = self.tracker.get(key)
+        return None if found is None else found.confirmed
+
     @rule(holder=holders, number=numbers, level=levels)
     def hold(self, holder, number, level):
         instrument = make_instrument(number)
         target = self.tracker.target(instrument.key, level)
         self.tracker.hold(holder, instrument, level, self.now)
-        assert self.tracker.get(instrument.key).upstream == target
+        assert self.interest(instrument.key).upstream == target
         self.held[holder, instrument.key] = level
 
     @rule(holder=holders, number=numbers)
@@ -220,8 +231,7 @@ class TrackerMachine(RuleBasedStateMachine):
     @rule(number=numbers, level=levels)
     def confirm(self, number, level):
         key = make_instrument(number).key
-        before = self.tracker.get(key)
-        was = before and before.confirmed
+        was = self.confirmed(key)
         active = self.tracker.confirm(key, level)
         mine = {v for (_, k), v in self.held.items() if k == key}
         for became in active:
@@ -235,8 +245,7 @@ class TrackerMachine(RuleBasedStateMachine):
     @rule(number=numbers)
     def reject(self, number):
         key = make_instrument(number).key
-        interest = self.tracker.get(key)
-        confirmed = interest and interest.confirmed
+        confirmed = self.confirmed(key)
         refused, remains = self.tracker.reject(key)
         self.held = {
             (h, k): v
@@ -257,10 +266,10 @@ class TrackerMachine(RuleBasedStateMachine):
         """Once the linger is over, upstream is exactly the highest wanted."""
         self.now += 5
         self.tracker.expire(self.now)
-        highest = {}
+        highest: dict[InstrumentKey, Level] = {}
         for (_, key), level in self.held.items():
             highest[key] = max(level, highest.get(key, level))
-        assert {key: self.tracker.get(key).upstream for key in self.tracker} == highest
+        assert {key: self.interest(key).upstream for key in self.tracker} == highest
         assert self.tracker.next_deadline() is None
 
     @invariant()
@@ -268,9 +277,9 @@ class TrackerMachine(RuleBasedStateMachine):
         tracker = self.tracker
         assert tracker.clients == len({holder for holder, _ in self.held})
         assert tracker.held == len({key for _, key in self.held})
-        assert tracker.confirmed == sum(tracker.get(k).confirmed is not None for k in tracker)
+        assert tracker.confirmed == sum(self.confirmed(k) is not None for k in tracker)
         for key in tracker:
-            interest = tracker.get(key)
+            interest = self.interest(key)
             mine = {h: v for (h, k), v in self.held.items() if k == key}
             assert interest.holders == mine
             assert sum(interest.levels.values()) == len(mine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from brokers.types import InstrumentKey
 from pooling.contracts import PoolOptions
 from pooling.testing import (
     FakeBroker,
+    FakeClock,
     InMemoryAccountStore,
     MiddleOfRange,
     VirtualClock,
@@ -54,7 +56,7 @@ class WorkerKit:
             connector=self.broker,
             **options,
         )
-        self.events = []
+        self.events: list[Any] = []
         self.stop_listening = self.worker.add_listener(self.events.append)
 
     def sink_for(self, pool_id, broker):
@@ -254,7 +256,7 @@ async def test_a_listener_that_fails_harms_nobody_and_one_that_left_hears_nothin
             raise ValueError(event)
 
         kit.worker.add_listener(broken)
-        heard = []
+        heard: list[Any] = []
         kit.worker.add_listener(heard.append)
         kit.stop_listening()
         kit.stop_listening()
@@ -302,7 +304,7 @@ def test_nonsense_intervals_are_refused_at_once():
             store=InMemoryAccountStore(),
             registry=BrokerRegistry(),
             sink_for=lambda pool_id, broker: RecordingSink(),
-            clock=None,
+            clock=FakeClock(),
             rng=MiddleOfRange(),
             worker_id="w",
             epoch=1,
