@@ -82,6 +82,6 @@ def _refusal_fields(outcome: Outcome, nearest: Sequence[str]) -> dict[str, Any]:
     if outcome.details:
         fields["details"] = dict(outcome.details)
     if nearest:
-        fields["message"] += f" Nearest: {', '.join(nearest)}."
+        fields["message"] = f"{fields['message'].rstrip('.')}. Nearest: {', '.join(nearest)}."
         fields["suggestions"] = list(nearest)
     return fields

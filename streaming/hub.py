@@ -33,6 +33,7 @@ from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.link import FeedLink, TickMessage
 from streaming.payloads import line_payload
 from streaming.protocol import CloseCode, Subscribe
+from streaming.revalidation import changed_principals
 from streaming.session import SessionState
 from streaming.topics import tick_topic
 
@@ -352,26 +353,8 @@ class GatewayHub:
             account = client.session.owns(event.pool_id) if client.session.wants_status else None
             if account is None:
                 continue
-            if event.keys is None:
-                client.send(
-                    replies.feed_object(account, event.status, event.since_ms, event.reason)
-                )
-                continue
-            by_exchange: dict[str, list[str]] = {}
-            for key in event.keys:
-                if Feed(event.pool_id, key) in client.session.held:
-                    by_exchange.setdefault(key.exchange, []).append(key.symbol)
-            for exchange, symbols in by_exchange.items():
-                client.send(
-                    replies.feed_object(
-                        account,
-                        event.status,
-                        event.since_ms,
-                        event.reason,
-                        exchange=exchange,
-                        symbols=symbols,
-                    )
-                )
+            for payload in replies.feed_change(account, event, client.session.held):
+                client.send(payload)
 
     # Tasks.
 
@@ -412,26 +395,13 @@ class GatewayHub:
                 logger.exception("gateway: looking whether clients are still allowed failed")
 
     async def _revalidate(self) -> None:
-        by_principal: dict[tuple[int, int | None, str | None], list[Client]] = {}
-        for client in self.clients:
-            if client.session.state is SessionState.READY:
-                user = client.session.user
-                identity = (user.user_id, user.key_id, user.session_key)
-                by_principal.setdefault(identity, []).append(client)
-        if not by_principal:
-            return
-        groups = list(by_principal.values())
-        current = await self.directory.refresh([clients[0].session.user for clients in groups])
-        for clients, principal in zip(groups, current, strict=True):
-            for client in clients:
-                if client.session.state is not SessionState.READY:
-                    continue
-                if principal is None:
-                    is_key = client.session.user.key_id is not None
-                    reason = "API key revoked" if is_key else "session ended"
-                    self.close_client(client, CloseCode.UNAUTHENTICATED, reason)
-                elif principal != client.session.principal:
-                    departure = client.session.update_principal(principal)
-                    if departure is not None:
-                        self.depart(client, departure)
-                        await self.settle(client, departure.feeds)
+        for client, principal in await changed_principals(self.directory, self.clients):
+            if client.session.state is not SessionState.READY:
+                continue
+            if principal is None:
+                is_key = client.session.user.key_id is not None
+                reason = "API key revoked" if is_key else "session ended"
+                self.close_client(client, CloseCode.UNAUTHENTICATED, reason)
+            elif (departure := client.session.update_principal(principal)) is not None:
+                self.depart(client, departure)
+                self._spawn(self.settle(client, departure.feeds), f"client {client.id} settle")

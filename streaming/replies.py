@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from brokers.feed import FeedStatus, PoolStats
+from brokers.feed import FeedChange, FeedStatus, PoolStats
 from streaming.directory import AccountRef, Principal
+from streaming.holdings import Feed
 from streaming.protocol import Ping, ProtocolError, RequestId
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "broker_name",
     "encode",
     "error",
+    "feed_change",
     "feed_object",
     "list_reply",
     "order_update",
@@ -238,6 +240,27 @@ def feed_object(
         reply["exchange"] = exchange
         reply["symbols"] = list(symbols)
     return encode(reply)
+
+
+def feed_change(account: AccountRef, change: FeedChange, held: Container[Feed]) -> list[str]:
+    """Build what one client is told of a change: of instruments, only those that it holds."""
+    if change.keys is None:
+        return [feed_object(account, change.status, change.since_ms, change.reason)]
+    by_exchange: dict[str, list[str]] = {}
+    for key in change.keys:
+        if Feed(change.pool_id, key) in held:
+            by_exchange.setdefault(key.exchange, []).append(key.symbol)
+    return [
+        feed_object(
+            account,
+            change.status,
+            change.since_ms,
+            change.reason,
+            exchange=exchange,
+            symbols=symbols,
+        )
+        for exchange, symbols in by_exchange.items()
+    ]
 
 
 # The names that OpenAlgo's clients read (SDK 2.0.3), and those that brokers' own objects use.

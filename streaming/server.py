@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -157,6 +158,8 @@ def make_server(application: Application) -> GatewayServer:
             ws=GatewayProtocol,
             ws_max_size=_MAX_FRAME_BYTES,
             ws_per_message_deflate=False,  # no published client offers it, and it costs a lot
+            ws_ping_interval=20,
+            ws_ping_timeout=60,  # a strategy's callback may keep an SDK busy for a while
             lifespan="off",
             log_config=None,
             log_level="warning",
@@ -200,6 +203,11 @@ async def _serve(
     # Signals are taken before anything is open, so that none of them leaves something behind.
     with server.capture_signals():
         await gateway.open()
+        # What is loaded stays; without this, each large subscribe makes the collector walk all of
+        # it several times, and every client waits.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
         try:
             on_listening()
             await server.serve(sockets=list(sockets))

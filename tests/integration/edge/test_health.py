@@ -1,0 +1,37 @@
+"""What supervisors are told."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from django.core.asgi import get_asgi_application
+
+from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def health(edge: EdgeServer, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return await http.get(f"http://127.0.0.1:{edge.port}{path}")
+
+
+async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> None:
+    edge = await make_edge(http=get_asgi_application())
+    assert (await health(edge, "/livez")).json() == {"status": "ok"}
+    socket = await edge.client()
+    await ask(socket, action="subscribe", symbol="INFY", exchange="NSE")
+    reply = await health(edge, "/readyz")
+    assert reply.status_code == 200
+    assert reply.json() == {
+        "status": "ok",
+        "database": True,
+        "workers": 1,
+        "pools": {"live": 1, "total": 1},
+        "clients": 1,
+    }
+    edge.link.go_stale("p1")
+    reply = await health(edge, "/readyz")
+    assert reply.status_code == 200
+    assert (reply.json()["status"], reply.json()["pools"]) == ("degraded", {"live": 0, "total": 1})
+    await socket.close()
