@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import httpx
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from brokers.base import BrokerAdapter
@@ -105,6 +105,15 @@ def store_instruments(broker: str, rows: Iterable[InstrumentRow]) -> int:
     instruments = list(_distinct(broker, rows, now))
     if not instruments:
         raise BrokerProtocolError(f"the instruments master of {broker} has no rows")
+    try:
+        gone = _replace(broker, instruments, now)
+    except (DataError, IntegrityError) as error:
+        raise BrokerProtocolError(f"the instruments master of {broker}: {error}") from error
+    logger.info("broker %s: %d instruments loaded, %d gone", broker, len(instruments), gone)
+    return len(instruments)
+
+
+def _replace(broker: str, instruments: list[Instrument], now: datetime) -> int:
     with transaction.atomic():
         Instrument.objects.bulk_create(
             instruments,
@@ -113,9 +122,7 @@ def store_instruments(broker: str, rows: Iterable[InstrumentRow]) -> int:
             unique_fields=["broker", "exchange", "symbol"],
             update_fields=UPDATED,
         )
-        gone, _ = Instrument.objects.filter(broker=broker).exclude(loaded=now).delete()
-    logger.info("broker %s: %d instruments loaded, %d gone", broker, len(instruments), gone)
-    return len(instruments)
+        return Instrument.objects.filter(broker=broker).exclude(loaded=now).delete()[0]
 
 
 def _distinct(broker: str, rows: Iterable[InstrumentRow], now: datetime) -> Iterator[Instrument]:

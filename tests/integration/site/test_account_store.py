@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db.backends.signals import connection_created
 
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import FeedStatus, Peak, PoolStats
@@ -135,6 +139,20 @@ async def test_credentials_of_another_key_file_are_a_configuration_error(
         await store.credentials(account.pool_id)
 
 
+@pytest.fixture
+def small_statements() -> Iterator[None]:
+    """Make SQLite take no more parameters than the oldest versions do."""
+
+    def limit(connection: Any, **_: Any) -> None:
+        if connection.vendor == "sqlite":
+            connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+
+    connection_created.connect(limit)
+    yield
+    connection_created.disconnect(limit)
+
+
+@pytest.mark.usefixtures("small_statements")
 async def test_resolve_finds_more_keys_than_one_statement_takes(
     store: DjangoAccountStore, instruments: list[Instrument]
 ) -> None:

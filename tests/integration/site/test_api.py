@@ -103,6 +103,9 @@ def test_signs_of_like_patterns_mean_themselves(browser: Client) -> None:
 
 
 def test_only_brokers_of_own_accounts_are_searched(browser: Client, user: User) -> None:
+    other = User.objects.create_user("other")
+    BrokerAccount.objects.create(user=other, broker="binance")
+    BrokerAccount.objects.create(user=user, broker="binance", label="off", enabled=False)
     assert symbols(browser.get("/api/instruments?q=btc")) == []
     BrokerAccount.objects.create(user=user, broker="binance")
     assert symbols(browser.get("/api/instruments?q=btc")) == ["BTCUSDT"]

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
+from django.db.models import QuerySet
 
 from brokers.exceptions import BrokerProtocolError, BrokerUnavailableError
 from brokers.types import InstrumentRow
@@ -76,6 +78,25 @@ def test_a_master_that_is_not_understood_changes_nothing(rows: list[InstrumentRo
     store_instruments("zerodha", [row(9)])
     with pytest.raises(BrokerProtocolError):
         store_instruments("zerodha", rows)
+    assert [each.symbol for each in Instrument.objects.all()] == ["S9"]
+
+
+def test_a_write_that_fails_half_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object) -> None:
+        raise DatabaseError("disk full")
+
+    store_instruments("zerodha", [row(9)])
+    with monkeypatch.context() as broken:
+        broken.setattr(QuerySet, "delete", fail)
+        with pytest.raises(DatabaseError):
+            store_instruments("zerodha", [row(1)])
+    assert [each.symbol for each in Instrument.objects.all()] == ["S9"]
+
+
+def test_a_row_that_the_database_refuses_is_named_as_the_masters_fault() -> None:
+    store_instruments("zerodha", [row(9)])
+    with pytest.raises(BrokerProtocolError, match="zerodha"):
+        store_instruments("zerodha", [row(1), row(2, broker_token=None)])
     assert [each.symbol for each in Instrument.objects.all()] == ["S9"]
 
 
