@@ -216,7 +216,7 @@ async def test_eight_threads_at_once_leave_everything_in_order(kite_server, open
     def settled() -> bool:
         stats = kit.pool.get_stats()
         upstream: int = kite_server.record().subscribed
-        return stats.used == stats.wanted == stats.confirmed == upstream
+        return bool(stats.used == stats.wanted == stats.confirmed == upstream)
 
     await eventually(settled, message=f"{kit.pool.get_stats()} {kite_server.record()}")
     record = kite_server.record()
