@@ -76,8 +76,21 @@ async def _serve(settings: WorkerSettings, store: AccountStore, registry: Broker
             await worker.open()
             await control.open()
             logger.info("worker %s serves %d pool(s)", worker_id, len(worker.pool_ids()))
-            await stop.wait()
+            await _stopped(stop, control)
             logger.info("worker %s drains", worker_id)
+
+
+async def _stopped(stop: asyncio.Event, control: ControlServer) -> None:
+    """Return when asked to stop; raise what ended the beats, without which a worker is useless."""
+    asked = asyncio.create_task(stop.wait(), name="worker-stop")
+    failed = asyncio.create_task(control.wait_failed(), name="worker-control-watch")
+    try:
+        await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            failed.result()
+    finally:
+        asked.cancel()
+        failed.cancel()
 
 
 async def _close(worker: PoolWorker, control: ControlServer) -> None:

@@ -1,8 +1,29 @@
 """Django's entry to the streaming app."""
 
-from django.apps import AppConfig
+from functools import cache
 
-__all__ = ["StreamingConfig"]
+from django.apps import AppConfig
+from django.conf import settings
+
+from brokers.context import set_standalone_sink_factory
+from brokers.types import TickSink
+from streaming.curve import load_key_file
+from streaming.standalone import StandaloneBus
+
+__all__ = ["StreamingConfig", "standalone_bus"]
+
+
+@cache
+def standalone_bus() -> StandaloneBus:
+    """Return the bus of this process's adapters without a pool, on the configured address."""
+    env = settings.ENV
+    return StandaloneBus(
+        host=env.zmq_host, port=env.zmq_port, curve=load_key_file(env.zmq_curve_key_file)
+    )
+
+
+def _standalone_sink(broker: str) -> TickSink:
+    return standalone_bus().sink(broker)
 
 
 class StreamingConfig(AppConfig):
@@ -10,3 +31,7 @@ class StreamingConfig(AppConfig):
 
     name = "streaming"
     verbose_name = "Streaming"
+
+    def ready(self) -> None:
+        """Let adapters that have no pool publish on a bus of their own; opens nothing yet."""
+        set_standalone_sink_factory(_standalone_sink)

@@ -54,9 +54,11 @@ class Directory(Protocol):
         """Return the principal of a logged-in browser session; None when it has ended."""
 
     async def refresh(self, principals: Sequence[Principal]) -> Sequence[Principal | None]:
-        """Return each principal as it is now: None where key, session or user is no longer valid."""
+        """Return each principal as it is now: None where it is no longer valid."""
 
-    async def suggest(self, broker: str, exchange: str, symbol: str, limit: int = 3) -> Sequence[str]:
+    async def suggest(
+        self, broker: str, exchange: str, symbol: str, limit: int = 3
+    ) -> Sequence[str]:
         """Return up to ``limit`` symbols nearest to an unknown one, best first."""
 
     async def supported_brokers(self) -> Sequence[str]:

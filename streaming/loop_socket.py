@@ -18,7 +18,9 @@ class LoopSocket(Generic[_T]):
     """Hands everything that arrives on a socket to ``on_batch``, oldest first.
 
     A turn takes at most ``batch_size`` messages; the rest follow in the next turn of the loop, so a
-    flood cannot starve anything else. Owns the socket. All methods belong to the loop's thread.
+    flood cannot starve anything else. The default keeps one batch of the largest ticks (about
+    700 bytes) below what a client may have queued (1 MiB), so that a burst alone never looks like a
+    slow client. Owns the socket. All methods belong to the loop's thread.
     """
 
     def __init__(
@@ -27,7 +29,7 @@ class LoopSocket(Generic[_T]):
         socket: zmq.Socket[bytes],
         receive: Callable[[], _T],
         on_batch: Callable[[list[_T]], None],
-        batch_size: int = 2000,
+        batch_size: int = 500,
     ) -> None:
         if batch_size < 1:
             raise ValueError("batch_size must be at least 1")
