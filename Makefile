@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 hash = $(shell cat $(1) | cksum | cut -d' ' -f1)
 RUNTIME := $(VENV)/runtime-$(call hash,requirements.txt).stamp
 DEV := $(VENV)/dev-$(call hash,requirements.txt requirements-dev.txt).stamp
-ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles.txt).stamp
+ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles*.txt).stamp
 
 .PHONY: run test check bench clean services
 
@@ -45,4 +45,8 @@ $(DEV):
 	@scripts/make-venv $(VENV) requirements-dev.txt $@
 
 $(ORACLE):
-	@scripts/make-venv $(ORACLES) requirements-oracles.txt $@
+	@scripts/make-venv $(ORACLES) requirements-oracles.txt $(ORACLES)/first.stamp
+	@$(ORACLES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--ignore-requires-python --upgrade --target $(ORACLES)/openalgo2 \
+		--requirement requirements-oracles-sdk2.txt
+	@touch $@

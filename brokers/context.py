@@ -37,7 +37,7 @@ def current_sink() -> TickSink | None:
 
 def set_standalone_sink_factory(factory: Callable[[str], TickSink] | None) -> None:
     """Register how to make a sink for an adapter of the named broker that has no pool."""
-    global _factory  # noqa: PLW0603 - one process-wide composition point, set once at start
+    global _factory  # one process-wide composition point, set once at start
     _factory = factory
 
 

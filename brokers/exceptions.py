@@ -35,7 +35,7 @@ class BrokerAuthError(BrokerError):
 
 
 class BrokerRateLimitError(BrokerError):
-    """Too many connections or messages; ``retry_after_seconds`` is None when the broker gave none."""
+    """Too many connections or messages; ``retry_after_seconds`` is None if the broker gave none."""
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)

@@ -70,7 +70,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """The honest answer to one ``Want``.
 
     ``details`` carries the numbers of a refusal (``MAX_CAPACITY_REACHED``: connections,
-    max_connections, symbols_per_connection, used, capacity); ``message`` is a sentence for a person.
+    max_connections, symbols_per_connection, used, capacity); ``message`` is a sentence for people.
     """
 
     key: InstrumentKey
@@ -176,7 +176,10 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedService(Protocol):
-    """A worker, as a gateway sees it. Coroutines may be cancelled; a cancelled want may be in force."""
+    """A worker, as a gateway sees it.
+
+    Coroutines may be cancelled; a cancelled want may be in force.
+    """
 
     def pool_ids(self) -> Sequence[str]:
         """Name the pools that this worker owns."""
@@ -191,7 +194,7 @@ class FeedService(Protocol):
     async def release(
         self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None
     ) -> None:
-        """Give up references (``None``: all of the holder's in that pool). Unknown ones are ignored."""
+        """Give up references (``None``: all of the holder's in that pool); ignore unknown ones."""
 
     async def release_gateway(self, gateway: str) -> None:
         """Give up every reference of every client of a gateway that is gone."""

@@ -70,7 +70,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class DepthLevel(NamedTuple):
-    """One level of the order book; scaled integers. ``orders`` is None where the broker counts none."""
+    """One level of the order book; scaled integers. ``orders`` is None where nobody counts them."""
 
     price: int
     quantity: int
@@ -80,10 +80,10 @@ class DepthLevel(NamedTuple):
 class Tick(msgspec.Struct, frozen=True, gc=False):
     """One market-data update of one instrument, as decoded from a broker's frame.
 
-    ``mode`` is the level that this update carries. A field is None when the broker did not send it;
-    nothing is ever filled with zeros. ``close`` is the previous close, the base of the day's change.
-    ``ts_event_ms`` is the exchange's time of this update and ``ltt_ms`` that of the last trade, both
-    epoch milliseconds and None when the frame carried none.
+    ``mode`` is the level that this update carries. A field is None when the broker did not send
+    it; nothing is ever filled with zeros. ``close`` is the previous close, the base of the day's
+    change. ``ts_event_ms`` is the exchange's time of this update and ``ltt_ms`` that of the last
+    trade, both epoch milliseconds and None when the frame carried none.
     """
 
     broker_token: str | int

@@ -21,7 +21,7 @@ async def eventually(
     interval: float = 0.01,
     message: str = "",
 ) -> object:
-    """Wait until ``condition`` is true and return its value; fail with ``message`` after ``timeout`` seconds."""
+    """Wait until ``condition`` is true and return its value; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -35,7 +35,11 @@ async def eventually(
 
 
 def eventually_sync(
-    condition: Callable[[], object], *, timeout: float = 10.0, interval: float = 0.02, message: str = ""
+    condition: Callable[[], object],
+    *,
+    timeout: float = 10.0,
+    interval: float = 0.02,
+    message: str = "",
 ) -> object:
     """``eventually`` for tests without an event loop."""
     deadline = time.monotonic() + timeout
