@@ -58,19 +58,23 @@ def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
 def search(brokers: list[str], q: str, exchange: str, limit: int) -> list[dict[str, Any]]:
     """Return up to ``limit`` rows: the exact symbol, symbols that begin with ``q``, then names.
 
-    A shorter symbol comes before a longer one, so a share comes before its options. The symbols
-    are found in an index; a name is looked through only while there is room for more.
+    Further words narrow: ``NIFTY 24000 CE`` finds the calls of that strike. A shorter symbol comes
+    before a longer one, so a share comes before its options. The symbols are found in an index; a
+    name is looked through only while there is room for more.
     """
     known = Instrument.objects.filter(broker__in=brokers)
     if exchange:
         known = known.filter(exchange=exchange)
-    if not q:
+    first, *others = q.split() or [""]
+    if not first:
         return list(known.order_by("id").values(*COLUMNS)[:limit])
-    begins = starting_with("symbol", q)
+    for word in others:
+        known = known.filter(Q(symbol__contains=word) | Q(name__contains=word))
+    begins = starting_with("symbol", first)
     rows = _best(known.filter(begins), limit)
     if len(rows) < limit:
-        words = Q(name__startswith=q) | Q(name__contains=f" {q}")
-        rows += _best(known.filter(words).exclude(begins), limit - len(rows))
+        named = Q(name__startswith=first) | Q(name__contains=f" {first}")
+        rows += _best(known.filter(named).exclude(begins), limit - len(rows))
     return rows
 
 

@@ -89,6 +89,12 @@ def test_best_matches_come_first(browser: Client) -> None:
     assert symbols(browser.get("/api/instruments?q=nothing")) == []
 
 
+def test_further_words_narrow_the_answer(browser: Client) -> None:
+    assert symbols(browser.get("/api/instruments?q=reliance+fut")) == ["RELIANCE28NOV26FUT"]
+    assert symbols(browser.get("/api/instruments?q=bank+hdfc")) == ["HDFCBANK"]
+    assert symbols(browser.get("/api/instruments?q=reliance+nothing")) == []
+
+
 def test_exchange_and_limit_narrow_the_answer(browser: Client) -> None:
     assert symbols(browser.get("/api/instruments?q=reliance&exchange=nfo")) == [
         "RELIANCE28NOV26FUT"
