@@ -44,7 +44,7 @@ class RunningDemo:
         self.ports = {name: str(free_port()) for name in PORTS}
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            command or (sys.executable, "manage.py", "demo"),
+            command or self.command(),
             cwd=ROOT,
             env={**os.environ, **self.ports, "DATA_DIR": str(data_dir), **environment},
             stdout=subprocess.PIPE,
@@ -54,6 +54,11 @@ class RunningDemo:
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+
+    @staticmethod
+    def command() -> tuple[str, ...]:
+        """Return the demo's own command line, for further arguments behind it."""
+        return (sys.executable, "manage.py", "demo")
 
     def _read(self) -> None:
         assert self.process.stdout is not None
