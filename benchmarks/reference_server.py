@@ -18,6 +18,8 @@ from websockets.exceptions import ConnectionClosed
 
 from streaming.bus_message import unpack_message
 
+_COMPACT = (",", ":")
+
 
 class ReferenceServer:
     """Subscribers by symbol; every tick is sent to each of them in turn."""
@@ -50,7 +52,8 @@ class ReferenceServer:
             tick = json.loads(message.body)
             clients = self.by_symbol.get(tick["symbol"], ())
             await asyncio.gather(
-                *(client.send(json.dumps(tick)) for client in list(clients)), return_exceptions=True
+                *(client.send(json.dumps(tick, separators=_COMPACT)) for client in list(clients)),
+                return_exceptions=True,
             )
 
 

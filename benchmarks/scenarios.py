@@ -174,7 +174,7 @@ async def _all_symbols(stack: Stack) -> Result:
     connected = await stack.connect(1, 9000)
     await stack.rate(20_000)
     await asyncio.sleep(1.0)
-    run = await stack.measure(max(SECONDS, 2.0))
+    run = await stack.measure(max(SECONDS, 2.0), sample_all=True)
     refused = await stack.load.ask(
         do="connect",
         port=stack.openalgo_port,

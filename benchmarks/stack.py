@@ -79,6 +79,8 @@ async def running_stack() -> AsyncIterator[Stack]:
             "OPENALGO_PORT": str(openalgo_port),
             "ZMQ_PORT": str(zmq_port),
             "LOG_LEVEL": "WARNING",
+            # What one scenario leaves shall not share the next one's rate.
+            "UNSUBSCRIBE_LINGER_SECONDS": "0.1",
         }
         async with contextlib.AsyncExitStack() as exits:
             exchange = Child("benchmarks.stamped_exchange", load_core)
