@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.contrib.admin import site
 
 __all__ = ["SiteConfig"]
 
@@ -19,3 +20,6 @@ class SiteConfig(AppConfig):
         """Connect the signals and register the checks; both need the apps to be loaded."""
         import_module("openalgo_site.checks")
         import_module("openalgo_site.notices").connect()
+        import_module("openalgo_site.login_limits").connect()
+        site.site_header = site.site_title = "TickPool administration"
+        site.index_title = "Broker accounts, limits and keys"

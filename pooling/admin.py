@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from pooling import conf
@@ -93,7 +94,8 @@ class PoolConfigInline(ConfigInlineBase):
             return "no worker has served this pool yet"
         if status.applied_revision != config.revision:
             return f"the worker still uses revision {status.applied_revision}"
-        return f"revision {config.revision}, since {status.applied:%Y-%m-%d %H:%M:%S}"
+        since = timezone.localtime(status.applied)
+        return f"revision {config.revision}, since {since:%Y-%m-%d %H:%M:%S}"
 
 
 @admin.register(BrokerAccount)
