@@ -137,7 +137,13 @@ class _WebSocketTransport:
         waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def close(self) -> None:
-        await self._socket.close()
+        try:
+            await self._socket.close()
+        finally:
+            # In a task that is being cancelled, a timeout ends as a cancellation before Python
+            # 3.11.3 (gh-102780) and ``websockets`` gives up without dropping the socket, which
+            # would go on taking one of the broker's few places.
+            self._socket.transport.abort()
 
     def abort(self) -> None:
         self._socket.transport.abort()
