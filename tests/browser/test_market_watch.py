@@ -218,7 +218,7 @@ async def test_server_restart_shows_stale_then_live_again(
     watch: Watch, site: FakeSite, console_errors: ConsoleErrors
 ):
     """While the server is away nothing passes for live; when it is back everything ticks again."""
-    console_errors.allow("WebSocket connection to|ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE")
+    console_errors.allow("WebSocket connection to|net::ERR_(CONNECTION_|EMPTY_RESPONSE|SOCKET_)")
     site.stop()
     await expect(watch.badge("NSE:INFY")).to_have_text("stale")
     await expect(watch.badge("NSE:INFY")).to_be_visible()
