@@ -97,8 +97,8 @@ def require_curve(host: str, keys: CurveKeys | None) -> None:
     if keys is None and not is_loopback(host):
         raise CurveRequiredError(
             f"the bus address {host} can be reached from other machines: set {_SETTING} to the "
-            "installation's key file (manage.py createkeyfile --bus FILE makes one), or ZMQ_HOST to "
-            "127.0.0.1"
+            "installation's key file (manage.py createkeyfile --bus FILE makes one), or "
+            "ZMQ_HOST to 127.0.0.1"
         )
 
 
