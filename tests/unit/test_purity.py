@@ -32,6 +32,7 @@ PURE_MODULES = [
     "pooling.allocator",
     "pooling.backoff",
     "pooling.book",
+    "pooling.circuit",
     "pooling.exceptions",
     "pooling.lifecycle",
     "pooling.reconcile",
