@@ -86,7 +86,13 @@ class PoolFeed:
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on the connection."""
         with self._lock:
-            return self._book.take_batch(slot, limit)
+            batch = self._book.take_batch(slot, limit)
+            ended = [item.instrument.key for item in batch.unsubscribe]
+            ended = [key for key in ended if not self._is_confirmed(key)]
+        if ended:
+            # Ticks that came until now brought back prices that nobody keeps fresh any more.
+            self._sink.forget(ended)
+        return batch
 
     def on_ticks(self, count: int) -> None:
         """Count ticks that were published; takes no lock."""
@@ -111,9 +117,10 @@ class PoolFeed:
     def on_lost(self, slot: int, reason: str) -> None:
         """Note that everything of the connection is to be replayed and its prices are old."""
         with self._lock:
+            carried = self._carried(slot)
             lost = self._book.restart(slot)
             self._stale.update(lost)
-        self._sink.forget(lost)
+        self._sink.forget(carried)
         self._announcer.stale(lost, reason)
         self._journal.lost(slot, len(lost), reason)
 
@@ -209,9 +216,10 @@ class PoolFeed:
 
     def _on_stale(self, slot: int, reason: str) -> None:
         with self._lock:
-            keys = [key for key in self._book.keys_of(slot) if self._is_confirmed(key)]
+            carried = self._carried(slot)
+            keys = [key for key in carried if self._is_confirmed(key)]
             self._stale.update(keys)
-        self._sink.forget(keys)
+        self._sink.forget(carried)
         self._announcer.stale(keys, reason)
         self._journal.troubled(slot, ConnectionState.STALE, reason)
 
@@ -250,6 +258,11 @@ class PoolFeed:
             self._telemetry.observe()
         self._announcer.outcomes(outcomes)
         self._poke()
+
+    def _carried(self, slot: int) -> list[InstrumentKey]:
+        """Return whose ticks come from the connection, confirmed or not."""
+        carrier_of = self._book.allocator.carrier_of
+        return [key for key in self._book.keys_of(slot) if carrier_of(key) == slot]
 
     def _is_confirmed(self, key: InstrumentKey) -> bool:
         interest = self._book.tracker.get(key)
