@@ -4,6 +4,7 @@ PoolingError
 ├── PoolCapacityError        no connection has room and no further one may be opened
 ├── PoolClosedError          the pool was closed; nothing can be wanted from it any more
 ├── PoolExhaustedError       no connection became free for exclusive use in time
+├── ConnectionReleasedError  a connection was used after it was given back
 └── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
 
 Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; four of them
@@ -25,6 +26,7 @@ from brokers.exceptions import BrokerUnavailableError
 __all__ = [
     "CircuitOpenError",
     "ConnectionLostError",
+    "ConnectionReleasedError",
     "IllegalTransitionError",
     "PlannedReconnectError",
     "PoolCapacityError",
@@ -83,6 +85,10 @@ class PoolExhaustedError(PoolingError):
         super().__init__(f"none of {max_connections} connections became free within {timeout:g} s")
         self.max_connections = max_connections
         self.timeout = timeout
+
+
+class ConnectionReleasedError(PoolingError):
+    """A connection was used after it was given back; it may be somebody else's by now."""
 
 
 class IllegalTransitionError(PoolingError):

@@ -34,6 +34,8 @@ PURE_MODULES = [
     "pooling.book",
     "pooling.circuit",
     "pooling.exceptions",
+    "pooling.exclusive_ledger",
+    "pooling.exclusive_types",
     "pooling.lifecycle",
     "pooling.reconcile",
     "pooling.stats",
