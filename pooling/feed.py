@@ -78,10 +78,14 @@ class PoolFeed:
     # -- ConnectionOwner ----------------------------------------------------------------------
 
     def is_needed(self, slot: int) -> bool:
+        """Tell whether the connection shall be open."""
+        with self._lock:
+            return self._book.is_needed(slot)
+
+    def carries(self, slot: int) -> bool:
         """Tell whether the connection shall carry anything."""
         with self._lock:
-            placed = self._book.allocator.slots.get(slot)
-            return placed is not None and bool(placed.items)
+            return self._book.carries(slot)
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on the connection."""
@@ -144,16 +148,31 @@ class PoolFeed:
 
     def judge(self, reason: str = "") -> None:
         """Judge the pool as a whole anew; ``reason`` is what was said last."""
-        states = [c.state for slot, c in self._connections.items() if self.is_needed(slot)]
+        states = [c.state for slot, c in self._connections.items() if self.carries(slot)]
         self.health.judge(states, self._gate.reason or reason, self._clock.time_ms())
 
     def forget(self, keys: Collection[InstrumentKey]) -> None:
-        """Drop the prices of what nobody wants: whoever comes later must not see old ones."""
+        """Drop the prices of what nobody wants: whoever comes later must not see old ones.
+
+        What was told to be stale stays so in memory until it ticks again: only then is it told to
+        be live.
+        """
         with self._lock:
             gone = [key for key in keys if key not in self._book.tracker]
-            self._stale.difference_update(gone)
         if gone:
             self._sink.forget(gone)
+
+    def displaced(self, keys: Collection[InstrumentKey], outcomes: Sequence[Outcome]) -> None:
+        """Tell who lost a place to lowered limits, and who got one back."""
+        with self._lock:
+            waiting = [key for key in keys if key in self._book.rebalancer.waiting]
+            self._stale.update(waiting)
+            fresh = [o.key for o in outcomes if o.key in self._stale and self._is_confirmed(o.key)]
+            self._stale.difference_update(fresh)
+        self._sink.forget(waiting)
+        self._announcer.stale(waiting, "the limits were lowered and it has no place")
+        self._announcer.live(fresh)
+        self._announcer.outcomes(outcomes)
 
     def credential_renewed(self, version: int) -> None:
         """Tell that a newer credential is being tried."""
@@ -170,7 +189,8 @@ class PoolFeed:
 
     def qualify(self, outcome: Outcome) -> Outcome:
         """Say what stands between an accepted want and its prices. Any thread, under the lock."""
-        if outcome.state is OutcomeState.REFUSED:
+        waits = outcome.code is RefusalCode.MAX_CAPACITY_REACHED
+        if outcome.state is OutcomeState.REFUSED or waits:
             return outcome
         if self._gate.is_shut and not any(c.is_up for c in self._connections.values()):
             return msgspec.structs.replace(

@@ -225,21 +225,6 @@ async def test_limits_edited_on_a_running_pool_bind_at_once():
 
 
 @virtual
-async def test_lowered_limits_leave_what_is_carried():
-    async with open_kit() as kit:
-        kit.want(*range(6))
-        await asyncio.sleep(1)
-        kit.pool.update_options(PoolOptions(symbols_per_connection=1, max_connections=1))
-        await asyncio.sleep(1)
-        assert len(kit.broker.subscribed) == 6
-        assert kit.want(7)[0].state is REFUSED
-        kit.release(3, 4, 5)
-        await asyncio.sleep(6)
-        assert len(kit.broker.open) == 1
-        assert len(kit.pool.get_stats().connections) == 1
-
-
-@virtual
 async def test_another_endpoint_is_connected_to_and_everything_replayed():
     async with open_kit() as kit:
         kit.want(1)
