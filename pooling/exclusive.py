@@ -170,13 +170,19 @@ class ExclusivePool:
         Raises:
             BrokerError, PoolExhaustedError, PoolClosedError: the first failure.
         """
-        acquisitions = [self._hold(path_or_uri) for _ in range(count)]
-        results = await asyncio.gather(*acquisitions, return_exceptions=True)
+        acquired: list[ExclusiveConnection] = []
+
+        async def hold() -> None:
+            acquired.append(await self.acquire(path_or_uri))
+
+        try:
+            # All are held until the last one is open: one released early would be reused.
+            results = await asyncio.gather(*(hold() for _ in range(count)), return_exceptions=True)
+        finally:
+            for connection in acquired:
+                await connection.release()
         for result in results:
-            if isinstance(result, ExclusiveConnection):
-                await result.release()
-        for result in results:
-            if isinstance(result, BaseException):
+            if result is not None:
                 raise result
 
     # -- For the owner ------------------------------------------------------------------------
@@ -257,9 +263,6 @@ class ExclusivePool:
         self._changed.set()
 
     # -- Acquiring ----------------------------------------------------------------------------
-
-    async def _hold(self, path_or_uri: str) -> ExclusiveConnection:
-        return await self.acquire(path_or_uri)
 
     async def _acquire(self, uri: str, timeout: float, hook: Hook | None) -> ExclusiveConnection:
         self._check_open()

@@ -206,7 +206,7 @@ class ExclusiveLink:
             waited = self._clock.monotonic() - sent_at
             if waited >= timeout or transport is not self._transport:
                 return False
-            await asyncio.sleep(min(look, timeout - waited))
+            await asyncio.sleep(max(min(look, timeout - waited), FIRST_LOOK_SECONDS))
             look = min(2 * look, LAST_LOOK_SECONDS)
         self._latency = transport.pong_at - sent_at
         return True

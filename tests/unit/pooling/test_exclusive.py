@@ -28,6 +28,11 @@ from pooling.transport import UpgradeRefusedError
 from tests.unit.pooling.exclusive_kit import BASE, EchoBroker, EchoTransport, open_exclusive
 from tests.unit.pooling.kit import virtual
 
+
+async def hold(pool, path):
+    return await pool.acquire(path)
+
+
 QUICK = ReconnectOptions(base_seconds=1, cap_seconds=8)
 
 
@@ -505,7 +510,7 @@ async def test_statistics_add_up_over_all_connections_and_after_they_are_gone():
 async def test_close_tells_those_who_wait_and_waits_for_those_who_hold():
     async with open_exclusive(max_connections=1) as (pool, broker):
         held = await pool.acquire("/a")
-        waiting = asyncio.create_task(pool._hold("/a"))
+        waiting = asyncio.create_task(hold(pool, "/a"))
         await asyncio.sleep(1)
         closing = asyncio.create_task(pool.close(drain_seconds=5))
         await asyncio.sleep(1)
@@ -539,7 +544,7 @@ async def test_close_ends_an_opening():
     broker = EchoBroker()
     async with open_exclusive(broker) as (pool, _):
         broker.slow(1000)
-        opening = asyncio.create_task(pool._hold("/a"))
+        opening = asyncio.create_task(hold(pool, "/a"))
         await asyncio.sleep(1)
         await pool.close()
         with pytest.raises(PoolClosedError):
@@ -564,7 +569,7 @@ async def test_a_lowered_limit_closes_idle_connections_and_leaves_held_ones():
 @virtual
 async def test_a_raised_limit_serves_those_who_wait():
     async with open_exclusive(max_connections=1) as (pool, _), pool.acquire("/a"):
-        waiting = asyncio.create_task(pool._hold("/b"))
+        waiting = asyncio.create_task(hold(pool, "/b"))
         await asyncio.sleep(1)
         pool.resize(2)
         await (await waiting).release()
@@ -593,7 +598,7 @@ async def test_a_shared_limit_is_kept_and_given_back():
         async with pool.acquire("/a"):
             with pytest.raises(PoolExhaustedError):
                 await pool.acquire("/b", timeout=1)
-            waiting = asyncio.create_task(pool._hold("/b"))
+            waiting = asyncio.create_task(hold(pool, "/b"))
             await asyncio.sleep(1)
             seats.give_back()
             pool.serve()
