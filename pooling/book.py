@@ -207,6 +207,10 @@ class SubscriptionBook:
             self._reconciler(slot).restart(self.allocator.slots[slot].items)
         return lost
 
+    def sent_on(self, slot: int) -> list[InstrumentKey]:
+        """Return the instruments whose ticks may come from a connection, wanted or not."""
+        return list(self._reconciler(slot).sent)
+
     def keys_of(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks a connection carries; not what still moves to it."""
         wanted = self.allocator.slots.get(slot)
@@ -465,7 +469,8 @@ class SubscriptionBook:
                 self._reconcilers[step.slot] = Reconciler()
             elif isinstance(step, CloseConnection):
                 self._actions.closed.append(step.slot)
-                self._reconcilers.pop(step.slot, None)
+                if (closed := self._reconcilers.pop(step.slot, None)) is not None:
+                    self._actions.gone += closed.sent
             else:
                 subscription = step.new if isinstance(step, ChangeMode) else step.subscription
                 self._reconciler(step.slot).mark(subscription.instrument.key)

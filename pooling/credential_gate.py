@@ -13,6 +13,7 @@ from brokers.exceptions import (
     BrokerConfigError,
     BrokerError,
     BrokerRateLimitError,
+    BrokerUnavailableError,
 )
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
@@ -60,6 +61,7 @@ class CredentialGate:
         self._not_before = float("-inf")
         self._last_read: Credentials | None = None
         self._refused_version: int | None = None
+        self._last_refused: int | None = None
         self._renewed = asyncio.Event()
         self.reason = ""
 
@@ -79,6 +81,7 @@ class CredentialGate:
             BrokerAuthError: this credential was refused before; nothing was tried.
             BrokerConfigError: it cannot be read.
             BrokerRateLimitError: the broker's ``Retry-After`` is not over; nothing was tried.
+            BrokerUnavailableError: a newer one than the refused is stored and cannot be read.
         """
         async with self._turn:
             if self.is_shut:
@@ -89,6 +92,9 @@ class CredentialGate:
             try:
                 credentials = await self._read()
                 version = credentials.version if self._is_required else version
+                if self._is_required and version == self._last_refused:
+                    # A newer one is stored and cannot be read: the store is down.
+                    raise BrokerUnavailableError("the new credential cannot be read yet")
                 # The store took its time: what counts is when the broker is asked.
                 self._last_connect = self._clock.monotonic()
                 yield credentials
@@ -106,6 +112,7 @@ class CredentialGate:
         """
         if isinstance(error, BrokerAuthError) and not self._is_required:
             return
+        self._last_refused = version
         if version < self._version:
             return  # a newer one was saved while this one was being tried
         self._refused_version = self._version = version
@@ -117,20 +124,24 @@ class CredentialGate:
         self._version = max(version, self._version)
         if self._refused_version is None or version <= self._refused_version:
             return False
-        self.reopen()
+        self._open()
         return True
 
     def reopen(self) -> None:
         """Let connects through again, for another reason than a newer credential."""
-        self._refused_version = None
         self._not_before = float("-inf")
-        self.reason = ""
-        self._renewed.set()
+        self._last_refused = None
+        self._open()
 
     async def wait_until_open(self) -> None:
         """Wait for a newer credential; returns at once when none is needed."""
         while self.is_shut:
             await self._renewed.wait()
+
+    def _open(self) -> None:
+        self._refused_version = None
+        self.reason = ""
+        self._renewed.set()
 
     def _bar(self, retry_after_seconds: float | None) -> None:
         seconds = min(retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)

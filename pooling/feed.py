@@ -121,10 +121,11 @@ class PoolFeed:
     def on_lost(self, slot: int, reason: str) -> None:
         """Note that everything of the connection is to be replayed and its prices are old."""
         with self._lock:
-            carried = self._carried(slot)
+            ticked = dict.fromkeys([*self._carried(slot), *self._book.sent_on(slot)])
             lost = self._book.restart(slot)
             self._stale.update(lost)
-        self._sink.forget(carried)
+            old = [key for key in ticked if not self._is_confirmed(key)]
+        self._sink.forget(old)
         self._announcer.stale(lost, reason)
         self._journal.lost(slot, len(lost), reason)
 
@@ -158,7 +159,7 @@ class PoolFeed:
         be live.
         """
         with self._lock:
-            gone = [key for key in keys if key not in self._book.tracker]
+            gone = [key for key in keys if not self._is_confirmed(key)]
         if gone:
             self._sink.forget(gone)
 

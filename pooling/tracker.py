@@ -97,8 +97,9 @@ class Tracker:
             raise ValueError("linger_seconds must not be negative")
         self.linger_seconds = linger_seconds
         self._interests: dict[InstrumentKey, Interest] = {}
-        self._held: dict[Holder, set[InstrumentKey]] = {}
-        self._gateways: dict[str, set[Holder]] = {}
+        # Dictionaries, not sets: what is released at once is released in the order of its taking.
+        self._held: dict[Holder, dict[InstrumentKey, None]] = {}
+        self._gateways: dict[str, dict[Holder, None]] = {}
         self._unheld: dict[InstrumentKey, None] = {}
         self._deadlines: list[tuple[float, InstrumentKey]] = []
         self._confirmed = 0
@@ -261,19 +262,19 @@ class Tracker:
         return refused, self._lower(interest).level
 
     def _index(self, holder: Holder, key: InstrumentKey) -> None:
-        self._held.setdefault(holder, set()).add(key)
-        self._gateways.setdefault(holder.gateway, set()).add(holder)
+        self._held.setdefault(holder, {})[key] = None
+        self._gateways.setdefault(holder.gateway, {})[holder] = None
         self._unheld.pop(key, None)
 
     def _drop_holder(self, interest: Interest, holder: Holder) -> None:
         key = interest.instrument.key
         _forget_level(interest, interest.holders.pop(holder))
         held = self._held[holder]
-        held.discard(key)
+        held.pop(key, None)
         if not held:
             del self._held[holder]
             clients = self._gateways[holder.gateway]
-            clients.discard(holder)
+            clients.pop(holder, None)
             if not clients:
                 del self._gateways[holder.gateway]
         if not interest.holders:

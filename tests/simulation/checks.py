@@ -22,6 +22,7 @@ __all__ = ["Checker"]
 
 FRESH_SECONDS = 6.0
 HEALTHY_SECONDS = 4.0
+GAP_SECONDS = 1.0  # of a symbol that moves because limits were lowered
 APPLIED_SECONDS = 5.0  # from an edit of the limits to their being in force
 MAX_VIOLATIONS = 20
 
@@ -32,6 +33,7 @@ class Checker:
     def __init__(self, world: World) -> None:
         self.violations: list[str] = []
         self._world = world
+        self._fresh_at: dict[InstrumentKey, float] = {}
         self.limits_edited_at = float("-inf")
 
     def complain(self, text: str) -> None:
@@ -44,14 +46,14 @@ class Checker:
         """Check what must hold at any time: no price is shown that is not fresh."""
         clients, sink = self._world.clients, self._world.sink
         wanted = clients.wanted
-        for key in clients.believed & wanted.keys():
-            if not self._is_fresh(key):
+        old = [key for key in sorted(clients.believed | sink.keys) if not self._is_fresh(key)]
+        for key in old:
+            if key in clients.believed:
                 self.complain(f"{key} is believed to be live and is not")
-                clients.believed.discard(key)
-        for key in list(sink.keys):
-            if not self._is_fresh(key):
+            if key in sink.keys:
                 self.complain(f"an old price of {key} would be shown")
-                sink.keys.discard(key)
+        clients.believed.difference_update(old)
+        sink.forget(old)
         self._check_status(bool(wanted))
 
     def check_event(self, event: FeedEvent) -> None:
@@ -147,7 +149,9 @@ class Checker:
 
     def _is_fresh(self, key: InstrumentKey) -> bool:
         now = self._world.loop.time()
-        return any(now - link.heard_at <= FRESH_SECONDS for link in self._carriers(key))
+        if any(now - link.heard_at <= FRESH_SECONDS for link in self._carriers(key)):
+            self._fresh_at[key] = now
+        return now - self._fresh_at.get(key, float("-inf")) <= GAP_SECONDS
 
     def _is_healthy(self, link: SimulatedLink, key: InstrumentKey, now: float) -> bool:
         ready = link.ready_at.get(_token(key), now)

@@ -83,7 +83,7 @@ class Clients:
             self.status = change.status
             self.believed = set(self.wanted) if live else set()
         elif live:
-            self.believed.update(change.keys)
+            self.believed.update(self.wanted.keys() & set(change.keys))
         else:
             self.believed.difference_update(change.keys)
 
@@ -102,7 +102,7 @@ class Clients:
             self.displaced.add(outcome.key)
         else:
             self.displaced.discard(outcome.key)
-        if outcome.state is OutcomeState.ACTIVE:
+        if outcome.state is OutcomeState.ACTIVE and outcome.key in self.wanted:
             self.believed.add(outcome.key)
 
     def _forget_unwanted(self) -> None:
