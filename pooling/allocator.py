@@ -292,14 +292,17 @@ class Allocator:
 
     def retire(self, number: int, *, is_retiring: bool = True) -> Plan:
         """Have a connection take nothing new and close once it is empty, or take that back."""
-        slot = self._slots[number]
+        slot = self._slots.get(number)
+        if slot is None:
+            return ()
         slot.is_retiring = is_retiring
         self._note_room(slot)
         return self._close_ended()
 
     def mark_failing(self, number: int, *, is_failing: bool) -> None:
         """Note that a connection has been away for long, or is back."""
-        self._slots[number].is_failing = is_failing
+        if (slot := self._slots.get(number)) is not None:
+            slot.is_failing = is_failing
 
     def _reassign(self, slot: Slot, new: Placement) -> Plan:
         key = new.subscription.instrument.key

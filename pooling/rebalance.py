@@ -109,7 +109,9 @@ class Rebalancer:
         return sum(self._try_move(key, among) for key, _ in self._staying(number))
 
     def _staying(self, number: int) -> list[tuple[InstrumentKey, bool]]:
-        slot, moving = self._allocator.slots[number], self._allocator.moving
+        slot, moving = self._allocator.slots.get(number), self._allocator.moving
+        if slot is None:
+            return []  # closed by what was done just before
         return [(key, key in moving) for key in slot.items if key not in slot.leaving]
 
     def _try_move(self, key: InstrumentKey, among: Collection[int] | None) -> bool:
