@@ -28,8 +28,7 @@ __all__ = ["ExclusiveLink"]
 logger = logging.getLogger("pooling")
 
 MAX_INBOX = 1024
-FIRST_LOOK_SECONDS = 0.0005
-LAST_LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.01
 
 
 class ExclusiveLink:
@@ -200,15 +199,22 @@ class ExclusiveLink:
         async with self._sending:
             await self._pace()
             sent_at = self._clock.monotonic()
-            await transport.ping()
-        look = FIRST_LOOK_SECONDS
+            pong = await transport.ping()
+        if pong is None:
+            is_alive = await self._sees_pong(transport, sent_at, timeout)
+        else:
+            await asyncio.wait([pong], timeout=timeout)
+            is_alive = pong.done() and not pong.cancelled() and pong.exception() is None
+        if is_alive:
+            self._latency = self._clock.monotonic() - sent_at
+        return is_alive
+
+    async def _sees_pong(self, transport: Transport, sent_at: float, timeout: float) -> bool:
+        """Look for a pong now and then, at a transport that does not tell."""
         while transport.pong_at < sent_at:
-            waited = self._clock.monotonic() - sent_at
-            if waited >= timeout or transport is not self._transport:
+            if self._clock.monotonic() - sent_at >= timeout or transport is not self._transport:
                 return False
-            await asyncio.sleep(max(min(look, timeout - waited), FIRST_LOOK_SECONDS))
-            look = min(2 * look, LAST_LOOK_SECONDS)
-        self._latency = transport.pong_at - sent_at
+            await asyncio.sleep(LOOK_SECONDS)
         return True
 
     def to_stats(self, idle_since: float | None) -> ExclusiveConnectionStats:
