@@ -108,7 +108,7 @@ async def drop_for_real(kit, exchange, times: int) -> None:
 
 
 def has_reconnected(kit, times: int) -> bool:
-    return kit.pool.get_stats().reconnects >= times
+    return bool(kit.pool.get_stats().reconnects >= times)
 
 
 async def cycle(kit, times: int) -> None:
