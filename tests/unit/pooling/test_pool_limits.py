@@ -376,3 +376,36 @@ async def test_a_broker_that_is_away_altogether_moves_nothing():
         assert sum(len(t.subscribed) for t in kit.broker.open) == 7
         assert len(placed) >= len(kit.broker.open)
         assert not kit.broker.complaints
+
+
+@virtual
+async def test_a_connection_lost_while_its_symbols_move_is_not_asked_for_them_again():
+    async with open_kit() as kit:
+        kit.want(*range(4))
+        await asyncio.sleep(1)
+        kit.release(0)
+        await asyncio.sleep(6)
+        kit.broker.confirms = False
+        kit.pool.update_options(limits(3, 1))
+        await asyncio.sleep(1)
+        leaving = kit.broker.open[1]
+        assert set(leaving.subscribed) == {"3"}
+        kit.broker.drop(leaving)
+        await asyncio.sleep(3)
+        assert len(kit.broker.attempts) == 2, "the second connection is needed no more"
+        assert kit.states() == ["live"]
+        kit.broker.say('{"ok": ["3"]}')
+        await asyncio.sleep(1)
+        assert kit.want(3)[0].state is ACTIVE
+
+
+@virtual
+async def test_what_waits_and_only_lingers_gets_no_place():
+    async with open_kit(options={"linger_seconds": 60}) as kit:
+        kit.want(*range(6))
+        await asyncio.sleep(1)
+        kit.pool.update_options(limits(3, 1, linger_seconds=60))
+        kit.release(5)
+        kit.pool.update_options(limits(3, 3, linger_seconds=60))
+        await asyncio.sleep(1)
+        assert kit.broker.subscribed.keys() == {str(n) for n in range(5)}
