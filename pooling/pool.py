@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from brokers.base import BrokerAdapter
 from brokers.context import pooled_creation
-from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, Want
+from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, RefusalCode, Want
 from brokers.types import Instrument, InstrumentKey, TickSink
+from pooling.account_exclusive import AccountExclusive, AccountSeats
 from pooling.announcer import FeedAnnouncer
 from pooling.backoff import Backoff, Randomness
 from pooling.book import SubscriptionBook
@@ -28,6 +29,9 @@ from pooling.connection import Connection
 from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSample
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import PoolClosedError
+from pooling.exclusive import Acquisition
+from pooling.exclusive_connection import ExclusiveConnection
+from pooling.exclusive_types import ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
@@ -97,6 +101,20 @@ class ConnectionPool:
             version=spec.credentials_version,
         )
         self._lock = threading.Lock()
+        self._seats = AccountSeats(
+            lock=self._lock,
+            open_sockets=lambda: len(self._book.allocator.slots) + len(self._closing),
+            apply=self._apply_limits,
+            poke=self._poke,
+        )
+        self._exclusive = AccountExclusive(
+            seats=self._seats,
+            gate=self._gate,
+            make_adapter=self._make_adapter,
+            connector=connector,
+            clock=clock,
+            rng=rng,
+        )
         self._book = SubscriptionBook(
             limits=self._limits(spec.options),
             cost=adapter_class.cost,
@@ -178,8 +196,8 @@ class ConnectionPool:
             if timer is not None:
                 timer.cancel()
         tasks = [self._spawn_close(connection) for connection in connections]
-        if pending := {*tasks, *self._closing}:
-            await asyncio.wait(pending, timeout=CLOSE_SECONDS)
+        tasks.append(asyncio.create_task(self._exclusive.close(), name="pool-close-exclusive"))
+        await asyncio.wait({*tasks, *self._closing}, timeout=CLOSE_SECONDS)
         if was_closed:
             return
         self._feed.close()
@@ -215,6 +233,8 @@ class ConnectionPool:
             outcomes = [self._feed.qualify(outcome) for outcome in outcomes]
         self._poke()
         self._journal.symbols(before, after)
+        if any(outcome.code is RefusalCode.MAX_CAPACITY_REACHED for outcome in outcomes):
+            self._call_on_loop(self._exclusive.make_way)
         if (message := self._journal.capacity_reached(outcomes)) is not None:
             self._call_on_loop(partial(self._note, "capacity_reached", message))
         return outcomes
@@ -249,6 +269,34 @@ class ConnectionPool:
             interests = [(key, self._book.tracker.get(key)) for key in keys]
             return {key: interest.instrument for key, interest in interests if interest is not None}
 
+    # -- Exclusive connections, on the loop ---------------------------------------------------
+
+    def acquire(
+        self,
+        path_or_uri: str,
+        timeout: float | None = None,
+        *,
+        on_reconnect: Callable[[ExclusiveConnection], Awaitable[None]] | None = None,
+    ) -> Acquisition:
+        """Lend a connection of the account's: ``async with pool.acquire("/ws/x") as connection``.
+
+        Its endpoint and credential are the account's, and it counts against ``max_connections``
+        together with market data, whose last connection is never lent. See ``ExclusivePool``.
+
+        Raises:
+            ValueError: the URI leads to another host, or the timeout makes no sense.
+            PoolExhaustedError: no connection became free in time.
+            PoolClosedError: the pool was closed.
+            BrokerError: the connection could not be opened.
+        """
+        self._check_open()
+        limit = self._full_limits(self._spec.options).max_connections
+        return self._exclusive.acquire(self._spec, limit, path_or_uri, timeout, on_reconnect)
+
+    def get_exclusive_stats(self) -> ExclusiveStats | None:
+        """Return the lent and idle exclusive connections; None: nothing was acquired yet."""
+        return self._exclusive.get_stats()
+
     # -- Configuration, from any thread -------------------------------------------------------
 
     def update_options(self, options: PoolOptions) -> None:
@@ -265,6 +313,8 @@ class ConnectionPool:
             self._warm_up(options)
             self._telemetry.observe()
         self._poke()
+        full = self._full_limits(options).max_connections
+        self._call_on_loop(partial(self._exclusive.resize, full))
         self._call_on_loop(partial(self._journal.config_applied, limits, options.revision))
 
     def credentials_changed(self, version: int) -> None:
@@ -379,6 +429,7 @@ class ConnectionPool:
         task = asyncio.create_task(connection.close(), name=name)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        task.add_done_callback(lambda _: self._exclusive.serve())
         return task
 
     def _arm_linger(self, deadline: float | None) -> None:
@@ -470,10 +521,17 @@ class ConnectionPool:
 
     def _restart_connections(self) -> None:
         self._gate.reopen()
+        self._exclusive.make_way(self._capabilities.max_connections)
         for connection in self._connections.values():
             connection.restart(self._make_adapter, "the endpoint was changed")
 
     def _limits(self, options: PoolOptions) -> Limits:
+        return self._seats.left_for_feed(self._full_limits(options))
+
+    def _apply_limits(self, limits: Limits) -> None:
+        self._book.resize(limits=limits, linger_seconds=self._book.tracker.linger_seconds)
+
+    def _full_limits(self, options: PoolOptions) -> Limits:
         return effective_limits(
             symbols_per_connection=options.symbols_per_connection,
             max_connections=options.max_connections,
