@@ -16,7 +16,14 @@ import msgspec
 
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
-from pooling.allocator import Allocator, ChangeMode, CloseConnection, OpenConnection, Plan
+from pooling.allocator import (
+    Allocator,
+    ChangeMode,
+    CloseConnection,
+    OpenConnection,
+    Plan,
+    Unsubscribe,
+)
 from pooling.allocator import Subscribe as SubscribeStep
 from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
@@ -473,7 +480,9 @@ class SubscriptionBook:
                     self._actions.gone += closed.sent
             else:
                 subscription = step.new if isinstance(step, ChangeMode) else step.subscription
-                self._reconciler(step.slot).mark(subscription.instrument.key)
+                self._reconciler(step.slot).mark(
+                    subscription.instrument.key, leaves=isinstance(step, Unsubscribe)
+                )
                 self._actions.changed.add(step.slot)
 
 
