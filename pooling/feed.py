@@ -166,7 +166,8 @@ class PoolFeed:
     def displaced(self, keys: Collection[InstrumentKey], outcomes: Sequence[Outcome]) -> None:
         """Tell who lost a place to lowered limits, and who got one back."""
         with self._lock:
-            waiting = [key for key in keys if key in self._book.rebalancer.waiting]
+            # Some got a place elsewhere at once; until it is confirmed, they have no price either.
+            waiting = [key for key in keys if not self._is_confirmed(key)]
             self._stale.update(waiting)
             fresh = [o.key for o in outcomes if o.key in self._stale and self._is_confirmed(o.key)]
             self._stale.difference_update(fresh)
