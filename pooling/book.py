@@ -251,11 +251,11 @@ class SubscriptionBook:
         """
         sent = self._reconciler(slot).sent
         named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
-        for key in named:
+        unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
+        for key in unconfirmed:
             interest = self.tracker.get(key)
             if interest is not None and interest.is_active(interest.upstream):
                 self.tracker.unconfirm([key])
-        unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
         outcomes: list[Outcome] = []
         for key in unconfirmed:
             levels, remains = self.tracker.reject(key)
@@ -456,11 +456,11 @@ class SubscriptionBook:
 
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
         interest = self.tracker.get(key)
-        return (
-            interest is not None
-            and not interest.is_active(interest.upstream)
-            and self.allocator.slot_of(key) == slot
-        )
+        if interest is None or self.allocator.slot_of(key) != slot:
+            return False
+        # What moves here is active by its old connection, which says nothing of this one.
+        is_confirmed_here = self._reconciler(slot).confirmed(key) is not None
+        return not (is_confirmed_here and interest.is_active(interest.upstream))
 
     def _reconciler(self, slot: int) -> Reconciler:
         reconciler = self._reconcilers.get(slot)
