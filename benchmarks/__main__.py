@@ -11,12 +11,16 @@ from pathlib import Path
 
 from benchmarks import scenarios
 from benchmarks.harness import ROOT, Result, describe_environment
+from benchmarks.pool_scenarios import pool_engine
 from benchmarks.stack import running_stack
 
 
 async def _run() -> list[Result]:
     results = [await scenarios.publishing()]
     print(results[0].row(), flush=True)
+    async for result in pool_engine():
+        results.append(result)
+        print(result.row(), flush=True)
     async with running_stack() as stack:
         async for result in scenarios.pipeline(stack):
             results.append(result)

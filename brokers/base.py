@@ -32,6 +32,7 @@ __all__ = [
     "BrokerAdapter",
     "BrokerCapabilities",
     "BrokerEvent",
+    "CategoryLimit",
     "Confirmed",
     "CredentialField",
     "Credentials",
@@ -52,11 +53,28 @@ class CredentialField:
     help_text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CategoryLimit:
+    """How many units of one category a connection may carry.
+
+    ``mixed`` holds while the connection carries another category too, ``alone`` otherwise; a limit
+    that does not depend on the company has both the same.
+    """
+
+    category: str
+    alone: int
+    mixed: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerCapabilities:
     """What a broker allows and how it behaves: data that the core reads instead of its name.
 
-    ``symbols_per_connection`` bounds the sum of ``BrokerAdapter.cost`` on one connection.
+    ``symbols_per_connection`` bounds the sum of ``BrokerAdapter.cost`` on one connection, and
+    ``unit`` names what is counted there: "symbols" where every subscription costs one, or the
+    broker's own word ("streams", "pairs"). ``category_limits`` bound the cost of each of
+    ``BrokerAdapter.category``.
+
     ``heartbeat_seconds`` is how often an idle link still carries a byte from the broker (None: not
     at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
     ``message_interval_seconds`` is the least time between two control messages of one connection,
@@ -69,6 +87,8 @@ class BrokerCapabilities:
     exchanges: frozenset[str]
     max_connections: int
     symbols_per_connection: int
+    unit: str = "symbols"
+    category_limits: tuple[CategoryLimit, ...] = ()
     modes: tuple[FeedMode, ...] = (FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH)
     depth_levels: tuple[int, ...] = (5,)
     credential_fields: tuple[CredentialField, ...] = ()
@@ -167,6 +187,11 @@ class BrokerAdapter(ABC):
     def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
         """Return how much of a connection's capacity this subscription takes."""
         return 1
+
+    @classmethod
+    def category(cls, subscription: Subscription) -> str:
+        """Return which of ``category_limits`` bounds this subscription; "" for none."""
+        return ""
 
     @classmethod
     @abstractmethod

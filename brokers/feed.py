@@ -69,8 +69,12 @@ class RefusalCode(StrEnum):
 class Outcome(msgspec.Struct, frozen=True):
     """The honest answer to one ``Want``.
 
-    ``details`` carries the numbers of a refusal (``MAX_CAPACITY_REACHED``: connections,
-    max_connections, symbols_per_connection, used, capacity); ``message`` is a sentence for people.
+    PENDING with ``MAX_CAPACITY_REACHED`` is a want that was accepted and then lost its place to
+    lowered limits: its holder keeps it, and it is subscribed again once there is room.
+
+    ``details`` carries the numbers of a refusal for want of room (``MAX_CAPACITY_REACHED``:
+    connections, max_connections, symbols_per_connection, used, capacity); ``message`` is a sentence
+    for people.
     """
 
     key: InstrumentKey
@@ -148,7 +152,11 @@ class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool, as it is now, with its peaks. Counters are since the pool started."""
+    """One pool, as it is now, with its peaks. Counters are since the pool started.
+
+    ``used`` and ``capacity`` count what the broker counts (``BrokerCapabilities.unit``).
+    ``waiting`` are the instruments that are held and have no place since limits were lowered.
+    """
 
     pool_id: str
     broker: str
@@ -173,6 +181,7 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     peak_clients: Peak
     peak_ticks_per_second: Peak
     config_revision: int = 0
+    waiting: int = 0
 
 
 class FeedService(Protocol):

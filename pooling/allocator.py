@@ -8,17 +8,18 @@ it returns a plan; whoever performs the plan reports back only what the broker d
 Every operation costs the same however many symbols there are: room is kept as a sorted list of
 connection numbers (a handful), never found by looking through symbols.
 
-Lowered limits bind new placements at once and leave existing ones where they are.
+Moves are make-before-break: a moving instrument is carried, and counted, on both connections until
+``settle``. Lowered limits bind new placements at once; ``misplaced`` names what has to move.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
+from brokers.types import InstrumentKey, Subscription
+from pooling.capacity import Category, Charge, Cost, Limits, Load
 from pooling.exceptions import PoolCapacityError
 
 __all__ = [
@@ -35,25 +36,6 @@ __all__ = [
     "Subscribe",
     "Unsubscribe",
 ]
-
-Cost = Callable[[Instrument, FeedMode], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many connections, and how much cost each may carry."""
-
-    max_connections: int
-    symbols_per_connection: int
-
-    def __post_init__(self) -> None:
-        if self.max_connections < 1 or self.symbols_per_connection < 1:
-            raise ValueError("limits must be at least 1")
-
-    @property
-    def capacity(self) -> int:
-        """What all connections together may carry."""
-        return self.max_connections * self.symbols_per_connection
 
 
 class OpenConnection(NamedTuple):
@@ -85,7 +67,7 @@ class ChangeMode(NamedTuple):
 
 
 class CloseConnection(NamedTuple):
-    """The connection carries nothing and is beyond the limit."""
+    """The connection carries nothing and is not to be kept."""
 
     slot: int
 
@@ -95,39 +77,70 @@ Plan = tuple[Step, ...]
 
 
 class Placement(NamedTuple):
-    """A subscription on a connection and what it costs there."""
+    """A subscription on a connection and what it takes of it."""
 
     subscription: Subscription
-    cost: int
+    charge: Charge
 
 
 class Slot:
-    """One connection as the allocator sees it: what it carries and how much of it is used."""
+    """One connection as the allocator sees it: what it carries and how much of it is used.
 
-    __slots__ = ("is_surplus", "items", "number", "used")
+    ``leaving`` are those of ``items`` that move away, ``staying`` is the load of the others.
+    Nothing new comes to a slot that is surplus (beyond the limit), retiring (to be closed once it
+    is empty) or failing (its socket has been away for long), except that a failing one is used
+    before anything is refused.
+    """
+
+    __slots__ = (
+        "is_failing",
+        "is_retiring",
+        "is_surplus",
+        "items",
+        "leaving",
+        "load",
+        "number",
+        "staying",
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.used = 0
+        self.load = Load()
+        self.staying = Load()
         self.items: dict[InstrumentKey, Placement] = {}
+        self.leaving: dict[InstrumentKey, None] = {}
         self.is_surplus = False
+        self.is_retiring = False
+        self.is_failing = False
 
     def __repr__(self) -> str:
         return f"<Slot {self.number}: {len(self.items)} subscriptions, {self.used} used>"
+
+    @property
+    def used(self) -> int:
+        """Units in use."""
+        return self.load.units
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is closed as soon as it is empty."""
+        return self.is_surplus or self.is_retiring
 
 
 class Allocator:
     """Places subscriptions on numbered slots. Not thread-safe: its owner holds the lock.
 
     Args:
-        limits: the smaller of the user's and the broker's.
-        cost: what (instrument, mode) takes of a connection's capacity; at least 1.
+        limits: the user's under the broker's.
+        cost: how many units (instrument, mode) takes; at least 1.
+        category: which of the limits' categories a subscription is of; None: of none.
     """
 
-    def __init__(self, *, limits: Limits, cost: Cost) -> None:
+    def __init__(self, *, limits: Limits, cost: Cost, category: Category | None = None) -> None:
         self.limits = limits
         self._cost = cost
-        self._slots: dict[int, Slot] = {}
+        self._category = category
+        self._slots: dict[int, Slot] = {}  # in the order in which they were opened
         self._placed: dict[InstrumentKey, Slot] = {}
         self._moving_from: dict[InstrumentKey, Slot] = {}
         self._roomy: list[int] = []
@@ -135,18 +148,37 @@ class Allocator:
 
     @property
     def slots(self) -> Mapping[int, Slot]:
-        """The slots that exist, by number."""
+        """The slots that exist, by number, the oldest first."""
         return self._slots
 
     @property
     def used(self) -> int:
-        """Cost of everything placed."""
+        """Units of everything placed."""
         return self._used
 
     @property
     def symbols(self) -> int:
         """Number of instruments placed."""
         return len(self._placed)
+
+    @property
+    def moving(self) -> Collection[InstrumentKey]:
+        """The instruments that are carried on two connections until ``settle``."""
+        return self._moving_from.keys()
+
+    @property
+    def may_open(self) -> bool:
+        """Whether a further connection may be opened."""
+        return len(self._slots) < self.limits.max_connections
+
+    @property
+    def has_room(self) -> bool:
+        """Whether anything at all may fit somewhere."""
+        return bool(self._roomy) or self.may_open
+
+    def has_room_on(self, number: int) -> bool:
+        """Whether a connection may be given anything at all."""
+        return self._has_room(self._slots[number])
 
     def slot_of(self, key: InstrumentKey) -> int | None:
         """Return which slot carries ``key``: the one it moves to while it moves."""
@@ -171,11 +203,13 @@ class Allocator:
         slot = self._placed.get(instrument.key)
         if slot is not None and slot.items[instrument.key].subscription == subscription:
             return ()
-        cost = self._cost(instrument, subscription.mode)
+        category = "" if self._category is None else self._category(subscription)
+        charge = Charge(self._cost(instrument, subscription.mode), category)
+        placement = Placement(subscription, charge)
         if slot is not None:
-            return self._reassign(slot, subscription, cost)
-        slot, opened = self._find_or_open(cost)
-        self._put(slot, subscription, cost)
+            return self._reassign(slot, placement)
+        slot, opened = self._find_or_open(charge)
+        self._put(slot, placement)
         return (*opened, Subscribe(slot.number, subscription))
 
     def unassign(self, key: InstrumentKey) -> Plan:
@@ -189,76 +223,198 @@ class Allocator:
         slot = self._moving_from.pop(key, None)
         return () if slot is None else self._take(slot, key)
 
+    def move(self, key: InstrumentKey, *, among: Collection[int] | None = None) -> Plan:
+        """Have another connection carry a placed instrument; the present one keeps it meanwhile.
+
+        One that moves already keeps its first carrier and gets another destination.
+
+        Args:
+            key: what moves.
+            among: the slots it may move to; None: any, and a further connection may be opened.
+
+        Raises:
+            PoolCapacityError: it fits nowhere else; everything stays as it was.
+        """
+        slot = self._placed[key]
+        placement = slot.items[key]
+        origin = self._moving_from.get(key)
+        target, opened = self._find_or_open(placement.charge, but=(slot, origin), among=among)
+        left = () if origin is None else self._take(slot, key)
+        if origin is None:
+            self._start_leaving(slot, key)
+        self._put(target, placement)
+        return (*left, *opened, Subscribe(target.number, placement.subscription))
+
     def resize(self, limits: Limits) -> Plan:
-        """Take over new limits; returns the empty connections beyond them to close."""
+        """Take over new limits; returns the empty connections beyond them to close.
+
+        The newest connections are the ones beyond.
+        """
         self.limits = limits
-        for rank, number in enumerate(sorted(self._slots)):
-            self._slots[number].is_surplus = rank >= limits.max_connections
-        self._roomy = sorted(n for n, slot in self._slots.items() if self._free(slot) > 0)
-        surplus = [slot for slot in self._slots.values() if slot.is_surplus and not slot.items]
-        return tuple(self._close(slot) for slot in surplus)
+        for rank, slot in enumerate(self._slots.values()):
+            slot.is_surplus = rank >= limits.max_connections
+        self._roomy = sorted(n for n, slot in self._slots.items() if self._has_room(slot))
+        return self._close_ended()
 
-    def _reassign(self, slot: Slot, subscription: Subscription, cost: int) -> Plan:
-        key = subscription.instrument.key
+    def misplaced(self, rank: Mapping[InstrumentKey, int]) -> list[InstrumentKey]:
+        """Return what the limits want elsewhere, least rank first.
+
+        That is everything on surplus connections, and of each connection that is beyond its limits
+        what ranks highest there.
+        """
+        found: list[InstrumentKey] = []
+        for slot in self._slots.values():
+            staying = [key for key in slot.items if key not in slot.leaving]
+            if slot.is_surplus:
+                found += staying
+                continue
+            load = slot.staying.copy()
+            for key in sorted(staying, key=rank.__getitem__, reverse=True):
+                if self.limits.allow(load):
+                    break
+                load.remove(slot.items[key].charge)
+                found.append(key)
+        return sorted(found, key=rank.__getitem__)
+
+    def is_misplaced(self, key: InstrumentKey) -> bool:
+        """Tell whether something of the connection that carries ``key`` has to go elsewhere."""
+        slot = self._placed.get(key)
+        return slot is not None and (slot.is_surplus or not self.limits.allow(slot.staying))
+
+    def open(self) -> Plan:
+        """Open a connection that carries nothing yet; nothing when there may be no further one."""
+        return self._open()[1] if self.may_open else ()
+
+    def close(self, number: int) -> Plan:
+        """Close a connection that carries nothing; one that does stays."""
+        slot = self._slots.get(number)
+        return () if slot is None or slot.items else (self._close(slot),)
+
+    def retire(self, number: int, *, is_retiring: bool = True) -> Plan:
+        """Have a connection take nothing new and close once it is empty, or take that back."""
+        slot = self._slots.get(number)
+        if slot is None:
+            return ()
+        slot.is_retiring = is_retiring
+        self._note_room(slot)
+        return self._close_ended()
+
+    def mark_failing(self, number: int, *, is_failing: bool) -> None:
+        """Note that a connection has been away for long, or is back."""
+        if (slot := self._slots.get(number)) is not None:
+            slot.is_failing = is_failing
+
+    def _reassign(self, slot: Slot, new: Placement) -> Plan:
+        key = new.subscription.instrument.key
         old = slot.items[key]
-        more = cost - old.cost
-        if more <= max(self._free(slot), 0):
-            slot.items[key] = Placement(subscription, cost)
-            self._add_used(slot, more)
-            return (ChangeMode(slot.number, old.subscription, subscription),)
-        target, opened = self._find_or_open(cost)
+        is_dearer = (
+            new.charge.units > old.charge.units or new.charge.category != old.charge.category
+        )
+        if not is_dearer or (
+            not slot.is_ending and self.limits.fits(slot.load, new.charge, instead_of=old.charge)
+        ):
+            slot.items[key] = new
+            slot.staying.remove(old.charge)
+            slot.staying.add(new.charge)
+            self._recharge(slot, remove=old.charge, add=new.charge)
+            return (ChangeMode(slot.number, old.subscription, new.subscription),)
+        origin = self._moving_from.get(key)
+        target, opened = self._find_or_open(new.charge, but=(slot, origin))
         settled = self.settle(key)
-        self._moving_from[key] = slot
-        self._put(target, subscription, cost)
-        return (*settled, *opened, Subscribe(target.number, subscription))
+        self._start_leaving(slot, key)
+        self._put(target, new)
+        return (*settled, *opened, Subscribe(target.number, new.subscription))
 
-    def _find_or_open(self, cost: int) -> tuple[Slot, Plan]:
+    def _find_or_open(
+        self,
+        charge: Charge,
+        *,
+        but: Sequence[Slot | None] = (),
+        among: Collection[int] | None = None,
+    ) -> tuple[Slot, Plan]:
+        failing: Slot | None = None
         for number in self._roomy:
             slot = self._slots[number]
-            if self._free(slot) >= cost:
+            if slot in but or (among is not None and number not in among):
+                continue
+            if not self.limits.fits(slot.load, charge):
+                continue
+            if not slot.is_failing:
                 return slot, ()
+            failing = failing or slot
+        if among is None and self.may_open and self.limits.fits(Load(), charge):
+            return self._open()
+        if failing is not None:
+            return failing, ()
         limits = self.limits
-        if len(self._slots) >= limits.max_connections or cost > limits.symbols_per_connection:
-            raise PoolCapacityError(
-                connections=len(self._slots),
-                max_connections=limits.max_connections,
-                symbols_per_connection=limits.symbols_per_connection,
-                used=self._used,
-                capacity=limits.capacity,
-            )
+        raise PoolCapacityError(
+            connections=len(self._slots),
+            max_connections=limits.max_connections,
+            symbols_per_connection=limits.symbols_per_connection,
+            used=self._used,
+            capacity=limits.capacity,
+        )
+
+    def _open(self) -> tuple[Slot, Plan]:
         number = next(n for n in range(1, len(self._slots) + 2) if n not in self._slots)
         slot = self._slots[number] = Slot(number)
         insort(self._roomy, number)
         return slot, (OpenConnection(number),)
 
-    def _free(self, slot: Slot) -> int:
-        return 0 if slot.is_surplus else self.limits.symbols_per_connection - slot.used
-
-    def _put(self, slot: Slot, subscription: Subscription, cost: int) -> None:
-        key = subscription.instrument.key
-        slot.items[key] = Placement(subscription, cost)
+    def _put(self, slot: Slot, placement: Placement) -> None:
+        key = placement.subscription.instrument.key
+        slot.items[key] = placement
         self._placed[key] = slot
-        self._add_used(slot, cost)
+        slot.staying.add(placement.charge)
+        self._recharge(slot, add=placement.charge)
+
+    def _start_leaving(self, slot: Slot, key: InstrumentKey) -> None:
+        self._moving_from[key] = slot
+        slot.leaving[key] = None
+        slot.staying.remove(slot.items[key].charge)
 
     def _take(self, slot: Slot, key: InstrumentKey) -> Plan:
         gone = slot.items.pop(key)
-        self._add_used(slot, -gone.cost)
+        if key in slot.leaving:
+            del slot.leaving[key]
+        else:
+            slot.staying.remove(gone.charge)
+        self._recharge(slot, remove=gone.charge)
         step = Unsubscribe(slot.number, gone.subscription)
-        if slot.is_surplus and not slot.items:
+        if slot.is_ending and not slot.items:
             return (step, self._close(slot))
         return (step,)
 
+    def _close_ended(self) -> Plan:
+        ended = [slot for slot in self._slots.values() if slot.is_ending and not slot.items]
+        return tuple(self._close(slot) for slot in ended)
+
     def _close(self, slot: Slot) -> Step:
         del self._slots[slot.number]
-        self._note_room(slot, has_room=False)
+        self._note_room(slot)
+        # A connection less may bring one of those beyond the limit back within it.
+        for rank, other in enumerate(self._slots.values()):
+            if other.is_surplus and rank < self.limits.max_connections:
+                other.is_surplus = False
+                self._note_room(other)
         return CloseConnection(slot.number)
 
-    def _add_used(self, slot: Slot, cost: int) -> None:
-        slot.used += cost
-        self._used += cost
-        self._note_room(slot, has_room=self._free(slot) > 0)
+    def _recharge(
+        self, slot: Slot, *, remove: Charge | None = None, add: Charge | None = None
+    ) -> None:
+        before = slot.load.units
+        if remove is not None:
+            slot.load.remove(remove)
+        if add is not None:
+            slot.load.add(add)
+        self._used += slot.load.units - before
+        self._note_room(slot)
 
-    def _note_room(self, slot: Slot, *, has_room: bool) -> None:
+    def _has_room(self, slot: Slot) -> bool:
+        return not slot.is_ending and self.limits.has_room(slot.load)
+
+    def _note_room(self, slot: Slot) -> None:
+        has_room = slot.number in self._slots and self._has_room(slot)
         at = bisect_left(self._roomy, slot.number)
         is_listed = at < len(self._roomy) and self._roomy[at] == slot.number
         if has_room and not is_listed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerRateLimitError
+from pooling.exceptions import CircuitOpenError
 from pooling.lifecycle import ConnectionState
 
 __all__ = ["Backoff", "Randomness", "state_after"]
@@ -68,7 +69,10 @@ class Backoff:
         """Count one failure and return how long to wait.
 
         A ``Retry-After`` is a floor, with jitter on top: the broker's clock, not ours, says when.
+        An open circuit says when too, and counts as no failure: nothing was tried.
         """
+        if isinstance(error, CircuitOpenError):
+            return error.retry_after_seconds + self._rng.uniform(0.0, error.spread_seconds)
         limited = isinstance(error, BrokerRateLimitError)
         cap = self._rate_limited_cap if limited else self._cap
         ceiling = min(cap, self._base * 2 ** min(self.attempt, _MAX_EXPONENT))

@@ -8,8 +8,9 @@ that leaves the whole consistent; what the shell has to do afterwards is collect
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -19,12 +20,14 @@ from pooling.allocator import (
     Allocator,
     ChangeMode,
     CloseConnection,
-    Cost,
-    Limits,
     OpenConnection,
     Plan,
+    Unsubscribe,
 )
+from pooling.allocator import Subscribe as SubscribeStep
+from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
+from pooling.rebalance import Rebalancer
 from pooling.reconcile import Batch, Reconciler
 from pooling.tracker import Interest, Level, Tracker
 
@@ -39,6 +42,8 @@ class Actions:
 
     ``opened`` and ``closed`` are connections, ``changed`` those with something to send; ``gone``
     are instruments that nobody wants any more; ``raised`` and ``lowered`` count changes of mode.
+    ``displaced`` are instruments that lost their place to lowered limits, ``outcomes`` what their
+    holders, and those of instruments that got theirs back, have to be told.
     """
 
     opened: list[int] = field(default_factory=list)
@@ -47,17 +52,20 @@ class Actions:
     gone: list[InstrumentKey] = field(default_factory=list)
     raised: int = 0
     lowered: int = 0
+    displaced: list[InstrumentKey] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.opened or self.closed or self.changed or self.gone)
+        return bool(self.opened or self.closed or self.changed or self.gone or self.outcomes)
 
 
 class SubscriptionBook:
     """All state of a pool that is decided on. Not thread-safe: the pool holds its lock.
 
     Args:
-        limits: the smaller of the user's and the broker's.
+        limits: the user's under the broker's.
         cost: what (instrument, mode) takes of a connection's capacity.
+        category: which of the limits' categories a subscription is of; None: of none.
         modes: what the broker offers; a want is carried by the lowest one that covers it.
         depth_levels: numbers of depth levels that the broker offers.
         linger_seconds: how long a subscription outlives its last holder.
@@ -71,9 +79,13 @@ class SubscriptionBook:
         modes: Sequence[FeedMode],
         depth_levels: Sequence[int],
         linger_seconds: float,
+        category: Category | None = None,
     ) -> None:
-        self.allocator = Allocator(limits=limits, cost=cost)
+        self.allocator = Allocator(limits=limits, cost=cost, category=category)
         self.tracker = Tracker(linger_seconds=linger_seconds)
+        self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
+        self.warm_connections = 0
+        self._is_room_freed = False
         self._upstream_modes = {
             mode: min(offered)
             for mode in FeedMode
@@ -112,17 +124,25 @@ class SubscriptionBook:
         level = Level.of(want.mode, want.depth_levels)
         target = self.tracker.target(want.key, level)
         known = self.tracker.get(want.key)
-        if known is None or target != known.upstream:
+        waits = want.key in self.rebalancer.waiting
+        if known is None or waits or target != known.upstream:
             try:
-                self._place(known.instrument if known else instrument, target)
+                self.place(known.instrument if known else instrument, target)
             except PoolCapacityError as error:
+                held = None if known is None or not waits else known.holders.get(holder)
+                if known is not None and held is not None and level <= held:
+                    self.tracker.hold(holder, known.instrument, level, now)
+                    return _waiting(want.key, level, error)
                 return _refused(
                     want, RefusalCode.MAX_CAPACITY_REACHED, _how_to_make_room(error), error
                 )
         if known is not None and target > known.upstream:
             self._actions.raised += 1
         interest = self.tracker.hold(holder, known.instrument if known else instrument, level, now)
-        if known is None:
+        if waits:
+            self.rebalancer.forget(want.key)
+            self.replaced(want.key)
+        elif known is None:
             self._recall(want.key)
         active = interest.is_active(level)
         return Outcome(
@@ -134,11 +154,15 @@ class SubscriptionBook:
 
     def release(self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float) -> int:
         """Give up references; what nobody wants any more lingers. Returns how many were held."""
-        return len(self.tracker.release(holder, keys, now))
+        released = len(self.tracker.release(holder, keys, now))
+        self._refill(is_room_freed=released > 0)
+        return released
 
     def release_gateway(self, gateway: str, now: float) -> int:
         """Give up all references of a gateway's clients. Returns how many clients it had."""
-        return len(self.tracker.release_gateway(gateway, now))
+        clients = len(self.tracker.release_gateway(gateway, now))
+        self._refill(is_room_freed=clients > 0)
+        return clients
 
     def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
         """Return the outcome of a holder's pending want as it is now."""
@@ -154,13 +178,19 @@ class SubscriptionBook:
                 message="the broker refused this subscription",
             )
         if interest.is_active(level):
-            return msgspec.structs.replace(outcome, state=OutcomeState.ACTIVE)
-        return outcome
+            return msgspec.structs.replace(outcome, state=OutcomeState.ACTIVE, code=None)
+        waits = outcome.key in self.rebalancer.waiting
+        if waits is (outcome.code is RefusalCode.MAX_CAPACITY_REACHED):
+            return outcome
+        code = RefusalCode.MAX_CAPACITY_REACHED if waits else None
+        message = "the limits were lowered; it is subscribed again once there is room"
+        return msgspec.structs.replace(outcome, code=code, message=message if waits else "")
 
     def expire(self, now: float) -> None:
         """End lingers that are over."""
         for key, level in self.tracker.expire(now):
             self._follow(key, level)
+        self._refill()
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on a connection; empty when there are none."""
@@ -171,17 +201,28 @@ class SubscriptionBook:
         return reconciler.take({} if wanted is None else wanted.items, limit)
 
     def restart(self, slot: int) -> list[InstrumentKey]:
-        """Note that a connection's socket is gone; returns the instruments that were confirmed."""
-        wanted = self.allocator.slots.get(slot)
-        keys = [] if wanted is None else list(wanted.items)
-        self._reconciler(slot).restart(keys)
-        carried = [key for key in keys if self.allocator.carrier_of(key) == slot]
-        return self.tracker.unconfirm(carried)
+        """Note that a connection's socket is gone; returns the instruments that were confirmed.
+
+        What was moving away from it is not asked for again: it has another place already.
+        """
+        lost = self.tracker.unconfirm(self.keys_of(slot))
+        if (wanted := self.allocator.slots.get(slot)) is not None:
+            for key in list(wanted.leaving):
+                self._record(self.allocator.settle(key))
+            self._refill()
+        if slot in self.allocator.slots:
+            self._reconciler(slot).restart(self.allocator.slots[slot].items)
+        return lost
+
+    def sent_on(self, slot: int) -> list[InstrumentKey]:
+        """Return the instruments whose ticks may come from a connection, wanted or not."""
+        return list(self._reconciler(slot).sent)
 
     def keys_of(self, slot: int) -> list[InstrumentKey]:
-        """Return the instruments that a connection shall carry."""
+        """Return the instruments whose ticks a connection carries; not what still moves to it."""
         wanted = self.allocator.slots.get(slot)
-        return [] if wanted is None else list(wanted.items)
+        keys = () if wanted is None else wanted.items
+        return [key for key in keys if self.allocator.carrier_of(key) == slot]
 
     def confirm(self, slot: int, keys: Iterable[InstrumentKey]) -> list[Outcome]:
         """Note confirmations of a connection; returns the wants that became active.
@@ -197,6 +238,7 @@ class SubscriptionBook:
             active = self.tracker.confirm(key, level)
             outcomes.extend(_outcome(key, lv, OutcomeState.ACTIVE) for lv in active)
             self._record(self.allocator.settle(key))
+        self._refill()
         return outcomes
 
     def reject(
@@ -209,11 +251,11 @@ class SubscriptionBook:
         """
         sent = self._reconciler(slot).sent
         named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
-        for key in named:
+        unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
+        for key in unconfirmed:
             interest = self.tracker.get(key)
             if interest is not None and interest.is_active(interest.upstream):
                 self.tracker.unconfirm([key])
-        unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
         outcomes: list[Outcome] = []
         for key in unconfirmed:
             levels, remains = self.tracker.reject(key)
@@ -221,6 +263,7 @@ class SubscriptionBook:
             outcomes.extend(
                 _outcome(key, level, OutcomeState.REFUSED, code, message) for level in levels
             )
+        self._refill()
         return outcomes
 
     def active_outcomes(self, keys: Iterable[InstrumentKey]) -> list[Outcome]:
@@ -235,9 +278,98 @@ class SubscriptionBook:
         ]
 
     def resize(self, *, limits: Limits, linger_seconds: float) -> None:
-        """Take over new limits: they bind new placements at once, existing ones stay."""
+        """Take over new limits: place what waits, or move and displace what no longer fits."""
         self.tracker.linger_seconds = linger_seconds
         self._record(self.allocator.resize(limits))
+        self.rebalancer.fit()
+        self._refill(is_room_freed=True)
+
+    # -- Upkeep -------------------------------------------------------------------------------
+
+    def is_needed(self, slot: int) -> bool:
+        """Tell whether a connection shall be open: it carries something or is kept warm."""
+        placed = self.allocator.slots.get(slot)
+        return placed is not None and (bool(placed.items) or self.is_warm(slot))
+
+    def carries(self, slot: int) -> bool:
+        """Tell whether a connection shall carry anything."""
+        placed = self.allocator.slots.get(slot)
+        return placed is not None and bool(placed.items)
+
+    def is_warm(self, slot: int) -> bool:
+        """Tell whether a connection is one of those kept open with nothing to carry."""
+        staying = (s.number for s in self.allocator.slots.values() if not s.is_ending)
+        return slot in islice(staying, self.warm_connections)
+
+    def open_warm(self) -> None:
+        """Open connections until as many exist as are to be kept warm."""
+        while len(self.allocator.slots) < self.warm_connections and self.allocator.may_open:
+            self._record(self.allocator.open())
+
+    def close_idle(self, slot: int) -> None:
+        """Close a connection that carries nothing."""
+        self._record(self.allocator.close(slot))
+
+    def retire(self, slot: int) -> None:
+        """Have a connection replaced: everything on it moves, and it closes once it is empty."""
+        self._record(self.allocator.retire(slot))
+        if slot in self.allocator.slots:
+            self.rebalancer.vacate(slot)
+
+    def reinstate(self, slot: int) -> None:
+        """Take ``retire`` back, for a connection that could not be emptied."""
+        self._record(self.allocator.retire(slot, is_retiring=False))
+        self._refill(is_room_freed=True)
+
+    def merge(self, source: int, target: int) -> int:
+        """Move what one connection carries to another; returns how many move."""
+        return self.rebalancer.vacate(source, (target,))
+
+    def evacuate(self, slot: int, among: Collection[int]) -> int:
+        """Move what a dead connection should carry to live ones; returns how many moved."""
+        self.allocator.mark_failing(slot, is_failing=True)
+        moved = self.rebalancer.evacuate(slot, among)
+        self._refill()
+        return moved
+
+    def readmit(self, slot: int) -> None:
+        """Note that a connection that was dead is back."""
+        self.allocator.mark_failing(slot, is_failing=False)
+
+    def settle_moves(self, keys: Iterable[InstrumentKey]) -> None:
+        """Finish moves whose new connection has had its time to speak."""
+        for key in keys:
+            self._record(self.allocator.settle(key))
+        self._refill()
+
+    # -- What the rebalancer asks (``Mover``) ---------------------------------------------------
+
+    def perform(self, plan: Plan) -> None:
+        """Take note of a plan."""
+        self._record(plan)
+
+    def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
+        """Take an instrument off its connection; its holders keep it and are told."""
+        self.tracker.end_linger(key)
+        self._record(self.allocator.unassign(key))
+        self.tracker.unconfirm([key])
+        self._actions.displaced.append(key)
+        interest = self.tracker.get(key)
+        levels = () if interest is None else interest.levels
+        self._actions.outcomes += [_waiting(key, level, error) for level in levels]
+
+    def replaced(self, key: InstrumentKey) -> None:
+        """Tell the holders of an instrument that waited what became of it."""
+        self._recall(key)
+        interest = self.tracker.get(key)
+        for level in () if interest is None else interest.levels:
+            active = interest is not None and interest.is_active(level)
+            state = OutcomeState.ACTIVE if active else OutcomeState.PENDING
+            self._actions.outcomes.append(_outcome(key, level, state))
+
+    def dropped(self, key: InstrumentKey) -> None:
+        """Take off what only lingered."""
+        self._follow(key, None)
 
     def _check_level(self, want: Want) -> Outcome | None:
         if want.mode not in self._upstream_modes:
@@ -257,8 +389,12 @@ class SubscriptionBook:
             )
         return None
 
-    def _place(self, instrument: Instrument, level: Level) -> None:
-        """Assign, and end lingers early where only they are in the way."""
+    def place(self, instrument: Instrument, level: Level) -> None:
+        """Assign, and end lingers early where only they are in the way.
+
+        Raises:
+            PoolCapacityError: it fits nowhere.
+        """
         subscription = self._subscription(instrument, level)
         while True:
             try:
@@ -279,15 +415,37 @@ class SubscriptionBook:
             self.tracker.confirm(key, level)
 
     def _follow(self, key: InstrumentKey, level: Level | None) -> None:
-        """Bring the placement down to a lowered level. Never fails: a lower level costs no more."""
+        """Bring the placement down to a lowered level.
+
+        Where the lower level fits nowhere, as where the broker grants less to mixed categories, the
+        higher one stays: it covers what is wanted.
+        """
         if level is None:
             self._actions.gone.append(key)
+            self.rebalancer.forget(key)
             self._record(self.allocator.unassign(key))
             return
         interest: Interest | None = self.tracker.get(key)
-        if interest is not None:
-            self._actions.lowered += 1
+        slot = self.allocator.slot_of(key)
+        if interest is None or slot is None:
+            self._is_room_freed = True  # something that waits became cheaper
+            return
+        try:
             self._record(self.allocator.assign(self._subscription(interest.instrument, level)))
+        except PoolCapacityError:
+            carried = self.allocator.slots[slot].items[key].subscription
+            self.tracker.keep(key, Level.of(carried.mode, carried.depth_levels))
+            self._recall(key)
+        else:
+            self._actions.lowered += 1
+
+    def _refill(self, *, is_room_freed: bool = False) -> None:
+        """Place what waits if anything was freed since the last time."""
+        is_room_freed |= self._is_room_freed
+        self._is_room_freed = False
+        if is_room_freed and self.rebalancer.waiting:
+            self.rebalancer.place_waiting()
+            self._is_room_freed = False
 
     def _subscription(self, instrument: Instrument, level: Level) -> Subscription:
         mode = self._upstream_modes[level.mode]
@@ -298,11 +456,11 @@ class SubscriptionBook:
 
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
         interest = self.tracker.get(key)
-        return (
-            interest is not None
-            and not interest.is_active(interest.upstream)
-            and self.allocator.slot_of(key) == slot
-        )
+        if interest is None or self.allocator.slot_of(key) != slot:
+            return False
+        # What moves here is active by its old connection, which says nothing of this one.
+        is_confirmed_here = self._reconciler(slot).confirmed(key) is not None
+        return not (is_confirmed_here and interest.is_active(interest.upstream))
 
     def _reconciler(self, slot: int) -> Reconciler:
         reconciler = self._reconcilers.get(slot)
@@ -312,15 +470,19 @@ class SubscriptionBook:
 
     def _record(self, plan: Plan) -> None:
         for step in plan:
+            self._is_room_freed |= not isinstance(step, OpenConnection | SubscribeStep)
             if isinstance(step, OpenConnection):
                 self._actions.opened.append(step.slot)
                 self._reconcilers[step.slot] = Reconciler()
             elif isinstance(step, CloseConnection):
                 self._actions.closed.append(step.slot)
-                self._reconcilers.pop(step.slot, None)
+                if (closed := self._reconcilers.pop(step.slot, None)) is not None:
+                    self._actions.gone += closed.sent
             else:
                 subscription = step.new if isinstance(step, ChangeMode) else step.subscription
-                self._reconciler(step.slot).mark(subscription.instrument.key)
+                self._reconciler(step.slot).mark(
+                    subscription.instrument.key, leaves=isinstance(step, Unsubscribe)
+                )
                 self._actions.changed.add(step.slot)
 
 
@@ -344,9 +506,24 @@ def _refused(
     )
 
 
+def _waiting(key: InstrumentKey, level: Level, error: PoolCapacityError) -> Outcome:
+    """Say that an accepted want has no place now; its holder keeps it until there is one."""
+    return Outcome(
+        key,
+        OutcomeState.PENDING,
+        level.mode,
+        level.depth_levels or DEFAULT_DEPTH_LEVELS,
+        RefusalCode.MAX_CAPACITY_REACHED,
+        f"{_how_to_make_room(error)}; it is subscribed again once there is room",
+        error.details(),
+    )
+
+
 def _how_to_make_room(error: PoolCapacityError) -> str:
+    taken = "all" if error.used >= error.capacity else f"{error.used} of"
     return (
-        f"all {error.capacity} places are taken ({error.connections} of {error.max_connections} "
-        f"connections, {error.symbols_per_connection} symbols each); unsubscribe something or "
+        f"{taken} {error.capacity} places are taken and no connection has room "
+        f"({error.connections} of {error.max_connections} connections, "
+        f"{error.symbols_per_connection} symbols each); unsubscribe something or "
         "raise the limits of this account"
     )

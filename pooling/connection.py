@@ -25,11 +25,12 @@ from pooling.backoff import Backoff, state_after
 from pooling.clock import Clock
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import PlannedReconnectError, SilentConnectionError
+from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
 from pooling.reconcile import Batch
 from pooling.transport import Connector, Transport, UpgradeRefusedError
 
-__all__ = ["Connection", "ConnectionOwner", "stale_after_seconds"]
+__all__ = ["Connection", "ConnectionOwner"]
 
 logger = logging.getLogger("pooling")
 
@@ -37,12 +38,16 @@ KEEPALIVE_SECONDS = 10.0
 WATCH_SECONDS = 1.0
 MALFORMED_LOG_SECONDS = 60.0
 RESCUE_SECONDS = 5.0
+HEALTH_ANSWER_SECONDS = 5.0
 
 
 class ConnectionOwner(Protocol):
     """What a connection asks of its pool and tells it. Called on the worker's loop."""
 
     def is_needed(self, slot: int) -> bool:
+        """Tell whether the connection shall be open."""
+
+    def carries(self, slot: int) -> bool:
         """Tell whether the connection shall carry anything."""
 
     def take_batch(self, slot: int, limit: int) -> Batch:
@@ -64,16 +69,6 @@ class ConnectionOwner(Protocol):
         """Take note of a subscription that the adapter cannot express."""
 
 
-def stale_after_seconds(heartbeat_seconds: float | None) -> float:
-    """Return how long no frame may arrive before prices count as stale.
-
-    A broker that heartbeats gets away with missing two; 25 s are for those that do not.
-    """
-    if heartbeat_seconds is None:
-        return 25.0
-    return min(max(2.5 * heartbeat_seconds, 5.0), 25.0)
-
-
 class Connection:
     """One broker connection of a pool. Lives on the worker's loop; ``to_stats`` from any thread.
 
@@ -87,6 +82,8 @@ class Connection:
         clock: where time is read.
         backoff: delays between attempts.
         connect_timeout_seconds: for the whole opening handshake.
+        health_check_seconds: how often a connection with nothing to carry is asked for a sign of
+            life; one that gives none within 5 s is dropped, and replaced if it is needed.
     """
 
     def __init__(
@@ -101,11 +98,13 @@ class Connection:
         clock: Clock,
         backoff: Backoff,
         connect_timeout_seconds: float,
+        health_check_seconds: float = 30.0,
     ) -> None:
-        if connect_timeout_seconds <= 0:
-            raise ValueError("connect_timeout_seconds must be positive")
+        if min(connect_timeout_seconds, health_check_seconds) <= 0:
+            raise ValueError("time-outs and intervals must be positive")
         self.slot = slot
         self.connect_timeout_seconds = connect_timeout_seconds
+        self.health_check_seconds = health_check_seconds
         self._name = f"{pool_id}/{slot}"
         self._owner = owner
         self._make_adapter = make_adapter
@@ -124,6 +123,9 @@ class Connection:
 
         self._state = ConnectionState.IDLE
         self._since_ms = clock.time_ms()
+        self._freshness = Freshness(self._adapter.capabilities.heartbeat_seconds)
+        self._opened_at: float | None = None
+        self._down_since: float | None = clock.monotonic()
         self._live_since: float | None = None
         self._last_frame: float | None = None
         self._last_tick: float | None = None
@@ -145,6 +147,16 @@ class Connection:
     def is_up(self) -> bool:
         """Whether its socket is open and carries, or is about to carry, subscriptions."""
         return self._state in UP_STATES
+
+    @property
+    def opened_at(self) -> float | None:
+        """When the open socket was opened, monotonic; None while there is none."""
+        return self._opened_at
+
+    @property
+    def down_since(self) -> float | None:
+        """Since when it has wanted a socket and had none, monotonic; None while it has one."""
+        return self._down_since
 
     @property
     def reconnects(self) -> int:
@@ -237,6 +249,7 @@ class Connection:
                 self._set_state(ConnectionState.IDLE, "nothing to carry")
             self._wake.clear()
             await self._wake.wait()
+            self._down_since = self._clock.monotonic()
 
     async def _connect(self) -> tuple[Transport, Sequence[str | bytes]]:
         self._set_state(ConnectionState.CONNECTING, "")
@@ -262,13 +275,16 @@ class Connection:
         try:
             self._connects += 1
             self._last_sent = None
-            self._last_frame = self._clock.monotonic()
+            self._opened_at = self._last_frame = self._clock.monotonic()
+            self._down_since = None
+            self._freshness.reset()
             self._adapter.reset()
             self._set_state(ConnectionState.AUTHENTICATING, "")
             tasks += (
                 self._spawn("reader", self._read(transport)),
                 self._spawn("sender", self._send_changes(transport, first_messages)),
                 self._spawn("watch", self._watch(transport)),
+                self._spawn("health", self._check_health(transport)),
                 self._spawn("restart", self._until_restarted()),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -281,6 +297,7 @@ class Connection:
             self._gate.refuse(self._credentials_version, error)
             raise
         finally:
+            self._opened_at, self._down_since = None, self._clock.monotonic()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -383,39 +400,58 @@ class Connection:
         self._last_sent = self._clock.monotonic()
 
     async def _watch(self, transport: Transport) -> None:
-        """Run the two clocks: liveness counts any byte, freshness only frames.
+        """Run the two clocks: liveness counts any byte, freshness is judged by ``Freshness``.
 
-        A broker that heartbeats is not pinged: it has to speak by itself. Pongs of one that does
-        not only prove that the link lives.
+        A broker that heartbeats every few seconds is not pinged: it has to speak by itself. Of one
+        that has not that habit the answers to our pings are heard, too.
         """
-        capabilities = self._adapter.capabilities
-        dead_after = capabilities.liveness_timeout_seconds
-        stale_after = stale_after_seconds(capabilities.heartbeat_seconds)
-        pings = capabilities.heartbeat_seconds is None
-        next_beat = self._clock.monotonic() + KEEPALIVE_SECONDS
+        freshness, clock = self._freshness, self._clock
+        dead_after = self._adapter.capabilities.liveness_timeout_seconds
+        pings = not freshness.is_steady
+        next_beat = clock.monotonic() + KEEPALIVE_SECONDS
         while True:
-            now = self._clock.monotonic()
-            heard = max(transport.heard_at, self._last_frame or 0.0)
-            alive_until = max(heard, transport.pong_at if pings else 0.0) + dead_after
-            if now >= alive_until:
+            now = clock.monotonic()
+            last_frame = self._last_frame or 0.0
+            heard = max(transport.heard_at, last_frame, transport.pong_at if pings else 0.0)
+            if now >= heard + dead_after:
                 raise SilentConnectionError(f"nothing was heard for {dead_after:g} s")
-            fresh_until = (self._last_frame or 0.0) + stale_after
-            self._judge_freshness(now >= fresh_until, stale_after)
+            freshness.sample(now, self._frames)
+            self._judge_freshness(
+                freshness.judge(now, last_frame=last_frame, last_byte=heard, frames=self._frames)
+            )
             if now >= next_beat:
                 next_beat = now + KEEPALIVE_SECONDS
                 await self._beat(transport, pings=pings)
-            due = [alive_until, next_beat, now + WATCH_SECONDS]
-            if fresh_until > now:
-                due.append(fresh_until)
+            due = [heard + dead_after, next_beat]
+            due += [at for at in freshness.due(last_frame=last_frame, last_byte=heard) if at > now]
+            if self._state is not ConnectionState.LIVE:
+                due.append(now + WATCH_SECONDS)
             await asyncio.sleep(max(min(due) - now, 0.001))
 
-    def _judge_freshness(self, is_silent: bool, stale_after: float) -> None:
-        if self._state is ConnectionState.LIVE and is_silent:
+    async def _check_health(self, transport: Transport) -> None:
+        """Ask for a sign of life now and then while there is nothing to carry."""
+        clock = self._clock
+        while True:
+            await asyncio.sleep(self.health_check_seconds)
+            if self._owner.carries(self.slot):
+                continue
+            asked = clock.monotonic()
+            async with self._sending:
+                await self._pace()
+                await transport.ping()
+            await asyncio.sleep(HEALTH_ANSWER_SECONDS)
+            if max(transport.heard_at, transport.pong_at, self._last_frame or 0.0) < asked:
+                raise SilentConnectionError("an idle connection did not answer")
+
+    def _judge_freshness(self, reason: str) -> None:
+        if self._state is ConnectionState.LIVE and reason:
             # Where nothing is subscribed, nothing is expected.
-            if self._owner.is_needed(self.slot):
+            if self._owner.carries(self.slot):
                 self._credit_health()
-                self._set_state(ConnectionState.STALE, f"no data for {stale_after:g} s")
-        elif self._state is ConnectionState.STALE and not self._owner.is_needed(self.slot):
+                self._set_state(ConnectionState.STALE, reason)
+        elif self._state is ConnectionState.STALE and not reason:
+            self._go_live("data arrives again")
+        elif self._state is ConnectionState.STALE and not self._owner.carries(self.slot):
             self._go_live("nothing to carry")
 
     async def _beat(self, transport: Transport, *, pings: bool) -> None:
@@ -446,7 +482,10 @@ class Connection:
             state = ConnectionState.BACKOFF
         delay = 0.0
         if state is not ConnectionState.AUTH_REQUIRED:
+            is_first = self._backoff.attempt == 0
             delay = self._backoff.delay_seconds(failure)
+            if is_first and isinstance(failure, PlannedReconnectError):
+                delay = 0.0  # nothing failed; only one that comes again and again is held off
             self._next_retry_ms = self._clock.time_ms() + int(delay * 1000)
         self._set_state(state, reason)
         if was_open:

@@ -21,8 +21,8 @@ __all__ = ["AccountSpec", "AccountStore", "PoolOptions", "UsageSample"]
 class PoolOptions:
     """Limits and timings of one pool, after the broker's own caps were applied.
 
-    ``max_idle_seconds``, ``health_check_seconds``, ``acquire_timeout_seconds`` and
-    ``warm_connections`` are stored and shown; upkeep of idle connections reads them.
+    A connection with nothing to carry stays open for ``max_idle_seconds`` and is asked for a sign
+    of life every ``health_check_seconds``; ``warm_connections`` of them are open always.
     """
 
     symbols_per_connection: int = 1000

@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from brokers.base import Credentials
-from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerError
+from brokers.exceptions import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+)
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
 
@@ -16,12 +22,15 @@ __all__ = ["CredentialGate"]
 
 logger = logging.getLogger("pooling")
 
+MAX_RETRY_AFTER_SECONDS = 3600.0  # the longest wait that a broker may impose on us
+
 
 class CredentialGate:
     """Lets one connect of a pool through at a time. Used on the worker's loop only.
 
-    One at a time has two reasons: a refused credential is offered to the broker once and not once
-    per connection, and the broker's least time between two connects is kept.
+    One at a time has three reasons: a refused credential is offered to the broker once and not once
+    per connection, the broker's least time between two connects is kept, and a ``Retry-After`` that
+    one connection was told binds them all.
 
     Args:
         pool_id: whose credential it is.
@@ -49,8 +58,10 @@ class CredentialGate:
         self._version = version
         self._turn = asyncio.Lock()
         self._last_connect: float | None = None
+        self._not_before = float("-inf")
         self._last_read: Credentials | None = None
         self._refused_version: int | None = None
+        self._last_refused: int | None = None
         self._renewed = asyncio.Event()
         self.reason = ""
 
@@ -63,23 +74,35 @@ class CredentialGate:
     async def attempt(self) -> AsyncIterator[Credentials]:
         """Wait for one's turn and yield the credential to connect with.
 
-        A ``BrokerAuthError`` or ``BrokerConfigError`` raised in the block shuts the gate.
+        A ``BrokerAuthError`` or ``BrokerConfigError`` raised in the block shuts the gate, the
+        ``Retry-After`` of a ``BrokerRateLimitError`` bars it for so long.
 
         Raises:
             BrokerAuthError: this credential was refused before; nothing was tried.
             BrokerConfigError: it cannot be read.
+            BrokerRateLimitError: the broker's ``Retry-After`` is not over; nothing was tried.
+            BrokerUnavailableError: a newer one than the refused is stored and cannot be read.
         """
         async with self._turn:
             if self.is_shut:
                 raise BrokerAuthError(self.reason)
+            self._check_retry_after()
             await self._keep_interval()
             version = self._version
             try:
                 credentials = await self._read()
                 version = credentials.version if self._is_required else version
+                if self._is_required and version == self._last_refused:
+                    # A newer one is stored and cannot be read: the store is down.
+                    raise BrokerUnavailableError("the new credential cannot be read yet")
+                # The store took its time: what counts is when the broker is asked.
+                self._last_connect = self._clock.monotonic()
                 yield credentials
             except (BrokerAuthError, BrokerConfigError) as error:
                 self.refuse(version, error)
+                raise
+            except BrokerRateLimitError as error:
+                self._bar(error.retry_after_seconds)
                 raise
 
     def refuse(self, version: int, error: BrokerError) -> None:
@@ -89,6 +112,7 @@ class CredentialGate:
         """
         if isinstance(error, BrokerAuthError) and not self._is_required:
             return
+        self._last_refused = version
         if version < self._version:
             return  # a newer one was saved while this one was being tried
         self._refused_version = self._version = version
@@ -100,19 +124,33 @@ class CredentialGate:
         self._version = max(version, self._version)
         if self._refused_version is None or version <= self._refused_version:
             return False
-        self.reopen()
+        self._open()
         return True
 
     def reopen(self) -> None:
         """Let connects through again, for another reason than a newer credential."""
-        self._refused_version = None
-        self.reason = ""
-        self._renewed.set()
+        self._not_before = float("-inf")
+        self._last_refused = None
+        self._open()
 
     async def wait_until_open(self) -> None:
         """Wait for a newer credential; returns at once when none is needed."""
         while self.is_shut:
             await self._renewed.wait()
+
+    def _open(self) -> None:
+        self._refused_version = None
+        self.reason = ""
+        self._renewed.set()
+
+    def _bar(self, retry_after_seconds: float | None) -> None:
+        seconds = min(retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)
+        self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
+
+    def _check_retry_after(self) -> None:
+        wait = self._not_before - self._clock.monotonic()
+        if wait > 0:
+            raise BrokerRateLimitError("the broker asked to wait", retry_after_seconds=wait)
 
     async def _keep_interval(self) -> None:
         if self._last_connect is not None:

@@ -3,12 +3,15 @@
 PoolingError
 ├── PoolCapacityError        no connection has room and no further one may be opened
 ├── PoolClosedError          the pool was closed; nothing can be wanted from it any more
+├── PoolExhaustedError       no connection became free for exclusive use in time
+├── ConnectionReleasedError  a connection was used after it was given back
 └── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
 
-Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; three of them
-are made here, because only the one who holds the socket can see them:
+Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; four of them
+are made here, because only the one who holds the sockets can see them:
 
 BrokerUnavailableError
+├── CircuitOpenError         the endpoint is known to be down; nothing was tried
 ├── ConnectionLostError      the socket was closed, by whom and why in its text
 ├── SilentConnectionError    no byte arrived for longer than the broker's liveness time-out
 └── PlannedReconnectError    the broker announced that it will end the connection
@@ -21,11 +24,14 @@ from collections.abc import Mapping
 from brokers.exceptions import BrokerUnavailableError
 
 __all__ = [
+    "CircuitOpenError",
     "ConnectionLostError",
+    "ConnectionReleasedError",
     "IllegalTransitionError",
     "PlannedReconnectError",
     "PoolCapacityError",
     "PoolClosedError",
+    "PoolExhaustedError",
     "PoolingError",
     "SilentConnectionError",
 ]
@@ -72,8 +78,37 @@ class PoolClosedError(PoolingError):
     """The pool was closed; nothing can be wanted from it any more."""
 
 
+class PoolExhaustedError(PoolingError):
+    """All connections stayed in use for ``timeout`` seconds; nothing was opened."""
+
+    def __init__(self, max_connections: int, timeout: float) -> None:
+        super().__init__(f"none of {max_connections} connections became free within {timeout:g} s")
+        self.max_connections = max_connections
+        self.timeout = timeout
+
+
+class ConnectionReleasedError(PoolingError):
+    """A connection was used after it was given back; it may be somebody else's by now."""
+
+
 class IllegalTransitionError(PoolingError):
     """A connection was moved to a state that cannot follow its present one."""
+
+
+class CircuitOpenError(BrokerUnavailableError):
+    """The endpoint failed too often in a row; nothing was tried, and it is no failure of its own.
+
+    Try again after ``retry_after_seconds`` and a draw from ``spread_seconds`` on top.
+    """
+
+    def __init__(
+        self, endpoint: str, *, retry_after_seconds: float, spread_seconds: float = 1.0
+    ) -> None:
+        super().__init__(
+            f"{endpoint} is down; it is tried again in {retry_after_seconds:.1f} s at the earliest"
+        )
+        self.retry_after_seconds = retry_after_seconds
+        self.spread_seconds = spread_seconds
 
 
 class ConnectionLostError(BrokerUnavailableError):

@@ -78,15 +78,25 @@ class PoolFeed:
     # -- ConnectionOwner ----------------------------------------------------------------------
 
     def is_needed(self, slot: int) -> bool:
+        """Tell whether the connection shall be open."""
+        with self._lock:
+            return self._book.is_needed(slot)
+
+    def carries(self, slot: int) -> bool:
         """Tell whether the connection shall carry anything."""
         with self._lock:
-            placed = self._book.allocator.slots.get(slot)
-            return placed is not None and bool(placed.items)
+            return self._book.carries(slot)
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on the connection."""
         with self._lock:
-            return self._book.take_batch(slot, limit)
+            batch = self._book.take_batch(slot, limit)
+            ended = [item.instrument.key for item in batch.unsubscribe]
+            ended = [key for key in ended if not self._is_confirmed(key)]
+        if ended:
+            # Ticks that came until now brought back prices that nobody keeps fresh any more.
+            self._sink.forget(ended)
+        return batch
 
     def on_ticks(self, count: int) -> None:
         """Count ticks that were published; takes no lock."""
@@ -111,9 +121,11 @@ class PoolFeed:
     def on_lost(self, slot: int, reason: str) -> None:
         """Note that everything of the connection is to be replayed and its prices are old."""
         with self._lock:
+            ticked = dict.fromkeys([*self._carried(slot), *self._book.sent_on(slot)])
             lost = self._book.restart(slot)
             self._stale.update(lost)
-        self._sink.forget(lost)
+            old = [key for key in ticked if not self._is_confirmed(key)]
+        self._sink.forget(old)
         self._announcer.stale(lost, reason)
         self._journal.lost(slot, len(lost), reason)
 
@@ -137,16 +149,32 @@ class PoolFeed:
 
     def judge(self, reason: str = "") -> None:
         """Judge the pool as a whole anew; ``reason`` is what was said last."""
-        states = [c.state for slot, c in self._connections.items() if self.is_needed(slot)]
+        states = [c.state for slot, c in self._connections.items() if self.carries(slot)]
         self.health.judge(states, self._gate.reason or reason, self._clock.time_ms())
 
     def forget(self, keys: Collection[InstrumentKey]) -> None:
-        """Drop the prices of what nobody wants: whoever comes later must not see old ones."""
+        """Drop the prices of what nobody wants: whoever comes later must not see old ones.
+
+        What was told to be stale stays so in memory until it ticks again: only then is it told to
+        be live.
+        """
         with self._lock:
-            gone = [key for key in keys if key not in self._book.tracker]
-            self._stale.difference_update(gone)
+            gone = [key for key in keys if not self._is_confirmed(key)]
         if gone:
             self._sink.forget(gone)
+
+    def displaced(self, keys: Collection[InstrumentKey], outcomes: Sequence[Outcome]) -> None:
+        """Tell who lost a place to lowered limits, and who got one back."""
+        with self._lock:
+            # Some got a place elsewhere at once; until it is confirmed, they have no price either.
+            waiting = [key for key in keys if not self._is_confirmed(key)]
+            self._stale.update(waiting)
+            fresh = [o.key for o in outcomes if o.key in self._stale and self._is_confirmed(o.key)]
+            self._stale.difference_update(fresh)
+        self._sink.forget(waiting)
+        self._announcer.stale(waiting, "the limits were lowered and it has no place")
+        self._announcer.live(fresh)
+        self._announcer.outcomes(outcomes)
 
     def credential_renewed(self, version: int) -> None:
         """Tell that a newer credential is being tried."""
@@ -163,7 +191,8 @@ class PoolFeed:
 
     def qualify(self, outcome: Outcome) -> Outcome:
         """Say what stands between an accepted want and its prices. Any thread, under the lock."""
-        if outcome.state is OutcomeState.REFUSED:
+        waits = outcome.code is RefusalCode.MAX_CAPACITY_REACHED
+        if outcome.state is OutcomeState.REFUSED or waits:
             return outcome
         if self._gate.is_shut and not any(c.is_up for c in self._connections.values()):
             return msgspec.structs.replace(
@@ -209,9 +238,10 @@ class PoolFeed:
 
     def _on_stale(self, slot: int, reason: str) -> None:
         with self._lock:
-            keys = [key for key in self._book.keys_of(slot) if self._is_confirmed(key)]
+            carried = self._carried(slot)
+            keys = [key for key in carried if self._is_confirmed(key)]
             self._stale.update(keys)
-        self._sink.forget(keys)
+        self._sink.forget(carried)
         self._announcer.stale(keys, reason)
         self._journal.troubled(slot, ConnectionState.STALE, reason)
 
@@ -250,6 +280,11 @@ class PoolFeed:
             self._telemetry.observe()
         self._announcer.outcomes(outcomes)
         self._poke()
+
+    def _carried(self, slot: int) -> list[InstrumentKey]:
+        """Return whose ticks come from the connection, confirmed or not."""
+        carrier_of = self._book.allocator.carrier_of
+        return [key for key in self._book.keys_of(slot) if carrier_of(key) == slot]
 
     def _is_confirmed(self, key: InstrumentKey) -> bool:
         interest = self._book.tracker.get(key)

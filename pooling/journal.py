@@ -96,14 +96,32 @@ class PoolJournal:
                 "pool %s changed modes: %d raised, %d lowered", self._pool_id, raised, lowered
             )
 
-    def connection_opened(self, slot: int, *, others: int, limits: Limits) -> None:
+    def connection_opened(
+        self, slot: int, *, others: int, limits: Limits, is_warm: bool = False
+    ) -> None:
+        why = "the others are full" if others else "the first symbols came"
         logger.info(
             "pool %s opens connection %d of %d: %s",
             self._pool_id,
             slot,
             limits.max_connections,
-            "the others are full" if others else "the first symbols came",
+            "it is kept warm" if is_warm else why,
         )
+
+    def connection_closed(self, slot: int) -> None:
+        logger.info("pool %s closes connection %d, which carries nothing", self._pool_id, slot)
+
+    def displaced(self, symbols: int, limits: Limits) -> None:
+        message = (
+            f"{symbols} symbols have no place any more: {limits.max_connections} connections of "
+            f"{limits.symbols_per_connection} symbols"
+        )
+        logger.warning("pool %s: %s", self._pool_id, message)
+        self._note("displaced", message)
+
+    def kept_up(self, what: str) -> None:
+        logger.info("pool %s: %s", self._pool_id, what)
+        self._note("upkeep", what)
 
     def connected(self, slot: int) -> None:
         logger.info("connection %s/%d is connected", self._pool_id, slot)

@@ -11,31 +11,49 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from brokers.base import BrokerAdapter, BrokerCapabilities
+from brokers.base import BrokerAdapter
 from brokers.context import pooled_creation
-from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, Want
+from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, RefusalCode, Want
 from brokers.types import Instrument, InstrumentKey, TickSink
-from pooling.allocator import Limits
+from pooling.account_exclusive import AccountExclusive, AccountSeats
 from pooling.announcer import FeedAnnouncer
 from pooling.backoff import Backoff, Randomness
 from pooling.book import SubscriptionBook
+from pooling.capacity import Limits, effective_limits
 from pooling.clock import Clock
 from pooling.connection import Connection
 from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSample
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import PoolClosedError
+from pooling.exclusive import Acquisition
+from pooling.exclusive_connection import ExclusiveConnection
+from pooling.exclusive_types import ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
+from pooling.lifecycle import ConnectionState
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
+from pooling.upkeep import (
+    CloseIdle,
+    ConnectionView,
+    Evacuate,
+    Merge,
+    Readmit,
+    Reopen,
+    Retire,
+    SettleMoves,
+    Task,
+    Upkeep,
+)
 
 __all__ = ["ConnectionPool"]
 
 CLOSE_SECONDS = 4.0
+UPKEEP_SECONDS = 1.0
 
 
 class ConnectionPool:
@@ -83,9 +101,24 @@ class ConnectionPool:
             version=spec.credentials_version,
         )
         self._lock = threading.Lock()
+        self._seats = AccountSeats(
+            lock=self._lock,
+            open_sockets=lambda: len(self._book.allocator.slots) + len(self._closing),
+            apply=self._apply_limits,
+            poke=self._poke,
+        )
+        self._exclusive = AccountExclusive(
+            seats=self._seats,
+            gate=self._gate,
+            make_adapter=self._make_adapter,
+            connector=connector,
+            clock=clock,
+            rng=rng,
+        )
         self._book = SubscriptionBook(
-            limits=_limits(spec.options, self._capabilities),
+            limits=self._limits(spec.options),
             cost=adapter_class.cost,
+            category=adapter_class.category if self._capabilities.category_limits else None,
             modes=self._capabilities.modes,
             depth_levels=self._capabilities.depth_levels,
             linger_seconds=spec.options.linger_seconds,
@@ -115,6 +148,8 @@ class ConnectionPool:
         self._is_poked = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+        self._upkeep = Upkeep(rng=rng, max_lifetime_seconds=self._capabilities.max_lifetime_seconds)
+        self._upkeep_timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -132,7 +167,9 @@ class ConnectionPool:
     # -- Life ---------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Start serving on the running loop; connections open as symbols need them. Idempotent.
+        """Start serving on the running loop. Idempotent.
+
+        The warm connections open at once, others as symbols need them.
 
         Raises:
             PoolClosedError: it was closed; a pool opens once.
@@ -142,7 +179,9 @@ class ConnectionPool:
             if self._loop is not None:
                 return
             self._loop = asyncio.get_running_loop()
+            self._warm_up(self._spec.options)
         self._journal.pool_started(self._spec, self._book.allocator.limits)
+        self._upkeep_timer = self._loop.call_later(UPKEEP_SECONDS, self._keep_up)
         self._poke()
 
     async def close(self) -> None:
@@ -153,11 +192,12 @@ class ConnectionPool:
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
             connections = [] if was_closed else list(self._connections.values())
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
+        for timer in (self._linger_timer, self._upkeep_timer):
+            if timer is not None:
+                timer.cancel()
         tasks = [self._spawn_close(connection) for connection in connections]
-        if pending := {*tasks, *self._closing}:
-            await asyncio.wait(pending, timeout=CLOSE_SECONDS)
+        tasks.append(asyncio.create_task(self._exclusive.close(), name="pool-close-exclusive"))
+        await asyncio.wait({*tasks, *self._closing}, timeout=CLOSE_SECONDS)
         if was_closed:
             return
         self._feed.close()
@@ -193,6 +233,8 @@ class ConnectionPool:
             outcomes = [self._feed.qualify(outcome) for outcome in outcomes]
         self._poke()
         self._journal.symbols(before, after)
+        if any(outcome.code is RefusalCode.MAX_CAPACITY_REACHED for outcome in outcomes):
+            self._call_on_loop(self._exclusive.make_way)
         if (message := self._journal.capacity_reached(outcomes)) is not None:
             self._call_on_loop(partial(self._note, "capacity_reached", message))
         return outcomes
@@ -227,15 +269,52 @@ class ConnectionPool:
             interests = [(key, self._book.tracker.get(key)) for key in keys]
             return {key: interest.instrument for key, interest in interests if interest is not None}
 
+    # -- Exclusive connections, on the loop ---------------------------------------------------
+
+    def acquire(
+        self,
+        path_or_uri: str,
+        timeout: float | None = None,
+        *,
+        on_reconnect: Callable[[ExclusiveConnection], Awaitable[None]] | None = None,
+    ) -> Acquisition:
+        """Lend a connection of the account's: ``async with pool.acquire("/ws/x") as connection``.
+
+        Its endpoint and credential are the account's, and it counts against ``max_connections``
+        together with market data, whose last connection is never lent. See ``ExclusivePool``.
+
+        Raises:
+            ValueError: the URI leads to another host, or the timeout makes no sense.
+            PoolExhaustedError: no connection became free in time.
+            PoolClosedError: the pool was closed.
+            BrokerError: the connection could not be opened.
+        """
+        self._check_open()
+        limit = self._full_limits(self._spec.options).max_connections
+        return self._exclusive.acquire(self._spec, limit, path_or_uri, timeout, on_reconnect)
+
+    def get_exclusive_stats(self) -> ExclusiveStats | None:
+        """Return the lent and idle exclusive connections; None: nothing was acquired yet."""
+        return self._exclusive.get_stats()
+
     # -- Configuration, from any thread -------------------------------------------------------
 
     def update_options(self, options: PoolOptions) -> None:
-        """Take over edited limits: they bind new placements at once. Any thread."""
+        """Take over edited limits and timings. Any thread.
+
+        Raised limits place what waits; lowered ones move what still fits, make-before-break, and
+        what does not loses its place, the newest first: its holders are told and keep it, so that
+        it comes back once there is room.
+        """
         with self._lock:
             self._spec = replace(self._spec, options=options)
-            limits = _limits(options, self._capabilities)
+            limits = self._limits(options)
             self._book.resize(limits=limits, linger_seconds=options.linger_seconds)
+            self._warm_up(options)
+            self._telemetry.observe()
         self._poke()
+        full = self._full_limits(options).max_connections
+        self._call_on_loop(partial(self._exclusive.resize, full))
         self._call_on_loop(partial(self._journal.config_applied, limits, options.revision))
 
     def credentials_changed(self, version: int) -> None:
@@ -287,31 +366,40 @@ class ConnectionPool:
                 return
             actions = self._book.take_actions()
             deadline = self._book.tracker.next_deadline()
-            timeout = self._spec.options.connect_timeout_seconds
+            options = self._spec.options
             closed = [c for slot in set(actions.closed) if (c := self._forget_connection(slot))]
             opened = [
-                self._make_connection(slot, timeout)
+                self._make_connection(slot, options)
                 for slot in self._book.allocator.slots
                 if slot not in self._connections
             ]
         for connection in closed:
+            self._journal.connection_closed(connection.slot)
             self._spawn_close(connection)
         for connection in opened:
             others = len(self._connections) - len(opened)
             self._journal.connection_opened(
-                connection.slot, others=others, limits=self._book.allocator.limits
+                connection.slot,
+                others=others,
+                limits=self._book.allocator.limits,
+                is_warm=not self._feed.carries(connection.slot),
             )
             connection.open()
         for slot in actions.changed & self._connections.keys():
             self._connections[slot].wake()
         for connection in self._connections.values():
-            connection.connect_timeout_seconds = timeout
+            connection.connect_timeout_seconds = options.connect_timeout_seconds
+            connection.health_check_seconds = options.health_check_seconds
         self._feed.forget(actions.gone)
+        if actions.displaced:
+            self._journal.displaced(len(actions.displaced), self._book.allocator.limits)
+        if actions.displaced or actions.outcomes:
+            self._feed.displaced(actions.displaced, actions.outcomes)
         self._feed.judge()
         self._journal.modes_changed(actions.raised, actions.lowered)
         self._arm_linger(deadline)
 
-    def _make_connection(self, slot: int, connect_timeout_seconds: float) -> Connection:
+    def _make_connection(self, slot: int, options: PoolOptions) -> Connection:
         connection = self._connections[slot] = Connection(
             pool_id=self._spec.pool_id,
             slot=slot,
@@ -321,7 +409,8 @@ class ConnectionPool:
             connector=self._connector,
             clock=self._clock,
             backoff=Backoff(rng=self._rng),
-            connect_timeout_seconds=connect_timeout_seconds,
+            connect_timeout_seconds=options.connect_timeout_seconds,
+            health_check_seconds=options.health_check_seconds,
         )
         return connection
 
@@ -340,6 +429,7 @@ class ConnectionPool:
         task = asyncio.create_task(connection.close(), name=name)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        task.add_done_callback(lambda _: self._exclusive.serve())
         return task
 
     def _arm_linger(self, deadline: float | None) -> None:
@@ -356,24 +446,98 @@ class ConnectionPool:
             self._telemetry.observe()
         self._perform()
 
+    # -- Upkeep, on the loop ------------------------------------------------------------------
+
+    def _keep_up(self) -> None:
+        """Do what the passing of time asks for, about once a second."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._warm_up(self._spec.options)
+            tasks = self._review()
+            notes = [note for task in tasks if (note := self._carry_out(task))]
+        for note in notes:
+            self._journal.kept_up(note)
+        for connection in self._connections.values():
+            if connection.state is ConnectionState.IDLE and self._feed.is_needed(connection.slot):
+                connection.wake()
+        if tasks or self._book.has_actions:
+            self._perform()
+        loop = asyncio.get_running_loop()
+        self._upkeep_timer = loop.call_later(UPKEEP_SECONDS, self._keep_up)
+
+    def _review(self) -> list[Task]:
+        """Return what is to be done now; called under the lock."""
+        views = [
+            ConnectionView(
+                slot,
+                connection.state is ConnectionState.LIVE,
+                connection.opened_at,
+                connection.down_since,
+            )
+            for slot, connection in self._connections.items()
+        ]
+        return self._upkeep.review(
+            self._clock.monotonic(),
+            views,
+            self._book.allocator,
+            warm=[slot for slot in self._connections if self._book.is_warm(slot)],
+            max_idle_seconds=self._spec.options.max_idle_seconds,
+        )
+
+    def _carry_out(self, task: Task) -> str:
+        """Have the book follow a task, under the lock; returns what people may want to know."""
+        book = self._book
+        if isinstance(task, Evacuate):
+            if moved := book.evacuate(task.slot, task.among):
+                return f"connection {task.slot} stays away: {moved} symbols moved to live ones"
+        elif isinstance(task, Readmit):
+            book.readmit(task.slot)
+        elif isinstance(task, CloseIdle):
+            book.close_idle(task.slot)
+        elif isinstance(task, Merge):
+            moving = book.merge(task.source, task.target)
+            return f"connection {task.source} fits on {task.target}: {moving} symbols move"
+        elif isinstance(task, Retire):
+            book.retire(task.slot)
+            return f"connection {task.slot} is replaced before the broker ends it"
+        elif isinstance(task, Reopen):
+            book.reinstate(task.slot)
+            if (connection := self._connections.get(task.slot)) is not None:
+                connection.restart(self._make_adapter, "opened anew before the broker ends it")
+            return f"connection {task.slot} is opened anew: there is no room to replace it"
+        elif isinstance(task, SettleMoves):
+            book.settle_moves(task.keys)
+        return ""
+
+    def _warm_up(self, options: PoolOptions) -> None:
+        limits = self._book.allocator.limits
+        self._book.warm_connections = min(options.warm_connections, limits.max_connections)
+        self._book.open_warm()
+
     def _renew_credentials(self, version: int) -> None:
         if self._gate.renew(version):
             self._feed.credential_renewed(version)
 
     def _restart_connections(self) -> None:
         self._gate.reopen()
+        self._exclusive.make_way(self._capabilities.max_connections)
         for connection in self._connections.values():
             connection.restart(self._make_adapter, "the endpoint was changed")
+
+    def _limits(self, options: PoolOptions) -> Limits:
+        return self._seats.left_for_feed(self._full_limits(options))
+
+    def _apply_limits(self, limits: Limits) -> None:
+        self._book.resize(limits=limits, linger_seconds=self._book.tracker.linger_seconds)
+
+    def _full_limits(self, options: PoolOptions) -> Limits:
+        return effective_limits(
+            symbols_per_connection=options.symbols_per_connection,
+            max_connections=options.max_connections,
+            capabilities=self._capabilities,
+        )
 
     def _check_open(self) -> None:
         if self._is_closed:
             raise PoolClosedError(f"pool {self._spec.pool_id} is closed")
-
-
-def _limits(options: PoolOptions, capabilities: BrokerCapabilities) -> Limits:
-    return Limits(
-        max_connections=min(options.max_connections, capabilities.max_connections),
-        symbols_per_connection=min(
-            options.symbols_per_connection, capabilities.symbols_per_connection
-        ),
-    )

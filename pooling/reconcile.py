@@ -31,17 +31,18 @@ class Batch(NamedTuple):
 class Reconciler:
     """The gap of one connection. Not thread-safe: its owner holds the lock."""
 
-    __slots__ = ("_confirmed", "_dirty", "sent")
+    __slots__ = ("_confirmed", "_dirty", "_leaving", "sent")
 
     def __init__(self) -> None:
         self.sent: dict[InstrumentKey, Subscription] = {}
         self._confirmed: dict[InstrumentKey, Level] = {}
         self._dirty: dict[InstrumentKey, None] = {}
+        self._leaving: dict[InstrumentKey, None] = {}  # those that make room: they go first
 
     @property
     def has_work(self) -> bool:
         """Whether anything may have to be sent."""
-        return bool(self._dirty)
+        return bool(self._dirty or self._leaving)
 
     def confirm(self, key: InstrumentKey) -> Level | None:
         """Note that the broker carries ``key`` as it was last sent; returns that level.
@@ -58,19 +59,22 @@ class Reconciler:
         """Return the level at which this socket is known to carry ``key``."""
         return self._confirmed.get(key)
 
-    def mark(self, key: InstrumentKey) -> None:
-        """Note that the wish for ``key`` changed.
+    def mark(self, key: InstrumentKey, *, leaves: bool = False) -> None:
+        """Note that the wish for ``key`` changed; ``leaves`` that nothing is wished any more.
 
-        The newest change goes last: what frees room at the broker was decided before what takes it.
+        What leaves goes first, for it makes room at the broker, and among the others the newest
+        change goes last: what frees room was decided before what takes it.
         """
         self._dirty.pop(key, None)
-        self._dirty[key] = None
+        self._leaving.pop(key, None)
+        (self._leaving if leaves else self._dirty)[key] = None
 
     def restart(self, wanted: Iterable[InstrumentKey]) -> None:
         """Start over for a new socket that carries nothing: everything wanted is to be sent."""
         self.sent.clear()
         self._confirmed.clear()
         self._dirty = dict.fromkeys(wanted)
+        self._leaving.clear()
 
     def take(self, wanted: Mapping[InstrumentKey, Placement], limit: int) -> Batch:
         """Return the next changes, of at most ``limit`` instruments, and count them as sent.
@@ -82,9 +86,9 @@ class Reconciler:
         change: list[tuple[Subscription, Subscription]] = []
         subscribe: list[Subscription] = []
         taken = 0
-        while self._dirty and taken < limit:
-            key = next(iter(self._dirty))
-            del self._dirty[key]
+        while (dirty := self._leaving or self._dirty) and taken < limit:
+            key = next(iter(dirty))
+            del dirty[key]
             placement, has = wanted.get(key), self.sent.get(key)
             if placement is None:
                 if has is None:

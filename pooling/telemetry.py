@@ -64,7 +64,7 @@ class PoolTelemetry:
         connections = tuple(
             connection.to_stats(
                 used=allocator.slots[slot].used if slot in allocator.slots else 0,
-                capacity=limits.symbols_per_connection,
+                capacity=limits.units,
             )
             for slot, connection in sorted(self._connections.items())
         )
@@ -94,6 +94,7 @@ class PoolTelemetry:
             peak_clients=peak(Gauge.CLIENTS),
             peak_ticks_per_second=peak(Gauge.TICKS_PER_SECOND),
             config_revision=spec.options.revision,
+            waiting=len(self._book.rebalancer.waiting),
         )
 
     def take_usage_sample(self, pool_id: str) -> UsageSample:

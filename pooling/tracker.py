@@ -47,10 +47,11 @@ class SubscriptionState(StrEnum):
 class Interest:
     """One instrument: its holders, the level asked of the broker, and the level confirmed."""
 
-    __slots__ = ("confirmed", "holders", "instrument", "levels", "lower_at", "upstream")
+    __slots__ = ("age", "confirmed", "holders", "instrument", "levels", "lower_at", "upstream")
 
-    def __init__(self, instrument: Instrument, upstream: Level) -> None:
+    def __init__(self, instrument: Instrument, upstream: Level, age: int) -> None:
         self.instrument = instrument
+        self.age = age  # counts up: the greater, the newer
         self.holders: dict[Holder, Level] = {}
         self.levels: dict[Level, int] = {}
         self.upstream = upstream
@@ -96,11 +97,13 @@ class Tracker:
             raise ValueError("linger_seconds must not be negative")
         self.linger_seconds = linger_seconds
         self._interests: dict[InstrumentKey, Interest] = {}
-        self._held: dict[Holder, set[InstrumentKey]] = {}
-        self._gateways: dict[str, set[Holder]] = {}
+        # Dictionaries, not sets: what is released at once is released in the order of its taking.
+        self._held: dict[Holder, dict[InstrumentKey, None]] = {}
+        self._gateways: dict[str, dict[Holder, None]] = {}
         self._unheld: dict[InstrumentKey, None] = {}
         self._deadlines: list[tuple[float, InstrumentKey]] = []
         self._confirmed = 0
+        self._ages = 0
 
     def __len__(self) -> int:
         return len(self._interests)
@@ -126,6 +129,16 @@ class Tracker:
         """Number of instruments confirmed at any level."""
         return self._confirmed
 
+    @property
+    def has_unheld(self) -> bool:
+        """Whether anything lingers that nobody holds."""
+        return bool(self._unheld)
+
+    def age_of(self, key: InstrumentKey) -> int:
+        """Return a number that is greater for an instrument that was wanted later."""
+        interest = self._interests.get(key)
+        return 0 if interest is None else interest.age
+
     def get(self, key: InstrumentKey) -> Interest | None:
         """Return what is known about an instrument; not to be changed by the caller."""
         return self._interests.get(key)
@@ -139,7 +152,9 @@ class Tracker:
         """Take a reference, or change the holder's earlier one. Idempotent."""
         interest = self._interests.get(instrument.key)
         if interest is None:
-            interest = self._interests[instrument.key] = Interest(instrument, level)
+            self._ages += 1
+            interest = Interest(instrument, level, self._ages)
+            self._interests[instrument.key] = interest
         before = interest.holders.get(holder)
         if before != level:
             interest.holders[holder] = level
@@ -200,6 +215,14 @@ class Tracker:
             self._lower(self._interests[key])
         return key
 
+    def end_linger(self, key: InstrumentKey) -> None:
+        """Want a held instrument only at the highest level held, from now on."""
+        self._lower(self._interests[key])
+
+    def keep(self, key: InstrumentKey, level: Level) -> None:
+        """Note that a level had to be kept upstream although only a lower one is held."""
+        self._interests[key].upstream = level
+
     def confirm(self, key: InstrumentKey, level: Level) -> list[Level]:
         """Note that the broker carries ``level``; returns the held levels that became active."""
         interest = self._interests.get(key)
@@ -239,19 +262,19 @@ class Tracker:
         return refused, self._lower(interest).level
 
     def _index(self, holder: Holder, key: InstrumentKey) -> None:
-        self._held.setdefault(holder, set()).add(key)
-        self._gateways.setdefault(holder.gateway, set()).add(holder)
+        self._held.setdefault(holder, {})[key] = None
+        self._gateways.setdefault(holder.gateway, {})[holder] = None
         self._unheld.pop(key, None)
 
     def _drop_holder(self, interest: Interest, holder: Holder) -> None:
         key = interest.instrument.key
         _forget_level(interest, interest.holders.pop(holder))
         held = self._held[holder]
-        held.discard(key)
+        held.pop(key, None)
         if not held:
             del self._held[holder]
             clients = self._gateways[holder.gateway]
-            clients.discard(holder)
+            clients.pop(holder, None)
             if not clients:
                 del self._gateways[holder.gateway]
         if not interest.holders:

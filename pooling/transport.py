@@ -62,8 +62,12 @@ class Transport(Protocol):
     async def recv(self) -> str | bytes:
         """Return the next message. Raises ConnectionLostError; may be cancelled without loss."""
 
-    async def ping(self) -> None:
-        """Send a ping and do not wait for its answer. Raises ConnectionLostError."""
+    async def ping(self) -> asyncio.Future[Any] | None:
+        """Send a ping and do not wait for its answer. Raises ConnectionLostError.
+
+        Returns what is done when the answer comes, or fails when the socket is lost before; None
+        where only ``pong_at`` tells.
+        """
 
     async def close(self) -> None:
         """Close with 1000, within about a second. Idempotent, never raises for a dead socket."""
@@ -128,13 +132,14 @@ class _WebSocketTransport:
         except ConnectionClosed as error:
             raise _lost(error) from error
 
-    async def ping(self) -> None:
+    async def ping(self) -> asyncio.Future[Any] | None:
         try:
-            waiter = asyncio.ensure_future(await self._socket.ping())
+            waiter: asyncio.Future[Any] = asyncio.ensure_future(await self._socket.ping())
         except ConnectionClosed as error:
             raise _lost(error) from error
-        # Nobody awaits the answer; without this, a socket that dies first leaves an unread failure.
+        # Not everybody awaits it; without this, a socket that dies first leaves an unread failure.
         waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return waiter
 
     async def close(self) -> None:
         try:

@@ -13,6 +13,8 @@ from brokers.feed import FeedEvent, Holder, Outcome, OutcomeState, PoolStats, Re
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.backoff import Randomness
+from pooling.circuit import CircuitStats
+from pooling.circuit_connector import CircuitConnector, CircuitRegistry
 from pooling.clock import Clock
 from pooling.contracts import AccountSpec, AccountStore, UsageSample
 from pooling.exceptions import PoolClosedError
@@ -78,7 +80,12 @@ class PoolWorker:
         self._epoch = epoch
         self._usage_interval = usage_interval_seconds
         self._account_filter = account_filter
-        self._connector = connector or WebSocketConnector(clock=clock)
+        self._circuits = CircuitRegistry(clock=clock, rng=rng)
+        self._connector = CircuitConnector(
+            connector=connector or WebSocketConnector(clock=clock),
+            circuits=self._circuits,
+            clock=clock,
+        )
         self._poll_seconds = poll_seconds
         self._status_seconds = status_seconds
         self._pools: dict[str, ConnectionPool] = {}
@@ -170,6 +177,10 @@ class PoolWorker:
     def stats(self, pool_id: str) -> PoolStats:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
         return self._pools[pool_id].get_stats()
+
+    def circuit_stats(self) -> Sequence[CircuitStats]:
+        """Return the circuit of every broker endpoint that was connected to."""
+        return self._circuits.to_stats()
 
     def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
         """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from brokers.feed import Outcome, OutcomeState
+from brokers.feed import Outcome, OutcomeState, RefusalCode
 from streaming.directory import AccountRef
 from streaming.holdings import Feed, Line
 from streaming.protocol import ErrorCode, SubscribeItem
 
-__all__ = ["accepted_or_refused", "ended", "failed", "refused_later", "with_error"]
+__all__ = [
+    "accepted_or_refused",
+    "ended",
+    "failed",
+    "placed_again",
+    "refused_later",
+    "waits",
+    "waits_for_room",
+    "with_error",
+]
 
 
 def accepted_or_refused(
@@ -23,7 +32,15 @@ def accepted_or_refused(
     entry = _item_fields(item, account)
     if outcome.state is OutcomeState.REFUSED:
         return {**entry, **_refusal_fields(outcome, nearest)}
+    if waits_for_room(outcome):
+        return {**entry, **_refusal_fields(outcome, ()), "state": outcome.state}
     return {**entry, "state": outcome.state}
+
+
+def waits_for_room(outcome: Outcome) -> bool:
+    """Tell whether an accepted subscription has lost its place and is kept until there is one."""
+    is_pending = outcome.state is OutcomeState.PENDING
+    return is_pending and outcome.code is RefusalCode.MAX_CAPACITY_REACHED
 
 
 def with_error(
@@ -36,6 +53,16 @@ def with_error(
 def refused_later(feed: Feed, line: Line, account: AccountRef, outcome: Outcome) -> dict[str, Any]:
     """Tell that a subscription which stood was refused after all."""
     return {**ended(feed, line, account), **_refusal_fields(outcome, ())}
+
+
+def waits(feed: Feed, line: Line, account: AccountRef, outcome: Outcome) -> dict[str, Any]:
+    """Tell that a subscription which stood has no place for now; it is pending, not ended."""
+    return {**refused_later(feed, line, account, outcome), "state": outcome.state}
+
+
+def placed_again(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:
+    """Tell that a subscription which had no place is active again."""
+    return {**ended(feed, line, account), "state": OutcomeState.ACTIVE}
 
 
 def ended(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:

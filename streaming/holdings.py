@@ -30,11 +30,15 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """A client's claim on one feed: its lines with their depth levels; active once confirmed."""
+    """A client's claim on one feed: its lines with their depth levels; active once confirmed.
+
+    ``waits`` while the pool has no place for it since limits were lowered, and the client was told.
+    """
 
     account: AccountRef
     lines: dict[Line, int] = field(default_factory=dict)
     active: bool = False
+    waits: bool = False
 
     def to_want(self, key: InstrumentKey) -> Want:
         """Return the one upstream wish that serves all lines."""

@@ -295,7 +295,8 @@ class GatewayHub:
 
     def _listed(self, feed: Feed, line: Line, held: Held, now: float) -> dict[str, Any]:
         state = "active" if held.active else "pending"
-        if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
+        is_live = self._feeds.is_live(feed, self.link.feed_status(feed.pool_id))
+        if not is_live and not held.waits:
             state = "stale"
         entry: dict[str, Any] = {
             "symbol": feed.key.symbol + line.suffix,

@@ -208,6 +208,7 @@ class ClientSession:
             held = self.held.setdefault(asked.feed, Held(asked.account))
             held.lines[asked.line] = asked.item.depth_levels
             held.active = outcome.state is OutcomeState.ACTIVE
+            held.waits = entries.waits_for_room(outcome)
             joined.append((asked.feed, asked.line))
         reply = replies.subscribe_reply(answers, replies.broker_name(self.user), plan.request_id)
         return SubscribeResult(reply, joined, list(unsettled))
@@ -293,7 +294,9 @@ class ClientSession:
         """Take a pool's later word on subscriptions; a refusal ends the lines that it concerns.
 
         Refused at one mode, lines of lower modes stay: another holder's Depth that the broker
-        refuses says nothing about this client's LTP.
+        refuses says nothing about this client's LTP. What lost its place to lowered limits stays,
+        too: the client is told, and told again once it has a place. The departure then names no
+        lines.
         """
         gone: list[tuple[Feed, Line]] = []
         answers: list[dict[str, Any]] = []
@@ -305,15 +308,27 @@ class ClientSession:
             if held is None:
                 continue
             if outcome.state is not OutcomeState.REFUSED:
-                held.active = outcome.state is OutcomeState.ACTIVE
+                answers += self._follow(feed, held, outcome)
                 continue
             for line in [line for line in held.lines if line.mode >= outcome.mode]:
                 gone.append((feed, line))
                 answers.append(entries.refused_later(feed, line, held.account, outcome))
                 self._drop(feed, line)
-        if not gone:
+        if not answers:
             return None
         return Departure(replies.subscribe_reply(answers, replies.broker_name(self.user)), gone)
+
+    def _follow(self, feed: Feed, held: Held, outcome: Outcome) -> list[dict[str, Any]]:
+        """Take a pool's word on a line that stays; returns what is news to the client."""
+        held.active = outcome.state is OutcomeState.ACTIVE
+        if entries.waits_for_room(outcome):
+            was_told, held.waits = held.waits, True
+            lines = [] if was_told else held.lines
+            return [entries.waits(feed, line, held.account, outcome) for line in lines]
+        if held.waits and held.active:
+            held.waits = False
+            return [entries.placed_again(feed, line, held.account) for line in held.lines]
+        return []
 
     def update_principal(self, principal: Principal) -> Departure | None:
         """Take the principal as it is now; lines of accounts that it lost end."""

@@ -18,6 +18,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     # Binance limits connection attempts (300 in 5 minutes per address), not connections.
     max_connections=10,
     symbols_per_connection=1024,
+    unit="streams",
     depth_levels=(5, 10, 20),
     default_endpoint="wss://data-stream.binance.vision",
     http_endpoint="https://data-api.binance.vision",

@@ -285,19 +285,8 @@ async def test_a_stale_link_that_speaks_again_is_live_again_without_a_reconnect(
 
 
 @virtual
-async def test_a_quiet_broker_without_heartbeat_is_stale_after_25_s_but_its_pongs_keep_the_link():
-    async with open_kit(liveness_timeout_seconds=30.0) as kit:
-        kit.want(1)
-        await asyncio.sleep(24)
-        assert kit.states() == ["live"]
-        await asyncio.sleep(3600)
-        assert kit.states() == ["stale"]
-        assert len(kit.broker.attempts) == 1
-
-
-@virtual
 async def test_a_link_without_symbols_is_not_judged_by_its_silence():
-    async with open_kit(liveness_timeout_seconds=30.0) as kit:
+    async with open_kit(options={"max_idle_seconds": 9999}, liveness_timeout_seconds=30.0) as kit:
         kit.want(1)
         await asyncio.sleep(1)
         kit.release()

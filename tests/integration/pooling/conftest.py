@@ -42,7 +42,13 @@ class QuickAdapter(ZerodhaAdapter):
 class PoolKit:
     """One pool, the exchange at its other end, and what it told."""
 
-    def __init__(self, exchange: KiteExchange, adapter: type[ZerodhaAdapter], **options: Any):
+    def __init__(
+        self,
+        exchange: KiteExchange,
+        adapter: type[ZerodhaAdapter],
+        sink: RecordingSink | None = None,
+        **options: Any,
+    ):
         self.exchange = exchange
         self.spec = AccountSpec(
             pool_id="1",
@@ -54,7 +60,7 @@ class PoolKit:
             credentials_version=1,
         )
         self.store = InMemoryAccountStore(self.spec, values=GOOD)
-        self.sink = RecordingSink()
+        self.sink = sink or RecordingSink()
         self.events: list[Any] = []
         self.notes: list[tuple[str, str]] = []
         clock = SystemClock()
@@ -100,9 +106,15 @@ class PoolKit:
 async def open_pool() -> AsyncIterator[Callable[..., Awaitable[PoolKit]]]:
     async with AsyncExitStack() as stack:
 
-        async def make(exchange: KiteExchange, *, adapter=QuickAdapter, **options: Any) -> PoolKit:
+        async def make(
+            exchange: KiteExchange,
+            *,
+            adapter=QuickAdapter,
+            sink: RecordingSink | None = None,
+            **options: Any,
+        ) -> PoolKit:
             options = {"symbols_per_connection": 3, "linger_seconds": 0.1} | options
-            kit = PoolKit(exchange, adapter, **options)
+            kit = PoolKit(exchange, adapter, sink, **options)
             await kit.pool.open()
             stack.push_async_callback(kit.pool.close)
             return kit

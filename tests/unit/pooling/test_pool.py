@@ -136,7 +136,7 @@ async def test_what_nobody_wants_is_unsubscribed_after_the_linger_and_its_price_
         assert kit.broker.subscribed.keys() == {"1", "2"}
         await asyncio.sleep(0.2)
         assert kit.broker.subscribed.keys() == {"2"}
-        assert kit.sink.forgotten == [key(1)]
+        assert set(kit.sink.forgotten) == {key(1)}
 
 
 @virtual
@@ -222,21 +222,6 @@ async def test_limits_edited_on_a_running_pool_bind_at_once():
             "capacity_reached",
             "config_applied",
         ]
-
-
-@virtual
-async def test_lowered_limits_leave_what_is_carried():
-    async with open_kit() as kit:
-        kit.want(*range(6))
-        await asyncio.sleep(1)
-        kit.pool.update_options(PoolOptions(symbols_per_connection=1, max_connections=1))
-        await asyncio.sleep(1)
-        assert len(kit.broker.subscribed) == 6
-        assert kit.want(7)[0].state is REFUSED
-        kit.release(3, 4, 5)
-        await asyncio.sleep(6)
-        assert len(kit.broker.open) == 1
-        assert len(kit.pool.get_stats().connections) == 1
 
 
 @virtual
@@ -341,7 +326,7 @@ async def test_what_made_room_before_its_linger_ended_is_forgotten_too():
         kit.release(1)
         kit.want(2)
         await asyncio.sleep(1)
-        assert kit.sink.forgotten == [key(1)]
+        assert set(kit.sink.forgotten) == {key(1)}
         assert kit.broker.subscribed.keys() == {"2"}
 
 

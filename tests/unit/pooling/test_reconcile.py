@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from brokers.types import FeedMode, Subscription
 from pooling.allocator import Placement
+from pooling.capacity import Charge
 from pooling.reconcile import Reconciler
 from pooling.testing import make_instrument
 
@@ -15,7 +16,7 @@ def sub(number, mode=LTP):
 
 
 def wanted(*subscriptions):
-    return {s.instrument.key: Placement(s, 1) for s in subscriptions}
+    return {s.instrument.key: Placement(s, Charge(1)) for s in subscriptions}
 
 
 def key(number):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokers.feed import RefusalCode, Want
+from brokers.feed import Outcome, OutcomeState, RefusalCode, SubscriptionChange, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.client import Client
 from streaming.directory import Principal
@@ -421,3 +421,23 @@ async def test_closing_the_hub_closes_the_link_once(edge: Edge) -> None:
     await edge.hub.close()
     await edge.hub.close()
     assert edge.link.closed
+
+
+async def test_what_waits_for_room_stays_held_and_is_listed_as_pending(edge: Edge) -> None:
+    """Lowered limits end nothing: the client is told, keeps it, and has it again later."""
+    client, sender = edge.client()
+    await edge.subscribe(client, "INFY", 2)
+    code = RefusalCode.MAX_CAPACITY_REACHED
+    waits = Outcome(INFY, OutcomeState.PENDING, QUOTE, 5, code, "no room")
+    edge.link.go_stale("p1", [INFY])
+    edge.link.emit(SubscriptionChange("p1", [waits]))
+    await edge.ask(client, action="list_subscriptions")
+    await eventually(lambda: of_type(sender, "list_subscriptions"))
+    (listed,) = of_type(sender, "list_subscriptions")[0]["subscriptions"]
+    assert listed["state"] == "pending"
+    entries = [e for reply in of_type(sender, "subscribe") for e in reply["subscriptions"]]
+    assert [e.get("code") for e in entries] == [None, "MAX_CAPACITY_REACHED"]
+    edge.link.go_live("p1", [INFY])
+    edge.link.confirm("p1", INFY, QUOTE)
+    edge.link.tick("p1", INFY)
+    await eventually(lambda: of_type(sender, "market_data"))

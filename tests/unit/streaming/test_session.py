@@ -315,3 +315,49 @@ def test_nine_thousand_symbols_in_one_request_are_planned_quickly() -> None:
     request = subscribe_request(*[f"S{number}" for number in range(9000)], mode=3)
     assert len(accept(session, request).joined) == 9000
     assert len(accept(session, request).joined) == 9000
+
+
+def no_room(key: InstrumentKey) -> Outcome:
+    return Outcome(
+        key,
+        OutcomeState.PENDING,
+        QUOTE,
+        code=RefusalCode.MAX_CAPACITY_REACHED,
+        message="all 2 places are taken",
+        details={"capacity": 2},
+    )
+
+
+def test_what_lost_its_place_is_told_once_kept_and_told_when_it_is_back(
+    session: ClientSession,
+) -> None:
+    accept(session, subscribe_request("INFY"))
+    told = session.take_outcomes("p1", [no_room(INFY)])
+    assert told is not None
+    assert told.lines == []
+    (entry,) = reply_of(told)["subscriptions"]
+    assert (entry["status"], entry["code"]) == ("error", "MAX_CAPACITY_REACHED")
+    assert (entry["state"], entry["details"]) == ("pending", {"capacity": 2})
+    held = session.held[Feed("p1", INFY)]
+    assert (held.active, held.waits) == (False, True)
+    assert session.take_outcomes("p1", [no_room(INFY)]) is None
+
+    assert session.take_outcomes("p1", [Outcome(INFY, OutcomeState.PENDING, QUOTE)]) is None
+    told = session.take_outcomes("p1", [Outcome(INFY, OutcomeState.ACTIVE, QUOTE)])
+    assert told is not None
+    (entry,) = reply_of(told)["subscriptions"]
+    assert (entry["status"], entry["state"]) == ("success", "active")
+    assert (held.active, held.waits) == (True, False)
+    assert session.take_outcomes("p1", [Outcome(INFY, OutcomeState.ACTIVE, QUOTE)]) is None
+
+
+def test_what_lost_its_place_while_it_was_asked_for_is_an_error_that_stays(
+    session: ClientSession,
+) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY"))
+    session.take_outcomes("p1", [no_room(INFY)])
+    accepted = {Feed("p1", INFY): Outcome(INFY, OutcomeState.PENDING, QUOTE)}
+    result = session.finish_subscribe(plan, accepted, {})
+    (entry,) = reply_of(result)["subscriptions"]
+    assert (entry["status"], entry["code"]) == ("error", "MAX_CAPACITY_REACHED")
+    assert session.held[Feed("p1", INFY)].waits

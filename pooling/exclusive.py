@@ -1,0 +1,505 @@
+"""Connections for one holder at a time, by path: opened, lent, reused, checked and closed.
+
+For streams that cannot be shared, as private ones (a listen key in the path) or one socket per
+path. The semantics are those of JetSocket's pool: released sockets are reused by whoever asks for
+the same URI next, a caller waits for a free one for so long and gets ``PoolExhaustedError``, and
+connection options (reconnect, heartbeat) hold for every connection of the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from types import TracebackType
+from typing import Self
+
+from brokers.base import Handshake
+from brokers.exceptions import BrokerError
+from pooling.backoff import Randomness
+from pooling.clock import Clock
+from pooling.exceptions import PoolClosedError, PoolExhaustedError
+from pooling.exclusive_connection import ExclusiveConnection
+from pooling.exclusive_ledger import Evict, ExclusiveLedger, Open, Reuse, Seats, Ticket
+from pooling.exclusive_link import ExclusiveLink
+from pooling.exclusive_types import ExclusiveOptions, ExclusiveStats, describe_uri, resolve_uri
+from pooling.transport import Connector, Transport
+
+__all__ = ["Acquisition", "ExclusivePool"]
+
+logger = logging.getLogger("pooling")
+
+MAX_WAITING = 1024
+ANSWER_SECONDS = 2.0
+CLOSE_SECONDS = 3.0
+DRAIN_SECONDS = 2.0
+
+Hook = Callable[[ExclusiveConnection], Awaitable[None]]
+
+
+class Acquisition:
+    """What ``acquire`` returns: ``async with`` it, or await it and release by hand."""
+
+    def __init__(self, acquire: Callable[[], Awaitable[ExclusiveConnection]]) -> None:
+        self._acquire = acquire
+        self._connection: ExclusiveConnection | None = None
+
+    def __await__(self) -> Generator[object, None, ExclusiveConnection]:
+        return self._acquire().__await__()
+
+    async def __aenter__(self) -> ExclusiveConnection:
+        if self._connection is not None:
+            raise RuntimeError("an acquisition is entered once; call acquire again")
+        self._connection = await self._acquire()
+        return self._connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            await self._connection.release()
+
+
+class ExclusivePool:
+    """Exclusive connections of one endpoint. Used on one event loop only.
+
+    Every coroutine may be cancelled anywhere: a caller that goes away gives on what it was about to
+    get, and a place that it took is free again.
+
+    Args:
+        base_uri: what paths are relative to; None: full URIs only.
+        connector: opens sockets.
+        clock: where time is read.
+        rng: jitter of reconnects.
+        options: limits, timings and connection options.
+        seats: a limit on connections that others take from too.
+        is_bound: refuse URIs of other hosts than the base's.
+        name: for task names and logs.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_uri: str | None = None,
+        connector: Connector,
+        clock: Clock,
+        rng: Randomness,
+        options: ExclusiveOptions | None = None,
+        seats: Seats | None = None,
+        is_bound: bool = False,
+        name: str = "exclusive",
+    ) -> None:
+        if base_uri is not None:
+            resolve_uri(None, base_uri)
+        if is_bound and base_uri is None:
+            raise ValueError("a pool that is bound to its base needs one")
+        self._base_uri = base_uri
+        self._connector = connector
+        self._clock = clock
+        self._rng = rng
+        self._options = options or ExclusiveOptions()
+        self._is_bound = is_bound
+        self._name = name
+        self._ledger = ExclusiveLedger(max_connections=self._options.max_connections, seats=seats)
+        self._links: dict[int, ExclusiveLink] = {}
+        self._callers: dict[Ticket, asyncio.Future[ExclusiveLink | None]] = {}
+        self._openings: set[asyncio.Timeout] = set()
+        self._closings: set[asyncio.Task[None]] = set()
+        self._upkeep_task: asyncio.Task[None] | None = None
+        self._parked = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._is_closed = False
+        self._last_number = self._reuses = self._exhausted = self._broken = 0
+        self._retired = [0, 0, 0]  # sent, received, reconnects of links that are gone
+
+    def __repr__(self) -> str:
+        ledger = self._ledger
+        return (
+            f"<ExclusivePool {self._name}: {len(ledger.held)} active, {len(ledger.idle)} idle "
+            f"of {ledger.max_connections}>"
+        )
+
+    async def __aenter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # -- For holders --------------------------------------------------------------------------
+
+    def acquire(
+        self,
+        path_or_uri: str,
+        timeout: float | None = None,
+        *,
+        on_reconnect: Hook | None = None,
+    ) -> Acquisition:
+        """Lend a connection: ``async with pool.acquire("/ws/x") as connection``.
+
+        Args:
+            path_or_uri: relative to the pool's base, or a full URI.
+            timeout: seconds to wait for a free connection, 0 not at all; None takes the pool's.
+                Opening one is bounded by ``connect_timeout_seconds`` on its own.
+            on_reconnect: called with the connection after each reconnect, to ask for its streams
+                anew; what it raises other than a loss ends the connection.
+
+        Raises:
+            ValueError: the URI or the timeout makes no sense.
+            PoolExhaustedError: no connection became free in time.
+            PoolClosedError: the pool was closed, before or meanwhile.
+            BrokerError: a connection could not be opened.
+        """
+        uri = resolve_uri(self._base_uri, path_or_uri, is_bound=self._is_bound)
+        seconds = self._options.acquire_timeout_seconds if timeout is None else timeout
+        if not seconds >= 0:
+            raise ValueError("timeout must not be negative")
+        return Acquisition(lambda: self._acquire(uri, seconds, on_reconnect))
+
+    async def warm_up(self, path_or_uri: str, count: int = 1) -> None:
+        """Have ``count`` connections open and idle. Those that opened stay if others fail.
+
+        Raises:
+            BrokerError, PoolExhaustedError, PoolClosedError: the first failure.
+        """
+        acquired: list[ExclusiveConnection] = []
+
+        async def hold() -> None:
+            acquired.append(await self.acquire(path_or_uri))
+
+        try:
+            # All are held until the last one is open: one released early would be reused.
+            results = await asyncio.gather(*(hold() for _ in range(count)), return_exceptions=True)
+        finally:
+            for connection in acquired:
+                await connection.release()
+        for result in results:
+            if result is not None:
+                raise result
+
+    # -- For the owner ------------------------------------------------------------------------
+
+    def resize(self, max_connections: int) -> None:
+        """Take over another limit: idle connections beyond it are closed, held ones stay."""
+        if max_connections < 1:
+            raise ValueError("max_connections must be at least 1")
+        self._ledger.max_connections = max_connections
+        self.serve()
+
+    def evict_idle(self, count: int) -> int:
+        """Have up to ``count`` idle connections closed for the sake of others; returns how many."""
+        evictions = self._ledger.evict(count)
+        for eviction in evictions:
+            self._spawn_close(eviction.number)
+        return len(evictions)
+
+    def get_stats(self) -> ExclusiveStats:
+        """Return the pool as it is now."""
+        ledger, links = self._ledger, self._links.values()
+        sent, received, reconnects = self._retired
+        return ExclusiveStats(
+            total_connections=self._last_number,
+            active_connections=len(ledger.held),
+            idle_connections=len(ledger.idle),
+            total_messages_sent=sent + sum(link.sent for link in links),
+            total_messages_received=received + sum(link.received for link in links),
+            total_reconnects=reconnects + sum(link.reconnects for link in links),
+            max_connections=ledger.max_connections,
+            opening_connections=ledger.opening,
+            closing_connections=ledger.closing,
+            waiting=ledger.waiting,
+            reuses=self._reuses,
+            exhausted=self._exhausted,
+            broken=self._broken,
+            connections=tuple(link.to_stats(ledger.idle_since(link.number)) for link in links),
+        )
+
+    async def close(self, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Stop lending, wait for holders, then close what they still hold. Idempotent.
+
+        Waiting callers get ``PoolClosedError`` at once.
+        """
+        self._is_closed = True
+        if self._upkeep_task is not None:
+            self._upkeep_task.cancel()
+            await asyncio.wait([self._upkeep_task])
+        for caller in self._callers.values():
+            if not caller.done():
+                caller.set_exception(PoolClosedError(f"pool {self._name} was closed"))
+        for opening in self._openings:
+            if not opening.expired():
+                opening.reschedule(0)
+        self.evict_idle(len(self._ledger.idle))
+        try:
+            async with asyncio.timeout(drain_seconds):
+                while self._ledger.held or self._ledger.opening:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            logger.info("pool %s: closing %d held connections", self._name, len(self._ledger.held))
+        for number in self._ledger.held:
+            self._start_closing(number)
+        if self._closings:
+            await asyncio.wait(self._closings, timeout=CLOSE_SECONDS)
+
+    def serve(self) -> None:
+        """Give free connections to those who wait; call it when a shared seat became free."""
+        is_settled = False
+        while not is_settled:
+            is_settled = True
+            for decision in self._ledger.decide():
+                if isinstance(decision, Evict):
+                    self._spawn_close(decision.number)
+                elif not self._tell(decision):
+                    is_settled = False
+        self._changed.set()
+
+    # -- Acquiring ----------------------------------------------------------------------------
+
+    async def _acquire(self, uri: str, timeout: float, hook: Hook | None) -> ExclusiveConnection:
+        self._check_open()
+        self._start_upkeep()
+        link = await self._wait(uri, timeout)
+        if link is None:
+            return self._lend(await self._open(uri), hook)
+        try:
+            is_fit = await self._is_fit(link)
+        except BaseException:
+            self._give_back(link)
+            raise
+        if is_fit and not self._is_closed:
+            self._reuses += 1
+            return self._lend(link, hook)
+        if self._is_closed:
+            self._give_back(link)
+            self._check_open()
+        self._discard(link)
+        return self._lend(await self._open(uri), hook)
+
+    async def _wait(self, uri: str, timeout: float) -> ExclusiveLink | None:
+        """Wait for one's turn; returns an idle connection, or None for leave to open one."""
+        if self._ledger.waiting >= MAX_WAITING:
+            raise self._exhaust(timeout)
+        ticket = self._ledger.ask(uri)
+        caller: asyncio.Future[ExclusiveLink | None] = asyncio.get_running_loop().create_future()
+        self._callers[ticket] = caller
+        try:
+            self.serve()
+            async with asyncio.timeout(timeout):
+                return await caller
+        except TimeoutError:
+            self._refuse(ticket, caller)
+            raise self._exhaust(timeout) from None
+        except BaseException:
+            self._refuse(ticket, caller)
+            raise
+        finally:
+            del self._callers[ticket]
+
+    def _refuse(self, ticket: Ticket, caller: asyncio.Future[ExclusiveLink | None]) -> None:
+        """Give on what a caller got in the very moment in which it went away."""
+        self._ledger.withdraw(ticket)
+        if caller.done() and not caller.cancelled() and caller.exception() is None:
+            self._return_grant(caller.result())
+
+    def _tell(self, decision: Reuse | Open) -> bool:
+        """Tell a caller its turn; False if it has gone and the turn is another one's."""
+        link = self._links[decision.number] if isinstance(decision, Reuse) else None
+        caller = self._callers[decision.ticket]
+        if caller.done():
+            self._take_grant_back(link)
+            return False
+        caller.set_result(link)
+        return True
+
+    def _return_grant(self, link: ExclusiveLink | None) -> None:
+        self._take_grant_back(link)
+        self.serve()
+
+    def _take_grant_back(self, link: ExclusiveLink | None) -> None:
+        if link is None:
+            self._ledger.abandoned()
+        elif link.number not in self._links:
+            pass  # ``close`` did not wait for it
+        elif self._is_closed or not link.is_fit:
+            self._start_closing(link.number)
+        else:
+            self._park(link)
+
+    async def _is_fit(self, link: ExclusiveLink) -> bool:
+        """Check an idle connection before it is handed over: one round trip, not a handshake."""
+        await asyncio.sleep(0)  # a loss that the loop knows of reaches the link's reader first
+        try:
+            return link.is_fit and await link.answers(ANSWER_SECONDS) and link.is_fit
+        except BrokerError:
+            return False
+
+    async def _open(self, uri: str) -> ExclusiveLink:
+        """Open a connection on a place that was granted; gives it back on any failure."""
+        self._last_number += 1
+        link = ExclusiveLink(
+            number=self._last_number,
+            uri=uri,
+            address=describe_uri(uri),
+            options=self._options,
+            connect=self._connect,
+            clock=self._clock,
+            rng=self._rng,
+            on_broken=self._on_broken,
+        )
+        try:
+            # Without a deadline of its own: it is there for ``close`` to end it.
+            async with asyncio.timeout(None) as opening:
+                self._openings.add(opening)
+                try:
+                    self._check_open()
+                    await link.open()
+                finally:
+                    self._openings.discard(opening)
+        except BaseException as error:
+            self._ledger.abandoned()
+            self.serve()
+            if isinstance(error, TimeoutError):
+                self._check_open()
+            raise
+        self._ledger.opened(link.number)
+        self._links[link.number] = link
+        if self._is_closed:
+            self._start_closing(link.number)
+            self._check_open()
+        return link
+
+    async def _connect(self, uri: str) -> Transport:
+        return await self._connector(
+            Handshake(uri),
+            open_timeout_seconds=self._options.connect_timeout_seconds,
+            max_frame_bytes=self._options.max_frame_bytes,
+        )
+
+    def _lend(self, link: ExclusiveLink, hook: Hook | None) -> ExclusiveConnection:
+        return ExclusiveConnection(link=link, give_back=self._give_back, hook=hook)
+
+    # -- Giving back --------------------------------------------------------------------------
+
+    def _give_back(self, link: ExclusiveLink) -> None:
+        if link.number not in self._links or self._ledger.is_idle(link.number):
+            return
+        link.take_back()
+        if self._is_closed or not link.is_fit:
+            self._start_closing(link.number)
+        else:
+            self._park(link)
+        self.serve()
+
+    def _park(self, link: ExclusiveLink) -> None:
+        self._ledger.park(link.number, link.uri, self._clock.monotonic())
+        self._parked.set()
+
+    def _discard(self, link: ExclusiveLink) -> None:
+        """Drop a broken connection and keep its place for another."""
+        self._broken += 1
+        self._ledger.replaced(link.number)
+        self._retire(link)
+        link.abort()
+        self._spawn(link.close(), link)
+
+    def _on_broken(self, link: ExclusiveLink) -> None:
+        if self._ledger.is_idle(link.number):
+            self._broken += 1
+            self._start_closing(link.number)
+            self.serve()
+
+    def _start_closing(self, number: int) -> None:
+        self._ledger.start_closing(number)
+        self._spawn_close(number)
+
+    def _spawn_close(self, number: int) -> None:
+        link = self._links[number]
+        self._retire(link)
+        self._spawn(self._close_link(link), link)
+
+    async def _close_link(self, link: ExclusiveLink) -> None:
+        try:
+            await link.close()
+        finally:
+            self._ledger.closed(link.number)
+            self.serve()
+
+    def _spawn(self, work: Coroutine[object, object, None], link: ExclusiveLink) -> None:
+        name = f"exclusive-{self._name}-close-{link.number}"
+        task = asyncio.create_task(work, name=name)
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)
+
+    def _retire(self, link: ExclusiveLink) -> None:
+        del self._links[link.number]
+        for index, count in enumerate((link.sent, link.received, link.reconnects)):
+            self._retired[index] += count
+
+    # -- Upkeep -------------------------------------------------------------------------------
+
+    def _start_upkeep(self) -> None:
+        if self._upkeep_task is None:
+            name = f"exclusive-{self._name}-upkeep"
+            self._upkeep_task = asyncio.create_task(self._keep_up(), name=name)
+
+    async def _keep_up(self) -> None:
+        """Close what was idle for too long and ping what is idle, for as long as the pool lives."""
+        options = self._options
+        next_check = self._clock.monotonic() + options.health_check_seconds
+        while True:
+            now = self._clock.monotonic()
+            self._close_expired(now)
+            if now >= next_check:
+                await self._check_idle(self._ledger.idle)
+                next_check = self._clock.monotonic() + options.health_check_seconds
+            await self._sleep_until(self._next_due(next_check))
+
+    def _next_due(self, next_check: float) -> float | None:
+        since = self._ledger.idle_since()
+        return None if since is None else min(next_check, since + self._options.max_idle_seconds)
+
+    async def _sleep_until(self, due: float | None) -> None:
+        self._parked.clear()
+        try:
+            wait = None if due is None else max(due - self._clock.monotonic(), 0.001)
+            async with asyncio.timeout(wait):
+                await self._parked.wait()
+        except TimeoutError:
+            pass
+
+    def _close_expired(self, now: float) -> None:
+        for eviction in self._ledger.expire(now - self._options.max_idle_seconds):
+            self._spawn_close(eviction.number)
+
+    async def _check_idle(self, numbers: Sequence[int]) -> None:
+        links = [self._links[number] for number in numbers]
+        answers = await asyncio.gather(*(self._answers(link) for link in links))
+        for link, is_alive in zip(links, answers, strict=True):
+            # One that was lent meanwhile was checked then.
+            if not is_alive and self._ledger.is_idle(link.number):
+                self._broken += 1
+                link.abort()
+                self._start_closing(link.number)
+
+    async def _answers(self, link: ExclusiveLink) -> bool:
+        try:
+            return await link.answers(min(ANSWER_SECONDS, self._options.health_check_seconds))
+        except BrokerError:
+            return False
+
+    def _exhaust(self, timeout: float) -> PoolExhaustedError:
+        self._exhausted += 1
+        return PoolExhaustedError(self._ledger.max_connections, timeout)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise PoolClosedError(f"pool {self._name} is closed")

@@ -1,0 +1,157 @@
+"""A network that fails between a pool and its exchange: how soon it is noticed and over.
+
+``pytest --log-cli-level=INFO`` shows the times that were measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+
+import pytest
+
+from brokers.feed import FeedStatus
+from brokers.zerodha.config import CAPABILITIES
+from brokers.zerodha.connection import ZerodhaAdapter
+from tests.fix_proxy import make_proxy
+from tests.integration.pooling.conftest import PoolKit
+from tests.support import eventually
+
+__all__ = ["make_proxy"]
+
+logger = logging.getLogger("tests.proxy")
+
+HEARTBEAT_SECONDS = 1.0
+LIVENESS_SECONDS = 7.0
+STALE_WITHIN_SECONDS = 6.0
+NOTICED_WITHIN_SECONDS = 0.5
+BACKOFF_SECONDS = 1.0
+
+
+class ProxiedAdapter(ZerodhaAdapter):
+    capabilities = replace(
+        CAPABILITIES,
+        message_interval_seconds=0.0,
+        connect_interval_seconds=0.0,
+        heartbeat_seconds=HEARTBEAT_SECONDS,
+        liveness_timeout_seconds=LIVENESS_SECONDS,
+    )
+
+
+class Stopwatch:
+    """Notes when a pool told what, from now on."""
+
+    def __init__(self, kit: PoolKit) -> None:
+        self.kit = kit
+        self.seen = len(kit.feed)
+        self.started = time.monotonic()
+
+    async def until(self, status: FeedStatus) -> float:
+        """Return how many seconds it took the pool to tell a status."""
+        await eventually(
+            lambda: any(change.status is status for change in self.kit.feed[self.seen :]),
+            timeout=15,
+            message=f"{status} was never told",
+        )
+        return time.monotonic() - self.started
+
+
+@pytest.fixture
+async def proxied(make_kite_server, make_proxy):
+    exchange = await make_kite_server(size=400)
+    proxy = await make_proxy(exchange.port)
+    kit = PoolKit(exchange, ProxiedAdapter, symbols_per_connection=3, linger_seconds=0.1)
+    kit.pool.update_endpoint(proxy.url)
+    await kit.pool.open()
+    kit.want(*kit.keys[:3])
+    await eventually(lambda: kit.confirmed == 3)
+    yield kit, proxy
+    await kit.pool.close()
+
+
+async def test_a_reset_is_noticed_at_once_and_over_with_the_first_backoff(proxied):
+    kit, proxy = proxied
+    watch = Stopwatch(kit)
+    proxy.reset()
+    detected = await watch.until(FeedStatus.STALE)
+    recovered = await watch.until(FeedStatus.LIVE)
+    note("reset", detected, recovered)
+    assert detected < NOTICED_WITHIN_SECONDS
+    assert recovered < BACKOFF_SECONDS + 1.0
+    assert kit.pool.get_stats().reconnects == 1
+
+
+async def test_a_network_that_is_down_is_noticed_at_once_and_tried_until_it_is_up(proxied):
+    kit, proxy = proxied
+    watch = Stopwatch(kit)
+    await proxy.down()
+    detected = await watch.until(FeedStatus.STALE)
+    await asyncio.sleep(1.0)
+    assert kit.confirmed == 0
+    await proxy.up()
+    watch = Stopwatch(kit)
+    recovered = await watch.until(FeedStatus.LIVE)
+    note("down, up", detected, recovered)
+    assert detected < NOTICED_WITHIN_SECONDS
+    # Attempts failed meanwhile, so the ceiling has doubled a few times.
+    assert recovered < 8.0
+    assert kit.confirmed == 3
+
+
+async def test_silence_is_stale_then_dead_then_over(proxied):
+    kit, proxy = proxied
+    watch = Stopwatch(kit)
+    proxy.silence()
+    detected = await watch.until(FeedStatus.STALE)
+    assert kit.pool.get_stats().status is FeedStatus.STALE
+    await eventually(
+        lambda: "nothing was heard" in kit.pool.get_stats().connections[0].last_close, timeout=12
+    )
+    dead = time.monotonic() - watch.started
+    proxy.speak()
+    watch = Stopwatch(kit)
+    recovered = await watch.until(FeedStatus.LIVE)
+    note("silence", detected, recovered, dead)
+    assert detected <= STALE_WITHIN_SECONDS
+    assert detected < dead <= LIVENESS_SECONDS + HEARTBEAT_SECONDS + 0.5
+    assert recovered < 3.0
+
+
+async def test_a_short_silence_is_live_again_without_a_reconnect(proxied):
+    kit, proxy = proxied
+    watch = Stopwatch(kit)
+    proxy.silence()
+    detected = await watch.until(FeedStatus.STALE)
+    proxy.speak()
+    watch = Stopwatch(kit)
+    recovered = await watch.until(FeedStatus.LIVE)
+    note("short silence", detected, recovered)
+    assert recovered < 1.0
+    assert kit.pool.get_stats().reconnects == 0
+
+
+async def test_latency_alone_is_no_fault(proxied):
+    kit, proxy = proxied
+    proxy.latency(400)
+    await asyncio.sleep(1.5)
+    kit.want(kit.keys[3])
+    await eventually(lambda: kit.confirmed == 4)
+    assert not kit.feed
+    assert kit.pool.get_stats().reconnects == 0
+
+
+async def test_frames_in_slices_of_a_few_bytes_are_whole_again(proxied):
+    kit, proxy = proxied
+    proxy.slice(3)
+    ticks = len(kit.sink.published)
+    await eventually(lambda: len(kit.sink.published) > ticks + 50)
+    kit.want(kit.keys[3])
+    await eventually(lambda: kit.confirmed == 4)
+    assert kit.pool.get_stats().frames_malformed == 0
+    assert not kit.feed
+
+
+def note(verb: str, detected: float, recovered: float, dead: float | None = None) -> None:
+    logger.info("%s: detected %.3f s, recovered %.3f s, dead %s", verb, detected, recovered, dead)

@@ -1,0 +1,165 @@
+"""What must hold in a simulation: judged from the exchange's side and what clients were told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from brokers.feed import (
+    FeedChange,
+    FeedEvent,
+    FeedStatus,
+    Outcome,
+    RefusalCode,
+)
+from brokers.types import InstrumentKey
+from tests.simulation.exchange import SimulatedLink
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+__all__ = ["Checker"]
+
+FRESH_SECONDS = 6.0
+HEALTHY_SECONDS = 4.0
+GAP_SECONDS = 1.0  # of a symbol that moves because limits were lowered
+APPLIED_SECONDS = 5.0  # from an edit of the limits to their being in force
+MAX_VIOLATIONS = 20
+
+
+class Checker:
+    """Looks at a world and collects what must not be."""
+
+    def __init__(self, world: World) -> None:
+        self.violations: list[str] = []
+        self._world = world
+        self._fresh_at: dict[InstrumentKey, float] = {}
+        self.limits_edited_at = float("-inf")
+
+    def complain(self, text: str) -> None:
+        """Note a violation; the first ones are enough."""
+        if len(self.violations) < MAX_VIOLATIONS:
+            self.violations.append(f"{self._world.loop.time():.3f}: {text}")
+            self._world.note(f"VIOLATION {text}")
+
+    def check_now(self) -> None:
+        """Check what must hold at any time: no price is shown that is not fresh."""
+        clients, sink = self._world.clients, self._world.sink
+        wanted = clients.wanted
+        old = [key for key in sorted(clients.believed | sink.keys) if not self._is_fresh(key)]
+        for key in old:
+            if key in clients.believed:
+                self.complain(f"{key} is believed to be live and is not")
+            if key in sink.keys:
+                self.complain(f"an old price of {key} would be shown")
+        clients.believed.difference_update(old)
+        sink.forget(old)
+        self._check_status(bool(wanted))
+
+    def check_event(self, event: FeedEvent) -> None:
+        """Check that no healthy instrument is called stale."""
+        if not isinstance(event, FeedChange) or event.status is not FeedStatus.STALE:
+            return
+        now = self._world.loop.time()
+        if now - self.limits_edited_at < APPLIED_SECONDS:
+            return
+        for key in event.keys or ():
+            if any(self._is_healthy(link, key, now) for link in self._carriers(key)):
+                self.complain(f"{key} was called stale although it is carried: {event.reason}")
+
+    def check_refusals(self, outcomes: Iterable[Outcome]) -> None:
+        """Check that nothing was refused for want of room while there was some."""
+        for outcome in outcomes:
+            if (
+                outcome.code is RefusalCode.MAX_CAPACITY_REACHED
+                and self._world.plan.depth_cost == 1
+            ):
+                details = outcome.details
+                if details["used"] < details["capacity"]:
+                    self.complain(f"{outcome.key} was refused: {details}")
+            elif outcome.code is RefusalCode.SYMBOL_NOT_FOUND:
+                self.complain(f"{outcome.key} was not found")
+
+    def find_unsettled(self) -> list[str]:
+        """Return what is not yet as it shall be once all is well."""
+        world, found = self._world, []
+        wanted, waiting = world.clients.wanted, world.clients.waiting
+        for key in world.clients.displaced:
+            del wanted[key]
+        if world.clients.displaced and self._has_room(wanted):
+            found.append(f"{sorted(world.clients.displaced)} wait although there is room")
+        for key, mode in wanted.items():
+            links = self._carriers(key)
+            if len(links) != 1:
+                found.append(f"{key} is carried by {len(links)} connections")
+                continue
+            carried = links[0].modes[_token(key)]
+            if carried != mode and carried != max(mode, waiting.get(key, mode)):
+                found.append(f"{key} is carried as {carried.name}, wanted as {mode.name}")
+            if key not in world.clients.believed:
+                found.append(f"{key} is not told to be live")
+        known = {_token(key) for key in wanted} | {_token(key) for key in waiting}
+        for link in world.exchange.links.values():
+            if extra := link.modes.keys() - known:
+                found.append(f"{link} carries {sorted(extra)}, which nobody wants")
+        found += self._find_over_limits()
+        return found
+
+    def check_settled(self) -> None:
+        """Check that everything wanted is carried, nothing else, and that the pool says so."""
+        for text in self.find_unsettled():
+            self.complain(text)
+        stats, clients = self._world.stats, self._world.clients
+        wanted, placed = len(clients.wanted), len(clients.wanted.keys() - clients.displaced)
+        if (stats.wanted, stats.confirmed) != (wanted, placed):
+            self.complain(
+                f"{stats.wanted} wanted of {wanted}, {stats.confirmed} confirmed of {placed}"
+            )
+        if stats.status is not FeedStatus.LIVE:
+            self.complain(f"the pool is {stats.status}: {stats.reason}")
+
+    def check_closed(self) -> None:
+        """Check that a closed worker left nothing open."""
+        if links := self._world.exchange.links:
+            self.complain(f"left open: {list(links.values())}")
+
+    def _has_room(self, placed: Collection[InstrumentKey]) -> bool:
+        options = self._world.options
+        capacity = options.max_connections * options.symbols_per_connection
+        return self._world.plan.depth_cost == 1 and len(placed) < capacity
+
+    def _find_over_limits(self) -> list[str]:
+        exchange, options = self._world.exchange, self._world.options
+        found = []
+        if len(exchange.links) > options.max_connections:
+            found.append(f"{len(exchange.links)} connections of {options.max_connections}")
+        for link in exchange.links.values():
+            if exchange.cost(link) > options.symbols_per_connection:
+                found.append(f"{link} uses more than {options.symbols_per_connection}")
+        return found
+
+    def _check_status(self, is_wanted: bool) -> None:
+        if self._world.stats.status is not FeedStatus.LIVE or not is_wanted:
+            return
+        now = self._world.loop.time()
+        if self._world.clients.believed and not any(
+            now - link.heard_at <= FRESH_SECONDS for link in self._world.exchange.links.values()
+        ):
+            self.complain("the pool calls itself live and is not")
+
+    def _is_fresh(self, key: InstrumentKey) -> bool:
+        now = self._world.loop.time()
+        if any(now - link.heard_at <= FRESH_SECONDS for link in self._carriers(key)):
+            self._fresh_at[key] = now
+        return now - self._fresh_at.get(key, float("-inf")) <= GAP_SECONDS
+
+    def _is_healthy(self, link: SimulatedLink, key: InstrumentKey, now: float) -> bool:
+        ready = link.ready_at.get(_token(key), now)
+        return now - link.heard_at < HEALTHY_SECONDS and ready < now - HEALTHY_SECONDS
+
+    def _carriers(self, key: InstrumentKey) -> list[SimulatedLink]:
+        return self._world.exchange.carriers(_token(key))
+
+
+def _token(key: InstrumentKey) -> int:
+    return int(key.symbol[1:])

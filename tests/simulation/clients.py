@@ -1,0 +1,135 @@
+"""What the clients of a simulation wish for and believe, kept apart from what the pool knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from brokers.feed import (
+    FeedChange,
+    FeedEvent,
+    FeedStatus,
+    Holder,
+    Outcome,
+    OutcomeState,
+    RefusalCode,
+    SubscriptionChange,
+    Want,
+)
+from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
+
+__all__ = ["Clients", "LastValues"]
+
+
+class Clients:
+    """Wishes by holder as they were accepted, and which instruments are believed to be live.
+
+    ``displaced`` are wanted instruments that are told to have lost their place to lowered limits.
+    """
+
+    def __init__(self) -> None:
+        self.wishes: dict[Holder, dict[InstrumentKey, FeedMode]] = {}
+        self.refused: dict[Holder, dict[InstrumentKey, FeedMode]] = {}
+        self.believed: set[InstrumentKey] = set()
+        self.displaced: set[InstrumentKey] = set()
+        self.status = FeedStatus.LIVE
+
+    @property
+    def wanted(self) -> dict[InstrumentKey, FeedMode]:
+        """The highest accepted mode of each wanted instrument."""
+        return _highest(self.wishes)
+
+    @property
+    def waiting(self) -> dict[InstrumentKey, FeedMode]:
+        """The highest mode that was refused and not given up."""
+        return _highest(self.refused)
+
+    def answered(self, holder: Holder, wants: Iterable[Want], outcomes: Iterable[Outcome]) -> None:
+        """Take the answers to a request."""
+        for want, outcome in zip(wants, outcomes, strict=True):
+            if outcome.state is OutcomeState.REFUSED:
+                self.refused.setdefault(holder, {})[want.key] = want.mode
+                continue
+            self.refused.get(holder, {}).pop(want.key, None)
+            self.wishes.setdefault(holder, {})[want.key] = want.mode
+            self._accepted(outcome)
+
+    def released(self, holder: Holder, keys: Iterable[InstrumentKey] | None) -> None:
+        """Take a release: None is everything."""
+        if keys is None:
+            self.wishes.pop(holder, None)
+            self.refused.pop(holder, None)
+        for key in keys or ():
+            self.wishes.get(holder, {}).pop(key, None)
+            self.refused.get(holder, {}).pop(key, None)
+        self._forget_unwanted()
+
+    def gateway_ended(self, gateway: str) -> None:
+        """Take the end of a gateway and all its clients."""
+        for holder in [*self.wishes, *self.refused]:
+            if holder.gateway == gateway:
+                self.released(holder, None)
+
+    def heard(self, event: FeedEvent) -> None:
+        """Take what the worker told its listeners."""
+        if isinstance(event, FeedChange):
+            self._heard_status(event)
+        elif isinstance(event, SubscriptionChange):
+            for outcome in event.outcomes:
+                self._heard_outcome(outcome)
+
+    def _heard_status(self, change: FeedChange) -> None:
+        live = change.status is FeedStatus.LIVE
+        if change.keys is None:
+            self.status = change.status
+            self.believed = set(self.wanted) if live else set()
+        elif live:
+            self.believed.update(self.wanted.keys() & set(change.keys))
+        else:
+            self.believed.difference_update(change.keys)
+
+    def _heard_outcome(self, outcome: Outcome) -> None:
+        if outcome.state is not OutcomeState.REFUSED:
+            self._accepted(outcome)
+            return
+        for holder, modes in self.wishes.items():
+            if modes.get(outcome.key) == outcome.mode:
+                del modes[outcome.key]
+                self.refused.setdefault(holder, {})[outcome.key] = outcome.mode
+        self._forget_unwanted()
+
+    def _accepted(self, outcome: Outcome) -> None:
+        if outcome.code is RefusalCode.MAX_CAPACITY_REACHED:
+            self.displaced.add(outcome.key)
+        else:
+            self.displaced.discard(outcome.key)
+        if outcome.state is OutcomeState.ACTIVE and outcome.key in self.wanted:
+            self.believed.add(outcome.key)
+
+    def _forget_unwanted(self) -> None:
+        self.believed &= self.wanted.keys()
+        self.displaced &= self.wanted.keys()
+
+
+class LastValues:
+    """A ``TickSink`` that knows which instruments it would show a price of."""
+
+    def __init__(self) -> None:
+        self.keys: set[InstrumentKey] = set()
+        self.published = 0
+
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
+        self.published += 1
+        self.keys.add(instrument.key)
+
+    def forget(self, keys: Iterable[InstrumentKey]) -> None:
+        self.keys.difference_update(keys)
+
+
+def _highest(
+    modes_of: dict[Holder, dict[InstrumentKey, FeedMode]],
+) -> dict[InstrumentKey, FeedMode]:
+    highest: dict[InstrumentKey, FeedMode] = {}
+    for modes in modes_of.values():
+        for key, mode in modes.items():
+            highest[key] = max(mode, highest.get(key, mode))
+    return highest

@@ -1,0 +1,94 @@
+"""Days of one account on end: at 03:00 its token dies, some time later somebody logs in.
+
+A day may be shortened: the same happens in it, with less waiting between.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+from brokers.types import FeedMode
+from tests.simulation.schedule import Plan, Step, make_plan
+
+__all__ = ["DAY_SECONDS", "count_disruptions", "make_closed_market", "make_month"]
+
+HOUR_SECONDS = 3600.0
+DAY_SECONDS = 24 * HOUR_SECONDS
+ROLL_OVER = 3 * HOUR_SECONDS
+OPENS, CLOSES = 9.25 * HOUR_SECONDS, 15.5 * HOUR_SECONDS
+WEEKEND = (5, 6)
+BACK_SECONDS = 5.0  # from a saved credential to prices
+
+
+def make_month(seed: int, *, days: int = 30, day_seconds: float = DAY_SECONDS) -> Plan:
+    """Draw a plan that starts on a Monday at midnight; most days have one fault more."""
+    chance = random.Random(seed)
+    steps = [Step(0.0, "close_market"), *_wants()]
+    for day in range(days):
+        steps += _day(chance, day, day_seconds)
+    return _calm_plan(seed, days * day_seconds, sorted(steps))
+
+
+def count_disruptions(plan: Plan) -> int:
+    """Return how often a plan costs the one connection its link."""
+    ends = {"drop_all", "silence"}
+    return sum(step.verb in ends or step.args == (True,) for step in plan.steps)
+
+
+def make_closed_market(hours: float) -> Plan:
+    """Return a plan in which only heartbeats come for so long."""
+    return _calm_plan(0, hours * HOUR_SECONDS, [*_wants(), Step(60.0, "close_market")])
+
+
+def _wants() -> Iterator[Step]:
+    yield Step(0.0, "want", (0, (1, 2), FeedMode.QUOTE))
+    yield Step(0.0, "want", (2, (2, 3), FeedMode.DEPTH))
+
+
+def _day(chance: random.Random, day: int, day_seconds: float) -> Iterator[Step]:
+    start, scale = day * day_seconds, day_seconds / DAY_SECONDS
+    yield Step(start + ROLL_OVER * scale, "roll_token", (chance.random() < 0.7,))
+    login = start + (ROLL_OVER + chance.uniform(0.05, 4.0) * HOUR_SECONDS) * scale
+    yield Step(login, "login")
+    yield Step(login + BACK_SECONDS, "expect_well")
+    if day % 7 in WEEKEND:
+        return
+    yield Step(start + OPENS * scale, "open_market")
+    yield Step(start + CLOSES * scale, "close_market")
+    yield from _fault(chance, start + chance.uniform(OPENS, CLOSES) * scale)
+
+
+def _fault(chance: random.Random, at: float) -> Iterator[Step]:
+    match chance.choice(("drop_all", "silence", "refuse", "limits", "nothing")):
+        case "drop_all":
+            yield Step(at, "drop_all")
+        case "silence":
+            yield Step(at, "silence", (None,))
+            yield Step(at + 60.0, "speak")
+        case "refuse":
+            yield Step(at, "refuse", (429, 20))
+            yield Step(at, "drop_all")
+            yield Step(at + 15.0, "accept")
+        case "limits":
+            yield Step(at, "limits", (chance.randint(3, 6), chance.randint(1, 3)))
+
+
+def _calm_plan(seed: int, seconds: float, steps: list[Step]) -> Plan:
+    return replace(
+        make_plan(seed, seconds=1.0),
+        seconds=seconds,
+        symbols_per_connection=4,
+        max_connections=1,
+        linger_seconds=5.0,
+        depth_cost=1,
+        batch_size=500,
+        message_interval_seconds=0.1,
+        connect_interval_seconds=1.0,
+        max_lifetime_seconds=None,
+        max_idle_seconds=300.0,
+        store_seconds=0.0,
+        sample_seconds=10.0003,
+        steps=steps,
+    )

@@ -1,0 +1,372 @@
+"""A worker, its broker and its clients, played through a plan on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+
+from brokers.base import BrokerCapabilities
+from brokers.feed import Holder, PoolStats, Want
+from brokers.registry import BrokerRegistry
+from brokers.types import FeedMode, Instrument, InstrumentKey
+from brokers.zerodha.config import CAPABILITIES
+from brokers.zerodha.connection import ZerodhaAdapter
+from pooling.contracts import AccountSpec, PoolOptions
+from pooling.testing import InMemoryAccountStore, VirtualClock, make_instrument
+from pooling.worker import PoolWorker
+from tests.simulation.checks import Checker
+from tests.simulation.clients import Clients, LastValues
+from tests.simulation.exchange import Rules, SimulatedExchange
+from tests.simulation.loop import run_simulated
+from tests.simulation.schedule import HOLDERS, Plan, Step, make_plan
+
+__all__ = ["POOL_ID", "Report", "World", "play"]
+
+POOL_ID = "7"
+POLL_SECONDS = 2.0
+SETTLE_SECONDS = 420.0
+SETTLE_STEP_SECONDS = 0.5
+HOLD_SECONDS = 8.0
+MAX_SYMBOLS = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a simulation went. ``trace`` is everything that happened, in order."""
+
+    plan: Plan
+    violations: list[str]
+    trace: list[str]
+    virtual_seconds: float
+    settled_after: float
+    stats: PoolStats | None
+
+
+class SlowStore(InMemoryAccountStore):
+    """A store whose answers take a while, up to ``seconds``."""
+
+    seconds = 0.0
+    chance = random.Random(0)
+
+    async def credentials(self, pool_id):
+        await asyncio.sleep(self.chance.uniform(0.0, self.seconds))
+        return await super().credentials(pool_id)
+
+    async def resolve(self, broker, keys: Sequence[InstrumentKey]):
+        await asyncio.sleep(self.chance.uniform(0.0, self.seconds))
+        return await super().resolve(broker, keys)
+
+
+class World:
+    """Everything of one simulation; ``do_<verb>`` are the verbs of a plan."""
+
+    def __init__(self, plan: Plan, trace: Callable[[str], None] = lambda text: None) -> None:
+        self.plan = plan
+        self.loop = asyncio.get_running_loop()
+        self._trace = trace
+        capabilities = replace(
+            CAPABILITIES,
+            symbols_per_connection=MAX_SYMBOLS,
+            batch_size=plan.batch_size,
+            message_interval_seconds=plan.message_interval_seconds,
+            connect_interval_seconds=plan.connect_interval_seconds,
+            max_lifetime_seconds=plan.max_lifetime_seconds,
+            heartbeat_seconds=1.0,
+        )
+        self.exchange = SimulatedExchange(
+            Rules(capabilities=capabilities, depth_cost=plan.depth_cost), self.note
+        )
+        self.exchange.good_tokens = {"t1"}
+        self.sink = LastValues()
+        self.clients = Clients()
+        self.store = SlowStore(self._spec(), values={"api_key": "key", "access_token": "t1"})
+        self.store.seconds = plan.store_seconds
+        self.store.chance = random.Random(plan.seed)
+        registry = BrokerRegistry()
+        registry.register(_adapter_class(capabilities, plan.depth_cost))
+        self.worker = PoolWorker(
+            store=self.store,
+            registry=registry,
+            sink_for=lambda pool_id, broker: self.sink,
+            clock=VirtualClock(),
+            rng=random.Random(plan.seed),
+            worker_id="simulated",
+            epoch=1,
+            connector=self.exchange,
+            poll_seconds=POLL_SECONDS,
+            status_seconds=60.0,
+        )
+        self.worker.add_listener(self._heard)
+        self.checker = Checker(self)
+        self.last_stats: PoolStats | None = None
+        self._turns = {Holder(*names): asyncio.Lock() for names in HOLDERS}
+        self._requests: set[asyncio.Task[None]] = set()
+        self._next_token = 2
+
+    @property
+    def stats(self) -> PoolStats:
+        return self.worker.stats(POOL_ID)
+
+    @property
+    def options(self) -> PoolOptions:
+        """The limits that are stored now."""
+        return self.store.specs[POOL_ID].options
+
+    def note(self, text: str) -> None:
+        self._trace(f"{self.loop.time():9.3f} {text}")
+
+    async def play(self) -> float:
+        """Play the plan, then end every fault; returns how long it took to be well again."""
+        await self.worker.open()
+        sampling = asyncio.create_task(self._sample(), name="simulation-sampling")
+        try:
+            await self.follow(self.plan.steps)
+            await self._until(self.plan.seconds)
+            self.make_up()
+            settled_after = await self._settle()
+            self.checker.check_settled()
+            self.last_stats = self.stats
+        finally:
+            sampling.cancel()
+            for request in self._requests:
+                request.cancel()
+            await asyncio.gather(sampling, *self._requests, return_exceptions=True)
+            await self.worker.close()
+            self.exchange.close()
+        self.checker.check_closed()
+        return settled_after
+
+    async def follow(self, steps: Sequence[Step]) -> None:
+        """Do every step at its time, counted from the loop's start."""
+        for step in steps:
+            await self._until(step.at)
+            self.note(f"- {step.verb}{step.args}")
+            work = getattr(self, f"do_{step.verb}")(*step.args)
+            if work is not None:
+                self._request(work)
+
+    def make_up(self) -> None:
+        """End every fault, as a good day does."""
+        self.note("- all is well from now on")
+        self.do_accept()
+        self.do_speak()
+        self.do_slow_acks(0.0)
+        self.do_slow_handshakes(0.02)
+        self.do_store_up()
+        self.do_open_market()
+        self.exchange.rejects_next = False
+        good = self.exchange.good_tokens
+        if good is not None and self.store.stored[POOL_ID].values["access_token"] not in good:
+            self.do_login()
+
+    # -- Clients ------------------------------------------------------------------------------
+
+    async def do_want(self, holder: int, numbers: Sequence[int], mode: FeedMode) -> None:
+        name = Holder(*HOLDERS[holder])
+        wants = [Want(make_instrument(number).key, mode) for number in numbers]
+        async with self._turns[name]:
+            outcomes = await self.worker.want(POOL_ID, name, wants)
+            self.note(f"{name} {[(str(o.key), o.mode.name, str(o.state)) for o in outcomes]}")
+            self.clients.answered(name, wants, outcomes)
+            self.checker.check_refusals(outcomes)
+
+    async def do_abandon(self, holder: int, numbers: Sequence[int], mode: FeedMode) -> None:
+        """Ask, hang up before the answer, and be released by the gateway."""
+        name = Holder(*HOLDERS[holder])
+        wants = [Want(make_instrument(number).key, mode) for number in numbers]
+        async with self._turns[name]:
+            asking = asyncio.create_task(self.worker.want(POOL_ID, name, wants))
+            await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+            await self.worker.release(POOL_ID, name, None)
+            self.clients.released(name, None)
+
+    async def do_release(self, holder: int, numbers: Sequence[int]) -> None:
+        name = Holder(*HOLDERS[holder])
+        keys = [make_instrument(number).key for number in numbers]
+        async with self._turns[name]:
+            await self.worker.release(POOL_ID, name, keys)
+            self.clients.released(name, keys)
+
+    async def do_release_all(self, holder: int) -> None:
+        name = Holder(*HOLDERS[holder])
+        async with self._turns[name]:
+            await self.worker.release(POOL_ID, name, None)
+            self.clients.released(name, None)
+
+    async def do_end_gateway(self, gateway: str) -> None:
+        names = [name for name in self._turns if name.gateway == gateway]
+        for name in names:
+            await self._turns[name].acquire()
+        try:
+            await self.worker.release_gateway(gateway)
+            self.clients.gateway_ended(gateway)
+        finally:
+            for name in names:
+                self._turns[name].release()
+
+    # -- The broker and the network -----------------------------------------------------------
+
+    def do_drop(self, index: int) -> None:
+        if links := list(self.exchange.links.values()):
+            links[index % len(links)].hang_up()
+
+    def do_drop_all(self) -> None:
+        for link in list(self.exchange.links.values()):
+            link.hang_up()
+
+    def do_silence(self, index: int | None) -> None:
+        links = list(self.exchange.links.values())
+        for link in links if index is None else links[index % max(1, len(links)) :][:1]:
+            link.is_silent = True
+
+    def do_speak(self) -> None:
+        for link in list(self.exchange.links.values()):
+            link.speak()
+
+    def do_refuse(self, status: int, retry_after: int | None) -> None:
+        self.exchange.refusal = (status, retry_after)
+
+    def do_accept(self) -> None:
+        self.exchange.refusal = None
+
+    def do_slow_acks(self, seconds: float) -> None:
+        self.exchange.ack_seconds = seconds
+
+    def do_slow_handshakes(self, seconds: float) -> None:
+        self.exchange.handshake_seconds = seconds
+
+    def do_reject(self) -> None:
+        self.exchange.rejects_next = True
+
+    def do_close_market(self) -> None:
+        self.exchange.is_open_market = False
+
+    def do_open_market(self) -> None:
+        self.exchange.is_open_market = True
+
+    # -- The account --------------------------------------------------------------------------
+
+    def do_roll_token(self, ends_links: bool) -> None:
+        """Have the token expire, as Kite's do every morning."""
+        self.exchange.good_tokens = set()
+        if ends_links:
+            self.do_drop_all()
+
+    def do_login(self) -> None:
+        """Save a token that works."""
+        token = self._save_token()
+        self.exchange.good_tokens = {token}
+
+    def do_wrong_login(self) -> None:
+        """Save a token that does not; what is connected stays connected."""
+        self._save_token()
+
+    def do_limits(self, symbols_per_connection: int, max_connections: int) -> None:
+        spec = self.store.specs[POOL_ID]
+        options = replace(
+            spec.options,
+            symbols_per_connection=symbols_per_connection,
+            max_connections=max_connections,
+            revision=spec.options.revision + 1,
+        )
+        self.store.specs[POOL_ID] = replace(spec, options=options)
+        self.checker.limits_edited_at = self.loop.time()
+
+    def do_expect_well(self) -> None:
+        """Check that everything wanted is live now."""
+        self.checker.check_settled()
+
+    def do_store_down(self) -> None:
+        self.store.go_down()
+
+    def do_store_up(self) -> None:
+        self.store.come_back()
+
+    # -- Inside -------------------------------------------------------------------------------
+
+    def _save_token(self) -> str:
+        token = f"t{self._next_token}"
+        self._next_token += 1
+        self.store.save_credentials(POOL_ID, {"api_key": "key", "access_token": token})
+        return token
+
+    def _spec(self) -> AccountSpec:
+        plan = self.plan
+        return AccountSpec(
+            pool_id=POOL_ID,
+            broker=CAPABILITIES.name,
+            user_id=1,
+            label="simulated",
+            options=PoolOptions(
+                symbols_per_connection=plan.symbols_per_connection,
+                max_connections=plan.max_connections,
+                linger_seconds=plan.linger_seconds,
+                max_idle_seconds=plan.max_idle_seconds,
+            ),
+            credentials_version=1,
+        )
+
+    def _request(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work, name="simulation-request")
+        self._requests.add(task)
+        task.add_done_callback(self._request_ended)
+
+    def _request_ended(self, task: asyncio.Task[None]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.checker.complain(f"a client's request failed: {error!r}")
+
+    def _heard(self, event) -> None:
+        self.note(f"told {event}")
+        self.checker.check_event(event)
+        self.clients.heard(event)
+
+    async def _until(self, at: float) -> None:
+        if (wait := at - self.loop.time()) > 0:
+            await asyncio.sleep(wait)
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(self.plan.sample_seconds)
+            self.checker.check_now()
+
+    async def _settle(self) -> float:
+        """Wait until all has been well for a while; returns how long that took to begin."""
+        started = well_since = self.loop.time()
+        while (now := self.loop.time()) - well_since < HOLD_SECONDS:
+            await asyncio.sleep(SETTLE_STEP_SECONDS)
+            if self._requests or self.checker.find_unsettled():
+                well_since = self.loop.time()
+                if now - started > SETTLE_SECONDS:
+                    break
+        return well_since - started
+
+
+def play(seed: int | Plan, trace: Callable[[str], None] | None = None) -> Report:
+    """Play one seed, or a plan, from beginning to end."""
+    plan = seed if isinstance(seed, Plan) else make_plan(seed)
+    lines: list[str] = []
+    return run_simulated(_play(plan, lines, trace or lines.append))
+
+
+async def _play(plan: Plan, lines: list[str], trace: Callable[[str], None]) -> Report:
+    world = World(plan, trace)
+    settled_after = await world.play()
+    await asyncio.sleep(1)
+    left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    violations = world.checker.violations + world.exchange.violations
+    if left:
+        violations.append(f"tasks were left behind: {left}")
+    return Report(plan, violations, lines, world.loop.time(), settled_after, world.last_stats)
+
+
+def _adapter_class(capabilities: BrokerCapabilities, depth_cost: int) -> type[ZerodhaAdapter]:
+    def cost(cls: type[ZerodhaAdapter], instrument: Instrument, mode: FeedMode) -> int:
+        return depth_cost if mode is FeedMode.DEPTH else 1
+
+    namespace = {"capabilities": capabilities, "cost": classmethod(cost)}
+    return type("SimulatedAdapter", (ZerodhaAdapter,), namespace)
