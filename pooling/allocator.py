@@ -208,7 +208,7 @@ class Allocator:
         placement = Placement(subscription, charge)
         if slot is not None:
             return self._reassign(slot, placement)
-        slot, opened = self._find_or_open(charge)
+        slot, opened = self._find_or_open(charge, may_retire=True)
         self._put(slot, placement)
         return (*opened, Subscribe(slot.number, subscription))
 
@@ -244,6 +244,17 @@ class Allocator:
             self._start_leaving(slot, key)
         self._put(target, placement)
         return (*left, *opened, Subscribe(target.number, placement.subscription))
+
+    def revert(self, key: InstrumentKey) -> Plan:
+        """End the move of an instrument where it began: its new connection does not carry it."""
+        origin = self._moving_from.pop(key, None)
+        if origin is None:
+            return ()
+        plan = self._take(self._placed[key], key)
+        self._placed[key] = origin
+        del origin.leaving[key]
+        origin.staying.add(origin.items[key].charge)
+        return plan
 
     def resize(self, limits: Limits) -> Plan:
         """Take over new limits; returns the empty connections beyond them to close.
@@ -331,6 +342,7 @@ class Allocator:
         *,
         but: Sequence[Slot | None] = (),
         among: Collection[int] | None = None,
+        may_retire: bool = False,
     ) -> tuple[Slot, Plan]:
         failing: Slot | None = None
         for number in self._roomy:
@@ -347,6 +359,11 @@ class Allocator:
         if failing is not None:
             return failing, ()
         limits = self.limits
+        if may_retire:
+            # Better on a connection that is about to be replaced than refused while there is room.
+            for slot in self._slots.values():
+                if slot.is_retiring and not slot.is_surplus and limits.fits(slot.load, charge):
+                    return slot, ()
         raise PoolCapacityError(
             connections=len(self._slots),
             max_connections=limits.max_connections,

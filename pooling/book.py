@@ -259,6 +259,9 @@ class SubscriptionBook:
         outcomes: list[Outcome] = []
         for key in unconfirmed:
             levels, remains = self.tracker.reject(key)
+            if remains is not None:
+                # A raise that had to move: its old connection still carries the lower level.
+                self._record(self.allocator.revert(key))
             self._follow(key, remains)
             outcomes.extend(
                 _outcome(key, level, OutcomeState.REFUSED, code, message) for level in levels

@@ -28,7 +28,9 @@ FORMERLY_FAILED = {
     98: "ticks between the end of a linger and its unsubscribe message left a price behind",
     112: "with the store down, a refused credential was tried again",
     118: "prices of what was not confirmed yet outlived their link",
+    365: "a want was refused while the only room was on a connection being replaced",
     376: "what made room left after what took it, so the exchange saw one symbol too many",
+    644: "a raise refused on the connection it moved to was kept there, where nothing carried it",
     752: "the same, in batches of one",
 }
 
