@@ -178,16 +178,24 @@ def run_gateway(
     port: int,
     openalgo_port: int,
     on_listening: Callable[[], None] = lambda: None,
+    sockets: tuple[socket.socket, socket.socket] | None = None,
 ) -> None:
     """Serve until a signal stops it; returns after clients were told and the hub is closed.
+
+    Args:
+        sockets: the two listening sockets where another process has made them; the addresses are
+            not looked at then.
 
     Raises:
         PortTakenError: one of the two ports is in use; nothing was started.
     """
     logging.getLogger("uvicorn.error").addFilter(_NoCancellations())
     with contextlib.ExitStack() as stack:
-        site = stack.enter_context(listen(host, port, "PORT"))
-        openalgo = stack.enter_context(listen(host, openalgo_port, "OPENALGO_PORT"))
+        if sockets is None:
+            site = stack.enter_context(listen(host, port, "PORT"))
+            openalgo = stack.enter_context(listen(host, openalgo_port, "OPENALGO_PORT"))
+        else:
+            site, openalgo = (stack.enter_context(one) for one in sockets)
         guarded = websockets_only(application, openalgo.getsockname()[1])
         server = make_server(guarded)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
