@@ -215,6 +215,7 @@ class ZmqFeedLink(FeedLink):
     def _on_beat(self, peer: WorkerPeer, beat: cm.Beat) -> None:
         if self._closed or (peer.alive and beat.epoch < peer.epoch):
             return
+        expected = peer.beat_number + 1
         is_new = peer.meet(beat)
         if is_new:
             logger.info("worker %r answers at %s", beat.worker_id, peer.endpoint)
@@ -233,6 +234,10 @@ class ZmqFeedLink(FeedLink):
             if change is not None:
                 self._emit(change)
         self._keeper.reconcile(peer)
+        # A beat that is missing itself was lost with whatever it had to say.
+        missed_beat = not is_new and beat.number > expected
+        if missed_beat or self._filter.is_behind(beat.tails, beat.epoch):
+            self._healings[peer].note_gap()
         snapshots = self._healings[peer].on_beat(
             peer,
             lambda: self._keeper.instruments(peer),
