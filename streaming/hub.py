@@ -79,6 +79,8 @@ class GatewayHub:
         self.ticks_received = 0
         self.ticks_unwanted = 0
         self.slow_clients_closed = 0
+        self.ticks_delivered = 0
+        self._conflated_by_departed = 0
         self._groups: Groups[Client] = Groups()
         self._arrivals = Arrivals()
         self._feeds = FeedStates()
@@ -90,6 +92,12 @@ class GatewayHub:
 
     def __repr__(self) -> str:
         return f"<GatewayHub clients={len(self.clients)} {self._groups!r} link={self.link!r}>"
+
+    @property
+    def ticks_conflated(self) -> int:
+        """Deliveries that a later tick of the same line replaced, since the start."""
+        waiting = sum(client.outbox.conflated for client in self.clients)
+        return self._conflated_by_departed + waiting
 
     async def open(self) -> None:
         """Connect to the workers and begin to watch clients; does not wait for a worker."""
@@ -125,6 +133,7 @@ class GatewayHub:
         if client not in self.clients:
             return
         self.clients.discard(client)
+        self._conflated_by_departed += client.outbox.conflated
         self._groups.leave_all(client)
         client.outbox.finish()
         if client.session.state is not SessionState.CLOSED:
@@ -159,6 +168,7 @@ class GatewayHub:
                 payload = line_payload(message, line_members.line)
                 if payload is None:
                     continue
+                self.ticks_delivered += len(line_members.members)
                 for client in line_members.members:
                     client.push_tick(line_members, payload)
 
