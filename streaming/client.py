@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from streaming.batches import BatchOutbox, Cohort
 from streaming.conflation import Outbox
 from streaming.limits import EdgeLimits
 from streaming.protocol import CloseCode
@@ -76,17 +77,28 @@ class Client:
         address: where the client comes from, for limits.
         sender: how frames leave.
         limits: bounds of the outbox.
+        cohort: whose batches the client gets; None: a frame per tick.
     """
 
-    def __init__(self, *, client_id: str, address: str, sender: Sender, limits: EdgeLimits) -> None:
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        address: str,
+        sender: Sender,
+        limits: EdgeLimits,
+        cohort: Cohort | None = None,
+    ) -> None:
         self.id = client_id
         self.address = address
         self.session = ClientSession(max_instruments=limits.max_instruments_per_client)
-        self.outbox = Outbox(
-            on_ready=self._wake,
-            max_bytes=limits.max_unsent_bytes,
-            stall_seconds=limits.stall_seconds,
-        )
+        bounds: dict[str, Any] = {
+            "on_ready": self._wake,
+            "max_bytes": limits.max_unsent_bytes,
+            "stall_seconds": limits.stall_seconds,
+        }
+        self.batches = BatchOutbox(cohort=cohort, **bounds) if cohort is not None else None
+        self.outbox = Outbox(**bounds) if self.batches is None else self.batches
         self.push_tick = self.outbox.push_tick
         self.pools: set[str] = set()  # every pool that this client ever asked for something
         # Orders what is said to the pools about this client, whoever says it.
@@ -104,6 +116,13 @@ class Client:
     def send(self, payload: str) -> None:
         """Queue a frame that must arrive."""
         self.outbox.push_control(payload)
+
+    def send_behind_ticks(self, payload: str) -> None:
+        """Queue a frame that must arrive, and after every tick that came before it."""
+        if self.batches is not None:
+            self.batches.push_behind(payload)
+        else:
+            self.outbox.push_control(payload)
 
     def close(self, code: CloseCode, reason: str, *, delay_seconds: float = 0.0) -> None:
         """Stop the ticks, let waiting answers out, then close; the first call counts.

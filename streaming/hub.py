@@ -24,6 +24,7 @@ from brokers.feed import (
 )
 from streaming import replies
 from streaming.arrivals import Arrivals
+from streaming.batches import BatchWheel
 from streaming.client import Client
 from streaming.directory import Directory, Principal
 from streaming.feed_states import FeedStates
@@ -44,6 +45,10 @@ logger = logging.getLogger("streaming")
 _SWEEP_SECONDS = 1.0
 _SUGGEST_TIMEOUT_SECONDS = 2.0
 _CLOSE_TIMEOUT_SECONDS = 3.0
+
+
+def _call_later(seconds: float, function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, function)
 
 
 class GatewayHub:
@@ -81,6 +86,7 @@ class GatewayHub:
         self.slow_clients_closed = 0
         self.ticks_delivered = 0
         self._conflated_by_departed = 0
+        self.batches = BatchWheel(clock=clock, call_later=_call_later)
         self._groups: Groups[Client] = Groups()
         self._arrivals = Arrivals()
         self._feeds = FeedStates()
@@ -169,8 +175,8 @@ class GatewayHub:
                 if payload is None:
                     continue
                 self.ticks_delivered += len(line_members.members)
-                for client in line_members.members:
-                    client.push_tick(line_members, payload)
+                for reader in line_members.readers:
+                    reader.push_tick(line_members, payload)
 
     # Subscriptions.
 
@@ -249,6 +255,11 @@ class GatewayHub:
             found.append(replies.feed_object(account, status, since_ms, reason))
         return found
 
+    def tell_feeds(self, client: Client) -> None:
+        """Tell a client the present status of its feeds."""
+        for payload in self.feed_objects(client.session.user):
+            client.send_behind_ticks(payload)
+
     def revalidate_soon(self) -> None:
         """Look at once whether the connected clients may still be here."""
         self._revalidate_now.set()
@@ -296,7 +307,7 @@ class GatewayHub:
         topic: bytes,
         snapshots: Mapping[bytes, TickMessage],
     ) -> None:
-        line_members = self._groups.join(topic, line, client)
+        line_members = self._groups.join(topic, line, client, client.batches)
         if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
             return  # an old price is never shown as live
         newest = self._arrivals.newest_payload(topic, snapshots.get(topic), line)
@@ -364,7 +375,7 @@ class GatewayHub:
             if account is None:
                 continue
             for payload in replies.feed_change(account, event, client.session.held):
-                client.send(payload)
+                client.send_behind_ticks(payload)
 
     # Tasks.
 

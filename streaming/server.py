@@ -21,7 +21,7 @@ import uvloop
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from streaming.consumers import FORCE_CLOSE_EXTENSION
+from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.exceptions import StreamingError
 from streaming.gateway import Gateway
 from streaming.routing import Application, Receive, Scope, Send
@@ -58,11 +58,25 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
     as the client does not read. The extension writes it behind what is already buffered.
     """
 
+    _farewell = b""
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
             extensions[FORCE_CLOSE_EXTENSION] = self.force_close
+            extensions[FAREWELL_EXTENSION] = self.say_farewell
+
+    def say_farewell(self, payload: str) -> None:
+        """Remember the text frame to send in front of the close when the server ends."""
+        self._farewell = payload.encode()
+
+    def shutdown(self) -> None:
+        is_open = self.handshake_complete and not self.transport.is_closing()
+        if self._farewell and is_open and not self.close_sent:
+            self.conn.send_text(self._farewell)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        super().shutdown()
 
     def force_close(self, code: int, reason: str) -> None:
         """Queue a close frame past the congestion; a client that never reads it is cut off."""

@@ -38,6 +38,7 @@ PURE_MODULES = [
     "pooling.stats",
     "pooling.tracker",
     # streaming
+    "streaming.batches",
     "streaming.arrivals",
     "streaming.conflation",
     "streaming.entries",
