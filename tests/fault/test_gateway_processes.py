@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def close_code(client: ClientConnection, seconds: float) -> int | None:
 def test_a_revoked_key_closes_its_clients_in_every_process(gateways: Gateways) -> None:
     """The channel layer in memory does not reach the others; looking again every 2 s does."""
     before = {pid: sockets_of(pid) for pid in gateways.children()}
-    clients = []
+    clients: list[ClientConnection] = []
     while not all(sockets_of(pid) > count + 1 for pid, count in before.items()):
         assert len(clients) < 200, "one process takes every connection"
         clients.append(gateways.client())
@@ -154,3 +155,24 @@ def test_a_second_signal_does_not_wait_for_anybody(gateways: Gateways) -> None:
     started = time.monotonic()
     assert gateways.process.wait(10) == 0
     assert time.monotonic() - started < 3
+
+
+def test_any_process_answers_a_scrape_for_all(gateways: Gateways) -> None:
+    """The replacement of a dead one included, under its predecessor's number."""
+
+    def scraped() -> str:
+        url = f"http://127.0.0.1:{gateways.ports['PORT']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def is_complete() -> bool:
+        text = scraped()
+        return "tickpool_gateway_processes 2.0" in text and all(
+            f'tickpool_clients{{gateway="{number}"}}' in text for number in (1, 2)
+        )
+
+    assert is_complete()
+    victim = gateways.children()[0]
+    os.kill(victim, signal.SIGKILL)
+    eventually_sync(lambda: victim not in gateways.children(), timeout=10)
+    eventually_sync(is_complete, timeout=20, interval=0.1)

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from openalgo_site.asgi import application, gateway, make_link
 from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.gateway_processes import inherited_sockets, say_ready, serve_processes
+from openalgo_site.metrics_page import answer_siblings
 from streaming.exceptions import BusConfigurationError
 from streaming.server import PortTakenError, run_gateway
 
@@ -81,13 +82,18 @@ class Command(BaseCommand):
             sockets, ready_fd = inherited_sockets(options["inherited"])
         except ValueError as error:
             raise CommandError(f"--inherited: {error}", returncode=EXIT_USAGE) from None
+
+        def on_listening() -> None:
+            answer_siblings(gateway)
+            say_ready(ready_fd)
+
         run_gateway(
             application=application,
             gateway=gateway,
             host=options["host"],
             port=options["port"],
             openalgo_port=options["openalgo_port"],
-            on_listening=lambda: say_ready(ready_fd),
+            on_listening=on_listening,
             sockets=sockets,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -11,6 +12,7 @@ import pytest
 
 from brokers.feed import Want
 from brokers.types import FeedMode
+from streaming.latency import Stage
 from streaming.link import TickMessage
 from streaming.topics import tick_topic
 from tests.integration.bus.support import instrument, tick
@@ -104,3 +106,24 @@ def test_topics_over_the_limit_settle_at_the_next_beat(limit: int) -> None:
     assert [len(some) for some in named if some] == ([1, 1, 1] if limit == 1 else [2, 1])
     topics = [topic for some in named for topic, _sequence in some]
     assert sorted(topics) == sorted(tick_topic("1", each.key) for each in INSTRUMENTS[:3])
+
+
+async def test_one_tick_in_64_of_a_topic_is_timed_on_its_way(stack: AsyncExitStack) -> None:
+    """The first, the 65th, the 129th: in every stage that the gateway can see."""
+    port = free_port()
+    worker = await Worker(port).open()
+    stack.push_async_callback(worker.close)
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    await gateway.met()
+    await gateway.link.want("1", "c", [Want(INSTRUMENTS[0].key, FeedMode.QUOTE)])
+    for number in range(130):
+        worker.sink().publish(INSTRUMENTS[0], tick(number), time.time_ns() // 1_000_000)
+        if number % 50 == 0:
+            await eventually(lambda: len(gateway.listener.ticks) > number)  # noqa: B023
+    await eventually(lambda: len(gateway.listener.ticks) == 130)
+    stages = gateway.link.latency.stages
+    await eventually(lambda: sum(stages[Stage.GATEWAY].counts) == 3)
+    for stage in (Stage.WORKER, Stage.BUS):
+        assert sum(stages[stage].counts) == 3
+        assert 0 < stages[stage].sum_us < 3_000_000
