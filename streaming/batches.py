@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from urllib.parse import parse_qsl
 
 from streaming.conflation import Outbox
+from streaming.frame_bytes import FrameJoiner, TickPayload
 
 __all__ = [
     "BATCH_SUBPROTOCOL",
@@ -59,7 +60,7 @@ def encode_batch(payloads: Iterable[str]) -> str:
     return '{"type":"ticks","ticks":[' + ",".join(payloads) + "]}"
 
 
-class BatchOutbox(Outbox):
+class BatchOutbox(Outbox[str]):
     """The outbox of a batch client. Not thread-safe.
 
     Control frames go out at once and before ticks that wait, so an answer precedes the ticks that
@@ -291,6 +292,13 @@ class Cohort:
         elif not dirty:
             self._arm()
         dirty[line] = payload
+
+    def push(self, payload: TickPayload) -> None:
+        """Take a tick as the hub hands it out."""
+        self.push_tick(payload.line, payload.text)
+
+    def flush(self, joiner: FrameJoiner) -> None:
+        """Do nothing at the end of a turn: a cohort has its own moments."""
 
     def enter(self, outbox: BatchOutbox, line: Hashable) -> bool:
         """Count a reader of ``line`` in; True for the first."""

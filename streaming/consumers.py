@@ -31,6 +31,7 @@ from streaming.protocol import (
 )
 from streaming.serving import serve, serve_anyone
 from streaming.session import SessionState
+from streaming.shared_frames import FRAMES_EXTENSION
 
 __all__ = [
     "FAREWELL_EXTENSION",
@@ -114,6 +115,7 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
             client_id=hub.next_client_id(),
             address=address,
             sender=AsgiSender(self.base_send, force_close or self._abandon),
+            frames=extensions.get(FRAMES_EXTENSION),
             limits=self.limits,
             cohort=cohort,
         )

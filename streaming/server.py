@@ -18,13 +18,13 @@ from types import FrameType
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.exceptions import StreamingError
 from streaming.gateway import Gateway
 from streaming.routing import Application, Receive, Scope, Send
+from streaming.shared_frames import SharedFramesProtocol
 
 __all__ = [
     "GatewayServer",
@@ -51,8 +51,8 @@ class PortTakenError(StreamingError):
         self.variable = variable
 
 
-class GatewayProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol with a way to end a client that has stopped reading.
+class GatewayProtocol(SharedFramesProtocol):
+    """uvicorn's WebSocket protocol, shared frames, and a way to end a client that stopped reading.
 
     ASGI's ``send`` waits until a congested transport has room, so a close frame would wait as long
     as the client does not read. The extension writes it behind what is already buffered.

@@ -43,6 +43,7 @@ PURE_MODULES = [
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
+    "streaming.frame_bytes",
     "streaming.groups",
     "streaming.holdings",
     "streaming.limits",
