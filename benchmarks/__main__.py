@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import scenarios
+from benchmarks.batches import batches
 from benchmarks.harness import ROOT, Result, describe_environment
 from benchmarks.stack import running_stack
 
@@ -18,9 +19,10 @@ async def _run() -> list[Result]:
     results = [await scenarios.publishing()]
     print(results[0].row(), flush=True)
     async with running_stack() as stack:
-        async for result in scenarios.pipeline(stack):
-            results.append(result)
-            print(result.row(), flush=True)
+        for measure in (scenarios.pipeline, batches):
+            async for result in measure(stack):
+                results.append(result)
+                print(result.row(), flush=True)
     return results
 
 
