@@ -1,8 +1,10 @@
-"""Several gateway processes behind one pair of ports: bound once here, served by all of them.
+"""Several gateway processes behind one pair of ports.
 
-Every process accepts from the same two sockets, so a connection goes to one that has time for it,
-and none is lost while a dead process is being replaced. They share nothing else: each has its own
-bus subscriber, its own hub and its own id at the workers.
+Each process listens on sockets of its own (``SO_REUSEPORT``) and Linux deals the connections out.
+With one socket for all of them an idle process that is quick to accept gets nearly every client.
+A dead process's sockets are gone with it, so the others get what comes meanwhile. This process only
+holds the ports. Nothing else is shared: each process has its own bus subscriber, its own hub and
+its own id at the workers.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from openalgo_site.demo.supervisor import ChildSpec, Supervisor
 from openalgo_site.stopping import stop_signals
 from streaming.server import listen
 
-__all__ = ["ENV_SIBLINGS", "inherited_sockets", "say_ready", "serve_processes"]
+__all__ = ["ENV_SIBLINGS", "listen_beside_others", "say_ready", "serve_processes"]
 
 # Where the processes of one gateway find each other's metrics, and which of them this one is.
 ENV_SIBLINGS = "TICKPOOL_GATEWAY_SIBLINGS"
@@ -46,16 +48,20 @@ def serve_processes(
         ChildFailedError: a process cannot be started, and trying again would not mend that.
     """
     with contextlib.ExitStack() as stack:
-        site = stack.enter_context(listen(host, port, "PORT"))
-        openalgo = stack.enter_context(listen(host, openalgo_port, "OPENALGO_PORT"))
+        held = [
+            stack.enter_context(_hold(host, port, "PORT")),
+            stack.enter_context(_hold(host, openalgo_port, "OPENALGO_PORT")),
+        ]
+        ports = [one.getsockname()[1] for one in held]
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tickpool-gateway-"))
-        asyncio.run(_supervise(count, manage, (site, openalgo), Path(folder), say))
+        asyncio.run(_supervise(count, manage, host, ports, Path(folder), say))
 
 
 async def _supervise(
     count: int,
     manage: Path,
-    sockets: Sequence[socket.socket],
+    host: str,
+    ports: Sequence[int],
     folder: Path,
     say: Callable[[str], None],
 ) -> None:
@@ -69,7 +75,7 @@ async def _supervise(
 
     with _ready_pipe(count) as (ready_fd, all_ready), stop_signals(stop.set, force):
         for number, name in enumerate(names, 1):
-            supervisor.start(_child(name, number, manage, sockets, folder, ready_fd))
+            supervisor.start(_child(name, number, manage, host, ports, folder, ready_fd))
         waiting = {
             asyncio.create_task(stop.wait(), name="gateways.stop"),
             asyncio.create_task(supervisor.failure(), name="gateways.failure"),
@@ -79,7 +85,6 @@ async def _supervise(
             await asyncio.wait({*waiting, started}, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
                 supervisor.settled()
-                ports = [one.getsockname()[1] for one in sockets]
                 say(f"gateway: {count} processes, site on port {ports[0]}, OpenAlgo on {ports[1]}")
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
@@ -96,11 +101,11 @@ def _child(
     name: str,
     number: int,
     manage: Path,
-    sockets: Sequence[socket.socket],
+    host: str,
+    ports: Sequence[int],
     folder: Path,
     ready_fd: int,
 ) -> ChildSpec:
-    descriptors = [one.fileno() for one in sockets]
     return ChildSpec(
         name=name,
         argv=(
@@ -108,11 +113,17 @@ def _child(
             str(manage),
             "rungateway",
             "--skip-checks",  # the parent has made them
-            "--inherited",
-            ",".join(map(str, [*descriptors, ready_fd])),
+            "--host",
+            host,
+            "--port",
+            str(ports[0]),
+            "--openalgo-port",
+            str(ports[1]),
+            "--ready-fd",
+            str(ready_fd),
         ),
         env={**os.environ, "PYTHONUNBUFFERED": "1", ENV_SIBLINGS: f"{folder}:{number}"},
-        pass_fds=(*descriptors, ready_fd),
+        pass_fds=(ready_fd,),
     )
 
 
@@ -140,17 +151,39 @@ def _ready_pipe(count: int) -> Iterator[tuple[int, asyncio.Event]]:
         os.close(write_end)
 
 
-def inherited_sockets(text: str) -> tuple[tuple[socket.socket, socket.socket], int]:
-    """Return the two listening sockets, and the descriptor for ``say_ready``, from an argument.
+def _hold(host: str, port: int, variable: str) -> socket.socket:
+    """Return a socket that keeps the port for our processes and takes no connection itself.
 
     Raises:
-        ValueError: these are not three descriptors, or the first two are no sockets.
+        PortTakenError: somebody listens there, another gateway of several processes included.
     """
-    site, openalgo, ready_fd = map(int, text.split(","))
+    with listen(host, port, variable) as probe:
+        port = probe.getsockname()[1]
+    return _bound(host, port)
+
+
+def listen_beside_others(host: str, port: int) -> socket.socket:
+    """Return a listening socket on a port that a gateway's parent holds.
+
+    Raises:
+        OSError: the port is not held for this user.
+    """
+    listener = _bound(host, port)
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        return (socket.socket(fileno=site), socket.socket(fileno=openalgo)), ready_fd
-    except OSError as error:
-        raise ValueError("these descriptors are no sockets") from error
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def say_ready(ready_fd: int) -> None:

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from openalgo_site.asgi import application, gateway, make_link
 from openalgo_site.demo.supervisor import ChildFailedError
-from openalgo_site.gateway_processes import inherited_sockets, say_ready, serve_processes
+from openalgo_site.gateway_processes import listen_beside_others, say_ready, serve_processes
 from openalgo_site.metrics_page import answer_siblings
 from streaming.exceptions import BusConfigurationError
 from streaming.server import PortTakenError, run_gateway
@@ -35,15 +35,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--workers", type=int, default=env.gateway_workers, help="processes behind these ports"
         )
-        # Descriptors from the parent of several processes; nobody else can have any.
-        parser.add_argument("--inherited", help=argparse.SUPPRESS)
+        # From the parent of several processes; nobody else has such a descriptor.
+        parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1", returncode=EXIT_USAGE)
         try:
-            if options["inherited"]:
-                self._serve_inherited(options)
+            if options["ready_fd"] is not None:
+                self._serve_beside_others(options)
             elif options["workers"] > 1:
                 self._serve_several(options)
             else:
@@ -77,24 +77,24 @@ class Command(BaseCommand):
             say=self._say,
         )
 
-    def _serve_inherited(self, options: dict[str, Any]) -> None:
-        try:
-            sockets, ready_fd = inherited_sockets(options["inherited"])
-        except ValueError as error:
-            raise CommandError(f"--inherited: {error}", returncode=EXIT_USAGE) from None
+    def _serve_beside_others(self, options: dict[str, Any]) -> None:
+        host, port, openalgo_port = options["host"], options["port"], options["openalgo_port"]
 
         def on_listening() -> None:
             answer_siblings(gateway)
-            say_ready(ready_fd)
+            say_ready(options["ready_fd"])
 
         run_gateway(
             application=application,
             gateway=gateway,
-            host=options["host"],
-            port=options["port"],
-            openalgo_port=options["openalgo_port"],
+            host=host,
+            port=port,
+            openalgo_port=openalgo_port,
             on_listening=on_listening,
-            sockets=sockets,
+            sockets=(
+                listen_beside_others(host, port),
+                listen_beside_others(host, openalgo_port),
+            ),
         )
 
     def _say(self, line: str) -> None:
