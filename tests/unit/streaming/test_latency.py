@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from brokers.types import FeedMode, InstrumentKey, Tick
+from streaming.frames import encode_tick
 from streaming.latency import BUCKETS_SECONDS, Histogram, Latency, Stage
 from streaming.link import TickMessage
 
@@ -38,3 +40,12 @@ def test_a_tick_without_the_exchanges_time_is_timed_from_its_receipt() -> None:
     latency.arrived([TickMessage(b"1/N/X\0", 2, 1, 1, 1_000, b'{"data":{}}', 5)], 2_000)
     counts = {stage: sum(each.counts) for stage, each in latency.stages.items()}
     assert counts == {Stage.EXCHANGE: 0, Stage.WORKER: 1, Stage.BUS: 1, Stage.GATEWAY: 0}
+
+
+def test_the_exchanges_time_is_found_in_a_real_frame() -> None:
+    latency = Latency()
+    tick = Tick("1", FeedMode.QUOTE, 100, ltp=5, ltt_ms=3, ts_event_ms=1_700_000_000_000)
+    body = encode_tick("zerodha", InstrumentKey("NSE", "X"), tick)
+    received_us = 1_700_000_000_007_000
+    latency.arrived([TickMessage(b"1/N/X\0", 2, 1, 1, received_us, body, 5)], received_us + 9)
+    assert latency.stages[Stage.EXCHANGE].sum_us == 7_000
