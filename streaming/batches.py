@@ -11,6 +11,7 @@ latest tick of each line only, and goes out with its next batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from streaming.conflation import Outbox
@@ -30,7 +31,7 @@ __all__ = [
 BATCH_SUBPROTOCOL = "tickpool.batch.v1"
 DEFAULT_INTERVAL_MS = 50
 MAX_INTERVAL_MS = 1000
-_MAX_FRAME_CHARS = 512 * 1024
+_MAX_FRAME_BYTES = 512 * 1024
 _PHASES = 4
 # The key under which a whole batch waits in a client's outbox.
 _BATCH = object()
@@ -55,12 +56,12 @@ def interval_of(query_string: bytes) -> int:
     raise ValueError(f"interval is an integer from 0 to {MAX_INTERVAL_MS} milliseconds")
 
 
-def encode_batch(payloads: Iterable[str]) -> str:
-    """Return the frame that carries these ``market_data`` objects."""
-    return '{"type":"ticks","ticks":[' + ",".join(payloads) + "]}"
+def encode_batch(bodies: Iterable[bytes]) -> bytes:
+    """Return the object that carries these ``market_data`` objects."""
+    return b'{"type":"ticks","ticks":[' + b",".join(bodies) + b"]}"
 
 
-class BatchOutbox(Outbox[str]):
+class BatchOutbox(Outbox[Any]):
     """The outbox of a batch client. Not thread-safe.
 
     Control frames go out at once and before ticks that wait, so an answer precedes the ticks that
@@ -68,6 +69,7 @@ class BatchOutbox(Outbox[str]):
 
     Args:
         cohort: whose batches the client gets.
+        wants_frames: whether batches are taken as ready frames instead of as texts.
         bounds: see ``Outbox``.
     """
 
@@ -80,6 +82,7 @@ class BatchOutbox(Outbox[str]):
         "_stuck_at",
         "_stuck_since",
         "_takes",
+        "_wants_frames",
         "cohort",
         "lines",
     )
@@ -88,6 +91,7 @@ class BatchOutbox(Outbox[str]):
         self,
         *,
         cohort: Cohort,
+        wants_frames: bool = False,
         on_ready: Callable[[], None] = lambda: None,
         max_bytes: int = 1024 * 1024,
         stall_seconds: float = 10.0,
@@ -95,10 +99,11 @@ class BatchOutbox(Outbox[str]):
         super().__init__(on_ready=on_ready, max_bytes=max_bytes, stall_seconds=stall_seconds)
         self.cohort = cohort
         self.lines: set[Hashable] = set()
-        self._backlog: dict[Hashable, str] = {}
+        self._wants_frames = wants_frames
+        self._backlog: dict[Hashable, bytes] = {}
         # What the cohort had of a line when it was joined: the snapshot is at least as new.
-        self._seen: dict[Hashable, str] = {}
-        self._behind: list[str] = []
+        self._seen: dict[Hashable, bytes] = {}
+        self._behind: list[Any] = []
         self._is_releasing = False
         self._is_busy = False  # what was taken last may still be on its way out
         self._takes = 0
@@ -121,8 +126,8 @@ class BatchOutbox(Outbox[str]):
         self.purge((line,))
         return self.cohort.leave(self, line)
 
-    def push_tick(self, line: Hashable, payload: str) -> None:
-        """Queue a tick for this client alone, as a snapshot, for its next batch."""
+    def push_tick(self, line: Hashable, payload: bytes) -> None:
+        """Queue a tick's object for this client alone, as a snapshot, for its next batch."""
         if self.finished:
             return
         if line in self._backlog:
@@ -131,7 +136,7 @@ class BatchOutbox(Outbox[str]):
         self._note_seen(line)
         self.cohort.expect(self)
 
-    def push_behind(self, payload: str) -> None:
+    def push_behind(self, payload: Any) -> None:
         """Queue a control frame behind the ticks that wait, as what is said of their feed."""
         if self._behind or self._backlog or self.cohort.is_waiting:
             if len(self._behind) >= self.max_control_frames:
@@ -142,14 +147,14 @@ class BatchOutbox(Outbox[str]):
         else:
             self.push_control(payload)
 
-    def deliver(self, share: Mapping[Hashable, str], frame: str | None) -> None:
-        """Take this client's part of a batch, and the frame of it if one frame can carry it."""
+    def deliver(self, share: Mapping[Hashable, bytes], batch: TickPayload | None) -> None:
+        """Take this client's part of a batch, and the batch itself if one frame can carry it."""
         if self.finished:
             return
-        if frame is not None and not (
+        if batch is not None and not (
             self._backlog or self._seen or self._is_busy or self.tick_bytes
         ):
-            super().push_tick(_BATCH, frame)
+            super().push_tick(_BATCH, self._wire(batch))
             return
         for line, payload in share.items():
             if self._seen.get(line) is payload:
@@ -168,7 +173,7 @@ class BatchOutbox(Outbox[str]):
         else:
             self._push_what_is_behind()
 
-    def take(self, max_frames: int) -> list[str]:
+    def take(self, max_frames: int) -> list[Any]:
         """See ``Outbox``; a batch that was held back comes when nothing else waits."""
         taken = super().take(max_frames)
         if not taken and self._is_releasing:
@@ -213,15 +218,19 @@ class BatchOutbox(Outbox[str]):
             self._seen[line] = waiting
             self.cohort.expect(self)
 
-    def _next_frame(self) -> str:
+    def _wire(self, batch: TickPayload) -> str | bytes:
+        return batch.frame if self._wants_frames else batch.text
+
+    def _next_frame(self) -> str | bytes:
         size = 0
         chosen: list[Hashable] = []
         for line, payload in self._backlog.items():
             size += len(payload) + 1
-            if chosen and size > self.cohort.max_frame_chars:
+            if chosen and size > self.cohort.max_frame_bytes:
                 break
             chosen.append(line)
-        return encode_batch([self._backlog.pop(line) for line in chosen])
+        bodies = [self._backlog.pop(line) for line in chosen]
+        return self._wire(TickPayload(_BATCH, encode_batch(bodies)))
 
     def _push_what_is_behind(self) -> None:
         behind, self._behind = self._behind, []
@@ -239,7 +248,7 @@ class Cohort:
         offset: where its moments lie within the interval, in seconds.
         clock: monotonic seconds.
         call_later: has a function called after some seconds, as the loop's.
-        max_frame_chars: how large a batch's frame gets before it is split.
+        max_frame_bytes: how large a batch's frame gets before it is split.
     """
 
     def __init__(
@@ -249,11 +258,11 @@ class Cohort:
         clock: Callable[[], float],
         call_later: CallLater,
         offset: float = 0.0,
-        max_frame_chars: int = _MAX_FRAME_CHARS,
+        max_frame_bytes: int = _MAX_FRAME_BYTES,
     ) -> None:
-        if interval < 0 or max_frame_chars < 1:
-            raise ValueError("interval must not be negative and max_frame_chars positive")
-        self.max_frame_chars = max_frame_chars
+        if interval < 0 or max_frame_bytes < 1:
+            raise ValueError("interval must not be negative and max_frame_bytes positive")
+        self.max_frame_bytes = max_frame_bytes
         self.conflated = 0  # deliveries that a later tick of the same line made needless
         self._interval = interval
         self._offset = offset
@@ -261,7 +270,7 @@ class Cohort:
         self._call_later = call_later
         self._is_armed = False
         self._not_before = float("-inf")
-        self._dirty: dict[Hashable, str] = {}
+        self._dirty: dict[Hashable, bytes] = {}
         self._readers: dict[Hashable, int] = {}
         self._expecting: set[BatchOutbox] = set()
         # Clients by what they read: those of one entry share their frames.
@@ -280,12 +289,12 @@ class Cohort:
         """Whether ticks wait for the next batch."""
         return bool(self._dirty)
 
-    def waiting(self, line: Hashable) -> str | None:
+    def waiting(self, line: Hashable) -> bytes | None:
         """Return the tick of ``line`` that waits for the next batch."""
         return self._dirty.get(line)
 
-    def push_tick(self, line: Hashable, payload: str) -> None:
-        """Take a tick for everyone who reads ``line``: the hot path."""
+    def push_tick(self, line: Hashable, payload: bytes) -> None:
+        """Take a tick's object for everyone who reads ``line``: the hot path."""
         dirty = self._dirty
         if line in dirty:
             self.conflated += self._readers.get(line, 0)
@@ -295,7 +304,7 @@ class Cohort:
 
     def push(self, payload: TickPayload) -> None:
         """Take a tick as the hub hands it out."""
-        self.push_tick(payload.line, payload.text)
+        self.push_tick(payload.line, payload.body)
 
     def flush(self, joiner: FrameJoiner) -> None:
         """Do nothing at the end of a turn: a cohort has its own moments."""
@@ -352,7 +361,7 @@ class Cohort:
 
     def _share_out(
         self,
-        dirty: Mapping[Hashable, str],
+        dirty: Mapping[Hashable, bytes],
         lines: frozenset[Hashable],
         outboxes: Iterable[BatchOutbox],
     ) -> None:
@@ -362,11 +371,10 @@ class Cohort:
             share = {line: payload for line, payload in dirty.items() if line in lines}
         if not share:
             return
-        frame: str | None = encode_batch(share.values())
-        if frame is not None and len(frame) > self.max_frame_chars:
-            frame = None
+        body = encode_batch(share.values())
+        batch = TickPayload(_BATCH, body) if len(body) <= self.max_frame_bytes else None
         for outbox in outboxes:
-            outbox.deliver(share, frame)
+            outbox.deliver(share, batch)
 
     def _sort(self) -> None:
         unsorted, self._unsorted = self._unsorted, set()

@@ -108,7 +108,7 @@ class Client:
         sender: how frames leave.
         limits: bounds of the outbox.
         cohort: whose batches the client gets; None: a frame per tick.
-        frames: the server's way to take ready frames, where it has one. Batches do not use it.
+        frames: the server's way to take ready frames, where it has one.
 
     With ``frames``, ticks of one turn are written at once while the transport has room and nothing
     else waits; everything that has to wait does so in the outbox, as it does without.
@@ -132,22 +132,28 @@ class Client:
             "max_bytes": limits.max_unsent_bytes,
             "stall_seconds": limits.stall_seconds,
         }
-        self.batches = BatchOutbox(cohort=cohort, **bounds) if cohort is not None else None
+        self.batches: BatchOutbox | None = None
         self.outbox: Outbox[Any]
         # Takes a tick as the hub hands it out; ``flush`` follows within the same turn.
         self.push: Callable[[TickPayload], None]
         self._pending: list[TickPayload] = []
-        self._frames = frames if cohort is None else None
-        if self._frames is None:
-            self.outbox = Outbox[str](**bounds) if self.batches is None else self.batches
+        self._frames = frames
+        if cohort is not None:
+            wants_frames = frames is not None
+            self.batches = BatchOutbox(cohort=cohort, wants_frames=wants_frames, **bounds)
+            self.outbox = self.batches
+            self.push = self._push_body
+        elif frames is None:
+            self.outbox = Outbox[str](**bounds)
             self.push = self._push_text
         else:
             # What the transport may hold beside it counts: its high water mark and one write.
             bounds["max_bytes"] = max(limits.max_unsent_bytes - _TRANSPORT_BYTES, 1)
             self.outbox = Outbox[bytes](**bounds)
             self.push = self._pending.append
-            self._frames.on_drained = self._wake_drained
-            sender = _FrameSender(self._frames, sender)
+        if frames is not None:
+            frames.on_drained = self._wake_drained
+            sender = _FrameSender(frames, sender)
         self._is_sending = False
         self._congested_since: float | None = None
         self.pools: set[str] = set()  # every pool that this client ever asked for something
@@ -208,7 +214,8 @@ class Client:
     def send_behind_ticks(self, payload: str) -> None:
         """Queue a frame that must arrive, and after every tick that came before it."""
         if self.batches is not None:
-            self.batches.push_behind(payload)
+            is_text = self._frames is None
+            self.batches.push_behind(payload if is_text else text_frame(payload.encode()))
         else:
             self.send(payload)
 
@@ -269,6 +276,9 @@ class Client:
         self._congested_since = None
         if isinstance(self._sender, _FrameSender):
             self._sender.wake()
+
+    def _push_body(self, payload: TickPayload) -> None:
+        self.outbox.push_tick(payload.line, payload.body)
 
     def _push_text(self, payload: TickPayload) -> None:
         self.outbox.push_tick(payload.line, payload.text)
