@@ -105,7 +105,7 @@ class GatewayHub:
     def ticks_conflated(self) -> int:
         """Deliveries that a later tick of the same line replaced, since the start."""
         waiting = sum(client.outbox.conflated for client in self.clients)
-        return self._conflated_by_departed + waiting
+        return self._conflated_by_departed + waiting + self.batches.conflated
 
     async def open(self) -> None:
         """Connect to the workers and begin to watch clients; does not wait for a worker."""

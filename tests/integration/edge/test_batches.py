@@ -51,7 +51,7 @@ async def test_the_latest_tick_of_each_instrument_comes_in_one_frame(edge: EdgeS
     assert prices(await read(socket)) == [("INFY", 3.0), ("TCS", 9.0)]
     hub = edge.gateway.current_hub
     assert hub is not None
-    assert hub.batches.conflated == 2
+    assert hub.ticks_conflated == 2
     await socket.close()
 
 
