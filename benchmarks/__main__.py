@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import scenarios
+from benchmarks.batches import batches
 from benchmarks.harness import ROOT, Result, describe_environment
 from benchmarks.pool_scenarios import pool_engine
 from benchmarks.stack import running_stack
@@ -22,9 +23,10 @@ async def _run() -> list[Result]:
         results.append(result)
         print(result.row(), flush=True)
     async with running_stack() as stack:
-        async for result in scenarios.pipeline(stack):
-            results.append(result)
-            print(result.row(), flush=True)
+        for measure in (scenarios.pipeline, batches):
+            async for result in measure(stack):
+                results.append(result)
+                print(result.row(), flush=True)
     return results
 
 

@@ -1,8 +1,9 @@
 """Many subscribers in one process: raw sockets, no WebSocket library in the way.
 
-Reads the server's unmasked frames from the byte stream, counts those of ticks, checks that each
-client's sequence of each symbol never goes back and counts the ones left out, and takes the age of
-sampled ticks from the stamp that ``stamped_exchange`` put into them.
+Reads the server's unmasked frames from the byte stream and counts those of ticks. The first
+clients are looked at closely: each symbol's sequence must never go back, what is left out is
+counted, and the age of sampled ticks comes from the stamp that ``stamped_exchange`` put into them.
+While measuring, the others' ticks are only counted, so that the load keeps up with the server.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import time
 import uvloop
 
 _SAMPLE_EVERY = 16
+_CHECKED_CLIENTS = 4
+_TICK = b'{"type":"market_data"'
 
 
 class Subscriber(asyncio.Protocol):
@@ -36,6 +39,7 @@ class Subscriber(asyncio.Protocol):
         self.missed = 0
         self.backwards = 0
         self.is_lost = False
+        self.is_only_counted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -53,6 +57,11 @@ class Subscriber(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.bytes += len(data)
         buffer = self.buffer + data if self.buffer else data
+        if self.is_only_counted:
+            # A tick's beginning may be cut in two; what is kept is too short to count twice.
+            self.ticks += buffer.count(_TICK)
+            self.buffer = buffer[-(len(_TICK) - 1) :]
+            return
         if not self.is_open:
             end = buffer.find(b"\r\n\r\n")
             if end < 0:
@@ -167,6 +176,9 @@ class Load:
         for client in self.clients:
             client.last = {}
             client.missed = client.backwards = 0
+        checked, others = self.clients[:_CHECKED_CLIENTS], self.clients[_CHECKED_CLIENTS:]
+        for client in others:
+            client.is_only_counted = True
         self.is_checking = check
         before = [client.ticks for client in self.clients]
         started = time.monotonic()
@@ -182,7 +194,7 @@ class Load:
             "most": max(counts, default=0),
             "missed": sum(client.missed for client in self.clients),
             "backwards": sum(client.backwards for client in self.clients),
-            "symbols": min((len(client.last) for client in self.clients), default=0),
+            "symbols": min((len(client.last) for client in checked), default=0),
             "lost": sum(client.is_lost for client in self.clients),
             "p50_us": ages[len(ages) // 2] if ages else 0,
             "p99_us": ages[int(len(ages) * 0.99)] if ages else 0,

@@ -41,6 +41,7 @@ async def pipeline(stack: Stack) -> AsyncIterator[Result]:
     yield await _steady(stack, "1 client, 10,000 ticks/s", clients=1, symbols=1000, rate=10_000)
     yield await _saturated(stack, "1 client x 1,000 symbols, as fast as it goes", 1, 1000)
     yield await _steady(stack, "100 clients x 100 symbols, 500 ticks/s", 100, 100, rate=500)
+    yield await _steady(stack, "100 clients x 100 symbols, 3,000 ticks/s", 100, 100, rate=3000)
     ours = await _saturated(stack, "100 clients x 100 symbols, as fast as it goes", 100, 100)
     yield ours
     yield await _reference(stack, ours)

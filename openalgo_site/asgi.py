@@ -20,7 +20,7 @@ from streaming.limits import EdgeLimits  # noqa: E402
 from streaming.link import FeedLink  # noqa: E402
 from streaming.routing import build_application  # noqa: E402
 
-__all__ = ["application", "gateway"]
+__all__ = ["application", "gateway", "make_link"]
 
 
 def make_link() -> FeedLink:
@@ -33,6 +33,7 @@ def make_link() -> FeedLink:
     return ZmqFeedLink(
         endpoints=[bus_endpoint(env.zmq_host, env.zmq_port)],
         curve=load_key_file(env.zmq_curve_key_file),
+        receive_hwm=env.zmq_receive_hwm,
     )
 
 

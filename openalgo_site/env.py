@@ -33,6 +33,9 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     zmq_host: str = "127.0.0.1"
     zmq_port: Port = 5555
     zmq_curve_key_file: str = ""
+    zmq_send_hwm: Count = 100_000
+    zmq_receive_hwm: Count = 100_000
+    gateway_workers: Count = 1
     simulator_port: Port = 9010
     simulator_rate: Seconds = 2000.0
     simulator_api_key: str = ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from openalgo_site.metrics_page import metrics
+
 __all__ = ["urlpatterns"]
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("openalgo_site.api")),
+    path("metrics", metrics, name="metrics"),
     path("", include("streaming.urls")),
     path("", include("streaming.pages")),
 ]

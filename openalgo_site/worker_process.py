@@ -30,11 +30,12 @@ DRAIN_SECONDS = 9.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """Where the bus of a worker is, and how often it saves its peaks."""
+    """Where the bus of a worker is, its bound, and how often the worker saves its peaks."""
 
     endpoint: str
     curve: CurveKeys | None
     usage_interval_seconds: float
+    send_hwm: int = 100_000
 
 
 def run_worker(settings: WorkerSettings, store: AccountStore, registry: BrokerRegistry) -> None:
@@ -55,7 +56,9 @@ async def _serve(settings: WorkerSettings, store: AccountStore, registry: Broker
     # Milliseconds of the wall clock: every later life of a worker has a larger one.
     epoch = clock.time_ms()
     worker_id = f"{socket.gethostname()}:{os.getpid()}"
-    publisher = SharedZmqPublisher(endpoint=settings.endpoint, epoch=epoch, curve=settings.curve)
+    publisher = SharedZmqPublisher(
+        endpoint=settings.endpoint, epoch=epoch, curve=settings.curve, send_hwm=settings.send_hwm
+    )
     worker = PoolWorker(
         store=store,
         registry=registry,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from streaming.holdings import Line
 from streaming.link import TickMessage
-from streaming.payloads import line_payload
+from streaming.payloads import line_body
 
 __all__ = ["Arrivals"]
 
@@ -43,11 +43,11 @@ class Arrivals:
         if message.topic in self._expected:
             self._newest.setdefault(message.topic, {})[message.mode] = message
 
-    def newest_payload(self, topic: bytes, snapshot: TickMessage | None, line: Line) -> str | None:
-        """Return the newest frame for ``line``, from the snapshot or from what arrived since."""
+    def newest_body(self, topic: bytes, snapshot: TickMessage | None, line: Line) -> bytes | None:
+        """Return the newest object for ``line``, from the snapshot or from what arrived since."""
         candidates = list(self._newest.get(topic, {}).values())
         if snapshot is not None:
             candidates.append(snapshot)
         candidates.sort(key=lambda message: (message.epoch, message.sequence), reverse=True)
-        payloads = (line_payload(message, line) for message in candidates)
-        return next((payload for payload in payloads if payload is not None), None)
+        bodies = (line_body(message, line) for message in candidates)
+        return next((body for body in bodies if body is not None), None)

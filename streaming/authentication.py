@@ -16,6 +16,8 @@ __all__ = ["ApiKeyGate"]
 class ApiKeyGate:
     """Checks API keys. A valid key always passes, however often its address failed before.
 
+    ``refused`` and ``limited`` count the failures within and over the limit of their address.
+
     Args:
         directory: knows the keys.
         limits: how many failures an address has a minute.
@@ -30,6 +32,8 @@ class ApiKeyGate:
         self._clock = clock
         # Failed keys are remembered as salted digests: a typo of a real key is almost that key.
         self._salt = os.urandom(16)
+        self.refused = 0
+        self.limited = 0
 
     async def principal_of(self, api_key: str, address: str) -> Principal:
         """Return whose key it is.
@@ -45,9 +49,11 @@ class ApiKeyGate:
                 return principal
         now = self._clock()
         if self._failures.record(address, digest, now):
+            self.limited += 1
             seconds = self._failures.retry_after_seconds(address, now)
             raise ProtocolError(
                 ErrorCode.RATE_LIMITED,
                 f"Too many wrong API keys from this address; wait {seconds} seconds.",
             )
+        self.refused += 1
         raise ProtocolError(ErrorCode.AUTHENTICATION_ERROR, "Invalid API key")

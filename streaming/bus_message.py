@@ -1,8 +1,9 @@
 """The one ZeroMQ part that carries a tick: topic, NUL, fixed header, JSON body. Pure.
 
-Header, little-endian, 28 bytes: format version (u8), mode (u8), flags (u16, zero), publisher epoch
-(u64), sequence (u64), receive time in epoch microseconds (u64). The sequence counts per *topic*:
-a gateway subscribes to some topics only, and a count over all of them would always show gaps.
+Header, little-endian, 32 bytes: format version (u8), mode (u8), flags (u16, zero), publisher epoch
+(u64), sequence (u64), receive time in epoch microseconds (u64), microseconds from there to the
+publication (u32, 0: not measured). The sequence counts per *topic*: a gateway subscribes to some
+topics only, and a count over all of them would always show gaps.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from streaming.link import TickMessage
 
 __all__ = ["FORMAT_VERSION", "HEADER", "pack_message", "unpack_message"]
 
-FORMAT_VERSION = 1
-HEADER = struct.Struct("<BBHQQQ")
+FORMAT_VERSION = 2
+HEADER = struct.Struct("<BBHQQQI")
 
 _HEADER_SIZE = HEADER.size
 _unpack_header = HEADER.unpack_from
@@ -26,7 +27,13 @@ _new_tuple = tuple.__new__
 def pack_message(message: TickMessage) -> bytes:
     """Return the bytes of ``message``; its topic carries its own terminator."""
     header = HEADER.pack(
-        FORMAT_VERSION, message.mode, 0, message.epoch, message.sequence, message.ts_received_us
+        FORMAT_VERSION,
+        message.mode,
+        0,
+        message.epoch,
+        message.sequence,
+        message.ts_received_us,
+        message.published_after_us,
     )
     return message.topic + header + message.body
 
@@ -41,7 +48,9 @@ def unpack_message(data: bytes) -> TickMessage:
     body = end + _HEADER_SIZE
     if end <= 1 or len(data) < body:
         raise MalformedMessageError("bus message without topic or header")
-    version, mode, _flags, epoch, sequence, ts_received_us = _unpack_header(data, end)
+    version, mode, _flags, epoch, sequence, received, after = _unpack_header(data, end)
     if version != FORMAT_VERSION or not 1 <= mode <= 3:
         raise MalformedMessageError(f"bus message of format {version}, mode {mode}")
-    return _new_tuple(TickMessage, (data[:end], mode, epoch, sequence, ts_received_us, data[body:]))
+    return _new_tuple(
+        TickMessage, (data[:end], mode, epoch, sequence, received, data[body:], after)
+    )

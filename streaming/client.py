@@ -7,10 +7,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from streaming.batches import BatchOutbox, Cohort
 from streaming.conflation import Outbox
+from streaming.frame_bytes import Chunk, FrameJoiner, TickPayload, text_frame
 from streaming.limits import EdgeLimits
 from streaming.protocol import CloseCode
 from streaming.session import ClientSession, SessionState
+from streaming.shared_frames import FrameWriter
 
 __all__ = ["AsgiSender", "Client", "Sender"]
 
@@ -18,6 +21,8 @@ logger = logging.getLogger("streaming")
 
 # Frames handed over in one go. They cannot be purged any more, so it stays small.
 _BATCH_FRAMES = 64
+# The high water mark of a transport (64 KiB) and the largest write above it.
+_TRANSPORT_BYTES = 320 * 1024
 
 ForceClose = Callable[[int, str], None]
 
@@ -68,6 +73,32 @@ class AsgiSender:
             self._force_close(code, reason)
 
 
+class _FrameSender:
+    """Sends ready frames, whole; everything else is left to ``fallback``."""
+
+    def __init__(self, frames: FrameWriter, fallback: Sender) -> None:
+        self._frames = frames
+        self._fallback = fallback
+        self._drained = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look again whether there is room."""
+        self._drained.set()
+
+    async def send(self, payloads: Sequence[Any]) -> None:
+        while self._frames.is_congested:
+            self._drained.clear()
+            await self._drained.wait()
+        if not self._frames.write(b"".join(payloads)):
+            raise ConnectionResetError("the client takes no more frames")
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._fallback.close(code, reason)
+
+    def abort(self, code: int, reason: str) -> None:
+        self._fallback.abort(code, reason)
+
+
 class Client:
     """A connected client. Lives on the gateway's loop; everything but ``run`` is synchronous.
 
@@ -76,18 +107,55 @@ class Client:
         address: where the client comes from, for limits.
         sender: how frames leave.
         limits: bounds of the outbox.
+        cohort: whose batches the client gets; None: a frame per tick.
+        frames: the server's way to take ready frames, where it has one.
+
+    With ``frames``, ticks of one turn are written at once while the transport has room and nothing
+    else waits; everything that has to wait does so in the outbox, as it does without.
     """
 
-    def __init__(self, *, client_id: str, address: str, sender: Sender, limits: EdgeLimits) -> None:
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        address: str,
+        sender: Sender,
+        limits: EdgeLimits,
+        cohort: Cohort | None = None,
+        frames: FrameWriter | None = None,
+    ) -> None:
         self.id = client_id
         self.address = address
         self.session = ClientSession(max_instruments=limits.max_instruments_per_client)
-        self.outbox = Outbox(
-            on_ready=self._wake,
-            max_bytes=limits.max_unsent_bytes,
-            stall_seconds=limits.stall_seconds,
-        )
-        self.push_tick = self.outbox.push_tick
+        bounds: dict[str, Any] = {
+            "on_ready": self._wake,
+            "max_bytes": limits.max_unsent_bytes,
+            "stall_seconds": limits.stall_seconds,
+        }
+        self.batches: BatchOutbox | None = None
+        self.outbox: Outbox[Any]
+        # Takes a tick as the hub hands it out; ``flush`` follows within the same turn.
+        self.push: Callable[[TickPayload], None]
+        self._pending: list[TickPayload] = []
+        self._frames = frames
+        if cohort is not None:
+            wants_frames = frames is not None
+            self.batches = BatchOutbox(cohort=cohort, wants_frames=wants_frames, **bounds)
+            self.outbox = self.batches
+            self.push = self._push_body
+        elif frames is None:
+            self.outbox = Outbox[str](**bounds)
+            self.push = self._push_text
+        else:
+            # What the transport may hold beside it counts: its high water mark and one write.
+            bounds["max_bytes"] = max(limits.max_unsent_bytes - _TRANSPORT_BYTES, 1)
+            self.outbox = Outbox[bytes](**bounds)
+            self.push = self._pending.append
+        if frames is not None:
+            frames.on_drained = self._wake_drained
+            sender = _FrameSender(frames, sender)
+        self._is_sending = False
+        self._congested_since: float | None = None
         self.pools: set[str] = set()  # every pool that this client ever asked for something
         # Orders what is said to the pools about this client, whoever says it.
         self.upstream_lock = asyncio.Lock()
@@ -101,9 +169,55 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.session!r} {self.outbox!r}>"
 
+    @property
+    def shares_frames(self) -> bool:
+        """Whether the server takes ready frames for this client."""
+        return self._frames is not None
+
     def send(self, payload: str) -> None:
         """Queue a frame that must arrive."""
-        self.outbox.push_control(payload)
+        if self._frames is None:
+            self.outbox.push_control(payload)
+            return
+        frame = text_frame(payload.encode())
+        if self.outbox.finished or not self._has_room():
+            self.outbox.push_control(frame)
+        else:
+            self._frames.write(frame)
+
+    def flush(self, joiner: FrameJoiner) -> None:
+        """Write the ticks pushed in this turn, or queue them behind what waits already."""
+        pending = self._pending
+        if not pending or self._frames is None:
+            return
+        if self.outbox.finished:
+            pass
+        elif self._has_room():
+            self._write(joiner.join(pending), self._frames)
+        else:
+            self._queue(pending)
+        pending.clear()
+
+    def is_too_slow(self, now: float) -> bool:
+        """Tell whether the client must go; see ``Outbox.is_too_slow``.
+
+        With ready frames it must as well once its transport was congested for as long.
+        """
+        if self._frames is None or not self._frames.is_congested:
+            self._congested_since = None
+        elif self._congested_since is None:
+            self._congested_since = now
+        elif now - self._congested_since >= self.outbox.stall_seconds:
+            return True
+        return self.outbox.is_too_slow(now)
+
+    def send_behind_ticks(self, payload: str) -> None:
+        """Queue a frame that must arrive, and after every tick that came before it."""
+        if self.batches is not None:
+            is_text = self._frames is None
+            self.batches.push_behind(payload if is_text else text_frame(payload.encode()))
+        else:
+            self.send(payload)
 
     def close(self, code: CloseCode, reason: str, *, delay_seconds: float = 0.0) -> None:
         """Stop the ticks, let waiting answers out, then close; the first call counts.
@@ -134,7 +248,9 @@ class Client:
             while True:
                 payloads = self.outbox.take(_BATCH_FRAMES)
                 if payloads:
+                    self._is_sending = True
                     await self._sender.send(payloads)
+                    self._is_sending = False
                     # A transport with room never suspends this task; other clients get their turn.
                     await asyncio.sleep(0)
                 elif self._closing is not None:
@@ -155,3 +271,35 @@ class Client:
 
     def _wake(self) -> None:
         self._ready.set()
+
+    def _wake_drained(self) -> None:
+        self._congested_since = None
+        if isinstance(self._sender, _FrameSender):
+            self._sender.wake()
+
+    def _push_body(self, payload: TickPayload) -> None:
+        self.outbox.push_tick(payload.line, payload.body)
+
+    def _push_text(self, payload: TickPayload) -> None:
+        self.outbox.push_tick(payload.line, payload.text)
+
+    def _has_room(self) -> bool:
+        frames = self._frames
+        return (
+            frames is not None
+            and not frames.is_congested
+            and not self._is_sending
+            and not len(self.outbox)
+        )
+
+    def _write(self, chunks: Sequence[Chunk], frames: FrameWriter) -> None:
+        for chunk in chunks:
+            if frames.is_congested:
+                self._queue(chunk.payloads)
+            else:
+                frames.write(chunk.data)
+
+    def _queue(self, payloads: Sequence[TickPayload]) -> None:
+        push_tick = self.outbox.push_tick
+        for payload in payloads:
+            push_tick(payload.line, payload.frame)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
+from typing import Generic, TypeVar
 
 __all__ = ["Outbox"]
 
@@ -19,8 +20,11 @@ __all__ = ["Outbox"]
 _MARK = object()
 
 
-class Outbox:
-    """Bounded queue of one client. Not thread-safe.
+Frame = TypeVar("Frame", str, bytes)
+
+
+class Outbox(Generic[Frame]):
+    """Bounded queue of one client: of texts, or of ready frames. Not thread-safe.
 
     Args:
         on_ready: called when something waits after nothing did; must not take from the outbox.
@@ -70,8 +74,8 @@ class Outbox:
         self.finished = False
         self._on_ready = on_ready
         # Entries are (line, payload); line None: control frame; payload None: see _latest.
-        self._queue: deque[tuple[Hashable | None, str | None]] = deque()
-        self._latest: dict[Hashable, str] | None = None  # None: not congested
+        self._queue: deque[tuple[Hashable | None, Frame | None]] = deque()
+        self._latest: dict[Hashable, Frame] | None = None  # None: not congested
         self._marked_at: float | None = None
 
     def __len__(self) -> int:
@@ -88,7 +92,7 @@ class Outbox:
         """Whether only the latest tick of each line is kept."""
         return self._latest is not None
 
-    def push_control(self, payload: str) -> None:
+    def push_control(self, payload: Frame) -> None:
         """Queue a frame that must arrive; beyond the bounds it is dropped, ``overflowed`` set."""
         if self.finished or self.overflowed:
             return
@@ -102,7 +106,7 @@ class Outbox:
         self.control_bytes += len(payload)
         self._append(None, payload)
 
-    def push_tick(self, line: Hashable, payload: str) -> None:
+    def push_tick(self, line: Hashable, payload: Frame) -> None:
         """Queue a tick of ``line``."""
         if self.finished:
             return
@@ -125,9 +129,9 @@ class Outbox:
         elif self.tick_bytes > self.max_bytes:
             self._congest()
 
-    def take(self, max_frames: int) -> list[str]:
+    def take(self, max_frames: int) -> list[Frame]:
         """Remove and return the next frames, oldest first; empty when nothing waits."""
-        taken: list[str] = []
+        taken: list[Frame] = []
         queue = self._queue
         while queue and len(taken) < max_frames:
             line, payload = queue.popleft()
@@ -160,7 +164,7 @@ class Outbox:
             if line in gone:
                 if payload is None and self._latest is not None:
                     payload = self._latest.pop(line)
-                self.tick_bytes -= len(payload or "")
+                self.tick_bytes -= len(payload) if payload is not None else 0
         self._queue = deque(kept)
 
     def finish(self) -> None:
@@ -185,16 +189,16 @@ class Outbox:
             self._queue.append((_MARK, None))
         return False
 
-    def _append(self, line: Hashable | None, payload: str | None) -> None:
+    def _append(self, line: Hashable | None, payload: Frame | None) -> None:
         self._queue.append((line, payload))
         if len(self._queue) == 1:
             self._on_ready()
 
     def _congest(self) -> None:
-        latest: dict[Hashable, str] = {}
-        kept: deque[tuple[Hashable | None, str | None]] = deque()
+        latest: dict[Hashable, Frame] = {}
+        kept: deque[tuple[Hashable | None, Frame | None]] = deque()
         for line, payload in self._queue:
-            if line is None or line is _MARK:
+            if line is None or payload is None:
                 kept.append((line, payload))
                 continue
             previous = latest.get(line)
@@ -203,6 +207,6 @@ class Outbox:
             else:
                 self.conflated += 1
                 self.tick_bytes -= len(previous)
-            latest[line] = payload or ""
+            latest[line] = payload
         self._queue = kept
         self._latest = latest

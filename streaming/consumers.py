@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 
 from streaming import replies
+from streaming.batches import BATCH_SUBPROTOCOL, Cohort, interval_of
 from streaming.client import AsgiSender, Client
 from streaming.directory import Principal
 from streaming.gateway import Gateway
@@ -29,13 +31,24 @@ from streaming.protocol import (
 )
 from streaming.serving import serve, serve_anyone
 from streaming.session import SessionState
+from streaming.shared_frames import FRAMES_EXTENSION
 
-__all__ = ["FORCE_CLOSE_EXTENSION", "BrowserConsumer", "OpenAlgoConsumer", "user_group"]
+__all__ = [
+    "FAREWELL_EXTENSION",
+    "FORCE_CLOSE_EXTENSION",
+    "BrowserConsumer",
+    "OpenAlgoConsumer",
+    "user_group",
+]
 
 logger = logging.getLogger("streaming")
 
 # Name of the ASGI extension through which a server offers a way past a congested transport.
 FORCE_CLOSE_EXTENSION = "tickpool.force_close"
+# The same for a last text frame in front of the close with which the server ends.
+FAREWELL_EXTENSION = "tickpool.farewell"
+# Reconnecting clients spread over this time; a restart takes a second or two.
+_RECONNECT_AFTER_MS = (500, 5000)
 
 
 def user_group(user_id: int) -> str:
@@ -94,16 +107,46 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         address = (self.scope.get("client") or ["unknown"])[0]
         if not hub.sockets.enter(address):
             await self._deny(503, b"Too many connections; try again later.\n")
-        force_close = (self.scope.get("extensions") or {}).get(FORCE_CLOSE_EXTENSION)
+        extensions = self.scope.get("extensions") or {}
+        force_close = extensions.get(FORCE_CLOSE_EXTENSION)
+        is_batched = BATCH_SUBPROTOCOL in (self.scope.get("subprotocols") or ())
+        cohort, refusal = self._cohort(hub) if is_batched else (None, None)
         client = self.client = Client(
             client_id=hub.next_client_id(),
             address=address,
             sender=AsgiSender(self.base_send, force_close or self._abandon),
+            frames=extensions.get(FRAMES_EXTENSION),
             limits=self.limits,
+            cohort=cohort,
         )
-        await self.base_send({"type": "websocket.accept"})
+        accept: dict[str, Any] = {"type": "websocket.accept"}
+        if is_batched:
+            accept["subprotocol"] = BATCH_SUBPROTOCOL
+            client.session.wants_status = True
+            if (say_farewell := extensions.get(FAREWELL_EXTENSION)) is not None:
+                after_ms = random.randint(*_RECONNECT_AFTER_MS)  # noqa: S311 - spreads load
+                say_farewell(replies.reconnect(after_ms))
+        await self.base_send(accept)
         hub.enter(client)
-        await self.accepted(hub, client)
+        if refusal is not None:
+            hub.close_client(client, CloseCode.BAD_REQUEST, refusal)
+        else:
+            await self.accepted(hub, client)
+
+    def _cohort(self, hub: GatewayHub) -> tuple[Cohort | None, str | None]:
+        """Return the client's cohort, or why there is none."""
+        try:
+            return hub.batches.cohort(interval_of(self.scope.get("query_string") or b"")), None
+        except ValueError as error:
+            return None, str(error)
+
+    def _admit(self, hub: GatewayHub, client: Client, principal: Principal, *told: str) -> None:
+        """Begin to serve ``principal``, told ``told`` first."""
+        client.session.admit(principal)
+        for payload in told:
+            client.send(payload)
+        if client.session.wants_status:
+            hub.tell_feeds(client)
 
     async def accepted(self, hub: GatewayHub, client: Client) -> None:
         """Begin with a client whose socket is open."""
@@ -242,8 +285,8 @@ class OpenAlgoConsumer(EdgeConsumer):
             return  # the time for it ran out meanwhile
         if self._auth_timeout is not None:
             self._auth_timeout.cancel()
-        session.admit(principal)
-        client.send(replies.auth_succeeded(principal, request.request_id))
+        told = replies.auth_succeeded(principal, request.request_id)
+        self._admit(hub, client, principal, told)
         await self._join_user_group(principal)
 
     async def _leave(self) -> None:
@@ -266,7 +309,7 @@ class BrowserConsumer(EdgeConsumer):
         if principal is None:
             hub.close_client(client, CloseCode.UNAUTHENTICATED, "not logged in")
         elif client.session.state is SessionState.AUTHENTICATING:
-            client.session.admit(principal)
+            self._admit(hub, client, principal)
             await self._join_user_group(principal)
 
     def max_frame_bytes(self, client: Client) -> int:

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_ITEMS",
     "MAX_REPLY_BYTES",
     "MAX_REQUEST_BYTES",
+    "MAX_TAILS",
     "Beat",
     "Bye",
     "Done",
@@ -47,6 +48,7 @@ __all__ = [
 
 MAX_ITEMS = 500  # instruments in one message; longer lists are sent as several
 MAX_REQUEST_BYTES = 1 << 20
+MAX_TAILS = 10_000  # topics in one beat
 MAX_REPLY_BYTES = 64 << 20  # 500 snapshots of 200-level depth
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -78,6 +80,8 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """A worker's sign of life on the bus, once a second: how gateways find it.
 
     ``number`` counts the beats of one worker. ``control_port`` is on the host of the bus.
+    ``tails`` are topics that fell silent, each with its last tick's sequence: all of their ticks
+    went out before this.
     """
 
     worker_id: str
@@ -86,6 +90,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     control_port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
     pools: Sequence[PoolBeat]
     sent_ms: int
+    tails: Annotated[list[tuple[bytes, int]], msgspec.Meta(max_length=MAX_TAILS)] = []
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

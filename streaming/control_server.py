@@ -210,6 +210,7 @@ class ControlServer:
             control_port=self._port,
             pools=pools,
             sent_ms=self._now_ms(),
+            tails=self._publisher.settled_topics(cm.MAX_TAILS),
         )
         self._publisher.publish_beat(cm.encode(beat))
 

@@ -22,6 +22,7 @@ from streaming import control_messages as cm
 from streaming.curve import CurveKeys
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.healing import Healing
+from streaming.latency import Latency
 from streaming.link import FeedLink, FeedListener, TickMessage, WantReply
 from streaming.pool_states import PoolStates
 from streaming.tick_filter import BusCounters, TickFilter
@@ -75,6 +76,7 @@ class ZmqFeedLink(FeedLink):
         heal_seconds: float = 5.0,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         gateway_id = gateway_id or uuid.uuid4().hex
         if not gateway_id.isascii() or len(gateway_id) > 64:
@@ -88,6 +90,7 @@ class ZmqFeedLink(FeedLink):
         self._request_timeout_seconds = request_timeout_seconds
         self._heal_seconds = heal_seconds
         self._monotonic = monotonic
+        self._now_ns = now_ns
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._peers = [
             WorkerPeer(
@@ -102,6 +105,7 @@ class ZmqFeedLink(FeedLink):
             for endpoint in dict.fromkeys(endpoints)
         ]
         self._filter = TickFilter()
+        self.latency = Latency()
         self._states = PoolStates(now_ms=now_ms)
         self._keeper = WantKeeper(
             name=gateway_id,
@@ -195,11 +199,15 @@ class ZmqFeedLink(FeedLink):
     # What the workers say
 
     def _on_ticks(self, peer: WorkerPeer, batch: list[bytes]) -> None:
+        read_at_ns = self._now_ns()
         gaps = self._filter.counters.gaps
         messages, others = self._filter.accept(batch)
         if messages:
             peer.note_life()
             self._emit_ticks(messages)
+            timed = [message for message in messages if message.published_after_us]
+            if timed:
+                self._time(timed, read_at_ns // 1000)
         if self._filter.counters.gaps != gaps:
             self._healings[peer].note_gap()
         for data in others:
@@ -212,9 +220,19 @@ class ZmqFeedLink(FeedLink):
                 continue
             self._on_beat(peer, beat)
 
+    def _time(self, timed: Sequence[TickMessage], read_at_us: int) -> None:
+        self.latency.arrived(timed, read_at_us)
+        # Behind the writers that the listener has just woken: the loop runs first what was asked
+        # first.
+        asyncio.get_running_loop().call_soon(self._time_sent, read_at_us)
+
+    def _time_sent(self, read_at_us: int) -> None:
+        self.latency.sent(read_at_us, self._now_ns() // 1000)
+
     def _on_beat(self, peer: WorkerPeer, beat: cm.Beat) -> None:
         if self._closed or (peer.alive and beat.epoch < peer.epoch):
             return
+        expected = peer.beat_number + 1
         is_new = peer.meet(beat)
         if is_new:
             logger.info("worker %r answers at %s", beat.worker_id, peer.endpoint)
@@ -233,6 +251,10 @@ class ZmqFeedLink(FeedLink):
             if change is not None:
                 self._emit(change)
         self._keeper.reconcile(peer)
+        # A beat that is missing itself was lost with whatever it had to say.
+        missed_beat = not is_new and beat.number > expected
+        if missed_beat or self._filter.is_behind(beat.tails, beat.epoch):
+            self._healings[peer].note_gap()
         snapshots = self._healings[peer].on_beat(
             peer,
             lambda: self._keeper.instruments(peer),

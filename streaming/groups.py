@@ -2,30 +2,52 @@
 
 A tick of one topic is built once per line and appended to every member of the line. Joining and
 leaving cost the same however many clients there are; a client that goes away costs what it held.
+
+A member may read through a relay, which many members share and which is then the one reader of all
+of them (see ``streaming/batches.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from streaming.holdings import Line
 
-__all__ = ["Group", "Groups", "LineMembers"]
+__all__ = ["Group", "Groups", "LineMembers", "Relay"]
 
 Member = TypeVar("Member")
 
 
-class LineMembers(Generic[Member]):
-    """The members that read one line of one topic. Also the key of that line in their outboxes."""
+class Relay(Protocol):
+    """One member's way through a reader that others share."""
 
-    __slots__ = ("line", "members", "mode", "topic")
+    @property
+    def cohort(self) -> Any:
+        """The shared reader."""
+
+    def join(self, line: Any) -> bool:
+        """Read ``line``; True when the shared reader did not before."""
+
+    def leave(self, line: Any) -> bool:
+        """Read ``line`` no more; True when the shared reader need not either."""
+
+
+class LineMembers(Generic[Member]):
+    """The members that read one line of one topic. Also the key of that line in their outboxes.
+
+    ``members`` are all of them; ``readers`` are whom a tick is given to: members, and in place of
+    those with a relay its shared reader.
+    """
+
+    __slots__ = ("line", "members", "mode", "readers", "topic")
 
     def __init__(self, topic: bytes, line: Line) -> None:
         self.topic = topic
         self.line = line
         self.mode = int(line.mode)
         self.members: set[Member] = set()
+        self.readers: set[Any] = set()
 
 
 class Group(Generic[Member]):
@@ -44,6 +66,7 @@ class Groups(Generic[Member]):
     def __init__(self) -> None:
         self._groups: dict[bytes, Group[Member]] = {}
         self._held: dict[Member, set[LineMembers[Member]]] = {}
+        self._relays: dict[Member, Relay] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -56,8 +79,10 @@ class Groups(Generic[Member]):
         """The index itself, for the fan-out loop; read only."""
         return self._groups
 
-    def join(self, topic: bytes, line: Line, member: Member) -> LineMembers[Member]:
-        """Add ``member``; joining twice changes nothing."""
+    def join(
+        self, topic: bytes, line: Line, member: Member, relay: Relay | None = None
+    ) -> LineMembers[Member]:
+        """Add ``member``, always with the same relay if any; joining twice changes nothing."""
         group = self._groups.get(topic)
         if group is None:
             group = self._groups[topic] = Group()
@@ -65,6 +90,12 @@ class Groups(Generic[Member]):
         if line_members is None:
             line_members = group.lines[line] = LineMembers(topic, line)
         line_members.members.add(member)
+        if relay is None:
+            line_members.readers.add(member)
+        else:
+            self._relays[member] = relay
+            if relay.join(line_members):
+                line_members.readers.add(relay.cohort)
         self._held.setdefault(member, set()).add(line_members)
         return line_members
 
@@ -76,22 +107,31 @@ class Groups(Generic[Member]):
             return None
         held = self._held[member]
         held.discard(line_members)
+        relay = self._relays.get(member)
         if not held:
             del self._held[member]
-        self._remove(line_members, member)
+            self._relays.pop(member, None)
+        self._remove(line_members, member, relay)
         return line_members
 
     def leave_all(self, member: Member) -> None:
         """Remove ``member`` from everything that it reads."""
+        relay = self._relays.pop(member, None)
         for line_members in self._held.pop(member, set()):
-            self._remove(line_members, member)
+            self._remove(line_members, member, relay)
 
     def lines_of(self, member: Member) -> Iterator[LineMembers[Member]]:
         """Iterate over what ``member`` reads."""
         return iter(self._held.get(member, set()))
 
-    def _remove(self, line_members: LineMembers[Member], member: Member) -> None:
+    def _remove(
+        self, line_members: LineMembers[Member], member: Member, relay: Relay | None
+    ) -> None:
         line_members.members.discard(member)
+        if relay is None:
+            line_members.readers.discard(member)
+        elif relay.leave(line_members):
+            line_members.readers.discard(relay.cohort)
         if line_members.members:
             return
         group = self._groups[line_members.topic]

@@ -24,14 +24,16 @@ from brokers.feed import (
 )
 from streaming import replies
 from streaming.arrivals import Arrivals
+from streaming.batches import BatchWheel
 from streaming.client import Client
 from streaming.directory import Directory, Principal
 from streaming.feed_states import FeedStates
-from streaming.groups import Groups
+from streaming.frame_bytes import FrameJoiner, TickPayload
+from streaming.groups import Groups, LineMembers
 from streaming.holdings import Departure, Feed, Held, Line
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.link import FeedLink, TickMessage
-from streaming.payloads import line_payload
+from streaming.payloads import line_body
 from streaming.protocol import CloseCode, Subscribe
 from streaming.revalidation import changed_principals
 from streaming.session import SessionState
@@ -44,6 +46,10 @@ logger = logging.getLogger("streaming")
 _SWEEP_SECONDS = 1.0
 _SUGGEST_TIMEOUT_SECONDS = 2.0
 _CLOSE_TIMEOUT_SECONDS = 3.0
+
+
+def _call_later(seconds: float, function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, function)
 
 
 class GatewayHub:
@@ -79,7 +85,11 @@ class GatewayHub:
         self.ticks_received = 0
         self.ticks_unwanted = 0
         self.slow_clients_closed = 0
+        self.ticks_delivered = 0
+        self._conflated_by_departed = 0
+        self.batches = BatchWheel(clock=clock, call_later=_call_later)
         self._groups: Groups[Client] = Groups()
+        self._joiner = FrameJoiner()
         self._arrivals = Arrivals()
         self._feeds = FeedStates()
         self._planning: set[Client] = set()
@@ -90,6 +100,12 @@ class GatewayHub:
 
     def __repr__(self) -> str:
         return f"<GatewayHub clients={len(self.clients)} {self._groups!r} link={self.link!r}>"
+
+    @property
+    def ticks_conflated(self) -> int:
+        """Deliveries that a later tick of the same line replaced, since the start."""
+        waiting = sum(client.outbox.conflated for client in self.clients)
+        return self._conflated_by_departed + waiting + self.batches.conflated
 
     async def open(self) -> None:
         """Connect to the workers and begin to watch clients; does not wait for a worker."""
@@ -125,6 +141,7 @@ class GatewayHub:
         if client not in self.clients:
             return
         self.clients.discard(client)
+        self._conflated_by_departed += client.outbox.conflated
         self._groups.leave_all(client)
         client.outbox.finish()
         if client.session.state is not SessionState.CLOSED:
@@ -142,11 +159,16 @@ class GatewayHub:
     # Ticks: the hot path.
 
     def on_ticks(self, messages: Sequence[TickMessage]) -> None:
-        """Append each tick to the outbox of everyone who reads it; see ``FeedListener``."""
+        """Give each tick to everyone who reads it; see ``FeedListener``.
+
+        Nothing waits in a client's pending ticks when this returns: they are written, one write a
+        client, or in its outbox.
+        """
         by_topic = self._groups.by_topic
         arrivals = self._arrivals
         now = self.clock()
         self.ticks_received += len(messages)
+        ticked: set[LineMembers[Client]] = set()
         for message in messages:
             if arrivals:
                 arrivals.note(message)
@@ -156,11 +178,18 @@ class GatewayHub:
                 continue
             group.last_tick_seconds = now
             for line_members in group.lines.values():
-                payload = line_payload(message, line_members.line)
-                if payload is None:
+                body = line_body(message, line_members.line)
+                if body is None:
                     continue
-                for client in line_members.members:
-                    client.push_tick(line_members, payload)
+                payload = TickPayload(line_members, body)
+                ticked.add(line_members)
+                self.ticks_delivered += len(line_members.members)
+                for reader in line_members.readers:
+                    reader.push(payload)
+        joiner = self._joiner
+        for reader in set().union(*[line_members.readers for line_members in ticked]):
+            reader.flush(joiner)
+        joiner.clear()
 
     # Subscriptions.
 
@@ -187,6 +216,8 @@ class GatewayHub:
                 client.send(result.reply)
                 for feed, line in result.joined:
                     self._join(client, feed, line, topics[feed], snapshots)
+                client.flush(self._joiner)
+                self._joiner.clear()
                 unsettled = result.unsettled
             finally:
                 session.abandon_subscribe()
@@ -239,6 +270,11 @@ class GatewayHub:
             found.append(replies.feed_object(account, status, since_ms, reason))
         return found
 
+    def tell_feeds(self, client: Client) -> None:
+        """Tell a client the present status of its feeds."""
+        for payload in self.feed_objects(client.session.user):
+            client.send_behind_ticks(payload)
+
     def revalidate_soon(self) -> None:
         """Look at once whether the connected clients may still be here."""
         self._revalidate_now.set()
@@ -286,12 +322,12 @@ class GatewayHub:
         topic: bytes,
         snapshots: Mapping[bytes, TickMessage],
     ) -> None:
-        line_members = self._groups.join(topic, line, client)
+        line_members = self._groups.join(topic, line, client, client.batches)
         if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
             return  # an old price is never shown as live
-        newest = self._arrivals.newest_payload(topic, snapshots.get(topic), line)
+        newest = self._arrivals.newest_body(topic, snapshots.get(topic), line)
         if newest is not None:
-            client.push_tick(line_members, newest)
+            client.push(TickPayload(line_members, newest))
 
     def _listed(self, feed: Feed, line: Line, held: Held, now: float) -> dict[str, Any]:
         state = "active" if held.active else "pending"
@@ -355,7 +391,7 @@ class GatewayHub:
             if account is None:
                 continue
             for payload in replies.feed_change(account, event, client.session.held):
-                client.send(payload)
+                client.send_behind_ticks(payload)
 
     # Tasks.
 
@@ -374,7 +410,7 @@ class GatewayHub:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS if self.limits.stall_seconds >= 5 else 0.1)
             now = self.clock()
-            for client in [c for c in self.clients if c.outbox.is_too_slow(now)]:
+            for client in [c for c in self.clients if c.is_too_slow(now)]:
                 if client.closed.is_set():
                     continue
                 self.slow_clients_closed += 1

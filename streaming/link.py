@@ -21,6 +21,8 @@ class TickMessage(NamedTuple):
 
     ``body`` is the complete ``market_data`` JSON object of ``mode``; ``topic`` the bytes that
     ``topics.tick_topic`` builds; ``sequence`` counts per topic within the publisher's ``epoch``.
+    ``published_after_us`` is the time from receipt to publication, measured for some ticks only and
+    0 for the others.
     """
 
     topic: bytes
@@ -29,6 +31,7 @@ class TickMessage(NamedTuple):
     sequence: int
     ts_received_us: int
     body: bytes
+    published_after_us: int = 0
 
 
 class WantReply(msgspec.Struct, frozen=True):

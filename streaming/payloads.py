@@ -1,4 +1,4 @@
-"""A tick's frame for one line: the mode and the name that the client asked for. Pure."""
+"""A tick's object for one line: the mode and the name that the client asked for. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from streaming.holdings import Line
 from streaming.link import TickMessage
 from streaming.topics import parse_tick_topic
 
-__all__ = ["line_payload"]
+__all__ = ["line_body"]
 
 
-def line_payload(message: TickMessage, line: Line) -> str | None:
-    """Return the text frame of a tick for ``line``; None when the tick has nothing for its mode."""
+def line_body(message: TickMessage, line: Line) -> bytes | None:
+    """Return a tick's object for ``line``; None when the tick has nothing for its mode."""
     mode = line.mode
     if message.mode == mode:
         body = message.body
@@ -25,4 +25,4 @@ def line_payload(message: TickMessage, line: Line) -> str | None:
         symbol = parse_tick_topic(message.topic).key.symbol
         old, new = json.dumps(symbol), json.dumps(symbol + line.suffix)
         body = body.replace(f'"symbol":{old}'.encode(), f'"symbol":{new}'.encode())
-    return body.decode("ascii")
+    return body

@@ -79,6 +79,7 @@ class CloseCode(IntEnum):
 
     TOO_BIG = 1009
     RESTART = 1012
+    BAD_REQUEST = 4400
     UNAUTHENTICATED = 4401
     TOO_SLOW = 4408
     RATE_LIMITED = 4429

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
@@ -23,6 +24,11 @@ _NOBLOCK = int(zmq.NOBLOCK)
 # A publisher that nobody watches still has to empty its socket's queue of subscriptions.
 _SENDS_BETWEEN_READS = 4096
 _MAX_SUBSCRIPTION_BYTES = 1024
+# One tick in so many of each topic says when it was published; a power of two.
+_TICKS_PER_TIMED = 64
+_TIMED_MASK = _TICKS_PER_TIMED - 1
+_MAX_AFTER_US = 2**32 - 1
+_time_ns = time.time_ns
 _pack_header = HEADER.pack
 
 
@@ -32,13 +38,16 @@ class _Slot:
     The count outlives ``forget``, so a topic's sequence never goes back within an epoch.
     """
 
-    __slots__ = ("frames", "last", "sequence", "topic")
+    __slots__ = ("frames", "last", "noted", "sequence", "settled", "topic")
 
     def __init__(self, topic: bytes, frames: InstrumentFrames) -> None:
         self.topic = topic
         self.frames: InstrumentFrames | None = frames
         self.sequence = 0
         self.last: bytes | None = None
+        # The count at the last beat, and whether gateways were told that it stood still.
+        self.noted = 0
+        self.settled = True
 
 
 class SharedZmqPublisher:
@@ -212,6 +221,27 @@ class SharedZmqPublisher:
                 keys = list(sink._slots)
             sink.forget(keys)
 
+    def settled_topics(self, limit: int) -> list[tuple[bytes, int]]:
+        """Return up to ``limit`` topics that fell silent since the last call, with their counts.
+
+        Called before each beat. No later tick shows the loss of a burst's last one; a gateway that
+        knows the count finds it. What is over the limit comes at the next call.
+        """
+        found: list[tuple[bytes, int]] = []
+        for sink in list(self._sinks.values()):
+            with self._lock:
+                slots = list(sink._slots.values())
+            for slot in slots:
+                # Counted under the lock with its sending, so a count read here is on its way.
+                if slot.sequence != slot.noted:
+                    slot.noted = slot.sequence
+                    slot.settled = False
+                elif not slot.settled and len(found) < limit:
+                    slot.settled = True
+                    if slot.last is not None:
+                        found.append((slot.topic, slot.noted))
+        return found
+
     def publish_beat(self, body: bytes) -> None:
         """Send a worker's beat to all gateways."""
         with self._lock:
@@ -288,10 +318,13 @@ class PoolSink(TickSink):
         # so nothing waits for the network here.
         with publisher._lock:
             sequence = slot.sequence = slot.sequence + 1
+            received_us = ts_received_ms * 1000
+            # The first tick of a topic is timed, too.
+            after_us = _after_us(received_us) if sequence & _TIMED_MASK == 1 else 0
             slot.last = message = (
                 slot.topic
                 + _pack_header(
-                    FORMAT_VERSION, tick.mode, 0, publisher.epoch, sequence, ts_received_ms * 1000
+                    FORMAT_VERSION, tick.mode, 0, publisher.epoch, sequence, received_us, after_us
                 )
                 + body
             )
@@ -315,6 +348,12 @@ class PoolSink(TickSink):
     def _frames_again(self, slot: _Slot, key: InstrumentKey) -> InstrumentFrames:
         frames = slot.frames = InstrumentFrames(broker=self.broker, key=key)
         return frames
+
+
+def _after_us(received_us: int) -> int:
+    """Return the microseconds since ``received_us``; 0, not measured, when a clock was set."""
+    after_us = _time_ns() // 1000 - received_us
+    return after_us if 0 < after_us <= _MAX_AFTER_US else 0
 
 
 def _send_to_nobody(message: bytes, flags: int) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "order_update",
     "overall_status",
     "pong",
+    "reconnect",
     "subscribe_reply",
     "supported_brokers",
     "switch_reply",
@@ -150,6 +151,11 @@ def pong(request: Ping, server_timestamp_ms: int) -> str:
     if request.ping_id is not None:
         reply["_pingId"] = request.ping_id
     return encode(reply, request.request_id)
+
+
+def reconnect(after_ms: int) -> str:
+    """Build the farewell of a server that restarts."""
+    return encode({"type": "reconnect", "after_ms": after_ms})
 
 
 def supported_brokers(brokers: Sequence[str], request_id: RequestId) -> str:

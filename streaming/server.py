@@ -18,13 +18,13 @@ from types import FrameType
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from streaming.consumers import FORCE_CLOSE_EXTENSION
+from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.exceptions import StreamingError
 from streaming.gateway import Gateway
 from streaming.routing import Application, Receive, Scope, Send
+from streaming.shared_frames import SharedFramesProtocol
 
 __all__ = [
     "GatewayServer",
@@ -51,18 +51,32 @@ class PortTakenError(StreamingError):
         self.variable = variable
 
 
-class GatewayProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol with a way to end a client that has stopped reading.
+class GatewayProtocol(SharedFramesProtocol):
+    """uvicorn's WebSocket protocol, shared frames, and a way to end a client that stopped reading.
 
     ASGI's ``send`` waits until a congested transport has room, so a close frame would wait as long
     as the client does not read. The extension writes it behind what is already buffered.
     """
+
+    _farewell = b""
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
             extensions[FORCE_CLOSE_EXTENSION] = self.force_close
+            extensions[FAREWELL_EXTENSION] = self.say_farewell
+
+    def say_farewell(self, payload: str) -> None:
+        """Remember the text frame to send in front of the close when the server ends."""
+        self._farewell = payload.encode()
+
+    def shutdown(self) -> None:
+        is_open = self.handshake_complete and not self.transport.is_closing()
+        if self._farewell and is_open and not self.close_sent:
+            self.conn.send_text(self._farewell)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        super().shutdown()
 
     def force_close(self, code: int, reason: str) -> None:
         """Queue a close frame past the congestion; a client that never reads it is cut off."""
@@ -178,16 +192,24 @@ def run_gateway(
     port: int,
     openalgo_port: int,
     on_listening: Callable[[], None] = lambda: None,
+    sockets: tuple[socket.socket, socket.socket] | None = None,
 ) -> None:
     """Serve until a signal stops it; returns after clients were told and the hub is closed.
+
+    Args:
+        sockets: the two listening sockets where another process has made them; the addresses are
+            not looked at then.
 
     Raises:
         PortTakenError: one of the two ports is in use; nothing was started.
     """
     logging.getLogger("uvicorn.error").addFilter(_NoCancellations())
     with contextlib.ExitStack() as stack:
-        site = stack.enter_context(listen(host, port, "PORT"))
-        openalgo = stack.enter_context(listen(host, openalgo_port, "OPENALGO_PORT"))
+        if sockets is None:
+            site = stack.enter_context(listen(host, port, "PORT"))
+            openalgo = stack.enter_context(listen(host, openalgo_port, "OPENALGO_PORT"))
+        else:
+            site, openalgo = (stack.enter_context(one) for one in sockets)
         guarded = websockets_only(application, openalgo.getsockname()[1])
         server = make_server(guarded)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -94,8 +94,7 @@ def _switch(hub: GatewayHub, client: Client, request: SwitchOrders | SwitchStatu
     what = "Feed status" if is_status else "Order updates"
     client.send(replies.switch_reply(request.action, enabled, what, request.request_id))
     if is_status and enabled:
-        for payload in hub.feed_objects(session.user):
-            client.send(payload)
+        hub.tell_feeds(client)
 
 
 async def _broker_info(hub: GatewayHub, client: Client, request: GetBrokerInfo) -> None:

@@ -138,6 +138,21 @@ class TickFilter:
             self._last[message.topic] = message
         return Offered(first, newer)
 
+    def is_behind(self, tails: Iterable[tuple[bytes, int]], epoch: int) -> bool:
+        """Tell whether a tick of a topic that fell silent was lost.
+
+        Args:
+            tails: topics with their last sequences, sent behind all of their ticks.
+            epoch: of their publisher.
+        """
+        for topic, sequence in tails:
+            previous = self._last.get(topic, _ABSENT)
+            if isinstance(previous, _Absent) or topic in self._fresh:
+                continue
+            if previous is None or (previous.epoch == epoch and previous.sequence < sequence):
+                return True
+        return False
+
     def heal(self, snapshots: Sequence[bytes]) -> list[TickMessage]:
         """Take snapshots of which it is certain that the bus has nothing older under way.
 
@@ -145,11 +160,18 @@ class TickFilter:
         """
         healed = []
         for message in _unpack_all(snapshots):
-            previous = self._last.get(message.topic)
-            if previous is None or previous.epoch != message.epoch:
+            previous = self._last.get(message.topic, _ABSENT)
+            if isinstance(previous, _Absent):
                 continue
-            if message.sequence > previous.sequence:
-                self.counters.gaps += message.sequence - previous.sequence
+            if previous is None:
+                # How many came before its first one is not known; of a fresh topic nothing is.
+                missed = int(message.topic not in self._fresh)
+            elif previous.epoch == message.epoch:
+                missed = message.sequence - previous.sequence
+            else:
+                continue
+            if missed > 0:
+                self.counters.gaps += missed
                 self._last[message.topic] = message
                 healed.append(message)
         return healed

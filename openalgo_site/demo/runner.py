@@ -153,10 +153,19 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
         instruments=count,
         processes=Processes(
             worker=supervisor.pid("worker"),
-            gateway=[supervisor.pid("gateway")],
+            gateway=_gateways(supervisor.pid("gateway")),
             simulator=supervisor.pid("simulator") if simulator else None,
         ),
     )
+
+
+def _gateways(pid: int) -> list[int]:
+    """Return the processes that serve clients: those of several are children of the gateway."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # not Linux
+        children = []
+    return [int(child) for child in children] or [pid]
 
 
 async def _answers(

@@ -28,11 +28,15 @@ class ChildFailedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
-    """A program to keep running. ``argv[0]`` is an absolute path."""
+    """A program to keep running. ``argv[0]`` is an absolute path.
+
+    ``pass_fds`` are descriptors of this process that the child gets under the same numbers.
+    """
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
+    pass_fds: tuple[int, ...] = ()
 
 
 class Supervisor:
@@ -153,6 +157,7 @@ class Supervisor:
                     stderr=write_end,
                     env=dict(spec.env),
                     process_group=0,
+                    pass_fds=spec.pass_fds,
                 )
             finally:
                 os.close(write_end)

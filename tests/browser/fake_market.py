@@ -43,6 +43,7 @@ INSTRUMENTS: dict[tuple[str, str], dict[str, Any]] = {
         ("NFO", "NIFTY27OCT2624500CE", "NIFTY", 0.05, 141.65),
     )
 }
+BATCHES = "tickpool.batch.v1"
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -50,13 +51,17 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 class Client:
     """One open page."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, is_batched: bool) -> None:
         self._send = send
+        self.is_batched = is_batched
         self.keys: set[tuple[str, str]] = set()
         self.wants_status = False
 
     async def say(self, message: dict[str, Any]) -> None:
         await self._send({"type": "websocket.send", "text": json.dumps(message)})
+
+    async def tick(self, message: dict[str, Any]) -> None:
+        await self.say({"type": "ticks", "ticks": [message]} if self.is_batched else message)
 
     async def close(self, code: int, reason: str = "") -> None:
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
@@ -78,7 +83,7 @@ class FakeMarket:
         self.stored: dict[str, int] = {}  # symbol -> when the exchange sent its last price
         self.rate = 0.0  # ticks per second of each subscribed symbol
         self.is_silent = False
-        self.is_batching = False
+        self.knows_batches = True
         self.prices = {key: item["price"] for key, item in INSTRUMENTS.items()}
         self.volumes = dict.fromkeys(INSTRUMENTS, 1_234_567)
 
@@ -86,9 +91,10 @@ class FakeMarket:
         """Take one WebSocket, from its handshake to its end."""
         await receive()
         cookie = SimpleCookie(dict(scope["headers"]).get(b"cookie", b"").decode())
-        client = Client(send)
+        is_batched = self.knows_batches and BATCHES in scope["subprotocols"]
+        client = Client(send, is_batched=is_batched)
         await eventually(lambda: not self.is_silent, timeout=60)
-        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.accept", "subprotocol": BATCHES if is_batched else None})
         if not await self._is_session(cookie["sessionid"].value if "sessionid" in cookie else ""):
             await client.close(4401, "session ended")
             return
@@ -119,14 +125,19 @@ class FakeMarket:
         message = self._market_data(key, changes)
         for client in list(self.clients):
             if key in client.keys:
-                batch = {"type": "ticks", "ticks": [message]}
-                await client.say(batch if self.is_batching else message)
+                await client.tick(message)
 
     async def feed(self, **message: Any) -> None:
         """Tell the clients that asked for it how the feed is."""
         for client in list(self.clients):
             if client.wants_status:
                 await client.say({"type": "feed", "since": now_ms(), **message})
+
+    async def restart(self, after_ms: int) -> None:
+        """End as a server that restarts does."""
+        for client in list(self.clients):
+            await client.say({"type": "reconnect", "after_ms": after_ms})
+        await self.close(1012)
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close every socket with ``code``."""
@@ -209,7 +220,7 @@ class FakeMarket:
         client.keys.update(accepted)
         for key in accepted:
             stored = {"timestamp": self.stored[key[1]]} if key[1] in self.stored else {}
-            await client.say(self._market_data(key, stored))
+            await client.tick(self._market_data(key, stored))
 
     def _unknown(self, key: tuple[str, str]) -> dict[str, Any] | None:
         if key in INSTRUMENTS:

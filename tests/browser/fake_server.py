@@ -67,6 +67,7 @@ def verbs_of(market: FakeMarket) -> dict[str, Verb]:
         "tick": market.tick,
         "feed": market.feed,
         "close": market.close,
+        "restart": market.restart,
     }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import time
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocket, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.browser.fake_site import FakeSite
@@ -367,11 +369,52 @@ async def test_list_survives_a_server_that_cannot_save(
     await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:WIPRO"])
 
 
-async def test_batches_of_ticks_are_understood(watch: Watch, site: FakeSite):
-    """The batch form of ticks moves the rows just the same."""
-    site.say("set_market", is_batching=True)
+async def test_ticks_come_in_batches(watch: Watch, site: FakeSite):
+    """The page asks for batches, and what it hears of prices is nothing else."""
+    frames = wire(watch.page)
+    await watch.page.reload()
+    await watch.has_prices()
     site.say("tick", exchange="NSE", symbol="INFY", ltp=1590.5)
     await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,590.50")
+    kinds = [json.loads(frame).get("type") for frame in frames]
+    assert "ticks" in kinds
+    assert "market_data" not in kinds
+
+
+async def test_server_without_batches_serves_the_page_too(
+    watch: Watch, site: FakeSite, console_errors: ConsoleErrors
+):
+    """Refused the subprotocol, the page comes back without it."""
+    console_errors.allow("Sec-WebSocket-Protocol")
+    site.say("set_market", knows_batches=False)
+    site.say("close", code=4503)
+    frames = wire(watch.page)
+    await expect(watch.badge("NSE:INFY")).to_have_text("stale")
+    await expect(watch.pill).to_have_text("Connected", timeout=10_000)
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1590.5)
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,590.50")
+    assert any(json.loads(frame).get("type") == "market_data" for frame in frames)
+
+
+async def test_restart_is_waited_out_as_the_server_asked(watch: Watch, site: FakeSite):
+    """The page comes back by itself, and no sooner than it was told."""
+    started = time.monotonic()
+    site.say("restart", after_ms=3000)
+    await expect(watch.badge("NSE:INFY")).to_have_text("stale")
+    await watch.has_prices()
+    assert time.monotonic() - started > 2.9
+    await expect(watch.pill).to_have_text("Connected")
+
+
+def wire(page: Page) -> list[str]:
+    """The list that the text frames of sockets opened from now on go into."""
+    frames: list[str] = []
+
+    def opened(socket: WebSocket) -> None:
+        socket.on("framereceived", lambda frame: frames.append(str(frame)))
+
+    page.on("websocket", opened)
+    return frames
 
 
 async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):

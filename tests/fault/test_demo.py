@@ -166,6 +166,20 @@ def test_demo_serves_survives_and_stops(tmp_path: Path) -> None:
         eventually_sync(lambda: not any(is_running(pid) for pid in pids(second)), timeout=5)
 
 
+def test_a_demo_with_several_gateways_names_and_keeps_them(tmp_path: Path) -> None:
+    """All of them in the ready line; a killed one is replaced, and Ctrl-C ends them all."""
+    with demo(tmp_path, GATEWAY_WORKERS="2") as running:
+        ready = running.ready()
+        gateways = ready["processes"]["gateway"]
+        assert len(gateways) == 2
+        assert all(map(is_running, gateways))
+        os.kill(gateways[0], signal.SIGKILL)
+        eventually_sync(lambda: running.said("gateway-1 runs again"), timeout=20)
+        os.killpg(running.process.pid, signal.SIGINT)
+        assert running.wait(10) == 0
+        assert not any(map(is_running, pids(ready)))
+
+
 def test_ending_make_ends_the_demo(tmp_path: Path) -> None:
     """SIGTERM to make alone, as a supervisor of make would send it."""
     if shutil.which("make") is None or not (ROOT / ".venv/bin/python").exists():

@@ -45,10 +45,12 @@ PURE_MODULES = [
     "pooling.tracker",
     "pooling.upkeep",
     # streaming
+    "streaming.batches",
     "streaming.arrivals",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
+    "streaming.frame_bytes",
     "streaming.groups",
     "streaming.holdings",
     "streaming.limits",

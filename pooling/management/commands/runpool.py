@@ -39,6 +39,7 @@ class Command(BaseCommand):
                 endpoint=bus_endpoint(env.zmq_host, env.zmq_port),
                 curve=load_key_file(env.zmq_curve_key_file),
                 usage_interval_seconds=env.usage_interval_seconds,
+                send_hwm=env.zmq_send_hwm,
             )
             _check_database(options["account"])
             store = DjangoAccountStore(key_file=conf.key_file(), account_ids=options["account"])

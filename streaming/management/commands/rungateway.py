@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from openalgo_site.asgi import application, gateway
+from openalgo_site.asgi import application, gateway, make_link
+from openalgo_site.demo.supervisor import ChildFailedError
+from openalgo_site.gateway_processes import listen_beside_others, say_ready, serve_processes
+from openalgo_site.metrics_page import answer_siblings
 from streaming.exceptions import BusConfigurationError
 from streaming.server import PortTakenError, run_gateway
 
 __all__ = ["Command"]
 
+EXIT_USAGE = 2
 EXIT_CONFIGURATION = 78
 
 
@@ -27,23 +32,71 @@ class Command(BaseCommand):
         parser.add_argument("--host", default=env.host)
         parser.add_argument("--port", type=int, default=env.port)
         parser.add_argument("--openalgo-port", type=int, default=env.openalgo_port)
+        parser.add_argument(
+            "--workers", type=int, default=env.gateway_workers, help="processes behind these ports"
+        )
+        # From the parent of several processes; nobody else has such a descriptor.
+        parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, port, openalgo_port = options["host"], options["port"], options["openalgo_port"]
-
-        def announce() -> None:
-            self.stdout.write(f"gateway: site on {host}:{port}, OpenAlgo on {openalgo_port}")
-
+        if options["workers"] < 1:
+            raise CommandError("--workers must be at least 1", returncode=EXIT_USAGE)
         try:
-            run_gateway(
-                application=application,
-                gateway=gateway,
-                host=host,
-                port=port,
-                openalgo_port=openalgo_port,
-                on_listening=announce,
-            )
-        except PortTakenError as error:
+            if options["ready_fd"] is not None:
+                self._serve_beside_others(options)
+            elif options["workers"] > 1:
+                self._serve_several(options)
+            else:
+                self._serve(options)
+        except (PortTakenError, ChildFailedError) as error:
             raise CommandError(str(error)) from None
         except BusConfigurationError as error:
             raise CommandError(str(error), returncode=EXIT_CONFIGURATION) from None
+
+    def _serve(self, options: dict[str, Any]) -> None:
+        host, port, openalgo_port = options["host"], options["port"], options["openalgo_port"]
+        run_gateway(
+            application=application,
+            gateway=gateway,
+            host=host,
+            port=port,
+            openalgo_port=openalgo_port,
+            on_listening=lambda: self.stdout.write(
+                f"gateway: site on {host}:{port}, OpenAlgo on {openalgo_port}"
+            ),
+        )
+
+    def _serve_several(self, options: dict[str, Any]) -> None:
+        make_link()  # what is wrong with the settings is said once, before anything is started
+        serve_processes(
+            count=options["workers"],
+            manage=Path(settings.BASE_DIR) / "manage.py",
+            host=options["host"],
+            port=options["port"],
+            openalgo_port=options["openalgo_port"],
+            say=self._say,
+        )
+
+    def _serve_beside_others(self, options: dict[str, Any]) -> None:
+        host, port, openalgo_port = options["host"], options["port"], options["openalgo_port"]
+
+        def on_listening() -> None:
+            answer_siblings(gateway)
+            say_ready(options["ready_fd"])
+
+        run_gateway(
+            application=application,
+            gateway=gateway,
+            host=host,
+            port=port,
+            openalgo_port=openalgo_port,
+            on_listening=on_listening,
+            sockets=(
+                listen_beside_others(host, port),
+                listen_beside_others(host, openalgo_port),
+            ),
+        )
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.test import Client as Browser
+from websockets.typing import Subprotocol
 
 from streaming.consumers import user_group
 from streaming.testing import make_principal
@@ -33,14 +35,22 @@ def login(transactional_db: None, django_user_model: Any) -> Login:
 
 
 async def open_page(
-    edge: EdgeServer, session_key: str | None, *, origin: str | None = "site", **headers: str
+    edge: EdgeServer,
+    session_key: str | None,
+    *,
+    origin: str | None = "site",
+    subprotocols: Sequence[Subprotocol] | None = None,
+    **headers: str,
 ) -> Any:
     if origin == "site":
         origin = f"http://127.0.0.1:{edge.port}"
     if session_key is not None:
         headers["Cookie"] = f"sessionid={session_key}"
     return await edge.connect(
-        f"{edge.site_url}/ws/ticks/", origin=origin, additional_headers=headers
+        f"{edge.site_url}/ws/ticks/",
+        origin=origin,
+        additional_headers=headers,
+        subprotocols=subprotocols,
     )
 
 

@@ -32,9 +32,9 @@ _GOOD = pack_message(TickMessage(b"1/N/X\0", 2, 1, 1, 1, b"{}"))
         b"no terminator",
         b"\0" + bytes(HEADER.size),
         _GOOD[: 6 + HEADER.size - 1],
-        _GOOD.replace(b"\0\x01\x02", b"\0\x02\x02", 1),
-        _GOOD.replace(b"\0\x01\x02", b"\0\x01\x04", 1),
-        _GOOD.replace(b"\0\x01\x02", b"\0\x01\x00", 1),
+        _GOOD.replace(b"\0\x02\x02", b"\0\x01\x02", 1),
+        _GOOD.replace(b"\0\x02\x02", b"\0\x02\x04", 1),
+        _GOOD.replace(b"\0\x02\x02", b"\0\x02\x00", 1),
     ],
 )
 def test_malformed_bytes_are_refused(data):

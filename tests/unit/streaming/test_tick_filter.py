@@ -111,3 +111,25 @@ def test_healing_counts_what_it_makes_up_for():
     assert ticks.counters.gaps == 2 + 5
     assert ticks.heal([packed(9)]) == []
     assert sequences(ticks.accept([packed(9), packed(10)])[0]) == [(1, 10)]
+
+
+def test_a_topic_that_fell_silent_shows_its_lost_tail():
+    """Only a loss counts: not what was heard, not other topics, not another publisher's count."""
+    ticks = held()
+    ticks.offer([TOPIC], [packed(4)])
+    assert ticks.is_behind([(TOPIC, 5)], 1)
+    assert not ticks.is_behind([(TOPIC, 4)], 1)
+    assert not ticks.is_behind([(b"2/N/X\0", 9)], 1)
+    assert not ticks.is_behind([(TOPIC, 5)], 2)
+
+
+def test_the_first_tick_of_a_topic_may_be_the_lost_one():
+    """Nothing was heard yet: behind once the path is open, and healed as one lost tick."""
+    ticks = held()
+    assert not ticks.is_behind([(TOPIC, 1)], 1)
+    assert ticks.heal([packed(1)]) == []
+    ticks.offer([TOPIC], [])
+    assert ticks.is_behind([(TOPIC, 1)], 1)
+    assert sequences(ticks.heal([packed(1)])) == [(1, 1)]
+    assert ticks.counters.gaps == 1
+    assert not ticks.is_behind([(TOPIC, 1)], 1)

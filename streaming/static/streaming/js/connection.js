@@ -13,6 +13,9 @@ export const Phase = Object.freeze({
   REFUSED: "refused", // the server asked not to come back by itself
 });
 
+/** The subprotocol in which ticks come in batches; the page understands plain frames as well. */
+export const BATCHES = "tickpool.batch.v1";
+
 const FINAL_CODES = new Set([1009, 4400, 4403, 4413]);
 const PING_EVERY_MS = 10_000;
 const SILENT_AFTER_MS = 8_000;
@@ -47,6 +50,7 @@ export class TickConnection {
   #socket = null;
   #attempt = 0;
   #hintMs = 0;
+  #offers = true; // whether this attempt asks for batches
   #timer = 0;
   #pingTimer = 0;
   #lastFrameAt = 0;
@@ -58,7 +62,7 @@ export class TickConnection {
     onMessage,
     onPhase,
     random = Math.random,
-    createSocket = (address) => new WebSocket(address),
+    createSocket = (address, protocols) => new WebSocket(address, protocols),
   }) {
     this.#url = url;
     this.#random = random;
@@ -77,7 +81,7 @@ export class TickConnection {
   open() {
     this.#detach();
     this.#enter(Phase.CONNECTING);
-    const socket = this.#createSocket(this.#url);
+    const socket = this.#createSocket(this.#url, this.#offers ? [BATCHES] : []);
     this.#socket = socket;
     this.#timer = setTimeout(() => this.#closed(1006, ""), CONNECT_TIMEOUT_MS);
     socket.onopen = () => this.#opened();
@@ -150,6 +154,9 @@ export class TickConnection {
   }
 
   #closed(code, reason) {
+    // A browser fails the handshake of a server that does not know the subprotocol, and does not
+    // say why: the next attempt goes without it, the one after that offers it again.
+    this.#offers = this.phase === Phase.OPEN || !this.#offers;
     const wasHealthy =
       this.phase === Phase.OPEN && performance.now() - this.#openedAt > HEALTHY_AFTER_MS;
     this.#detach();

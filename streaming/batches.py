@@ -1,0 +1,436 @@
+"""The batch subprotocol: many ticks in one frame, the latest of each line, at intervals. Pure.
+
+Clients of one interval share *cohorts*. A tick costs one dictionary entry per cohort, however many
+clients read it, and clients that read the same lines share one frame. A cohort without ticks has
+no timer; the cohorts of one interval take turns, so that they do not all send at once.
+
+What is special about one client (a snapshot, a transport that is still busy) waits in its outbox,
+latest tick of each line only, and goes out with its next batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from streaming.conflation import Outbox
+from streaming.frame_bytes import FrameJoiner, TickPayload
+
+__all__ = [
+    "BATCH_SUBPROTOCOL",
+    "DEFAULT_INTERVAL_MS",
+    "MAX_INTERVAL_MS",
+    "BatchOutbox",
+    "BatchWheel",
+    "Cohort",
+    "encode_batch",
+    "interval_of",
+]
+
+BATCH_SUBPROTOCOL = "tickpool.batch.v1"
+DEFAULT_INTERVAL_MS = 50
+MAX_INTERVAL_MS = 1000
+_MAX_FRAME_BYTES = 512 * 1024
+_PHASES = 4
+# The key under which a whole batch waits in a client's outbox.
+_BATCH = object()
+
+CallLater = Callable[[float, Callable[[], None]], object]
+
+
+def interval_of(query_string: bytes) -> int:
+    """Return the milliseconds that ``interval`` of a query string asks for, or the default.
+
+    Raises:
+        ValueError: it is no integer from 0 to ``MAX_INTERVAL_MS``; the text is fit for the client.
+    """
+    asked = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)).get("interval")
+    if asked is None:
+        return DEFAULT_INTERVAL_MS
+    # Not int() alone: it takes signs, blanks, underscores and any script's digits.
+    if asked.isascii() and asked.isdigit() and len(asked) <= 4:
+        milliseconds = int(asked)
+        if milliseconds <= MAX_INTERVAL_MS:
+            return milliseconds
+    raise ValueError(f"interval is an integer from 0 to {MAX_INTERVAL_MS} milliseconds")
+
+
+def encode_batch(bodies: Iterable[bytes]) -> bytes:
+    """Return the object that carries these ``market_data`` objects."""
+    return b'{"type":"ticks","ticks":[' + b",".join(bodies) + b"]}"
+
+
+class BatchOutbox(Outbox[Any]):
+    """The outbox of a batch client. Not thread-safe.
+
+    Control frames go out at once and before ticks that wait, so an answer precedes the ticks that
+    it announces and follows those that it ends.
+
+    Args:
+        cohort: whose batches the client gets.
+        wants_frames: whether batches are taken as ready frames instead of as texts.
+        bounds: see ``Outbox``.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_behind",
+        "_is_busy",
+        "_is_releasing",
+        "_seen",
+        "_stuck_at",
+        "_stuck_since",
+        "_takes",
+        "_wants_frames",
+        "cohort",
+        "lines",
+    )
+
+    def __init__(
+        self,
+        *,
+        cohort: Cohort,
+        wants_frames: bool = False,
+        on_ready: Callable[[], None] = lambda: None,
+        max_bytes: int = 1024 * 1024,
+        stall_seconds: float = 10.0,
+    ) -> None:
+        super().__init__(on_ready=on_ready, max_bytes=max_bytes, stall_seconds=stall_seconds)
+        self.cohort = cohort
+        self.lines: set[Hashable] = set()
+        self._wants_frames = wants_frames
+        self._backlog: dict[Hashable, bytes] = {}
+        # What the cohort had of a line when it was joined: the snapshot is at least as new.
+        self._seen: dict[Hashable, bytes] = {}
+        self._behind: list[Any] = []
+        self._is_releasing = False
+        self._is_busy = False  # what was taken last may still be on its way out
+        self._takes = 0
+        self._stuck_since: float | None = None
+        self._stuck_at = 0
+
+    def join(self, line: Hashable) -> bool:
+        """Read ``line`` from the cohort; True when nobody of the cohort did before."""
+        if line in self.lines:
+            return False
+        self.lines.add(line)
+        self._note_seen(line)  # an older tick than the answer is none of this client's
+        return self.cohort.enter(self, line)
+
+    def leave(self, line: Hashable) -> bool:
+        """Read ``line`` no more; True when nobody of the cohort does now."""
+        if line not in self.lines:
+            return False
+        self.lines.discard(line)
+        self.purge((line,))
+        return self.cohort.leave(self, line)
+
+    def push_tick(self, line: Hashable, payload: bytes) -> None:
+        """Queue a tick's object for this client alone, as a snapshot, for its next batch."""
+        if self.finished:
+            return
+        if line in self._backlog:
+            self.conflated += 1
+        self._backlog[line] = payload
+        self._note_seen(line)
+        self.cohort.expect(self)
+
+    def push_behind(self, payload: Any) -> None:
+        """Queue a control frame behind the ticks that wait, as what is said of their feed."""
+        if self._behind or self._backlog or self.cohort.is_waiting:
+            if len(self._behind) >= self.max_control_frames:
+                self.overflowed = True
+                return
+            self._behind.append(payload)
+            self.cohort.expect(self)
+        else:
+            self.push_control(payload)
+
+    def deliver(self, share: Mapping[Hashable, bytes], batch: TickPayload | None) -> None:
+        """Take this client's part of a batch, and the batch itself if one frame can carry it."""
+        if self.finished:
+            return
+        if batch is not None and not (
+            self._backlog or self._seen or self._is_busy or self.tick_bytes
+        ):
+            super().push_tick(_BATCH, self._wire(batch))
+            return
+        for line, payload in share.items():
+            if self._seen.get(line) is payload:
+                continue
+            if line in self._backlog:
+                self.conflated += 1
+            self._backlog[line] = payload
+        self.cohort.expect(self)
+
+    def release(self) -> None:
+        """Let out what waits: the cohort's moment has come."""
+        self._seen.clear()
+        if self._backlog:
+            self._is_releasing = True
+            self._on_ready()
+        else:
+            self._push_what_is_behind()
+
+    def take(self, max_frames: int) -> list[Any]:
+        """See ``Outbox``; a batch that was held back comes when nothing else waits."""
+        taken = super().take(max_frames)
+        if not taken and self._is_releasing:
+            if self._backlog:
+                taken.append(self._next_frame())
+            if not self._backlog:
+                self._is_releasing = False
+                self._push_what_is_behind()
+        self._is_busy = bool(taken)
+        self._takes += self._is_busy
+        return taken
+
+    def purge(self, lines: Collection[Hashable]) -> None:
+        """Drop every waiting tick of ``lines``; a finished batch goes out before what follows."""
+        for line in lines:
+            self._backlog.pop(line, None)
+            self._seen.pop(line, None)
+
+    def finish(self) -> None:
+        """See ``Outbox``."""
+        self._push_what_is_behind()
+        super().finish()
+        self._backlog.clear()
+        self._seen.clear()
+        self._is_releasing = False
+
+    def is_too_slow(self, now: float) -> bool:
+        """See ``Outbox``; ticks that wait behind a batch not taken count as well."""
+        if super().is_too_slow(now):
+            return True
+        if not (self._is_busy and self._backlog):
+            self._stuck_since = None
+        elif self._stuck_since is None or self._stuck_at != self._takes:
+            self._stuck_since, self._stuck_at = now, self._takes
+        else:
+            return now - self._stuck_since >= self.stall_seconds
+        return False
+
+    def _note_seen(self, line: Hashable) -> None:
+        waiting = self.cohort.waiting(line)
+        if waiting is not None:
+            self._seen[line] = waiting
+            self.cohort.expect(self)
+
+    def _wire(self, batch: TickPayload) -> str | bytes:
+        return batch.frame if self._wants_frames else batch.text
+
+    def _next_frame(self) -> str | bytes:
+        size = 0
+        chosen: list[Hashable] = []
+        for line, payload in self._backlog.items():
+            size += len(payload) + 1
+            if chosen and size > self.cohort.max_frame_bytes:
+                break
+            chosen.append(line)
+        bodies = [self._backlog.pop(line) for line in chosen]
+        return self._wire(TickPayload(_BATCH, encode_batch(bodies)))
+
+    def _push_what_is_behind(self) -> None:
+        behind, self._behind = self._behind, []
+        for payload in behind:
+            self.push_control(payload)
+
+
+class Cohort:
+    """Batch clients of one interval that send at the same moments. Not thread-safe.
+
+    It reads a line, as one reader, while any of its clients does.
+
+    Args:
+        interval: seconds between two batches; 0: one in every turn of the loop.
+        offset: where its moments lie within the interval, in seconds.
+        clock: monotonic seconds.
+        call_later: has a function called after some seconds, as the loop's.
+        max_frame_bytes: how large a batch's frame gets before it is split.
+    """
+
+    def __init__(
+        self,
+        *,
+        interval: float,
+        clock: Callable[[], float],
+        call_later: CallLater,
+        offset: float = 0.0,
+        max_frame_bytes: int = _MAX_FRAME_BYTES,
+    ) -> None:
+        if interval < 0 or max_frame_bytes < 1:
+            raise ValueError("interval must not be negative and max_frame_bytes positive")
+        self.max_frame_bytes = max_frame_bytes
+        self.conflated = 0  # deliveries that a later tick of the same line made needless
+        self._interval = interval
+        self._offset = offset
+        self._clock = clock
+        self._call_later = call_later
+        self._is_armed = False
+        self._not_before = float("-inf")
+        self._dirty: dict[Hashable, bytes] = {}
+        self._readers: dict[Hashable, int] = {}
+        self._expecting: set[BatchOutbox] = set()
+        # Clients by what they read: those of one entry share their frames.
+        self._alike: dict[frozenset[Hashable], set[BatchOutbox]] = {}
+        self._sorted_as: dict[BatchOutbox, frozenset[Hashable]] = {}
+        self._unsorted: set[BatchOutbox] = set()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Cohort interval={self._interval:g} clients={len(self._sorted_as)} "
+            f"lines={len(self._readers)}>"
+        )
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether ticks wait for the next batch."""
+        return bool(self._dirty)
+
+    def waiting(self, line: Hashable) -> bytes | None:
+        """Return the tick of ``line`` that waits for the next batch."""
+        return self._dirty.get(line)
+
+    def push_tick(self, line: Hashable, payload: bytes) -> None:
+        """Take a tick's object for everyone who reads ``line``: the hot path."""
+        dirty = self._dirty
+        if line in dirty:
+            self.conflated += self._readers.get(line, 0)
+        elif not dirty:
+            self._arm()
+        dirty[line] = payload
+
+    def push(self, payload: TickPayload) -> None:
+        """Take a tick as the hub hands it out."""
+        self.push_tick(payload.line, payload.body)
+
+    def flush(self, joiner: FrameJoiner) -> None:
+        """Do nothing at the end of a turn: a cohort has its own moments."""
+
+    def enter(self, outbox: BatchOutbox, line: Hashable) -> bool:
+        """Count a reader of ``line`` in; True for the first."""
+        self._unsorted.add(outbox)
+        readers = self._readers.get(line, 0)
+        self._readers[line] = readers + 1
+        return not readers
+
+    def leave(self, outbox: BatchOutbox, line: Hashable) -> bool:
+        """Count a reader of ``line`` out; True for the last."""
+        self._unsorted.add(outbox)
+        if not self._is_armed:
+            self._arm()  # so that it is not kept for as long as nothing ticks
+        self._readers[line] -= 1
+        if self._readers[line]:
+            return False
+        del self._readers[line]
+        self._dirty.pop(line, None)
+        return True
+
+    def expect(self, outbox: BatchOutbox) -> None:
+        """Have ``outbox`` released at the next moment."""
+        self._expecting.add(outbox)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._is_armed:
+            return
+        self._is_armed = True
+        delay = 0.0
+        if self._interval:
+            now = self._clock()
+            until_moment = self._interval - (now - self._offset) % self._interval
+            delay = max(until_moment, self._not_before - now)
+        self._call_later(delay, self._send)
+
+    def _send(self) -> None:
+        self._is_armed = False
+        self._not_before = self._clock() + self._interval
+        dirty, self._dirty = self._dirty, {}
+        expecting, self._expecting = self._expecting, set()
+        self._sort()
+        if dirty:
+            for lines, outboxes in self._alike.items():
+                self._share_out(dirty, lines, outboxes)
+        # Those that deliver just found busy are in the new set already; they are due now as well.
+        expecting |= self._expecting
+        self._expecting = set()
+        for outbox in expecting:
+            outbox.release()
+
+    def _share_out(
+        self,
+        dirty: Mapping[Hashable, bytes],
+        lines: frozenset[Hashable],
+        outboxes: Iterable[BatchOutbox],
+    ) -> None:
+        if len(lines) < len(dirty):
+            share = {line: dirty[line] for line in lines if line in dirty}
+        else:
+            share = {line: payload for line, payload in dirty.items() if line in lines}
+        if not share:
+            return
+        body = encode_batch(share.values())
+        batch = TickPayload(_BATCH, body) if len(body) <= self.max_frame_bytes else None
+        for outbox in outboxes:
+            outbox.deliver(share, batch)
+
+    def _sort(self) -> None:
+        unsorted, self._unsorted = self._unsorted, set()
+        for outbox in unsorted:
+            before = self._sorted_as.pop(outbox, None)
+            if before is not None:
+                alike = self._alike[before]
+                alike.discard(outbox)
+                if not alike:
+                    del self._alike[before]
+            if outbox.lines:
+                lines = frozenset(outbox.lines)
+                self._sorted_as[outbox] = lines
+                self._alike.setdefault(lines, set()).add(outbox)
+
+
+class BatchWheel:
+    """All cohorts of a gateway; deals its batch clients to them. Not thread-safe.
+
+    Args:
+        clock: monotonic seconds.
+        call_later: has a function called after some seconds, as the loop's.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], call_later: CallLater) -> None:
+        self._clock = clock
+        self._call_later = call_later
+        self._cohorts: dict[tuple[int, int], Cohort] = {}
+        self._dealt: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<BatchWheel cohorts={len(self._cohorts)}>"
+
+    @property
+    def conflated(self) -> int:
+        """Deliveries saved by sending only the latest tick of an interval."""
+        return sum(cohort.conflated for cohort in self._cohorts.values())
+
+    def cohort(self, interval_ms: int) -> Cohort:
+        """Return the cohort of the next client of this interval.
+
+        Raises:
+            ValueError: the interval is none that a client may have.
+        """
+        if not 0 <= interval_ms <= MAX_INTERVAL_MS:
+            raise ValueError(f"interval_ms must be from 0 to {MAX_INTERVAL_MS}")
+        dealt = self._dealt.get(interval_ms, 0)
+        self._dealt[interval_ms] = dealt + 1
+        phase = dealt % _PHASES if interval_ms else 0
+        cohort = self._cohorts.get((interval_ms, phase))
+        if cohort is None:
+            interval = interval_ms / 1000
+            cohort = self._cohorts[interval_ms, phase] = Cohort(
+                interval=interval,
+                offset=interval * phase / _PHASES,
+                clock=self._clock,
+                call_later=self._call_later,
+            )
+        return cohort

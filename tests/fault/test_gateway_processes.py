@@ -1,0 +1,178 @@
+"""Several gateway processes behind one port: one dies, all are drained, the parent is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from tests.support import eventually_sync, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Gateways:
+    """A ``rungateway --workers 2`` with a database and one API key of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ports = {name: str(free_port()) for name in ("PORT", "OPENALGO_PORT", "ZMQ_PORT")}
+        self.env = {**os.environ, **self.ports, "DATA_DIR": str(folder)}
+        self.env.pop("GATEWAY_WORKERS", None)
+        self.manage("migrate", "--verbosity", "0")
+        self.manage(
+            "shell",
+            "-c",
+            "from django.contrib.auth.models import User; User.objects.create_user('trader')",
+        )
+        self.key = self.manage("createapikey", "--user", "trader").strip()
+        self.log = folder / "gateway.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "rungateway", "--workers", "2"],
+                cwd=ROOT,
+                env=self.env,
+                stdout=log,
+                stderr=log,
+            )
+        eventually_sync(lambda: self.said("gateway: 2 processes"), timeout=60)
+
+    def manage(self, *arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def said(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def client(self) -> ClientConnection:
+        client = connect(f"ws://127.0.0.1:{self.ports['OPENALGO_PORT']}/", proxy=None, legacy=True)
+        client.send(json.dumps({"action": "authenticate", "api_key": self.key}))
+        assert json.loads(client.recv(10))["status"] == "success"
+        return client
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def gateways(tmp_path: Path) -> Iterator[Gateways]:
+    gateways = Gateways(tmp_path)
+    yield gateways
+    gateways.close()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def sockets_of(pid: int) -> int:
+    """Count the process's open sockets; each client is one."""
+    links = (os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(link.startswith("socket:") for link in links)
+
+
+def close_code(client: ClientConnection, seconds: float) -> int | None:
+    try:
+        while True:
+            client.recv(seconds)
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else None
+
+
+def test_a_revoked_key_closes_its_clients_in_every_process(gateways: Gateways) -> None:
+    """The channel layer in memory does not reach the others; looking again every 2 s does."""
+    before = {pid: sockets_of(pid) for pid in gateways.children()}
+    clients: list[ClientConnection] = []
+    while not all(sockets_of(pid) > count + 1 for pid, count in before.items()):
+        assert len(clients) < 200, "one process takes every connection"
+        clients.append(gateways.client())
+    gateways.manage(
+        "shell",
+        "-c",
+        "from streaming.models import ApiKey; ApiKey.objects.get().revoke()",
+    )
+    revoked = time.monotonic()
+    assert {close_code(client, 6) for client in clients} == {4401}
+    assert time.monotonic() - revoked < 5
+
+
+def test_a_dead_process_is_replaced_while_the_other_serves(gateways: Gateways) -> None:
+    victim, other = gateways.children()
+    os.kill(victim, signal.SIGKILL)
+    gateways.client().close()  # nothing is refused meanwhile
+    eventually_sync(lambda: len(set(gateways.children()) - {victim, other}) == 1, timeout=20)
+    assert other in gateways.children()
+    assert gateways.said("was killed by SIGKILL; it is started again in")
+
+
+def test_a_signal_tells_the_clients_of_all_and_ends_with_0(gateways: Gateways) -> None:
+    clients = [gateways.client() for _ in range(8)]
+    children = gateways.children()
+    gateways.process.send_signal(signal.SIGTERM)
+    assert {close_code(client, 10) for client in clients} == {1012}
+    assert gateways.process.wait(10) == 0
+    assert not any(map(is_running, children))
+
+
+def test_a_killed_parent_leaves_no_orphan(gateways: Gateways) -> None:
+    children = gateways.children()
+    assert len(children) == 2
+    gateways.process.kill()
+    eventually_sync(lambda: not any(map(is_running, children)), timeout=5)
+
+
+def test_a_second_signal_does_not_wait_for_anybody(gateways: Gateways) -> None:
+    for pid in gateways.children():
+        os.kill(pid, signal.SIGSTOP)  # deaf to every polite request
+    gateways.process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)  # an earlier repeat counts as the same wish
+    gateways.process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert gateways.process.wait(10) == 0
+    assert time.monotonic() - started < 3
+
+
+def test_any_process_answers_a_scrape_for_all(gateways: Gateways) -> None:
+    """The replacement of a dead one included, under its predecessor's number."""
+
+    def scraped() -> str:
+        url = f"http://127.0.0.1:{gateways.ports['PORT']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def is_complete() -> bool:
+        text = scraped()
+        return "tickpool_gateway_processes 2.0" in text and all(
+            f'tickpool_clients{{gateway="{number}"}}' in text for number in (1, 2)
+        )
+
+    assert is_complete()
+    victim = gateways.children()[0]
+    os.kill(victim, signal.SIGKILL)
+    eventually_sync(lambda: victim not in gateways.children(), timeout=10)
+    eventually_sync(is_complete, timeout=20, interval=0.1)

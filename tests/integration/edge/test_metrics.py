@@ -1,0 +1,140 @@
+"""``/metrics``: who may read it, what is in it, and that all of it is documented."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+
+from brokers.feed import ConnectionStats, FeedStatus, Peak, PoolStats
+from openalgo_site import metrics_page
+from openalgo_site.gateway_siblings import Siblings
+from streaming.feed_link import ZmqFeedLink
+from streaming.gateway import Gateway
+from streaming.metrics import exposition, merged, parsed, pool_metrics
+from streaming.models import ApiKey
+from streaming.routing import GATEWAY_SCOPE_KEY
+from streaming.testing import FakeDirectory
+from tests.support import free_port
+
+OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    gateway = Gateway(
+        make_link=lambda: ZmqFeedLink(endpoints=[f"tcp://127.0.0.1:{free_port()}"]),
+        directory=FakeDirectory(),
+    )
+    await gateway.open()
+    yield gateway
+    await gateway.close()
+
+
+async def get(
+    gateway: Gateway | None, *, address: str = "127.0.0.1", user: object = None, **headers: str
+) -> HttpResponse:
+    request: HttpRequest = RequestFactory().get("/metrics", REMOTE_ADDR=address, headers=headers)
+    request.user = user or AnonymousUser()  # type: ignore[assignment]
+    if gateway is not None:
+        request.scope = {GATEWAY_SCOPE_KEY: gateway}  # type: ignore[attr-defined]
+    return await metrics_page.metrics(request)
+
+
+def stats(pool_id: str, broker: str = "zerodha") -> PoolStats:
+    peak = Peak(0, 0)
+    return PoolStats(
+        pool_id=pool_id, broker=broker, status=FeedStatus.LIVE, reason="", since_ms=0,
+        connections=[ConnectionStats(slot=0, state="live", since_ms=0, used=2, capacity=10)],
+        max_connections=3, symbols_per_connection=10, used=2, capacity=30, wanted=2, confirmed=2,
+        clients=1, ticks_received=50, ticks_per_second=5.0, frames_malformed=1, ticks_unknown=0,
+        reconnects=4, peak_symbols=peak, peak_connections=peak, peak_clients=peak,
+        peak_ticks_per_second=peak,
+    )  # fmt: skip
+
+
+async def test_this_machine_may_read(gateway: Gateway) -> None:
+    answer = await get(gateway)
+    assert answer.status_code == 200
+    assert 'tickpool_clients{gateway="1"} 0.0' in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [("192.0.2.1", {}), ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}), ("", {})],
+)
+async def test_strangers_may_not(gateway: Gateway, address: str, headers: dict[str, str]) -> None:
+    """Also not behind a proxy on this machine, whatever they claim to be."""
+    assert (await get(gateway, address=address, **headers)).status_code == 401
+
+
+async def test_staff_may_and_other_users_not(gateway: Gateway) -> None:
+    for is_staff, status in ((True, 200), (False, 401)):
+        user = SimpleNamespace(is_active=True, is_staff=is_staff)
+        assert (await get(gateway, address="192.0.2.1", user=user)).status_code == status
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_api_key_opens_it_and_a_wrong_one_does_not(gateway: Gateway) -> None:
+    owner = await User.objects.acreate(username="scraper")
+    _, key = await sync_to_async(ApiKey.objects.issue)(owner, "prometheus")
+    assert (await get(gateway, address="192.0.2.1", **{"X-API-KEY": key})).status_code == 200
+    for address in ("192.0.2.1", "127.0.0.1"):
+        wrong = await get(gateway, address=address, **{"X-API-KEY": "wrong"})
+        assert wrong.status_code == 401
+
+
+async def test_it_says_so_where_no_gateway_runs() -> None:
+    assert (await get(None)).status_code == 503
+
+
+async def test_every_metric_is_documented_and_nothing_else(gateway: Gateway) -> None:
+    """Names and labels of the table in docs/operations.md, one by one."""
+    text = (await get(gateway)).content.decode()
+    text = exposition(merged([parsed(text.encode()), pool_metrics([stats("1")])])).decode()
+    found: dict[str, set[str]] = {}
+    samples = re.compile(r"^(tickpool_\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? ", re.M)
+    for name, labels in samples.findall(text):
+        found.setdefault(name, set()).update(re.findall(r"(\w+)=", labels))
+    found["tickpool_latency_seconds"].discard("le")
+    documented = {
+        name: set() if labels == "none" else set(labels.split(", "))
+        for name, labels in re.findall(
+            r"^\| `(tickpool_\w+)` \| \w+ \| ([^|]+) \|", OPERATIONS.read_text(), re.M
+        )
+    }
+    assert documented == found
+
+
+def test_pools_are_summed_up_by_broker() -> None:
+    """However many there are, the labels stay few and name nobody."""
+    pools = [stats(str(number)) for number in range(50)] + [stats("x", "binance")]
+    lines = exposition(pool_metrics(pools)).decode().splitlines()
+    assert 'tickpool_pool_ticks_total{broker="zerodha"} 2500.0' in lines
+    assert 'tickpool_pools{broker="binance",state="live"} 1.0' in lines
+    assert len([line for line in lines if line.startswith("tickpool_pools{")]) == 2
+
+
+async def test_siblings_read_each_others_numbers(tmp_path: Path) -> None:
+    """One that is gone without a word is left out."""
+    first, second, dead = (Siblings(folder=tmp_path, number=number) for number in (1, 2, 3))
+    first.open(lambda: b"first")
+    second.open(lambda: b"second")
+    dead.open(lambda: b"dead")
+    dead.close()
+    assert await first.ask() == [b"second"]
+    assert await second.ask() == [b"first"]
+    successor = Siblings(folder=tmp_path, number=2)
+    successor.open(lambda: b"successor")
+    assert await first.ask() == [b"successor"]
+    first.close()
+    second.close()
+    successor.close()
+    assert await Siblings().ask() == []
