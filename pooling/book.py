@@ -258,6 +258,7 @@ class SubscriptionBook:
                 self.tracker.unconfirm([key])
         outcomes: list[Outcome] = []
         for key in unconfirmed:
+            self._reconciler(slot).refuse(key)
             levels, remains = self.tracker.reject(key)
             if remains is not None:
                 # A raise that had to move: its old connection still carries the lower level.

@@ -63,12 +63,14 @@ class Freshness:
             last_byte: when the last byte of any kind came, answers to pings included.
             frames: how many frames have come so far.
         """
+        # The same sums as in ``due``: a difference may round to just below the limit at the very
+        # moment that was waited for, and the next look would come seconds later.
         limit = self.limit_seconds
         if self.is_steady:
-            return f"no data for {limit:g} s" if now - last_frame >= limit else ""
-        if now - last_byte >= limit:
+            return f"no data for {limit:g} s" if now >= last_frame + limit else ""
+        if now >= last_byte + limit:
             return f"nothing was heard for {limit:g} s"
-        if now - last_frame >= limit and self._has_dried_up(last_frame, frames):
+        if now >= last_frame + limit and self._has_dried_up(last_frame, frames):
             return f"no data for {limit:g} s on a link that had plenty"
         return ""
 

@@ -31,13 +31,14 @@ class Batch(NamedTuple):
 class Reconciler:
     """The gap of one connection. Not thread-safe: its owner holds the lock."""
 
-    __slots__ = ("_confirmed", "_dirty", "_leaving", "sent")
+    __slots__ = ("_confirmed", "_dirty", "_leaving", "_refused", "sent")
 
     def __init__(self) -> None:
         self.sent: dict[InstrumentKey, Subscription] = {}
         self._confirmed: dict[InstrumentKey, Level] = {}
         self._dirty: dict[InstrumentKey, None] = {}
         self._leaving: dict[InstrumentKey, None] = {}  # those that make room: they go first
+        self._refused: set[InstrumentKey] = set()  # sent, refused, and never confirmed here
 
     @property
     def has_work(self) -> bool:
@@ -52,8 +53,18 @@ class Reconciler:
         subscription = self.sent.get(key)
         if subscription is None:
             return None
+        self._refused.discard(key)
         level = self._confirmed[key] = Level.of(subscription.mode, subscription.depth_levels)
         return level
+
+    def refuse(self, key: InstrumentKey) -> None:
+        """Note that the broker refused ``key``: whether this socket carries it is not known.
+
+        If it is wished again here it is subscribed anew, because a change of mode would change
+        nothing where nothing is carried. What was confirmed before keeps its earlier level.
+        """
+        if key in self.sent and key not in self._confirmed:
+            self._refused.add(key)
 
     def confirmed(self, key: InstrumentKey) -> Level | None:
         """Return the level at which this socket is known to carry ``key``."""
@@ -63,16 +74,19 @@ class Reconciler:
         """Note that the wish for ``key`` changed; ``leaves`` that nothing is wished any more.
 
         What leaves goes first, for it makes room at the broker, and among the others the newest
-        change goes last: what frees room was decided before what takes it.
+        change goes last: what frees room was decided before what takes it. That holds as well for
+        what was to leave and is wished again, perhaps at a lower level: others have its room.
         """
+        was_leaving = key in self._leaving and key in self.sent
         self._dirty.pop(key, None)
         self._leaving.pop(key, None)
-        (self._leaving if leaves else self._dirty)[key] = None
+        (self._leaving if leaves or was_leaving else self._dirty)[key] = None
 
     def restart(self, wanted: Iterable[InstrumentKey]) -> None:
         """Start over for a new socket that carries nothing: everything wanted is to be sent."""
         self.sent.clear()
         self._confirmed.clear()
+        self._refused.clear()
         self._dirty = dict.fromkeys(wanted)
         self._leaving.clear()
 
@@ -96,7 +110,11 @@ class Reconciler:
                 unsubscribe.append(has)
                 del self.sent[key]
                 self._confirmed.pop(key, None)
-            elif has is None:
+                self._refused.discard(key)
+            elif has is None or key in self._refused:
+                if has is not None:
+                    unsubscribe.append(has)
+                    self._refused.discard(key)
                 subscribe.append(placement.subscription)
                 self.sent[key] = placement.subscription
             elif has != placement.subscription:

@@ -25,6 +25,7 @@ HEALTHY_SECONDS = 4.0
 GAP_SECONDS = 1.0  # of a symbol that moves because limits were lowered
 APPLIED_SECONDS = 5.0  # from an edit of the limits to their being in force
 MAX_VIOLATIONS = 20
+DISPLACED = "the limits were lowered and it has no place"
 
 
 class Checker:
@@ -63,6 +64,8 @@ class Checker:
         now = self._world.loop.time()
         if now - self.limits_edited_at < APPLIED_SECONDS:
             return
+        if event.reason == DISPLACED:
+            return  # its unsubscribe follows in the same instant, however late the edit was read
         for key in event.keys or ():
             if any(self._is_healthy(link, key, now) for link in self._carriers(key)):
                 self.complain(f"{key} was called stale although it is carried: {event.reason}")
@@ -142,6 +145,8 @@ class Checker:
         if self._world.stats.status is not FeedStatus.LIVE or not is_wanted:
             return
         now = self._world.loop.time()
+        if self._world.exchange.ended_at == now:
+            return  # a link ended at this very instant; the pool is told next
         if self._world.clients.believed and not any(
             now - link.heard_at <= FRESH_SECONDS for link in self._world.exchange.links.values()
         ):

@@ -126,6 +126,7 @@ class SimulatedExchange:
     def __init__(self, rules: Rules, note: Callable[[str], None]) -> None:
         self.rules = rules
         self.links: dict[int, SimulatedLink] = {}
+        self.ended_at = float("-inf")  # when a link last ended
         self.violations: list[str] = []
         self.attempts = 0
         self.messages = 0
@@ -189,6 +190,7 @@ class SimulatedExchange:
     def forget(self, link: SimulatedLink) -> None:
         """Note that a link ended, whoever ended it."""
         self.links.pop(link.number, None)
+        self.ended_at = asyncio.get_running_loop().time()
         self._note(f"{link} ended")
 
     def carriers(self, token: int) -> list[SimulatedLink]:

@@ -28,10 +28,15 @@ FORMERLY_FAILED = {
     98: "ticks between the end of a linger and its unsubscribe message left a price behind",
     112: "with the store down, a refused credential was tried again",
     118: "prices of what was not confirmed yet outlived their link",
+    306: "a displaced symbol that found a place elsewhere was called live over its gap",
     365: "a want was refused while the only room was on a connection being replaced",
     376: "what made room left after what took it, so the exchange saw one symbol too many",
     644: "a raise refused on the connection it moved to was kept there, where nothing carried it",
+    656: "a moving symbol that its new connection refused was lost for good",
     752: "the same, in batches of one",
+    1085: "what was to leave and was wished again came behind what took its room",
+    1760: "a silence ended its wait by rounding a hair too early and was seen seconds late",
+    1936: "what a link had refused was never subscribed there again",
 }
 
 
