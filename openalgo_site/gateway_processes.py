@@ -2,7 +2,8 @@
 
 Each process listens on sockets of its own (``SO_REUSEPORT``) and Linux deals the connections out.
 With one socket for all of them an idle process that is quick to accept gets nearly every client.
-A dead process's sockets are gone with it, so the others get what comes meanwhile. This process only
+A dead process's sockets are gone with it, so the others get what comes meanwhile; only a connection
+that waits at the dying one is reset, and its client connects again. This process only
 holds the ports. Nothing else is shared: each process has its own bus subscriber, its own hub and
 its own id at the workers.
 """
