@@ -24,6 +24,7 @@ PURE_MODULES = [
     "brokers.binance.symbols",
     "brokers.decimal_text",
     "brokers.exceptions",
+    "brokers.redaction",
     "brokers.types",
     "brokers.zerodha.codec",
     "brokers.zerodha.constants",
