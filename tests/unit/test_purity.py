@@ -22,6 +22,7 @@ PURE_MODULES = [
     "brokers.binance.messages",
     "brokers.binance.requests",
     "brokers.binance.symbols",
+    "brokers.credential_expiry",
     "brokers.decimal_text",
     "brokers.exceptions",
     "brokers.types",
