@@ -124,7 +124,7 @@ def test_a_revoked_key_closes_its_clients_in_every_process(gateways: Gateways) -
 def test_a_dead_process_is_replaced_while_the_other_serves(gateways: Gateways) -> None:
     victim, other = gateways.children()
     os.kill(victim, signal.SIGKILL)
-    # A connection dealt to it before the kernel has closed its sockets is reset; none after that is.
+    # One dealt to it before the kernel has closed its sockets is reset; later ones are not.
     eventually_sync(lambda: not is_running(victim), timeout=5)
     for _ in range(8):
         gateways.client().close()
