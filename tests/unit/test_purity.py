@@ -56,6 +56,7 @@ PURE_MODULES = [
     "streaming.limits",
     "streaming.origins",
     "streaming.payloads",
+    "streaming.parsing",
     "streaming.protocol",
     "streaming.replies",
     "streaming.session",
