@@ -57,6 +57,7 @@ PURE_MODULES = [
     "streaming.limits",
     "streaming.origins",
     "streaming.payloads",
+    "streaming.parsing",
     "streaming.protocol",
     "streaming.replies",
     "streaming.session",
