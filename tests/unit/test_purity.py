@@ -49,6 +49,7 @@ PURE_MODULES = [
     # streaming
     "streaming.batches",
     "streaming.arrivals",
+    "streaming.bus_message",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
@@ -62,6 +63,8 @@ PURE_MODULES = [
     "streaming.protocol",
     "streaming.replies",
     "streaming.session",
+    "streaming.tick_filter",
+    "streaming.zmtp",
 ]
 
 # Run in the child: our modules may not import a blocked name, whoever else has already loaded it.
