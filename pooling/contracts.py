@@ -44,7 +44,10 @@ class PoolOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSpec:
-    """One enabled broker account, as a worker needs it. ``endpoint`` None: the broker's own."""
+    """One enabled broker account, as a worker needs it. ``endpoint`` None: the broker's own.
+
+    The pool of a paused account is there and opens no connection.
+    """
 
     pool_id: str
     broker: str
@@ -53,6 +56,7 @@ class AccountSpec:
     options: PoolOptions
     endpoint: str | None = None
     credentials_version: int = 0
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

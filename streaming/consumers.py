@@ -22,12 +22,12 @@ from streaming.directory import Principal
 from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
 from streaming.limits import TokenBucket
+from streaming.parsing import parse_request
 from streaming.protocol import (
     Authenticate,
     CloseCode,
     ErrorCode,
     ProtocolError,
-    parse_request,
 )
 from streaming.serving import serve, serve_anyone
 from streaming.session import SessionState
