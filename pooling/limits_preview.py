@@ -49,8 +49,9 @@ class LimitsPreview:
         if not self.dropped:
             return f"{what} has a place for all {self.held:,} symbols."
         return (
-            f"{what} leaves {self.dropped:,} of {self.held:,} symbols without a place; the newest "
-            f"are dropped first; {self.clients_affected:,} of {self.clients:,} clients are affected."
+            f"{what} leaves {self.dropped:,} of {self.held:,} symbols without a place; "
+            "the newest are dropped first; "
+            f"{self.clients_affected:,} of {self.clients:,} clients are affected."
         )
 
 

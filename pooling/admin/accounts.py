@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -25,7 +25,7 @@ from pooling.admin.credentials import (
 from pooling.admin.filters import CredentialFilter, StateFilter
 from pooling.admin.limits import PoolConfigInline, limit_in_words, limits_panel
 from pooling.admin.operate import OperateMixin
-from pooling.admin.states import state_badge
+from pooling.admin.states import connection_rows, state_badge
 from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount, PoolStatus
 
@@ -132,7 +132,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         own = (getattr(config, "max_connections", None), config and config.symbols_per_connection)
         if own == (None, None):
             return "default"
-        return " × ".join("default" if value is None else f"{value:,}" for value in own)
+        return " x ".join("default" if value is None else f"{value:,}" for value in own)
 
     @admin.display(description="heard", ordering="status__heartbeat")
     def heard(self, account: BrokerAccount) -> SafeString | str:
@@ -166,10 +166,6 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         """Keep a pool with its owner and broker: its history belongs to them."""
         return ("user", "broker", "credential") if obj else ()
 
-    def get_inline_instances(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Let the limits of an account that has none yet begin with one empty form."""
-        return super().get_inline_instances(request, obj)
-
     def changeform_view(
         self,
         request: HttpRequest,
@@ -188,8 +184,8 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def render_change_form(
-        self, request: Any, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         """Add what stands around the limits, and how the pool is."""
         account = context.get("original")
         if account is not None:
@@ -199,6 +195,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
                 "status": status,
                 "state": state_badge(account, status, now),
                 "operations": self.operations_for(request, account),
+                "connections": connection_rows(status, now),
             }
         context["panel"] = limits_panel(account or BrokerAccount())
         return super().render_change_form(request, context, *args, **kwargs)

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 __all__ = ["NOTHING", "Tone", "age", "badge", "bar", "long_age", "moment"]
 
-NOTHING = "–"  # what an empty cell shows
+NOTHING = "-"  # what an empty cell shows
 NEARLY_FULL = 0.9
 SECONDS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 

@@ -28,7 +28,7 @@ def change_message(
 
     Args:
         form: the object's own form, saved.
-        formsets: those of its inlines, saved. A row that comes into being changes from its defaults.
+        formsets: those of its inlines, saved. A new row changes from its defaults.
         add: whether the object is new.
         words: how a value reads.
         is_secret: which fields are named only.

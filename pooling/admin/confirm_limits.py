@@ -134,5 +134,5 @@ def _question(
         "confirmed_name": CONFIRMED,
         "media": model_admin.media,
     }
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "pooling/admin/confirm_limits.html", context)

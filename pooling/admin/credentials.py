@@ -112,7 +112,11 @@ def credential_state(account: BrokerAccount, now: datetime) -> SafeString:
     if expires is None:
         return badge(Tone.GOOD, "set", "stored; when it expires is not known")
     local, today = timezone.localtime(expires), timezone.localtime(now)
-    at = f"{local:%H:%M}" if local.date() == today.date() else f"{local:%b} {local.day}, {local:%H:%M}"
+    at = (
+        f"{local:%H:%M}"
+        if local.date() == today.date()
+        else f"{local:%b} {local.day}, {local:%H:%M}"
+    )
     if expires <= now:
         return badge(Tone.BAD, f"expired {at}", "enter a new credential")
     is_soon = (expires - now).total_seconds() <= SOON_SECONDS

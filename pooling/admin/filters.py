@@ -81,8 +81,7 @@ class StateFilter(ChoiceFilter):
                 for state in known
             },
             PoolState.PAUSED: enabled & alive & paused,
-            PoolState.NO_WORKER: enabled
-            & Q(**{f"{status}heartbeat__lte": now - STATUS_KEPT}),
+            PoolState.NO_WORKER: enabled & Q(**{f"{status}heartbeat__lte": now - STATUS_KEPT}),
             PoolState.NOT_SERVED: enabled & ~served,
             PoolState.DISABLED: Q(**{f"{account}enabled": False}),
         }
@@ -141,9 +140,7 @@ class AccountBrokerFilter(ChoiceFilter):
 
     def conditions(self) -> dict[str, tuple[str, Q]]:
         """Return the brokers of this installation."""
-        return {
-            name: (label, Q(account__broker=name)) for name, label in conf.broker_choices()
-        }
+        return {name: (label, Q(account__broker=name)) for name, label in conf.broker_choices()}
 
 
 def _share_at_least(share: float) -> Q:

@@ -53,7 +53,7 @@ class HistoryAdmin(ReadOnlyAdmin):
     """Rows of accounts, perhaps millions: see ``large_tables``."""
 
     change_list_template = "pooling/admin/large_change_list.html"
-    list_select_related = ("account__user",)
+    list_select_related: tuple[str, ...] = ("account__user",)
     search_fields = ("account__user__username", "account__label")
     search_help_text = "User name or label of the account"
     show_full_result_count = False

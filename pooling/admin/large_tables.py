@@ -11,19 +11,24 @@ import calendar
 from collections.abc import Iterator
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.formats import date_format
 
+if TYPE_CHECKING:
+    PaginatorBase = Paginator[Any]
+else:
+    PaginatorBase = Paginator
+
 __all__ = ["BOUND", "BoundedPaginator", "DateLevel", "date_level", "date_range"]
 
 BOUND = 10_000
 
 
-class BoundedPaginator(Paginator[Any]):
+class BoundedPaginator(PaginatorBase):
     """A paginator that counts up to ``BOUND`` rows; those behind are found by narrowing down."""
 
     @cached_property

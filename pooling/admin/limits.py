@@ -87,17 +87,15 @@ class PoolConfigInline(ConfigInlineBase):
 def limits_panel(account: BrokerAccount, now: datetime | None = None) -> LimitsPanel:
     """Return what to show around the limits of an account, which may be new and without a broker.
 
-    Reads ``config`` and ``status`` of the account.
+    The stored limits are read, not those of a form that was refused.
     """
     moment_now = now or timezone.now()
     capabilities = _capabilities(account)
-    config = getattr(account, "config", None) if account.pk else None
-    status = getattr(account, "status", None) if account.pk else None
-    config = config or PoolConfig(account=account)
+    stored = PoolConfig.objects.filter(account=account).first() if account.pk else None
+    status = PoolStatus.objects.filter(account=account).first() if account.pk else None
+    config = stored or PoolConfig(account=BrokerAccount(broker=account.broker))
     in_force, is_applied = _in_force(config, status)
-    facts = {
-        name: _facts(name, config, capabilities, status) for name in PoolConfig.OPTIONS
-    }
+    facts = {name: _facts(name, config, capabilities, status) for name in PoolConfig.OPTIONS}
     return LimitsPanel(
         facts=facts,
         unit=capabilities.unit if capabilities else "symbols",

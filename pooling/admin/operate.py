@@ -40,9 +40,7 @@ WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.1
 MAX_POOLS = 200  # at once
 MAX_LINES = 10  # of results in one message
-_NOT_SERVED = (
-    "Switched on, but no worker serves it yet; start one with `python manage.py runpool`."
-)
+_NOT_SERVED = "Switched on, but no worker serves it yet; start one with `python manage.py runpool`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,9 @@ class OperationForm(forms.Form):
                 f"Name at most {command_queue.MAX_KEYS:,} symbols at a time."
             )
         known = _known(self._account.broker, keys)
-        unknown = [f"{exchange}:{symbol}" for exchange, symbol in keys if (exchange, symbol) not in known]
+        unknown = [
+            f"{exchange}:{symbol}" for exchange, symbol in keys if (exchange, symbol) not in known
+        ]
         if unknown:
             more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
             raise forms.ValidationError(
@@ -133,7 +133,7 @@ class OperateMixin(OperateBase):
             for operation in OPERATIONS.values():
                 if operation.is_for_many:
                     words = f"{operation.label} the selected pools"
-                    act = partial(_act_on_many, operation=operation)
+                    act: Any = partial(_act_on_many, operation=operation)
                     actions[operation.name] = (act, operation.name, words)
         return actions
 
@@ -203,7 +203,7 @@ class OperateMixin(OperateBase):
             "media": self.media,
             "dead": sum(not facts_of(each).is_alive for each, _ in effects),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "pooling/admin/operate.html", context)
 
     def tell(self, request: HttpRequest, operation: Operation, answers: Sequence[Answer]) -> None:
@@ -350,4 +350,3 @@ def _known(broker: str, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]
         rows = Instrument.objects.filter(broker=broker, symbol__in=part)
         known.update(rows.values_list("exchange", "symbol"))
     return known
-

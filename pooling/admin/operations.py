@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 __all__ = ["OPERATIONS", "Operation", "PoolFacts"]
@@ -23,7 +23,7 @@ class PoolFacts:
     is_paused: bool
     symbols: int = 0
     clients: int = 0
-    slots: Mapping[int, int] = MappingProxyType({})
+    slots: Mapping[int, int] = field(default_factory=dict)
     slot: int | None = None
 
 

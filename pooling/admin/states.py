@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from django.utils.safestring import SafeString
 
 from brokers.feed import FeedStatus
-from pooling.admin.cells import Tone, badge
+from pooling.admin.cells import NOTHING, Tone, age, badge
+from pooling.lifecycle import ConnectionState
 from pooling.models import NO_WORKER, BrokerAccount, PoolStatus
 
-__all__ = ["PoolState", "state_badge", "state_of"]
+__all__ = ["PoolState", "connection_rows", "state_badge", "state_of"]
 
 
 class PoolState(StrEnum):
@@ -76,4 +78,34 @@ def state_badge(account: BrokerAccount, status: PoolStatus | None, now: datetime
     return badge(state.tone, state.word, reason)
 
 
+def connection_rows(status: PoolStatus | None, now: datetime) -> list[dict[str, Any]]:
+    """Return the connections of a pool as its worker told them last, with badges and ages.
+
+    Empty once the worker is gone: its connections went with it.
+    """
+    if status is None or not status.is_alive(now):
+        return []
+    return [
+        {
+            **each,
+            "badge": badge(_CONNECTION_TONES.get(each["state"], Tone.OFF), _plain(each["state"])),
+            "since": age(datetime.fromtimestamp(each["since_ms"] / 1000, UTC), now),
+            "last_close": each.get("last_close") or NOTHING,
+        }
+        for each in status.connection_stats
+    ]
+
+
+def _plain(state: str) -> str:
+    return state.replace("_", " ")
+
+
 _VALUES = frozenset(PoolState)
+_CONNECTION_TONES = {
+    ConnectionState.LIVE: Tone.GOOD,
+    ConnectionState.STALE: Tone.WARN,
+    ConnectionState.BACKOFF: Tone.WARN,
+    ConnectionState.RATE_LIMITED: Tone.BAD,
+    ConnectionState.AUTH_REQUIRED: Tone.BAD,
+    ConnectionState.DRAINING: Tone.HELD,
+}

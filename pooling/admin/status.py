@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -48,9 +50,9 @@ class PoolStatusAdmin(ReadOnlyAdmin):
         """Leave the details of every connection in the database."""
         return super().get_queryset(request).defer("stats")
 
-    def get_fields(self, request: HttpRequest, obj: PoolStatus | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: PoolStatus | None = None) -> Any:
         """Show the state that is true now first."""
-        return ["operate", "state_now", "reason_now", *super().get_fields(request, obj)]  # type: ignore[list-item]
+        return ["operate", "state_now", "reason_now", *super().get_fields(request, obj)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: PoolStatus | None = None) -> list[str]:
         """Everything is read only."""
