@@ -63,6 +63,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
     search_help_text = "User name, label, or number of the pool"
     show_facets = admin.ShowFacets.ALWAYS
     show_full_result_count = False
+    list_per_page = 50
     change_form_template = "pooling/admin/account_change_form.html"
     change_list_template = "pooling/admin/account_change_list.html"
 

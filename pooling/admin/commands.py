@@ -64,6 +64,7 @@ class PoolCommandAdmin(HistoryAdmin):
     search_help_text = "User name or label of the account, who asked, or words of the result"
     searched = ("result", "requested_by__username")
     date_hierarchy = "requested"
+    date_index = "id"  # commands are written as they are asked
 
     @admin.display(description="asked", ordering="id")
     def time(self, command: PoolCommand) -> SafeString | str:

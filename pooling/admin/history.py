@@ -53,13 +53,16 @@ class HistoryAdmin(ReadOnlyAdmin):
     """Rows of accounts, perhaps millions: see ``large_tables``."""
 
     change_list_template = "pooling/admin/large_change_list.html"
-    list_select_related: tuple[str, ...] = ("account__user",)
+    list_select_related: ClassVar[tuple[str, ...]] = ("account__user",)
     search_fields = ("account__user__username", "account__label")
     search_help_text = "User name or label of the account"
     show_full_result_count = False
+    list_per_page = 50
     paginator = BoundedPaginator
     # Fields of the row itself that the search looks into besides the account.
     searched: ClassVar[tuple[str, ...]] = ()
+    # An indexed field in the order of ``date_hierarchy``, where that has no index.
+    date_index: ClassVar[str | None] = None
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -192,6 +195,7 @@ class PoolEventAdmin(HistoryAdmin):
     search_help_text = "User name or label of the account, or words of the message"
     searched = ("message",)
     date_hierarchy = "at"
+    date_index = "id"  # events are written as they happen
 
     @admin.display(description="at", ordering="id")
     def time(self, event: PoolEvent) -> SafeString | str:

@@ -31,4 +31,5 @@ class InstrumentAdmin(ReadOnlyAdmin):
     search_fields = ("symbol", "name")
     search_help_text = "Begin of the symbol, or words of the name"
     show_full_result_count = False
+    list_per_page = 50
     paginator = BoundedPaginator

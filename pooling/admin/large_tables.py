@@ -99,10 +99,19 @@ def date_level(parameters: dict[str, str], field: str) -> DateLevel:
     return DateLevel(**parts)
 
 
-def date_range(rows: QuerySet[Any], field: str) -> tuple[date, date] | None:
-    """Return the first and the last day of ``rows`` in the site's zone; None without rows."""
-    values = rows.order_by(field).values_list(field, flat=True)
-    first, last = values.first(), rows.order_by(f"-{field}").values_list(field, flat=True).first()
+def date_range(
+    rows: QuerySet[Any], field: str, index: str | None = None
+) -> tuple[date, date] | None:
+    """Return the first and the last day of ``rows`` in the site's zone; None without rows.
+
+    Args:
+        rows: what the list shows.
+        field: the date or time.
+        index: an indexed field of the same order; None: ``field`` is indexed itself.
+    """
+    order = index or field
+    first = rows.order_by(order).values_list(field, flat=True).first()
+    last = rows.order_by(f"-{order}").values_list(field, flat=True).first()
     return None if first is None or last is None else (_day(first), _day(last))
 
 

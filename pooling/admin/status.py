@@ -44,6 +44,7 @@ class PoolStatusAdmin(ReadOnlyAdmin):
     search_help_text = "User name or label of the account, or worker"
     show_facets = admin.ShowFacets.ALWAYS
     show_full_result_count = False
+    list_per_page = 50
     exclude = ("stats",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PoolStatus]:

@@ -52,7 +52,7 @@ def is_cut(cl: ChangeList) -> bool:
 def bounded_date_hierarchy(cl: ChangeList) -> dict[str, Any]:
     """Show years, months or days to drill down into, without reading the rows between them."""
     field = str(cl.date_hierarchy)
-    found = date_range(cl.queryset, field)
+    found = date_range(cl.queryset, field, getattr(cl.model_admin, "date_index", None))
     if found is None:
         return {"show": False}
     chosen = date_level({name: values[-1] for name, values in cl.params.items()}, field)
