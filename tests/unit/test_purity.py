@@ -25,6 +25,7 @@ PURE_MODULES = [
     "brokers.credential_expiry",
     "brokers.decimal_text",
     "brokers.exceptions",
+    "brokers.redaction",
     "brokers.types",
     "brokers.zerodha.codec",
     "brokers.zerodha.constants",
