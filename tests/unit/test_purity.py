@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers.batching",
     "brokers.binance.codec",
     "brokers.binance.constants",
     "brokers.binance.messages",
