@@ -49,4 +49,5 @@ $(ORACLE):
 	@$(ORACLES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--ignore-requires-python --upgrade --target $(ORACLES)/openalgo2 \
 		--requirement requirements-oracles-sdk2.txt
+	@scripts/make-venv $(ORACLES)/brokers requirements-oracles-brokers.txt $(ORACLES)/brokers.stamp
 	@touch $@

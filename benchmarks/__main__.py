@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import scenarios
+from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
+from benchmarks.fanout import fanout
 from benchmarks.harness import ROOT, Result, describe_environment
 from benchmarks.pool_scenarios import pool_engine
 from benchmarks.stack import running_stack
@@ -22,6 +24,10 @@ async def _run() -> list[Result]:
     async for result in pool_engine():
         results.append(result)
         print(result.row(), flush=True)
+    async with running_bare_stack() as bare:
+        async for result in fanout(bare):
+            results.append(result)
+            print(result.row(), flush=True)
     async with running_stack() as stack:
         for measure in (scenarios.pipeline, batches):
             async for result in measure(stack):

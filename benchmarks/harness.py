@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ __all__ = [
     "Child",
     "ManageCommand",
     "Result",
+    "busy_seconds",
     "cores",
     "describe_environment",
     "median",
@@ -54,6 +56,26 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def busy_seconds(core: int) -> float:
+    """Return how long a core has been busy so far, whoever kept it so, from the kernel."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, *others = (int(field) for field in fields[:8])
+            return (user + nice + system + sum(others)) / _TICKS_PER_SECOND
+    return float("nan")
+
+
+def _processes(root: int) -> list[int]:
+    """Return a process and all that it has started."""
+    found = [root]
+    for process in found:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                found += (int(child) for child in (task / "children").read_text().split())
+    return found
+
+
 @dataclass
 class Result:
     """One row of the table: a scenario, its figures with units in their names, and its check."""
@@ -85,16 +107,28 @@ class Measured:
     process: asyncio.subprocess.Process | None = None
 
     def cpu_seconds(self) -> float:
-        """Return user and system time so far, from the kernel."""
+        """Return user and system time so far, of it and all that it started, from the kernel."""
         assert self.process is not None
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+        total = 0
+        for process in _processes(self.process.pid):
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+                total += int(fields[11]) + int(fields[12])
+        return total / _TICKS_PER_SECOND
 
     def memory_bytes(self) -> int:
         """Return the resident set now."""
         assert self.process is not None
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def proportional_bytes(self) -> int:
+        """Return the memory that is its own, with its share of what it shares (PSS)."""
+        assert self.process is not None
+        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
         return 0
 
@@ -112,22 +146,25 @@ class Measured:
 
 @dataclass
 class ManageCommand(Measured):
-    """A command of the project, pinned to a core; its output passes through."""
+    """A command of the project, pinned to a core (None: to none); its output passes through."""
 
     name: str
-    core: int
+    core: int | None
     environment: dict[str, str]
+    arguments: Sequence[str] = ()
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start it; it may take a while until it answers."""
+        core = self.core
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             "manage.py",
             self.name,
+            *self.arguments,
             cwd=ROOT,
             env=self.environment,
-            preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),
+            preexec_fn=None if core is None else lambda: pin(core),
         )
 
 

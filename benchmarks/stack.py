@@ -11,12 +11,21 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmarks.harness import ROOT, Child, ManageCommand, cores
 
-__all__ = ["Stack", "running_stack"]
+__all__ = [
+    "Installation",
+    "Stack",
+    "free_ports",
+    "installation",
+    "prepare",
+    "running_stack",
+    "wait_ready",
+]
 
 SYMBOLS = 10_000
 
@@ -64,43 +73,62 @@ class Stack:
         await asyncio.sleep(0.5)
 
 
-@contextlib.asynccontextmanager
-async def running_stack() -> AsyncIterator[Stack]:
-    """Start everything in a throw-away installation and end it afterwards."""
-    server_core, load_core = cores()
+class Installation(NamedTuple):
+    """A throw-away installation: the environment of its processes, and its ports."""
+
+    environment: dict[str, str]
+    directory: str
+    port: int
+    openalgo_port: int
+    zmq_port: int
+
+
+@contextlib.contextmanager
+def installation() -> Iterator[Installation]:
+    """Make one with free ports; its files go away at the end."""
     with tempfile.TemporaryDirectory(prefix="tickpool-bench-") as directory:
-        port, openalgo_port, zmq_port = _free_ports(3)
+        ports = free_ports(3)
+        names = zip(("PORT", "OPENALGO_PORT", "ZMQ_PORT"), map(str, ports), strict=True)
         environment = {
             **os.environ,
             "DATA_DIR": directory,
             "DATABASE_URL": "",
             "REDIS_URL": "",
-            "PORT": str(port),
-            "OPENALGO_PORT": str(openalgo_port),
-            "ZMQ_PORT": str(zmq_port),
             "LOG_LEVEL": "WARNING",
             # What one scenario leaves shall not share the next one's rate.
             "UNSUBSCRIBE_LINGER_SECONDS": "0.1",
+            **dict(names),
         }
+        yield Installation(environment, directory, *ports)
+
+
+@contextlib.asynccontextmanager
+async def running_stack() -> AsyncIterator[Stack]:
+    """Start everything in a throw-away installation and end it afterwards."""
+    server_core, load_core = cores()
+    with installation() as made:
+        environment, port, openalgo_port = made.environment, made.port, made.openalgo_port
         async with contextlib.AsyncExitStack() as exits:
             exchange = Child("benchmarks.stamped_exchange", load_core)
             exchange_port = (await exchange.start())["port"]
             exits.push_async_callback(exchange.stop)
-            prepared = await _prepare(environment, exchange_port)
+            prepared = await prepare(environment, exchange_port)
             worker = ManageCommand("runpool", load_core, environment)
             await worker.start()
             exits.push_async_callback(worker.stop)
             gateway = ManageCommand("rungateway", server_core, environment)
             await gateway.start()
             exits.push_async_callback(gateway.stop)
-            await _ready(port)
+            await wait_ready(port)
             load = Child("benchmarks.load_client", load_core)
             await load.start()
             exits.push_async_callback(load.stop)
-            yield Stack(exchange, worker, gateway, load, port, openalgo_port, zmq_port, **prepared)
+            yield Stack(
+                exchange, worker, gateway, load, port, openalgo_port, made.zmq_port, **prepared
+            )
 
 
-async def _prepare(environment: dict[str, str], exchange_port: int) -> dict[str, str]:
+async def prepare(environment: dict[str, str], exchange_port: int) -> dict[str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -118,7 +146,7 @@ async def _prepare(environment: dict[str, str], exchange_port: int) -> dict[str,
     return prepared
 
 
-async def _ready(port: int) -> None:
+async def wait_ready(port: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
@@ -135,7 +163,7 @@ def _get(url: str) -> int:
         return status
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 from brokers.context import current_sink, standalone_sink
+from brokers.credential_expiry import DailyEnd, expiry_of
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerError,
@@ -83,6 +85,7 @@ class BrokerCapabilities:
     Where nothing is known of a length, the default is what the strictest of the common servers
     takes unless told otherwise (Tomcat: 8,192 bytes). ``max_lifetime_seconds`` is when the broker
     itself ends a connection (None: never). ``http_endpoint`` is the base URL of its HTTP API.
+    ``credentials_end`` is when it ends all credentials, every day (None: it has no such habit).
     """
 
     name: str
@@ -105,6 +108,7 @@ class BrokerCapabilities:
     liveness_timeout_seconds: float = 30.0
     max_lifetime_seconds: float | None = None
     max_frame_bytes: int = 4 * 1024 * 1024
+    credentials_end: DailyEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,17 @@ class BrokerAdapter(ABC):
     def category(cls, subscription: Subscription) -> str:
         """Return which of ``category_limits`` bounds this subscription; "" for none."""
         return ""
+
+    @classmethod
+    def credential_expiry(cls, credentials: Credentials, stored_at: datetime) -> datetime | None:
+        """Return when a credential stored at ``stored_at`` ends, as far as that can be known.
+
+        The earliest of ``capabilities.credentials_end`` and the ``exp`` claims of values that are
+        JSON Web Tokens; an adapter whose broker tells it otherwise overrides this. May be given
+        some of the fields only. The broker itself is not asked.
+        """
+        end = cls.capabilities.credentials_end
+        return expiry_of(credentials.values.values(), stored_at, end)
 
     @classmethod
     @abstractmethod

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+from openalgo_site.logs import LogFormat, LogLevel
+
 __all__ = ["Environment", "EnvironmentValueError", "read_environment"]
 
 
@@ -56,7 +58,9 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     secret_key: str = ""
     allowed_hosts: str = "127.0.0.1,localhost,[::1]"
     csrf_trusted_origins: str = ""
-    log_level: str = "INFO"
+    log_level: LogLevel = LogLevel.INFO
+    log_libraries_level: LogLevel = LogLevel.WARNING
+    log_format: LogFormat = LogFormat.TEXT
     time_zone: str = "Asia/Kolkata"
 
     # The pool, with the names that OpenAlgo's users know

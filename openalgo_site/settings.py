@@ -6,11 +6,14 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dj_database_url
 from dotenv import load_dotenv
 
+from brokers.redaction import REDACTOR
 from openalgo_site.env import EnvironmentValueError, read_environment
+from openalgo_site.logs import logging_config
 from openalgo_site.secret_files import read_or_create_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -137,16 +140,17 @@ STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing 
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {
-        name: {"handlers": ["console"], "level": ENV.log_level, "propagate": False}
-        for name in ("pooling", "streaming", "brokers", "openalgo_site")
-    },
-}
+LOGGING = logging_config(
+    level=ENV.log_level, libraries_level=ENV.log_libraries_level, style=ENV.log_format
+)
+# Whatever a line may quote: what this process was started with is not in it.
+REDACTOR.learn(
+    [
+        SECRET_KEY,
+        str(DATABASES["default"].get("PASSWORD") or ""),
+        urlsplit(ENV.redis_url).password or "",
+        ENV.simulator_api_key,
+        ENV.simulator_access_token,
+        ENV.simulator_control_token,
+    ]
+)

@@ -166,10 +166,12 @@ class Connection:
         if self._state is not ConnectionState.CLOSED:
             self._set_state(ConnectionState.CLOSED, "closed")
 
-    def to_stats(self, *, used: int, capacity: int) -> ConnectionStats:
+    def to_stats(self, *, used: int, capacity: int, symbols: int = 0) -> ConnectionStats:
         """Return the connection as it is now, with what the pool knows of its fill. Any thread."""
         now = self._clock.monotonic()
-        return self._meters.to_stats(self.slot, self._state, used=used, capacity=capacity, now=now)
+        return self._meters.to_stats(
+            self.slot, self._state, used=used, capacity=capacity, symbols=symbols, now=now
+        )
 
     async def _run(self) -> None:
         while True:
@@ -359,7 +361,7 @@ class Connection:
 
     async def _recover(self, failure: Exception, *, was_open: bool) -> None:
         reason = str(failure) if isinstance(failure, BrokerError) else "internal error"
-        self._meters.last_close = reason
+        self._meters.closed(failure, reason, self._clock.time_ms())
         self._credit_health()
         state, delay = recovery_after(failure, self._backoff, is_gate_shut=self._gate.is_shut)
         if delay is not None:

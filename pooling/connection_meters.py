@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brokers.feed import ConnectionStats
+from pooling.exceptions import ConnectionLostError
 from pooling.lifecycle import ConnectionState
 
 __all__ = ["ConnectionMeters"]
@@ -18,6 +19,8 @@ class ConnectionMeters:
         "connects",
         "frames",
         "last_close",
+        "last_close_code",
+        "last_close_ms",
         "last_frame",
         "last_tick",
         "malformed",
@@ -32,6 +35,8 @@ class ConnectionMeters:
         self.last_frame: float | None = None
         self.last_tick: float | None = None
         self.last_close = ""
+        self.last_close_code: int | None = None
+        self.last_close_ms: int | None = None
         self.next_retry_ms: int | None = None
         self.since_ms = now_ms
 
@@ -40,8 +45,21 @@ class ConnectionMeters:
         """How often the connection was opened again."""
         return max(0, self.connects - 1)
 
+    def closed(self, failure: Exception, reason: str, now_ms: int) -> None:
+        """Note why an attempt or a socket ended."""
+        self.last_close = reason
+        self.last_close_code = failure.code if isinstance(failure, ConnectionLostError) else None
+        self.last_close_ms = now_ms
+
     def to_stats(
-        self, slot: int, state: ConnectionState, *, used: int, capacity: int, now: float
+        self,
+        slot: int,
+        state: ConnectionState,
+        *,
+        used: int,
+        capacity: int,
+        symbols: int,
+        now: float,
     ) -> ConnectionStats:
         """Return the connection as it is now, with its fill."""
         return ConnectionStats(
@@ -59,6 +77,9 @@ class ConnectionMeters:
             last_tick_age_ms=_age_ms(self.last_tick, now),
             last_close=self.last_close,
             next_retry_ms=self.next_retry_ms,
+            symbols=symbols,
+            last_close_code=self.last_close_code,
+            last_close_ms=self.last_close_ms,
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from brokers.exceptions import BrokerConfigError
+from brokers.redaction import REDACTOR
 
 __all__ = ["CredentialCipher", "KeyFileError", "create_key_file"]
 
@@ -61,17 +62,18 @@ class CredentialCipher:
             ) from None
 
     def encrypt(self, value: str) -> str:
-        """Return ``value`` as a token of the first key."""
+        """Return ``value`` as a token of the first key; log lines will not show it."""
+        REDACTOR.learn([value])
         return self._fernet.encrypt(value.encode()).decode("ascii")
 
     def decrypt(self, tokens: Mapping[str, str]) -> dict[str, str]:
-        """Return every field in clear.
+        """Return every field in clear; from now on no log line of this process shows one.
 
         Raises:
             BrokerConfigError: a token was made with a key that is not in the file.
         """
         try:
-            return {
+            values = {
                 name: self._fernet.decrypt(token.encode("ascii")).decode()
                 for name, token in tokens.items()
             }
@@ -80,6 +82,8 @@ class CredentialCipher:
                 "the stored credential was encrypted with a key that is not in the key file: "
                 "restore the key or enter the credential again"
             ) from None
+        REDACTOR.learn(values.values())
+        return values
 
 
 def create_key_file(path: Path) -> None:

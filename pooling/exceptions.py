@@ -5,6 +5,7 @@ PoolingError
 ├── PoolClosedError          the pool was closed; nothing can be wanted from it any more
 ├── PoolExhaustedError       no connection became free for exclusive use in time
 ├── ConnectionReleasedError  a connection was used after it was given back
+├── CommandRefusedError      what was asked of a pool cannot be done; the text says what mends it
 └── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
 
 Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; four of them
@@ -25,6 +26,7 @@ from brokers.exceptions import BrokerUnavailableError
 
 __all__ = [
     "CircuitOpenError",
+    "CommandRefusedError",
     "ConnectionLostError",
     "ConnectionReleasedError",
     "IllegalTransitionError",
@@ -89,6 +91,10 @@ class PoolExhaustedError(PoolingError):
 
 class ConnectionReleasedError(PoolingError):
     """A connection was used after it was given back; it may be somebody else's by now."""
+
+
+class CommandRefusedError(PoolingError):
+    """What was asked of a pool cannot be done; the text is for people and says what mends it."""
 
 
 class IllegalTransitionError(PoolingError):

@@ -18,6 +18,7 @@ from brokers.types import FeedMode, InstrumentKey
 from streaming import entries, replies
 from streaming.directory import AccountRef, Principal
 from streaming.holdings import Departure, Feed, Held, Line, Upstream
+from streaming.parsing import split_suffix
 from streaming.protocol import (
     ErrorCode,
     InvalidItem,
@@ -26,7 +27,6 @@ from streaming.protocol import (
     SubscribeItem,
     Unsubscribe,
     UnsubscribeItem,
-    split_suffix,
 )
 
 __all__ = [

@@ -8,6 +8,18 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+# The same examples in every run, and no bound on an example's time: what a busy machine does to it
+# says nothing about the code. ``HYPOTHESIS_PROFILE=explore`` looks for new ones.
+hypothesis_settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.register_profile(
+    "explore", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 pytest_plugins = ["tests.fix_oracles", "tests.fix_services", "tests.fix_simulator"]
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import random
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-__all__ = ["SHARED_DATA", "eventually", "eventually_sync", "free_port"]
+__all__ = ["SHARED_DATA", "eventually", "eventually_sync", "free_port", "is_running"]
+
+_PORTS = (10_240, 32_768)
+# Not the module's own generator: that one is seeded alike in every test and every run.
+_CHANCE = random.Random(os.urandom(8))
+_taken_ports: set[int] = set()
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -51,8 +58,32 @@ def eventually_sync(
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that nobody uses, and that this run has not returned before.
+
+    From below the range that systems take outgoing connections' ports from: one of that range may
+    be taken by any client between its choice and its use.
+    """
+    while True:
+        port = _CHANCE.randrange(*_PORTS)
+        if port in _taken_ports:
+            continue
+        _taken_ports.add(port)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a thread of the process still runs; its files are open until the last ends."""
+    return any(map(_runs, Path(f"/proc/{pid}/task").glob("*/stat")))
+
+
+def _runs(stat: Path) -> bool:
+    try:
+        state = stat.read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False  # it ended while it was looked at
+    return state not in ("Z", "X")

@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 from websockets.http11 import Response
 
 from brokers.simulator.capture import Capture
-from brokers.simulator.exchange import LocalExchange
+from brokers.simulator.exchange import LocalExchange, Upgrade
 from brokers.simulator.exchange_info import exchange_info
 from brokers.simulator.link import Link
 from brokers.simulator.responses import json_response
@@ -94,21 +94,21 @@ class BinanceReplay(LocalExchange):
 
     # What the base asks for
 
-    def _key(self, query: Mapping[str, str]) -> str:
+    def _key(self, upgrade: Upgrade) -> str:
         return "anonymous"  # market data needs no key
 
-    def _admit(self, path: str, query: Mapping[str, str]) -> HTTPStatus | None:
-        asked = _streams_asked(path, query)
+    def _admit(self, upgrade: Upgrade) -> HTTPStatus | None:
+        asked = _streams_asked(upgrade.path, upgrade.query)
         if asked is None:
             return HTTPStatus.NOT_FOUND
         return HTTPStatus.BAD_REQUEST if len(set(asked)) > MAX_STREAMS else None
 
-    def _opened(self, link: Link, path: str, query: Mapping[str, str]) -> None:
-        streams = _streams_asked(path, query) or []
+    def _opened(self, link: Link, upgrade: Upgrade) -> None:
+        streams = _streams_asked(upgrade.path, upgrade.query) or []
         now = link.loop.time()
         play = _Play(
             session=StreamSession(
-                known=self._known, streams=streams, combined=path.startswith("/stream")
+                known=self._known, streams=streams, combined=upgrade.path.startswith("/stream")
             ),
             rate=RequestRate(),
             pings=Pings(

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -27,13 +27,21 @@ from brokers.simulator.link import Link
 from brokers.simulator.manners import ConnectionManners, Manners, Record
 from brokers.simulator.responses import json_response, text_response
 
-__all__ = ["LocalExchange"]
+__all__ = ["LocalExchange", "Upgrade"]
 
 LOOPBACK = "127.0.0.1"
 TURN_SECONDS = 0.015
 MAX_LINKS = 256
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_DELAY_SECONDS = 30.0
+
+
+class Upgrade(NamedTuple):
+    """A client's request for a WebSocket: what a broker decides on."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Headers
 
 
 class LocalExchange(ABC):
@@ -196,11 +204,11 @@ class LocalExchange(ABC):
     # What a kind of exchange fills in
 
     @abstractmethod
-    def _admit(self, path: str, query: Mapping[str, str]) -> HTTPStatus | None:
-        """Return the status that refuses an upgrade, or None to accept it."""
+    def _admit(self, upgrade: Upgrade) -> HTTPStatus | Response | None:
+        """Return what refuses or redirects an upgrade, or None to accept it."""
 
     @abstractmethod
-    def _opened(self, link: Link, path: str, query: Mapping[str, str]) -> None:
+    def _opened(self, link: Link, upgrade: Upgrade) -> None:
         """Note an accepted connection; its handshake is about to be answered."""
 
     @abstractmethod
@@ -219,9 +227,9 @@ class LocalExchange(ABC):
     def _get(self, path: str, query: Mapping[str, str]) -> Response | None:
         """Answer a plain GET, or None for a path that is not there."""
 
-    def _key(self, query: Mapping[str, str]) -> str:
+    def _key(self, upgrade: Upgrade) -> str:
         """Return the key under which the record counts an upgrade."""
-        return query.get("api_key", "")
+        return upgrade.query.get("api_key", "")
 
     # Inside
 
@@ -259,21 +267,23 @@ class LocalExchange(ABC):
         assert isinstance(connection, Link)  # noqa: S101 - create_connection makes nothing else
         if self._handshake_delay_seconds:
             await self._wait(self._handshake_delay_seconds)
-        refused = self._refuse_upgrade(parts.path, query)
+        upgrade = Upgrade(parts.path, query, request.headers)
+        refused = self._refuse_upgrade(upgrade)
         if refused is not None:
-            self._manners.refused(status=refused.status_code, api_key=self._key(query))
+            if refused.status_code >= HTTPStatus.BAD_REQUEST:  # a redirection is no refusal
+                self._manners.refused(status=refused.status_code, api_key=self._key(upgrade))
             return refused
         # Taken before the handshake is answered: two upgrades cannot both get the last place.
         connection.number = self._next_id
         self._next_id += 1
         self._links[connection] = self._manners.opened(
-            id=connection.number, api_key=self._key(query)
+            id=connection.number, api_key=self._key(upgrade)
         )
         connection.on_lost = lambda: self._lost(connection)
-        self._opened(connection, parts.path, query)
+        self._opened(connection, upgrade)
         return None
 
-    def _refuse_upgrade(self, path: str, query: Mapping[str, str]) -> Response | None:
+    def _refuse_upgrade(self, upgrade: Upgrade) -> Response | None:
         if self._refusal is not None:
             status, retry_after = self._refusal
             response = text_response(status)
@@ -282,8 +292,8 @@ class LocalExchange(ABC):
             return response
         if self._closing.is_set() or len(self._links) >= MAX_LINKS:
             return text_response(HTTPStatus.SERVICE_UNAVAILABLE)
-        admitted = self._admit(path, query)
-        return None if admitted is None else text_response(admitted)
+        admitted = self._admit(upgrade)
+        return text_response(admitted) if isinstance(admitted, HTTPStatus) else admitted
 
     def _lost(self, link: Link) -> None:
         manners = self._links.pop(link)

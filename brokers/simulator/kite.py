@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -13,14 +12,13 @@ import msgspec
 from websockets.http11 import Response
 
 from brokers.simulator.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
-from brokers.simulator.exchange import LocalExchange
+from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.listing import to_csv
-from brokers.simulator.manners import key_label
-from brokers.simulator.market import Market
+from brokers.simulator.market import Market, Quote
+from brokers.simulator.market_exchange import MarketExchange
 from brokers.simulator.responses import make_response
 from brokers.simulator.subscriptions import MalformedMessageError, SubscriptionBook, parse_message
-from brokers.simulator.tape import Tape
 
 __all__ = ["MAX_CONNECTIONS", "MAX_INSTRUMENTS", "KiteExchange"]
 
@@ -33,15 +31,12 @@ MAX_PACKETS_PER_FRAME = 500
 TRUNCATED_FRAME = b"\x00\x02\x00\xb8\x00\x06"
 
 
-class KiteExchange(LocalExchange):
+class KiteExchange(MarketExchange):
     """Kite's ticker and instruments dump over a simulated market.
 
     Args:
-        market: what trades; the exchange steps it.
+        market, rate, seed: see ``MarketExchange``.
         api_key, access_token: the only valid credential; an empty one accepts any that is not.
-        rate: ticks per second over all subscribed instruments together, see ``Tape``; 0 freezes
-            the market, so that only the packets sent on subscribing arrive.
-        seed: of the order in which instruments tick.
         max_instruments: per connection.
     """
 
@@ -58,16 +53,20 @@ class KiteExchange(LocalExchange):
         max_instruments: int = MAX_INSTRUMENTS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(port=port, control_token=control_token, clock=clock)
-        self.market = market
+        super().__init__(
+            market=market,
+            rate=rate,
+            seed=seed,
+            port=port,
+            control_token=control_token,
+            clock=clock,
+        )
         self._api_key = api_key
         self._access_token = access_token
         self._expired = False
         self._max_instruments = max_instruments
-        self._tape = Tape(rate=rate, rng=random.Random(seed))  # noqa: S311 - no secret
         self._books: dict[Link, SubscriptionBook] = {}
-        self._holders: dict[int, dict[Link, SubscriptionBook]] = {}
-        self._keys: dict[Link, str] = {}
+        self._packets: dict[Link, list[bytes]] = {}
         self._csv: dict[str, bytes] = {}
 
     # Verbs
@@ -80,10 +79,6 @@ class KiteExchange(LocalExchange):
         """Make this the valid access token, and end an expiry."""
         self._access_token = access_token
         self._expired = False
-
-    def set_rate(self, rate: float) -> None:
-        """Change the ticks per second over all instruments; 0 freezes the market."""
-        self._tape.set_rate(rate)
 
     def send_order(self, order: Mapping[str, Any], api_key: str | None = None) -> int:
         """Send an order update to the connections of a key (None: of all); how many it reached."""
@@ -103,10 +98,11 @@ class KiteExchange(LocalExchange):
 
     # What the base asks for
 
-    def _admit(self, path: str, query: Mapping[str, str]) -> HTTPStatus | None:
-        if path != "/":
+    def _admit(self, upgrade: Upgrade) -> HTTPStatus | None:
+        if upgrade.path != "/":
             return HTTPStatus.NOT_FOUND
-        api_key, access_token = query.get("api_key", ""), query.get("access_token", "")
+        api_key = upgrade.query.get("api_key", "")
+        access_token = upgrade.query.get("access_token", "")
         is_valid = (
             bool(api_key and access_token)
             and api_key == (self._api_key or api_key)
@@ -114,15 +110,13 @@ class KiteExchange(LocalExchange):
         )
         if not is_valid or self._expired:
             return HTTPStatus.FORBIDDEN
-        label = key_label(api_key)
-        if sum(key == label for key in self._keys.values()) >= MAX_CONNECTIONS:
+        if len(self._connections_of(api_key)) >= MAX_CONNECTIONS:
             return HTTPStatus.TOO_MANY_REQUESTS
         return None
 
-    def _opened(self, link: Link, path: str, query: Mapping[str, str]) -> None:
+    def _opened(self, link: Link, upgrade: Upgrade) -> None:
+        super()._opened(link, upgrade)
         self._books[link] = SubscriptionBook(limit=self._max_instruments, known=self.market.quotes)
-        self._keys[link] = key_label(self._key(query))
-        link.last_sent = link.loop.time()
 
     def _heard(self, link: Link, message: str | bytes) -> None:
         manners, book = self._links[link], self._books[link]
@@ -137,41 +131,37 @@ class KiteExchange(LocalExchange):
         manners.over_limit += change.over_limit
         manners.holds(len(book))
         for token in change.refreshed:
-            holders = self._holders.setdefault(token, {})
-            if link not in holders:
-                holders[link] = book
-                self._tape.add(token)
+            self._hold(link, token)
         for token in change.ended:
-            self._release(link, token)
+            self._let_go(link, token)
         if change.over_limit:
             limit = self._max_instruments
             self._tell(link, "error", f"Can't subscribe to more than {limit} instruments.")
         self._send_quotes(link, book, change.refreshed)
 
-    def _turn(self, now: float) -> None:
-        packets: dict[Link, list[bytes]] = {}
-        now_s = int(self.clock())
-        for token in self._tape.due(now):
-            quote = self.market.step(token, now_s)
-            encoded: dict[Mode, bytes] = {}
-            for link, book in self._holders[token].items():
-                mode = book.mode(token)
-                if mode is None:
-                    continue
-                packet = encoded.get(mode)
-                if packet is None:
-                    packet = encoded[mode] = encode_packet(quote, mode)
-                packets.setdefault(link, []).append(packet)
-        for link, some in packets.items():
-            self._send_packets(link, some)
+    def _ticked(self, quote: Quote, holders: Collection[Link]) -> None:
+        token = quote.instrument.instrument_token
+        encoded: dict[Mode, bytes] = {}
+        for link in holders:
+            mode = self._books[link].mode(token)
+            if mode is None:
+                continue
+            packet = encoded.get(mode)
+            if packet is None:
+                packet = encoded[mode] = encode_packet(quote, mode)
+            self._packets.setdefault(link, []).append(packet)
+
+    def _flush(self, now: float) -> None:
+        for link, packets in self._packets.items():
+            self._send_packets(link, packets)
+        self._packets.clear()
         for link in self._books:
             if now - link.last_sent >= HEARTBEAT_SECONDS and not link.is_silent and link.is_open:
                 self._push(link, HEARTBEAT)
 
     def _closed(self, link: Link) -> None:
-        for token in self._books.pop(link):
-            self._release(link, token)
-        del self._keys[link]
+        super()._closed(link)
+        del self._books[link]
 
     def _get(self, path: str, query: Mapping[str, str]) -> Response | None:
         if path == "/instruments":
@@ -194,13 +184,6 @@ class KiteExchange(LocalExchange):
         response.headers["Content-Encoding"] = "gzip"
         return response
 
-    def _release(self, link: Link, token: int) -> None:
-        holders = self._holders[token]
-        del holders[link]
-        if not holders:
-            del self._holders[token]
-        self._tape.discard(token)
-
     def _send_quotes(self, link: Link, book: SubscriptionBook, tokens: Iterable[int]) -> None:
         quotes = self.market.quotes
         self._send_packets(
@@ -214,8 +197,7 @@ class KiteExchange(LocalExchange):
             self._push(link, encode_frame(some), ticks=len(some))
 
     def _announce(self, kind: str, data: object, api_key: str | None = None) -> int:
-        label = None if api_key is None else key_label(api_key)
-        links = [link for link, key in self._keys.items() if label is None or key == label]
+        links = list(self._books) if api_key is None else self._connections_of(api_key)
         return sum(self._tell(link, kind, data) for link in links)
 
     def _tell(self, link: Link, kind: str, data: object) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import time, timedelta, timezone
 from typing import Final
 
 from brokers.base import BrokerCapabilities, CredentialField
+from brokers.credential_expiry import DailyEnd
 
 __all__ = ["CAPABILITIES", "KITE_VERSION", "master_url"]
 
 KITE_VERSION: Final = "3"
+_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
 CAPABILITIES: Final = BrokerCapabilities(
     name="zerodha",
@@ -48,6 +51,8 @@ CAPABILITIES: Final = BrokerCapabilities(
     # "every couple of seconds" when there is nothing to send
     heartbeat_seconds=2.0,
     liveness_timeout_seconds=10.0,
+    # https://kite.trade/docs/connect/v3/user/: "expires at 6 AM on the next day"
+    credentials_end=DailyEnd(time(6), _INDIA),
 )
 
 

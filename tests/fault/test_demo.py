@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import SHARED_DATA, eventually_sync, free_port
+from tests.support import SHARED_DATA, eventually_sync, free_port, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURE = SHARED_DATA / "capture_BINANCE.ws.1.0"
@@ -27,14 +27,6 @@ READY_SECONDS = 100
 PORTS = ("PORT", "OPENALGO_PORT", "ZMQ_PORT", "SIMULATOR_PORT")
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 class RunningDemo:
@@ -163,7 +155,7 @@ def test_demo_serves_survives_and_stops(tmp_path: Path) -> None:
         assert not running.said("instruments loaded")
         # Whatever ends the demo, nothing stays: not even its own end can prevent that.
         running.process.kill()
-        eventually_sync(lambda: not any(is_running(pid) for pid in pids(second)), timeout=5)
+        eventually_sync(lambda: not any(is_running(pid) for pid in pids(second)))
 
 
 def test_a_demo_with_several_gateways_names_and_keeps_them(tmp_path: Path) -> None:

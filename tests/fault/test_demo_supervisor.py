@@ -13,21 +13,13 @@ from pathlib import Path
 import pytest
 
 from openalgo_site.demo.supervisor import ChildFailedError, ChildSpec, Supervisor
-from tests.support import eventually, eventually_sync
+from tests.support import eventually, eventually_sync, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def child(code: str, name: str = "child") -> ChildSpec:
     return ChildSpec(name=name, argv=(sys.executable, "-u", "-c", code), env=dict(os.environ))
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 SLEEP = "import time; print('up'); time.sleep(600)"

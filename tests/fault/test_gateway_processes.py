@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support import eventually_sync, free_port
+from tests.support import eventually_sync, free_port, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,13 +83,6 @@ def gateways(tmp_path: Path) -> Iterator[Gateways]:
     gateways.close()
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def sockets_of(pid: int) -> int:
     """Count the process's open sockets; each client is one."""
     links = (os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir())
@@ -124,8 +117,8 @@ def test_a_revoked_key_closes_its_clients_in_every_process(gateways: Gateways) -
 def test_a_dead_process_is_replaced_while_the_other_serves(gateways: Gateways) -> None:
     victim, other = gateways.children()
     os.kill(victim, signal.SIGKILL)
-    # A connection dealt to it before the kernel has closed its sockets is reset; none after that is.
-    eventually_sync(lambda: not is_running(victim), timeout=5)
+    # A connection dealt to it before the kernel has closed its sockets is reset; none later is.
+    eventually_sync(lambda: not is_running(victim))
     for _ in range(8):
         gateways.client().close()
     eventually_sync(lambda: len(set(gateways.children()) - {victim, other}) == 1, timeout=20)
@@ -146,7 +139,7 @@ def test_a_killed_parent_leaves_no_orphan(gateways: Gateways) -> None:
     children = gateways.children()
     assert len(children) == 2
     gateways.process.kill()
-    eventually_sync(lambda: not any(map(is_running, children)), timeout=5)
+    eventually_sync(lambda: not any(map(is_running, children)))
 
 
 def test_a_second_signal_does_not_wait_for_anybody(gateways: Gateways) -> None:
@@ -165,8 +158,11 @@ def test_any_process_answers_a_scrape_for_all(gateways: Gateways) -> None:
 
     def scraped() -> str:
         url = f"http://127.0.0.1:{gateways.ports['PORT']}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return str(answer.read().decode())
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""  # a process that listens and does not serve yet had it
 
     def is_complete() -> bool:
         text = scraped()
@@ -174,8 +170,9 @@ def test_any_process_answers_a_scrape_for_all(gateways: Gateways) -> None:
             f'tickpool_clients{{gateway="{number}"}}' in text for number in (1, 2)
         )
 
-    assert is_complete()
+    # A process that is kept from the processor for a second is left out of an answer.
+    eventually_sync(is_complete, timeout=20, interval=0.1)
     victim = gateways.children()[0]
     os.kill(victim, signal.SIGKILL)
-    eventually_sync(lambda: victim not in gateways.children(), timeout=10)
+    eventually_sync(lambda: victim not in gateways.children())
     eventually_sync(is_complete, timeout=20, interval=0.1)

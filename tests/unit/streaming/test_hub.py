@@ -16,7 +16,7 @@ from streaming.client import Client
 from streaming.directory import Principal
 from streaming.hub import GatewayHub
 from streaming.limits import EdgeLimits
-from streaming.protocol import parse_request
+from streaming.parsing import parse_request
 from streaming.serving import serve
 from streaming.session import SessionState
 from streaming.testing import FakeDirectory, FakeFeedLink, make_principal

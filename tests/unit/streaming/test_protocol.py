@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.types import FeedMode
+from streaming.parsing import parse_mode, parse_request, split_suffix
 from streaming.protocol import (
     Authenticate,
     ErrorCode,
@@ -28,9 +29,6 @@ from streaming.protocol import (
     Unsubscribe,
     UnsubscribeAll,
     UnsubscribeItem,
-    parse_mode,
-    parse_request,
-    split_suffix,
 )
 
 

@@ -10,7 +10,8 @@ import pytest
 from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.holdings import Feed, Line
-from streaming.protocol import Subscribe, Unsubscribe, parse_request
+from streaming.parsing import parse_request
+from streaming.protocol import Subscribe, Unsubscribe
 from streaming.session import ClientSession, SessionState, SubscribeResult
 from streaming.testing import make_principal
 

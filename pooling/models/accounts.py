@@ -1,45 +1,26 @@
-"""What the site remembers of brokers, pools and instruments.
-
-A model turns into a frozen value (``BrokerAccount.to_spec``, ``PoolConfig.to_options``) and only
-the value travels on; nothing here runs on the tick path.
-"""
+"""Brokers' accounts and the limits of their pools."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import connection, models
-from django.db.models import Q
+from django.db import models
 from django.utils import timezone
 
-from brokers.base import BrokerCapabilities
+from brokers.base import BrokerCapabilities, Credentials
 from brokers.exceptions import BrokerConfigError
-from brokers.types import Instrument as InstrumentValue
-from brokers.types import InstrumentKey
 from pooling import conf
 from pooling.contracts import AccountSpec, PoolOptions
 from pooling.crypto import CredentialCipher
 
-__all__ = [
-    "BrokerAccount",
-    "Instrument",
-    "PoolConfig",
-    "PoolEvent",
-    "PoolStatus",
-    "PoolUsage",
-    "starting_with",
-    "validate_endpoint",
-]
-
-USAGE_KEPT = timedelta(days=90)
-EVENTS_KEPT_PER_POOL = 1000
+__all__ = ["BrokerAccount", "PoolConfig", "validate_endpoint"]
 
 
 def validate_endpoint(value: str) -> None:
@@ -69,6 +50,13 @@ class BrokerAccount(models.Model):
         default=dict, editable=False, help_text="Encrypted field by field; never shown."
     )
     credentials_version = models.PositiveIntegerField(default=0, editable=False)
+    credentials_stored = models.DateTimeField(null=True, blank=True, editable=False)
+    credentials_expire = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When the broker stops taking the stored credential, where that is known.",
+    )
     endpoint = models.CharField(
         max_length=255,
         blank=True,
@@ -76,6 +64,11 @@ class BrokerAccount(models.Model):
         help_text="WebSocket URL to use instead of the broker's own. Empty: the broker's own.",
     )
     enabled = models.BooleanField(default=True)
+    paused = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Its connections stay closed until somebody resumes it.",
+    )
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -87,6 +80,7 @@ class BrokerAccount(models.Model):
             ),
         )
         ordering = ("user_id", "id")
+        permissions = (("operate_pool", "Can operate pools: start, pause, reconnect, drain..."),)
 
     def __str__(self) -> str:
         return f"{self.user}: {self.broker} ({self.label})"
@@ -106,6 +100,18 @@ class BrokerAccount(models.Model):
         if changed:
             self.credentials = {**self.credentials, **changed}
             self.credentials_version += 1
+            self.credentials_stored = timezone.now()
+            self.credentials_expire = self.expiry_of(values)
+
+    def expiry_of(self, values: Mapping[str, str]) -> datetime | None:
+        """Return when these credential values, in clear, end; None where nobody can know."""
+        if self.credentials_stored is None:
+            return None
+        try:
+            adapter = conf.broker_registry().get(self.broker)
+        except BrokerConfigError:
+            return None  # nobody serves such an account
+        return adapter.credential_expiry(Credentials(values), self.credentials_stored)
 
     def to_spec(self) -> AccountSpec:
         """Return what a worker needs. Raises BrokerConfigError for an unknown broker."""
@@ -118,6 +124,7 @@ class BrokerAccount(models.Model):
             options=config.to_options(),
             endpoint=self.endpoint or None,
             credentials_version=self.credentials_version,
+            is_paused=self.paused,
         )
 
 
@@ -220,133 +227,3 @@ class PoolConfig(models.Model):
             max_connections=connections,
             warm_connections=min(options.warm_connections, connections),
         )
-
-
-class PoolStatus(models.Model):
-    """How one pool is now, as its worker wrote it about a second ago."""
-
-    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="status")
-    owner = models.CharField(max_length=128)
-    epoch = models.BigIntegerField(default=0)
-    state = models.CharField(max_length=32)
-    reason = models.CharField(max_length=255, blank=True)
-    since = models.DateTimeField()
-    connections = models.PositiveIntegerField(default=0)
-    max_connections = models.PositiveIntegerField(default=0)
-    used = models.PositiveIntegerField(default=0)
-    capacity = models.PositiveIntegerField(default=0)
-    clients = models.PositiveIntegerField(default=0)
-    ticks_per_second = models.FloatField(default=0.0)
-    applied_revision = models.PositiveIntegerField(default=0)
-    applied = models.DateTimeField(null=True)
-    heartbeat = models.DateTimeField()
-    stats = models.JSONField(default=dict)
-
-    class Meta:
-        verbose_name_plural = "pool statuses"
-
-    def __str__(self) -> str:
-        return f"{self.account}: {self.state}"
-
-
-class PoolUsage(models.Model):
-    """Peaks of one pool within one interval of some minutes, each with its own time."""
-
-    account = models.ForeignKey(BrokerAccount, on_delete=models.CASCADE, related_name="usage")
-    started = models.DateTimeField()
-    ended = models.DateTimeField()
-    symbols = models.PositiveIntegerField()
-    symbols_at = models.DateTimeField()
-    connections = models.PositiveIntegerField()
-    connections_at = models.DateTimeField()
-    clients = models.PositiveIntegerField()
-    clients_at = models.DateTimeField()
-    ticks_per_second = models.FloatField()
-    ticks_per_second_at = models.DateTimeField()
-    ticks_received = models.PositiveBigIntegerField(default=0)
-    reconnects = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        verbose_name_plural = "pool usage"
-        ordering = ("-started",)
-        indexes = (
-            models.Index(fields=["account", "-started"], name="usage_by_account"),
-            models.Index(fields=["-started"], name="usage_by_time"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.account}: {self.symbols} symbols"
-
-    @classmethod
-    def prune(cls, kept: timedelta = USAGE_KEPT) -> int:
-        """Delete what ended longer than ``kept`` ago; returns the number of rows."""
-        return cls.objects.filter(started__lt=timezone.now() - kept).delete()[0]
-
-
-class PoolEvent(models.Model):
-    """What happened to one pool, and why; the newest ones of each pool are kept."""
-
-    account = models.ForeignKey(BrokerAccount, on_delete=models.CASCADE, related_name="events")
-    kind = models.CharField(max_length=64)
-    message = models.CharField(max_length=500)
-    at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ("-id",)
-        indexes = (models.Index(fields=["account", "-id"], name="event_by_account"),)
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.message}"
-
-    @classmethod
-    def prune(cls, account_id: int, kept: int = EVENTS_KEPT_PER_POOL) -> int:
-        """Delete all but the newest ``kept`` events of an account; returns the number of rows."""
-        newest = cls.objects.filter(account_id=account_id).order_by("-id")
-        oldest_kept = newest.values_list("id", flat=True)[kept - 1 : kept].first()
-        if oldest_kept is None:
-            return 0
-        return cls.objects.filter(account_id=account_id, id__lt=oldest_kept).delete()[0]
-
-
-class Instrument(models.Model):
-    """One row of a broker's instruments master; exchange and symbol are in OpenAlgo's form."""
-
-    broker = models.CharField(max_length=32)
-    exchange = models.CharField(max_length=16)
-    symbol = models.CharField(max_length=64, db_index=True)
-    broker_token = models.CharField(max_length=64)
-    broker_symbol = models.CharField(max_length=64)
-    name = models.CharField(max_length=128, blank=True, help_text="In capitals, as it is searched.")
-    expiry = models.DateField(null=True, blank=True)
-    strike = models.FloatField(null=True, blank=True)
-    tick_size = models.FloatField(null=True, blank=True)
-    lot_size = models.FloatField(null=True, blank=True)
-    instrument_type = models.CharField(max_length=16, blank=True)
-    loaded = models.DateTimeField()
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(
-                fields=["broker", "exchange", "symbol"], name="one_instrument_per_key"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.exchange}:{self.symbol}"
-
-    def to_value(self) -> InstrumentValue:
-        """Return the row as the tick path needs it."""
-        return InstrumentValue(
-            key=InstrumentKey(self.exchange, self.symbol), broker_token=self.broker_token
-        )
-
-
-def starting_with(field: str, prefix: str) -> Q:
-    """Return the condition that ``field`` begins with ``prefix``, in the form that uses the index.
-
-    SQLite's LIKE ignores an index of binary collation, a range does not; PostgreSQL's locales order
-    punctuation in their own way, and its pattern index answers LIKE.
-    """
-    if connection.vendor == "sqlite":
-        return Q(**{f"{field}__gte": prefix, f"{field}__lt": prefix + "\U0010ffff"})
-    return Q(**{f"{field}__startswith": prefix})

@@ -1,4 +1,4 @@
-"""API keys of programs and watchlists of people."""
+"""API keys of programs. Only their hashes are kept."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["MAX_WATCHLIST_ITEMS", "ApiKey", "ApiKeyStore", "Watchlist", "hash_api_key"]
+__all__ = ["ApiKey", "ApiKeyStore", "hash_api_key"]
 
 KEY_BYTES = 32  # 64 hexadecimal digits, the form that OpenAlgo's clients expect
 PREFIX_LENGTH = 8
 MAX_KEY_LENGTH = 256
 LAST_USED_EVERY = timedelta(minutes=1)
-MAX_WATCHLIST_ITEMS = 1000
-MAX_NAME_LENGTH = 64
 
 
 def hash_api_key(plaintext: str) -> str:
@@ -84,6 +81,7 @@ class ApiKey(models.Model):
     class Meta:
         verbose_name = "API key"
         ordering = ("user_id", "-created")
+        permissions = (("revoke_apikey", "Can revoke API keys"),)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
@@ -100,44 +98,3 @@ class ApiKey(models.Model):
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
-
-
-def validate_items(value: object) -> None:
-    """Refuse anything but a list of ``{"exchange": text, "symbol": text}`` of bounded size."""
-    if not isinstance(value, list):
-        raise ValidationError("symbols must be a list")
-    if len(value) > MAX_WATCHLIST_ITEMS:
-        raise ValidationError(f"a watchlist holds at most {MAX_WATCHLIST_ITEMS} symbols")
-    for position, item in enumerate(value):
-        if not isinstance(item, dict) or set(item) != {"exchange", "symbol"}:
-            raise ValidationError(
-                f"symbols[{position}] must hold exchange and symbol, nothing else"
-            )
-        if not all(
-            isinstance(part, str) and 0 < len(part) <= MAX_NAME_LENGTH for part in item.values()
-        ):
-            raise ValidationError(
-                f"symbols[{position}]: exchange and symbol are text of 1 to "
-                f"{MAX_NAME_LENGTH} characters"
-            )
-
-
-class Watchlist(models.Model):
-    """What a user watches, in the user's order."""
-
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="watchlists"
-    )
-    name = models.CharField(max_length=64, default="main")
-    symbols = models.JSONField(default=list, blank=True, validators=[validate_items])
-    position = models.PositiveIntegerField(default=0)
-    updated = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=["user", "name"], name="one_watchlist_per_name"),
-        )
-        ordering = ("position", "id")
-
-    def __str__(self) -> str:
-        return f"{self.name} of {self.user}"

@@ -1,0 +1,185 @@
+"""A gateway between a publisher and clients that cost next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Child, ManageCommand, busy_seconds, cores, median
+from benchmarks.stack import free_ports, installation, prepare, wait_ready
+from benchmarks.tick_layout import TickLayout
+from brokers.types import FeedMode
+
+__all__ = ["BareStack", "Run", "running_bare_stack"]
+
+# Ticks under way per client: enough that the gateway never waits, less than one client may have
+# unsent (1 MiB), so that nothing is conflated.
+_BYTES_UNDER_WAY = 600_000
+_WARM_UP_SECONDS = 0.7
+
+
+@dataclass
+class Run:
+    """One measured stretch: what the load counted, what was used for it, and whether all came."""
+
+    counted: dict[str, Any]
+    verdict: dict[str, Any]
+    seconds: float
+    gateway_cpu: float
+    gateway_core_busy: float
+    load_core_busy: float
+
+    @property
+    def per_s(self) -> float:
+        return self.counted["ticks"] / self.counted["seconds"]
+
+    @property
+    def cpu_us(self) -> float:
+        """Gateway CPU per delivery."""
+        return self.gateway_cpu * 1e6 / max(self.counted["ticks"], 1)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether every client got every tick, once, in order, and whole."""
+        verdict = self.verdict
+        return (
+            verdict["complete"]
+            and not verdict["missed"]
+            and not verdict["backwards"]
+            and not verdict["lost"]
+            and not verdict["parsed_wrong"]
+            and verdict["parsed"] > 0
+            and self.counted["least"] > 0
+        )
+
+
+@dataclass
+class BareStack:
+    """What is running: the gateway has a core to itself, publisher and clients share the other."""
+
+    publisher: Child
+    gateway: ManageCommand
+    load: Child
+    port: int
+    openalgo_port: int
+    zmq_port: int
+    pool_id: str
+    api_key: str
+
+    async def connect(
+        self, clients: int, symbols: int, mode: FeedMode, *, total: int = 0, step: int = 0
+    ) -> dict[str, Any]:
+        """Connect clients; see ``counting_load.Load.connect``."""
+        await self.publisher.ask(do="load", mode=int(mode), symbols=total or symbols)
+        answer = await self.load.ask(
+            do="connect",
+            port=self.openalgo_port,
+            api_key=self.api_key,
+            clients=clients,
+            symbols=symbols,
+            mode=int(mode),
+            total=total,
+            step=step,
+        )
+        if not answer["ready"]:
+            raise RuntimeError(f"the clients could not subscribe: {answer}")
+        return answer
+
+    async def run(
+        self, seconds: float, mode: FeedMode, *, rate: float = 0.0, sample_every: int = 0
+    ) -> Run:
+        """Publish at ``rate``, or as fast as everybody gets everything; measure, drain, judge."""
+        number = (await self.publisher.ask(do="stop"))["number"]
+        await self.load.ask(do="begin", number=number)
+        window = _BYTES_UNDER_WAY // TickLayout(mode).frame_bytes
+        await self.publisher.ask(do="start", rate=rate, window=window)
+        await self.load.ask(do="measure", seconds=_WARM_UP_SECONDS)
+        before = self._accounts()
+        counted = await self.load.ask(do="measure", seconds=seconds, sample_every=sample_every)
+        elapsed, gateway_cpu, gateway_core, load_core = (
+            now - then for now, then in zip(self._accounts(), before, strict=True)
+        )
+        number = (await self.publisher.ask(do="stop"))["number"]
+        verdict = await self.load.ask(do="drain", number=number)
+        return Run(
+            counted, verdict, elapsed, gateway_cpu, gateway_core / elapsed, load_core / elapsed
+        )
+
+    async def runs(self, count: int, seconds: float, mode: FeedMode, **how: Any) -> list[Run]:
+        """Do the same several times."""
+        return [await self.run(seconds, mode, **how) for _ in range(count)]
+
+    async def disconnect(self) -> None:
+        """Drop all clients and let the gateway forget them."""
+        await self.load.ask(do="close")
+        await asyncio.sleep(0.5)
+
+    def _accounts(self) -> tuple[float, float, float, float]:
+        server, load = cores()
+        return (
+            time.monotonic(),
+            self.gateway.cpu_seconds(),
+            busy_seconds(server),
+            busy_seconds(load),
+        )
+
+
+def accounts(runs: Sequence[Run]) -> dict[str, float | int | str]:
+    """Return what every saturated scenario tells of its runs."""
+    return {
+        "delivered_per_s": median([run.per_s for run in runs]),
+        "gateway_us_per_delivery": median([run.cpu_us for run in runs]),
+        "gateway_process_busy": median([run.gateway_cpu / run.seconds for run in runs]),
+        "gateway_core_busy": median([run.gateway_core_busy for run in runs]),
+        "load_core_busy": median([run.load_core_busy for run in runs]),
+    }
+
+
+def limited_by(runs: Sequence[Run]) -> str:
+    """Say what was full, by the kernel's accounts; others' work on the cores counts as theirs."""
+    if median([run.gateway_cpu / run.seconds for run in runs]) >= 0.93:
+        return "gateway limited"
+    if median([run.load_core_busy for run in runs]) >= 0.97:
+        return "load core limited"
+    busy = median([run.gateway_core_busy for run in runs])
+    return "gateway core shared with others" if busy >= 0.97 else "no core was full"
+
+
+@contextlib.asynccontextmanager
+async def running_bare_stack(
+    *, workers: int = 1, is_gateway_pinned: bool = True
+) -> AsyncIterator[BareStack]:
+    """Start everything in a throw-away installation and end it afterwards."""
+    server_core, load_core = cores()
+    async with contextlib.AsyncExitStack() as exits:
+        made = exits.enter_context(installation())
+        prepared = await prepare(made.environment, exchange_port=free_ports(1)[0])
+        positions = Path(made.directory) / "positions"
+        positions.write_bytes(bytes(8))
+        publisher = Child(
+            "benchmarks.bare_publisher",
+            load_core,
+            [str(made.zmq_port), prepared["pool_id"], str(positions)],
+        )
+        exits.push_async_callback(publisher.stop)
+        await publisher.start()
+        gateway = ManageCommand(
+            "rungateway",
+            server_core if is_gateway_pinned else None,
+            made.environment,
+            ["--workers", str(workers)],
+        )
+        exits.push_async_callback(gateway.stop)
+        await gateway.start()
+        await wait_ready(made.port)
+        load = Child("benchmarks.counting_load", load_core, [str(positions)])
+        exits.push_async_callback(load.stop)
+        await load.start()
+        yield BareStack(
+            publisher, gateway, load, made.port, made.openalgo_port, made.zmq_port, **prepared
+        )

@@ -1,0 +1,110 @@
+"""What the exchanges of Indian brokers share: a simulated market, and who holds what of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Collection
+
+from brokers.simulator.exchange import LocalExchange, Upgrade
+from brokers.simulator.link import Link
+from brokers.simulator.manners import key_label
+from brokers.simulator.market import Market, Quote
+from brokers.simulator.tape import Tape
+
+__all__ = ["MarketExchange"]
+
+
+class MarketExchange(LocalExchange):
+    """A local exchange over the simulated market.
+
+    It knows which connection holds which instrument and steps the market; a broker's exchange says
+    how subscriptions arrive and how quotes leave. Instruments are named by the market's own
+    ``instrument_token`` in here, whatever the broker calls them on the wire.
+
+    Args:
+        market: what trades; the exchange steps it.
+        rate: ticks per second over all subscribed instruments together, see ``Tape``; 0 freezes
+            the market, so that only what is sent on subscribing arrives.
+        seed: of the order in which instruments tick.
+    """
+
+    def __init__(
+        self,
+        *,
+        market: Market,
+        rate: float = 2000.0,
+        seed: int = 1,
+        port: int = 0,
+        control_token: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(port=port, control_token=control_token, clock=clock)
+        self.market = market
+        self._tape = Tape(rate=rate, rng=random.Random(seed))  # noqa: S311 - no secret
+        self._holders: dict[int, dict[Link, None]] = {}
+        self._held: dict[Link, set[int]] = {}
+        self._labels: dict[Link, str] = {}
+
+    # Verbs
+
+    def set_rate(self, rate: float) -> None:
+        """Change the ticks per second over all instruments; 0 freezes the market."""
+        self._tape.set_rate(rate)
+
+    # What a broker's exchange fills in
+
+    @abstractmethod
+    def _ticked(self, quote: Quote, holders: Collection[Link]) -> None:
+        """Note what each holder gets of a quote that has just changed; ``_flush`` sends it."""
+
+    @abstractmethod
+    def _flush(self, now: float) -> None:
+        """Send what this turn's quotes came to, and keepalives that are due at ``now``."""
+
+    # What it uses
+
+    def _hold(self, link: Link, token: int) -> None:
+        """Let an instrument tick to a connection from now on; idempotent."""
+        held = self._held[link]
+        if token not in held:
+            held.add(token)
+            self._holders.setdefault(token, {})[link] = None
+            self._tape.add(token)
+
+    def _let_go(self, link: Link, token: int) -> None:
+        """End ``_hold``; idempotent."""
+        held = self._held[link]
+        if token in held:
+            held.discard(token)
+            holders = self._holders[token]
+            del holders[link]
+            if not holders:
+                del self._holders[token]
+            self._tape.discard(token)
+
+    def _connections_of(self, key: str) -> list[Link]:
+        """Return the open connections of a key, the oldest first."""
+        label = key_label(key)
+        return [link for link, each in self._labels.items() if each == label]
+
+    # What the base asks for; a broker's exchange extends ``_opened`` and ``_closed``
+
+    def _opened(self, link: Link, upgrade: Upgrade) -> None:
+        self._held[link] = set()
+        self._labels[link] = key_label(self._key(upgrade))
+        link.last_sent = link.loop.time()
+
+    def _closed(self, link: Link) -> None:
+        for token in tuple(self._held[link]):
+            self._let_go(link, token)
+        del self._held[link]
+        del self._labels[link]
+
+    def _turn(self, now: float) -> None:
+        now_s = int(self.clock())
+        for token in self._tape.due(now):
+            quote = self.market.step(token, now_s)
+            self._ticked(quote, self._holders[token])
+        self._flush(now)

@@ -1,0 +1,29 @@
+"""What the site remembers of brokers, pools and instruments.
+
+A model turns into a frozen value (``BrokerAccount.to_spec``, ``PoolConfig.to_options``) and only
+the value travels on; nothing here runs on the tick path.
+"""
+
+from __future__ import annotations
+
+from pooling.models.accounts import BrokerAccount, PoolConfig, validate_endpoint
+from pooling.models.commands import PoolCommand
+from pooling.models.history import PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
+from pooling.models.instruments import Instrument, starting_with
+from pooling.models.status import NO_WORKER, PeakSeen, PoolStatus
+
+__all__ = [
+    "NO_WORKER",
+    "BrokerAccount",
+    "Instrument",
+    "PeakSeen",
+    "PoolCommand",
+    "PoolConfig",
+    "PoolEvent",
+    "PoolRecord",
+    "PoolStatus",
+    "PoolUsage",
+    "PoolUsageDay",
+    "starting_with",
+    "validate_endpoint",
+]

@@ -1,0 +1,122 @@
+"""How pools are now, as their workers wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from pooling.models.accounts import BrokerAccount
+
+__all__ = ["NO_WORKER", "STATUS_KEPT", "PeakSeen", "PoolStatus"]
+
+# A worker writes about once a second; a row that is older tells of a worker that is gone.
+STATUS_KEPT = timedelta(seconds=5)
+NO_WORKER = "no worker"
+
+
+@dataclass(frozen=True, slots=True)
+class PeakSeen:
+    """The highest value of one measure, and when it was seen (aware)."""
+
+    value: float
+    at: datetime
+
+
+class PoolStatusStore(models.Manager["PoolStatus"]):
+    """Finds the rows that are still true."""
+
+    def alive(self, now: datetime | None = None) -> models.QuerySet[PoolStatus]:
+        """Return the rows of workers that are there."""
+        return self.filter(heartbeat__gt=(now or timezone.now()) - STATUS_KEPT)
+
+    def has_worker(self, account_id: int | None = None) -> bool:
+        """Tell whether a worker is there; for the account of that id, where one is named."""
+        rows = self.alive()
+        return (rows if account_id is None else rows.filter(account_id=account_id)).exists()
+
+
+class PoolStatus(models.Model):
+    """How one pool is now, as its worker wrote it about a second ago.
+
+    ``state`` and the numbers are as true as ``heartbeat`` is recent: show ``effective_state``.
+    ``used`` and ``capacity`` count what the broker counts, ``symbols`` counts instruments.
+    ``stats`` is ``brokers.feed.PoolStats`` as JSON: everything there is to know of each connection.
+    """
+
+    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="status")
+    owner = models.CharField(max_length=128, help_text="The worker, as host:process.")
+    epoch = models.BigIntegerField(default=0)
+    state = models.CharField(max_length=32)
+    reason = models.CharField(max_length=255, blank=True)
+    since = models.DateTimeField()
+    connections = models.PositiveIntegerField(default=0)
+    max_connections = models.PositiveIntegerField(default=0)
+    symbols_per_connection = models.PositiveIntegerField(default=0)
+    symbols = models.PositiveIntegerField(default=0)
+    used = models.PositiveIntegerField(default=0)
+    capacity = models.PositiveIntegerField(default=0)
+    waiting = models.PositiveIntegerField(default=0)
+    clients = models.PositiveIntegerField(default=0)
+    ticks_per_second = models.FloatField(default=0.0)
+    last_frame = models.DateTimeField(null=True)
+    last_tick = models.DateTimeField(null=True)
+    credential_expiry = models.DateTimeField(null=True)
+    applied_revision = models.PositiveIntegerField(default=0)
+    applied = models.DateTimeField(null=True)
+    heartbeat = models.DateTimeField()
+    stats = models.JSONField(default=dict)
+
+    objects = PoolStatusStore()
+
+    class Meta:
+        verbose_name_plural = "pool statuses"
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.effective_state()}"
+
+    def is_alive(self, now: datetime | None = None) -> bool:
+        """Tell whether the worker that wrote this is still there."""
+        return self.heartbeat > (now or timezone.now()) - STATUS_KEPT
+
+    def effective_state(self, now: datetime | None = None) -> str:
+        """Return the state to show: ``NO_WORKER`` once the worker has been silent for 5 s."""
+        return self.state if self.is_alive(now) else NO_WORKER
+
+    def effective_reason(self, now: datetime | None = None) -> str:
+        """Return the reason to show beside ``effective_state``."""
+        if self.is_alive(now):
+            return self.reason
+        seen = timezone.localtime(self.heartbeat)
+        return f"worker {self.owner} was last heard at {seen:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def peaks_today(self) -> Mapping[str, PeakSeen]:
+        """The highest value of each measure since midnight in TIME_ZONE.
+
+        The measures are symbols, connections, clients and ticks_per_second. Empty before the
+        worker wrote for the first time.
+        """
+        return _peaks(self.stats.get("today"))
+
+    @property
+    def peaks_all_time(self) -> Mapping[str, PeakSeen]:
+        """The highest value of each measure ever; keys as in ``peaks_today``."""
+        return _peaks(self.stats.get("all_time"))
+
+    @property
+    def connection_stats(self) -> list[dict[str, Any]]:
+        """Each connection as ``brokers.feed.ConnectionStats`` in JSON; slots ascend."""
+        found: list[dict[str, Any]] = self.stats.get("connections") or []
+        return found
+
+
+def _peaks(stored: Mapping[str, Mapping[str, float]] | None) -> dict[str, PeakSeen]:
+    return {
+        name: PeakSeen(peak["value"], datetime.fromtimestamp(peak["at_ms"] / 1000, UTC))
+        for name, peak in (stored or {}).items()
+    }

@@ -1,0 +1,18 @@
+"""API keys of programs, watchlists of people, and who is connected to which gateway."""
+
+from __future__ import annotations
+
+from streaming.models.gateways import ClientConnection, GatewayStatus
+from streaming.models.keys import ApiKey, ApiKeyStore, hash_api_key
+from streaming.models.watchlists import MAX_WATCHLIST_ITEMS, Watchlist, validate_items
+
+__all__ = [
+    "MAX_WATCHLIST_ITEMS",
+    "ApiKey",
+    "ApiKeyStore",
+    "ClientConnection",
+    "GatewayStatus",
+    "Watchlist",
+    "hash_api_key",
+    "validate_items",
+]

@@ -1,0 +1,53 @@
+"""What people watch."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+
+__all__ = ["MAX_WATCHLIST_ITEMS", "Watchlist", "validate_items"]
+
+MAX_WATCHLIST_ITEMS = 1000
+MAX_NAME_LENGTH = 64
+
+
+def validate_items(value: object) -> None:
+    """Refuse anything but a list of ``{"exchange": text, "symbol": text}`` of bounded size."""
+    if not isinstance(value, list):
+        raise ValidationError("symbols must be a list")
+    if len(value) > MAX_WATCHLIST_ITEMS:
+        raise ValidationError(f"a watchlist holds at most {MAX_WATCHLIST_ITEMS} symbols")
+    for position, item in enumerate(value):
+        if not isinstance(item, dict) or set(item) != {"exchange", "symbol"}:
+            raise ValidationError(
+                f"symbols[{position}] must hold exchange and symbol, nothing else"
+            )
+        if not all(
+            isinstance(part, str) and 0 < len(part) <= MAX_NAME_LENGTH for part in item.values()
+        ):
+            raise ValidationError(
+                f"symbols[{position}]: exchange and symbol are text of 1 to "
+                f"{MAX_NAME_LENGTH} characters"
+            )
+
+
+class Watchlist(models.Model):
+    """What a user watches, in the user's order."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="watchlists"
+    )
+    name = models.CharField(max_length=64, default="main")
+    symbols = models.JSONField(default=list, blank=True, validators=[validate_items])
+    position = models.PositiveIntegerField(default=0)
+    updated = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["user", "name"], name="one_watchlist_per_name"),
+        )
+        ordering = ("position", "id")
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
