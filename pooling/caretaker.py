@@ -160,7 +160,9 @@ class Caretaker:
             return f"connection {task.slot} is replaced before the broker ends it"
         elif isinstance(task, Reopen):
             book.reinstate(task.slot)
-            self._table.restart(task.slot, "opened anew before the broker ends it")
+            connection = self._table.connections.get(task.slot)
+            if connection is not None and connection.is_up:
+                self._table.restart(task.slot, "opened anew before the broker ends it")
             return f"connection {task.slot} is opened anew: there is no room to replace it"
         elif isinstance(task, SettleMoves):
             book.settle_moves(task.keys)

@@ -31,6 +31,7 @@ from pooling.exceptions import PlannedReconnectError, SilentConnectionError
 from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
 from pooling.pacing import Pacer
+from pooling.restart_switch import RestartSwitch
 from pooling.transport import Connector, Transport, UpgradeRefusedError
 
 __all__ = ["Connection"]
@@ -87,8 +88,7 @@ class Connection:
         self._backoff = backoff
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._restart: PlannedReconnectError | None = None
-        self._restarted = asyncio.Event()
+        self._restart = RestartSwitch()
         self._pacer = Pacer(
             clock=clock, interval_seconds=self._adapter.capabilities.message_interval_seconds
         )
@@ -153,8 +153,7 @@ class Connection:
     def restart(self, make_adapter: Callable[[], BrokerAdapter], reason: str) -> None:
         """Connect anew with another adapter, at once."""
         self._make_adapter = make_adapter
-        self._restart = PlannedReconnectError(reason)
-        self._restarted.set()
+        self._restart.ask(reason)
 
     async def close(self) -> None:
         """Close the socket with 1000 and stop. Idempotent; cancelling it drops the socket."""
@@ -208,10 +207,12 @@ class Connection:
 
     async def _connect(self) -> tuple[Transport, Sequence[str | bytes]]:
         self._set_state(ConnectionState.CONNECTING, "")
-        if self._restarted.is_set():
-            self._take_new_adapter()
-        adapter = self._adapter
+        self._restart.attempt_begins()
         async with self._gate.attempt() as credentials:
+            # One's turn may take long to come: what is asked is where to connect to now.
+            if self._restart.take():
+                self._take_new_adapter()
+            adapter = self._adapter
             self._credentials_version = credentials.version
             handshake = adapter.handshake(credentials)
             try:
@@ -241,7 +242,7 @@ class Connection:
                 self._spawn("sender", self._send_changes(transport, first_messages)),
                 self._spawn("watch", watch.watch()),
                 self._spawn("health", watch.check_health(lambda: self.health_check_seconds)),
-                self._spawn("restart", self._until_restarted()),
+                self._spawn("restart", self._restart.until_asked()),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             raise _first_failure(tasks)
@@ -350,12 +351,7 @@ class Connection:
         elif self._state is ConnectionState.STALE and not self._owner.carries(self.slot):
             self._go_live("nothing to carry")
 
-    async def _until_restarted(self) -> None:
-        await self._restarted.wait()
-        raise self._restart or PlannedReconnectError("restarted")
-
     def _take_new_adapter(self) -> None:
-        self._restarted.clear()
         self._unknown_before += self._adapter.ticks_unknown
         self._adapter = self._make_adapter()
 
@@ -372,7 +368,7 @@ class Connection:
         if delay is None:
             await self._gate.wait_until_open()
         else:
-            await asyncio.sleep(delay)
+            await self._restart.wait(delay)
             self._meters.next_retry_ms = None
 
     def _go_live(self, reason: str) -> None:

@@ -188,7 +188,7 @@ async def is_consistent(kit) -> None:
             for name in ("Connection._read", "Connection._send_changes", "ConnectionWatch.watch")
             for way in Way
         ),
-        ("Connection._until_restarted", Way.WAITING),  # nothing wakes it here
+        ("RestartSwitch.until_asked", Way.WAITING),  # nothing wakes it here
     ],
     ids=str,
 )
