@@ -24,7 +24,11 @@ from brokers.types import Subscription
 from pooling.backoff import Backoff, state_after
 from pooling.clock import Clock
 from pooling.credential_gate import CredentialGate
-from pooling.exceptions import PlannedReconnectError, SilentConnectionError
+from pooling.exceptions import (
+    ConnectionLostError,
+    PlannedReconnectError,
+    SilentConnectionError,
+)
 from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
 from pooling.reconcile import Batch
@@ -131,6 +135,8 @@ class Connection:
         self._last_tick: float | None = None
         self._last_malformed_log: float | None = None
         self._last_close = ""
+        self._last_close_code: int | None = None
+        self._last_close_ms: int | None = None
         self._next_retry_ms: int | None = None
         self._frames = self._ticks = self._sent = self._malformed = self._connects = 0
         self._unknown_before = 0
@@ -198,7 +204,7 @@ class Connection:
         if self._state is not ConnectionState.CLOSED:
             self._set_state(ConnectionState.CLOSED, "closed")
 
-    def to_stats(self, *, used: int, capacity: int) -> ConnectionStats:
+    def to_stats(self, *, used: int, capacity: int, symbols: int = 0) -> ConnectionStats:
         """Return the connection as it is now, with what the pool knows of its fill. Any thread."""
         now = self._clock.monotonic()
         return ConnectionStats(
@@ -216,6 +222,9 @@ class Connection:
             last_tick_age_ms=_age_ms(self._last_tick, now),
             last_close=self._last_close,
             next_retry_ms=self._next_retry_ms,
+            symbols=symbols,
+            last_close_code=self._last_close_code,
+            last_close_ms=self._last_close_ms,
         )
 
     async def _run(self) -> None:
@@ -475,6 +484,8 @@ class Connection:
     async def _recover(self, failure: Exception, *, was_open: bool) -> None:
         reason = str(failure) if isinstance(failure, BrokerError) else "internal error"
         self._last_close = reason
+        self._last_close_code = failure.code if isinstance(failure, ConnectionLostError) else None
+        self._last_close_ms = self._clock.time_ms()
         self._credit_health()
         state = state_after(failure)
         if state is ConnectionState.AUTH_REQUIRED and not self._gate.is_shut:
