@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -13,7 +13,8 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand, moment
-from pooling.models import BrokerAccount, PoolRecord
+from pooling.models import BrokerAccount, PoolRecord, PoolStatus
+from pooling.models.status import PeakSeen
 from pooling.operations.describe import (
     PoolView,
     accounts_with_status,
@@ -181,7 +182,7 @@ def _stats(options: Options, out: Output) -> None:
         status = getattr(account, "status", None)
         stats = dict(status.stats) if status is not None and status.is_alive(now) else {}
         counters = {name: value for name, value in sorted(stats.items())
-                    if isinstance(value, int | float)}  # fmt: skip
+                    if isinstance(value, int | float) and not name.endswith("_ms")}  # fmt: skip
         text = pairs([(name.replace("_", " "), f"{value:,g}" if isinstance(value, float)
                        else f"{value:,}") for name, value in counters.items()])  # fmt: skip
         out.show({"pool": account.pk, "stats": stats}, text or "No worker serves this pool now.")
@@ -268,7 +269,13 @@ def _peaks(options: Options, out: Output) -> None:
             out.line(line)
         return
     found = peaks(account, start, end)
+    status: PoolStatus | None = getattr(account, "status", None)
+    if status is not None and not (options["start"] or options["end"]):
+        # The running interval is not in the history yet; the worker knows today's peaks.
+        _merge(found, status.peaks_today)
     found["all_time"] = _records(account)
+    if status is not None:
+        _merge(found["all_time"], status.peaks_all_time)
     header = ("MEASURE", "PEAK", "AT", "ALL-TIME PEAK", "AT")
     rows_text = [
         (
@@ -294,6 +301,13 @@ def _records(account: BrokerAccount) -> dict[str, Any]:
         name: {"value": getattr(record, name), "at": getattr(record, f"{name}_at")}
         for name in MEASURES
     }
+
+
+def _merge(found: dict[str, Any], live: Mapping[str, PeakSeen]) -> None:
+    for name, peak in live.items():
+        known = found.get(name)
+        if known is None or peak.value > known["value"]:
+            found[name] = {"value": peak.value, "at": peak.at}
 
 
 def _peak(peak: dict[str, Any] | None) -> tuple[str, str]:

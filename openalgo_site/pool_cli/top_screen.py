@@ -17,14 +17,15 @@ __all__ = ["Emphasis", "Key", "Line", "Snapshot", "clamp_scroll", "frame"]
 
 LIVE = "live"
 MIN_NAME = 12
+WIDE = 100  # from this width on there is room for the bar
 FOOTER = "q quits   ↑ ↓ scroll"
 # Everything of a row behind the name: state, connections, used, bar, waiting, clients, rate, age.
 _COLUMNS = (
     ("STATE", 13, False),
-    ("CONNS", 6, True),
+    ("CONNS", 5, True),
     ("USED", 11, True),
     ("", 8, False),
-    ("WAIT", 5, True),
+    ("WAIT", 4, True),
     ("CLI", 4, True),
     ("TICKS/S", 8, True),
     ("TICK", 6, True),
@@ -133,10 +134,14 @@ def _pool_line(view: PoolView, width: int) -> Line:
 
 
 def _row(name: str, cells: Sequence[str], width: int) -> str:
-    fixed = sum(size + 1 for _, size, _ in _COLUMNS)
-    name_width = max(MIN_NAME, width - fixed)
+    columns = [
+        (text, size, is_number)
+        for text, (title, size, is_number) in zip(cells, _COLUMNS, strict=True)
+        if title or width >= WIDE
+    ]
+    name_width = max(MIN_NAME, width - sum(size + 1 for _, size, _ in columns))
     parts = [cut(name, name_width).ljust(name_width)]
-    for text, (_, size, is_number) in zip(cells, _COLUMNS, strict=True):
+    for text, size, is_number in columns:
         kept = cut(text, size)
         parts.append(kept.rjust(size) if is_number else kept.ljust(size))
     return " ".join(parts)
