@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon
@@ -121,6 +122,7 @@ class Connection:
         self._wake = asyncio.Event()
         self._restart: PlannedReconnectError | None = None
         self._restarted = asyncio.Event()
+        self._hurry = asyncio.Event()  # a restart that no attempt has begun after
         self._sending = asyncio.Lock()
         self._last_sent: float | None = None
         self._credentials_version = 0
@@ -193,6 +195,7 @@ class Connection:
         self._make_adapter = make_adapter
         self._restart = PlannedReconnectError(reason)
         self._restarted.set()
+        self._hurry.set()
 
     async def close(self) -> None:
         """Close the socket with 1000 and stop. Idempotent; cancelling it drops the socket."""
@@ -262,10 +265,12 @@ class Connection:
 
     async def _connect(self) -> tuple[Transport, Sequence[str | bytes]]:
         self._set_state(ConnectionState.CONNECTING, "")
-        if self._restarted.is_set():
-            self._take_new_adapter()
-        adapter = self._adapter
+        self._hurry.clear()
         async with self._gate.attempt() as credentials:
+            # One's turn may take long to come: what is asked is where to connect to now.
+            if self._restarted.is_set():
+                self._take_new_adapter()
+            adapter = self._adapter
             self._credentials_version = credentials.version
             handshake = adapter.handshake(credentials)
             try:
@@ -476,6 +481,12 @@ class Connection:
         await self._restarted.wait()
         raise self._restart or PlannedReconnectError("restarted")
 
+    async def _wait_unless_restarted(self, seconds: float) -> None:
+        """Wait so long; a restart that came since the last attempt began is not kept waiting."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
     def _take_new_adapter(self) -> None:
         self._restarted.clear()
         self._unknown_before += self._adapter.ticks_unknown
@@ -504,7 +515,7 @@ class Connection:
         if state is ConnectionState.AUTH_REQUIRED:
             await self._gate.wait_until_open()
         else:
-            await asyncio.sleep(delay)
+            await self._wait_unless_restarted(delay)
             self._next_retry_ms = None
 
     def _go_live(self, reason: str) -> None:

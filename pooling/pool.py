@@ -503,7 +503,8 @@ class ConnectionPool:
             return f"connection {task.slot} is replaced before the broker ends it"
         elif isinstance(task, Reopen):
             book.reinstate(task.slot)
-            if (connection := self._connections.get(task.slot)) is not None:
+            connection = self._connections.get(task.slot)
+            if connection is not None and connection.is_up:
                 connection.restart(self._make_adapter, "opened anew before the broker ends it")
             return f"connection {task.slot} is opened anew: there is no room to replace it"
         elif isinstance(task, SettleMoves):
