@@ -47,6 +47,7 @@ PURE_MODULES = [
     "pooling.offer",
     "pooling.outcomes",
     "pooling.plan",
+    "pooling.operations.tables",
     "pooling.rebalance",
     "pooling.reconcile",
     "pooling.stats",
