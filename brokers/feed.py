@@ -24,6 +24,7 @@ __all__ = [
     "Outcome",
     "OutcomeState",
     "Peak",
+    "Peaks",
     "PoolStats",
     "RefusalCode",
     "SubscriptionChange",
@@ -132,8 +133,23 @@ class Peak(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class Peaks(msgspec.Struct, frozen=True, kw_only=True):
+    """The highest value of each measure within some time, each with its own moment."""
+
+    symbols: Peak
+    connections: Peak
+    clients: Peak
+    ticks_per_second: Peak
+
+
 class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One broker connection, as it is now. Ages and times are None before the first event."""
+    """One broker connection, as it is now. Ages and times are None before the first event.
+
+    ``used`` and ``capacity`` count what the broker counts, ``symbols`` instruments. ``last_close``
+    says why its socket was lost the last time; ``last_close_code`` is the WebSocket close code of
+    it, None where no close frame came. ``reconnects_today`` counts since midnight in the worker's
+    time zone and survives its restarts.
+    """
 
     slot: int
     state: str
@@ -149,6 +165,10 @@ class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
     last_tick_age_ms: int | None = None
     last_close: str = ""
     next_retry_ms: int | None = None
+    symbols: int = 0
+    last_close_code: int | None = None
+    last_close_ms: int | None = None
+    reconnects_today: int = 0
 
 
 class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +176,9 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
 
     ``used`` and ``capacity`` count what the broker counts (``BrokerCapabilities.unit``).
     ``waiting`` are the instruments that are held and have no place since limits were lowered.
+    ``recent`` are the peaks since the last usage sample. What follows it is filled in by the
+    worker, which knows the pool's past: ``today`` counts from midnight in its time zone, ``today``
+    and ``all_time`` survive restarts, ``credential_expiry_ms`` is None where nobody can know.
     """
 
     pool_id: str
@@ -182,6 +205,14 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     peak_ticks_per_second: Peak
     config_revision: int = 0
     waiting: int = 0
+    symbols: int = 0
+    recent: Peaks | None = None
+    today: Peaks | None = None
+    all_time: Peaks | None = None
+    reconnects_today: int = 0
+    last_frame_ms: int | None = None
+    last_tick_ms: int | None = None
+    credential_expiry_ms: int | None = None
 
 
 class FeedService(Protocol):

@@ -2,7 +2,7 @@
 
 ::
 
-    command = command_queue.submit(account, PoolCommand.Verb.RECONNECT, argument={"slot": 0},
+    command = command_queue.submit(account, PoolCommand.Verb.RECONNECT, argument={"slot": 1},
                                    user=request.user, source=PoolCommand.Source.ADMIN)
     command = command_queue.wait_for(command)
     message = command.result          # a sentence for people, whatever ``command.state`` is
@@ -237,8 +237,8 @@ def _checked(verb: PoolCommand.Verb, argument: Mapping[str, Any]) -> dict[str, A
         return {"keys": _checked_keys(argument.get("keys"))}
     if "slot" in argument:
         slot = argument["slot"]
-        if type(slot) is not int or not 0 <= slot <= MAX_SLOT:
-            raise CommandRefusedError("The slot is the number of a connection, 0 or larger.")
+        if type(slot) is not int or not 1 <= slot <= MAX_SLOT:
+            raise CommandRefusedError("The slot is the number of a connection, 1 or larger.")
         return {"slot": slot}
     if verb is Verb.DRAIN:
         raise CommandRefusedError("Name the connection to drain by its slot.")

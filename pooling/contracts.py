@@ -61,7 +61,11 @@ class AccountSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSample:
-    """Peaks of one pool within one interval, each on its own. Times are epoch milliseconds."""
+    """Peaks of one pool within one interval, each on its own. Times are epoch milliseconds.
+
+    ``drops`` counts ticks and frames that came from the broker and reached nobody; the limits are
+    those in force at the end.
+    """
 
     pool_id: str
     started_ms: int
@@ -76,6 +80,10 @@ class UsageSample:
     ticks_per_second_at_ms: int
     ticks_received: int = 0
     reconnects: int = 0
+    drops: int = 0
+    max_connections: int = 0
+    symbols_per_connection: int = 0
+    capacity: int = 0
 
 
 class AccountStore(Protocol):

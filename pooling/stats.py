@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from brokers.feed import Peak
+from brokers.feed import Peak, Peaks
 from pooling.contracts import UsageSample
 
 __all__ = ["Gauge", "PoolMeters", "RateWindow"]
@@ -88,6 +88,7 @@ class PoolMeters:
         self._interval_started_ms = now_ms
         self._ticks_before = 0
         self._reconnects_before = 0
+        self._drops_before = 0
 
     def observe(self, gauge: Gauge, value: float, now_ms: int) -> None:
         """Note the present value of a gauge."""
@@ -102,7 +103,14 @@ class PoolMeters:
         """Return the highest value since the start."""
         return self._meters[gauge].peak
 
-    def take(self, pool_id: str, now_ms: int, *, ticks: int, reconnects: int) -> UsageSample:
+    @property
+    def recent(self) -> Peaks:
+        """The peaks since the last usage sample was taken."""
+        return Peaks(**{gauge.value: meter.interval_peak for gauge, meter in self._meters.items()})
+
+    def take(
+        self, pool_id: str, now_ms: int, *, ticks: int, reconnects: int, drops: int = 0
+    ) -> UsageSample:
         """Return the peaks since the last call and start the next interval at the present values.
 
         Args:
@@ -110,6 +118,7 @@ class PoolMeters:
             now_ms: epoch milliseconds.
             ticks: ticks received since the pool started.
             reconnects: reconnects since the pool started.
+            drops: ticks and frames that reached nobody since the pool started.
         """
         symbols, connections, clients, rate = (self._meters[g].interval_peak for g in Gauge)
         sample = UsageSample(
@@ -126,9 +135,11 @@ class PoolMeters:
             ticks_per_second_at_ms=rate.at_ms,
             ticks_received=ticks - self._ticks_before,
             reconnects=reconnects - self._reconnects_before,
+            drops=drops - self._drops_before,
         )
         for meter in self._meters.values():
             meter.interval_peak = Peak(meter.value, now_ms)
         self._interval_started_ms = now_ms
         self._ticks_before, self._reconnects_before = ticks, reconnects
+        self._drops_before = drops
         return sample

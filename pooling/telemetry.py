@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from brokers.feed import PoolStats
 from pooling.book import SubscriptionBook
@@ -65,6 +66,7 @@ class PoolTelemetry:
             connection.to_stats(
                 used=allocator.slots[slot].used if slot in allocator.slots else 0,
                 capacity=limits.units,
+                symbols=len(allocator.slots[slot].items) if slot in allocator.slots else 0,
             )
             for slot, connection in sorted(self._connections.items())
         )
@@ -84,10 +86,8 @@ class PoolTelemetry:
             clients=tracker.clients,
             ticks_received=self._ticks,
             ticks_per_second=self._rate.rate(self._clock.monotonic()),
-            frames_malformed=self._retired_malformed
-            + sum(c.frames_malformed for c in self._connections.values()),
-            ticks_unknown=self._retired_unknown
-            + sum(c.ticks_unknown for c in self._connections.values()),
+            frames_malformed=self._frames_malformed(),
+            ticks_unknown=self._ticks_unknown(),
             reconnects=self._reconnects(),
             peak_symbols=peak(Gauge.SYMBOLS),
             peak_connections=peak(Gauge.CONNECTIONS),
@@ -95,19 +95,41 @@ class PoolTelemetry:
             peak_ticks_per_second=peak(Gauge.TICKS_PER_SECOND),
             config_revision=spec.options.revision,
             waiting=len(self._book.rebalancer.waiting),
+            symbols=allocator.symbols,
+            recent=self._meters.recent,
         )
 
     def take_usage_sample(self, pool_id: str) -> UsageSample:
         """Return the peaks since the last call and start the next interval."""
         self.observe()
         now_ms = self._clock.time_ms()
-        reconnects = self._reconnects()
-        return self._meters.take(pool_id, now_ms, ticks=self._ticks, reconnects=reconnects)
+        limits = self._book.allocator.limits
+        sample = self._meters.take(
+            pool_id,
+            now_ms,
+            ticks=self._ticks,
+            reconnects=self._reconnects(),
+            drops=self._frames_malformed() + self._ticks_unknown(),
+        )
+        return replace(
+            sample,
+            max_connections=limits.max_connections,
+            symbols_per_connection=limits.symbols_per_connection,
+            capacity=limits.capacity,
+        )
 
     def describe_peaks(self) -> str:
         """Return the peaks since the start in words. Any thread, no lock needed."""
         peak = self._meters.peak
         return ", ".join(f"{peak(gauge).value:g} {gauge.value}" for gauge in Gauge)
+
+    def _frames_malformed(self) -> int:
+        now = sum(connection.frames_malformed for connection in self._connections.values())
+        return self._retired_malformed + now
+
+    def _ticks_unknown(self) -> int:
+        now = sum(connection.ticks_unknown for connection in self._connections.values())
+        return self._retired_unknown + now
 
     def _reconnects(self) -> int:
         return self._retired_reconnects + sum(c.reconnects for c in self._connections.values())

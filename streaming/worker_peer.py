@@ -12,6 +12,7 @@ from streaming import control_messages as cm
 from streaming.bus_readers import BusReader, BusSocket, BusStream, prepare_client
 from streaming.curve import CurveKeys, require_curve
 from streaming.exceptions import MalformedMessageError, RequestRefusedError, WorkerTimeoutError
+from streaming.link import PublisherCounts
 from streaming.loop_socket import LoopSocket
 from streaming.topics import BEAT_TOPIC
 
@@ -69,6 +70,7 @@ class WorkerPeer:
         self.beat_number = -1
         self.last_heard = 0.0
         self.malformed = 0
+        self.counts = PublisherCounts()
 
     def __repr__(self) -> str:
         state = "alive" if self.alive else "silent"
@@ -131,6 +133,7 @@ class WorkerPeer:
         self.alive = True
         self.epoch = beat.epoch
         self.beat_number = beat.number
+        self.counts = PublisherCounts(beat.published, beat.dropped)
         self.last_heard = self._monotonic()
         return not known
 

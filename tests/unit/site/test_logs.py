@@ -29,9 +29,8 @@ SECRET = "Zq7-Secret.Value"
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    logger = logging.getLogger("test.lines")
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
+    # Outside of the tree of loggers, so that no handler of the test runner sees its records.
+    logger = logging.Logger("test.lines", logging.DEBUG)  # noqa: LOG001
     yield logger
     logger.handlers.clear()
 
