@@ -54,6 +54,7 @@ PURE_MODULES = [
     "pooling.tracker",
     "pooling.upkeep",
     # streaming
+    "streaming.batch_outbox",
     "streaming.batches",
     "streaming.arrivals",
     "streaming.bus_message",

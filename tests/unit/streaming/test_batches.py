@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.batches import BatchOutbox, BatchWheel, Cohort, encode_batch, interval_of
+from streaming.batch_outbox import BatchOutbox, encode_batch
+from streaming.batches import BatchWheel, Cohort, interval_of
 from streaming.frame_bytes import text_frame
 
 INTERVAL = 0.05
