@@ -27,6 +27,7 @@ from pooling.allocator import (
 from pooling.allocator import Subscribe as SubscribeStep
 from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
+from pooling.limits_preview import HeldSubscription
 from pooling.rebalance import Rebalancer
 from pooling.reconcile import Batch, Reconciler
 from pooling.tracker import Interest, Level, Tracker
@@ -287,6 +288,18 @@ class SubscriptionBook:
         self._record(self.allocator.resize(limits))
         self.rebalancer.fit()
         self._refill(is_room_freed=True)
+
+    def held(self) -> list[HeldSubscription]:
+        """Return what clients hold, placed or waiting, as it is wanted upstream; oldest first."""
+        interests = (self.tracker.get(key) for key in self.tracker)
+        return [
+            HeldSubscription(
+                self._subscription(interest.instrument, interest.upstream),
+                frozenset(interest.holders),
+            )
+            for interest in interests
+            if interest is not None and interest.holders
+        ]
 
     # -- Upkeep -------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from pooling.exclusive_types import ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
+from pooling.limits_preview import LimitsPreview, preview_limits
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
 from pooling.upkeep import (
@@ -316,6 +317,28 @@ class ConnectionPool:
         full = self._full_limits(options).max_connections
         self._call_on_loop(partial(self._exclusive.resize, full))
         self._call_on_loop(partial(self._journal.config_applied, limits, options.revision))
+
+    def preview_limits(self, *, symbols_per_connection: int, max_connections: int) -> LimitsPreview:
+        """Return what these limits would drop; changes nothing. Any thread.
+
+        Takes as long as many subscriptions are held, some microseconds each, and holds the lock
+        only to copy them: call it off the loop.
+        """
+        options = replace(
+            self._spec.options,
+            symbols_per_connection=symbols_per_connection,
+            max_connections=max_connections,
+        )
+        with self._lock:
+            limits = self._limits(options)
+            held = self._book.held()
+        has_categories = bool(self._capabilities.category_limits)
+        return preview_limits(
+            held,
+            limits=limits,
+            cost=self._adapter_class.cost,
+            category=self._adapter_class.category if has_categories else None,
+        )
 
     def credentials_changed(self, version: int) -> None:
         """Note that a newer credential is stored; a waiting pool tries it at once. Any thread."""

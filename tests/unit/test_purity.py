@@ -41,6 +41,7 @@ PURE_MODULES = [
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.lifecycle",
+    "pooling.limits_preview",
     "pooling.rebalance",
     "pooling.reconcile",
     "pooling.stats",
