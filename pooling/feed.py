@@ -156,10 +156,11 @@ class PoolFeed:
         """Drop the prices of what nobody wants: whoever comes later must not see old ones.
 
         What was told to be stale stays so in memory until it ticks again: only then is it told to
-        be live.
+        be live. News that it is, not yet told, came too early for who wants it again.
         """
         with self._lock:
             gone = [key for key in keys if not self._is_confirmed(key)]
+            self._stale.update(self._announcer.withdraw(gone))
         if gone:
             self._sink.forget(gone)
 
