@@ -164,7 +164,10 @@ def test_workers_missing_silent_and_without_a_credential(account: BrokerAccount)
     problem(processes.workers(), "ahead", "chrony")
 
 
-def test_a_bus_without_a_worker(configured: Callable[..., None], tmp_path: Path) -> None:
+def test_a_bus_without_a_worker(
+    configured: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "BEAT_SECONDS", 0.3)
     configured(zmq_port=free_port())
     problem(processes.bus(), "nobody listens", "runpool")
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -329,6 +332,12 @@ def test_every_need_is_a_check_that_comes_before() -> None:
         seen.add(check.name)
 
 
+BEFORE = """
+import django; django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("createkeyfile")
+"""
 MORE = """
 from datetime import datetime, UTC
 from pooling.models import Instrument
@@ -349,9 +358,7 @@ def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -
     """Bus round trip, heartbeats and exit codes, with real processes and a broken database last."""
     installation = Installation(tmp_path / "data")
     installation.env["PORT"] = str(free_port())
-    assert installation.manage("migrate", "-v", "0")[0] == 0
-    assert installation.manage("createkeyfile")[0] == 0
-    code, out = installation.run("-c", ACCOUNT + MORE)
+    code, out = installation.run("-c", BEFORE + ACCOUNT + MORE)
     assert code == 0, out
     worker = installation.start("manage.py", "runpool")
 
