@@ -56,6 +56,7 @@ PURE_MODULES = [
     # streaming
     "streaming.batches",
     "streaming.arrivals",
+    "streaming.bus_message",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
@@ -69,6 +70,8 @@ PURE_MODULES = [
     "streaming.protocol",
     "streaming.replies",
     "streaming.session",
+    "streaming.tick_filter",
+    "streaming.zmtp",
 ]
 
 # Run in the child: our modules may not import a blocked name, whoever else has already loaded it.
