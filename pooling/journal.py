@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from brokers.feed import Outcome, RefusalCode
-from pooling.allocator import Limits
+from pooling.capacity import Limits
 from pooling.clock import Clock
 from pooling.contracts import AccountSpec
 from pooling.lifecycle import ConnectionState

@@ -21,8 +21,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from brokers.types import InstrumentKey
-from pooling.allocator import Allocator, Slot
+from pooling.allocator import Allocator
 from pooling.backoff import Randomness
+from pooling.plan import Slot
 
 __all__ = [
     "CloseIdle",

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers.batching",
     "brokers.binance.codec",
     "brokers.binance.constants",
     "brokers.binance.messages",
@@ -31,16 +32,22 @@ PURE_MODULES = [
     "brokers.zerodha.constants",
     "brokers.zerodha.symbols",
     # pooling
+    "pooling.actions",
     "pooling.allocator",
     "pooling.backoff",
     "pooling.book",
     "pooling.capacity",
     "pooling.circuit",
+    "pooling.connection_meters",
     "pooling.exceptions",
     "pooling.freshness",
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.lifecycle",
+    "pooling.offer",
+    "pooling.outcomes",
+    "pooling.plan",
+    "pooling.operations.tables",
     "pooling.rebalance",
     "pooling.reconcile",
     "pooling.stats",
@@ -49,6 +56,7 @@ PURE_MODULES = [
     # streaming
     "streaming.batches",
     "streaming.arrivals",
+    "streaming.bus_message",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
@@ -62,6 +70,8 @@ PURE_MODULES = [
     "streaming.protocol",
     "streaming.replies",
     "streaming.session",
+    "streaming.tick_filter",
+    "streaming.zmtp",
 ]
 
 # Run in the child: our modules may not import a blocked name, whoever else has already loaded it.
