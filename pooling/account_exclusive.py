@@ -69,12 +69,12 @@ class AccountSeats:
 
     def limits(self, options: PoolOptions) -> Limits:
         """Put the account's limits into force; returns what of them is left for market data."""
-        self._full = effective_limits(
-            symbols_per_connection=options.symbols_per_connection,
-            max_connections=options.max_connections,
-            capabilities=self._capabilities,
-        )
+        self._full = self._effective(options)
         return self._left_for_feed(self._full)
+
+    def tried(self, options: PoolOptions) -> Limits:
+        """Return what these limits would leave for market data; nothing changes."""
+        return self._left_for_feed(self._effective(options))
 
     def take(self) -> bool:
         """Take a connection if the account has one to spare."""
@@ -96,6 +96,13 @@ class AccountSeats:
             if self._full is not None:
                 self._apply(self._left_for_feed(self._full))
         self._poke()
+
+    def _effective(self, options: PoolOptions) -> Limits:
+        return effective_limits(
+            symbols_per_connection=options.symbols_per_connection,
+            max_connections=options.max_connections,
+            capabilities=self._capabilities,
+        )
 
     def _left_for_feed(self, full: Limits) -> Limits:
         return replace(full, max_connections=max(1, full.max_connections - self._taken))

@@ -19,6 +19,7 @@ from pooling.actions import Actions, PlanRecorder
 from pooling.allocator import Allocator
 from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
+from pooling.limits_preview import HeldSubscription
 from pooling.offer import BrokerOffer
 from pooling.outcomes import capacity_refused_outcome, outcome_of, refused_outcome, waiting_outcome
 from pooling.plan import Plan
@@ -239,6 +240,18 @@ class SubscriptionBook:
         self._recorder.record(self.allocator.resize(limits))
         self.rebalancer.fit()
         self._refill(is_room_freed=True)
+
+    def held(self) -> list[HeldSubscription]:
+        """Return what clients hold, placed or waiting, as it is wanted upstream; oldest first."""
+        interests = (self.tracker.get(key) for key in self.tracker)
+        return [
+            HeldSubscription(
+                self._offer.subscription(interest.instrument, interest.upstream),
+                frozenset(interest.holders),
+            )
+            for interest in interests
+            if interest is not None and interest.holders
+        ]
 
     # -- Upkeep -------------------------------------------------------------------------------
 

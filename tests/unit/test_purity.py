@@ -45,6 +45,7 @@ PURE_MODULES = [
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.lifecycle",
+    "pooling.limits_preview",
     "pooling.offer",
     "pooling.outcomes",
     "pooling.plan",
@@ -57,6 +58,7 @@ PURE_MODULES = [
     # streaming
     "streaming.batches",
     "streaming.arrivals",
+    "streaming.bus_message",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
@@ -70,6 +72,8 @@ PURE_MODULES = [
     "streaming.protocol",
     "streaming.replies",
     "streaming.session",
+    "streaming.tick_filter",
+    "streaming.zmtp",
 ]
 
 # Run in the child: our modules may not import a blocked name, whoever else has already loaded it.
