@@ -32,7 +32,7 @@ from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSampl
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import PoolClosedError
 from pooling.exclusive_connection import ExclusiveConnection
-from pooling.exclusive_types import ExclusiveStats
+from pooling.exclusive_types import ConnectionTerms, ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
 from pooling.limits_preview import LimitsPreview, held_in, preview_limits
@@ -274,11 +274,13 @@ class ConnectionPool:
         timeout: float | None = None,
         *,
         on_reconnect: Callable[[ExclusiveConnection], Awaitable[None]] | None = None,
+        terms: ConnectionTerms | None = None,
     ) -> Acquisition:
         """Lend a connection of the account's: ``async with pool.acquire("/ws/x") as connection``.
 
         Its endpoint and credential are the account's, and it counts against ``max_connections``
-        together with market data, whose last connection is never lent. See ``ExclusivePool``.
+        together with market data, whose last connection is never lent. ``terms`` None: it comes
+        back by itself, and is pinged every 20 s. See ``ExclusivePool.acquire``.
 
         Raises:
             ValueError: the URI leads to another host, or the timeout makes no sense.
@@ -288,7 +290,7 @@ class ConnectionPool:
         """
         self._check_open()
         limit = self._seats.max_connections
-        return self._exclusive.acquire(self._spec, limit, path_or_uri, timeout, on_reconnect)
+        return self._exclusive.acquire(self._spec, limit, path_or_uri, timeout, on_reconnect, terms)
 
     def get_exclusive_stats(self) -> ExclusiveStats | None:
         """Return the lent and idle exclusive connections; None: nothing was acquired yet."""

@@ -38,6 +38,7 @@ PURE_MODULES = [
     "pooling.book",
     "pooling.capacity",
     "pooling.circuit",
+    "pooling.connect_rate",
     "pooling.connection_meters",
     "pooling.exceptions",
     "pooling.freshness",
