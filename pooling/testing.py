@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,8 +36,9 @@ from brokers.types import (
     Tick,
     TickSink,
 )
-from pooling.contracts import AccountSpec, UsageSample
+from pooling.contracts import AccountSpec, TakenCommand, UsageSample
 from pooling.exceptions import ConnectionLostError
+from pooling.history import PoolPast
 from pooling.transport import UpgradeRefusedError
 
 __all__ = [
@@ -157,6 +158,9 @@ class InMemoryAccountStore:
         self.statuses: list[Sequence[PoolStats]] = []
         self.usage: list[UsageSample] = []
         self.events: list[tuple[str, str, str]] = []
+        self.past: dict[str, PoolPast] = {}
+        self.commands: list[TakenCommand] = []
+        self.ended_commands: dict[int, tuple[bool, str]] = {}
         self.credential_reads = 0
         self._is_down = False
 
@@ -206,6 +210,25 @@ class InMemoryAccountStore:
         """Keep the samples."""
         self._check_up()
         self.usage.extend(samples)
+
+    async def pasts(self, pool_ids: Collection[str]) -> Mapping[str, PoolPast]:
+        """Return what a test has put into ``past``."""
+        self._check_up()
+        return {pool_id: self.past[pool_id] for pool_id in pool_ids if pool_id in self.past}
+
+    async def take_commands(
+        self, worker_id: str, pool_ids: Collection[str]
+    ) -> Sequence[TakenCommand]:
+        """Hand out what a test has put into ``commands``, once."""
+        self._check_up()
+        taken = [command for command in self.commands if command.pool_id in pool_ids]
+        self.commands = [command for command in self.commands if command not in taken]
+        return taken
+
+    async def finish_command(self, command_id: int, *, is_done: bool, result: str) -> None:
+        """Keep the end."""
+        self._check_up()
+        self.ended_commands[command_id] = (is_done, result)
 
     async def record_event(self, pool_id: str, kind: str, message: str) -> None:
         """Keep the event."""

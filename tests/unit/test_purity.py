@@ -40,6 +40,7 @@ PURE_MODULES = [
     "pooling.freshness",
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
+    "pooling.history",
     "pooling.lifecycle",
     "pooling.rebalance",
     "pooling.reconcile",
