@@ -1,11 +1,14 @@
-"""``python -m benchmarks``: run every scenario, print a table, keep the figures as JSON."""
+"""``python -m benchmarks [NAME ...]``: run scenarios, print a table, keep the figures as JSON."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import os
 import sys
 import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,33 +16,81 @@ from benchmarks import scenarios
 from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
 from benchmarks.fanout import fanout
-from benchmarks.harness import ROOT, Result, describe_environment
+from benchmarks.harness import ROOT, RUNS, SECONDS, Result, describe_environment
+from benchmarks.idle import idle, raise_open_files
 from benchmarks.pool_scenarios import pool_engine
+from benchmarks.references import references
+from benchmarks.several import several, unwanted
+from benchmarks.slow_clients import slow_clients
 from benchmarks.stack import running_stack
 
+# By name: what a bare publisher feeds, what needs the whole chain, and what needs neither.
+_BARE = {
+    "fanout": fanout,
+    "references": references,
+    "slow": slow_clients,
+    "unwanted": unwanted,
+    "idle": idle,
+}
+_CHAIN = {"pipeline": scenarios.pipeline, "batches": batches}
+_ALONE = {"worker": scenarios.publishing, "pool": pool_engine, "several": several}
+_IDLE_LOAD = 0.5
 
-async def _run() -> list[Result]:
-    results = [await scenarios.publishing()]
-    print(results[0].row(), flush=True)
-    async for result in pool_engine():
+
+async def _run(names: Sequence[str]) -> AsyncIterator[Result]:
+    for name, alone in _ALONE.items():
+        if name in names:
+            async for result in alone():
+                yield result
+    for name, bare in _BARE.items():
+        if name in names:
+            # A gateway of its own for each: what one leaves behind is not the next one's cost.
+            async with running_bare_stack() as stack:
+                async for result in bare(stack):
+                    yield result
+    chained = [measure for name, measure in _CHAIN.items() if name in names]
+    if chained:
+        async with running_stack() as whole:
+            for measure in chained:
+                async for result in measure(whole):
+                    yield result
+
+
+async def _collect(names: Sequence[str]) -> list[Result]:
+    results = []
+    async for result in _run(names):
         results.append(result)
         print(result.row(), flush=True)
-    async with running_bare_stack() as bare:
-        async for result in fanout(bare):
-            results.append(result)
-            print(result.row(), flush=True)
-    async with running_stack() as stack:
-        for measure in (scenarios.pipeline, batches):
-            async for result in measure(stack):
-                results.append(result)
-                print(result.row(), flush=True)
     return results
 
 
 def _main() -> int:
-    environment = describe_environment()
+    known = [*_ALONE, *_BARE, *_CHAIN]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure, check and compare; exit code 1 when a check failed.",
+        epilog="BENCH_SECONDS is the length of a run, BENCH_RUNS how many the medians are of.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
+    names = parser.parse_args().names or known
+    if strangers := sorted(set(names) - set(known)):
+        parser.error(f"there is no scenario {strangers[0]!r}; there are {', '.join(known)}")
+    load = os.getloadavg()[0]
+    environment = {
+        **describe_environment(),
+        "load_before": f"{load:.2f}",
+        "open_files": str(raise_open_files()),
+        "runs": str(RUNS),
+        "seconds": f"{SECONDS:g}",
+    }
     print("  ".join(f"{name}={value}" for name, value in environment.items()), flush=True)
-    results = asyncio.run(_run())
+    if load > _IDLE_LOAD:
+        print(
+            f"WARNING: the machine is not idle (load {load:.2f} before the start): rates and "
+            "latencies will be worse than they are, CPU per delivery a little; see others_busy",
+            flush=True,
+        )
+    results = asyncio.run(_collect(names))
     folder: Path = ROOT / "benchmarks" / "results"
     folder.mkdir(exist_ok=True)
     file = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json"

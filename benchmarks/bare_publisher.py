@@ -115,13 +115,17 @@ class Sender(threading.Thread):
         self.load(FeedMode.QUOTE, 100)
 
     def load(self, mode: FeedMode, symbols: int) -> None:
-        """Choose what is published from now on; numbers begin at the next multiple of symbols."""
+        """Choose what is published from now on, while nothing is."""
         layout = self._layout = TickLayout(mode)
         keys = [InstrumentKey("NSE", symbol_name(n)) for n in range(symbols)]
         self._topics = [tick_topic(self._pool_id, key) for key in keys]
         self._prefixes = [layout.prefix(key.symbol) for key in keys]
         self._sequences += [0] * (symbols - len(self._sequences))
-        self.number += -self.number % symbols
+        self.align()
+
+    def align(self) -> None:
+        """Let the next tick be one of the first symbol."""
+        self.number += -self.number % len(self._topics)
 
     def start_sending(self, rate: float, window: int) -> None:
         """Begin: ``rate`` ticks a second, or with 0 as fast as ``window`` in flight allow."""
@@ -211,6 +215,8 @@ async def _main(port: int, pool_id: str, positions: mmap.mmap) -> None:
         match request.pop("do"):
             case "load":
                 sender.load(FeedMode(request["mode"]), request["symbols"])
+            case "align":
+                sender.align()
             case "start":
                 sender.start_sending(request.get("rate", 0.0), request.get("window", 1))
             case _:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Child, ManageCommand, busy_seconds, cores, median
+from benchmarks.harness import Child, ManageCommand, Measured, busy_seconds, cores, median
 from benchmarks.stack import free_ports, installation, prepare, wait_ready
 from benchmarks.tick_layout import TickLayout
 from brokers.types import FeedMode
 
-__all__ = ["BareStack", "Run", "running_bare_stack"]
+__all__ = ["BareStack", "Run", "accounts", "judged", "limited_by", "running_bare_stack"]
 
 # Ticks under way per client: enough that the gateway never waits, less than one client may have
 # unsent (1 MiB), so that nothing is conflated.
@@ -33,6 +34,7 @@ class Run:
     gateway_cpu: float
     gateway_core_busy: float
     load_core_busy: float
+    others_busy: float  # cores that were kept busy by what is none of this
 
     @property
     def per_s(self) -> float:
@@ -57,6 +59,20 @@ class Run:
             and self.counted["least"] > 0
         )
 
+    @property
+    def complaint(self) -> str:
+        """What was not right; empty when everything was."""
+        if self.is_right:
+            return ""
+        return f"NOT RIGHT: least {self.counted['least']}, " + ", ".join(
+            f"{name} {value}" for name, value in self.verdict.items()
+        )
+
+
+def judged(runs: Sequence[Run], notes: str) -> str:
+    """Return ``notes``, with the first complaint if there is one."""
+    return next((f"{notes}; {run.complaint}" for run in runs if run.complaint), notes)
+
 
 @dataclass
 class BareStack:
@@ -72,42 +88,70 @@ class BareStack:
     api_key: str
 
     async def connect(
-        self, clients: int, symbols: int, mode: FeedMode, *, total: int = 0, step: int = 0
+        self,
+        clients: int,
+        symbols: int,
+        mode: FeedMode,
+        *,
+        total: int = 0,
+        port: int | None = None,
+        **how: Any,
     ) -> dict[str, Any]:
         """Connect clients; see ``counting_load.Load.connect``."""
         await self.publisher.ask(do="load", mode=int(mode), symbols=total or symbols)
         answer = await self.load.ask(
             do="connect",
-            port=self.openalgo_port,
+            port=port or self.openalgo_port,
             api_key=self.api_key,
             clients=clients,
             symbols=symbols,
             mode=int(mode),
             total=total,
-            step=step,
+            **how,
         )
         if not answer["ready"]:
             raise RuntimeError(f"the clients could not subscribe: {answer}")
         return answer
 
     async def run(
-        self, seconds: float, mode: FeedMode, *, rate: float = 0.0, sample_every: int = 0
+        self,
+        seconds: float,
+        mode: FeedMode,
+        *,
+        rate: float = 0.0,
+        window: int = 0,
+        sample_every: int = 0,
+        warm_up_seconds: float = _WARM_UP_SECONDS,
+        server: Measured | None = None,
     ) -> Run:
-        """Publish at ``rate``, or as fast as everybody gets everything; measure, drain, judge."""
-        number = (await self.publisher.ask(do="stop"))["number"]
+        """Publish at ``rate``, or as fast as everybody gets everything; measure, drain, judge.
+
+        Args:
+            window: ticks under way at most while there is no rate; 0 takes what the gateway can.
+            sample_every: of which ticks ages are taken; 0: of none.
+            server: whose accounts are read in place of the gateway's.
+        """
+        number = (await self.publisher.ask(do="align"))["number"]
         await self.load.ask(do="begin", number=number)
-        window = _BYTES_UNDER_WAY // TickLayout(mode).frame_bytes
+        window = window or _BYTES_UNDER_WAY // TickLayout(mode).frame_bytes
         await self.publisher.ask(do="start", rate=rate, window=window)
-        await self.load.ask(do="measure", seconds=_WARM_UP_SECONDS)
-        before = self._accounts()
+        await self.load.ask(do="measure", seconds=warm_up_seconds)
+        before = self._accounts(server)
         counted = await self.load.ask(do="measure", seconds=seconds, sample_every=sample_every)
-        elapsed, gateway_cpu, gateway_core, load_core = (
-            now - then for now, then in zip(self._accounts(), before, strict=True)
+        elapsed, gateway_cpu, gateway_core, load_core, ours = (
+            now - then for now, then in zip(self._accounts(server), before, strict=True)
         )
+        others = (gateway_core + load_core - ours) / elapsed
         number = (await self.publisher.ask(do="stop"))["number"]
         verdict = await self.load.ask(do="drain", number=number)
         return Run(
-            counted, verdict, elapsed, gateway_cpu, gateway_core / elapsed, load_core / elapsed
+            counted,
+            verdict,
+            elapsed,
+            gateway_cpu,
+            gateway_core / elapsed,
+            load_core / elapsed,
+            max(others, 0.0),
         )
 
     async def runs(self, count: int, seconds: float, mode: FeedMode, **how: Any) -> list[Run]:
@@ -119,35 +163,42 @@ class BareStack:
         await self.load.ask(do="close")
         await asyncio.sleep(0.5)
 
-    def _accounts(self) -> tuple[float, float, float, float]:
-        server, load = cores()
+    def _accounts(self, server: Measured | None) -> tuple[float, float, float, float, float]:
+        server_core, load_core = cores()
+        ours = sum(each.cpu_seconds() for each in (self.publisher, self.gateway, self.load))
+        if server is not None:
+            ours += server.cpu_seconds()
+        ours += sum(os.times()[:2])
         return (
             time.monotonic(),
-            self.gateway.cpu_seconds(),
-            busy_seconds(server),
-            busy_seconds(load),
+            (server or self.gateway).cpu_seconds(),
+            busy_seconds(server_core),
+            busy_seconds(load_core),
+            ours,
         )
 
 
-def accounts(runs: Sequence[Run]) -> dict[str, float | int | str]:
+def accounts(runs: Sequence[Run]) -> dict[str, float]:
     """Return what every saturated scenario tells of its runs."""
     return {
         "delivered_per_s": median([run.per_s for run in runs]),
-        "gateway_us_per_delivery": median([run.cpu_us for run in runs]),
-        "gateway_process_busy": median([run.gateway_cpu / run.seconds for run in runs]),
-        "gateway_core_busy": median([run.gateway_core_busy for run in runs]),
+        "us_per_delivery": median([run.cpu_us for run in runs]),
+        "server_busy": median([run.gateway_cpu / run.seconds for run in runs]),
+        "server_core_busy": median([run.gateway_core_busy for run in runs]),
         "load_core_busy": median([run.load_core_busy for run in runs]),
+        "others_busy": median([run.others_busy for run in runs]),
     }
 
 
 def limited_by(runs: Sequence[Run]) -> str:
-    """Say what was full, by the kernel's accounts; others' work on the cores counts as theirs."""
+    """Say what was full, by the kernel's accounts."""
+    if median([run.others_busy for run in runs]) > 0.15:
+        return "the machine was not idle"
     if median([run.gateway_cpu / run.seconds for run in runs]) >= 0.93:
         return "gateway limited"
     if median([run.load_core_busy for run in runs]) >= 0.97:
         return "load core limited"
-    busy = median([run.gateway_core_busy for run in runs])
-    return "gateway core shared with others" if busy >= 0.97 else "no core was full"
+    return "no core was full"
 
 
 @contextlib.asynccontextmanager
@@ -157,7 +208,7 @@ async def running_bare_stack(
     """Start everything in a throw-away installation and end it afterwards."""
     server_core, load_core = cores()
     async with contextlib.AsyncExitStack() as exits:
-        made = exits.enter_context(installation())
+        made = exits.enter_context(installation(log_level="ERROR"))
         prepared = await prepare(made.environment, exchange_port=free_ports(1)[0])
         positions = Path(made.directory) / "positions"
         positions.write_bytes(bytes(8))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator
 
-from benchmarks.harness import Child, Result, cores, median
-from benchmarks.scenarios import RUNS, SECONDS
+from benchmarks.harness import RUNS, SECONDS, Child, Result, cores, median
 from benchmarks.stack import Stack
 
 __all__ = ["batches"]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
-from benchmarks.bare_stack import BareStack, accounts, limited_by
-from benchmarks.harness import Result, median
+from benchmarks.bare_stack import BareStack, accounts, judged, limited_by
+from benchmarks.harness import RUNS, SECONDS, Result, median
 from brokers.types import FeedMode
 
 __all__ = ["fanout"]
-
-SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
-RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 
 
 async def fanout(stack: BareStack) -> AsyncIterator[Result]:
@@ -38,7 +34,7 @@ async def saturated(
         f"gateway: {_many(clients)} x {symbols:,} symbols{of}, {mode.name.title()}, saturated",
         {**accounts(runs), "frame_bytes": connected["frame_bytes"]},
         correct=all(run.is_right for run in runs),
-        notes=f"{limited_by(runs)}; every client complete",
+        notes=judged(runs, f"{limited_by(runs)}; every client complete"),
         runs=RUNS,
     )
 
@@ -59,7 +55,7 @@ async def steady(
             "frame_bytes": connected["frame_bytes"],
         },
         correct=all(run.is_right and abs(run.per_s / (rate * clients) - 1) < 0.03 for run in runs),
-        notes="from publishing to the client's read; every client complete",
+        notes=judged(runs, "from publishing to the client's read; every client complete"),
         runs=RUNS,
     )
 

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "RUNS",
+    "SECONDS",
     "Child",
     "ManageCommand",
+    "Measured",
     "Result",
     "busy_seconds",
     "cores",
@@ -29,6 +32,8 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
+SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-from benchmarks.harness import Child, Result, cores, median
+from benchmarks.harness import RUNS, Child, Result, cores, median
 
 __all__ = ["pool_engine"]
 
-RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 SIZES = (900, 3_000, 9_000, 90_000)
 FLAT = 2.0  # one more symbol may cost so many times what it costs at the cheapest size
 

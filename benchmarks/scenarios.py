@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 
-from benchmarks.harness import Child, Result, cores, median
+from benchmarks.harness import RUNS, SECONDS, Child, Result, cores, median
 from benchmarks.stack import Stack
 
 __all__ = ["pipeline", "publishing"]
 
-SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
-RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 
-
-async def publishing() -> Result:
+async def publishing() -> AsyncIterator[Result]:
     """Decode Kite quote frames and publish them, in one process on one core, without a network."""
     child = Child("benchmarks.publishing", cores()[0])
     await child.start()
@@ -24,7 +20,7 @@ async def publishing() -> Result:
         runs = [await child.ask(seconds=SECONDS / 2) for _ in range(RUNS)]
     finally:
         await child.stop()
-    return Result(
+    yield Result(
         "worker: Kite quote frames, decoded, published",
         {
             "ticks_per_s": median([run["ticks_per_s"] for run in runs]),
@@ -43,9 +39,7 @@ async def pipeline(stack: Stack) -> AsyncIterator[Result]:
     yield await _saturated(stack, "1 client x 1,000 symbols, as fast as it goes", 1, 1000)
     yield await _steady(stack, "100 clients x 100 symbols, 500 ticks/s", 100, 100, rate=500)
     yield await _steady(stack, "100 clients x 100 symbols, 3,000 ticks/s", 100, 100, rate=3000)
-    ours = await _saturated(stack, "100 clients x 100 symbols, as fast as it goes", 100, 100)
-    yield ours
-    yield await _reference(stack, ours)
+    yield await _saturated(stack, "100 clients x 100 symbols, as fast as it goes", 100, 100)
     yield await _all_symbols(stack)
 
 
@@ -124,53 +118,6 @@ async def _saturated(stack: Stack, name: str, clients: int, symbols: int, port: 
         },
         correct=in_order,
         notes="the most that arrived while the offer was raised",
-    )
-
-
-async def _reference(stack: Stack, ours: Result) -> Result:
-    """The same bus, clients and load, served one ``json.dumps`` and ``send`` per client."""
-    # One quiet subscription keeps the symbols on the bus; it is served by the gateway.
-    keeper = Child("benchmarks.load_client", cores()[1])
-    await keeper.start()
-    server = Child(
-        "benchmarks.reference_server",
-        cores()[0],
-        [f"tcp://127.0.0.1:{stack.zmq_port}", stack.pool_id],
-    )
-    port = (await server.start())["port"]
-    try:
-        await keeper.ask(
-            do="connect",
-            port=stack.openalgo_port,
-            path="/",
-            api_key=stack.api_key,
-            clients=1,
-            symbols=[f"S{n:05d}" for n in range(100)],
-            mode=3,
-        )
-        await stack.connect(100, 100, port=port)
-        best, rate = 0.0, 100.0
-        while True:
-            rate *= 1.4
-            await stack.rate(rate)
-            await stack.measure(0.7, check=False)
-            started = time.monotonic()
-            run = await stack.measure(SECONDS / 2)
-            per_s = run["ticks"] / (time.monotonic() - started)
-            best = max(best, per_s)
-            if per_s < 0.75 * rate * 100:
-                break
-    finally:
-        await stack.disconnect()
-        await keeper.stop()
-        await server.stop()
-    return Result(
-        "  the same, json.dumps + send per client",
-        {
-            "delivered_per_s": best,
-            "ours_over_it": float(ours.figures["delivered_per_s"]) / max(best, 1.0),
-        },
-        correct=best > 0,
     )
 
 

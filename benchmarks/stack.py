@@ -84,7 +84,7 @@ class Installation(NamedTuple):
 
 
 @contextlib.contextmanager
-def installation() -> Iterator[Installation]:
+def installation(log_level: str = "WARNING") -> Iterator[Installation]:
     """Make one with free ports; its files go away at the end."""
     with tempfile.TemporaryDirectory(prefix="tickpool-bench-") as directory:
         ports = free_ports(3)
@@ -94,7 +94,7 @@ def installation() -> Iterator[Installation]:
             "DATA_DIR": directory,
             "DATABASE_URL": "",
             "REDIS_URL": "",
-            "LOG_LEVEL": "WARNING",
+            "LOG_LEVEL": log_level,
             # What one scenario leaves shall not share the next one's rate.
             "UNSUBSCRIBE_LINGER_SECONDS": "0.1",
             **dict(names),

@@ -80,7 +80,10 @@ class BrokerCapabilities:
     ``heartbeat_seconds`` is how often an idle link still carries a byte from the broker (None: not
     at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
     ``message_interval_seconds`` is the least time between two control messages of one connection,
-    ``batch_size`` the most instruments in one of them. ``max_lifetime_seconds`` is when the broker
+    ``batch_size`` the most instruments in one of them and ``max_message_bytes`` the longest that
+    the broker takes, encoded: an adapter cuts its messages to both, and a longer one is never sent.
+    Where nothing is known of a length, the default is what the strictest of the common servers
+    takes unless told otherwise (Tomcat: 8,192 bytes). ``max_lifetime_seconds`` is when the broker
     itself ends a connection (None: never). ``http_endpoint`` is the base URL of its HTTP API.
     ``credentials_end`` is when it ends all credentials, every day (None: it has no such habit).
     """
@@ -98,6 +101,7 @@ class BrokerCapabilities:
     default_endpoint: str = ""
     http_endpoint: str = ""
     batch_size: int = 200
+    max_message_bytes: int = 8192
     message_interval_seconds: float = 0.0
     connect_interval_seconds: float = 0.0
     heartbeat_seconds: float | None = None
@@ -241,7 +245,14 @@ class BrokerAdapter(ABC):
 
     @abstractmethod
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
-        """Return the messages that subscribe ``items``; at most ``batch_size`` items a message."""
+        """Return the messages that subscribe ``items``.
+
+        Each has at most ``batch_size`` items and ``max_message_bytes`` bytes, as have those of the
+        other hooks; ``brokers.batching`` cuts.
+
+        Raises:
+            BrokerError: one of the items cannot be expressed; nothing was noted of any.
+        """
 
     @abstractmethod
     def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:

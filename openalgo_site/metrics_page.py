@@ -22,6 +22,7 @@ from streaming.metrics import (
     parsed,
     pool_metrics,
     pool_stats,
+    publisher_metrics,
 )
 from streaming.routing import GATEWAY_SCOPE_KEY
 
@@ -55,9 +56,9 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         "tickpool_gateway_processes", "Gateway processes that answered this scrape."
     )
     processes.add_metric([], 1 + len(others))
-    pools = pool_metrics(await pool_stats(hub.link))
+    workers = publisher_metrics(hub.link) + pool_metrics(await pool_stats(hub.link))
     return HttpResponse(
-        exposition(merged([own, *others, [processes], pools])),
+        exposition(merged([own, *others, [processes], workers])),
         content_type=CONTENT_TYPE_LATEST,
         headers={"Cache-Control": "no-store"},
     )

@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
-from brokers.base import BrokerAdapter, Handshake
+from brokers.base import BrokerAdapter, BrokerCapabilities, Handshake
 from brokers.exceptions import BrokerRateLimitError
+from pooling.acquisition import Acquisition
 from pooling.backoff import Randomness
-from pooling.capacity import Limits
+from pooling.capacity import Limits, effective_limits
 from pooling.clock import Clock
-from pooling.contracts import AccountSpec
+from pooling.contracts import AccountSpec, PoolOptions
 from pooling.credential_gate import CredentialGate
-from pooling.exclusive import Acquisition, ExclusivePool
+from pooling.exclusive import ExclusivePool
 from pooling.exclusive_connection import ExclusiveConnection
 from pooling.exclusive_types import ExclusiveOptions, ExclusiveStats, ReconnectOptions
 from pooling.transport import Connector, Transport, UpgradeRefusedError
@@ -33,6 +34,7 @@ class AccountSeats:
 
     Args:
         lock: the pool's lock.
+        capabilities: what the broker allows.
         open_sockets: how many market-data connections exist; called under the lock.
         apply: puts limits of market data into force; called under the lock.
         poke: has the pool do what then follows; called without the lock.
@@ -42,21 +44,32 @@ class AccountSeats:
         self,
         *,
         lock: threading.Lock,
+        capabilities: BrokerCapabilities,
         open_sockets: Callable[[], int],
         apply: Callable[[Limits], None],
         poke: Callable[[], None],
     ) -> None:
         self._lock = lock
+        self._capabilities = capabilities
         self._open_sockets = open_sockets
         self._apply = apply
         self._poke = poke
         self._full: Limits | None = None
         self._taken = 0
 
-    def left_for_feed(self, full: Limits) -> Limits:
-        """Remember the account's limits; returns what of them is left for market data."""
-        self._full = full
-        return replace(full, max_connections=max(1, full.max_connections - self._taken))
+    @property
+    def max_connections(self) -> int:
+        """The account's limit in force, of both kinds together."""
+        return 1 if self._full is None else self._full.max_connections
+
+    def limits(self, options: PoolOptions) -> Limits:
+        """Put the account's limits into force; returns what of them is left for market data."""
+        self._full = effective_limits(
+            symbols_per_connection=options.symbols_per_connection,
+            max_connections=options.max_connections,
+            capabilities=self._capabilities,
+        )
+        return self._left_for_feed(self._full)
 
     def take(self) -> bool:
         """Take a connection if the account has one to spare."""
@@ -67,7 +80,7 @@ class AccountSeats:
             if self._open_sockets() + self._taken >= full.max_connections:
                 return False
             self._taken += 1
-            self._apply(self.left_for_feed(full))
+            self._apply(self._left_for_feed(full))
         self._poke()
         return True
 
@@ -76,8 +89,11 @@ class AccountSeats:
         with self._lock:
             self._taken -= 1
             if self._full is not None:
-                self._apply(self.left_for_feed(self._full))
+                self._apply(self._left_for_feed(self._full))
         self._poke()
+
+    def _left_for_feed(self, full: Limits) -> Limits:
+        return replace(full, max_connections=max(1, full.max_connections - self._taken))
 
 
 class AccountConnector:

@@ -49,6 +49,13 @@ class FeedAnnouncer:
             loop = asyncio.get_running_loop()
             self._live_timer = loop.call_later(LIVE_DELAY_SECONDS, self._flush_live)
 
+    def withdraw(self, keys: Iterable[InstrumentKey]) -> list[InstrumentKey]:
+        """Tell no more that these of ``keys`` are live; returns those that were to be told."""
+        found = [key for key in keys if key in self._live]
+        for key in found:
+            del self._live[key]
+        return found
+
     def auth_required(self, keys: Sequence[InstrumentKey] | None, reason: str) -> None:
         """Tell at once that only a new credential brings ``keys`` (None: everything) back."""
         self._change(FeedStatus.AUTH_REQUIRED, reason, keys)

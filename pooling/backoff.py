@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerRateLimitError
-from pooling.exceptions import CircuitOpenError
+from pooling.exceptions import CircuitOpenError, PlannedReconnectError
 from pooling.lifecycle import ConnectionState
 
-__all__ = ["Backoff", "Randomness", "state_after"]
+__all__ = ["Backoff", "Randomness", "recovery_after", "state_after"]
 
 _MAX_EXPONENT = 30  # keeps 2**attempt small however long a broker is away
 
@@ -89,3 +89,23 @@ class Backoff:
         """Start over if data flowed for long enough before the loss."""
         if seconds >= self._healthy_after:
             self.attempt = 0
+
+
+def recovery_after(
+    error: Exception, backoff: Backoff, *, is_gate_shut: bool
+) -> tuple[ConnectionState, float | None]:
+    """Return the state that follows a failure, and the seconds until the next attempt.
+
+    None: there is none until a newer credential is stored. Counts as one failure of ``backoff``.
+    """
+    state = state_after(error)
+    if state is ConnectionState.AUTH_REQUIRED:
+        if is_gate_shut:
+            return state, None
+        # The refusal is not about a stored credential, or a newer one came meanwhile.
+        state = ConnectionState.BACKOFF
+    is_first = backoff.attempt == 0
+    delay = backoff.delay_seconds(error)
+    if is_first and isinstance(error, PlannedReconnectError):
+        return state, 0.0  # nothing failed; only one that comes again and again is held off
+    return state, delay

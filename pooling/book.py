@@ -9,54 +9,24 @@ that leaves the whole consistent; what the shell has to do afterwards is collect
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
 import msgspec
 
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
-from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
-from pooling.allocator import (
-    Allocator,
-    ChangeMode,
-    CloseConnection,
-    OpenConnection,
-    Plan,
-    Unsubscribe,
-)
-from pooling.allocator import Subscribe as SubscribeStep
+from brokers.types import FeedMode, Instrument, InstrumentKey
+from pooling.actions import Actions, PlanRecorder
+from pooling.allocator import Allocator
 from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
+from pooling.offer import BrokerOffer
+from pooling.outcomes import capacity_refused_outcome, outcome_of, refused_outcome, waiting_outcome
+from pooling.plan import Plan
 from pooling.rebalance import Rebalancer
-from pooling.reconcile import Batch, Reconciler
+from pooling.reconcile import Batch
 from pooling.tracker import Interest, Level, Tracker
 
-__all__ = ["Actions", "SubscriptionBook"]
-
-DEFAULT_DEPTH_LEVELS = 5
-
-
-@dataclass(slots=True)
-class Actions:
-    """What a decision asks of the shell.
-
-    ``opened`` and ``closed`` are connections, ``changed`` those with something to send; ``gone``
-    are instruments that nobody wants any more; ``raised`` and ``lowered`` count changes of mode.
-    ``displaced`` are instruments that lost their place to lowered limits, ``outcomes`` what their
-    holders, and those of instruments that got theirs back, have to be told.
-    """
-
-    opened: list[int] = field(default_factory=list)
-    closed: list[int] = field(default_factory=list)
-    changed: set[int] = field(default_factory=set)
-    gone: list[InstrumentKey] = field(default_factory=list)
-    raised: int = 0
-    lowered: int = 0
-    displaced: list[InstrumentKey] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.opened or self.closed or self.changed or self.gone or self.outcomes)
+__all__ = ["SubscriptionBook"]
 
 
 class SubscriptionBook:
@@ -85,25 +55,17 @@ class SubscriptionBook:
         self.tracker = Tracker(linger_seconds=linger_seconds)
         self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
         self.warm_connections = 0
-        self._is_room_freed = False
-        self._upstream_modes = {
-            mode: min(offered)
-            for mode in FeedMode
-            if (offered := [m for m in modes if m.covers(mode)])
-        }
-        self._depth_levels = tuple(sorted(depth_levels))
-        self._reconcilers: dict[int, Reconciler] = {}
-        self._actions = Actions()
+        self._offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
+        self._recorder = PlanRecorder()
 
     def take_actions(self) -> Actions:
         """Return what the shell has to do since the last call."""
-        actions, self._actions = self._actions, Actions()
-        return actions
+        return self._recorder.take_actions()
 
     @property
     def has_actions(self) -> bool:
         """Whether ``take_actions`` would return anything to do."""
-        return bool(self._actions)
+        return bool(self._recorder.actions)
 
     def want(
         self, holder: Holder, want: Want, instrument: Instrument | None, now: float
@@ -113,12 +75,12 @@ class SubscriptionBook:
         A refused want changes nothing: what the holder had of the instrument, it keeps.
         """
         if instrument is None:
-            return _refused(
+            return refused_outcome(
                 want,
                 RefusalCode.SYMBOL_NOT_FOUND,
                 f"{want.key} is not an instrument of this broker; check exchange and symbol",
             )
-        unsupported = self._check_level(want)
+        unsupported = self._offer.refusal(want)
         if unsupported is not None:
             return unsupported
         level = Level.of(want.mode, want.depth_levels)
@@ -132,25 +94,18 @@ class SubscriptionBook:
                 held = None if known is None or not waits else known.holders.get(holder)
                 if known is not None and held is not None and level <= held:
                     self.tracker.hold(holder, known.instrument, level, now)
-                    return _waiting(want.key, level, error)
-                return _refused(
-                    want, RefusalCode.MAX_CAPACITY_REACHED, _how_to_make_room(error), error
-                )
+                    return waiting_outcome(want.key, level, error)
+                return capacity_refused_outcome(want, error)
         if known is not None and target > known.upstream:
-            self._actions.raised += 1
+            self._recorder.actions.raised += 1
         interest = self.tracker.hold(holder, known.instrument if known else instrument, level, now)
         if waits:
             self.rebalancer.forget(want.key)
             self.replaced(want.key)
         elif known is None:
             self._recall(want.key)
-        active = interest.is_active(level)
-        return Outcome(
-            key=want.key,
-            state=OutcomeState.ACTIVE if active else OutcomeState.PENDING,
-            mode=want.mode,
-            depth_levels=want.depth_levels,
-        )
+        state = OutcomeState.ACTIVE if interest.is_active(level) else OutcomeState.PENDING
+        return Outcome(want.key, state, want.mode, want.depth_levels)
 
     def release(self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float) -> int:
         """Give up references; what nobody wants any more lingers. Returns how many were held."""
@@ -195,10 +150,7 @@ class SubscriptionBook:
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on a connection; empty when there are none."""
         wanted = self.allocator.slots.get(slot)
-        reconciler = self._reconcilers.get(slot)
-        if reconciler is None:
-            return Batch()
-        return reconciler.take({} if wanted is None else wanted.items, limit)
+        return self._recorder.reconciler(slot).take({} if wanted is None else wanted.items, limit)
 
     def restart(self, slot: int) -> list[InstrumentKey]:
         """Note that a connection's socket is gone; returns the instruments that were confirmed.
@@ -208,15 +160,15 @@ class SubscriptionBook:
         lost = self.tracker.unconfirm(self.keys_of(slot))
         if (wanted := self.allocator.slots.get(slot)) is not None:
             for key in list(wanted.leaving):
-                self._record(self.allocator.settle(key))
+                self._recorder.record(self.allocator.settle(key))
             self._refill()
         if slot in self.allocator.slots:
-            self._reconciler(slot).restart(self.allocator.slots[slot].items)
+            self._recorder.reconciler(slot).restart(self.allocator.slots[slot].items)
         return lost
 
     def sent_on(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks may come from a connection, wanted or not."""
-        return list(self._reconciler(slot).sent)
+        return list(self._recorder.reconciler(slot).sent)
 
     def keys_of(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks a connection carries; not what still moves to it."""
@@ -229,15 +181,15 @@ class SubscriptionBook:
 
         Only what its socket was asked for counts, so a late answer to an older wish does no harm.
         """
-        reconciler = self._reconciler(slot)
+        reconciler = self._recorder.reconciler(slot)
         outcomes: list[Outcome] = []
         for key in keys:
             level = reconciler.confirm(key)
             if level is None or self.allocator.slot_of(key) != slot:
                 continue
             active = self.tracker.confirm(key, level)
-            outcomes.extend(_outcome(key, lv, OutcomeState.ACTIVE) for lv in active)
-            self._record(self.allocator.settle(key))
+            outcomes.extend(outcome_of(key, lv, OutcomeState.ACTIVE) for lv in active)
+            self._recorder.record(self.allocator.settle(key))
         self._refill()
         return outcomes
 
@@ -249,7 +201,7 @@ class SubscriptionBook:
         No ``keys`` means that the broker did not say which: everything sent on the connection and
         not confirmed.
         """
-        sent = self._reconciler(slot).sent
+        sent = self._recorder.reconciler(slot).sent
         named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
         unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
         for key in unconfirmed:
@@ -258,33 +210,34 @@ class SubscriptionBook:
                 self.tracker.unconfirm([key])
         outcomes: list[Outcome] = []
         for key in unconfirmed:
-            self._reconciler(slot).refuse(key)
+            self._recorder.reconciler(slot).refuse(key)
             levels, remains = self.tracker.reject(key)
             if remains is not None:
                 # A raise that had to move: its old connection still carries the lower level.
-                self._record(self.allocator.revert(key))
+                self._recorder.record(self.allocator.revert(key))
             self._follow(key, remains)
             outcomes.extend(
-                _outcome(key, level, OutcomeState.REFUSED, code, message) for level in levels
+                outcome_of(key, level, OutcomeState.REFUSED, code, message) for level in levels
             )
         self._refill()
         return outcomes
 
-    def active_outcomes(self, keys: Iterable[InstrumentKey]) -> list[Outcome]:
-        """Return an outcome for every held level of ``keys`` that is active."""
-        interests = ((key, self.tracker.get(key)) for key in keys)
-        return [
-            _outcome(key, level, OutcomeState.ACTIVE)
-            for key, interest in interests
-            if interest is not None
-            for level in interest.levels
-            if interest.is_active(level)
-        ]
+    def expel(
+        self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
+    ) -> list[Outcome]:
+        """Take instruments from all their holders, at once; returns the wants that end by it."""
+        outcomes: list[Outcome] = []
+        for key in keys:
+            levels = self.tracker.expel(key)
+            self._follow(key, None)
+            outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in levels]
+        self._refill()
+        return outcomes
 
     def resize(self, *, limits: Limits, linger_seconds: float) -> None:
         """Take over new limits: place what waits, or move and displace what no longer fits."""
         self.tracker.linger_seconds = linger_seconds
-        self._record(self.allocator.resize(limits))
+        self._recorder.record(self.allocator.resize(limits))
         self.rebalancer.fit()
         self._refill(is_room_freed=True)
 
@@ -308,21 +261,21 @@ class SubscriptionBook:
     def open_warm(self) -> None:
         """Open connections until as many exist as are to be kept warm."""
         while len(self.allocator.slots) < self.warm_connections and self.allocator.may_open:
-            self._record(self.allocator.open())
+            self._recorder.record(self.allocator.open())
 
     def close_idle(self, slot: int) -> None:
         """Close a connection that carries nothing."""
-        self._record(self.allocator.close(slot))
+        self._recorder.record(self.allocator.close(slot))
 
     def retire(self, slot: int) -> None:
         """Have a connection replaced: everything on it moves, and it closes once it is empty."""
-        self._record(self.allocator.retire(slot))
+        self._recorder.record(self.allocator.retire(slot))
         if slot in self.allocator.slots:
             self.rebalancer.vacate(slot)
 
     def reinstate(self, slot: int) -> None:
         """Take ``retire`` back, for a connection that could not be emptied."""
-        self._record(self.allocator.retire(slot, is_retiring=False))
+        self._recorder.record(self.allocator.retire(slot, is_retiring=False))
         self._refill(is_room_freed=True)
 
     def merge(self, source: int, target: int) -> int:
@@ -343,24 +296,24 @@ class SubscriptionBook:
     def settle_moves(self, keys: Iterable[InstrumentKey]) -> None:
         """Finish moves whose new connection has had its time to speak."""
         for key in keys:
-            self._record(self.allocator.settle(key))
+            self._recorder.record(self.allocator.settle(key))
         self._refill()
 
     # -- What the rebalancer asks (``Mover``) ---------------------------------------------------
 
     def perform(self, plan: Plan) -> None:
         """Take note of a plan."""
-        self._record(plan)
+        self._recorder.record(plan)
 
     def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
         """Take an instrument off its connection; its holders keep it and are told."""
         self.tracker.end_linger(key)
-        self._record(self.allocator.unassign(key))
+        self._recorder.record(self.allocator.unassign(key))
         self.tracker.unconfirm([key])
-        self._actions.displaced.append(key)
+        self._recorder.actions.displaced.append(key)
         interest = self.tracker.get(key)
         levels = () if interest is None else interest.levels
-        self._actions.outcomes += [_waiting(key, level, error) for level in levels]
+        self._recorder.actions.outcomes += [waiting_outcome(key, level, error) for level in levels]
 
     def replaced(self, key: InstrumentKey) -> None:
         """Tell the holders of an instrument that waited what became of it."""
@@ -369,29 +322,11 @@ class SubscriptionBook:
         for level in () if interest is None else interest.levels:
             active = interest is not None and interest.is_active(level)
             state = OutcomeState.ACTIVE if active else OutcomeState.PENDING
-            self._actions.outcomes.append(_outcome(key, level, state))
+            self._recorder.actions.outcomes.append(outcome_of(key, level, state))
 
     def dropped(self, key: InstrumentKey) -> None:
         """Take off what only lingered."""
         self._follow(key, None)
-
-    def _check_level(self, want: Want) -> Outcome | None:
-        if want.mode not in self._upstream_modes:
-            best = max(self._upstream_modes, default=None)
-            text = "no mode at all" if best is None else f"{best.name} at most"
-            return _refused(
-                want,
-                RefusalCode.INVALID_MODE,
-                f"this broker offers {text}, not {want.mode.name}",
-            )
-        if want.mode is FeedMode.DEPTH and want.depth_levels not in self._depth_levels:
-            offered = ", ".join(map(str, self._depth_levels)) or "none"
-            return _refused(
-                want,
-                RefusalCode.UNSUPPORTED_DEPTH_LEVEL,
-                f"{want.depth_levels} depth levels are not offered; supported: {offered}",
-            )
-        return None
 
     def place(self, instrument: Instrument, level: Level) -> None:
         """Assign, and end lingers early where only they are in the way.
@@ -399,10 +334,10 @@ class SubscriptionBook:
         Raises:
             PoolCapacityError: it fits nowhere.
         """
-        subscription = self._subscription(instrument, level)
+        subscription = self._offer.subscription(instrument, level)
         while True:
             try:
-                self._record(self.allocator.assign(subscription))
+                self._recorder.record(self.allocator.assign(subscription))
             except PoolCapacityError:
                 victim = self.tracker.evict_unheld()
                 if victim is None:
@@ -414,7 +349,7 @@ class SubscriptionBook:
     def _recall(self, key: InstrumentKey) -> None:
         """Confirm what comes back while its socket still carries it: nothing will be sent."""
         slot = self.allocator.slot_of(key)
-        level = None if slot is None else self._reconciler(slot).confirmed(key)
+        level = None if slot is None else self._recorder.reconciler(slot).confirmed(key)
         if level is not None:
             self.tracker.confirm(key, level)
 
@@ -425,109 +360,38 @@ class SubscriptionBook:
         higher one stays: it covers what is wanted.
         """
         if level is None:
-            self._actions.gone.append(key)
+            self._recorder.actions.gone.append(key)
             self.rebalancer.forget(key)
-            self._record(self.allocator.unassign(key))
+            self._recorder.record(self.allocator.unassign(key))
             return
         interest: Interest | None = self.tracker.get(key)
         slot = self.allocator.slot_of(key)
         if interest is None or slot is None:
-            self._is_room_freed = True  # something that waits became cheaper
+            self._recorder.is_room_freed = True  # something that waits became cheaper
             return
         try:
-            self._record(self.allocator.assign(self._subscription(interest.instrument, level)))
+            self._recorder.record(
+                self.allocator.assign(self._offer.subscription(interest.instrument, level))
+            )
         except PoolCapacityError:
             carried = self.allocator.slots[slot].items[key].subscription
             self.tracker.keep(key, Level.of(carried.mode, carried.depth_levels))
             self._recall(key)
         else:
-            self._actions.lowered += 1
+            self._recorder.actions.lowered += 1
 
     def _refill(self, *, is_room_freed: bool = False) -> None:
         """Place what waits if anything was freed since the last time."""
-        is_room_freed |= self._is_room_freed
-        self._is_room_freed = False
+        is_room_freed |= self._recorder.is_room_freed
+        self._recorder.is_room_freed = False
         if is_room_freed and self.rebalancer.waiting:
             self.rebalancer.place_waiting()
-            self._is_room_freed = False
-
-    def _subscription(self, instrument: Instrument, level: Level) -> Subscription:
-        mode = self._upstream_modes[level.mode]
-        depth_levels = level.depth_levels
-        if not depth_levels:
-            depth_levels = self._depth_levels[0] if self._depth_levels else DEFAULT_DEPTH_LEVELS
-        return Subscription(instrument, mode, depth_levels)
+            self._recorder.is_room_freed = False
 
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
         interest = self.tracker.get(key)
         if interest is None or self.allocator.slot_of(key) != slot:
             return False
         # What moves here is active by its old connection, which says nothing of this one.
-        is_confirmed_here = self._reconciler(slot).confirmed(key) is not None
+        is_confirmed_here = self._recorder.reconciler(slot).confirmed(key) is not None
         return not (is_confirmed_here and interest.is_active(interest.upstream))
-
-    def _reconciler(self, slot: int) -> Reconciler:
-        reconciler = self._reconcilers.get(slot)
-        if reconciler is None:
-            reconciler = self._reconcilers[slot] = Reconciler()
-        return reconciler
-
-    def _record(self, plan: Plan) -> None:
-        for step in plan:
-            self._is_room_freed |= not isinstance(step, OpenConnection | SubscribeStep)
-            if isinstance(step, OpenConnection):
-                self._actions.opened.append(step.slot)
-                self._reconcilers[step.slot] = Reconciler()
-            elif isinstance(step, CloseConnection):
-                self._actions.closed.append(step.slot)
-                if (closed := self._reconcilers.pop(step.slot, None)) is not None:
-                    self._actions.gone += closed.sent
-            else:
-                subscription = step.new if isinstance(step, ChangeMode) else step.subscription
-                self._reconciler(step.slot).mark(
-                    subscription.instrument.key, leaves=isinstance(step, Unsubscribe)
-                )
-                self._actions.changed.add(step.slot)
-
-
-def _outcome(
-    key: InstrumentKey,
-    level: Level,
-    state: OutcomeState,
-    code: RefusalCode | None = None,
-    message: str = "",
-) -> Outcome:
-    depth_levels = level.depth_levels or DEFAULT_DEPTH_LEVELS
-    return Outcome(key, state, level.mode, depth_levels, code, message)
-
-
-def _refused(
-    want: Want, code: RefusalCode, message: str, error: PoolCapacityError | None = None
-) -> Outcome:
-    details = {} if error is None else error.details()
-    return Outcome(
-        want.key, OutcomeState.REFUSED, want.mode, want.depth_levels, code, message, details
-    )
-
-
-def _waiting(key: InstrumentKey, level: Level, error: PoolCapacityError) -> Outcome:
-    """Say that an accepted want has no place now; its holder keeps it until there is one."""
-    return Outcome(
-        key,
-        OutcomeState.PENDING,
-        level.mode,
-        level.depth_levels or DEFAULT_DEPTH_LEVELS,
-        RefusalCode.MAX_CAPACITY_REACHED,
-        f"{_how_to_make_room(error)}; it is subscribed again once there is room",
-        error.details(),
-    )
-
-
-def _how_to_make_room(error: PoolCapacityError) -> str:
-    taken = "all" if error.used >= error.capacity else f"{error.used} of"
-    return (
-        f"{taken} {error.capacity} places are taken and no connection has room "
-        f"({error.connections} of {error.max_connections} connections, "
-        f"{error.symbols_per_connection} symbols each); unsubscribe something or "
-        "raise the limits of this account"
-    )

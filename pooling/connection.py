@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol
+from functools import partial
 
 from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon
 from brokers.exceptions import (
@@ -20,57 +20,26 @@ from brokers.exceptions import (
     BrokerProtocolError,
 )
 from brokers.feed import ConnectionStats
-from brokers.types import Subscription
-from pooling.backoff import Backoff, state_after
+from pooling.backoff import Backoff, recovery_after
 from pooling.clock import Clock
+from pooling.connection_meters import ConnectionMeters
+from pooling.connection_owner import ConnectionOwner
+from pooling.connection_watch import ConnectionWatch
 from pooling.credential_gate import CredentialGate
-from pooling.exceptions import (
-    ConnectionLostError,
-    PlannedReconnectError,
-    SilentConnectionError,
-)
+from pooling.encoding import encode_batch
+from pooling.exceptions import PlannedReconnectError, SilentConnectionError
 from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
-from pooling.reconcile import Batch
+from pooling.pacing import Pacer
+from pooling.restart_switch import RestartSwitch
 from pooling.transport import Connector, Transport, UpgradeRefusedError
 
-__all__ = ["Connection", "ConnectionOwner"]
+__all__ = ["Connection"]
 
 logger = logging.getLogger("pooling")
 
-KEEPALIVE_SECONDS = 10.0
-WATCH_SECONDS = 1.0
 MALFORMED_LOG_SECONDS = 60.0
 RESCUE_SECONDS = 5.0
-HEALTH_ANSWER_SECONDS = 5.0
-
-
-class ConnectionOwner(Protocol):
-    """What a connection asks of its pool and tells it. Called on the worker's loop."""
-
-    def is_needed(self, slot: int) -> bool:
-        """Tell whether the connection shall be open."""
-
-    def carries(self, slot: int) -> bool:
-        """Tell whether the connection shall carry anything."""
-
-    def take_batch(self, slot: int, limit: int) -> Batch:
-        """Return the next changes to send; empty when there are none."""
-
-    def on_state(self, slot: int, state: ConnectionState, reason: str) -> None:
-        """Take note of a change of state; an open socket counts from SUBSCRIBING on."""
-
-    def on_lost(self, slot: int, reason: str) -> None:
-        """Take note that the socket is gone, and with it every subscription on it."""
-
-    def on_events(self, slot: int, events: Sequence[BrokerEvent]) -> None:
-        """Take what a frame said beside its ticks."""
-
-    def on_ticks(self, count: int) -> None:
-        """Count ticks that were published."""
-
-    def on_unsendable(self, slot: int, subscription: Subscription, error: BrokerError) -> None:
-        """Take note of a subscription that the adapter cannot express."""
 
 
 class Connection:
@@ -119,26 +88,19 @@ class Connection:
         self._backoff = backoff
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._restart: PlannedReconnectError | None = None
-        self._restarted = asyncio.Event()
-        self._sending = asyncio.Lock()
-        self._last_sent: float | None = None
+        self._restart = RestartSwitch()
+        self._pacer = Pacer(
+            clock=clock, interval_seconds=self._adapter.capabilities.message_interval_seconds
+        )
         self._credentials_version = 0
 
         self._state = ConnectionState.IDLE
-        self._since_ms = clock.time_ms()
+        self._meters = ConnectionMeters(now_ms=clock.time_ms())
         self._freshness = Freshness(self._adapter.capabilities.heartbeat_seconds)
         self._opened_at: float | None = None
         self._down_since: float | None = clock.monotonic()
         self._live_since: float | None = None
-        self._last_frame: float | None = None
-        self._last_tick: float | None = None
         self._last_malformed_log: float | None = None
-        self._last_close = ""
-        self._last_close_code: int | None = None
-        self._last_close_ms: int | None = None
-        self._next_retry_ms: int | None = None
-        self._frames = self._ticks = self._sent = self._malformed = self._connects = 0
         self._unknown_before = 0
 
     def __repr__(self) -> str:
@@ -167,12 +129,12 @@ class Connection:
     @property
     def reconnects(self) -> int:
         """How often it was opened again."""
-        return max(0, self._connects - 1)
+        return self._meters.reconnects
 
     @property
     def frames_malformed(self) -> int:
         """How many frames were dropped because they broke the broker's protocol."""
-        return self._malformed
+        return self._meters.malformed
 
     @property
     def ticks_unknown(self) -> int:
@@ -191,8 +153,7 @@ class Connection:
     def restart(self, make_adapter: Callable[[], BrokerAdapter], reason: str) -> None:
         """Connect anew with another adapter, at once."""
         self._make_adapter = make_adapter
-        self._restart = PlannedReconnectError(reason)
-        self._restarted.set()
+        self._restart.ask(reason)
 
     async def close(self) -> None:
         """Close the socket with 1000 and stop. Idempotent; cancelling it drops the socket."""
@@ -207,24 +168,8 @@ class Connection:
     def to_stats(self, *, used: int, capacity: int, symbols: int = 0) -> ConnectionStats:
         """Return the connection as it is now, with what the pool knows of its fill. Any thread."""
         now = self._clock.monotonic()
-        return ConnectionStats(
-            slot=self.slot,
-            state=self._state.value,
-            since_ms=self._since_ms,
-            used=used,
-            capacity=capacity,
-            frames_received=self._frames,
-            ticks_received=self._ticks,
-            messages_sent=self._sent,
-            frames_malformed=self._malformed,
-            reconnects=self.reconnects,
-            last_frame_age_ms=_age_ms(self._last_frame, now),
-            last_tick_age_ms=_age_ms(self._last_tick, now),
-            last_close=self._last_close,
-            next_retry_ms=self._next_retry_ms,
-            symbols=symbols,
-            last_close_code=self._last_close_code,
-            last_close_ms=self._last_close_ms,
+        return self._meters.to_stats(
+            self.slot, self._state, used=used, capacity=capacity, symbols=symbols, now=now
         )
 
     async def _run(self) -> None:
@@ -239,7 +184,7 @@ class Connection:
 
     async def _live_once(self) -> None:
         await self._until_needed()
-        opened_before = self._connects
+        opened_before = self._meters.connects
         try:
             transport, first_messages = await self._connect()
             await self._serve(transport, first_messages)
@@ -250,7 +195,7 @@ class Connection:
             # reconnect and is shown with its traceback.
             logger.exception("connection %s failed unexpectedly", self._name)
             failure = error
-        await self._recover(failure, was_open=self._connects > opened_before)
+        await self._recover(failure, was_open=self._meters.connects > opened_before)
 
     async def _until_needed(self) -> None:
         while not self._owner.is_needed(self.slot):
@@ -262,10 +207,12 @@ class Connection:
 
     async def _connect(self) -> tuple[Transport, Sequence[str | bytes]]:
         self._set_state(ConnectionState.CONNECTING, "")
-        if self._restarted.is_set():
-            self._take_new_adapter()
-        adapter = self._adapter
+        self._restart.attempt_begins()
         async with self._gate.attempt() as credentials:
+            # One's turn may take long to come: what is asked is where to connect to now.
+            if self._restart.take():
+                self._take_new_adapter()
+            adapter = self._adapter
             self._credentials_version = credentials.version
             handshake = adapter.handshake(credentials)
             try:
@@ -282,19 +229,20 @@ class Connection:
         """Carry subscriptions on an open socket until it is lost; always raises why."""
         tasks: list[asyncio.Task[None]] = []
         try:
-            self._connects += 1
-            self._last_sent = None
-            self._opened_at = self._last_frame = self._clock.monotonic()
+            self._meters.connects += 1
+            self._pacer.reset()
+            self._opened_at = self._meters.last_frame = self._clock.monotonic()
             self._down_since = None
             self._freshness.reset()
             self._adapter.reset()
             self._set_state(ConnectionState.AUTHENTICATING, "")
+            watch = self._make_watch(transport)
             tasks += (
                 self._spawn("reader", self._read(transport)),
                 self._spawn("sender", self._send_changes(transport, first_messages)),
-                self._spawn("watch", self._watch(transport)),
-                self._spawn("health", self._check_health(transport)),
-                self._spawn("restart", self._until_restarted()),
+                self._spawn("watch", watch.watch()),
+                self._spawn("health", watch.check_health(lambda: self.health_check_seconds)),
+                self._spawn("restart", self._restart.until_asked()),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             raise _first_failure(tasks)
@@ -312,6 +260,19 @@ class Connection:
             await asyncio.gather(*tasks, return_exceptions=True)
             await transport.close()
 
+    def _make_watch(self, transport: Transport) -> ConnectionWatch:
+        return ConnectionWatch(
+            transport=transport,
+            adapter=self._adapter,
+            pacer=self._pacer,
+            clock=self._clock,
+            freshness=self._freshness,
+            meters=self._meters,
+            judged=self._judge_freshness,
+            is_live=lambda: self._state is ConnectionState.LIVE,
+            carries=lambda: self._owner.carries(self.slot),
+        )
+
     def _spawn(self, role: str, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         return asyncio.create_task(work, name=f"pool-connection-{self._name}-{role}")
 
@@ -319,8 +280,8 @@ class Connection:
         adapter, clock, owner = self._adapter, self._clock, self._owner
         while True:
             frame = await transport.recv()
-            self._last_frame = clock.monotonic()
-            self._frames += 1
+            self._meters.last_frame = clock.monotonic()
+            self._meters.frames += 1
             if self._state is ConnectionState.STALE:
                 self._go_live("data arrives again")
             published = adapter.ticks_published
@@ -331,8 +292,8 @@ class Connection:
                 continue
             published = adapter.ticks_published - published
             if published:
-                self._last_tick = self._last_frame
-                self._ticks += published
+                self._meters.last_tick = self._meters.last_frame
+                self._meters.ticks += published
                 owner.on_ticks(published)
             if events:
                 self._take_events(events)
@@ -344,7 +305,7 @@ class Connection:
                 raise PlannedReconnectError(event.reason)
 
     def _count_malformed(self, error: BrokerProtocolError) -> None:
-        self._malformed += 1
+        self._meters.malformed += 1
         now = self._clock.monotonic()
         last = self._last_malformed_log
         if last is None or now - last >= MALFORMED_LOG_SECONDS:
@@ -352,7 +313,7 @@ class Connection:
             logger.warning(
                 "connection %s dropped a malformed frame (%d so far): %s",
                 self._name,
-                self._malformed,
+                self._meters.malformed,
                 error,
             )
 
@@ -363,94 +324,21 @@ class Connection:
             await self._send(transport, message)
         self._set_state(ConnectionState.SUBSCRIBING, "")
         limit = self._adapter.capabilities.batch_size
+        refuse = partial(self._owner.on_unsendable, self.slot)
         while True:
             self._wake.clear()
             while batch := self._owner.take_batch(self.slot, limit):
-                for message in self._encode(batch):
+                for message in encode_batch(self._adapter, batch, refuse):
                     await self._send(transport, message)
             if self._state is ConnectionState.SUBSCRIBING:
                 self._go_live("connected")
             await self._wake.wait()
 
-    def _encode(self, batch: Batch) -> list[str | bytes]:
-        adapter = self._adapter
-        messages: list[str | bytes] = []
-        if batch.unsubscribe:
-            messages += adapter.unsubscribe(batch.unsubscribe)
-        if batch.change_mode:
-            messages += adapter.change_mode(batch.change_mode)
-        if batch.subscribe:
-            messages += self._encode_subscribe(batch.subscribe)
-        return messages
-
-    def _encode_subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
-        try:
-            return self._adapter.subscribe(items)
-        except BrokerError as error:
-            if len(items) == 1:
-                self._owner.on_unsendable(self.slot, items[0], error)
-                return []
-        # One instrument that the broker's protocol cannot express must not cost the others.
-        return [message for item in items for message in self._encode_subscribe([item])]
-
     async def _send(self, transport: Transport, message: str | bytes) -> None:
-        """Send at the broker's pace: everything that counts as a message goes through here."""
-        async with self._sending:
-            await self._pace()
+        """Send at the broker's pace."""
+        async with self._pacer.turn():
             await transport.send(message)
-            self._sent += 1
-
-    async def _pace(self) -> None:
-        if self._last_sent is not None:
-            interval = self._adapter.capabilities.message_interval_seconds
-            wait = self._last_sent + interval - self._clock.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-        self._last_sent = self._clock.monotonic()
-
-    async def _watch(self, transport: Transport) -> None:
-        """Run the two clocks: liveness counts any byte, freshness is judged by ``Freshness``.
-
-        A broker that heartbeats every few seconds is not pinged: it has to speak by itself. Of one
-        that has not that habit the answers to our pings are heard, too.
-        """
-        freshness, clock = self._freshness, self._clock
-        dead_after = self._adapter.capabilities.liveness_timeout_seconds
-        pings = not freshness.is_steady
-        next_beat = clock.monotonic() + KEEPALIVE_SECONDS
-        while True:
-            now = clock.monotonic()
-            last_frame = self._last_frame or 0.0
-            heard = max(transport.heard_at, last_frame, transport.pong_at if pings else 0.0)
-            if now >= heard + dead_after:
-                raise SilentConnectionError(f"nothing was heard for {dead_after:g} s")
-            freshness.sample(now, self._frames)
-            self._judge_freshness(
-                freshness.judge(now, last_frame=last_frame, last_byte=heard, frames=self._frames)
-            )
-            if now >= next_beat:
-                next_beat = now + KEEPALIVE_SECONDS
-                await self._beat(transport, pings=pings)
-            due = [heard + dead_after, next_beat]
-            due += [at for at in freshness.due(last_frame=last_frame, last_byte=heard) if at > now]
-            if self._state is not ConnectionState.LIVE:
-                due.append(now + WATCH_SECONDS)
-            await asyncio.sleep(max(min(due) - now, 0.001))
-
-    async def _check_health(self, transport: Transport) -> None:
-        """Ask for a sign of life now and then while there is nothing to carry."""
-        clock = self._clock
-        while True:
-            await asyncio.sleep(self.health_check_seconds)
-            if self._owner.carries(self.slot):
-                continue
-            asked = clock.monotonic()
-            async with self._sending:
-                await self._pace()
-                await transport.ping()
-            await asyncio.sleep(HEALTH_ANSWER_SECONDS)
-            if max(transport.heard_at, transport.pong_at, self._last_frame or 0.0) < asked:
-                raise SilentConnectionError("an idle connection did not answer")
+            self._meters.sent += 1
 
     def _judge_freshness(self, reason: str) -> None:
         if self._state is ConnectionState.LIVE and reason:
@@ -463,49 +351,25 @@ class Connection:
         elif self._state is ConnectionState.STALE and not self._owner.carries(self.slot):
             self._go_live("nothing to carry")
 
-    async def _beat(self, transport: Transport, *, pings: bool) -> None:
-        message = self._adapter.keepalive()
-        if message is not None:
-            await self._send(transport, message)
-        elif pings:
-            async with self._sending:
-                await self._pace()
-                await transport.ping()
-
-    async def _until_restarted(self) -> None:
-        await self._restarted.wait()
-        raise self._restart or PlannedReconnectError("restarted")
-
     def _take_new_adapter(self) -> None:
-        self._restarted.clear()
         self._unknown_before += self._adapter.ticks_unknown
         self._adapter = self._make_adapter()
 
     async def _recover(self, failure: Exception, *, was_open: bool) -> None:
         reason = str(failure) if isinstance(failure, BrokerError) else "internal error"
-        self._last_close = reason
-        self._last_close_code = failure.code if isinstance(failure, ConnectionLostError) else None
-        self._last_close_ms = self._clock.time_ms()
+        self._meters.closed(failure, reason, self._clock.time_ms())
         self._credit_health()
-        state = state_after(failure)
-        if state is ConnectionState.AUTH_REQUIRED and not self._gate.is_shut:
-            # The refusal is not about a stored credential, or a newer one came meanwhile.
-            state = ConnectionState.BACKOFF
-        delay = 0.0
-        if state is not ConnectionState.AUTH_REQUIRED:
-            is_first = self._backoff.attempt == 0
-            delay = self._backoff.delay_seconds(failure)
-            if is_first and isinstance(failure, PlannedReconnectError):
-                delay = 0.0  # nothing failed; only one that comes again and again is held off
-            self._next_retry_ms = self._clock.time_ms() + int(delay * 1000)
+        state, delay = recovery_after(failure, self._backoff, is_gate_shut=self._gate.is_shut)
+        if delay is not None:
+            self._meters.next_retry_ms = self._clock.time_ms() + int(delay * 1000)
         self._set_state(state, reason)
         if was_open:
             self._owner.on_lost(self.slot, reason)
-        if state is ConnectionState.AUTH_REQUIRED:
+        if delay is None:
             await self._gate.wait_until_open()
         else:
-            await asyncio.sleep(delay)
-            self._next_retry_ms = None
+            await self._restart.wait(delay)
+            self._meters.next_retry_ms = None
 
     def _go_live(self, reason: str) -> None:
         self._live_since = self._clock.monotonic()
@@ -518,7 +382,7 @@ class Connection:
 
     def _set_state(self, state: ConnectionState, reason: str) -> None:
         self._state = transition(self._state, state)
-        self._since_ms = self._clock.time_ms()
+        self._meters.since_ms = self._clock.time_ms()
         self._owner.on_state(self.slot, state, reason)
 
 
@@ -528,7 +392,3 @@ def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> BaseException:
             error = task.exception()
             return error or RuntimeError(f"task {task.get_name()} ended by itself")
     return RuntimeError("a task of the connection was cancelled from outside")
-
-
-def _age_ms(at: float | None, now: float) -> int | None:
-    return None if at is None else max(0, int((now - at) * 1000))

@@ -10,57 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
 from brokers.base import Handshake
 from brokers.exceptions import BrokerError
+from pooling.acquisition import Acquisition
 from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.exceptions import PoolClosedError, PoolExhaustedError
 from pooling.exclusive_connection import ExclusiveConnection
 from pooling.exclusive_ledger import Evict, ExclusiveLedger, Open, Reuse, Seats, Ticket
 from pooling.exclusive_link import ExclusiveLink
+from pooling.exclusive_links import LinkTable
 from pooling.exclusive_types import ExclusiveOptions, ExclusiveStats, describe_uri, resolve_uri
+from pooling.exclusive_upkeep import ANSWER_SECONDS, ExclusiveUpkeep
 from pooling.transport import Connector, Transport
 
-__all__ = ["Acquisition", "ExclusivePool"]
+__all__ = ["ExclusivePool"]
 
 logger = logging.getLogger("pooling")
 
 MAX_WAITING = 1024
-ANSWER_SECONDS = 2.0
 CLOSE_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 
 Hook = Callable[[ExclusiveConnection], Awaitable[None]]
-
-
-class Acquisition:
-    """What ``acquire`` returns: ``async with`` it, or await it and release by hand."""
-
-    def __init__(self, acquire: Callable[[], Awaitable[ExclusiveConnection]]) -> None:
-        self._acquire = acquire
-        self._connection: ExclusiveConnection | None = None
-
-    def __await__(self) -> Generator[object, None, ExclusiveConnection]:
-        return self._acquire().__await__()
-
-    async def __aenter__(self) -> ExclusiveConnection:
-        if self._connection is not None:
-            raise RuntimeError("an acquisition is entered once; call acquire again")
-        self._connection = await self._acquire()
-        return self._connection
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._connection is not None:
-            await self._connection.release()
 
 
 class ExclusivePool:
@@ -104,16 +80,20 @@ class ExclusivePool:
         self._is_bound = is_bound
         self._name = name
         self._ledger = ExclusiveLedger(max_connections=self._options.max_connections, seats=seats)
-        self._links: dict[int, ExclusiveLink] = {}
+        self._links = LinkTable(name=name)
         self._callers: dict[Ticket, asyncio.Future[ExclusiveLink | None]] = {}
         self._openings: set[asyncio.Timeout] = set()
-        self._closings: set[asyncio.Task[None]] = set()
-        self._upkeep_task: asyncio.Task[None] | None = None
-        self._parked = asyncio.Event()
+        self._upkeep = ExclusiveUpkeep(
+            name=name,
+            clock=clock,
+            options=self._options,
+            ledger=self._ledger,
+            links=self._links,
+            close=self._spawn_close,
+            drop=self._drop_idle,
+        )
         self._changed = asyncio.Event()
         self._is_closed = False
-        self._last_number = self._reuses = self._exhausted = self._broken = 0
-        self._retired = [0, 0, 0]  # sent, received, reconnects of links that are gone
 
     def __repr__(self) -> str:
         ledger = self._ledger
@@ -133,8 +113,6 @@ class ExclusivePool:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-    # -- For holders --------------------------------------------------------------------------
 
     def acquire(
         self,
@@ -185,8 +163,6 @@ class ExclusivePool:
             if result is not None:
                 raise result
 
-    # -- For the owner ------------------------------------------------------------------------
-
     def resize(self, max_connections: int) -> None:
         """Take over another limit: idle connections beyond it are closed, held ones stay."""
         if max_connections < 1:
@@ -203,24 +179,7 @@ class ExclusivePool:
 
     def get_stats(self) -> ExclusiveStats:
         """Return the pool as it is now."""
-        ledger, links = self._ledger, self._links.values()
-        sent, received, reconnects = self._retired
-        return ExclusiveStats(
-            total_connections=self._last_number,
-            active_connections=len(ledger.held),
-            idle_connections=len(ledger.idle),
-            total_messages_sent=sent + sum(link.sent for link in links),
-            total_messages_received=received + sum(link.received for link in links),
-            total_reconnects=reconnects + sum(link.reconnects for link in links),
-            max_connections=ledger.max_connections,
-            opening_connections=ledger.opening,
-            closing_connections=ledger.closing,
-            waiting=ledger.waiting,
-            reuses=self._reuses,
-            exhausted=self._exhausted,
-            broken=self._broken,
-            connections=tuple(link.to_stats(ledger.idle_since(link.number)) for link in links),
-        )
+        return self._links.to_stats(self._ledger)
 
     async def close(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Stop lending, wait for holders, then close what they still hold. Idempotent.
@@ -228,9 +187,7 @@ class ExclusivePool:
         Waiting callers get ``PoolClosedError`` at once.
         """
         self._is_closed = True
-        if self._upkeep_task is not None:
-            self._upkeep_task.cancel()
-            await asyncio.wait([self._upkeep_task])
+        await self._upkeep.stop()
         for caller in self._callers.values():
             if not caller.done():
                 caller.set_exception(PoolClosedError(f"pool {self._name} was closed"))
@@ -247,8 +204,7 @@ class ExclusivePool:
             logger.info("pool %s: closing %d held connections", self._name, len(self._ledger.held))
         for number in self._ledger.held:
             self._start_closing(number)
-        if self._closings:
-            await asyncio.wait(self._closings, timeout=CLOSE_SECONDS)
+        await self._links.wait_closed(CLOSE_SECONDS)
 
     def serve(self) -> None:
         """Give free connections to those who wait; call it when a shared seat became free."""
@@ -262,11 +218,9 @@ class ExclusivePool:
                     is_settled = False
         self._changed.set()
 
-    # -- Acquiring ----------------------------------------------------------------------------
-
     async def _acquire(self, uri: str, timeout: float, hook: Hook | None) -> ExclusiveConnection:
         self._check_open()
-        self._start_upkeep()
+        self._upkeep.start()
         link = await self._wait(uri, timeout)
         if link is None:
             return self._lend(await self._open(uri), hook)
@@ -276,7 +230,7 @@ class ExclusivePool:
             self._give_back(link)
             raise
         if is_fit and not self._is_closed:
-            self._reuses += 1
+            self._links.reuses += 1
             return self._lend(link, hook)
         if self._is_closed:
             self._give_back(link)
@@ -344,9 +298,8 @@ class ExclusivePool:
 
     async def _open(self, uri: str) -> ExclusiveLink:
         """Open a connection on a place that was granted; gives it back on any failure."""
-        self._last_number += 1
         link = ExclusiveLink(
-            number=self._last_number,
+            number=self._links.next_number(),
             uri=uri,
             address=describe_uri(uri),
             options=self._options,
@@ -371,7 +324,7 @@ class ExclusivePool:
                 self._check_open()
             raise
         self._ledger.opened(link.number)
-        self._links[link.number] = link
+        self._links.add(link)
         if self._is_closed:
             self._start_closing(link.number)
             self._check_open()
@@ -387,8 +340,6 @@ class ExclusivePool:
     def _lend(self, link: ExclusiveLink, hook: Hook | None) -> ExclusiveConnection:
         return ExclusiveConnection(link=link, give_back=self._give_back, hook=hook)
 
-    # -- Giving back --------------------------------------------------------------------------
-
     def _give_back(self, link: ExclusiveLink) -> None:
         if link.number not in self._links or self._ledger.is_idle(link.number):
             return
@@ -401,21 +352,25 @@ class ExclusivePool:
 
     def _park(self, link: ExclusiveLink) -> None:
         self._ledger.park(link.number, link.uri, self._clock.monotonic())
-        self._parked.set()
+        self._upkeep.parked()
 
     def _discard(self, link: ExclusiveLink) -> None:
         """Drop a broken connection and keep its place for another."""
-        self._broken += 1
+        self._links.broken += 1
         self._ledger.replaced(link.number)
-        self._retire(link)
         link.abort()
-        self._spawn(link.close(), link)
+        self._links.dismiss(link, link.close())
 
     def _on_broken(self, link: ExclusiveLink) -> None:
         if self._ledger.is_idle(link.number):
-            self._broken += 1
+            self._links.broken += 1
             self._start_closing(link.number)
             self.serve()
+
+    def _drop_idle(self, link: ExclusiveLink) -> None:
+        self._links.broken += 1
+        link.abort()
+        self._start_closing(link.number)
 
     def _start_closing(self, number: int) -> None:
         self._ledger.start_closing(number)
@@ -423,8 +378,7 @@ class ExclusivePool:
 
     def _spawn_close(self, number: int) -> None:
         link = self._links[number]
-        self._retire(link)
-        self._spawn(self._close_link(link), link)
+        self._links.dismiss(link, self._close_link(link))
 
     async def _close_link(self, link: ExclusiveLink) -> None:
         try:
@@ -433,71 +387,8 @@ class ExclusivePool:
             self._ledger.closed(link.number)
             self.serve()
 
-    def _spawn(self, work: Coroutine[object, object, None], link: ExclusiveLink) -> None:
-        name = f"exclusive-{self._name}-close-{link.number}"
-        task = asyncio.create_task(work, name=name)
-        self._closings.add(task)
-        task.add_done_callback(self._closings.discard)
-
-    def _retire(self, link: ExclusiveLink) -> None:
-        del self._links[link.number]
-        for index, count in enumerate((link.sent, link.received, link.reconnects)):
-            self._retired[index] += count
-
-    # -- Upkeep -------------------------------------------------------------------------------
-
-    def _start_upkeep(self) -> None:
-        if self._upkeep_task is None:
-            name = f"exclusive-{self._name}-upkeep"
-            self._upkeep_task = asyncio.create_task(self._keep_up(), name=name)
-
-    async def _keep_up(self) -> None:
-        """Close what was idle for too long and ping what is idle, for as long as the pool lives."""
-        options = self._options
-        next_check = self._clock.monotonic() + options.health_check_seconds
-        while True:
-            now = self._clock.monotonic()
-            self._close_expired(now)
-            if now >= next_check:
-                await self._check_idle(self._ledger.idle)
-                next_check = self._clock.monotonic() + options.health_check_seconds
-            await self._sleep_until(self._next_due(next_check))
-
-    def _next_due(self, next_check: float) -> float | None:
-        since = self._ledger.idle_since()
-        return None if since is None else min(next_check, since + self._options.max_idle_seconds)
-
-    async def _sleep_until(self, due: float | None) -> None:
-        self._parked.clear()
-        try:
-            wait = None if due is None else max(due - self._clock.monotonic(), 0.001)
-            async with asyncio.timeout(wait):
-                await self._parked.wait()
-        except TimeoutError:
-            pass
-
-    def _close_expired(self, now: float) -> None:
-        for eviction in self._ledger.expire(now - self._options.max_idle_seconds):
-            self._spawn_close(eviction.number)
-
-    async def _check_idle(self, numbers: Sequence[int]) -> None:
-        links = [self._links[number] for number in numbers]
-        answers = await asyncio.gather(*(self._answers(link) for link in links))
-        for link, is_alive in zip(links, answers, strict=True):
-            # One that was lent meanwhile was checked then.
-            if not is_alive and self._ledger.is_idle(link.number):
-                self._broken += 1
-                link.abort()
-                self._start_closing(link.number)
-
-    async def _answers(self, link: ExclusiveLink) -> bool:
-        try:
-            return await link.answers(min(ANSWER_SECONDS, self._options.health_check_seconds))
-        except BrokerError:
-            return False
-
     def _exhaust(self, timeout: float) -> PoolExhaustedError:
-        self._exhausted += 1
+        self._links.exhausted += 1
         return PoolExhaustedError(self._ledger.max_connections, timeout)
 
     def _check_open(self) -> None:

@@ -21,6 +21,7 @@ from pooling.exceptions import (
     SilentConnectionError,
 )
 from pooling.exclusive_types import ExclusiveConnectionStats, ExclusiveOptions, LinkState
+from pooling.pacing import Pacer
 from pooling.transport import Transport
 
 __all__ = ["ExclusiveLink"]
@@ -79,8 +80,7 @@ class ExclusiveLink:
         self._room = asyncio.Event()
         self._failure: BrokerError | None = None
         self._silence: SilentConnectionError | None = None
-        self._sending = asyncio.Lock()
-        self._last_sent: float | None = None
+        self._pacer = Pacer(clock=clock, interval_seconds=options.message_interval_seconds)
         self._opened_at = self._up_since = clock.monotonic()
         self._latency: float | None = None
         self._last_close = ""
@@ -166,8 +166,7 @@ class ExclusiveLink:
         limit = self._options.max_message_bytes
         if limit is not None and _size(message) > limit:
             raise BrokerLimitError(f"a message may have {limit} bytes")
-        async with self._sending:
-            await self._pace()
+        async with self._pacer.turn():
             self._check(lease)
             await self._open_transport().send(message)
             self.sent += 1
@@ -196,8 +195,7 @@ class ExclusiveLink:
     async def answers(self, timeout: float) -> bool:
         """Ping and tell whether a pong came in time. Raises ConnectionLostError."""
         transport = self._open_transport()
-        async with self._sending:
-            await self._pace()
+        async with self._pacer.turn():
             sent_at = self._clock.monotonic()
             pong = await transport.ping()
         if pong is None:
@@ -302,7 +300,7 @@ class ExclusiveLink:
 
     def _take_over(self, transport: Transport) -> Transport:
         self._transport = transport
-        self._last_sent = None
+        self._pacer.reset()
         self._up_since = self._clock.monotonic()
         self.reconnects += 1
         if self._state is LinkState.RECONNECTING:
@@ -349,14 +347,6 @@ class ExclusiveLink:
             if not is_alive and transport is self._transport and len(self._inbox) < MAX_INBOX:
                 self._silence = SilentConnectionError(f"no pong came within {seconds:g} s")
                 transport.abort()
-
-    async def _pace(self) -> None:
-        if self._last_sent is not None:
-            interval = self._options.message_interval_seconds
-            wait = self._last_sent + interval - self._clock.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-        self._last_sent = self._clock.monotonic()
 
     def _open_transport(self) -> Transport:
         if self._transport is not None:

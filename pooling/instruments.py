@@ -15,6 +15,7 @@ from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerProtocolError, BrokerUnavailableError
 from brokers.types import InstrumentRow
 from pooling.models import Instrument
+from pooling.operations.progress import Progress, counted, no_progress
 
 __all__ = ["download_master", "load_instruments", "read_master", "store_instruments"]
 
@@ -36,7 +37,12 @@ UPDATED = [
 
 
 def load_instruments(
-    adapter: type[BrokerAdapter], *, url: str = "", file: Path | None = None, timeout: float = 30.0
+    adapter: type[BrokerAdapter],
+    *,
+    url: str = "",
+    file: Path | None = None,
+    timeout: float = 30.0,
+    progress: Progress = no_progress,
 ) -> int:
     """Replace a broker's instruments by those of ``file``, or of ``url`` (empty: the broker's own).
 
@@ -50,8 +56,8 @@ def load_instruments(
     if file is not None:
         data = read_master(file)
     else:
-        data = download_master(url or adapter.master_url(None), timeout=timeout)
-    return store_instruments(adapter.capabilities.name, adapter.parse_master(data))
+        data = download_master(url or adapter.master_url(None), timeout=timeout, progress=progress)
+    return store_instruments(adapter.capabilities.name, adapter.parse_master(data), progress)
 
 
 def read_master(file: Path) -> bytes:
@@ -62,7 +68,11 @@ def read_master(file: Path) -> bytes:
 
 
 def download_master(
-    url: str, *, timeout: float, transport: httpx.BaseTransport | None = None
+    url: str,
+    *,
+    timeout: float,
+    transport: httpx.BaseTransport | None = None,
+    progress: Progress = no_progress,
 ) -> bytes:
     """Return what ``url`` serves, completely.
 
@@ -77,10 +87,14 @@ def download_master(
             client.stream("GET", url) as response,
         ):
             response.raise_for_status()
+            size = response.headers.get("Content-Length", "")
+            total = int(size) if size.isascii() and size.isdigit() else None
             for part in response.iter_bytes():
                 body += part
                 if len(body) > MAX_MASTER_BYTES:
                     raise BrokerProtocolError(f"{url} is larger than {MAX_MASTER_BYTES:,} bytes")
+                # The header counts compressed bytes, which is what came over the wire.
+                progress("downloading", response.num_bytes_downloaded, total, "bytes")
     except httpx.HTTPStatusError as error:
         raise BrokerUnavailableError(
             f"{url} answered with HTTP {error.response.status_code}"
@@ -92,7 +106,9 @@ def download_master(
     return bytes(body)
 
 
-def store_instruments(broker: str, rows: Iterable[InstrumentRow]) -> int:
+def store_instruments(
+    broker: str, rows: Iterable[InstrumentRow], progress: Progress = no_progress
+) -> int:
     """Insert, update and delete so that exactly ``rows`` remain of ``broker``; in one transaction.
 
     The master is parsed before the transaction begins, so the write lock is held for the writing
@@ -102,26 +118,28 @@ def store_instruments(broker: str, rows: Iterable[InstrumentRow]) -> int:
         BrokerProtocolError: there is no row, or a row that does not fit.
     """
     now = timezone.now()
-    instruments = list(_distinct(broker, rows, now))
+    instruments = list(_distinct(broker, counted(rows, progress, "reading", "rows"), now))
     if not instruments:
         raise BrokerProtocolError(f"the instruments master of {broker} has no rows")
     try:
-        gone = _replace(broker, instruments, now)
+        gone = _replace(broker, instruments, now, progress)
     except (DataError, IntegrityError) as error:
         raise BrokerProtocolError(f"the instruments master of {broker}: {error}") from error
     logger.info("broker %s: %d instruments loaded, %d gone", broker, len(instruments), gone)
     return len(instruments)
 
 
-def _replace(broker: str, instruments: list[Instrument], now: datetime) -> int:
+def _replace(broker: str, instruments: list[Instrument], now: datetime, progress: Progress) -> int:
     with transaction.atomic():
-        Instrument.objects.bulk_create(
-            instruments,
-            batch_size=ROWS_PER_STATEMENT,
-            update_conflicts=True,
-            unique_fields=["broker", "exchange", "symbol"],
-            update_fields=UPDATED,
-        )
+        for start in range(0, len(instruments), ROWS_PER_STATEMENT):
+            progress("storing", start, len(instruments), "rows")
+            Instrument.objects.bulk_create(
+                instruments[start : start + ROWS_PER_STATEMENT],
+                update_conflicts=True,
+                unique_fields=["broker", "exchange", "symbol"],
+                update_fields=UPDATED,
+            )
+        progress("storing", len(instruments), len(instruments), "rows")
         return Instrument.objects.filter(broker=broker).exclude(loaded=now).delete()[0]
 
 

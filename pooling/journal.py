@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from brokers.feed import Outcome, RefusalCode
-from pooling.allocator import Limits
+from pooling.capacity import Limits
 from pooling.clock import Clock
 from pooling.contracts import AccountSpec
 from pooling.lifecycle import ConnectionState
@@ -118,6 +118,14 @@ class PoolJournal:
         )
         logger.warning("pool %s: %s", self._pool_id, message)
         self._note("displaced", message)
+
+    def paused(self, connections: int) -> None:
+        logger.info("pool %s paused; closing %d connections", self._pool_id, connections)
+        self._note("paused", f"{connections} connections closed")
+
+    def resumed(self) -> None:
+        logger.info("pool %s resumed", self._pool_id)
+        self._note("resumed", "connections open again as symbols need them")
 
     def kept_up(self, what: str) -> None:
         logger.info("pool %s: %s", self._pool_id, what)

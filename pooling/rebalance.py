@@ -11,8 +11,9 @@ from collections.abc import Collection
 from typing import Protocol
 
 from brokers.types import Instrument, InstrumentKey
-from pooling.allocator import Allocator, Plan
+from pooling.allocator import Allocator
 from pooling.exceptions import PoolCapacityError
+from pooling.plan import Plan
 from pooling.tracker import Level, Tracker
 
 __all__ = ["Mover", "Rebalancer"]

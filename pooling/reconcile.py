@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from brokers.types import InstrumentKey, Subscription
-from pooling.allocator import Placement
+from pooling.plan import Placement
 from pooling.tracker import Level
 
 __all__ = ["Batch", "Reconciler"]

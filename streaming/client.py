@@ -223,19 +223,20 @@ class Client:
         else:
             self.send(payload)
 
-    def close(self, code: CloseCode, reason: str, *, delay_seconds: float = 0.0) -> None:
-        """Stop the ticks, let waiting answers out, then close; the first call counts.
+    def close(self, code: CloseCode, reason: str, *, delay_seconds: float = 0.0) -> bool:
+        """Stop the ticks, let waiting answers out, then close; True for the first, which counts.
 
         A client that does not take its answers in time is aborted.
         """
         if self._closing is not None:
-            return
+            return False
         self._closing = (int(code), reason, delay_seconds)
         self.session.move(SessionState.CLOSED)
         self.outbox.finish()
         self._ready.set()
         loop = asyncio.get_running_loop()
         loop.call_later(delay_seconds + self._close_timeout, self.abort, code, reason)
+        return True
 
     def abort(self, code: CloseCode, reason: str) -> None:
         """End the client now, whether or not it reads; does nothing once it is closed."""

@@ -276,7 +276,8 @@ class OpenAlgoConsumer(EdgeConsumer):
         except ProtocolError as refusal:
             client.send(replies.auth_failed(refusal.code, refusal.message, request.request_id))
             is_limited = refusal.code is ErrorCode.RATE_LIMITED
-            client.close(
+            hub.close_client(
+                client,
                 CloseCode.RATE_LIMITED if is_limited else CloseCode.UNAUTHENTICATED,
                 "too many wrong API keys" if is_limited else "invalid API key",
                 # An SDK looks every 0.1 s and waits 5 s for a socket closed before it looked.

@@ -81,7 +81,8 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
 
     ``number`` counts the beats of one worker. ``control_port`` is on the host of the bus.
     ``tails`` are topics that fell silent, each with its last tick's sequence: all of their ticks
-    went out before this.
+    went out before this. ``published`` and ``dropped`` count the worker's ticks since its start:
+    all of them, and those that its own socket refused.
     """
 
     worker_id: str
@@ -91,6 +92,8 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     pools: Sequence[PoolBeat]
     sent_ms: int
     tails: Annotated[list[tuple[bytes, int]], msgspec.Meta(max_length=MAX_TAILS)] = []
+    published: _Id = 0
+    dropped: _Id = 0
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

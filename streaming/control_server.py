@@ -211,6 +211,8 @@ class ControlServer:
             pools=pools,
             sent_ms=self._now_ms(),
             tails=self._publisher.settled_topics(cm.MAX_TAILS),
+            published=self._publisher.published,
+            dropped=self._publisher.dropped,
         )
         self._publisher.publish_beat(cm.encode(beat))
 

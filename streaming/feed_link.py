@@ -23,7 +23,7 @@ from streaming.curve import CurveKeys
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.healing import Healing
 from streaming.latency import Latency
-from streaming.link import FeedLink, FeedListener, TickMessage, WantReply
+from streaming.link import FeedLink, FeedListener, PublisherCounts, TickMessage, WantReply
 from streaming.pool_states import PoolStates
 from streaming.tick_filter import BusCounters, TickFilter
 from streaming.topics import BEAT_TOPIC
@@ -130,6 +130,10 @@ class ZmqFeedLink(FeedLink):
     def workers(self) -> int:
         """Return how many workers answer now."""
         return sum(peer.alive for peer in self._peers)
+
+    def publishers(self) -> list[PublisherCounts]:
+        """Return what each worker's last beat says of its publisher, in the endpoints' order."""
+        return [peer.counts for peer in self._peers]
 
     def pools(self) -> Mapping[str, FeedStatus]:
         """Return every pool that a worker announces, with its feed's status."""

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -84,7 +85,7 @@ class GatewayHub:
         self.clients: set[Client] = set()
         self.ticks_received = 0
         self.ticks_unwanted = 0
-        self.slow_clients_closed = 0
+        self.clients_closed: Counter[CloseCode] = Counter()
         self.ticks_delivered = 0
         self._conflated_by_departed = 0
         self.batches = BatchWheel(clock=clock, call_later=_call_later)
@@ -104,8 +105,18 @@ class GatewayHub:
     @property
     def ticks_conflated(self) -> int:
         """Deliveries that a later tick of the same line replaced, since the start."""
+        return self.ticks_conflated_slow + self.batches.conflated
+
+    @property
+    def ticks_conflated_slow(self) -> int:
+        """Those of them whose client did not take them in time; the others are batches' due."""
         waiting = sum(client.outbox.conflated for client in self.clients)
-        return self._conflated_by_departed + waiting + self.batches.conflated
+        return self._conflated_by_departed + waiting
+
+    @property
+    def slow_clients_closed(self) -> int:
+        """Clients closed with 4408 since the start."""
+        return self.clients_closed[CloseCode.TOO_SLOW]
 
     async def open(self) -> None:
         """Connect to the workers and begin to watch clients; does not wait for a worker."""
@@ -152,10 +163,13 @@ class GatewayHub:
         if client.pools and not self._closed:
             self._spawn(self._release_all(client), f"client {client.id} release")
 
-    def close_client(self, client: Client, code: CloseCode, reason: str) -> None:
+    def close_client(
+        self, client: Client, code: CloseCode, reason: str, delay_seconds: float = 0.0
+    ) -> None:
         """Stop a client's ticks at once and close it behind its waiting answers."""
         self._groups.leave_all(client)
-        client.close(code, reason)
+        if client.close(code, reason, delay_seconds=delay_seconds):
+            self.clients_closed[code] += 1
 
     # Ticks: the hot path.
 
@@ -414,7 +428,7 @@ class GatewayHub:
             for client in [c for c in self.clients if c.is_too_slow(now)]:
                 if client.closed.is_set():
                     continue
-                self.slow_clients_closed += 1
+                self.clients_closed[CloseCode.TOO_SLOW] += 1
                 logger.warning("client %s does not keep up; closing it", client.id)
                 self._groups.leave_all(client)
                 client.abort(CloseCode.TOO_SLOW, "too slow")

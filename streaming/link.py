@@ -13,7 +13,14 @@ import msgspec
 from brokers.feed import FeedEvent, FeedStatus, Outcome, PoolStats, Want
 from brokers.types import InstrumentKey
 
-__all__ = ["FeedLink", "FeedListener", "FeedOverview", "TickMessage", "WantReply"]
+__all__ = [
+    "FeedLink",
+    "FeedListener",
+    "FeedOverview",
+    "PublisherCounts",
+    "TickMessage",
+    "WantReply",
+]
 
 
 class TickMessage(NamedTuple):
@@ -32,6 +39,13 @@ class TickMessage(NamedTuple):
     ts_received_us: int
     body: bytes
     published_after_us: int = 0
+
+
+class PublisherCounts(NamedTuple):
+    """What a worker says of its publisher: ticks since its start, and those its socket refused."""
+
+    published: int = 0
+    dropped: int = 0
 
 
 class WantReply(msgspec.Struct, frozen=True):

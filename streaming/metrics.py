@@ -25,12 +25,28 @@ from brokers.feed import PoolStats
 from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
 from streaming.latency import Latency
-from streaming.link import FeedLink, FeedOverview
+from streaming.link import FeedLink, FeedOverview, PublisherCounts
+from streaming.protocol import CloseCode
 from streaming.tick_filter import BusCounters
 
-__all__ = ["exposition", "gateway_metrics", "merged", "parsed", "pool_metrics", "pool_stats"]
+__all__ = [
+    "exposition",
+    "gateway_metrics",
+    "merged",
+    "parsed",
+    "pool_metrics",
+    "pool_stats",
+    "publisher_metrics",
+]
 
 _STATS_AT_ONCE = 50
+_CLOSE_REASONS = {
+    CloseCode.TOO_SLOW: "slow",
+    CloseCode.UNAUTHENTICATED: "unauthenticated",
+    CloseCode.RATE_LIMITED: "rate_limited",
+    CloseCode.TOO_BIG: "too_big",
+    CloseCode.BAD_REQUEST: "bad_request",
+}
 
 
 @runtime_checkable
@@ -39,6 +55,9 @@ class _BusSeen(Protocol):
 
     counters: BusCounters
     latency: Latency
+
+    def publishers(self) -> Sequence[PublisherCounts]:
+        """Return what each worker last said of its publisher."""
 
 
 def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Metric]:
@@ -54,14 +73,15 @@ def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Met
         ),
         _counter(
             "tickpool_deliveries_conflated",
-            "Deliveries that a later tick of the same line replaced, as the client was slow.",
-            {(): hub.ticks_conflated},
+            "Deliveries that a later tick of the same line replaced.",
+            {("slow",): hub.ticks_conflated_slow, ("interval",): hub.batches.conflated},
             label,
+            "reason",
         ),
         _counter(
             "tickpool_clients_closed",
             "Clients that the gateway closed for a reason of theirs.",
-            {("slow",): hub.slow_clients_closed},
+            {(reason,): hub.clients_closed[code] for code, reason in _CLOSE_REASONS.items()},
             label,
             "reason",
         ),
@@ -105,6 +125,12 @@ def _bus_metrics(link: _BusSeen, label: Sequence[str]) -> list[Metric]:
             label,
         ),
         _counter(
+            "tickpool_ticks_healed",
+            "Last values fetched to make up for missed ticks.",
+            {(): counters.healed},
+            label,
+        ),
+        _counter(
             "tickpool_ticks_discarded",
             "Messages off the bus that were not passed on.",
             discarded,
@@ -112,6 +138,28 @@ def _bus_metrics(link: _BusSeen, label: Sequence[str]) -> list[Metric]:
             "reason",
         ),
         latency,
+    ]
+
+
+def publisher_metrics(link: FeedLink) -> list[Metric]:
+    """Return what the workers say of their publishers, by their place in the setting, from 1."""
+    publishers = link.publishers() if isinstance(link, _BusSeen) else []
+    published: Counter[tuple[str, ...]] = Counter()
+    dropped: Counter[tuple[str, ...]] = Counter()
+    for number, counts in enumerate(publishers, 1):
+        published[str(number),] = counts.published
+        dropped[str(number),] = counts.dropped
+    return [
+        _counter(
+            "tickpool_bus_published", "Ticks that workers gave to the bus.", published, (), "worker"
+        ),
+        _counter(
+            "tickpool_bus_dropped",
+            "Ticks that a worker's own socket refused.",
+            dropped,
+            (),
+            "worker",
+        ),
     ]
 
 

@@ -18,7 +18,9 @@ from types import FrameType
 
 import uvicorn
 import uvloop
+from websockets.frames import CloseCode
 from websockets.http11 import Request
+from websockets.protocol import OPEN
 
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.exceptions import StreamingError
@@ -77,6 +79,23 @@ class GatewayProtocol(SharedFramesProtocol):
             self.conn.send_text(self._farewell)
             self.transport.write(b"".join(self.conn.data_to_send()))
         super().shutdown()
+
+    def send_receive_event_to_app(self) -> None:
+        """Refuse a text that is not UTF-8 before uvicorn looks at it.
+
+        uvicorn logs a traceback for each, which a stranger could fill a disk with, and fails when
+        the client's close frame came right behind: that one is answered already.
+        """
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                if self.conn.state is OPEN:
+                    self.conn.send_close(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     def force_close(self, code: int, reason: str) -> None:
         """Queue a close frame past the congestion; a client that never reads it is cut off."""

@@ -18,7 +18,8 @@ class BusCounters(msgspec.Struct):
     """What a gateway saw on the bus since it started.
 
     ``gaps`` are ticks known to be missed; ``repeats`` and ``old_epochs`` were dropped as such;
-    ``unwanted`` came after the last client had gone.
+    ``unwanted`` came after the last client had gone; ``healed`` are last values fetched after a
+    gap and newer than what had come.
     """
 
     received: int = 0
@@ -27,6 +28,7 @@ class BusCounters(msgspec.Struct):
     old_epochs: int = 0
     unwanted: int = 0
     malformed: int = 0
+    healed: int = 0
 
 
 class Offered(NamedTuple):
@@ -174,6 +176,7 @@ class TickFilter:
                 self.counters.gaps += missed
                 self._last[message.topic] = message
                 healed.append(message)
+        self.counters.healed += len(healed)
         return healed
 
 

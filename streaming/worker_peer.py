@@ -11,6 +11,7 @@ import zmq
 from streaming import control_messages as cm
 from streaming.curve import CurveKeys, require_curve
 from streaming.exceptions import MalformedMessageError, RequestRefusedError, WorkerTimeoutError
+from streaming.link import PublisherCounts
 from streaming.loop_socket import LoopSocket, single_part
 from streaming.topics import BEAT_TOPIC
 
@@ -67,6 +68,7 @@ class WorkerPeer:
         self.beat_number = -1
         self.last_heard = 0.0
         self.malformed = 0
+        self.counts = PublisherCounts()
 
     def __repr__(self) -> str:
         state = "alive" if self.alive else "silent"
@@ -127,6 +129,7 @@ class WorkerPeer:
         self.alive = True
         self.epoch = beat.epoch
         self.beat_number = beat.number
+        self.counts = PublisherCounts(beat.published, beat.dropped)
         self.last_heard = self._monotonic()
         return not known
 

@@ -55,7 +55,7 @@ def stream_names(symbol: str, mode: FeedMode, depth_levels: int) -> list[str]:
 def encode_request(method: str, names: Sequence[str], request_id: int) -> str:
     """Return a ``SUBSCRIBE`` or ``UNSUBSCRIBE`` of stream names."""
     request = {"method": method, "params": names, "id": request_id}
-    return msgspec.json.encode(request).decode("ascii")
+    return msgspec.json.encode(request).decode()
 
 
 class _SymbolState:

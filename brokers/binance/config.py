@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from brokers.base import BrokerCapabilities
-from brokers.binance.constants import MAX_NAMES_PER_REQUEST
+from brokers.binance.constants import MAX_NAMES_PER_REQUEST, MAX_REQUEST_BYTES
 
 __all__ = ["CAPABILITIES", "COMBINED_PATH", "master_url"]
 
@@ -24,6 +24,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     http_endpoint="https://data-api.binance.vision",
     # Of instruments; a request is cut earlier where it would name more streams than advised.
     batch_size=MAX_NAMES_PER_REQUEST,
+    max_message_bytes=MAX_REQUEST_BYTES,
     # 5 messages a second, of which our pongs take a share
     message_interval_seconds=0.25,
     connect_interval_seconds=1.0,

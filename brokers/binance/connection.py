@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -16,6 +16,7 @@ from brokers.base import (
     ReconnectSoon,
     SubscriptionRejected,
 )
+from brokers.batching import Bound, batches
 from brokers.binance.codec import BinanceCodec, encode_request, stream_names
 from brokers.binance.config import CAPABILITIES, COMBINED_PATH, master_url
 from brokers.binance.constants import MAX_NAMES_PER_REQUEST, TOO_MANY_SUBSCRIPTIONS
@@ -36,6 +37,9 @@ __all__ = ["BinanceAdapter"]
 
 _SHUTDOWN_EVENT = "serverShutdown"
 _SHUTDOWN_STREAM = "!serverShutdown"
+
+# The longest request of no streams that will ever be sent: its number may grow.
+_EMPTY_REQUEST_BYTES = len(encode_request("UNSUBSCRIBE", [], 10**15))
 
 # What one request changes: for each symbol what held (None: nothing), what is wanted, the streams.
 _Change = tuple[Subscription | None, Subscription, list[str]]
@@ -87,7 +91,12 @@ class BinanceAdapter(BrokerAdapter):
         return Handshake(url=urlunsplit((url.scheme, url.netloc, path, url.query, "")))
 
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
-        """Return SUBSCRIBE requests; an instrument's streams never part over two of them."""
+        """Return SUBSCRIBE requests; an instrument's streams never part over two of them.
+
+        Raises:
+            BrokerConfigError: a symbol is too long for any request.
+        """
+        self._batches([(None, item, _streams(item)) for item in items])
         changes: list[_Change] = []
         for symbol, item in _by_symbol(items).items():
             changes.append((self._subscriptions.get(symbol), item, _streams(item)))
@@ -204,7 +213,7 @@ class BinanceAdapter(BrokerAdapter):
         self, method: str, changes: Sequence[_Change], *, awaited: bool = True
     ) -> list[str | bytes]:
         messages: list[str | bytes] = []
-        for batch in _batches(changes, self.capabilities.batch_size):
+        for batch in self._batches(changes):
             wanted = {_symbol(new): new for _, new, _ in batch} if awaited else {}
             previous = {_symbol(old): old for old, _, _ in batch if old is not None}
             names = [name for _, _, streams in batch for name in streams]
@@ -212,19 +221,22 @@ class BinanceAdapter(BrokerAdapter):
             messages.append(encode_request(method, names, request_id))
         return messages
 
+    def _batches(self, changes: Iterable[_Change]) -> list[list[_Change]]:
+        limits = self.capabilities
+        return batches(
+            changes,
+            Bound("instruments", limits.batch_size, lambda change: 1),
+            Bound("streams", MAX_NAMES_PER_REQUEST, lambda change: len(change[2])),
+            Bound(
+                "bytes",
+                limits.max_message_bytes - _EMPTY_REQUEST_BYTES,
+                lambda change: sum(map(_encoded_bytes, change[2])),
+            ),
+        )
 
-def _batches(changes: Sequence[_Change], batch_size: int) -> Iterator[list[_Change]]:
-    batch: list[_Change] = []
-    names = 0
-    for change in changes:
-        count = len(change[2])
-        if batch and (len(batch) == batch_size or names + count > MAX_NAMES_PER_REQUEST):
-            yield batch
-            batch, names = [], 0
-        batch.append(change)
-        names += count
-    if batch:
-        yield batch
+
+def _encoded_bytes(name: str) -> int:
+    return len(msgspec.json.encode(name)) + 1  # and a comma
 
 
 def _by_symbol(items: Sequence[Subscription]) -> dict[str, Subscription]:

@@ -13,6 +13,7 @@ __all__ = [
     "DEPTH_LEVELS",
     "MAX_DEPTH_LEVELS",
     "MAX_NAMES_PER_REQUEST",
+    "MAX_REQUEST_BYTES",
     "SCALE",
     "SCALE_DIGITS",
     "TICKER",
@@ -33,6 +34,10 @@ SCALE: Final = 10**SCALE_DIGITS
 
 # A SUBSCRIBE of more than some 437 names was seen to be dropped without a word.
 MAX_NAMES_PER_REQUEST: Final = 200
+
+# A request is read in 4096 bytes, of which 8 are its frame's header; a longer one is never answered
+# (seen in github.com/binance/binance-connector-rust/issues/27; not documented).
+MAX_REQUEST_BYTES: Final = 4088
 
 # Error code of a connection that would exceed its 1024 streams.
 TOO_MANY_SUBSCRIPTIONS: Final = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -17,6 +17,7 @@ from brokers.base import (
     OrderUpdate,
     SubscriptionRejected,
 )
+from brokers.batching import Bound, batches
 from brokers.exceptions import BrokerConfigError, BrokerLimitError
 from brokers.types import (
     FeedMode,
@@ -38,6 +39,11 @@ from brokers.zerodha.config import CAPABILITIES, KITE_VERSION, master_url
 from brokers.zerodha.symbols import parse_master
 
 __all__ = ["ZerodhaAdapter"]
+
+# The longest request of no tokens.
+_EMPTY_REQUEST_BYTES = max(
+    len(encode_unsubscribe([])), *(len(encode_mode(mode, [])) for mode in FeedMode)
+)
 
 
 class ZerodhaAdapter(BrokerAdapter):
@@ -101,8 +107,7 @@ class ZerodhaAdapter(BrokerAdapter):
             self._instruments.pop(token, None)
             self._awaiting.pop(token, None)
         self._ended.update(tokens)
-        size = self.capabilities.batch_size
-        return [encode_unsubscribe(tokens[at : at + size]) for at in range(0, len(tokens), size)]
+        return [encode_unsubscribe(batch) for batch in self._cut(tokens)]
 
     def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
         """Return ``mode`` requests only: Kite replaces a token's mode without ending it."""
@@ -145,12 +150,23 @@ class ZerodhaAdapter(BrokerAdapter):
         return {token: item.mode for token, item in wanted.items()}
 
     def _batches(self, modes: Mapping[int, FeedMode]) -> Iterator[tuple[FeedMode, list[int]]]:
-        size = self.capabilities.batch_size
         by_mode = sorted(modes.items(), key=itemgetter(1))
         for mode, group in groupby(by_mode, key=itemgetter(1)):
-            tokens = [token for token, _ in group]
-            for at in range(0, len(tokens), size):
-                yield mode, tokens[at : at + size]
+            for tokens in self._cut(token for token, _ in group):
+                yield mode, tokens
+
+    def _cut(self, tokens: Iterable[int]) -> list[list[int]]:
+        limits = self.capabilities
+        return batches(
+            tokens,
+            Bound("instruments", limits.batch_size, lambda token: 1),
+            # Each with its comma.
+            Bound(
+                "bytes",
+                limits.max_message_bytes - _EMPTY_REQUEST_BYTES,
+                lambda token: len(str(token)) + 1,
+            ),
+        )
 
     def _count_unknown(self, ticks: Sequence[Tick]) -> None:
         for tick in ticks:

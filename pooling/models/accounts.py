@@ -80,6 +80,7 @@ class BrokerAccount(models.Model):
             ),
         )
         ordering = ("user_id", "id")
+        permissions = (("operate_pool", "Can operate pools: start, pause, reconnect, drain..."),)
 
     def __str__(self) -> str:
         return f"{self.user}: {self.broker} ({self.label})"

@@ -113,6 +113,7 @@ class ClientConnection(models.Model):
 
     class Meta:
         ordering = ("-connected",)
+        permissions = (("disconnect_clientconnection", "Can disconnect clients"),)
         constraints = (
             models.UniqueConstraint(fields=["gateway", "client"], name="one_row_per_client"),
         )

@@ -81,6 +81,7 @@ class ApiKey(models.Model):
     class Meta:
         verbose_name = "API key"
         ordering = ("user_id", "-created")
+        permissions = (("revoke_apikey", "Can revoke API keys"),)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,23 +21,30 @@ from tests.support import eventually_sync, free_port, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
+
+
+def manage(folder: Path, *arguments: str) -> str:
+    """Run a management command on the data of ``folder`` and return what it prints."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATA_DIR": str(folder)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
 
 
 class Gateways:
-    """A ``rungateway --workers 2`` with a database and one API key of its own."""
+    """A ``rungateway --workers 2`` with a database of its own and one API key."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self.key = key
         self.ports = {name: str(free_port()) for name in ("PORT", "OPENALGO_PORT", "ZMQ_PORT")}
         self.env = {**os.environ, **self.ports, "DATA_DIR": str(folder)}
         self.env.pop("GATEWAY_WORKERS", None)
-        self.manage("migrate", "--verbosity", "0")
-        self.manage(
-            "shell",
-            "-c",
-            "from django.contrib.auth.models import User; User.objects.create_user('trader')",
-        )
-        self.key = self.manage("createapikey", "--user", "trader").strip()
         self.log = folder / "gateway.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -47,16 +55,6 @@ class Gateways:
                 stderr=log,
             )
         eventually_sync(lambda: self.said("gateway: 2 processes"), timeout=60)
-
-    def manage(self, *arguments: str) -> str:
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.env,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
 
     def said(self, words: str) -> bool:
         return words in self.log.read_text()
@@ -76,9 +74,20 @@ class Gateways:
         self.process.wait(10)
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Make data with one user and return its folder and his API key; for copies only."""
+    folder = tmp_path_factory.mktemp("prepared")
+    manage(folder, "migrate", "--verbosity", "0")
+    code = "from django.contrib.auth.models import User; User.objects.create_user('trader')"
+    manage(folder, "shell", "-c", code)
+    return folder, manage(folder, "createapikey", "--user", "trader").strip()
+
+
 @pytest.fixture
-def gateways(tmp_path: Path) -> Iterator[Gateways]:
-    gateways = Gateways(tmp_path)
+def gateways(prepared: tuple[Path, str], tmp_path: Path) -> Iterator[Gateways]:
+    folder, key = prepared
+    gateways = Gateways(shutil.copytree(folder, tmp_path / "own"), key)
     yield gateways
     gateways.close()
 
@@ -104,7 +113,8 @@ def test_a_revoked_key_closes_its_clients_in_every_process(gateways: Gateways) -
     while not all(sockets_of(pid) > count + 1 for pid, count in before.items()):
         assert len(clients) < 200, "one process takes every connection"
         clients.append(gateways.client())
-    gateways.manage(
+    manage(
+        gateways.folder,
         "shell",
         "-c",
         "from streaming.models import ApiKey; ApiKey.objects.get().revoke()",

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 
-from tests.simulation.month import make_month
+from tests.simulation.month import count_roll_overs, make_month, make_rotation
 from tests.simulation.schedule import make_plan
 from tests.simulation.world import play
 
@@ -20,6 +20,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="play this one only")
     parser.add_argument("--seconds", type=float, help="virtual length of each schedule")
     parser.add_argument("--days", type=int, help="play so many whole days instead of schedules")
+    parser.add_argument("--rotation", action="store_true", help="play planned rotations only")
+    parser.add_argument("--plain", action="store_true", help="only the faults of FAULT_VERBS")
     parser.add_argument("-v", action="store_true", help="print everything that happens")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -28,14 +30,22 @@ def main() -> int:
         seeds = range(options.seed, options.seed + 1)
     started, virtual, slowest, failed = time.monotonic(), 0.0, 0.0, []
     for seed in seeds:
-        plan = make_plan(seed, seconds=options.seconds)
+        plan = make_plan(seed, seconds=options.seconds, is_plain=options.plain)
         if options.days:
             plan = make_month(seed, days=options.days)
+        if options.rotation:
+            plan = make_rotation(seed)
         if options.v:
             say(f"{plan}")
         report = play(plan, say if options.v else None)
         virtual += report.virtual_seconds
         slowest = max(slowest, report.settled_after)
+        if options.days or options.rotation:
+            say(
+                f"seed {seed}: {count_roll_overs(plan)} roll-overs, {report.ticks} ticks, "
+                f"{report.attempts} connects, {report.stats.reconnects if report.stats else 0} "
+                f"reconnects, {report.forced} forced in a closed market"
+            )
         if report.violations:
             failed.append(seed)
             say(f"seed {seed} failed: {'; '.join(report.violations[:3])}")

@@ -13,7 +13,9 @@ from brokers.feed import (
     RefusalCode,
 )
 from brokers.types import InstrumentKey
-from tests.simulation.exchange import SimulatedLink
+from tests.simulation.conduct import APPLIED_SECONDS
+from tests.simulation.link import SimulatedLink
+from tests.simulation.names import token_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -23,7 +25,6 @@ __all__ = ["Checker"]
 FRESH_SECONDS = 6.0
 HEALTHY_SECONDS = 4.0
 GAP_SECONDS = 1.0  # of a symbol that moves because limits were lowered
-APPLIED_SECONDS = 5.0  # from an edit of the limits to their being in force
 MAX_VIOLATIONS = 20
 DISPLACED = "the limits were lowered and it has no place"
 
@@ -35,7 +36,6 @@ class Checker:
         self.violations: list[str] = []
         self._world = world
         self._fresh_at: dict[InstrumentKey, float] = {}
-        self.limits_edited_at = float("-inf")
 
     def complain(self, text: str) -> None:
         """Note a violation; the first ones are enough."""
@@ -62,7 +62,7 @@ class Checker:
         if not isinstance(event, FeedChange) or event.status is not FeedStatus.STALE:
             return
         now = self._world.loop.time()
-        if now - self.limits_edited_at < APPLIED_SECONDS:
+        if now - self._world.conduct.limits_edited_at < APPLIED_SECONDS:
             return
         if event.reason == DISPLACED:
             return  # its unsubscribe follows in the same instant, however late the edit was read
@@ -96,13 +96,15 @@ class Checker:
             if len(links) != 1:
                 found.append(f"{key} is carried by {len(links)} connections")
                 continue
-            carried = links[0].modes[_token(key)]
+            carried = links[0].modes[token_of(key)]
             if carried != mode and carried != max(mode, waiting.get(key, mode)):
                 found.append(f"{key} is carried as {carried.name}, wanted as {mode.name}")
             if key not in world.clients.believed:
                 found.append(f"{key} is not told to be live")
-        known = {_token(key) for key in wanted} | {_token(key) for key in waiting}
+        known = {token_of(key) for key in wanted} | {token_of(key) for key in waiting}
         for link in world.exchange.links.values():
+            if link.endpoint != world.endpoint:
+                found.append(f"{link} leads to {link.endpoint}, the account's is {world.endpoint}")
             if extra := link.modes.keys() - known:
                 found.append(f"{link} carries {sorted(extra)}, which nobody wants")
         found += self._find_over_limits()
@@ -159,12 +161,8 @@ class Checker:
         return now - self._fresh_at.get(key, float("-inf")) <= GAP_SECONDS
 
     def _is_healthy(self, link: SimulatedLink, key: InstrumentKey, now: float) -> bool:
-        ready = link.ready_at.get(_token(key), now)
+        ready = link.ready_at.get(token_of(key), now)
         return now - link.heard_at < HEALTHY_SECONDS and ready < now - HEALTHY_SECONDS
 
     def _carriers(self, key: InstrumentKey) -> list[SimulatedLink]:
-        return self._world.exchange.carriers(_token(key))
-
-
-def _token(key: InstrumentKey) -> int:
-    return int(key.symbol[1:])
+        return self._world.exchange.carriers(token_of(key))

@@ -15,9 +15,9 @@ from brokers.feed import (
     SubscriptionChange,
     Want,
 )
-from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
+from brokers.types import FeedMode, InstrumentKey
 
-__all__ = ["Clients", "LastValues"]
+__all__ = ["Clients"]
 
 
 class Clients:
@@ -108,21 +108,6 @@ class Clients:
     def _forget_unwanted(self) -> None:
         self.believed &= self.wanted.keys()
         self.displaced &= self.wanted.keys()
-
-
-class LastValues:
-    """A ``TickSink`` that knows which instruments it would show a price of."""
-
-    def __init__(self) -> None:
-        self.keys: set[InstrumentKey] = set()
-        self.published = 0
-
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
-        self.published += 1
-        self.keys.add(instrument.key)
-
-    def forget(self, keys: Iterable[InstrumentKey]) -> None:
-        self.keys.difference_update(keys)
 
 
 def _highest(

@@ -1,16 +1,18 @@
 """A Kite exchange in memory: the other end of every socket of a simulation.
 
 It is the pool's ``Connector``. It keeps a broker's limits, fails as it is told, and writes down
-what its clients did wrong (``violations``). Frames are real Kite frames for the real adapter.
+what its clients did wrong (``violations``). Frames are real Kite frames for the real adapter, and
+every price is the number of the market's tick, so that a lost or an old one can be told.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -19,16 +21,34 @@ from brokers.base import BrokerCapabilities, Handshake
 from brokers.exceptions import BrokerUnavailableError
 from brokers.testing import kite_frame, kite_full, kite_ltp, kite_quote
 from brokers.types import FeedMode
-from pooling.exceptions import ConnectionLostError
 from pooling.transport import UpgradeRefusedError
+from tests.simulation.link import SimulatedLink
+from tests.simulation.sessions import Sessions
 
-__all__ = ["Rules", "SimulatedExchange", "SimulatedLink"]
+__all__ = ["Observer", "Rules", "SimulatedExchange"]
 
 EPSILON = 1e-6
-BEAT_SECONDS = 1.0
 HEARTBEAT = b"\x00"
 EMPTY_FRAME_BYTES = 2
 MODES = {"ltp": FeedMode.LTP, "quote": FeedMode.QUOTE, "full": FeedMode.DEPTH}
+NUMBERED = struct.Struct(">II")  # every packet begins with its token and its price
+TAILS = {
+    FeedMode.LTP: kite_ltp(0, 0)[NUMBERED.size :],
+    FeedMode.QUOTE: kite_quote(0, 0)[NUMBERED.size :],
+    FeedMode.DEPTH: kite_full(kite_quote(0, 0))[NUMBERED.size :],
+}
+
+
+class Observer(Protocol):
+    """Who judges what only somebody can judge that knows the clients' wishes."""
+
+    def attempted(self, endpoint: str) -> None: ...
+
+    def unsubscribed(self, link: SimulatedLink, token: int) -> None: ...
+
+    def left(self, link: SimulatedLink, how: str) -> None: ...
+
+    def ticked(self, number: int, delivered: set[int]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,114 +57,51 @@ class Rules:
 
     capabilities: BrokerCapabilities
     depth_cost: int = 1
+    beat_seconds: float = 1.0
     tick_every_beats: int = 3
 
-
-class SimulatedLink:
-    """One socket: the pool's ``Transport`` on one side, the exchange's session on the other."""
-
-    def __init__(self, exchange: SimulatedExchange, number: int) -> None:
-        self.number = number
-        self.modes: dict[int, FeedMode] = {}
-        self.ready_at: dict[int, float] = {}
-        self.is_open = True
-        self.is_silent = False
-        self.opened_at = self.heard_at = self.pong_at = exchange.now()
-        self.last_message_at: float | None = None
-        self.frame: bytes | None = None
-        self._exchange = exchange
-        self._incoming: deque[str | bytes] = deque()
-        self._held_back: list[str | bytes] = []
-        self._reader: asyncio.Future[None] | None = None
-
-    def __repr__(self) -> str:
-        return f"link {self.number} with {len(self.modes)}"
-
-    async def send(self, message: str | bytes) -> None:
-        if not self.is_open:
-            raise ConnectionLostError("the simulated exchange hung up")
-        self._exchange.hear(self, message)
-
-    async def recv(self) -> str | bytes:
-        while not self._incoming:
-            if not self.is_open:
-                raise ConnectionLostError("the simulated exchange hung up")
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        return self._incoming.popleft()
-
-    async def ping(self) -> None:
-        if self.is_open and not self.is_silent:
-            self.pong_at = self._exchange.now()
-
-    async def close(self) -> None:
-        self.hang_up()
-
-    def abort(self) -> None:
-        self.hang_up()
-
-    def hang_up(self) -> None:
-        """End the link; what it had not delivered is lost."""
-        if self.is_open:
-            self.is_open = False
-            self._incoming.clear()
-            self._exchange.forget(self)
-            self._wake()
-
-    def deliver(self, frame: str | bytes) -> None:
-        """Send a frame, or hold it back while the link is silent."""
-        if not self.is_open:
-            return
-        if self.is_silent:
-            self._held_back.append(frame)
-            return
-        self.heard_at = self._exchange.now()
-        self._incoming.append(frame)
-        self._wake()
-
-    def speak(self) -> None:
-        """End the silence; a stream loses nothing, it is late."""
-        self.is_silent = False
-        held, self._held_back = self._held_back, []
-        for frame in held:
-            self.deliver(frame)
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+    @property
+    def max_message_bytes(self) -> int:
+        """A batch of two-digit tokens and what surrounds it."""
+        return 48 + 3 * self.capabilities.batch_size
 
 
 class SimulatedExchange:
     """One Kite exchange. Tests turn its public attributes to make it fail.
 
     ``good_tokens`` None takes every token. ``refusal`` is (status, Retry-After or None).
+    ``banned`` are refused by name, ``room`` (None: as declared) is what a link really takes, and
+    what is beyond it is refused without names. Nobody can reach the hosts in ``unreachable``.
     """
 
-    def __init__(self, rules: Rules, note: Callable[[str], None]) -> None:
+    def __init__(self, rules: Rules, observer: Observer, note: Callable[[str], None]) -> None:
         self.rules = rules
         self.links: dict[int, SimulatedLink] = {}
+        self.sessions = Sessions(rules.capabilities.max_connections)
         self.ended_at = float("-inf")  # when a link last ended
         self.violations: list[str] = []
         self.attempts = 0
         self.messages = 0
         self.handshakes = 0
+        self.tick_number = 0
         self.good_tokens: set[str] | None = None
         self.refusal: tuple[int, int | None] | None = None
         self.ack_seconds = 0.0
         self.handshake_seconds = 0.02
         self.is_open_market = True
         self.rejects_next = False
+        self.banned: frozenset[int] = frozenset()
+        self.room: int | None = None
+        self.unreachable: frozenset[str] = frozenset()
         self.refused_tokens: Counter[str] = Counter()
+        self._observer = observer
         self._note = note
-        self._rejected: set[int] = set()
         self._last_attempt = float("-inf")
+        self._last_endpoint = ""
         self._not_before = float("-inf")
         self._beats = 0
         self._loop = asyncio.get_running_loop()
-        self._beat_timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+        self._beat_timer = self._loop.call_later(rules.beat_seconds, self._beat)
 
     def now(self) -> float:
         return self._loop.time()
@@ -156,21 +113,23 @@ class SimulatedExchange:
         self, handshake: Handshake, *, open_timeout_seconds: float, max_frame_bytes: int
     ) -> SimulatedLink:
         """Open a link, or refuse it as Kite would."""
-        token = parse_qs(urlsplit(handshake.url).query)["access_token"][0]
-        self._observe_attempt(token)
+        url = urlsplit(handshake.url)
+        endpoint, token = url.hostname or "", parse_qs(url.query)["access_token"][0]
+        self._observe_attempt(endpoint, token)
         await asyncio.sleep(min(self.handshake_seconds, open_timeout_seconds))
-        if self.handshake_seconds > open_timeout_seconds:
+        if endpoint in self.unreachable or self.handshake_seconds > open_timeout_seconds:
             raise BrokerUnavailableError("the simulated exchange did not answer in time")
         self._admit(token)
         self.handshakes += 1
-        link = self.links[self.handshakes] = SimulatedLink(self, self.handshakes)
-        self._note(f"{link} opened")
+        link = SimulatedLink(self, self.handshakes, endpoint)
+        self.links[link.number] = link
+        self._note(f"{link} opened to {endpoint}")
         return link
 
     def hear(self, link: SimulatedLink, message: str | bytes) -> None:
         """Take a client's request."""
         self.messages += 1
-        self._observe_pace(link)
+        self._observe_message(link, message)
         request = msgspec.json.decode(message)
         mode = None
         tokens = request["v"]
@@ -187,11 +146,28 @@ class SimulatedExchange:
             self._change_mode(link, tokens, mode)
         link.frame = None
 
-    def forget(self, link: SimulatedLink) -> None:
-        """Note that a link ended, whoever ended it."""
+    def forget(self, link: SimulatedLink, how: str) -> None:
+        """Note that a link ended: "ended" by the exchange, or "closed" or "aborted"."""
         self.links.pop(link.number, None)
-        self.ended_at = asyncio.get_running_loop().time()
-        self._note(f"{link} ended")
+        self.ended_at = self.now()
+        self._note(f"{link} {how}")
+        if how != "ended":
+            self._observer.left(link, how)
+        if how != "closed":
+            self.sessions.linger(link.number, self.now())
+
+    def forgive(self) -> None:
+        """Start over: a person chose another endpoint, which knows nothing of what was before."""
+        self.refused_tokens.clear()
+        self._not_before = float("-inf")
+
+    def is_late(self, token: int) -> bool:
+        """Tell whether a stalled link has this instant delivered what it held back of a token.
+
+        One that is asked for it last may do so: no pool can know how old such prices are.
+        """
+        last = max(self.carriers(token), key=lambda link: link.asked_at[token], default=None)
+        return last is not None and last.spoke_at == self.now()
 
     def carriers(self, token: int) -> list[SimulatedLink]:
         """Return the open links that carry an instrument."""
@@ -202,10 +178,14 @@ class SimulatedExchange:
         depth = self.rules.depth_cost
         return sum(depth if mode is FeedMode.DEPTH else 1 for mode in link.modes.values())
 
-    def _observe_attempt(self, token: str) -> None:
+    def _observe_attempt(self, endpoint: str, token: str) -> None:
         now = self.now()
         self.attempts += 1
-        self._note(f"connect with {token}")
+        self._note(f"connect to {endpoint} with {token}")
+        self._observer.attempted(endpoint)
+        if endpoint != self._last_endpoint:
+            self._last_endpoint = endpoint
+            self.forgive()
         gap = now - self._last_attempt
         if gap < self.rules.capabilities.connect_interval_seconds - EPSILON:
             self._complain(f"two connects within {gap:.3f} s")
@@ -217,58 +197,81 @@ class SimulatedExchange:
 
     def _admit(self, token: str) -> None:
         if self.refusal is not None:
-            status, retry_after = self.refusal
-            headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-            if retry_after is not None:
-                self._not_before = self.now() + retry_after
-            self._note(f"refused with {status}, Retry-After {retry_after}")
-            raise UpgradeRefusedError(status, headers, b"")
+            self._refuse(*self.refusal)
         if self.good_tokens is not None and token not in self.good_tokens:
             self.refused_tokens[token] += 1
             self._note(f"refused the credential {token}")
             raise UpgradeRefusedError(403, {}, b"")
         if len(self.links) >= self.rules.capabilities.max_connections:
             self._complain(f"connection {len(self.links) + 1} was asked for")
-            raise UpgradeRefusedError(429, {}, b"")
+            self._refuse(429, None)
+        while (over := self.sessions.over_limit(self.links, self.now())) is not None:
+            if over.victim is None:
+                self._refuse(429, over.retry_after)
+            else:
+                self._note(f"a newer session ends {over.victim}")
+                over.victim.hang_up()
 
-    def _observe_pace(self, link: SimulatedLink) -> None:
+    def _refuse(self, status: int, retry_after: int | None) -> None:
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        if retry_after is not None:
+            self._not_before = self.now() + retry_after
+        self._note(f"refused with {status}, Retry-After {retry_after}")
+        raise UpgradeRefusedError(status, headers, b"")
+
+    def _observe_message(self, link: SimulatedLink, message: str | bytes) -> None:
         now = self.now()
         interval = self.rules.capabilities.message_interval_seconds
         if link.last_message_at is not None and now - link.last_message_at < interval - EPSILON:
             self._complain(f"{link}: two messages within {now - link.last_message_at:.3f} s")
         link.last_message_at = now
+        if len(message) > self.rules.max_message_bytes:
+            self._complain(f"{link}: a message of {len(message)} bytes")
 
     def _subscribe(self, link: SimulatedLink, tokens: list[int]) -> None:
         if self.rejects_next:
             self.rejects_next = False
-            self._rejected.add(link.number)
+            link.refused.update(tokens)
             self._tell(link, "the exchange does not take this")
             return
-        for token in tokens:
-            if token in link.modes:
-                self._complain(f"{link}: {token} was subscribed already")
-            link.modes[token] = FeedMode.QUOTE
+        taken = [token for token in tokens if self._take(link, token)]
         self._check_room(link)
-        self._acknowledge(link, tokens)
+        self._acknowledge(link, taken)
+
+    def _take(self, link: SimulatedLink, token: int) -> bool:
+        """Take one instrument, or refuse it: by name if it is banned, else without."""
+        if token in link.modes:
+            self._complain(f"{link}: {token} was subscribed already")
+        if token in self.banned:
+            link.refused.add(token)
+            self._tell(link, "the exchange does not take these", token)
+            return False
+        if self.room is not None and self.cost(link) >= self.room:
+            link.refused.add(token)
+            self._tell(link, "subscription limit exceeded")
+            return False
+        link.refused.discard(token)
+        link.asked_at[token] = self.now()
+        link.modes[token] = FeedMode.QUOTE
+        return True
 
     def _change_mode(self, link: SimulatedLink, tokens: list[int], mode: FeedMode) -> None:
         for token in tokens:
-            if token not in link.modes:
-                if not self._was_rejected(link):
-                    self._complain(f"{link}: mode of {token}, which is not subscribed")
-                continue
-            link.modes[token] = mode
+            if token in link.modes:
+                link.modes[token] = mode
+            elif token not in link.refused:
+                self._complain(f"{link}: mode of {token}, which is not subscribed")
         self._check_room(link)
         self._acknowledge(link, [token for token in tokens if token in link.modes])
 
     def _unsubscribe(self, link: SimulatedLink, tokens: list[int]) -> None:
         for token in tokens:
-            if link.modes.pop(token, None) is None and not self._was_rejected(link):
-                self._complain(f"{link}: {token} was not subscribed")
+            was_carried = link.modes.pop(token, None) is not None
             link.ready_at.pop(token, None)
-
-    def _was_rejected(self, link: SimulatedLink) -> bool:
-        return link.number in self._rejected
+            if was_carried:
+                self._observer.unsubscribed(link, token)
+            elif token not in link.refused:
+                self._complain(f"{link}: {token} was not subscribed")
 
     def _check_room(self, link: SimulatedLink) -> None:
         used = self.cost(link)
@@ -285,40 +288,43 @@ class SimulatedExchange:
             self._send_ticks(link)
 
     def _beat(self) -> None:
-        self._beat_timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+        self._beat_timer = self._loop.call_later(self.rules.beat_seconds, self._beat)
         self._beats += 1
         ticks = self.is_open_market and self._beats % self.rules.tick_every_beats == 0
+        self.tick_number += ticks
+        delivered: set[int] = set()
         lifetime = self.rules.capabilities.max_lifetime_seconds
         for link in list(self.links.values()):
             if lifetime is not None and self.now() >= link.opened_at + lifetime:
                 self._note(f"{link} is too old")
                 link.hang_up()
             elif ticks:
-                self._send_ticks(link)
+                link.frame = None
+                delivered |= self._send_ticks(link)
             else:
                 link.deliver(HEARTBEAT)
+        self._observer.ticked(self.tick_number, delivered)
 
-    def _send_ticks(self, link: SimulatedLink) -> None:
+    def _send_ticks(self, link: SimulatedLink) -> set[int]:
+        """Send the present tick of everything that is ready; returns what went out."""
+        now, number = self.now(), self.tick_number
+        ready = [token for token in link.modes if link.ready_at.get(token, 0.0) <= now]
         frame = link.frame
         if frame is None:
-            now = self.now()
-            ready = [t for t in link.modes if link.ready_at.get(t, 0.0) <= now]
-            frame = kite_frame(*(_packet(token, link.modes[token]) for token in ready))
+            frame = kite_frame(*(_packet(token, link.modes[token], number) for token in ready))
             if len(ready) == len(link.modes):
                 link.frame = frame
-        link.deliver(frame if len(frame) > EMPTY_FRAME_BYTES else HEARTBEAT)
+        went = link.deliver(frame if len(frame) > EMPTY_FRAME_BYTES else HEARTBEAT)
+        return set(ready) if went else set()
 
-    def _tell(self, link: SimulatedLink, text: str) -> None:
-        link.deliver(msgspec.json.encode({"type": "error", "data": text}).decode())
+    def _tell(self, link: SimulatedLink, text: str, *tokens: int) -> None:
+        said = {"type": "error", "data": text, "tokens": tokens}
+        link.deliver(msgspec.json.encode(said).decode())
 
     def _complain(self, text: str) -> None:
         self.violations.append(f"{self.now():.3f}: {text}")
         self._note(f"VIOLATION {text}")
 
 
-@cache
-def _packet(token: int, mode: FeedMode) -> bytes:
-    if mode is FeedMode.LTP:
-        return kite_ltp(token, 100)
-    quote = kite_quote(token, 100)
-    return quote if mode is FeedMode.QUOTE else kite_full(quote)
+def _packet(token: int, mode: FeedMode, number: int) -> bytes:
+    return NUMBERED.pack(token, number) + TAILS[mode]

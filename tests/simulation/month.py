@@ -12,7 +12,14 @@ from dataclasses import replace
 from brokers.types import FeedMode
 from tests.simulation.schedule import Plan, Step, make_plan
 
-__all__ = ["DAY_SECONDS", "count_disruptions", "make_closed_market", "make_month"]
+__all__ = [
+    "DAY_SECONDS",
+    "count_disruptions",
+    "count_roll_overs",
+    "make_closed_market",
+    "make_month",
+    "make_rotation",
+]
 
 HOUR_SECONDS = 3600.0
 DAY_SECONDS = 24 * HOUR_SECONDS
@@ -37,9 +44,42 @@ def count_disruptions(plan: Plan) -> int:
     return sum(step.verb in ends or step.args == (True,) for step in plan.steps)
 
 
+def count_roll_overs(plan: Plan) -> int:
+    """Return how often the credential dies."""
+    return sum(step.verb == "roll_token" for step in plan.steps)
+
+
 def make_closed_market(hours: float) -> Plan:
     """Return a plan in which only heartbeats come for so long."""
     return _calm_plan(0, hours * HOUR_SECONDS, [*_wants(), Step(60.0, "close_market")])
+
+
+def make_rotation(seed: int, *, hours: float = 1.0) -> Plan:
+    """Return a plan in which the broker ends every connection after 100 s and nothing else fails.
+
+    There is room for the connection that replaces another, so no tick may be lost.
+    """
+    chance = random.Random(seed)
+    numbers = tuple(range(1, 1 + chance.randint(1, 6)))
+    half = len(numbers) // 2
+    steps = [
+        Step(0.0, "want", (0, numbers, FeedMode.QUOTE)),
+        Step(0.0, "want", (2, numbers[half:], chance.choice(tuple(FeedMode)))),
+        Step(0.0, "slow_acks", (chance.choice((0.0, 0.4, 3.0)),)),
+        Step(0.0, "slow_handshakes", (chance.choice((0.02, 2.0)),)),
+    ]
+    return replace(
+        _calm_plan(seed, hours * HOUR_SECONDS, steps),
+        symbols_per_connection=3,
+        max_connections=3,
+        batch_size=chance.choice((1, 2, 500)),
+        message_interval_seconds=chance.choice((0.0, 0.05, 0.2)),
+        max_lifetime_seconds=100.0,
+        beat_seconds=1.0,
+        tick_every_beats=1,
+        sample_seconds=0.5003,
+        is_calm=True,
+    )
 
 
 def _wants() -> Iterator[Step]:
@@ -90,5 +130,7 @@ def _calm_plan(seed: int, seconds: float, steps: list[Step]) -> Plan:
         max_idle_seconds=300.0,
         store_seconds=0.0,
         sample_seconds=10.0003,
+        beat_seconds=2.0,  # as often as Kite: the quiet hours are most of a month
+        tick_every_beats=1,
         steps=steps,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from brokers.types import FeedMode
 __all__ = ["HOLDERS", "SYMBOLS", "Plan", "Step", "make_plan"]
 
 SYMBOLS = range(1, 15)
+ENDPOINTS = (None, "wss://east.invalid", "wss://west.invalid")
 HOLDERS = (("g1", "ann"), ("g1", "bob"), ("g2", "eve"), ("g2", "mal"))
 MODES = tuple(FeedMode)
 
@@ -30,6 +31,14 @@ FAULT_VERBS = {
     "reject": 1,
     "store_down": 1,
     "close_market": 1,
+}
+MORE_FAULT_VERBS = FAULT_VERBS | {
+    "endpoint": 2,
+    "cut_off": 1,
+    "linger": 2,
+    "ban": 1,
+    "shrink": 1,
+    "step_clock": 1,
 }
 
 
@@ -60,12 +69,19 @@ class Plan:
     max_lifetime_seconds: float | None
     max_idle_seconds: float
     store_seconds: float
+    beat_seconds: float = 1.0
+    tick_every_beats: int = 3
+    is_calm: bool = False  # nothing fails: each tick of what is live has to come out
     sample_seconds: float = 0.5003  # off the beat: what happens at one instant is over by then
     steps: list[Step] = field(repr=False)
 
 
-def make_plan(seed: int, *, seconds: float | None = None) -> Plan:
-    """Draw a plan; the same seed always gives the same one."""
+def make_plan(seed: int, *, seconds: float | None = None, is_plain: bool = False) -> Plan:
+    """Draw a plan; the same seed always gives the same one.
+
+    A plain one has the faults of ``FAULT_VERBS`` only: whoever adds a verb changes every story, so
+    seeds that are kept stay with the table that they were drawn from.
+    """
     chance = random.Random(seed)
     seconds = seconds or chance.choice((20.0, 60.0, 120.0))
     return Plan(
@@ -81,17 +97,17 @@ def make_plan(seed: int, *, seconds: float | None = None) -> Plan:
         max_lifetime_seconds=chance.choice((None, None, None, 100.0)),
         max_idle_seconds=chance.choice((5.0, 300.0)),
         store_seconds=chance.choice((0.0, 0.3)),
-        steps=sorted(_steps(chance, seconds)),
+        steps=sorted(_steps(chance, seconds, FAULT_VERBS if is_plain else MORE_FAULT_VERBS)),
     )
 
 
-def _steps(chance: random.Random, seconds: float) -> Iterator[Step]:
+def _steps(chance: random.Random, seconds: float, fault_verbs: Mapping[str, int]) -> Iterator[Step]:
     yield Step(0.0, "want", (chance.randrange(len(HOLDERS)), (1, 2, 3), FeedMode.QUOTE))
     # Calm seeds show what busy ones hide: recovery needs time without the next fault.
     faults = chance.choice((0.02, 0.1, 0.3))
-    verbs = [*CLIENT_VERBS, *FAULT_VERBS]
-    rest = sum(CLIENT_VERBS.values()) * faults / sum(FAULT_VERBS.values())
-    weights = [*CLIENT_VERBS.values(), *(weight * rest for weight in FAULT_VERBS.values())]
+    verbs = [*CLIENT_VERBS, *fault_verbs]
+    rest = sum(CLIENT_VERBS.values()) * faults / sum(fault_verbs.values())
+    weights = [*CLIENT_VERBS.values(), *(weight * rest for weight in fault_verbs.values())]
     count = int(seconds * chance.choice((0.2, 0.5, 2.0)))
     for _ in range(count):
         verb = chance.choices(verbs, weights)[0]
@@ -137,6 +153,15 @@ _ARGUMENTS: dict[str, Callable[[random.Random], tuple[object, ...]]] = {
     "slow_handshakes": lambda chance: (chance.choice((0.5, 3.0, 11.0)),),
     "roll_token": lambda chance: (chance.choice((True, False)),),
     "limits": lambda chance: (chance.randint(1, 6), chance.randint(1, 3)),
+    "endpoint": lambda chance: (chance.choice(ENDPOINTS),),
+    "linger": lambda chance: (
+        chance.choice((2.0, 10.0, 30.0)),
+        chance.choice((True, False)),
+        chance.choice((None, 2)),
+    ),
+    "ban": lambda chance: (_some(chance),),
+    "shrink": lambda chance: (chance.randint(0, 4),),
+    "step_clock": lambda chance: (chance.choice((-3600.0, -5.0, 2.0, 90.0)),),
 }
 
 _ENDS: dict[str, tuple[str, tuple[object, ...]]] = {
@@ -147,4 +172,8 @@ _ENDS: dict[str, tuple[str, tuple[object, ...]]] = {
     "roll_token": ("login", ()),
     "store_down": ("store_up", ()),
     "close_market": ("open_market", ()),
+    "cut_off": ("reach", ()),
+    "linger": ("linger", (0.0,)),
+    "ban": ("ban", ((),)),
+    "shrink": ("shrink", (None,)),
 }

@@ -6,21 +6,25 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
-from brokers.base import BrokerCapabilities
 from brokers.feed import Holder, PoolStats, Want
 from brokers.registry import BrokerRegistry
-from brokers.types import FeedMode, Instrument, InstrumentKey
+from brokers.types import FeedMode, InstrumentKey
 from brokers.zerodha.config import CAPABILITIES
-from brokers.zerodha.connection import ZerodhaAdapter
 from pooling.contracts import AccountSpec, PoolOptions
-from pooling.testing import InMemoryAccountStore, VirtualClock, make_instrument
+from pooling.testing import InMemoryAccountStore
 from pooling.worker import PoolWorker
+from tests.simulation.adapter import make_adapter_class
 from tests.simulation.checks import Checker
-from tests.simulation.clients import Clients, LastValues
+from tests.simulation.clients import Clients
+from tests.simulation.conduct import Conduct
 from tests.simulation.exchange import Rules, SimulatedExchange
+from tests.simulation.faults import BrokerVerbs, SteppedClock
 from tests.simulation.loop import run_simulated
+from tests.simulation.names import key_of, token_of
 from tests.simulation.schedule import HOLDERS, Plan, Step, make_plan
+from tests.simulation.ticks import LastValues
 
 __all__ = ["POOL_ID", "Report", "World", "play"]
 
@@ -42,6 +46,9 @@ class Report:
     virtual_seconds: float
     settled_after: float
     stats: PoolStats | None
+    ticks: int = 0
+    attempts: int = 0
+    forced: int = 0  # links given up while the market was closed
 
 
 class SlowStore(InMemoryAccountStore):
@@ -49,6 +56,11 @@ class SlowStore(InMemoryAccountStore):
 
     seconds = 0.0
     chance = random.Random(0)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether every call fails."""
+        return self._is_down
 
     async def credentials(self, pool_id):
         await asyncio.sleep(self.chance.uniform(0.0, self.seconds))
@@ -59,7 +71,7 @@ class SlowStore(InMemoryAccountStore):
         return await super().resolve(broker, keys)
 
 
-class World:
+class World(BrokerVerbs):
     """Everything of one simulation; ``do_<verb>`` are the verbs of a plan."""
 
     def __init__(self, plan: Plan, trace: Callable[[str], None] = lambda text: None) -> None:
@@ -73,24 +85,33 @@ class World:
             message_interval_seconds=plan.message_interval_seconds,
             connect_interval_seconds=plan.connect_interval_seconds,
             max_lifetime_seconds=plan.max_lifetime_seconds,
-            heartbeat_seconds=1.0,
+            heartbeat_seconds=plan.beat_seconds,
         )
-        self.exchange = SimulatedExchange(
-            Rules(capabilities=capabilities, depth_cost=plan.depth_cost), self.note
-        )
-        self.exchange.good_tokens = {"t1"}
-        self.sink = LastValues()
         self.clients = Clients()
+        self.checker = Checker(self)
+        self.conduct = Conduct(self)
+        self.sink = LastValues(
+            self.checker.complain, lambda key: self.exchange.is_late(token_of(key))
+        )
+        rules = Rules(
+            capabilities=capabilities,
+            depth_cost=plan.depth_cost,
+            beat_seconds=plan.beat_seconds,
+            tick_every_beats=plan.tick_every_beats,
+        )
+        self.exchange = SimulatedExchange(rules, self.conduct, self.note)
+        self.exchange.good_tokens = {"t1"}
+        self.clock = SteppedClock()
         self.store = SlowStore(self._spec(), values={"api_key": "key", "access_token": "t1"})
         self.store.seconds = plan.store_seconds
         self.store.chance = random.Random(plan.seed)
         registry = BrokerRegistry()
-        registry.register(_adapter_class(capabilities, plan.depth_cost))
+        registry.register(make_adapter_class(capabilities, plan.depth_cost))
         self.worker = PoolWorker(
             store=self.store,
             registry=registry,
             sink_for=lambda pool_id, broker: self.sink,
-            clock=VirtualClock(),
+            clock=self.clock,
             rng=random.Random(plan.seed),
             worker_id="simulated",
             epoch=1,
@@ -99,7 +120,6 @@ class World:
             status_seconds=60.0,
         )
         self.worker.add_listener(self._heard)
-        self.checker = Checker(self)
         self.last_stats: PoolStats | None = None
         self._turns = {Holder(*names): asyncio.Lock() for names in HOLDERS}
         self._requests: set[asyncio.Task[None]] = set()
@@ -108,6 +128,12 @@ class World:
     @property
     def stats(self) -> PoolStats:
         return self.worker.stats(POOL_ID)
+
+    @property
+    def endpoint(self) -> str:
+        """The host that is stored now."""
+        url = self.store.specs[POOL_ID].endpoint or CAPABILITIES.default_endpoint
+        return urlsplit(url).hostname or ""
 
     @property
     def options(self) -> PoolOptions:
@@ -133,6 +159,7 @@ class World:
             for request in self._requests:
                 request.cancel()
             await asyncio.gather(sampling, *self._requests, return_exceptions=True)
+            self.conduct.is_closing = True
             await self.worker.close()
             self.exchange.close()
         self.checker.check_closed()
@@ -157,6 +184,10 @@ class World:
         self.do_store_up()
         self.do_open_market()
         self.exchange.rejects_next = False
+        self.do_ban(())
+        self.do_shrink(None)
+        self.do_linger(0.0)
+        self.do_reach()
         good = self.exchange.good_tokens
         if good is not None and self.store.stored[POOL_ID].values["access_token"] not in good:
             self.do_login()
@@ -165,7 +196,7 @@ class World:
 
     async def do_want(self, holder: int, numbers: Sequence[int], mode: FeedMode) -> None:
         name = Holder(*HOLDERS[holder])
-        wants = [Want(make_instrument(number).key, mode) for number in numbers]
+        wants = [Want(key_of(number), mode) for number in numbers]
         async with self._turns[name]:
             outcomes = await self.worker.want(POOL_ID, name, wants)
             self.note(f"{name} {[(str(o.key), o.mode.name, str(o.state)) for o in outcomes]}")
@@ -175,7 +206,7 @@ class World:
     async def do_abandon(self, holder: int, numbers: Sequence[int], mode: FeedMode) -> None:
         """Ask, hang up before the answer, and be released by the gateway."""
         name = Holder(*HOLDERS[holder])
-        wants = [Want(make_instrument(number).key, mode) for number in numbers]
+        wants = [Want(key_of(number), mode) for number in numbers]
         async with self._turns[name]:
             asking = asyncio.create_task(self.worker.want(POOL_ID, name, wants))
             await asyncio.sleep(0)
@@ -186,7 +217,7 @@ class World:
 
     async def do_release(self, holder: int, numbers: Sequence[int]) -> None:
         name = Holder(*HOLDERS[holder])
-        keys = [make_instrument(number).key for number in numbers]
+        keys = [key_of(number) for number in numbers]
         async with self._turns[name]:
             await self.worker.release(POOL_ID, name, keys)
             self.clients.released(name, keys)
@@ -207,46 +238,6 @@ class World:
         finally:
             for name in names:
                 self._turns[name].release()
-
-    # -- The broker and the network -----------------------------------------------------------
-
-    def do_drop(self, index: int) -> None:
-        if links := list(self.exchange.links.values()):
-            links[index % len(links)].hang_up()
-
-    def do_drop_all(self) -> None:
-        for link in list(self.exchange.links.values()):
-            link.hang_up()
-
-    def do_silence(self, index: int | None) -> None:
-        links = list(self.exchange.links.values())
-        for link in links if index is None else links[index % max(1, len(links)) :][:1]:
-            link.is_silent = True
-
-    def do_speak(self) -> None:
-        for link in list(self.exchange.links.values()):
-            link.speak()
-
-    def do_refuse(self, status: int, retry_after: int | None) -> None:
-        self.exchange.refusal = (status, retry_after)
-
-    def do_accept(self) -> None:
-        self.exchange.refusal = None
-
-    def do_slow_acks(self, seconds: float) -> None:
-        self.exchange.ack_seconds = seconds
-
-    def do_slow_handshakes(self, seconds: float) -> None:
-        self.exchange.handshake_seconds = seconds
-
-    def do_reject(self) -> None:
-        self.exchange.rejects_next = True
-
-    def do_close_market(self) -> None:
-        self.exchange.is_open_market = False
-
-    def do_open_market(self) -> None:
-        self.exchange.is_open_market = True
 
     # -- The account --------------------------------------------------------------------------
 
@@ -274,7 +265,14 @@ class World:
             revision=spec.options.revision + 1,
         )
         self.store.specs[POOL_ID] = replace(spec, options=options)
-        self.checker.limits_edited_at = self.loop.time()
+        self.conduct.limits_edited_at = self.loop.time()
+
+    def do_endpoint(self, url: str | None) -> None:
+        before, spec = self.endpoint, self.store.specs[POOL_ID]
+        self.store.specs[POOL_ID] = replace(spec, endpoint=url)
+        if self.endpoint != before:
+            self.conduct.endpoint_edited_at = self.loop.time()
+            self.exchange.forgive()
 
     def do_expect_well(self) -> None:
         """Check that everything wanted is live now."""
@@ -285,6 +283,9 @@ class World:
 
     def do_store_up(self) -> None:
         self.store.come_back()
+        # What was edited meanwhile is read from now on.
+        self.conduct.limits_edited_at = self.conduct.endpoint_edited_at = self.loop.time()
+        self.exchange.forgive()
 
     # -- Inside -------------------------------------------------------------------------------
 
@@ -333,6 +334,7 @@ class World:
         while True:
             await asyncio.sleep(self.plan.sample_seconds)
             self.checker.check_now()
+            self.conduct.check_now()
 
     async def _settle(self) -> float:
         """Wait until all has been well for a while; returns how long that took to begin."""
@@ -361,12 +363,14 @@ async def _play(plan: Plan, lines: list[str], trace: Callable[[str], None]) -> R
     violations = world.checker.violations + world.exchange.violations
     if left:
         violations.append(f"tasks were left behind: {left}")
-    return Report(plan, violations, lines, world.loop.time(), settled_after, world.last_stats)
-
-
-def _adapter_class(capabilities: BrokerCapabilities, depth_cost: int) -> type[ZerodhaAdapter]:
-    def cost(cls: type[ZerodhaAdapter], instrument: Instrument, mode: FeedMode) -> int:
-        return depth_cost if mode is FeedMode.DEPTH else 1
-
-    namespace = {"capabilities": capabilities, "cost": classmethod(cost)}
-    return type("SimulatedAdapter", (ZerodhaAdapter,), namespace)
+    return Report(
+        plan=plan,
+        violations=violations,
+        trace=lines,
+        virtual_seconds=world.loop.time(),
+        settled_after=settled_after,
+        stats=world.last_stats,
+        ticks=world.sink.published,
+        attempts=world.exchange.attempts,
+        forced=world.conduct.forced,
+    )

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers.batching",
     "brokers.binance.codec",
     "brokers.binance.constants",
     "brokers.binance.messages",
@@ -31,17 +32,23 @@ PURE_MODULES = [
     "brokers.zerodha.constants",
     "brokers.zerodha.symbols",
     # pooling
+    "pooling.actions",
     "pooling.allocator",
     "pooling.backoff",
     "pooling.book",
     "pooling.capacity",
     "pooling.circuit",
+    "pooling.connection_meters",
     "pooling.exceptions",
     "pooling.freshness",
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.history",
     "pooling.lifecycle",
+    "pooling.offer",
+    "pooling.outcomes",
+    "pooling.plan",
+    "pooling.operations.tables",
     "pooling.rebalance",
     "pooling.reconcile",
     "pooling.stats",

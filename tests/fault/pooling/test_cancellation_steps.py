@@ -183,8 +183,12 @@ async def is_consistent(kit) -> None:
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        *((name, way) for name in ("_read", "_send_changes", "_watch") for way in Way),
-        ("_until_restarted", Way.WAITING),  # nothing wakes it here
+        *(
+            (name, way)
+            for name in ("Connection._read", "Connection._send_changes", "ConnectionWatch.watch")
+            for way in Way
+        ),
+        ("RestartSwitch.until_asked", Way.WAITING),  # nothing wakes it here
     ],
     ids=str,
 )
@@ -194,7 +198,7 @@ def test_a_task_of_a_connection_that_dies_costs_a_reconnect_and_no_symbol(name, 
 
         @virtual
         async def run() -> None:
-            drive_first(f"Connection.{name}", step, way, driven)
+            drive_first(name, step, way, driven)
             async with open_kit(heartbeat_seconds=1.0, message_interval_seconds=0.1) as kit:
                 kit.want(1, 2)
                 for _ in range(6):

@@ -70,6 +70,7 @@ async def test_a_burst_of_100_000_is_counted_and_healed(stack: AsyncExitStack) -
     lost = worker.publisher.published - counters.received
     assert lost > BURST // 10
     assert counters.gaps == lost
+    assert counters.healed > 0
     await asyncio.sleep(0.3)
     assert counters.gaps == lost  # nothing is counted twice, and nothing came late
 

@@ -18,11 +18,23 @@ from openalgo_site import metrics_page
 from openalgo_site.gateway_siblings import Siblings
 from streaming.feed_link import ZmqFeedLink
 from streaming.gateway import Gateway
-from streaming.metrics import exposition, merged, parsed, pool_metrics
+from streaming.metrics import (
+    exposition,
+    gateway_metrics,
+    merged,
+    parsed,
+    pool_metrics,
+    publisher_metrics,
+)
 from streaming.models import ApiKey
 from streaming.routing import GATEWAY_SCOPE_KEY
 from streaming.testing import FakeDirectory
-from tests.support import free_port
+from tests.integration.bus.support import instrument, tick
+from tests.integration.bus.test_feed_link import Gateway as BusGateway
+from tests.integration.bus.test_feed_link import Worker
+from tests.integration.edge.conftest import INFY, MakeEdge, ask, closing, read
+from tests.integration.edge.test_batches import OFFER
+from tests.support import eventually, free_port
 
 OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 
@@ -111,6 +123,67 @@ async def test_every_metric_is_documented_and_nothing_else(gateway: Gateway) -> 
         )
     }
     assert documented == found
+
+
+async def test_closed_and_conflated_are_counted_by_reason(make_edge: MakeEdge) -> None:
+    """Each close under its own reason, once; a batch's latest-only is none of a slow client."""
+    edge = await make_edge(
+        auth_failure_close_seconds=0.0, messages_per_second=1.0, message_burst=4,
+        messages_refused_before_close=1,
+    )  # fmt: skip
+    wrong = await edge.connect()
+    await ask(wrong, action="authenticate", api_key="wrong")
+    assert (await closing(wrong))[0] == 4401
+    hasty = await edge.client()
+    for _ in range(5):
+        await hasty.send("ping")
+    assert (await closing(hasty))[0] == 4429
+    big = await edge.connect()
+    await big.send("x" * 5000)
+    assert (await closing(big))[0] == 1009
+    batched = await edge.client(url=edge.url + "?interval=1000", subprotocols=OFFER)
+    await read(batched)
+    await ask(batched, action="subscribe", symbol="INFY", exchange="NSE")
+    for _ in range(3):
+        edge.link.tick("p1", INFY)
+    hub = edge.gateway.current_hub
+    assert hub is not None
+    text = exposition(gateway_metrics(edge.gateway, hub, "1")).decode()
+    values = {
+        name: dict(re.findall(rf'^{name}{{gateway="1",reason="(\w+)"}} (\d+)', text, re.M))
+        for name in ("tickpool_clients_closed_total", "tickpool_deliveries_conflated_total")
+    }
+    assert values == {
+        "tickpool_clients_closed_total": {
+            "slow": "0", "unauthenticated": "1", "rate_limited": "1", "too_big": "1",
+            "bad_request": "0",
+        },
+        "tickpool_deliveries_conflated_total": {"slow": "0", "interval": "2"},
+    }  # fmt: skip
+    await batched.close()
+
+
+async def test_what_workers_published_is_told_by_their_beat() -> None:
+    """A worker has no port of its own for a scrape; a gateway tells its numbers."""
+    port = free_port()
+    worker = await Worker(port).open()
+    listening = BusGateway(port)
+    await listening.open()
+    await listening.met()
+    worker.sink().publish(instrument("S"), tick(1), 1)
+    worker.publisher.dropped = 3
+    lines = [
+        'tickpool_bus_published_total{worker="1"} 1.0',
+        'tickpool_bus_dropped_total{worker="1"} 3.0',
+    ]
+
+    def told() -> bool:
+        text = exposition(publisher_metrics(listening.link)).decode()
+        return all(line in text for line in lines)
+
+    await eventually(told)
+    await listening.close()
+    await worker.close()
 
 
 def test_pools_are_summed_up_by_broker() -> None:

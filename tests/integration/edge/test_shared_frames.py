@@ -49,11 +49,16 @@ def test_uvicorn_has_what_the_protocol_leans_on() -> None:
         "shutdown": ["self"],
         "stop_keepalive": ["self"],
         "send": ["self", "message"],
+        "send_receive_event_to_app": ["self"],
+        "handle_parser_exception": ["self"],
     }
     for name, parameters in expected.items():
         assert list(inspect.signature(getattr(base, name)).parameters) == parameters, name
     made = inspect.getsource(base.__init__)
-    for attribute in ("conn", "transport", "close_sent", "handshake_complete", "writable"):
+    for attribute in (
+        "conn", "transport", "close_sent", "handshake_complete", "writable", "frames",
+        "curr_msg_data_type",
+    ):  # fmt: skip
         assert f"self.{attribute}" in made, attribute
     # Whatever uvicorn writes goes to the transport at once: it queues no frames of its own.
     assert 'self.transport.write(b"".join(output))' in inspect.getsource(base.send)

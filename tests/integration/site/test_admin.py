@@ -203,7 +203,7 @@ async def test_revoking_a_key_tells_the_users_gateways(transactional_db: None) -
     def revoke() -> None:
         client.post(
             "/admin/streaming/apikey/",
-            {"action": "revoke", "_selected_action": [key.pk]},
+            {"action": "revoke", "_selected_action": [key.pk], "confirmed": "yes"},
         )
 
     assert await _heard(user.pk, revoke) == [{"type": "principal.changed"}]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from brokers.base import BrokerAdapter, Credentials
 from brokers.context import current_sink, pooled_creation, set_standalone_sink_factory
@@ -114,6 +116,36 @@ class TestEveryBroker:
         messages = adapter.subscribe(items(1200, mode)) + adapter.unsubscribe(items(1200, mode))
         assert messages
         assert all(isinstance(message, str) for message in messages)
+
+    @given(
+        widths=st.lists(st.integers(1, 30), min_size=1, max_size=600),
+        mode=st.sampled_from(FeedMode),
+        other=st.sampled_from(FeedMode),
+    )
+    @settings(max_examples=25)
+    def test_no_control_message_is_longer_than_the_broker_takes(
+        self,
+        adapter_class: type[BrokerAdapter],
+        widths: list[int],
+        mode: FeedMode,
+        other: FeedMode,
+    ) -> None:
+        """Whatever the names' lengths are, and with the longest modes."""
+        adapter = adapter_class(sink=RecordingSink())
+        wanted = [
+            Subscription(
+                Instrument(InstrumentKey("X", f"S{at}"), str(10 ** (width - 1) + at)), mode
+            )
+            for at, width in enumerate(widths)
+        ]
+        changed = [Subscription(item.instrument, other) for item in wanted]
+        messages = [
+            *adapter.subscribe(wanted),
+            *adapter.change_mode(list(zip(wanted, changed, strict=True))),
+            *adapter.unsubscribe(changed),
+        ]
+        longest = max(len(m.encode() if isinstance(m, str) else m) for m in messages)
+        assert longest <= adapter.capabilities.max_message_bytes
 
     def test_malformed_text_is_a_protocol_error(self, adapter_class: type[BrokerAdapter]) -> None:
         adapter = adapter_class(sink=RecordingSink())

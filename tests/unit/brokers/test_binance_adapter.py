@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokers.base import BrokerEvent, Confirmed, Credentials, ReconnectSoon, SubscriptionRejected
 from brokers.binance.connection import BinanceAdapter
-from brokers.exceptions import BrokerError, BrokerLimitError, BrokerProtocolError
+from brokers.exceptions import BrokerConfigError, BrokerError, BrokerLimitError, BrokerProtocolError
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from tests.support import SHARED_DATA
@@ -312,3 +312,54 @@ def test_every_quote_and_trade_of_a_capture_is_accounted_for(
         else:
             assert (tick.bid_price, tick.bid_size) == (scaled(data["b"]), scaled(data["B"]))
             assert (tick.ask_price, tick.ask_size) == (scaled(data["a"]), scaled(data["A"]))
+
+
+@given(
+    names=st.lists(
+        st.text(st.characters(categories=("Ll", "Lo", "Nd")), min_size=1, max_size=60).map(
+            str.lower
+        ),
+        min_size=1,
+        max_size=300,
+        unique=True,
+    ),
+    mode=st.sampled_from(FeedMode),
+)
+@settings(max_examples=40)
+def test_requests_are_cut_before_they_are_too_long_to_be_read(
+    names: list[str], mode: FeedMode
+) -> None:
+    """Every stream is asked for once, in any script, and its answer confirms its instrument."""
+    adapter = BinanceAdapter(sink=RecordingSink())
+    wanted = [item(name, mode) for name in names]
+    messages = adapter.subscribe(wanted)
+    assert max(len(str(message).encode()) for message in messages) <= 4088
+    params = [name for _, batch in sent(messages) for name in batch]
+    assert len(params) == len(set(params))
+    assert {name.partition("@")[0] for name in params} == {
+        one.instrument.broker_token.lower() for one in wanted
+    }
+    confirmed = [
+        confirmed_key
+        for number in ids(messages)
+        for event in answer(adapter, number)
+        if isinstance(event, Confirmed)
+        for confirmed_key in event.keys
+    ]
+    assert sorted(confirmed) == sorted(one.instrument.key for one in wanted)
+
+
+def test_full_requests_of_long_names_are_cut_by_their_bytes() -> None:
+    """200 of these names are 5 KB, which Binance would never answer."""
+    adapter = BinanceAdapter(sink=RecordingSink())
+    messages = adapter.subscribe([item(f"1000CHEEMS{at}USDT", LTP) for at in range(200)])
+    assert len(messages) == 2
+    assert len(messages[0]) > 4000
+
+
+def test_a_name_too_long_for_any_request_is_refused_and_nothing_noted() -> None:
+    adapter = BinanceAdapter(sink=RecordingSink())
+    with pytest.raises(BrokerConfigError, match="bytes of a message"):
+        adapter.subscribe([item(), item("X" * 4088)])
+    (request_id,) = ids(adapter.subscribe([item()]))
+    assert request_id == 1

@@ -8,16 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from brokers.types import FeedMode, InstrumentKey, Subscription
-from pooling.allocator import (
-    Allocator,
-    ChangeMode,
-    CloseConnection,
-    Limits,
-    OpenConnection,
-    Subscribe,
-    Unsubscribe,
-)
+from pooling.allocator import Allocator
+from pooling.capacity import Limits
 from pooling.exceptions import PoolCapacityError
+from pooling.plan import ChangeMode, CloseConnection, OpenConnection, Subscribe, Unsubscribe
 from pooling.testing import make_instrument
 
 LTP, QUOTE, DEPTH = FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH

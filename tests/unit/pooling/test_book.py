@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brokers.feed import Holder, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode
-from pooling.allocator import Limits
 from pooling.book import SubscriptionBook
+from pooling.capacity import Limits
 from pooling.testing import make_instrument
 from pooling.tracker import Level
 
@@ -348,7 +348,7 @@ class BookMachine(RuleBasedStateMachine):
             for slot in (1, 2, 3):
                 while self.book.take_batch(slot, 3):
                     pass
-                self.sockets[slot] = dict(self.book._reconciler(slot).sent)
+                self.sockets[slot] = dict(self.book._recorder.reconciler(slot).sent)
                 self.book.confirm(slot, list(self.sockets[slot]))
         carried = {}
         for socket in self.sockets.values():

@@ -10,9 +10,10 @@ from brokers.base import BrokerCapabilities, CategoryLimit
 from brokers.binance.connection import BinanceAdapter
 from brokers.types import FeedMode, Subscription
 from brokers.zerodha.connection import ZerodhaAdapter
-from pooling.allocator import Allocator, Subscribe
+from pooling.allocator import Allocator
 from pooling.capacity import Charge, Limits, Load, effective_limits
 from pooling.exceptions import PoolCapacityError
+from pooling.plan import Subscribe
 from pooling.testing import make_instrument
 
 LTP, QUOTE, DEPTH = FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH

@@ -243,7 +243,7 @@ async def test_21_an_error_that_mentions_403_is_no_authentication_error():
                 raise BrokerUnavailableError(text)
             return await kit.broker(handshake, **options)
 
-        kit.pool._connector = failing
+        kit.pool._table._connector = failing
         kit.want(1)
         await asyncio.sleep(30)
         assert FeedStatus.AUTH_REQUIRED not in {change.status for change in kit.feed}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from brokers.types import FeedMode, Subscription
-from pooling.allocator import Placement
 from pooling.capacity import Charge
+from pooling.plan import Placement
 from pooling.reconcile import Reconciler
 from pooling.testing import make_instrument
 

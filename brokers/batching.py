@@ -1,0 +1,45 @@
+"""Cutting a request into messages that a broker takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+from brokers.exceptions import BrokerConfigError
+
+__all__ = ["Bound", "batches"]
+
+T = TypeVar("T")
+
+
+class Bound(NamedTuple, Generic[T]):
+    """What the items of one message may add up to: a unit, the most of it, and what one takes."""
+
+    unit: str
+    maximum: int
+    measure: Callable[[T], int]
+
+
+def batches(items: Iterable[T], *bounds: Bound[T]) -> list[list[T]]:
+    """Cut ``items`` into batches within every bound, in order and as few as the order allows.
+
+    Raises:
+        BrokerConfigError: one item alone is over a bound; no message could carry it.
+    """
+    found: list[list[T]] = []
+    sums = [0] * len(bounds)
+    for item in items:
+        takes = [bound.measure(item) for bound in bounds]
+        for bound, amount in zip(bounds, takes, strict=True):
+            if amount > bound.maximum:
+                raise BrokerConfigError(
+                    f"an instrument takes {amount} {bound.unit} of a message, "
+                    f"which may have {bound.maximum}"
+                )
+        sums = [total + amount for total, amount in zip(sums, takes, strict=True)]
+        is_over = any(t > bound.maximum for t, bound in zip(sums, bounds, strict=True))
+        if is_over or not found:
+            found.append([])
+            sums = takes
+        found[-1].append(item)
+    return found

@@ -1,0 +1,1 @@
+"""``manage.py pool``: what its subcommands take, do and print."""

@@ -1,0 +1,30 @@
+"""The admin of pools: accounts with their limits and operations, history, commands, instruments.
+
+Importing it registers everything with Django's admin site.
+"""
+
+from __future__ import annotations
+
+from pooling.admin.accounts import BrokerAccountAdmin
+from pooling.admin.commands import PoolCommandAdmin
+from pooling.admin.history import (
+    PoolEventAdmin,
+    PoolRecordAdmin,
+    PoolUsageAdmin,
+    PoolUsageDayAdmin,
+    ReadOnlyAdmin,
+)
+from pooling.admin.instruments import InstrumentAdmin
+from pooling.admin.status import PoolStatusAdmin
+
+__all__ = [
+    "BrokerAccountAdmin",
+    "InstrumentAdmin",
+    "PoolCommandAdmin",
+    "PoolEventAdmin",
+    "PoolRecordAdmin",
+    "PoolStatusAdmin",
+    "PoolUsageAdmin",
+    "PoolUsageDayAdmin",
+    "ReadOnlyAdmin",
+]

@@ -1,0 +1,224 @@
+"""The admin of brokers' accounts: how each pool is, its limits, its credential."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from pooling import conf
+from pooling.admin.cells import NOTHING, age, bar
+from pooling.admin.changes import change_message
+from pooling.admin.confirm_limits import confirm_lowering
+from pooling.admin.credentials import (
+    CREDENTIAL_PREFIX,
+    BrokerAccountForm,
+    credential_field,
+    credential_state,
+    fields_for,
+)
+from pooling.admin.filters import CredentialFilter, StateFilter
+from pooling.admin.limits import PoolConfigInline, limit_in_words, limits_panel
+from pooling.admin.operate import OperateMixin
+from pooling.admin.states import connection_rows, state_badge
+from pooling.crypto import CredentialCipher
+from pooling.models import BrokerAccount, PoolStatus
+
+if TYPE_CHECKING:
+    AccountAdminBase = admin.ModelAdmin[BrokerAccount]
+else:
+    AccountAdminBase = admin.ModelAdmin
+
+__all__ = ["BrokerAccountAdmin"]
+
+
+@admin.register(BrokerAccount)
+class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
+    """Accounts with their limits; a saved change reaches the running worker within seconds."""
+
+    form = BrokerAccountForm
+    inlines = (PoolConfigInline,)
+    autocomplete_fields = ("user",)
+    list_display = (
+        "name",
+        "state",
+        "symbols",
+        "connections",
+        "waiting",
+        "clients",
+        "ticks",
+        "credential",
+        "limits",
+        "heard",
+    )
+    list_filter = (StateFilter, "broker", CredentialFilter)
+    list_select_related = ("user", "status", "config")
+    ordering = ("user__username", "broker", "label")
+    search_fields = ("user__username", "label", "=id")
+    search_help_text = "User name, label, or number of the pool"
+    show_facets = admin.ShowFacets.ALWAYS
+    show_full_result_count = False
+    list_per_page = 50
+    change_form_template = "pooling/admin/account_change_form.html"
+    change_list_template = "pooling/admin/account_change_list.html"
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("pooling/admin/admin.css",)}
+        js: ClassVar[tuple[str, ...]] = ("pooling/admin/limits.js",)
+
+    # -- The list -----------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BrokerAccount]:
+        """Leave the details of every connection in the database until one pool is looked at."""
+        return super().get_queryset(request).defer("status__stats")
+
+    @admin.display(description="account", ordering="user__username")
+    def name(self, account: BrokerAccount) -> SafeString:
+        """Whose account at which broker."""
+        return format_html(
+            '{} <span class="tp-quiet">{} · {}</span>', account.user, account.broker, account.label
+        )
+
+    @admin.display(description="state", ordering="status__state")
+    def state(self, account: BrokerAccount) -> SafeString:
+        """How the pool is now."""
+        return state_badge(account, _status(account), timezone.now())
+
+    @admin.display(description="symbols", ordering="status__used")
+    def symbols(self, account: BrokerAccount) -> SafeString | str:
+        """Used of capacity, in the broker's own units."""
+        status = _status(account)
+        return NOTHING if status is None else bar(status.used, status.capacity)
+
+    @admin.display(description="connections", ordering="status__connections")
+    def connections(self, account: BrokerAccount) -> SafeString | str:
+        """Open of allowed."""
+        status = _status(account)
+        return NOTHING if status is None else bar(status.connections, status.max_connections)
+
+    @admin.display(description="waiting", ordering="status__waiting")
+    def waiting(self, account: BrokerAccount) -> str:
+        """Symbols that are held and have no place."""
+        status = _status(account)
+        return f"{status.waiting:,}" if status is not None and status.waiting else NOTHING
+
+    @admin.display(description="clients", ordering="status__clients")
+    def clients(self, account: BrokerAccount) -> str:
+        """Clients that hold anything."""
+        status = _status(account)
+        return NOTHING if status is None else f"{status.clients:,}"
+
+    @admin.display(description="ticks/s", ordering="status__ticks_per_second")
+    def ticks(self, account: BrokerAccount) -> str:
+        """Ticks of the last seconds."""
+        status = _status(account)
+        return NOTHING if status is None else f"{status.ticks_per_second:,.0f}"
+
+    @admin.display(description="credential", ordering="credentials_expire")
+    def credential(self, account: BrokerAccount) -> SafeString | str:
+        """Whether the credential is there and when it ends; never what it is."""
+        if not fields_for(account):
+            return "none needed"
+        return credential_state(account, timezone.now())
+
+    @admin.display(description="own limits")
+    def limits(self, account: BrokerAccount) -> str:
+        """What the account sets of its own."""
+        config = getattr(account, "config", None)
+        own = (getattr(config, "max_connections", None), config and config.symbols_per_connection)
+        if own == (None, None):
+            return "default"
+        return " x ".join("default" if value is None else f"{value:,}" for value in own)
+
+    @admin.display(description="heard", ordering="status__heartbeat")
+    def heard(self, account: BrokerAccount) -> SafeString | str:
+        """When its worker wrote last."""
+        status = _status(account)
+        return NOTHING if status is None else age(status.heartbeat, timezone.now())
+
+    # -- The form -----------------------------------------------------------------------------
+
+    def get_form(
+        self, request: Any, obj: BrokerAccount | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Add the credential fields of the account's broker; of all brokers for a new account."""
+        fields = {name: credential_field(name, obj) for name in fields_for(obj)}
+        kwargs["form"] = type("BrokerAccountForm", (BrokerAccountForm,), fields)
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fieldsets(self, request: Any, obj: BrokerAccount | None = None) -> Any:
+        """Show the credentials in a section of their own."""
+        main = (None, {"fields": ("user", "broker", "label", "endpoint", "enabled")})
+        typed = tuple(fields_for(obj))
+        if not typed:
+            return (main,)
+        credentials = {
+            "fields": (("credential", *typed) if obj else typed),
+            "description": "Stored encrypted and never shown again. Leave empty to keep.",
+        }
+        return (main, ("Credentials", credentials))
+
+    def get_readonly_fields(self, request: Any, obj: BrokerAccount | None = None) -> Any:
+        """Keep a pool with its owner and broker: its history belongs to them."""
+        return ("user", "broker", "credential") if obj else ()
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Ask first where lower limits would take the place of something; then as always.
+
+        The question is put to the worker, so it comes before the transaction of the saving.
+        """
+        if request.method == "POST" and object_id is not None:
+            question = confirm_lowering(self, request, object_id)
+            if question is not None:
+                return question
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add what stands around the limits, and how the pool is."""
+        account = context.get("original")
+        if account is not None:
+            now = timezone.now()
+            status = _status(account)
+            context |= {
+                "status": status,
+                "state": state_badge(account, status, now),
+                "operations": self.operations_for(request, account),
+                "connections": connection_rows(status, now),
+            }
+        context["panel"] = limits_panel(account or BrokerAccount())
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: Any, obj: BrokerAccount, form: Any, change: bool) -> None:
+        """Encrypt what was typed, then save."""
+        if values := form.credentials():
+            obj.set_credentials(values, CredentialCipher.from_file(conf.key_file()))
+        super().save_model(request, obj, form, change)
+
+    def construct_change_message(
+        self, request: Any, form: Any, formsets: Any, add: bool = False
+    ) -> list[dict[str, Any]]:
+        """Say in the object's history what changed from what to what, never a credential."""
+        return change_message(
+            form,
+            formsets or (),
+            add=add,
+            words=limit_in_words,
+            is_secret=lambda name: name.startswith(CREDENTIAL_PREFIX),
+        )
+
+
+def _status(account: BrokerAccount) -> PoolStatus | None:
+    return getattr(account, "status", None)

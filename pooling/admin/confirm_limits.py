@@ -1,0 +1,138 @@
+"""The question before limits are saved that would take the place of something.
+
+It is asked once: what was confirmed is sent back as a number of symbols, and the question comes
+again only when the limits would by then drop more than that. A credential that was typed beside
+the limits is never put on the page; it is asked for again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.forms import all_valid
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from pooling.admin.changes import field_changes
+from pooling.admin.credentials import CREDENTIAL_PREFIX
+from pooling.admin.limits import limit_in_words
+from pooling.models import BrokerAccount, PoolConfig, PoolStatus
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+
+__all__ = ["CONFIRMED", "Drop", "confirm_lowering", "estimate_drop"]
+
+CONFIRMED = "limits_confirmed_drop"
+NOT_SENT_BACK = frozenset({"csrfmiddlewaretoken", CONFIRMED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """What saving would drop: symbols beyond those that wait already, and the whole in words.
+
+    ``is_exact`` tells whether the worker tried the limits itself.
+    """
+
+    symbols: int
+    sentence: str
+    is_exact: bool
+
+
+def estimate_drop(config: PoolConfig, status: PoolStatus) -> Drop:
+    """Return what ``config`` would drop, from the numbers that a worker told last."""
+    options = config.to_options()
+    held = status.symbols + status.waiting
+    without = max(held - options.max_connections * options.symbols_per_connection, 0)
+    what = f"{options.max_connections:,} x {options.symbols_per_connection:,}"
+    if not without:
+        sentence = f"{what} has a place for all {held:,} symbols."
+    else:
+        sentence = (
+            f"{what} leaves {without:,} of {held:,} symbols without a place; the newest are "
+            f"dropped first; up to {status.clients:,} clients are affected."
+        )
+    return Drop(symbols=max(without - status.waiting, 0), sentence=sentence, is_exact=False)
+
+
+def confirm_lowering(
+    model_admin: ModelAdmin[BrokerAccount], request: HttpRequest, object_id: str
+) -> HttpResponse | None:
+    """Return the question, or None where there is nothing to ask: Django goes on then.
+
+    What is invalid or not permitted is left to Django, which says so.
+    """
+    account = model_admin.get_object(request, unquote(object_id))
+    if account is None or not model_admin.has_change_permission(request, account):
+        return None
+    status = PoolStatus.objects.filter(account=account).first()
+    if status is None:
+        return None
+    fields = flatten_fieldsets(model_admin.get_fieldsets(request, account))
+    form = model_admin.get_form(request, account, change=True, fields=fields)(
+        request.POST, instance=account
+    )
+    formsets, _ = model_admin._create_formsets(request, form.instance, change=True)  # type: ignore[attr-defined]
+    if not form.is_valid() or not all_valid(formsets):
+        return None
+    row = _changed_limits(formsets)
+    if row is None:
+        return None
+    drop = estimate_drop(row.instance, status)
+    if drop.symbols <= _confirmed(request):
+        return None
+    return _question(model_admin, request, account, form, row, drop, status)
+
+
+def _changed_limits(formsets: list[Any]) -> Any:
+    """Return the form of the limits if any of them differs from what is stored."""
+    for formset in formsets:
+        for row in formset.forms:
+            if formset.model is PoolConfig and row.has_changed():
+                return row
+    return None
+
+
+def _confirmed(request: HttpRequest) -> int:
+    number = request.POST.get(CONFIRMED, "")
+    return int(number) if number.isdigit() else 0
+
+
+def _question(
+    model_admin: ModelAdmin[BrokerAccount],
+    request: HttpRequest,
+    account: BrokerAccount,
+    form: Any,
+    row: Any,
+    drop: Drop,
+    status: PoolStatus,
+) -> HttpResponse:
+    posted = [
+        (name, value)
+        for name, values in request.POST.lists()
+        for value in values
+        if name not in NOT_SENT_BACK and not name.startswith(CREDENTIAL_PREFIX)
+    ]
+    secrets = [
+        form[name]
+        for name, value in request.POST.items()
+        if name.startswith(CREDENTIAL_PREFIX) and value and name in form.fields
+    ]
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": "Lower the limits?",
+        "opts": model_admin.opts,
+        "account": BrokerAccount.objects.select_related("user").get(pk=account.pk),
+        "changes": list(field_changes(row, words=limit_in_words, is_secret=lambda name: False)),
+        "drop": drop,
+        "status": status,
+        "is_alive": status.is_alive(),
+        "posted": posted,
+        "secrets": secrets,
+        "confirmed_name": CONFIRMED,
+        "media": model_admin.media,
+    }
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(request, "pooling/admin/confirm_limits.html", context)

@@ -1,0 +1,86 @@
+"""The answers to wants, in the words that their holders read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
+from brokers.types import InstrumentKey
+from pooling.exceptions import PoolCapacityError
+from pooling.tracker import Level, Tracker
+
+__all__ = [
+    "DEFAULT_DEPTH_LEVELS",
+    "active_outcomes",
+    "capacity_refused_outcome",
+    "outcome_of",
+    "refused_outcome",
+    "waiting_outcome",
+]
+
+DEFAULT_DEPTH_LEVELS = 5
+
+
+def outcome_of(
+    key: InstrumentKey,
+    level: Level,
+    state: OutcomeState,
+    code: RefusalCode | None = None,
+    message: str = "",
+) -> Outcome:
+    """Return what became of a held level."""
+    depth_levels = level.depth_levels or DEFAULT_DEPTH_LEVELS
+    return Outcome(key, state, level.mode, depth_levels, code, message)
+
+
+def active_outcomes(tracker: Tracker, keys: Iterable[InstrumentKey]) -> list[Outcome]:
+    """Return an outcome for every held level of ``keys`` that is active."""
+    interests = ((key, tracker.get(key)) for key in keys)
+    return [
+        outcome_of(key, level, OutcomeState.ACTIVE)
+        for key, interest in interests
+        if interest is not None
+        for level in interest.levels
+        if interest.is_active(level)
+    ]
+
+
+def refused_outcome(want: Want, code: RefusalCode, message: str) -> Outcome:
+    """Refuse a want as it was asked."""
+    return Outcome(want.key, OutcomeState.REFUSED, want.mode, want.depth_levels, code, message)
+
+
+def capacity_refused_outcome(want: Want, error: PoolCapacityError) -> Outcome:
+    """Refuse a want that fits nowhere, with the numbers."""
+    return Outcome(
+        want.key,
+        OutcomeState.REFUSED,
+        want.mode,
+        want.depth_levels,
+        RefusalCode.MAX_CAPACITY_REACHED,
+        _how_to_make_room(error),
+        error.details(),
+    )
+
+
+def waiting_outcome(key: InstrumentKey, level: Level, error: PoolCapacityError) -> Outcome:
+    """Say that an accepted want has no place now; its holder keeps it until there is one."""
+    return Outcome(
+        key,
+        OutcomeState.PENDING,
+        level.mode,
+        level.depth_levels or DEFAULT_DEPTH_LEVELS,
+        RefusalCode.MAX_CAPACITY_REACHED,
+        f"{_how_to_make_room(error)}; it is subscribed again once there is room",
+        error.details(),
+    )
+
+
+def _how_to_make_room(error: PoolCapacityError) -> str:
+    taken = "all" if error.used >= error.capacity else f"{error.used} of"
+    return (
+        f"{taken} {error.capacity} places are taken and no connection has room "
+        f"({error.connections} of {error.max_connections} connections, "
+        f"{error.symbols_per_connection} symbols each); unsubscribe something or "
+        "raise the limits of this account"
+    )

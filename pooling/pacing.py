@@ -1,0 +1,47 @@
+"""The pace of one connection: everything that a broker counts as a message waits for its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pooling.clock import Clock
+
+__all__ = ["Pacer"]
+
+
+class Pacer:
+    """Keeps the least time between two messages on one socket. Used on one loop only.
+
+    Args:
+        clock: where time is read.
+        interval_seconds: the least time; 0: any pace.
+    """
+
+    def __init__(self, *, clock: Clock, interval_seconds: float) -> None:
+        if interval_seconds < 0:
+            raise ValueError("interval_seconds must not be negative")
+        self._clock = clock
+        self._interval = interval_seconds
+        self._turn = asyncio.Lock()
+        self._last: float | None = None
+
+    def reset(self) -> None:
+        """Start over for a new socket, which has sent nothing yet."""
+        self._last = None
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until one message may be sent; it is to be sent in the block.
+
+        In the order of asking. A cancelled wait takes nobody's turn; a block that sends nothing has
+        used up its own.
+        """
+        async with self._turn:
+            if self._last is not None:
+                wait = self._last + self._interval - self._clock.monotonic()
+                if wait > 0:
+                    await asyncio.sleep(wait)
+            self._last = self._clock.monotonic()
+            yield

@@ -1,0 +1,143 @@
+"""The adapter that speaks with ``FakeBroker``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from brokers.base import (
+    BrokerAdapter,
+    BrokerCapabilities,
+    BrokerEvent,
+    Confirmed,
+    Credentials,
+    Handshake,
+    ReconnectSoon,
+    SubscriptionRejected,
+)
+from brokers.exceptions import BrokerConfigError, BrokerLimitError, BrokerProtocolError
+from brokers.types import (
+    FeedMode,
+    Instrument,
+    InstrumentKey,
+    InstrumentRow,
+    Subscription,
+    Tick,
+    TickSink,
+)
+
+__all__ = ["FakeAdapter", "make_adapter_class"]
+
+
+class FakeAdapter(BrokerAdapter):
+    """Speaks the JSON of ``FakeBroker``; ``make_adapter_class`` varies it."""
+
+    capabilities = BrokerCapabilities(
+        name="fake",
+        label="Fake",
+        exchanges=frozenset({"NSE"}),
+        max_connections=3,
+        symbols_per_connection=3,
+    )
+    depth_cost = 1
+
+    def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
+        super().__init__(endpoint=endpoint, sink=sink)
+        self._instruments: dict[str, Instrument] = {}
+
+    @classmethod
+    def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
+        """Return ``depth_cost`` for depth, else 1."""
+        return cls.depth_cost if mode is FeedMode.DEPTH else 1
+
+    @classmethod
+    def master_url(cls, http_endpoint: str | None) -> str:
+        """Return nothing that could be reached."""
+        return "http://fake.invalid/"
+
+    @classmethod
+    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+        """Yield nothing."""
+        return iter(())
+
+    def handshake(self, credentials: Credentials) -> Handshake:
+        """Put the token into the URL."""
+        token = credentials.values.get("token", "")
+        if self.capabilities.credential_fields and not token:
+            raise BrokerConfigError("the credential has no token")
+        return Handshake(url=f"{self.endpoint}?token={token}")
+
+    def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return one message. Raises BrokerConfigError for a broker token that is no number."""
+        for item in items:
+            if not item.instrument.broker_token.isdigit():
+                raise BrokerConfigError("not a number")
+        self._instruments.update((item.instrument.broker_token, item.instrument) for item in items)
+        return [_message("subscribe", items)]
+
+    def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return one message."""
+        for item in items:
+            self._instruments.pop(item.instrument.broker_token, None)
+        return [_message("unsubscribe", items)]
+
+    def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
+        """Return one message."""
+        return [_message("mode", [new for _, new in items])]
+
+    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+        """Decode one frame of the fake broker."""
+        try:
+            said = msgspec.json.decode(frame)
+        except msgspec.DecodeError as error:
+            raise BrokerProtocolError("not JSON") from error
+        for token in said.get("ticks", ()):
+            instrument = self._instruments.get(token)
+            if instrument is None:
+                self.ticks_unknown += 1
+                continue
+            tick = Tick(token, FeedMode.LTP, 100, ltp=100)
+            self.sink.publish(instrument, tick, ts_received_ms)
+            self.ticks_published += 1
+        events: list[BrokerEvent] = []
+        for kind, make in (("ok", self._confirmed), ("no", self._rejected)):
+            if kind in said:
+                events.append(make(said[kind]))
+        if "bye" in said:
+            events.append(ReconnectSoon(said["bye"]))
+        return events
+
+    def reset(self) -> None:
+        """Forget the instruments."""
+        self._instruments.clear()
+
+    def _confirmed(self, tokens: Sequence[str]) -> BrokerEvent:
+        return Confirmed(self._keys(tokens))
+
+    def _rejected(self, tokens: Sequence[str]) -> BrokerEvent:
+        return SubscriptionRejected(BrokerLimitError("too many"), self._keys(tokens))
+
+    def _keys(self, tokens: Sequence[str]) -> tuple[InstrumentKey, ...]:
+        return tuple(self._instruments[t].key for t in tokens if t in self._instruments)
+
+
+def make_adapter_class(*, depth_cost: int = 1, **capabilities: Any) -> type[FakeAdapter]:
+    """Return an adapter class with other capabilities; tiny limits by default."""
+    defaults: dict[str, Any] = {
+        "name": "fake",
+        "label": "Fake",
+        "exchanges": frozenset({"NSE"}),
+        "max_connections": 3,
+        "symbols_per_connection": 3,
+        "default_endpoint": "ws://fake.invalid",
+    }
+    declared = BrokerCapabilities(**(defaults | capabilities))
+    namespace = {"capabilities": declared, "depth_cost": depth_cost}
+    return type("ConfiguredFakeAdapter", (FakeAdapter,), namespace)
+
+
+def _message(do: str, items: Sequence[Subscription]) -> str:
+    rows = [(item.instrument.broker_token, int(item.mode), item.depth_levels) for item in items]
+    return msgspec.json.encode({"do": do, "items": rows}).decode()

@@ -1,0 +1,174 @@
+"""The admin of API keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge, is_confirmed
+from streaming.models import ApiKey, ClientConnection
+from streaming.models.gateways import GATEWAY_KEPT
+
+if TYPE_CHECKING:
+    ApiKeyAdminBase = admin.ModelAdmin[ApiKey]
+else:
+    ApiKeyAdminBase = admin.ModelAdmin
+
+__all__ = ["ApiKeyAdmin"]
+
+REVOKE = "streaming.revoke_apikey"
+WAIT_SECONDS = 5.0
+POLL_SECONDS = 0.1
+UNUSED = timedelta(days=30)
+
+
+class KeyStateFilter(ChoiceFilter):
+    """By whether a key opens the door, and whether anybody uses it."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def conditions(self) -> dict[str, tuple[str, Q]]:
+        """Return the states."""
+        valid = Q(revoked_at=None)
+        before = timezone.now() - UNUSED
+        return {
+            "valid": ("valid", valid),
+            "unused": (
+                "valid, not used for 30 days",
+                valid & (Q(last_used=None, created__lt=before) | Q(last_used__lt=before)),
+            ),
+            "revoked": ("revoked", ~valid),
+        }
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ApiKeyAdminBase):
+    """Keys are made, shown once, and revoked; never changed."""
+
+    list_display = ("name", "user", "state", "begins_with", "clients", "used", "created")
+    list_filter = (KeyStateFilter,)
+    list_select_related = ("user",)
+    list_per_page = 50
+    autocomplete_fields = ("user",)
+    date_hierarchy = "created"
+    ordering = ("-created",)
+    search_fields = ("name", "user__username", "prefix")
+    search_help_text = "Name of the key, user name, or the first characters of the key"
+    show_facets = admin.ShowFacets.ALWAYS
+    show_full_result_count = False
+    actions = ("revoke",)
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": (STYLE,)}
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may revoke keys."""
+        return bool(request.user.has_perm(REVOKE))
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Keys are revoked, not deleted: the list remembers whose they were."""
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        """Count each key's clients at gateways that are there."""
+        alive = Q(client_connections__gateway__heartbeat__gt=timezone.now() - GATEWAY_KEPT)
+        clients = Count("client_connections", filter=alive)
+        return super().get_queryset(request).annotate(connected=clients)
+
+    @admin.display(description="state", ordering="revoked_at")
+    def state(self, key: ApiKey) -> SafeString:
+        """Whether the key opens the door."""
+        if key.revoked_at is None:
+            return badge("good", "valid")
+        return badge("off", "revoked", f"at {timezone.localtime(key.revoked_at):%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description="begins with", ordering="prefix")
+    def begins_with(self, key: ApiKey) -> str:
+        """The part of the key by which its owner knows it."""
+        return f"{key.prefix}..."
+
+    @admin.display(description="clients now", ordering="connected")
+    def clients(self, key: ApiKey) -> str:
+        """How many clients are connected with the key."""
+        connected: int = getattr(key, "connected", 0)
+        return f"{connected:,}" if connected else NOTHING
+
+    @admin.display(description="last used", ordering="last_used")
+    def used(self, key: ApiKey) -> SafeString | str:
+        """When the key was used last, to the minute."""
+        return "never" if key.last_used is None else age(key.last_used)
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        """Ask for owner and purpose only; show the rest afterwards."""
+        if obj is None:
+            return ("user", "name")
+        return ("user", "name", "state", "begins_with", "clients", "created", "last_used")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        """Nothing of a key is changed."""
+        return () if obj is None else self.get_fields(request, obj)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Suggest whoever is logged in."""
+        return {"user": request.user.pk}
+
+    def save_model(self, request: Any, obj: ApiKey, form: Any, change: bool) -> None:
+        """Make the key and show it, this once."""
+        if change:
+            return
+        created, plaintext = ApiKey.objects.issue(obj.user, obj.name)
+        obj.__dict__.update(created.__dict__)
+        messages.warning(
+            request, f"The API key is {plaintext} . Copy it now: it is not shown again."
+        )
+
+    @admin.action(description="Revoke the selected API keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        """End keys for good; every socket that was opened with one is closed within 5 s."""
+        keys = list(queryset.filter(revoked_at=None).select_related("user"))
+        if not keys:
+            self.message_user(request, "These keys are revoked already.", messages.WARNING)
+            return None
+        if not is_confirmed(request):
+            effects = [(key, _effect(key)) for key in keys]
+            return ask(self, request, action="revoke", label="Revoke", effects=effects)
+        for key in keys:
+            key.revoke()
+            self.log_change(request, key, "Revoked.")
+        left = _wait_until_gone([key.pk for key in keys])
+        done = f"{len(keys)} API key(s) revoked."
+        if left:
+            text = f"{done} {left} client(s) are still shown as connected; look again in a moment."
+            self.message_user(request, text, messages.WARNING)
+        else:
+            self.message_user(request, f"{done} No client is connected with them any more.")
+        return None
+
+
+def _effect(key: ApiKey) -> str:
+    connected: int = getattr(key, "connected", 0)
+    clients = {0: "no client is", 1: "1 client is"}.get(connected, f"{connected:,} clients are")
+    return (
+        f"the key of {key.user} never opens the door again; {clients} connected with it now"
+        f"{' and loses its socket within 5 seconds' if connected == 1 else ''}"
+        f"{' and lose their sockets within 5 seconds' if connected > 1 else ''}."
+    )
+
+
+def _wait_until_gone(keys: Collection[int]) -> int:
+    """Wait until no client of these keys is connected; returns how many are left after 5 s."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        left = ClientConnection.objects.alive().filter(api_key__in=keys).count()
+        if not left or time.monotonic() >= deadline:
+            return left
+        time.sleep(POLL_SECONDS)

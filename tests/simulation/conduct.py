@@ -1,0 +1,116 @@
+"""What a pool must not do to a broker and to those who wait for prices, step by step.
+
+``Conduct`` is the exchange's ``Observer``. Where the checker looks at how things are, this looks at
+what was done: a link given up or an instrument taken off needs a reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.simulation.link import SimulatedLink
+from tests.simulation.names import key_of
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+__all__ = ["APPLIED_SECONDS", "Conduct"]
+
+APPLIED_SECONDS = 5.0  # from an edit to its being in force
+SURELY_HEARD_SECONDS = 4.0
+EARLIEST_ROTATION = 0.84
+TWICE_SECONDS = 20.0  # a move waits 10 s for its new connection to speak, and is paced
+EXTRA_SECONDS = 6.0  # beyond the linger, until an instrument nobody wants is taken off
+
+
+class Conduct:
+    """Judges single acts of the pool, with the clients' wishes at hand."""
+
+    def __init__(self, world: World) -> None:
+        self.limits_edited_at = self.endpoint_edited_at = float("-inf")
+        self.is_closing = False
+        self.forced = 0  # links given up while the market was closed and they carried something
+        self._world = world
+        self._twice_since: dict[int, float] = {}
+        self._extra_since: dict[tuple[int, int], float] = {}
+
+    # -- Observer -----------------------------------------------------------------------------
+
+    def attempted(self, endpoint: str) -> None:
+        """A connect: to the endpoint that is stored, once an edit of it is in force."""
+        world = self._world
+        is_late = world.loop.time() - self.endpoint_edited_at > APPLIED_SECONDS
+        if is_late and not world.store.is_down and endpoint != world.endpoint:
+            world.checker.complain(f"connect to {endpoint}, the account's is {world.endpoint}")
+
+    def unsubscribed(self, link: SimulatedLink, token: int) -> None:
+        """An instrument was taken off: nobody wants it, or another link carries it."""
+        if self._is_needed(token) and token not in link.refused and not self._limits_change():
+            self._world.checker.complain(f"{link} was told to end {token}, which only it carries")
+
+    def left(self, link: SimulatedLink, how: str) -> None:
+        """The pool gave up a link: a silent one, or one that nothing wanted depends on."""
+        world = self._world
+        silent_for = world.loop.time() - link.heard_at
+        if link.modes and not world.exchange.is_open_market and not self.is_closing:
+            self.forced += 1
+        if link.is_silent or self.is_closing or self._limits_change():
+            return
+        if how == "aborted" and silent_for < SURELY_HEARD_SECONDS:
+            world.checker.complain(f"{link} was dropped though it spoke {silent_for:.1f} s ago")
+        if not self._has_reason(link) and any(map(self._is_needed, link.modes)):
+            world.checker.complain(f"{link} was given up and carried what is wanted")
+
+    def ticked(self, number: int, delivered: set[int]) -> None:
+        """The market ticked: what is told to be live has the tick before, and gets this one."""
+        sink, believed = self._world.sink, self._world.clients.believed
+        sink.check(believed)
+        if self._world.plan.is_calm:
+            due = believed  # nothing but the pool itself could lose one
+        else:
+            due = {key for key in map(key_of, delivered) if key in believed}
+        sink.expect(number, due)
+
+    # -- As time passes -----------------------------------------------------------------------
+
+    def check_now(self) -> None:
+        """Check that nothing stays carried twice, or carried and unwanted."""
+        world, now = self._world, self._world.loop.time()
+        asked = world.clients.wanted.keys() | world.clients.waiting.keys()
+        twice: dict[int, float] = {}
+        extra: dict[tuple[int, int], float] = {}
+        for link in world.exchange.links.values():
+            for token in link.modes:
+                if len(world.exchange.carriers(token)) > 1:
+                    twice[token] = self._twice_since.get(token, now)
+                if key_of(token) not in asked:
+                    at = link.number, token
+                    extra[at] = self._extra_since.get(at, now)
+        self._twice_since, self._extra_since = twice, extra
+        for token, since in twice.items():
+            if now - since > TWICE_SECONDS:
+                world.checker.complain(f"{token} is carried twice for {now - since:.1f} s")
+        bound = world.plan.linger_seconds + EXTRA_SECONDS
+        for (number, token), since in extra.items():
+            if now - since > bound:
+                world.checker.complain(f"link {number} carries {token}, unwanted for {bound} s")
+
+    def _limits_change(self) -> bool:
+        world = self._world
+        return world.store.is_down or world.loop.time() - self.limits_edited_at < APPLIED_SECONDS
+
+    def _is_needed(self, token: int) -> bool:
+        clients, key = self._world.clients, key_of(token)
+        if key not in clients.believed or key in clients.displaced:
+            return False
+        others = [link for link in self._world.exchange.carriers(token) if link.is_open]
+        return not others
+
+    def _has_reason(self, link: SimulatedLink) -> bool:
+        world = self._world
+        lifetime, age = world.plan.max_lifetime_seconds, world.loop.time() - link.opened_at
+        return (
+            world.loop.time() - self.endpoint_edited_at < APPLIED_SECONDS
+            or link.endpoint != world.endpoint
+            or (lifetime is not None and age >= EARLIEST_ROTATION * lifetime)
+        )
