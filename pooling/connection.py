@@ -30,7 +30,7 @@ from pooling.encoding import encode_batch
 from pooling.exceptions import PlannedReconnectError, SilentConnectionError
 from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
-from pooling.pacing import Pacer
+from pooling.pacing import Pacer, check_message_size
 from pooling.restart_switch import RestartSwitch
 from pooling.transport import Connector, Transport, UpgradeRefusedError
 
@@ -335,7 +335,8 @@ class Connection:
             await self._wake.wait()
 
     async def _send(self, transport: Transport, message: str | bytes) -> None:
-        """Send at the broker's pace."""
+        """Send at the broker's pace. Raises MessageTooLongError: an adapter did not cut it."""
+        check_message_size(message, self._adapter.capabilities.max_message_bytes)
         async with self._pacer.turn():
             await transport.send(message)
             self._meters.sent += 1

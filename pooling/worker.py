@@ -18,6 +18,8 @@ from pooling.circuit import CircuitStats
 from pooling.circuit_connector import CircuitConnector, CircuitRegistry
 from pooling.clock import Clock
 from pooling.command_runner import CommandRunner
+from pooling.connect_rate import ConnectRateStats
+from pooling.connect_rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.exceptions import PoolClosedError
 from pooling.notes import NoteKeeper
@@ -86,6 +88,7 @@ class PoolWorker:
         self._epoch = epoch
         self._account_filter = account_filter
         self._circuits = CircuitRegistry(clock=clock, rng=rng)
+        self._connect_rates = ConnectRateRegistry(clock=clock)
         self._connector = CircuitConnector(
             connector=connector or WebSocketConnector(clock=clock),
             circuits=self._circuits,
@@ -197,6 +200,10 @@ class PoolWorker:
         """Return the circuit of every broker endpoint that was connected to."""
         return self._circuits.to_stats()
 
+    def connect_rate_stats(self) -> Sequence[ConnectRateStats]:
+        """Return the connects to every endpoint of a broker that counts them by address."""
+        return self._connect_rates.to_stats()
+
     def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
         """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""
         self._listeners.append(listener)
@@ -282,11 +289,19 @@ class PoolWorker:
             store=self._store,
             clock=self._clock,
             rng=self._rng,
-            connector=self._connector,
+            connector=self._connector_for(adapter_class),
             on_event=self._emit,
             on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
         )
         await pool.open()
+
+    def _connector_for(self, adapter_class: type[BrokerAdapter]) -> Connector:
+        rate = adapter_class.capabilities.connect_rate
+        if rate is None:
+            return self._connector
+        return RatedConnector(
+            connector=self._connector, rates=self._connect_rates, rate=rate, clock=self._clock
+        )
 
     # -- History ------------------------------------------------------------------------------
 

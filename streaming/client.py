@@ -14,6 +14,7 @@ from streaming.limits import EdgeLimits
 from streaming.protocol import CloseCode
 from streaming.session import ClientSession, SessionState
 from streaming.shared_frames import FrameWriter
+from streaming.signals import Signal
 
 __all__ = ["AsgiSender", "Client", "Sender"]
 
@@ -79,7 +80,7 @@ class _FrameSender:
     def __init__(self, frames: FrameWriter, fallback: Sender) -> None:
         self._frames = frames
         self._fallback = fallback
-        self._drained = asyncio.Event()
+        self._drained = Signal()
 
     def wake(self) -> None:
         """Look again whether there is room."""
@@ -165,10 +166,10 @@ class Client:
         self.upstream_lock = asyncio.Lock()
         self.writer: asyncio.Task[None] | None = None
         self._sender = sender
-        self._ready = asyncio.Event()
+        self._ready = Signal()
         self._closing: tuple[int, str, float] | None = None
         self._close_timeout = limits.close_timeout_seconds
-        self.closed = asyncio.Event()
+        self.closed = Signal()
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.session!r} {self.outbox!r}>"

@@ -7,6 +7,7 @@ is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from sys import intern
 from typing import Any, TypeVar
 
 import msgspec
@@ -189,8 +190,9 @@ def _item(entry: object, build: Callable[[_Fields, str, str], _Item]) -> _Item |
     try:
         return build(
             fields,
-            _name(symbol, "symbol", _MAX_SYMBOL_BYTES),
-            _name(exchange, "exchange", _MAX_EXCHANGE_BYTES),
+            # The same names come from thousands of clients, which keep them.
+            intern(_name(symbol, "symbol", _MAX_SYMBOL_BYTES)),
+            intern(_name(exchange, "exchange", _MAX_EXCHANGE_BYTES)),
         )
     except ProtocolError as error:
         return InvalidItem(

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import OPEN
+
+from streaming.signals import SmallQueue
 
 __all__ = [
     "FRAMES_EXTENSION",
@@ -78,6 +81,11 @@ class SharedFramesProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol with a ``FrameWriter`` in the scope's extensions."""
 
     frame_writer: FrameWriter | None = None  # from the handshake on
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Of asyncio's queue it uses these methods only; three kilobytes of every client.
+        self.queue = SmallQueue()  # type: ignore[assignment]
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)

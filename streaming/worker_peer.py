@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 import zmq
 
 from streaming import control_messages as cm
+from streaming.bus_readers import BusReader, BusSocket, BusStream, prepare_client
 from streaming.curve import CurveKeys, require_curve
 from streaming.exceptions import MalformedMessageError, RequestRefusedError, WorkerTimeoutError
 from streaming.link import PublisherCounts
-from streaming.loop_socket import LoopSocket, single_part
+from streaming.loop_socket import LoopSocket
 from streaming.topics import BEAT_TOPIC
 
 __all__ = ["WorkerPeer"]
@@ -24,8 +25,8 @@ _GOODBYE_LINGER_MS = 300
 class WorkerPeer:
     """The sockets to one worker address; which worker lives there may change over time.
 
-    The SUB socket is there from ``open`` on. The control socket follows the worker: ``meet`` makes
-    one for each new epoch or port. Belongs to one event loop.
+    The reader of its bus is there from ``open`` on. The control socket follows the worker: ``meet``
+    makes one for each new epoch or port. Belongs to one event loop.
 
     Args:
         endpoint: ``tcp://host:port`` of the worker's publisher.
@@ -57,7 +58,8 @@ class WorkerPeer:
         self._monotonic = monotonic
         self._on_ticks = on_ticks
         self._on_notice = on_notice
-        self._bus: LoopSocket[bytes] | None = None
+        self._port = parts.port
+        self._bus: BusReader | None = None
         self._control: LoopSocket[list[bytes]] | None = None
         self._subscribed: set[bytes] = set()
         self._pending: dict[int, tuple[asyncio.Future[cm.Reply], float]] = {}
@@ -77,17 +79,21 @@ class WorkerPeer:
     def open(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Connect to the bus and subscribe to the worker's beat."""
         self._context = context
-        socket = context.socket(zmq.SUB)
-        socket.setsockopt(zmq.RCVHWM, self._receive_hwm)
-        # A full queue of subscriptions would lose some without a word, so it has no bound; it is
-        # never longer than the number of topics.
-        socket.setsockopt(zmq.SNDHWM, 0)
-        self._connect(socket, self.endpoint)
-        self._bus = LoopSocket(
-            socket=socket,
-            receive=single_part(socket),
-            on_batch=lambda batch: self._on_ticks(self, batch),
-        )
+        if self._curve is None:
+            self._bus = BusStream(
+                host=self._host.strip("[]"),
+                port=self._port,
+                receive_hwm=self._receive_hwm,
+                on_batch=self._on_batch,
+            )
+        else:
+            self._bus = BusSocket(
+                context=context,
+                endpoint=self.endpoint,
+                curve=self._curve,
+                receive_hwm=self._receive_hwm,
+                on_batch=self._on_batch,
+            )
         self._bus.open()
         self.subscribe(BEAT_TOPIC)
 
@@ -106,15 +112,13 @@ class WorkerPeer:
         """Hear ``topic`` on the bus. Idempotent."""
         if self._bus is not None and topic not in self._subscribed:
             self._subscribed.add(topic)
-            self._bus.socket.setsockopt(zmq.SUBSCRIBE, topic)
-            self._bus.look()
+            self._bus.subscribe(topic)
 
     def unsubscribe(self, topic: bytes) -> None:
         """Hear ``topic`` no longer. Idempotent."""
         if self._bus is not None and topic in self._subscribed:
             self._subscribed.discard(topic)
-            self._bus.socket.setsockopt(zmq.UNSUBSCRIBE, topic)
-            self._bus.look()
+            self._bus.unsubscribe(topic)
 
     def meet(self, beat: cm.Beat) -> bool:
         """Take note of a beat; True when it is another worker's, or that of one that was silent.
@@ -173,19 +177,8 @@ class WorkerPeer:
                 del self._pending[request_id]
                 _fail(future)
 
-    def _connect(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        # A peer machine that vanishes without closing its connections is noticed by these.
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
-        socket.setsockopt(zmq.MAXMSGSIZE, cm.MAX_REPLY_BYTES)
-        if endpoint.startswith("tcp://["):
-            socket.setsockopt(zmq.IPV6, 1)
-        if self._curve is not None:
-            self._curve.protect_client(socket)
-        socket.connect(endpoint)
+    def _on_batch(self, batch: list[bytes]) -> None:
+        self._on_ticks(self, batch)
 
     def _connect_control(self, port: int) -> None:
         if self._context is None:
@@ -196,7 +189,7 @@ class WorkerPeer:
         socket.setsockopt(zmq.ROUTING_ID, self._gateway_id.encode("ascii"))
         socket.setsockopt(zmq.SNDHWM, 20_000)
         socket.setsockopt(zmq.RCVHWM, 20_000)
-        self._connect(socket, f"tcp://{self._host}:{port}")
+        prepare_client(socket, f"tcp://{self._host}:{port}", self._curve)
         self._control_port = port
         self._control = LoopSocket(
             socket=socket,

@@ -38,6 +38,7 @@ PURE_MODULES = [
     "pooling.book",
     "pooling.capacity",
     "pooling.circuit",
+    "pooling.connect_rate",
     "pooling.connection_meters",
     "pooling.exceptions",
     "pooling.freshness",
@@ -45,6 +46,7 @@ PURE_MODULES = [
     "pooling.exclusive_types",
     "pooling.history",
     "pooling.lifecycle",
+    "pooling.limits_preview",
     "pooling.offer",
     "pooling.outcomes",
     "pooling.plan",
@@ -57,6 +59,7 @@ PURE_MODULES = [
     # streaming
     "streaming.batches",
     "streaming.arrivals",
+    "streaming.bus_message",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
@@ -70,6 +73,8 @@ PURE_MODULES = [
     "streaming.protocol",
     "streaming.replies",
     "streaming.session",
+    "streaming.tick_filter",
+    "streaming.zmtp",
 ]
 
 # Run in the child: our modules may not import a blocked name, whoever else has already loaded it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 import socket as socket_module
 
 import pytest
@@ -54,6 +55,8 @@ def test_uvicorn_has_what_the_protocol_leans_on() -> None:
     }
     for name, parameters in expected.items():
         assert list(inspect.signature(getattr(base, name)).parameters) == parameters, name
+    used = set(re.findall(r"self\.queue\.(\w+)", inspect.getsource(base)))
+    assert used == {"put_nowait", "get", "empty"}  # what SmallQueue has
     made = inspect.getsource(base.__init__)
     for attribute in (
         "conn", "transport", "close_sent", "handshake_complete", "writable", "frames",

@@ -1,0 +1,279 @@
+"""How a gateway hears a worker's bus: straight off TCP, or through a ZeroMQ socket with keys.
+
+Both subscribe, reconnect by themselves, and hand over everything that arrived in a turn at once.
+
+On the same machine a gateway speaks ZeroMQ's protocol itself (``streaming/zmtp.py``). A ZeroMQ
+socket has a thread that reads for it: each small batch then costs two wake-ups instead of one, a
+queue between the two, and several system calls to look into it, together more than everything else
+on a tick's way. Encryption stays ZeroMQ's business, so a bus with keys is read through its socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import zmq
+
+from streaming import control_messages as cm
+from streaming.curve import CurveKeys
+from streaming.exceptions import MalformedMessageError
+from streaming.loop_socket import LoopSocket, single_part
+from streaming.zmtp import GREETING, ZmtpSubscriber, subscription
+
+__all__ = ["BusReader", "BusSocket", "BusStream", "prepare_client"]
+
+logger = logging.getLogger("streaming.bus")
+
+_RECONNECT_SECONDS = 0.05
+_RECONNECT_MAX_SECONDS = 0.5
+_CONNECT_TIMEOUT_SECONDS = 5.0
+# From such a read on more is probably waiting; everyone else gets a turn first.
+_LARGE_READ_BYTES = 64 * 1024
+# Above this the kernel's own bound is the better one; below, a tick is taken for half a KiB.
+_MAX_SET_BUFFER_BYTES = 1024 * 1024
+_TICK_BYTES = 512
+
+OnBatch = Callable[[list[bytes]], None]
+
+
+class BusReader(Protocol):
+    """The receiving end of one bus address; belongs to the loop that ``open`` was called on."""
+
+    def open(self) -> None:
+        """Begin to connect; returns at once, whether or not a worker is there."""
+
+    def close(self) -> None:
+        """Stop. Idempotent."""
+
+    def subscribe(self, topic: bytes) -> None:
+        """Hear ``topic``, now and after every reconnect; asked in the order of the calls."""
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Hear ``topic`` no longer."""
+
+
+class BusStream(asyncio.Protocol):
+    """Reads a bus without keys.
+
+    A message that finds no room waits in the publisher, up to its own high-water mark: nothing is
+    dropped on this side. A turn takes at most what one read brings (256 KiB or less), so a burst
+    alone never fills what a client may have queued.
+
+    After a reconnect topics are asked for in byte order, which has a barrier behind what it is for.
+
+    Args:
+        host: name or address; port: of the publisher.
+        receive_hwm: about how many ticks the kernel keeps while the loop is busy; 2,048 and more
+            leave it to the kernel.
+        on_batch: gets what one read completed.
+    """
+
+    def __init__(self, *, host: str, port: int, receive_hwm: int, on_batch: OnBatch) -> None:
+        self._address = (host, port)
+        self._receive_hwm = receive_hwm
+        self._on_batch = on_batch
+        self._topics: set[bytes] = set()
+        self._unsent: list[bytes] = []
+        self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
+        self._transport: asyncio.Transport | None = None
+        self._settled = asyncio.Event()  # the handshake is over, one way or the other
+        self._lost = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<BusStream {self._address} open={self._peer.is_open} topics={len(self._topics)}>"
+
+    def open(self) -> None:
+        """See ``BusReader``."""
+        if self._running is None and not self._closed:
+            self._running = asyncio.create_task(self._run(), name=f"bus {self._address}")
+
+    def close(self) -> None:
+        """See ``BusReader``."""
+        self._closed = True
+        if self._running is not None:
+            self._running.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def subscribe(self, topic: bytes) -> None:
+        """See ``BusReader``."""
+        self._topics.add(topic)
+        self._say(subscription(topic, wanted=True))
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """See ``BusReader``."""
+        self._topics.discard(topic)
+        self._say(subscription(topic, wanted=False))
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet."""
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(GREETING)
+
+    def data_received(self, data: bytes) -> None:
+        """Take one read."""
+        if self._closed:
+            return
+        peer = self._peer
+        try:
+            batch = peer.receive(data)
+        except MalformedMessageError as error:
+            logger.warning("bus %s:%s: %s; connecting again", *self._address, error)
+            self._lose()
+            return
+        if peer.outgoing or not self._settled.is_set():
+            self._answer(peer)
+        if len(data) >= _LARGE_READ_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on, self._transport)
+        if batch:
+            self._on_batch(batch)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Have ``_run`` connect again."""
+        self._transport = None
+        self._lost.set()
+        self._settled.set()
+
+    # Inside
+
+    async def _run(self) -> None:
+        delay = _RECONNECT_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
+                    await self._connect()
+                    await self._settled.wait()
+                if self._peer.is_open:
+                    delay = _RECONNECT_SECONDS
+                await self._lost.wait()
+            except OSError:  # also of a peer that never greets: TimeoutError
+                self._lose()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RECONNECT_MAX_SECONDS)
+
+    async def _connect(self) -> None:
+        self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
+        self._lost.clear()
+        self._settled.clear()
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            if self._receive_hwm * _TICK_BYTES < _MAX_SET_BUFFER_BYTES:
+                size = self._receive_hwm * _TICK_BYTES
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connection, self._address)
+            await loop.create_connection(lambda: self, sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _answer(self, peer: ZmtpSubscriber) -> None:
+        if peer.outgoing and self._transport is not None:
+            self._transport.write(b"".join(peer.outgoing))
+        peer.outgoing.clear()
+        if peer.is_open and not self._settled.is_set():
+            self._on_open()
+
+    def _on_open(self) -> None:
+        self._settled.set()
+        self._unsent.clear()
+        if self._transport is not None:
+            frames = [subscription(topic, wanted=True) for topic in sorted(self._topics)]
+            self._transport.write(b"".join(frames))
+
+    def _say(self, frame: bytes) -> None:
+        """Send what was said in this turn in one write; a large subscribe has thousands of it."""
+        if self._peer.is_open and self._transport is not None:
+            if not self._unsent:
+                asyncio.get_running_loop().call_soon(self._send_unsent)
+            self._unsent.append(frame)
+
+    def _send_unsent(self) -> None:
+        if self._unsent and self._transport is not None:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def _read_on(self, transport: asyncio.Transport) -> None:
+        if transport is self._transport and not transport.is_closing():
+            transport.resume_reading()
+
+    def _lose(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class BusSocket:
+    """Reads a bus with keys through a ZeroMQ SUB socket.
+
+    Args:
+        context: of the socket.
+        endpoint: ``tcp://host:port`` of the publisher.
+        curve: the installation's keys.
+        receive_hwm: ticks queued while the loop is busy; further ones wait in the publisher.
+        on_batch: gets what one turn took off the socket.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        curve: CurveKeys | None,
+        receive_hwm: int,
+        on_batch: OnBatch,
+    ) -> None:
+        bus = context.socket(zmq.SUB)
+        bus.setsockopt(zmq.RCVHWM, receive_hwm)
+        # A full queue of subscriptions would lose some without a word, so it has no bound; it is
+        # never longer than the number of topics.
+        bus.setsockopt(zmq.SNDHWM, 0)
+        prepare_client(bus, endpoint, curve)
+        self._bus = LoopSocket(socket=bus, receive=single_part(bus), on_batch=on_batch)
+
+    def open(self) -> None:
+        """See ``BusReader``."""
+        self._bus.open()
+
+    def close(self) -> None:
+        """See ``BusReader``."""
+        self._bus.close()
+
+    def subscribe(self, topic: bytes) -> None:
+        """See ``BusReader``."""
+        self._set(zmq.SUBSCRIBE, topic)
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """See ``BusReader``."""
+        self._set(zmq.UNSUBSCRIBE, topic)
+
+    def _set(self, option: int, topic: bytes) -> None:
+        self._bus.socket.setsockopt(option, topic)
+        self._bus.look()
+
+
+def prepare_client(target: zmq.Socket[Any], endpoint: str, curve: CurveKeys | None) -> None:
+    """Set what every connecting socket of a gateway has in common, and connect."""
+    target.setsockopt(zmq.LINGER, 0)
+    target.setsockopt(zmq.RECONNECT_IVL, 50)
+    target.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    # A peer machine that vanishes without closing its connections is noticed by these.
+    target.setsockopt(zmq.HEARTBEAT_IVL, 2000)
+    target.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
+    target.setsockopt(zmq.MAXMSGSIZE, cm.MAX_REPLY_BYTES)
+    if endpoint.startswith("tcp://["):
+        target.setsockopt(zmq.IPV6, 1)
+    if curve is not None:
+        curve.protect_client(target)
+    target.connect(endpoint)

@@ -1,0 +1,117 @@
+"""The reader of a bus without keys, next to what else may listen on its port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import pytest
+
+from streaming.bus_readers import BusStream
+from streaming.publisher import SharedZmqPublisher
+from streaming.zmtp import GREETING
+from tests.support import eventually, free_port
+
+
+async def end(writer: asyncio.StreamWriter) -> None:
+    """Close a connection whose peer may have broken it already."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def test_a_stranger_on_the_port_is_left_and_the_worker_found(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Something else answers first; when it has gone and the worker is there, ticks come."""
+    port = free_port()
+    visits: list[bytes] = []
+    under_way: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        under_way.append(1)
+        visits.append(await reader.read(64))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await end(writer)
+        under_way.pop()
+
+    stranger = await asyncio.start_server(answer, "127.0.0.1", port)
+    heard: list[bytes] = []
+    stream = BusStream(host="127.0.0.1", port=port, receive_hwm=100_000, on_batch=heard.extend)
+    publisher = SharedZmqPublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=1)
+    with caplog.at_level(logging.WARNING, "streaming.bus"):
+        stream.open()
+        stream.subscribe(b"topic\0")
+        try:
+            await eventually(lambda: len(visits) >= 2, message="it did not try again")
+            assert "does not speak ZeroMQ" in caplog.text
+            stranger.close()
+            await stranger.wait_closed()
+            await eventually(lambda: not under_way)
+            publisher.open()
+
+            def arrived() -> bool:
+                publisher.publish_beat(b"of no interest")
+                publisher._send(b"topic\0large" + bytes(100_000), 1)
+                return bool(heard)
+
+            await eventually(arrived, message="the worker was not found")
+            assert set(heard) == {b"topic\0large" + bytes(100_000)}
+            stream.unsubscribe(b"topic\0")
+            stream.subscribe(b"other\0")
+            heard.clear()
+
+            def moved() -> bool:
+                publisher._send(b"other\0", 1)
+                return b"other\0" in heard
+
+            await eventually(moved, message="a later subscription did not come through")
+        finally:
+            stream.close()
+            publisher.close()
+            stranger.close()
+
+
+async def test_a_handshake_in_pieces() -> None:
+    """What was subscribed before goes out once the publisher has said that it is one."""
+    asked: list[bytes] = []
+    done, ended = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING)
+        await reader.readexactly(len(GREETING) + 27)  # and its READY
+        writer.write(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04XPUB")
+        asked.append(await reader.readexactly(10))
+        done.set()
+        await reader.read()
+        await end(writer)
+        ended.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    stream = BusStream(host="127.0.0.1", port=port, receive_hwm=100_000, on_batch=print)
+    stream.open()
+    stream.subscribe(b"b\0")
+    stream.subscribe(b"a\0")
+    try:
+        await asyncio.wait_for(done.wait(), 20)
+        assert asked == [b"\0\x03\x01a\0\0\x03\x01b\0"]
+    finally:
+        stream.close()
+        await asyncio.wait_for(ended.wait(), 20)
+        server.close()
+        await server.wait_closed()
+
+
+async def test_closed_before_it_found_anybody() -> None:
+    """Nothing is left behind, and it stays closed."""
+    stream = BusStream(host="127.0.0.1", port=free_port(), receive_hwm=50, on_batch=print)
+    stream.open()
+    await asyncio.sleep(0)
+    stream.close()
+    stream.close()
+    stream.open()
+    assert stream._running is not None
+    with pytest.raises(asyncio.CancelledError):
+        await stream._running
