@@ -19,7 +19,6 @@ from pooling.actions import Actions, PlanRecorder
 from pooling.allocator import Allocator
 from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
-from pooling.limits_preview import HeldSubscription
 from pooling.offer import BrokerOffer
 from pooling.outcomes import capacity_refused_outcome, outcome_of, refused_outcome, waiting_outcome
 from pooling.plan import Plan
@@ -56,7 +55,7 @@ class SubscriptionBook:
         self.tracker = Tracker(linger_seconds=linger_seconds)
         self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
         self.warm_connections = 0
-        self._offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
+        self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
         self._recorder = PlanRecorder()
 
     def take_actions(self) -> Actions:
@@ -81,7 +80,7 @@ class SubscriptionBook:
                 RefusalCode.SYMBOL_NOT_FOUND,
                 f"{want.key} is not an instrument of this broker; check exchange and symbol",
             )
-        unsupported = self._offer.refusal(want)
+        unsupported = self.offer.refusal(want)
         if unsupported is not None:
             return unsupported
         level = Level.of(want.mode, want.depth_levels)
@@ -241,18 +240,6 @@ class SubscriptionBook:
         self.rebalancer.fit()
         self._refill(is_room_freed=True)
 
-    def held(self) -> list[HeldSubscription]:
-        """Return what clients hold, placed or waiting, as it is wanted upstream; oldest first."""
-        interests = (self.tracker.get(key) for key in self.tracker)
-        return [
-            HeldSubscription(
-                self._offer.subscription(interest.instrument, interest.upstream),
-                frozenset(interest.holders),
-            )
-            for interest in interests
-            if interest is not None and interest.holders
-        ]
-
     # -- Upkeep -------------------------------------------------------------------------------
 
     def is_needed(self, slot: int) -> bool:
@@ -346,7 +333,7 @@ class SubscriptionBook:
         Raises:
             PoolCapacityError: it fits nowhere.
         """
-        subscription = self._offer.subscription(instrument, level)
+        subscription = self.offer.subscription(instrument, level)
         while True:
             try:
                 self._recorder.record(self.allocator.assign(subscription))
@@ -383,7 +370,7 @@ class SubscriptionBook:
             return
         try:
             self._recorder.record(
-                self.allocator.assign(self._offer.subscription(interest.instrument, level))
+                self.allocator.assign(self.offer.subscription(interest.instrument, level))
             )
         except PoolCapacityError:
             carried = self.allocator.slots[slot].items[key].subscription

@@ -35,7 +35,7 @@ from pooling.exclusive_connection import ExclusiveConnection
 from pooling.exclusive_types import ConnectionTerms, ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
-from pooling.limits_preview import LimitsPreview, preview_limits
+from pooling.limits_preview import LimitsPreview, held_in, preview_limits
 from pooling.loop_calls import LoopCalls
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
@@ -313,27 +313,15 @@ class ConnectionPool:
         self._calls.call(lambda: self._exclusive.resize(self._seats.max_connections))
         self._calls.call(partial(self._journal.config_applied, limits, options.revision))
 
-    def preview_limits(self, *, symbols_per_connection: int, max_connections: int) -> LimitsPreview:
-        """Return what these limits would drop; changes nothing. Any thread.
+    def preview_limits(self, options: PoolOptions) -> LimitsPreview:
+        """Return what these limits would drop; changes nothing. Any thread, better not the loop's.
 
-        Takes as long as many subscriptions are held, some microseconds each, and holds the lock
-        only to copy them: call it off the loop.
+        Some microseconds for each subscription; the lock is held to copy them only.
         """
-        options = replace(
-            self._spec.options,
-            symbols_per_connection=symbols_per_connection,
-            max_connections=max_connections,
-        )
         with self._lock:
             limits = self._seats.tried(options)
-            held = self._book.held()
-        has_categories = bool(self._capabilities.category_limits)
-        return preview_limits(
-            held,
-            limits=limits,
-            cost=self._adapter_class.cost,
-            category=self._adapter_class.category if has_categories else None,
-        )
+            held = held_in(self._book.tracker, self._book.offer)
+        return preview_limits(held, self._book.allocator.emptied(limits))
 
     def credentials_changed(self, version: int) -> None:
         """Note that a newer credential is stored; a waiting pool tries it at once. Any thread."""

@@ -9,7 +9,7 @@ from brokers.feed import Holder, Want
 from brokers.types import FeedMode
 from pooling.book import SubscriptionBook
 from pooling.capacity import Limits
-from pooling.limits_preview import preview_limits
+from pooling.limits_preview import held_in, preview_limits
 from pooling.testing import make_instrument
 
 CLIENTS = [Holder("g1", "ann"), Holder("g1", "bob"), Holder("g2", "eve")]
@@ -34,8 +34,8 @@ def book_with(wants, limits, cost=one):
     return book
 
 
-def preview(book, limits, cost=one):
-    return preview_limits(book.held(), limits=limits, cost=cost, category=None)
+def preview(book, limits):
+    return preview_limits(held_in(book.tracker, book.offer), book.allocator.emptied(limits))
 
 
 WANTS = st.lists(
@@ -87,5 +87,5 @@ def test_the_brokers_own_units_count():
     wants = [(ann, 1, FeedMode.DEPTH), (ann, 2, FeedMode.QUOTE), (ann, 3, FeedMode.QUOTE)]
     limits = Limits(1, 10, 5)
     book = book_with(wants, limits, by_mode)
-    assert preview(book, limits, by_mode).dropped == 0
-    assert preview(book, Limits(1, 10, 4), by_mode).dropped == 1
+    assert preview(book, limits).dropped == 0
+    assert preview(book, Limits(1, 10, 4)).dropped == 1
