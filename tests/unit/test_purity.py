@@ -45,6 +45,7 @@ PURE_MODULES = [
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.lifecycle",
+    "pooling.losses",
     "pooling.limits_preview",
     "pooling.offer",
     "pooling.outcomes",
