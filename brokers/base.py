@@ -36,6 +36,7 @@ __all__ = [
     "BrokerEvent",
     "CategoryLimit",
     "Confirmed",
+    "ConnectRate",
     "CredentialField",
     "Credentials",
     "Handshake",
@@ -68,6 +69,18 @@ class CategoryLimit:
     mixed: int
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectRate:
+    """How many connects a broker takes from one address within a time, whatever the account."""
+
+    attempts: int
+    window_seconds: float
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.window_seconds <= 0:
+            raise ValueError("attempts and window_seconds must be positive")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerCapabilities:
     """What a broker allows and how it behaves: data that the core reads instead of its name.
@@ -83,7 +96,11 @@ class BrokerCapabilities:
     ``batch_size`` the most instruments in one of them and ``max_message_bytes`` the longest that
     the broker takes, encoded: an adapter cuts its messages to both, and a longer one is never sent.
     Where nothing is known of a length, the default is what the strictest of the common servers
-    takes unless told otherwise (Tomcat: 8,192 bytes). ``max_lifetime_seconds`` is when the broker
+    takes unless told otherwise (Tomcat: 8,192 bytes).
+
+    ``connect_interval_seconds`` is the least time between two connects of one account, and
+    ``connect_rate`` bounds those of all accounts together (None: the broker is not known to count
+    them). ``max_lifetime_seconds`` is when the broker
     itself ends a connection (None: never). ``http_endpoint`` is the base URL of its HTTP API.
     ``credentials_end`` is when it ends all credentials, every day (None: it has no such habit).
     """
@@ -104,6 +121,7 @@ class BrokerCapabilities:
     max_message_bytes: int = 8192
     message_interval_seconds: float = 0.0
     connect_interval_seconds: float = 0.0
+    connect_rate: ConnectRate | None = None
     heartbeat_seconds: float | None = None
     liveness_timeout_seconds: float = 30.0
     max_lifetime_seconds: float | None = None

@@ -21,7 +21,12 @@ from pooling.contracts import AccountSpec, PoolOptions
 from pooling.credential_gate import CredentialGate
 from pooling.exclusive import ExclusivePool
 from pooling.exclusive_connection import ExclusiveConnection
-from pooling.exclusive_types import ExclusiveOptions, ExclusiveStats, ReconnectOptions
+from pooling.exclusive_types import (
+    ConnectionTerms,
+    ExclusiveOptions,
+    ExclusiveStats,
+    ReconnectOptions,
+)
 from pooling.transport import Connector, Transport, UpgradeRefusedError
 
 __all__ = ["AccountConnector", "AccountExclusive", "AccountSeats"]
@@ -64,12 +69,12 @@ class AccountSeats:
 
     def limits(self, options: PoolOptions) -> Limits:
         """Put the account's limits into force; returns what of them is left for market data."""
-        self._full = effective_limits(
-            symbols_per_connection=options.symbols_per_connection,
-            max_connections=options.max_connections,
-            capabilities=self._capabilities,
-        )
+        self._full = self._effective(options)
         return self._left_for_feed(self._full)
+
+    def tried(self, options: PoolOptions) -> Limits:
+        """Return what these limits would leave for market data; nothing changes."""
+        return self._left_for_feed(self._effective(options))
 
     def take(self) -> bool:
         """Take a connection if the account has one to spare."""
@@ -91,6 +96,13 @@ class AccountSeats:
             if self._full is not None:
                 self._apply(self._left_for_feed(self._full))
         self._poke()
+
+    def _effective(self, options: PoolOptions) -> Limits:
+        return effective_limits(
+            symbols_per_connection=options.symbols_per_connection,
+            max_connections=options.max_connections,
+            capabilities=self._capabilities,
+        )
 
     def _left_for_feed(self, full: Limits) -> Limits:
         return replace(full, max_connections=max(1, full.max_connections - self._taken))
@@ -182,13 +194,14 @@ class AccountExclusive:
         path_or_uri: str,
         timeout: float | None,
         on_reconnect: Callable[[ExclusiveConnection], Awaitable[None]] | None,
+        terms: ConnectionTerms | None = None,
     ) -> Acquisition:
         """See ``ConnectionPool.acquire``."""
         if self._pool is None:
             self._pool = self._make_pool(spec, max_connections)
         if timeout is None:
             timeout = spec.options.acquire_timeout_seconds
-        return self._pool.acquire(path_or_uri, timeout, on_reconnect=on_reconnect)
+        return self._pool.acquire(path_or_uri, timeout, on_reconnect=on_reconnect, terms=terms)
 
     def get_stats(self) -> ExclusiveStats | None:
         """Return the pool as it is now; None: nothing was acquired yet."""
@@ -231,6 +244,7 @@ class AccountExclusive:
                 reconnect=ReconnectOptions(),
                 heartbeat_seconds=HEARTBEAT_SECONDS,
                 message_interval_seconds=capabilities.message_interval_seconds,
+                max_message_bytes=capabilities.max_message_bytes,
                 max_frame_bytes=capabilities.max_frame_bytes,
             ),
             seats=self._seats,

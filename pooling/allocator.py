@@ -54,6 +54,10 @@ class Allocator:
         self._roomy: list[int] = []
         self._used = 0
 
+    def emptied(self, limits: Limits) -> Allocator:
+        """Return one that counts in the same way, carries nothing and has these limits."""
+        return Allocator(limits=limits, cost=self._cost, category=self._category)
+
     @property
     def slots(self) -> Mapping[int, Slot]:
         """The slots that exist, by number, the oldest first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerRateLimitError
-from pooling.exceptions import CircuitOpenError, PlannedReconnectError
+from pooling.exceptions import CircuitOpenError, ConnectRateError, PlannedReconnectError
 from pooling.lifecycle import ConnectionState
 
 __all__ = ["Backoff", "Randomness", "recovery_after", "state_after"]
@@ -69,9 +69,10 @@ class Backoff:
         """Count one failure and return how long to wait.
 
         A ``Retry-After`` is a floor, with jitter on top: the broker's clock, not ours, says when.
-        An open circuit says when too, and counts as no failure: nothing was tried.
+        An open circuit says when too, as does a used up rate of connects, and neither counts as a
+        failure: nothing was tried.
         """
-        if isinstance(error, CircuitOpenError):
+        if isinstance(error, CircuitOpenError | ConnectRateError):
             return error.retry_after_seconds + self._rng.uniform(0.0, error.spread_seconds)
         limited = isinstance(error, BrokerRateLimitError)
         cap = self._rate_limited_cap if limited else self._cap

@@ -55,7 +55,7 @@ class SubscriptionBook:
         self.tracker = Tracker(linger_seconds=linger_seconds)
         self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
         self.warm_connections = 0
-        self._offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
+        self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
         self._recorder = PlanRecorder()
 
     def take_actions(self) -> Actions:
@@ -80,7 +80,7 @@ class SubscriptionBook:
                 RefusalCode.SYMBOL_NOT_FOUND,
                 f"{want.key} is not an instrument of this broker; check exchange and symbol",
             )
-        unsupported = self._offer.refusal(want)
+        unsupported = self.offer.refusal(want)
         if unsupported is not None:
             return unsupported
         level = Level.of(want.mode, want.depth_levels)
@@ -333,7 +333,7 @@ class SubscriptionBook:
         Raises:
             PoolCapacityError: it fits nowhere.
         """
-        subscription = self._offer.subscription(instrument, level)
+        subscription = self.offer.subscription(instrument, level)
         while True:
             try:
                 self._recorder.record(self.allocator.assign(subscription))
@@ -370,7 +370,7 @@ class SubscriptionBook:
             return
         try:
             self._recorder.record(
-                self.allocator.assign(self._offer.subscription(interest.instrument, level))
+                self.allocator.assign(self.offer.subscription(interest.instrument, level))
             )
         except PoolCapacityError:
             carried = self.allocator.slots[slot].items[key].subscription

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
 from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon
@@ -30,7 +30,7 @@ from pooling.encoding import encode_batch
 from pooling.exceptions import PlannedReconnectError, SilentConnectionError
 from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
-from pooling.pacing import Pacer
+from pooling.pacing import Pacer, check_message_size
 from pooling.restart_switch import RestartSwitch
 from pooling.transport import Connector, Transport, UpgradeRefusedError
 
@@ -125,6 +125,11 @@ class Connection:
     def down_since(self) -> float | None:
         """Since when it has wanted a socket and had none, monotonic; None while it has one."""
         return self._down_since
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """How often sockets and attempts ended, by reason."""
+        return self._meters.losses
 
     @property
     def reconnects(self) -> int:
@@ -335,7 +340,8 @@ class Connection:
             await self._wake.wait()
 
     async def _send(self, transport: Transport, message: str | bytes) -> None:
-        """Send at the broker's pace."""
+        """Send at the broker's pace. Raises MessageTooLongError: an adapter did not cut it."""
+        check_message_size(message, self._adapter.capabilities.max_message_bytes)
         async with self._pacer.turn():
             await transport.send(message)
             self._meters.sent += 1

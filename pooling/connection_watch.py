@@ -10,7 +10,7 @@ from pooling.clock import Clock
 from pooling.connection_meters import ConnectionMeters
 from pooling.exceptions import SilentConnectionError
 from pooling.freshness import Freshness
-from pooling.pacing import Pacer
+from pooling.pacing import Pacer, check_message_size
 from pooling.transport import Transport
 
 __all__ = ["ConnectionWatch"]
@@ -122,5 +122,6 @@ class ConnectionWatch:
             if message is None:
                 await self._transport.ping()
             else:
+                check_message_size(message, self._adapter.capabilities.max_message_bytes)
                 await self._transport.send(message)
                 self._meters.sent += 1

@@ -17,6 +17,7 @@ from brokers.exceptions import (
 )
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
+from pooling.exceptions import ConnectRateError
 
 __all__ = ["CredentialGate"]
 
@@ -101,6 +102,8 @@ class CredentialGate:
             except (BrokerAuthError, BrokerConfigError) as error:
                 self.refuse(version, error)
                 raise
+            except ConnectRateError:
+                raise  # it was not the broker that asked to wait: each is told its own time
             except BrokerRateLimitError as error:
                 self._bar(error.retry_after_seconds)
                 raise

@@ -8,7 +8,7 @@ PoolingError
 ├── CommandRefusedError      what was asked of a pool cannot be done; the text says what mends it
 └── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
 
-Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; four of them
+Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; six of them
 are made here, because only the one who holds the sockets can see them:
 
 BrokerUnavailableError
@@ -16,20 +16,30 @@ BrokerUnavailableError
 ├── ConnectionLostError      the socket was closed, by whom and why in its text
 ├── SilentConnectionError    no byte arrived for longer than the broker's liveness time-out
 └── PlannedReconnectError    the broker announced that it will end the connection
+BrokerRateLimitError
+└── ConnectRateError         this address has connected as often as the broker allows
+BrokerLimitError
+└── MessageTooLongError      a message is longer than the broker takes; it was not sent
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from brokers.exceptions import BrokerUnavailableError
+from brokers.exceptions import (
+    BrokerLimitError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+)
 
 __all__ = [
     "CircuitOpenError",
     "CommandRefusedError",
+    "ConnectRateError",
     "ConnectionLostError",
     "ConnectionReleasedError",
     "IllegalTransitionError",
+    "MessageTooLongError",
     "PlannedReconnectError",
     "PoolCapacityError",
     "PoolClosedError",
@@ -115,6 +125,39 @@ class CircuitOpenError(BrokerUnavailableError):
         )
         self.retry_after_seconds = retry_after_seconds
         self.spread_seconds = spread_seconds
+
+
+class ConnectRateError(BrokerRateLimitError):
+    """The broker takes no more connects from this address now; nothing was tried.
+
+    Try again after ``retry_after_seconds`` and a draw from ``spread_seconds`` on top.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        attempts: int,
+        window_seconds: float,
+        retry_after_seconds: float,
+        spread_seconds: float = 1.0,
+    ) -> None:
+        super().__init__(
+            f"{endpoint} takes {attempts} connects in {window_seconds:g} s from one address, of "
+            f"all accounts together; the next may be tried in {retry_after_seconds:.0f} s",
+            retry_after_seconds=retry_after_seconds,
+        )
+        self.retry_after_seconds: float = retry_after_seconds
+        self.spread_seconds = spread_seconds
+
+
+class MessageTooLongError(BrokerLimitError):
+    """A message is longer than the broker takes; it was not sent."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a message may have {limit} bytes, this one has {size}")
+        self.size = size
+        self.limit = limit
 
 
 class ConnectionLostError(BrokerUnavailableError):

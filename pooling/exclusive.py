@@ -11,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Self
 
 from brokers.base import Handshake
-from brokers.exceptions import BrokerError
 from pooling.acquisition import Acquisition
 from pooling.backoff import Randomness
 from pooling.clock import Clock
@@ -24,7 +22,13 @@ from pooling.exclusive_connection import ExclusiveConnection
 from pooling.exclusive_ledger import Evict, ExclusiveLedger, Open, Reuse, Seats, Ticket
 from pooling.exclusive_link import ExclusiveLink
 from pooling.exclusive_links import LinkTable
-from pooling.exclusive_types import ExclusiveOptions, ExclusiveStats, describe_uri, resolve_uri
+from pooling.exclusive_types import (
+    ConnectionTerms,
+    ExclusiveOptions,
+    ExclusiveStats,
+    describe_uri,
+    resolve_uri,
+)
 from pooling.exclusive_upkeep import ANSWER_SECONDS, ExclusiveUpkeep
 from pooling.transport import Connector, Transport
 
@@ -37,6 +41,7 @@ CLOSE_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 
 Hook = Callable[[ExclusiveConnection], Awaitable[None]]
+Lend = Callable[[ExclusiveLink], ExclusiveConnection]
 
 
 class ExclusivePool:
@@ -106,12 +111,7 @@ class ExclusivePool:
         self._check_open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         await self.close()
 
     def acquire(
@@ -120,6 +120,7 @@ class ExclusivePool:
         timeout: float | None = None,
         *,
         on_reconnect: Hook | None = None,
+        terms: ConnectionTerms | None = None,
     ) -> Acquisition:
         """Lend a connection: ``async with pool.acquire("/ws/x") as connection``.
 
@@ -129,6 +130,8 @@ class ExclusivePool:
                 Opening one is bounded by ``connect_timeout_seconds`` on its own.
             on_reconnect: called with the connection after each reconnect, to ask for its streams
                 anew; what it raises other than a loss ends the connection.
+            terms: reconnecting, heartbeat and longest message while it is held, on a reused socket
+                too; None takes the pool's, whose limit of a message is never lifted.
 
         Raises:
             ValueError: the URI or the timeout makes no sense.
@@ -140,7 +143,15 @@ class ExclusivePool:
         seconds = self._options.acquire_timeout_seconds if timeout is None else timeout
         if not seconds >= 0:
             raise ValueError("timeout must not be negative")
-        return Acquisition(lambda: self._acquire(uri, seconds, on_reconnect))
+        if terms is not None:
+            terms = terms.within(self._options.max_message_bytes)
+
+        def lend(link: ExclusiveLink) -> ExclusiveConnection:
+            return ExclusiveConnection(
+                link=link, give_back=self._give_back, hook=on_reconnect, terms=terms
+            )
+
+        return Acquisition(lambda: self._acquire(uri, seconds, lend))
 
     async def warm_up(self, path_or_uri: str, count: int = 1) -> None:
         """Have ``count`` connections open and idle. Those that opened stay if others fail.
@@ -218,25 +229,25 @@ class ExclusivePool:
                     is_settled = False
         self._changed.set()
 
-    async def _acquire(self, uri: str, timeout: float, hook: Hook | None) -> ExclusiveConnection:
+    async def _acquire(self, uri: str, timeout: float, lend: Lend) -> ExclusiveConnection:
         self._check_open()
         self._upkeep.start()
         link = await self._wait(uri, timeout)
         if link is None:
-            return self._lend(await self._open(uri), hook)
+            return lend(await self._open(uri))
         try:
-            is_fit = await self._is_fit(link)
+            is_fit = await link.proves_fit(ANSWER_SECONDS)
         except BaseException:
             self._give_back(link)
             raise
         if is_fit and not self._is_closed:
             self._links.reuses += 1
-            return self._lend(link, hook)
+            return lend(link)
         if self._is_closed:
             self._give_back(link)
             self._check_open()
         self._discard(link)
-        return self._lend(await self._open(uri), hook)
+        return lend(await self._open(uri))
 
     async def _wait(self, uri: str, timeout: float) -> ExclusiveLink | None:
         """Wait for one's turn; returns an idle connection, or None for leave to open one."""
@@ -288,14 +299,6 @@ class ExclusivePool:
         else:
             self._park(link)
 
-    async def _is_fit(self, link: ExclusiveLink) -> bool:
-        """Check an idle connection before it is handed over: one round trip, not a handshake."""
-        await asyncio.sleep(0)  # a loss that the loop knows of reaches the link's reader first
-        try:
-            return link.is_fit and await link.answers(ANSWER_SECONDS) and link.is_fit
-        except BrokerError:
-            return False
-
     async def _open(self, uri: str) -> ExclusiveLink:
         """Open a connection on a place that was granted; gives it back on any failure."""
         link = ExclusiveLink(
@@ -336,9 +339,6 @@ class ExclusivePool:
             open_timeout_seconds=self._options.connect_timeout_seconds,
             max_frame_bytes=self._options.max_frame_bytes,
         )
-
-    def _lend(self, link: ExclusiveLink, hook: Hook | None) -> ExclusiveConnection:
-        return ExclusiveConnection(link=link, give_back=self._give_back, hook=hook)
 
     def _give_back(self, link: ExclusiveLink) -> None:
         if link.number not in self._links or self._ledger.is_idle(link.number):

@@ -9,7 +9,7 @@ from typing import Self
 
 from pooling.exceptions import ConnectionLostError
 from pooling.exclusive_link import ExclusiveLink
-from pooling.exclusive_types import LinkState
+from pooling.exclusive_types import ConnectionTerms, LinkState
 
 __all__ = ["ExclusiveConnection"]
 
@@ -31,10 +31,11 @@ class ExclusiveConnection:
         link: ExclusiveLink,
         give_back: Callable[[ExclusiveLink], None],
         hook: Callable[[ExclusiveConnection], Awaitable[None]] | None,
+        terms: ConnectionTerms | None = None,
     ) -> None:
         self._link = link
         self._give_back = give_back
-        self._lease = link.lend(None if hook is None else partial(hook, self))
+        self._lease = link.lend(None if hook is None else partial(hook, self), terms)
 
     def __repr__(self) -> str:
         state = self._link.state if self._is_held else "released"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
 __all__ = [
+    "ConnectionTerms",
     "ExclusiveConnectionStats",
     "ExclusiveOptions",
     "ExclusiveStats",
@@ -53,6 +54,30 @@ class ReconnectOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTerms:
+    """What a holder may ask of its connection while it holds it.
+
+    ``reconnect`` None: if it is lost it stays lost. ``heartbeat_seconds`` None: it is not pinged.
+    ``max_message_bytes`` is the longest message that may be sent, encoded (None: any).
+    """
+
+    reconnect: ReconnectOptions | None = None
+    heartbeat_seconds: float | None = None
+    max_message_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("heartbeat_seconds", "max_message_bytes"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+    def within(self, max_message_bytes: int | None) -> ConnectionTerms:
+        """Return the terms under a limit on messages that nobody may lift."""
+        limits = [n for n in (self.max_message_bytes, max_message_bytes) if n is not None]
+        return replace(self, max_message_bytes=min(limits, default=None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExclusiveOptions:
     """Limits, timings and connection options of a pool of exclusive connections.
 
@@ -75,6 +100,15 @@ class ExclusiveOptions:
     message_interval_seconds: float = 0.0
     max_message_bytes: int | None = None
     max_frame_bytes: int = 4 * 1024 * 1024
+
+    @property
+    def terms(self) -> ConnectionTerms:
+        """What holds for a holder that asks for nothing else."""
+        return ConnectionTerms(
+            reconnect=self.reconnect,
+            heartbeat_seconds=self.heartbeat_seconds,
+            max_message_bytes=self.max_message_bytes,
+        )
 
     def __post_init__(self) -> None:
         if self.max_connections < 1:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from brokers.types import InstrumentKey, Subscription
 from pooling.allocator import Allocator
-from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
+from pooling.offer import BrokerOffer
+from pooling.tracker import Tracker
 
-__all__ = ["HeldSubscription", "LimitsPreview", "preview_limits"]
+__all__ = ["HeldSubscription", "LimitsPreview", "held_in", "preview_limits"]
 
 MAX_NAMED = 5
 
@@ -55,11 +56,24 @@ class LimitsPreview:
         )
 
 
-def preview_limits(
-    held: Iterable[HeldSubscription], *, limits: Limits, cost: Cost, category: Category | None
-) -> LimitsPreview:
-    """Try ``limits`` on what is held, oldest first. Costs as much as there are subscriptions."""
-    allocator = Allocator(limits=limits, cost=cost, category=category)
+def held_in(tracker: Tracker, offer: BrokerOffer) -> list[HeldSubscription]:
+    """Return what clients hold, placed or waiting, as it is wanted upstream; oldest first."""
+    interests = (tracker.get(key) for key in tracker)
+    return [
+        HeldSubscription(
+            offer.subscription(interest.instrument, interest.upstream), frozenset(interest.holders)
+        )
+        for interest in interests
+        if interest is not None and interest.holders
+    ]
+
+
+def preview_limits(held: Iterable[HeldSubscription], allocator: Allocator) -> LimitsPreview:
+    """Try what is held, oldest first, on an empty allocator with the limits to try.
+
+    Costs as much as there are subscriptions. The allocator is used up.
+    """
+    limits = allocator.limits
     dropped: list[HeldSubscription] = []
     clients: set[Hashable] = set()
     count = 0

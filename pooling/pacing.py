@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pooling.clock import Clock
+from pooling.exceptions import MessageTooLongError
 
-__all__ = ["Pacer"]
+__all__ = ["Pacer", "check_message_size"]
 
 
 class Pacer:
@@ -45,3 +46,10 @@ class Pacer:
                     await asyncio.sleep(wait)
             self._last = self._clock.monotonic()
             yield
+
+
+def check_message_size(message: str | bytes, max_bytes: int | None) -> None:
+    """Raise MessageTooLongError for a message that is longer than ``max_bytes`` (None: any)."""
+    size = len(message.encode()) if isinstance(message, str) else len(message)
+    if max_bytes is not None and size > max_bytes:
+        raise MessageTooLongError(size, max_bytes)

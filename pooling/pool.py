@@ -32,9 +32,10 @@ from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSampl
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import PoolClosedError
 from pooling.exclusive_connection import ExclusiveConnection
-from pooling.exclusive_types import ExclusiveStats
+from pooling.exclusive_types import ConnectionTerms, ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
+from pooling.limits_preview import LimitsPreview, held_in, preview_limits
 from pooling.loop_calls import LoopCalls
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
@@ -273,11 +274,13 @@ class ConnectionPool:
         timeout: float | None = None,
         *,
         on_reconnect: Callable[[ExclusiveConnection], Awaitable[None]] | None = None,
+        terms: ConnectionTerms | None = None,
     ) -> Acquisition:
         """Lend a connection of the account's: ``async with pool.acquire("/ws/x") as connection``.
 
         Its endpoint and credential are the account's, and it counts against ``max_connections``
-        together with market data, whose last connection is never lent. See ``ExclusivePool``.
+        together with market data, whose last connection is never lent. ``terms`` None: it comes
+        back by itself, and is pinged every 20 s. See ``ExclusivePool.acquire``.
 
         Raises:
             ValueError: the URI leads to another host, or the timeout makes no sense.
@@ -287,7 +290,7 @@ class ConnectionPool:
         """
         self._check_open()
         limit = self._seats.max_connections
-        return self._exclusive.acquire(self._spec, limit, path_or_uri, timeout, on_reconnect)
+        return self._exclusive.acquire(self._spec, limit, path_or_uri, timeout, on_reconnect, terms)
 
     def get_exclusive_stats(self) -> ExclusiveStats | None:
         """Return the lent and idle exclusive connections; None: nothing was acquired yet."""
@@ -309,6 +312,16 @@ class ConnectionPool:
         self._calls.poke()
         self._calls.call(lambda: self._exclusive.resize(self._seats.max_connections))
         self._calls.call(partial(self._journal.config_applied, limits, options.revision))
+
+    def preview_limits(self, options: PoolOptions) -> LimitsPreview:
+        """Return what these limits would drop; changes nothing. Any thread, better not the loop's.
+
+        Some microseconds for each subscription; the lock is held to copy them only.
+        """
+        with self._lock:
+            limits = self._seats.tried(options)
+            held = held_in(self._book.tracker, self._book.offer)
+        return preview_limits(held, self._book.allocator.emptied(limits))
 
     def credentials_changed(self, version: int) -> None:
         """Note that a newer credential is stored; a waiting pool tries it at once. Any thread."""

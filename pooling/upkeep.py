@@ -209,7 +209,8 @@ class Upkeep:
             if slot.items and not slot.leaving:
                 yield Reopen(slot.number)
         if not retiring:
-            due = [(at, n) for n, (_, at) in self._rotate_at.items() if now >= at]
+            # Of several, the one that the broker ends first: the others may have to wait for it.
+            due = [(opened, n) for n, (opened, at) in self._rotate_at.items() if now >= at]
             if due:
                 yield Retire(min(due)[1])
 

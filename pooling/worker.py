@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
+
 from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import FeedEvent, Holder, Outcome, OutcomeState, PoolStats, RefusalCode, Want
@@ -16,6 +18,8 @@ from pooling.backoff import Randomness
 from pooling.circuit import CircuitStats
 from pooling.circuit_connector import CircuitConnector, CircuitRegistry
 from pooling.clock import Clock
+from pooling.connect_rate import ConnectRateStats
+from pooling.connect_rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.contracts import AccountSpec, AccountStore, UsageSample
 from pooling.exceptions import PoolClosedError
 from pooling.pool import ConnectionPool
@@ -81,6 +85,7 @@ class PoolWorker:
         self._usage_interval = usage_interval_seconds
         self._account_filter = account_filter
         self._circuits = CircuitRegistry(clock=clock, rng=rng)
+        self._connect_rates = ConnectRateRegistry(clock=clock)
         self._connector = CircuitConnector(
             connector=connector or WebSocketConnector(clock=clock),
             circuits=self._circuits,
@@ -176,11 +181,21 @@ class PoolWorker:
 
     def stats(self, pool_id: str) -> PoolStats:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
-        return self._pools[pool_id].get_stats()
+        pool = self._pools[pool_id]
+        return msgspec.structs.replace(pool.get_stats(), circuit=self._circuit_of(pool))
 
     def circuit_stats(self) -> Sequence[CircuitStats]:
         """Return the circuit of every broker endpoint that was connected to."""
         return self._circuits.to_stats()
+
+    def connect_rate_stats(self) -> Sequence[ConnectRateStats]:
+        """Return the connects to every endpoint of a broker that counts them by address."""
+        return self._connect_rates.to_stats()
+
+    def _circuit_of(self, pool: ConnectionPool) -> str:
+        adapter = self._registry.get(pool.spec.broker)
+        url = pool.spec.endpoint or adapter.capabilities.default_endpoint
+        return self._circuits.state_of(url)
 
     def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
         """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""
@@ -261,13 +276,21 @@ class PoolWorker:
             store=self._store,
             clock=self._clock,
             rng=self._rng,
-            connector=self._connector,
+            connector=self._connector_for(adapter_class),
             on_event=self._emit,
             on_note=lambda kind, message: self._note(spec.pool_id, kind, message),
         )
         await pool.open()
 
     # -- History ------------------------------------------------------------------------------
+
+    def _connector_for(self, adapter_class: type[BrokerAdapter]) -> Connector:
+        rate = adapter_class.capabilities.connect_rate
+        if rate is None:
+            return self._connector
+        return RatedConnector(
+            connector=self._connector, rates=self._connect_rates, rate=rate, clock=self._clock
+        )
 
     async def _save_status(self) -> None:
         stats = [pool.get_stats() for pool in self._pools.values()]

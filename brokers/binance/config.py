@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from brokers.base import BrokerCapabilities
+from brokers.base import BrokerCapabilities, ConnectRate
 from brokers.binance.constants import MAX_NAMES_PER_REQUEST, MAX_REQUEST_BYTES
 
 __all__ = ["CAPABILITIES", "COMBINED_PATH", "master_url"]
@@ -15,7 +15,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     name="binance",
     label="Binance spot",
     exchanges=frozenset({"BINANCE"}),
-    # Binance limits connection attempts (300 in 5 minutes per address), not connections.
+    # Binance limits connection attempts, not connections.
     max_connections=10,
     symbols_per_connection=1024,
     unit="streams",
@@ -28,6 +28,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     # 5 messages a second, of which our pongs take a share
     message_interval_seconds=0.25,
     connect_interval_seconds=1.0,
+    connect_rate=ConnectRate(attempts=300, window_seconds=300.0),
     heartbeat_seconds=20.0,
     liveness_timeout_seconds=60.0,
     max_lifetime_seconds=24 * 3600.0,

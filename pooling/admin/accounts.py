@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pooling import conf
-from pooling.admin.cells import NOTHING, age, bar
+from pooling.admin.cells import NOTHING, Tone, age, badge, bar
 from pooling.admin.changes import change_message
 from pooling.admin.confirm_limits import confirm_lowering
 from pooling.admin.credentials import (
@@ -49,20 +49,17 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         "state",
         "symbols",
         "connections",
-        "waiting",
+        "credential",
         "clients",
         "ticks",
-        "credential",
-        "limits",
         "heard",
     )
     list_filter = (StateFilter, "broker", CredentialFilter)
-    list_select_related = ("user", "status", "config")
+    list_select_related = ("user", "status")
     ordering = ("user__username", "broker", "label")
     search_fields = ("user__username", "label", "=id")
     search_help_text = "User name, label, or number of the pool"
     show_facets = admin.ShowFacets.ALWAYS
-    show_full_result_count = False
     list_per_page = 50
     change_form_template = "pooling/admin/account_change_form.html"
     change_list_template = "pooling/admin/account_change_list.html"
@@ -81,7 +78,10 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
     def name(self, account: BrokerAccount) -> SafeString:
         """Whose account at which broker."""
         return format_html(
-            '{} <span class="tp-quiet">{} · {}</span>', account.user, account.broker, account.label
+            '{}<br><span class="tp-quiet">{} / {}</span>',
+            account.user,
+            account.broker,
+            account.label,
         )
 
     @admin.display(description="state", ordering="status__state")
@@ -91,21 +91,20 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
 
     @admin.display(description="symbols", ordering="status__used")
     def symbols(self, account: BrokerAccount) -> SafeString | str:
-        """Used of capacity, in the broker's own units."""
+        """Used of capacity, in the broker's own units, and what waits for a place."""
         status = _status(account)
-        return NOTHING if status is None else bar(status.used, status.capacity)
+        if status is None:
+            return NOTHING
+        shown = bar(status.used, status.capacity)
+        if not status.waiting:
+            return shown
+        return format_html("{} {}", shown, badge(Tone.WARN, f"{status.waiting:,} waiting"))
 
     @admin.display(description="connections", ordering="status__connections")
     def connections(self, account: BrokerAccount) -> SafeString | str:
         """Open of allowed."""
         status = _status(account)
         return NOTHING if status is None else bar(status.connections, status.max_connections)
-
-    @admin.display(description="waiting", ordering="status__waiting")
-    def waiting(self, account: BrokerAccount) -> str:
-        """Symbols that are held and have no place."""
-        status = _status(account)
-        return f"{status.waiting:,}" if status is not None and status.waiting else NOTHING
 
     @admin.display(description="clients", ordering="status__clients")
     def clients(self, account: BrokerAccount) -> str:
@@ -125,15 +124,6 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         if not fields_for(account):
             return "none needed"
         return credential_state(account, timezone.now())
-
-    @admin.display(description="own limits")
-    def limits(self, account: BrokerAccount) -> str:
-        """What the account sets of its own."""
-        config = getattr(account, "config", None)
-        own = (getattr(config, "max_connections", None), config and config.symbols_per_connection)
-        if own == (None, None):
-            return "default"
-        return " x ".join("default" if value is None else f"{value:,}" for value in own)
 
     @admin.display(description="heard", ordering="status__heartbeat")
     def heard(self, account: BrokerAccount) -> SafeString | str:

@@ -171,7 +171,8 @@ def _told(status: PoolStatus | None, now: datetime) -> str:
     if status is None:
         return ""
     seconds = (now - status.heartbeat).total_seconds()
-    return f"Usage as the worker told it {long_age(max(seconds, 0))} ago."
+    when = "just now" if seconds < 2 else f"{long_age(seconds)} ago"
+    return f"Usage as the worker told it {when}."
 
 
 def _number(value: Any) -> str:

@@ -43,7 +43,6 @@ class PoolStatusAdmin(ReadOnlyAdmin):
     search_fields = ("account__user__username", "account__label", "owner")
     search_help_text = "User name or label of the account, or worker"
     show_facets = admin.ShowFacets.ALWAYS
-    show_full_result_count = False
     list_per_page = 50
     exclude = ("stats",)
 

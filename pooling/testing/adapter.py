@@ -17,6 +17,7 @@ from brokers.base import (
     ReconnectSoon,
     SubscriptionRejected,
 )
+from brokers.batching import Bound, batches
 from brokers.exceptions import BrokerConfigError, BrokerLimitError, BrokerProtocolError
 from brokers.types import (
     FeedMode,
@@ -70,22 +71,22 @@ class FakeAdapter(BrokerAdapter):
         return Handshake(url=f"{self.endpoint}?token={token}")
 
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
-        """Return one message. Raises BrokerConfigError for a broker token that is no number."""
+        """Return messages. Raises BrokerConfigError for a broker token that is no number."""
         for item in items:
             if not item.instrument.broker_token.isdigit():
                 raise BrokerConfigError("not a number")
         self._instruments.update((item.instrument.broker_token, item.instrument) for item in items)
-        return [_message("subscribe", items)]
+        return self._messages("subscribe", items)
 
     def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
-        """Return one message."""
+        """Return messages."""
         for item in items:
             self._instruments.pop(item.instrument.broker_token, None)
-        return [_message("unsubscribe", items)]
+        return self._messages("unsubscribe", items)
 
     def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
-        """Return one message."""
-        return [_message("mode", [new for _, new in items])]
+        """Return messages."""
+        return self._messages("mode", [new for _, new in items])
 
     def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
         """Decode one frame of the fake broker."""
@@ -113,6 +114,11 @@ class FakeAdapter(BrokerAdapter):
         """Forget the instruments."""
         self._instruments.clear()
 
+    def _messages(self, do: str, items: Sequence[Subscription]) -> list[str | bytes]:
+        room = self.capabilities.max_message_bytes - len(_message(do, []))
+        takes = Bound[Subscription]("bytes", room, _row_bytes)
+        return [_message(do, batch) for batch in batches(items, takes)]
+
     def _confirmed(self, tokens: Sequence[str]) -> BrokerEvent:
         return Confirmed(self._keys(tokens))
 
@@ -139,5 +145,12 @@ def make_adapter_class(*, depth_cost: int = 1, **capabilities: Any) -> type[Fake
 
 
 def _message(do: str, items: Sequence[Subscription]) -> str:
-    rows = [(item.instrument.broker_token, int(item.mode), item.depth_levels) for item in items]
-    return msgspec.json.encode({"do": do, "items": rows}).decode()
+    return msgspec.json.encode({"do": do, "items": [_row(item) for item in items]}).decode()
+
+
+def _row(item: Subscription) -> tuple[str, int, int]:
+    return item.instrument.broker_token, int(item.mode), item.depth_levels
+
+
+def _row_bytes(item: Subscription) -> int:
+    return len(msgspec.json.encode(_row(item))) + 1  # and a comma

@@ -30,7 +30,7 @@ class ReadOnlyAdmin(ReadOnlyBase):
     """What gateways write and people only look at."""
 
     list_per_page = 50
-    show_full_result_count = False
+    change_list_template = "streaming/admin/change_list.html"
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": (STYLE,)}

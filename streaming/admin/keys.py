@@ -58,13 +58,13 @@ class ApiKeyAdmin(ApiKeyAdminBase):
     list_filter = (KeyStateFilter,)
     list_select_related = ("user",)
     list_per_page = 50
+    change_list_template = "streaming/admin/change_list.html"
     autocomplete_fields = ("user",)
     date_hierarchy = "created"
     ordering = ("-created",)
     search_fields = ("name", "user__username", "prefix")
     search_help_text = "Name of the key, user name, or the first characters of the key"
     show_facets = admin.ShowFacets.ALWAYS
-    show_full_result_count = False
     actions = ("revoke",)
 
     class Media:

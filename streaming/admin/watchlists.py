@@ -24,12 +24,12 @@ class WatchlistAdmin(WatchlistAdminBase):
     list_display = ("name", "user", "size", "updated")
     list_select_related = ("user",)
     list_per_page = 50
+    change_list_template = "streaming/admin/change_list.html"
     autocomplete_fields = ("user",)
     date_hierarchy = "updated"
     ordering = ("user__username", "position", "id")
     search_fields = ("name", "user__username")
     search_help_text = "Name of the list, or user name"
-    show_full_result_count = False
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": (STYLE,)}

@@ -61,6 +61,11 @@ class Conduct:
         if not self._has_reason(link) and any(map(self._is_needed, link.modes)):
             world.checker.complain(f"{link} was given up and carried what is wanted")
 
+    def outlived(self, link: SimulatedLink) -> None:
+        """The broker ended a link for its age: the pool was to replace it before."""
+        if self._world.plan.is_calm:
+            self._world.checker.complain(f"{link} was not replaced before the broker ended it")
+
     def ticked(self, number: int, delivered: set[int]) -> None:
         """The market ticked: what is told to be live has the tick before, and gets this one."""
         sink, believed = self._world.sink, self._world.clients.believed

@@ -48,6 +48,8 @@ class Observer(Protocol):
 
     def left(self, link: SimulatedLink, how: str) -> None: ...
 
+    def outlived(self, link: SimulatedLink) -> None: ...
+
     def ticked(self, number: int, delivered: set[int]) -> None: ...
 
 
@@ -297,6 +299,7 @@ class SimulatedExchange:
         for link in list(self.links.values()):
             if lifetime is not None and self.now() >= link.opened_at + lifetime:
                 self._note(f"{link} is too old")
+                self._observer.outlived(link)
                 link.hang_up()
             elif ticks:
                 link.frame = None

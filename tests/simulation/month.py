@@ -55,9 +55,10 @@ def make_closed_market(hours: float) -> Plan:
 
 
 def make_rotation(seed: int, *, hours: float = 1.0) -> Plan:
-    """Return a plan in which the broker ends every connection after 100 s and nothing else fails.
+    """Return a plan in which the broker ends every connection after 300 s and nothing else fails.
 
-    There is room for the connection that replaces another, so no tick may be lost.
+    That leaves 15 s from the latest moment of replacing one, for all that are due together. There
+    is room for the connection that replaces another, so no tick may be lost.
     """
     chance = random.Random(seed)
     numbers = tuple(range(1, 1 + chance.randint(1, 6)))
@@ -74,7 +75,7 @@ def make_rotation(seed: int, *, hours: float = 1.0) -> Plan:
         max_connections=3,
         batch_size=chance.choice((1, 2, 500)),
         message_interval_seconds=chance.choice((0.0, 0.05, 0.2)),
-        max_lifetime_seconds=100.0,
+        max_lifetime_seconds=300.0,
         beat_seconds=1.0,
         tick_every_beats=1,
         sample_seconds=0.5003,

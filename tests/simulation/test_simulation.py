@@ -87,9 +87,9 @@ def test_what_failed_since_does_not_fail_again(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_planned_rotation_loses_no_tick(seed):
     """The exchange numbers its ticks: every one of what is live comes out, none twice too late."""
-    report = play(make_rotation(seed, hours=0.25), ignore)
+    report = play(make_rotation(seed, hours=0.5), ignore)
     assert not report.violations
-    assert report.attempts > 9  # every connection was replaced, and none ended by the broker
+    assert report.attempts > 5  # every connection was replaced, and none ended by the broker
     assert report.stats is not None
     assert report.stats.reconnects == 0
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from openalgo_site.doctor.main import DOCTOR
 from openalgo_site.pool_cli.base import CliError, Exit, Output
 from openalgo_site.pool_cli.changing import CHANGING
 from openalgo_site.pool_cli.reading import READING
@@ -17,7 +18,7 @@ from pooling.operations.naming import AccountNameError
 
 __all__ = ["Command"]
 
-SUBCOMMANDS = {each.name: each for each in (*READING, TOP, *CHANGING)}
+SUBCOMMANDS = {each.name: each for each in (*READING, TOP, *CHANGING, DOCTOR)}
 
 
 class Command(BaseCommand):

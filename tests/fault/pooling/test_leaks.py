@@ -18,7 +18,6 @@ from tests.support import eventually
 from tests.unit.pooling.kit import open_kit, virtual
 
 CYCLES = 1000
-REAL_CYCLES = 200
 WARM_UP = 100
 DESCRIPTORS = Path("/proc/self/fd")
 MAX_GROWTH_BYTES = 200_000  # over all cycles; one leaked transport a cycle would be megabytes
@@ -90,7 +89,7 @@ async def test_real_sockets_are_closed_after_every_drop(kite_server, monkeypatch
         await drop_for_real(kit, kite_server, 10)
         descriptors, threads = len(os.listdir(DESCRIPTORS)), threading.active_count()
         tasks = len(asyncio.all_tasks())
-        await drop_for_real(kit, kite_server, REAL_CYCLES)
+        await drop_for_real(kit, kite_server, CYCLES)
         await eventually(lambda: len(os.listdir(DESCRIPTORS)) <= descriptors)
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
         assert threading.active_count() <= threads

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from brokers.base import BrokerAdapter, Credentials
@@ -57,6 +57,7 @@ class TestEveryBroker:
         assert capabilities.exchanges
         assert capabilities.max_connections >= 1
         assert capabilities.batch_size >= 1
+        assert capabilities.max_message_bytes >= 125
         assert urlsplit(capabilities.default_endpoint).scheme == "wss"
         assert urlsplit(capabilities.http_endpoint).scheme == "https"
         assert (capabilities.heartbeat_seconds or 0) < capabilities.liveness_timeout_seconds
@@ -122,6 +123,7 @@ class TestEveryBroker:
         mode=st.sampled_from(FeedMode),
         other=st.sampled_from(FeedMode),
     )
+    @example(widths=[30] * 600, mode=FeedMode.DEPTH, other=FeedMode.QUOTE)
     @settings(max_examples=25)
     def test_no_control_message_is_longer_than_the_broker_takes(
         self,

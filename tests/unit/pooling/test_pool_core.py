@@ -119,8 +119,12 @@ class PoolMachine(RuleBasedStateMachine):
         else:
             assert outcome.code is RefusalCode.MAX_CAPACITY_REACHED
             assert outcome.details["capacity"] == self.limits.capacity
+        self.act()
+        before = self.placements()
         again = self.book.want(holder, want, make_instrument(number), self.now)
         assert (again.state, again.code) == (outcome.state, outcome.code)
+        assert self.placements() == before, "what is asked twice is placed once"
+        assert not self.book.take_actions().changed, "and nothing is sent for it"
 
     @rule(holder=st.sampled_from([ANN, BOB, EVE]), number=NUMBERS)
     def unsubscribe(self, holder: Any, number: int) -> None:
@@ -136,15 +140,16 @@ class PoolMachine(RuleBasedStateMachine):
     def edit_limits(self, connections: int, symbols: int) -> None:
         waited = set(self.book.rebalancer.waiting)
         order = list(self.book.tracker)
+        upstream = {k: self.interest(k).upstream.mode for k in order}
+        was_moving = bool(self.book.allocator.moving)
         self.limits = Limits(connections, symbols, BROKER_UNITS, self.categories)
         self.book.resize(limits=self.limits, linger_seconds=LINGER)
         lost = [k for k in order if k in set(self.book.rebalancer.waiting) - waited]
         placed = [k for k in order if self.book.allocator.slot_of(k) and self.interest(k).holders]
-        if lost and all(m is not FeedMode.DEPTH for m in self.held.values()):
+        is_even = FeedMode.DEPTH not in upstream.values() and not self.categories
+        if lost and is_even and not waited and not was_moving:
             # Where all cost the same, exactly the newest lose their places.
-            assert min(map(order.index, lost)) > max(map(order.index, placed), default=-1) or (
-                self.categories or waited or self.book.allocator.moving
-            )
+            assert min(map(order.index, lost)) > max(map(order.index, placed), default=-1)
         snapshot = self.placements()
         self.book.resize(limits=self.limits, linger_seconds=LINGER)
         assert self.placements() == snapshot, "limits in force already change nothing"
@@ -170,6 +175,19 @@ class PoolMachine(RuleBasedStateMachine):
         """Every socket is cut at once."""
         for slot in list(self.sockets):
             self.drop(slot)
+
+    @rule(slot=SLOTS)
+    def rotate(self, slot: int) -> None:
+        """A connection is to be replaced before the broker ends it."""
+        if self.sockets.get(slot) is None:
+            return
+        kept = {k: self.book.allocator.carrier_of(k) for k in self.book.keys_of(slot)}
+        self.book.retire(slot)
+        for k, carrier in kept.items():
+            assert self.book.allocator.carrier_of(k) == carrier, "nothing is let go of at once"
+        before = self.placements()
+        self.book.retire(slot)
+        assert self.placements() == before, "a plan applied twice changes nothing"
 
     @rule(slot=SLOTS, limit=st.integers(1, 4))
     def send(self, slot: int, limit: int) -> None:

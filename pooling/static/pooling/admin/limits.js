@@ -32,7 +32,8 @@
         tone: "warn",
       };
     }
-    return { text: `${sum}: room for all ${words(held)} symbols held now.`, tone: "good" };
+    const enough = held ? `room for all ${words(held)} symbols held now` : "nothing is held now";
+    return { text: `${sum}: ${enough}.`, tone: "good" };
   };
 
   const follow = (group) => {

@@ -1,0 +1,170 @@
+"""Workers, gateways and the bus between them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator, Sequence
+
+import httpx
+from django.conf import settings
+from django.utils import timezone
+
+from brokers.feed import FeedEvent
+from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
+from pooling.operations.describe import DISABLED, accounts_with_status, view_of
+from streaming.curve import bus_endpoint, load_key_file
+from streaming.exceptions import BusConfigurationError
+from streaming.feed_link import ZmqFeedLink
+from streaming.link import TickMessage
+from streaming.models import GatewayStatus
+
+__all__ = ["bus", "gateways", "workers"]
+
+BEAT_SECONDS = 4.0
+HTTP_SECONDS = 5.0
+STEP_SECONDS = 0.05
+MAX_AHEAD_SECONDS = 2.0
+START_WORKER = "start one with `python manage.py runpool` (`make run` for the demo) and see its log"
+START_GATEWAY = "start one with `python manage.py rungateway` and see its log"
+
+
+def workers() -> Iterator[Finding]:
+    """Whether every enabled pool has a worker that was heard of late, and how its feed is."""
+    now, served, name = timezone.now(), 0, "workers"
+    views = [view_of(account, now) for account in accounts_with_status()]
+    for view in views:
+        if view.state == DISABLED:
+            continue
+        if not view.is_served:
+            heard = "was never heard" if view.heartbeat_age is None else (
+                f"was last heard {view.heartbeat_age:.0f} s ago"
+            )  # fmt: skip
+            yield failed(name, f"{view.name} has no worker; one {heard}", START_WORKER)
+            continue
+        served += 1
+        if view.state == "auth_required":
+            yield failed(
+                name,
+                f"{view.name}: the broker refused the credential ({view.reason})",
+                "enter a new one in the admin (Broker accounts); it is tried at once",
+            )
+        elif view.state == "closed" and not view.paused:
+            yield warned(name, f"{view.name} is closed: {view.reason}", "see `manage.py pool show`")
+        elif view.state == "stale":
+            yield warned(name, f"{view.name} is stale: {view.reason}", "see `manage.py pool show`")
+    ahead = [
+        account.status.owner
+        for account in accounts_with_status()
+        if hasattr(account, "status")
+        and (account.status.heartbeat - now).total_seconds() > MAX_AHEAD_SECONDS
+    ]
+    for owner in sorted(set(ahead)):
+        yield failed(
+            name,
+            f"the clock of worker {owner} is ahead of this machine's",
+            "synchronise both clocks (chrony or systemd-timesyncd)",
+        )
+    if served:
+        yield fine(name, f"{served} pool(s) have a worker")
+    elif all(view.state == DISABLED for view in views):
+        yield skipped(name, "there is no enabled account: add one in the admin")
+
+
+def bus() -> Iterator[Finding]:
+    """Whether a worker's announcements arrive here, and whether it answers a request."""
+    env, name = settings.ENV, "bus"
+    try:
+        endpoint, keys = (
+            bus_endpoint(env.zmq_host, env.zmq_port),
+            load_key_file(env.zmq_curve_key_file),
+        )
+        link = ZmqFeedLink(endpoints=[endpoint], curve=keys)
+    except BusConfigurationError as error:
+        yield failed(name, str(error), "check ZMQ_HOST, ZMQ_PORT and ZMQ_CURVE_KEY_FILE")
+        return
+    heard, milliseconds, pools = asyncio.run(_round_trip(link))
+    if heard and milliseconds is not None:
+        yield fine(name, f"{endpoint}: a request was answered in {milliseconds:.1f} ms")
+    elif heard and not pools:
+        yield warned(name, f"{endpoint}: a worker announces itself, but serves no pool")
+    elif heard:
+        yield failed(
+            name,
+            f"{endpoint}: a worker announces itself, but does not answer requests",
+            "open the worker's control port to this machine, or start the worker again",
+        )
+    elif _is_listening(env.zmq_host, env.zmq_port):
+        yield failed(
+            name,
+            f"{endpoint}: something listens there, but it is no worker of this installation",
+            "give ZMQ_PORT another number, or use the worker's ZMQ_CURVE_KEY_FILE here too",
+        )
+    else:
+        yield failed(name, f"{endpoint}: nobody listens there (ZMQ_HOST, ZMQ_PORT)", START_WORKER)
+
+
+class _Deaf:
+    """A listener that wants nothing."""
+
+    def on_ticks(self, messages: Sequence[TickMessage]) -> None:
+        pass
+
+    def on_event(self, event: FeedEvent) -> None:
+        pass
+
+
+async def _round_trip(link: ZmqFeedLink) -> tuple[bool, float | None, int]:
+    """Return whether a beat came, the time of one request (ms), and how many pools it names."""
+    await link.open(_Deaf())
+    try:
+        deadline = time.monotonic() + BEAT_SECONDS
+        # The link tells of feeds, not of workers; a few looks a second cost nothing here.
+        while not link.workers() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(STEP_SECONDS)
+        pools = list(link.pools())
+        if not pools:
+            return bool(link.workers()), None, 0
+        started = time.perf_counter()
+        stats = await link.stats(pools[0])
+        elapsed = (time.perf_counter() - started) * 1000
+        return True, None if stats is None else elapsed, len(pools)
+    finally:
+        await link.close()
+
+
+def _is_listening(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host.strip("[]"), port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def gateways() -> Iterator[Finding]:
+    """Whether a gateway was heard within seconds, and whether the site answers on this machine."""
+    env, name, now = settings.ENV, "gateways", timezone.now()
+    alive = list(GatewayStatus.objects.alive(now))
+    host = "127.0.0.1" if env.host in ("0.0.0.0", "") else "[::1]" if env.host == "::" else env.host
+    url = f"http://{host}:{env.port}/livez"
+    try:
+        status = httpx.get(url, timeout=HTTP_SECONDS, trust_env=False).status_code
+    except httpx.HTTPError as error:
+        if alive:
+            yield fine(name, f"{len(alive)} process(es) are heard; none on this machine's PORT")
+            return
+        yield failed(name, f"{url} does not answer ({type(error).__name__})", START_GATEWAY)
+        return
+    if status == httpx.codes.OK:
+        yield fine(name, f"{url} answers; {len(alive)} process(es) are heard")
+    elif status == httpx.codes.BAD_REQUEST:
+        yield failed(
+            name, f"{url} is refused: {host} is no host of the site", f"add {host} to ALLOWED_HOSTS"
+        )
+    else:
+        yield failed(
+            name,
+            f"{url} answers with HTTP {status}: another program has the port",
+            "give PORT another number",
+        )

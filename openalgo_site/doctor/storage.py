@@ -1,0 +1,175 @@
+"""Database, migrations, keys and credentials, instruments, disk."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import DatabaseError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Max
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from brokers.exceptions import BrokerConfigError
+from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
+from pooling import conf
+from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.models import BrokerAccount, Instrument
+from pooling.operations.naming import account_name
+
+__all__ = ["credentials", "database", "disk", "instruments", "key_file", "migrations", "writable"]
+
+MASTER_AGE = timedelta(days=2)
+LOW_BYTES = 1 << 30
+LOWEST_BYTES = 64 << 20
+
+
+def database() -> Iterator[Finding]:
+    """Whether the database answers."""
+    name = "database"
+    try:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, ValueError) as error:
+        yield failed(
+            name,
+            f"the database does not answer: {_first_line(error)}",
+            "check DATABASE_URL and that the server runs; for SQLite, that DATA_DIR "
+            f"({settings.DATA_DIR}) can be read",
+        )
+        return
+    yield fine(name, f"{connection.vendor} answers")
+
+
+def migrations() -> Iterator[Finding]:
+    """Whether the tables are those of this version."""
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        names = ", ".join(f"{each.app_label}.{each.name}" for each, _ in missing[:3])
+        more = ", …" if len(missing) > 3 else ""
+        yield failed(
+            "migrations",
+            f"{len(missing)} migration(s) are not applied: {names}{more}",
+            "run `python manage.py migrate`",
+        )
+        return
+    yield fine("migrations", "all are applied")
+
+
+def writable() -> Iterator[Finding]:
+    """Whether a row can be written; it is taken back."""
+    try:
+        with transaction.atomic():
+            Session.objects.create(
+                session_key=f"doctor{get_random_string(26)}",
+                session_data="",
+                expire_date=timezone.now(),
+            )
+            transaction.set_rollback(True)
+    except DatabaseError as error:
+        yield failed(
+            "writable",
+            f"nothing can be written to the database: {_first_line(error)}",
+            f"let this user write to DATA_DIR ({settings.DATA_DIR}) and all files in it, or grant "
+            "the role of DATABASE_URL INSERT, UPDATE and DELETE; check that the disk is not full",
+        )
+        return
+    yield fine("writable", "a row was written and taken back")
+
+
+def key_file() -> Iterator[Finding]:
+    """Whether the keys of the credentials are there, private and usable."""
+    path = conf.key_file()
+    try:
+        CredentialCipher.from_file(path)
+    except KeyFileError as error:
+        what, _, mends = str(error).partition(": ")
+        yield failed("key file", what, mends)
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    yield fine("key file", f"{path} has mode {mode:04o}")
+
+
+def credentials() -> Iterator[Finding]:
+    """Whether every stored credential can be decrypted, is complete, and has not expired."""
+    name = "credentials"
+    cipher = CredentialCipher.from_file(conf.key_file())
+    now, good = timezone.now(), 0
+    for account in BrokerAccount.objects.select_related("user").order_by("pk").iterator():
+        pool = account_name(account)
+        try:
+            values = cipher.decrypt(account.credentials)
+            fields = account.capabilities().credential_fields
+        except BrokerConfigError as error:
+            what, _, mends = str(error).partition(": ")
+            yield failed(name, f"{pool}: {what}", mends or f"see the account {pool} in the admin")
+            continue
+        lacking = [field.label for field in fields if field.name not in values]
+        expires = account.credentials_expire
+        if not account.enabled:
+            continue
+        if lacking:
+            yield warned(
+                name,
+                f"{pool}: {', '.join(lacking)} is not set",
+                "enter it in the admin (Broker accounts), unless the broker does not need it",
+            )
+        elif expires is not None and expires <= now:
+            yield warned(
+                name,
+                f"{pool}: expired at {timezone.localtime(expires):%Y-%m-%d %H:%M}",
+                "log in at the broker and enter the new access token in the admin",
+            )
+        else:
+            good += 1
+    yield fine(name, f"those of {good} enabled account(s) can be decrypted and are complete")
+
+
+def instruments() -> Iterator[Finding]:
+    """Whether each broker in use has instruments, and recent ones."""
+    name, now = "instruments", timezone.now()
+    used = BrokerAccount.objects.filter(enabled=True).values_list("broker", flat=True)
+    for broker in sorted(set(used)):
+        load = f"run `python manage.py loadinstruments --broker {broker}`"
+        newest = Instrument.objects.filter(broker=broker).aggregate(at=Max("loaded"))["at"]
+        if newest is None:
+            yield failed(name, f"{broker} has none, so nothing can be subscribed", load)
+        elif now - newest > MASTER_AGE:
+            yield warned(name, f"those of {broker} are of {newest:%Y-%m-%d}", load)
+        else:
+            yield fine(name, f"those of {broker} are of {newest:%Y-%m-%d}")
+    if not used:
+        yield skipped(name, "there is no enabled account")
+
+
+def disk() -> Iterator[Finding]:
+    """Whether there is room left, and whether others may read the installation's files."""
+    path = Path(settings.DATA_DIR)
+    if not path.is_dir():
+        yield failed("disk", f"DATA_DIR {path} is not there", f"make it: `mkdir -m 700 -p {path}`")
+        return
+    free = shutil.disk_usage(path).free
+    words = f"{free / 1e9:.1f} GB are free in DATA_DIR"
+    mends = "make room, or set DATA_DIR to another disk"
+    if free < LOWEST_BYTES:
+        yield failed("disk", words, mends)
+    elif free < LOW_BYTES:
+        yield warned("disk", words, mends)
+    else:
+        yield fine("disk", words)
+    for file in sorted(path.glob("*.key")):
+        mode = stat.S_IMODE(file.stat().st_mode)
+        if mode & 0o077 and file != conf.key_file():
+            yield failed("disk", f"{file} has mode {mode:04o}", f"run `chmod 600 {file}`")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,184 @@
+"""Settings, limits of the machine, clocks, and the way to the brokers."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import httpx
+from django.conf import settings
+from django.core.checks import ERROR, WARNING, run_checks
+
+from brokers.exceptions import BrokerConfigError
+from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
+from pooling.models import BrokerAccount
+from streaming.curve import is_loopback
+
+__all__ = ["brokers", "clock", "open_files", "origins", "system_checks"]
+
+# Of one process, beside its clients: database, bus, logs, libraries.
+OTHER_FILES = 256
+DEFAULT_CLIENTS = 500
+CONNECT_SECONDS = 8.0
+CLOCK_SAMPLE_SECONDS = 0.2
+CLOCK_JUMP_SECONDS = 0.1
+SKEW_WARNING_SECONDS = 2.0
+SKEW_FAILED_SECONDS = 30.0
+KEY_FILE_CHECKS = ("pooling.W001", "pooling.E001")  # said by a check of its own, with more words
+
+
+def system_checks() -> Iterator[Finding]:
+    """What ``manage.py check`` says."""
+    found = False
+    for message in run_checks():
+        if message.level < WARNING or message.id in KEY_FILE_CHECKS:
+            continue
+        found = True
+        make = failed if message.level >= ERROR else warned
+        yield make("settings", f"{message.id}: {message.msg}", message.hint or "")
+    if not found:
+        yield fine("settings", "`manage.py check` has nothing to say")
+
+
+def origins() -> Iterator[Finding]:
+    """Whether browsers can reach the site under the name that it has."""
+    env, name, bad = settings.ENV, "origins", False
+    hosts = settings.ALLOWED_HOSTS
+    if "*" in hosts:
+        bad = True
+        yield warned(
+            name,
+            "ALLOWED_HOSTS=* answers to any name, which helps attacks by DNS",
+            "name the site's own hosts in ALLOWED_HOSTS",
+        )
+    elif not is_loopback(env.host) and all(is_loopback(each) for each in hosts):
+        bad = True
+        yield failed(
+            name,
+            f"HOST={env.host} is open to other machines, but ALLOWED_HOSTS names this one only",
+            "add the name or address that browsers use to ALLOWED_HOSTS",
+        )
+    for origin in settings.CSRF_TRUSTED_ORIGINS:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+            bad = True
+            yield failed(
+                name,
+                f"CSRF_TRUSTED_ORIGINS: {origin!r} is no origin",
+                "write scheme and host in CSRF_TRUSTED_ORIGINS, as in https://ticks.example.com",
+            )
+        elif not _is_allowed(parts.hostname, hosts):
+            bad = True
+            yield failed(
+                name,
+                f"CSRF_TRUSTED_ORIGINS names {parts.hostname}, ALLOWED_HOSTS does not",
+                f"add {parts.hostname} to ALLOWED_HOSTS",
+            )
+    if not bad:
+        yield fine(name, f"the site answers to {', '.join(hosts)}")
+
+
+def _is_allowed(host: str, hosts: list[str]) -> bool:
+    return any(host == each or (each[:1] == "." and host.endswith(each)) for each in hosts)
+
+
+def open_files(clients: int | None) -> Iterator[Finding]:
+    """Whether a process may have as many sockets as clients are expected (None: 500)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    expected = clients or DEFAULT_CLIENTS
+    needed = expected + OTHER_FILES
+    words = f"a process may open {soft:,} files; {expected:,} clients need {needed:,}"
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        yield fine("open files", words)
+        return
+    mends = f"run `ulimit -n {needed}` before the gateway, or set LimitNOFILE={needed} in its unit"
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        mends += f" (the hard limit is {hard:,})"
+    make = warned if clients is None else failed
+    yield make("open files", words, mends)
+
+
+def clock() -> Iterator[Finding]:
+    """Whether the wall clock runs as steadily as the monotonic one."""
+    wall, steady = time.time(), time.monotonic()
+    time.sleep(CLOCK_SAMPLE_SECONDS)
+    jump = (time.time() - wall) - (time.monotonic() - steady)
+    if abs(jump) > CLOCK_JUMP_SECONDS:
+        yield warned(
+            "clock",
+            f"the wall clock jumped by {jump:+.2f} s while it was watched",
+            "synchronise it by slewing (chrony or systemd-timesyncd)",
+        )
+    else:
+        yield fine("clock", "the wall clock runs steadily; --network compares it with the brokers'")
+
+
+def brokers() -> Iterator[Finding]:
+    """Whether the endpoints of enabled accounts can be reached, and what time it is there."""
+    urls: dict[str, str] = {}
+    for account in BrokerAccount.objects.filter(enabled=True).order_by("pk"):
+        try:
+            capabilities = account.capabilities()
+        except BrokerConfigError as error:
+            yield failed("brokers", str(error), "install its adapter, or disable the account")
+            continue
+        urls[account.endpoint or capabilities.default_endpoint] = capabilities.label
+        if not account.endpoint and capabilities.http_endpoint:
+            urls[capabilities.http_endpoint] = capabilities.label
+    if not urls:
+        yield skipped("brokers", "there is no enabled account")
+    for url, label in urls.items():
+        yield from _reach(url, label)
+
+
+def _reach(url: str, label: str) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    secure = parts.scheme in ("wss", "https")
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    where = f"{label} at {host}:{port}"
+    mends = "check the network, a firewall, and the account's endpoint in the admin"
+    started = time.perf_counter()
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as raw:
+            if secure:
+                with ssl.create_default_context().wrap_socket(raw, server_hostname=host):
+                    pass
+    except ssl.SSLError as error:
+        yield failed("brokers", f"{where}: TLS failed ({error.reason})", mends)
+        return
+    except OSError as error:
+        yield failed("brokers", f"{where} cannot be reached ({error.strerror or error})", mends)
+        return
+    elapsed = (time.perf_counter() - started) * 1000
+    yield fine("brokers", f"{where} took the connection in {elapsed:.0f} ms")
+    yield from _skew(f"{'https' if secure else 'http'}://{parts.netloc}/", where)
+
+
+def _skew(url: str, where: str) -> Iterator[Finding]:
+    """Compare this clock with the Date of the broker's answer, which has whole seconds."""
+    try:
+        before = datetime.now(UTC)
+        answer = httpx.get(url, timeout=CONNECT_SECONDS, trust_env=False)
+        after = datetime.now(UTC)
+        theirs = parsedate_to_datetime(answer.headers["Date"])
+    except (httpx.HTTPError, KeyError, ValueError):
+        return  # it has no clock to compare with; the connection was judged above
+    ahead = (before - theirs).total_seconds() - 1.0  # their second may be nearly over
+    behind = (theirs - after).total_seconds()
+    skew = max(ahead, behind, 0.0)
+    if skew > SKEW_WARNING_SECONDS:
+        make = failed if skew > SKEW_FAILED_SECONDS else warned
+        way = "ahead of" if ahead > behind else "behind"
+        yield make(
+            "clock",
+            f"this machine's clock is {skew:.0f} s {way} that of {where}",
+            "synchronise it (chrony or systemd-timesyncd)",
+        )
+    else:
+        yield fine("clock", f"it agrees with that of {where}")

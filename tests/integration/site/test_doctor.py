@@ -1,0 +1,400 @@
+"""Each failure that the doctor knows, made for real; and that a healthy installation has none."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import resource
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+
+from openalgo_site.doctor import processes, storage, surroundings
+from openalgo_site.doctor.findings import Check, Finding, Outcome, failed, fine
+from openalgo_site.doctor.main import all_checks, examine
+from openalgo_site.env import Environment
+from pooling.crypto import CredentialCipher, create_key_file
+from pooling.models import BrokerAccount, Instrument, PoolStatus
+from streaming.models import GatewayStatus
+from tests.integration.site.test_runpool import ACCOUNT, Installation
+from tests.support import eventually_sync, free_port
+
+
+@pytest.fixture
+def configured(settings: Any) -> Callable[..., None]:
+    def configure(**values: Any) -> None:
+        settings.ENV = msgspec.structs.replace(Environment(), **values)
+
+    return configure
+
+
+def problem(findings: Iterable[Finding], *words: str) -> Finding:
+    """Return the only finding that is not fine; it has these words and says what mends it."""
+    (found,) = [each for each in findings if each.outcome is not Outcome.OK]
+    for word in words:
+        assert word in f"{found.message} {found.mends}", found
+    assert found.mends, found
+    return found
+
+
+def all_fine(findings: Iterable[Finding]) -> bool:
+    return {each.outcome for each in findings} == {Outcome.OK}
+
+
+# Storage
+
+
+@pytest.mark.django_db
+def test_migrations_that_are_missing() -> None:
+    assert all_fine(storage.migrations())
+    MigrationRecorder.Migration.objects.filter(app="pooling").order_by("-pk")[0].delete()
+    found = problem(storage.migrations(), "pooling.", "manage.py migrate")
+    assert found.outcome is Outcome.FAILED
+
+
+@pytest.mark.django_db
+def test_a_database_that_takes_no_rows() -> None:
+    assert all_fine(storage.writable())
+    if connection.vendor != "sqlite":
+        pytest.skip("the breakage is SQLite's")
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only=ON")
+        try:
+            found = problem(storage.writable(), "DATA_DIR")
+        finally:
+            cursor.execute("PRAGMA query_only=OFF")
+    assert found.outcome is Outcome.FAILED
+
+
+def test_key_files_missing_open_and_broken(data_dir: Path) -> None:
+    path = data_dir / "credentials.key"
+    problem(storage.key_file(), "missing", "createkeyfile")
+    create_key_file(path)
+    assert all_fine(storage.key_file())
+    path.chmod(0o640)
+    problem(storage.key_file(), "0640", "chmod 600")
+    path.chmod(0o600)
+    path.write_text("no key\n")
+    problem(storage.key_file(), "Fernet", "createkeyfile")
+
+
+def test_credentials_of_another_key(account: BrokerAccount, cipher: CredentialCipher) -> None:
+    values = {"api_key": "k" * 8, "access_token": "t" * 8}
+    account.set_credentials(values, cipher)
+    account.credentials_expire = None
+    account.save()
+    assert all_fine(storage.credentials())
+    other = CredentialCipher(keys=["x" * 43 + "="])
+    account.set_credentials(values, other)
+    account.save()
+    found = problem(storage.credentials(), "asha/zerodha/main", "restore the key")
+    assert found.outcome is Outcome.FAILED
+
+
+def test_credentials_missing_and_expired(account: BrokerAccount, cipher: CredentialCipher) -> None:
+    account.set_credentials({"api_key": "k" * 8}, cipher)
+    account.credentials_expire = None
+    account.save()
+    found = problem(storage.credentials(), "ccess token", "admin")
+    assert found.outcome is Outcome.WARNING
+    account.set_credentials({"access_token": "t" * 8}, cipher)
+    account.credentials_expire = timezone.now() - timedelta(hours=1)
+    account.save()
+    problem(storage.credentials(), "expired", "access token")
+
+
+def test_instruments_missing_and_old(account: BrokerAccount, instruments: list[Instrument]) -> None:
+    assert all_fine(storage.instruments())
+    Instrument.objects.update(loaded=timezone.now() - timedelta(days=9))
+    found = problem(storage.instruments(), "loadinstruments --broker zerodha")
+    assert found.outcome is Outcome.WARNING
+    Instrument.objects.all().delete()
+    found = problem(storage.instruments(), "loadinstruments --broker zerodha")
+    assert found.outcome is Outcome.FAILED
+
+
+def test_a_full_disk_a_missing_directory_and_open_keys(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem(storage.disk(), "mkdir")
+    data_dir.mkdir()
+    monkeypatch.setattr(storage, "LOW_BYTES", 0)
+    monkeypatch.setattr(storage, "LOWEST_BYTES", 0)
+    assert all_fine(storage.disk())
+    key = data_dir / "django-secret.key"
+    key.write_text("x")
+    key.chmod(0o644)
+    problem(storage.disk(), "chmod 600")
+    key.chmod(0o600)
+    monkeypatch.setattr(storage, "LOWEST_BYTES", 1 << 60)
+    assert problem(storage.disk(), "DATA_DIR").outcome is Outcome.FAILED
+
+
+# Processes
+
+
+def serve(account: BrokerAccount, **values: Any) -> None:
+    now = timezone.now()
+    defaults = {"owner": "host:1", "state": "live", "since": now, "heartbeat": now}
+    PoolStatus.objects.update_or_create(account=account, defaults=defaults | values)
+
+
+def test_workers_missing_silent_and_without_a_credential(account: BrokerAccount) -> None:
+    assert problem(processes.workers(), "never heard", "runpool").outcome is Outcome.FAILED
+    serve(account)
+    assert all_fine(processes.workers())
+    serve(account, heartbeat=timezone.now() - timedelta(minutes=2))
+    problem(processes.workers(), "120 s ago", "runpool")
+    serve(account, state="auth_required", reason="HTTP 403")
+    assert problem(processes.workers(), "HTTP 403", "admin").outcome is Outcome.FAILED
+    serve(account, state="stale", reason="no data")
+    assert problem(processes.workers(), "no data").outcome is Outcome.WARNING
+    serve(account, heartbeat=timezone.now() + timedelta(minutes=2))
+    problem(processes.workers(), "ahead", "chrony")
+
+
+def test_a_bus_without_a_worker(
+    configured: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "BEAT_SECONDS", 0.3)
+    configured(zmq_port=free_port())
+    problem(processes.bus(), "nobody listens", "runpool")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        configured(zmq_port=other.getsockname()[1])
+        problem(processes.bus(), "no worker of this installation", "ZMQ_PORT")
+    configured(zmq_curve_key_file=str(tmp_path / "missing"))
+    problem(processes.bus(), "ZMQ_CURVE_KEY_FILE")
+    configured(zmq_host="192.0.2.1")
+    problem(processes.bus(), "ZMQ_CURVE_KEY_FILE")
+
+
+class WebServer:
+    """Answers every GET with one status and one Date."""
+
+    def __init__(self, status: int, ahead: timedelta = timedelta()) -> None:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response_only(status)
+                self.send_header("Date", format_datetime(datetime.now(UTC) + ahead, usegmt=True))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self) -> WebServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.mark.django_db
+def test_gateways_missing_and_ports_of_others(configured: Callable[..., None]) -> None:
+    configured(port=free_port())
+    problem(processes.gateways(), "does not answer", "rungateway")
+    now = timezone.now()
+    GatewayStatus.objects.create(gateway="g", host="h", pid=1, started=now, heartbeat=now)
+    assert all_fine(processes.gateways())
+    for status, words in ((404, "another program"), (400, "ALLOWED_HOSTS")):
+        with WebServer(status) as server:
+            configured(port=server.port)
+            problem(processes.gateways(), words)
+    with WebServer(200) as server:
+        configured(port=server.port)
+        assert all_fine(processes.gateways())
+
+
+# Surroundings
+
+
+def test_settings_that_the_system_checks_refuse(
+    configured: Callable[..., None], settings: Any
+) -> None:
+    configured(host="0.0.0.0")
+    settings.DEBUG = True
+    problem(
+        [each for each in surroundings.system_checks() if "openalgo_site" in each.message],
+        "openalgo_site.E001",
+        "DEBUG=false",
+    )
+
+
+def test_origins(configured: Callable[..., None], settings: Any) -> None:
+    configured()
+    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    assert all_fine(surroundings.origins())
+    settings.CSRF_TRUSTED_ORIGINS = ["ticks.example.com"]
+    problem(surroundings.origins(), "https://")
+    settings.CSRF_TRUSTED_ORIGINS = ["https://ticks.example.com"]
+    problem(surroundings.origins(), "add ticks.example.com to ALLOWED_HOSTS")
+    settings.ALLOWED_HOSTS = [".example.com"]
+    assert all_fine(surroundings.origins())
+    settings.CSRF_TRUSTED_ORIGINS = []
+    settings.ALLOWED_HOSTS = ["*"]
+    assert problem(surroundings.origins(), "ALLOWED_HOSTS").outcome is Outcome.WARNING
+    settings.ALLOWED_HOSTS = ["localhost"]
+    configured(host="0.0.0.0")
+    assert problem(surroundings.origins(), "ALLOWED_HOSTS").outcome is Outcome.FAILED
+
+
+def test_too_few_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (700, hard))
+    try:
+        assert all_fine(surroundings.open_files(400))
+        assert problem(surroundings.open_files(None), "ulimit -n").outcome is Outcome.WARNING
+        found = problem(surroundings.open_files(1_000), "LimitNOFILE=1256")
+        assert found.outcome is Outcome.FAILED
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_clock_that_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    walls = iter([1000.0, 1000.2, 1000.0, 1060.0])
+    clocks = SimpleNamespace(
+        time=lambda: next(walls),
+        monotonic=iter([5.0, 5.2, 5.0, 5.2]).__next__,
+        sleep=lambda s: None,
+    )
+    monkeypatch.setattr(surroundings, "time", clocks)
+    assert all_fine(surroundings.clock())
+    problem(surroundings.clock(), "+59.80 s", "chrony")
+
+
+def test_brokers_out_of_reach(account: BrokerAccount) -> None:
+    BrokerAccount.objects.update(endpoint=f"ws://127.0.0.1:{free_port()}")
+    found = problem(surroundings.brokers(), "cannot be reached", "endpoint")
+    assert found.outcome is Outcome.FAILED
+    with WebServer(404) as server:
+        BrokerAccount.objects.update(endpoint=f"ws://127.0.0.1:{server.port}")
+        assert all_fine(surroundings.brokers())
+        BrokerAccount.objects.update(endpoint=f"wss://127.0.0.1:{server.port}")
+        problem(surroundings.brokers(), "TLS")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "outcome", "words"),
+    [
+        (timedelta(seconds=15), Outcome.WARNING, "behind"),
+        (timedelta(hours=1), Outcome.FAILED, "behind"),
+        (timedelta(hours=-1), Outcome.FAILED, "ahead of"),
+    ],
+)
+def test_a_clock_that_differs_from_the_broker(
+    account: BrokerAccount, ahead: timedelta, outcome: Outcome, words: str
+) -> None:
+    with WebServer(404, ahead) as server:
+        BrokerAccount.objects.update(endpoint=f"ws://127.0.0.1:{server.port}")
+        assert problem(surroundings.brokers(), words, "chrony").outcome is outcome
+
+
+# The whole
+
+
+def test_one_broken_check_does_not_hide_the_others() -> None:
+    def broken() -> Iterator[Finding]:
+        raise RuntimeError("oops")
+
+    checks = [
+        Check("a", broken),
+        Check("b", lambda: [fine("b", "good")], needs=("a",)),
+        Check("c", lambda: [fine("c", "good")], needs=("b",)),
+        Check("d", lambda: [failed("d", "bad"), fine("d", "good")]),
+    ]
+    found = [(each.check, each.outcome.value) for each in examine(checks)]
+    assert found == [("a", "failed"), ("b", "skipped"), ("c", "skipped"), ("d", "failed"),
+                     ("d", "ok")]  # fmt: skip
+
+
+def test_every_need_is_a_check_that_comes_before() -> None:
+    seen: set[str] = set()
+    for check in all_checks(network=True):
+        assert set(check.needs) <= seen
+        seen.add(check.name)
+
+
+BEFORE = """
+import django; django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("createkeyfile")
+"""
+MORE = """
+from datetime import datetime, UTC
+from pooling.models import Instrument
+Instrument.objects.create(broker="zerodha", exchange="NSE", symbol="INFY", broker_token="1",
+                          broker_symbol="INFY", loaded=datetime.now(UTC))
+from pooling.crypto import CredentialCipher
+from pooling import conf
+account = BrokerAccount.objects.get()
+account.set_credentials({"api_key": "k" * 8, "access_token": "t" * 8},
+                        CredentialCipher.from_file(conf.key_file()))
+account.endpoint = "ws://127.0.0.1:9"
+account.save()
+"""
+
+
+@pytest.mark.timeout(240)
+def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -> None:
+    """Bus round trip, heartbeats and exit codes, with real processes and a broken database last."""
+    installation = Installation(tmp_path / "data")
+    installation.env["PORT"] = str(free_port())
+    code, out = installation.run("-c", BEFORE + ACCOUNT + MORE)
+    assert code == 0, out
+    worker = installation.start("manage.py", "runpool")
+
+    def outcomes() -> dict[str, str]:
+        code, out = installation.manage("pool", "doctor", "--json")
+        report = json.loads(out[out.index("{\n") :])
+        worst_last = sorted(report["findings"], key=lambda each: each["outcome"] == "failed")
+        found = {each["check"]: each["outcome"] for each in worst_last}
+        assert code == (0 if report["ok"] else 1)
+        return found
+
+    try:
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            if "serves 1 pool" in line:
+                break
+        drain = threading.Thread(target=worker.stdout.read)
+        drain.start()
+        found = eventually_sync(lambda: (seen := outcomes())["bus"] == "ok" and seen, timeout=60)
+        assert isinstance(found, dict)
+        assert found["database"] == found["writable"] == found["credentials"] == "ok"
+        assert found["gateways"] == "failed"
+    finally:
+        worker.kill()
+        worker.wait(10)
+    drain.join(10)
+    worker.stdout.close()
+    found = eventually_sync(
+        lambda: (seen := outcomes())["workers"] == "failed" and seen, timeout=60
+    )
+    assert isinstance(found, dict)
+    assert found["bus"] == "failed"
+
+    for file in installation.data_dir.glob("tickpool.sqlite3*"):
+        file.unlink()
+    (installation.data_dir / "tickpool.sqlite3").write_text("this is no database at all\n" * 50)
+    found = outcomes()
+    assert found["database"] == "failed"
+    assert found["migrations"] == found["writable"] == found["workers"] == "skipped"
