@@ -13,7 +13,7 @@ from streaming.frame_bytes import text_frame
 
 _TOTAL = 200
 _BASE = 7 * _TOTAL
-_MINE = [3, 13, 23, 50, 199]
+_MINE = [3, 13, 23, 24, 50, 199]
 
 
 def _frames(layout: TickLayout, numbers: Iterable[int]) -> list[bytes]:
@@ -76,7 +76,7 @@ def test_places_and_numbers_are_inverse(reads: Reads) -> None:
         reads.place(_BASE, _BASE + 5)
 
 
-@pytest.mark.parametrize("at", [0, 1, 10, 19])
+@pytest.mark.parametrize("at", [0, 1, 10, 12, 19])
 def test_a_fault_anywhere_is_seen(reads: Reads, at: int) -> None:
     """A gap, a repeat, two ticks exchanged, a whole round left out, a torn frame."""
     good = _stream(reads, 2, 30)
