@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 
+import msgspec
+
 from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import FeedEvent, Holder, Outcome, OutcomeState, PoolStats, RefusalCode, Want
@@ -194,7 +196,9 @@ class PoolWorker:
 
     def stats(self, pool_id: str) -> PoolStats:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
-        return self._statistics.stats(self._pools[pool_id])
+        pool = self._pools[pool_id]
+        stats = self._statistics.stats(pool)
+        return msgspec.structs.replace(stats, circuit=self._circuit_of(pool))
 
     def circuit_stats(self) -> Sequence[CircuitStats]:
         """Return the circuit of every broker endpoint that was connected to."""
@@ -203,6 +207,11 @@ class PoolWorker:
     def connect_rate_stats(self) -> Sequence[ConnectRateStats]:
         """Return the connects to every endpoint of a broker that counts them by address."""
         return self._connect_rates.to_stats()
+
+    def _circuit_of(self, pool: ConnectionPool) -> str:
+        adapter = self._registry.get(pool.spec.broker)
+        url = pool.spec.endpoint or adapter.capabilities.default_endpoint
+        return self._circuits.state_of(url)
 
     def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
         """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""

@@ -46,6 +46,7 @@ PURE_MODULES = [
     "pooling.exclusive_types",
     "pooling.history",
     "pooling.lifecycle",
+    "pooling.losses",
     "pooling.limits_preview",
     "pooling.offer",
     "pooling.outcomes",
