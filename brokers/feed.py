@@ -179,6 +179,8 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     ``recent`` are the peaks since the last usage sample. What follows it is filled in by the
     worker, which knows the pool's past: ``today`` counts from midnight in its time zone, ``today``
     and ``all_time`` survive restarts, ``credential_expiry_ms`` is None where nobody can know.
+    ``losses`` counts the ends of sockets and attempts by ``pooling.losses.LossReason``; ``circuit``
+    is the state of the circuit of the pool's endpoint, empty before the first attempt.
     """
 
     pool_id: str
@@ -213,6 +215,8 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     last_frame_ms: int | None = None
     last_tick_ms: int | None = None
     credential_expiry_ms: int | None = None
+    losses: Mapping[str, int] = {}
+    circuit: str = ""
 
 
 class FeedService(Protocol):

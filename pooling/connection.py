@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
 from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon
@@ -125,6 +125,11 @@ class Connection:
     def down_since(self) -> float | None:
         """Since when it has wanted a socket and had none, monotonic; None while it has one."""
         return self._down_since
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """How often sockets and attempts ended, by reason."""
+        return self._meters.losses
 
     @property
     def reconnects(self) -> int:

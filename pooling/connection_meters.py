@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from brokers.feed import ConnectionStats
 from pooling.exceptions import ConnectionLostError
 from pooling.lifecycle import ConnectionState
+from pooling.losses import loss_reason
 
 __all__ = ["ConnectionMeters"]
 
@@ -23,6 +26,7 @@ class ConnectionMeters:
         "last_close_ms",
         "last_frame",
         "last_tick",
+        "losses",
         "malformed",
         "next_retry_ms",
         "sent",
@@ -32,6 +36,7 @@ class ConnectionMeters:
 
     def __init__(self, *, now_ms: int) -> None:
         self.connects = self.frames = self.ticks = self.sent = self.malformed = 0
+        self.losses: Counter[str] = Counter()
         self.last_frame: float | None = None
         self.last_tick: float | None = None
         self.last_close = ""
@@ -47,6 +52,7 @@ class ConnectionMeters:
 
     def closed(self, failure: Exception, reason: str, now_ms: int) -> None:
         """Note why an attempt or a socket ended."""
+        self.losses[loss_reason(failure).value] += 1
         self.last_close = reason
         self.last_close_code = failure.code if isinstance(failure, ConnectionLostError) else None
         self.last_close_ms = now_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ class PoolTelemetry:
         self._meters = PoolMeters(now_ms=clock.time_ms())
         self._rate = RateWindow()
         self._ticks = 0
+        self._retired_losses: Counter[str] = Counter()
         self._retired_reconnects = self._retired_malformed = self._retired_unknown = 0
 
     def count_ticks(self, count: int) -> None:
@@ -53,6 +55,7 @@ class PoolTelemetry:
 
     def retire(self, connection: Connection) -> None:
         """Keep the counters of a connection that leaves the table."""
+        self._retired_losses.update(connection.losses)
         self._retired_reconnects += connection.reconnects
         self._retired_malformed += connection.frames_malformed
         self._retired_unknown += connection.ticks_unknown
@@ -89,6 +92,7 @@ class PoolTelemetry:
             frames_malformed=self._frames_malformed(),
             ticks_unknown=self._ticks_unknown(),
             reconnects=self._reconnects(),
+            losses=self._losses(),
             peak_symbols=peak(Gauge.SYMBOLS),
             peak_connections=peak(Gauge.CONNECTIONS),
             peak_clients=peak(Gauge.CLIENTS),
@@ -130,6 +134,12 @@ class PoolTelemetry:
     def _ticks_unknown(self) -> int:
         now = sum(connection.ticks_unknown for connection in self._connections.values())
         return self._retired_unknown + now
+
+    def _losses(self) -> Counter[str]:
+        losses = Counter(self._retired_losses)
+        for connection in self._connections.values():
+            losses.update(connection.losses)
+        return losses
 
     def _reconnects(self) -> int:
         return self._retired_reconnects + sum(c.reconnects for c in self._connections.values())

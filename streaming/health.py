@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
@@ -22,7 +25,8 @@ async def livez(request: HttpRequest) -> JsonResponse:
 async def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 with the state of things; 503 when the database does not answer.
 
-    ``degraded``: a pool is not live or no worker is there; clients are served all the same.
+    ``degraded``: a pool is not live or no worker is there; clients are served all the same, so a
+    load balancer must not take the gateway out. The list of the same name says what it is.
     """
     database = await sync_to_async(_database_answers)()
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
@@ -31,17 +35,28 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     pools: dict[str, FeedStatus] = dict(link.pools()) if isinstance(link, FeedOverview) else {}
     workers = link.workers() if isinstance(link, FeedOverview) else 0
     live = sum(status is FeedStatus.LIVE for status in pools.values())
-    status = "ok" if workers and live == len(pools) else "degraded"
+    degraded = _degraded(workers, pools.values())
+    status = "degraded" if degraded else "ok"
     return JsonResponse(
         {
             "status": status if database else "unavailable",
             "database": database,
             "workers": workers,
+            "degraded": degraded if database else [*degraded, "the database does not answer"],
             "pools": {"live": live, "total": len(pools)},
             "clients": len(hub.clients) if hub is not None else 0,
         },
         status=200 if database else 503,
     )
+
+
+def _degraded(workers: int, pools: Collection[FeedStatus]) -> list[str]:
+    """Return what is not as it should be, in words that name nobody: anyone may read them."""
+    found = [] if workers else ["no worker answers"]
+    states = Counter(status for status in pools if status is not FeedStatus.LIVE)
+    return found + [
+        f"{states[each]} of {len(pools)} pools: {each.value}" for each in sorted(states)
+    ]
 
 
 def _database_answers() -> bool:

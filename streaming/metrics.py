@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from prometheus_client.core import (
@@ -184,10 +184,21 @@ def pool_metrics(pools: Iterable[PoolStats]) -> list[Metric]:
     sums: dict[str, Counter[tuple[str, ...]]] = {
         name: Counter()
         for name in (
-            "used", "capacity", "ticks_received", "frames_malformed", "ticks_unknown", "reconnects",
+            "used", "capacity", "waiting", "ticks_received", "frames_malformed", "ticks_unknown",
+            "reconnects",
         )
     }  # fmt: skip
+    circuits: Counter[tuple[str, str]] = Counter()
+    losses: Counter[tuple[str, ...]] = Counter()
+    last_ticks: dict[tuple[str, ...], float] = {}
     for stats in pools:
+        if stats.circuit:
+            circuits[stats.broker, stats.circuit] += 1
+        for reason, count in stats.losses.items():
+            losses[stats.broker, reason] += count
+        if stats.used and stats.last_tick_ms is not None:
+            at = stats.last_tick_ms / 1000
+            last_ticks[stats.broker,] = min(at, last_ticks.get((stats.broker,), at))
         states[stats.broker, stats.status.value] += 1
         for connection in stats.connections:
             connections[stats.broker, connection.state] += 1
@@ -198,6 +209,19 @@ def pool_metrics(pools: Iterable[PoolStats]) -> list[Metric]:
         _gauge_of("tickpool_pool_connections", "Broker connections.", connections, "state"),
         _gauge_of("tickpool_pool_symbols", "Upstream subscriptions in use.", sums["used"]),
         _gauge_of("tickpool_pool_symbols_capacity", "Subscriptions possible.", sums["capacity"]),
+        _gauge_of("tickpool_pool_symbols_waiting", "Symbols without a place.", sums["waiting"]),
+        _gauge_of(
+            "tickpool_pool_circuits", "Pools by the circuit of their endpoint.", circuits, "state"
+        ),
+        _gauge_of(
+            "tickpool_pool_last_tick_timestamp_seconds",
+            "When the pool that has waited longest for a tick had its last one, Unix time.",
+            last_ticks,
+        ),
+        _counter(
+            "tickpool_pool_connection_losses", "Ends of broker sockets and of attempts.", losses,
+            (), "broker", "reason",
+        ),
         _counter(
             "tickpool_pool_ticks", "Ticks received from brokers.", sums["ticks_received"], (),
             "broker",
@@ -259,7 +283,10 @@ def _gauge(name: str, text: str, value: float, label: Sequence[str]) -> Metric:
 
 
 def _gauge_of(
-    name: str, text: str, values: Counter[tuple[str, str]] | Counter[tuple[str, ...]], *labels: str
+    name: str,
+    text: str,
+    values: Mapping[tuple[str, str], float] | Mapping[tuple[str, ...], float],
+    *labels: str,
 ) -> Metric:
     family = GaugeMetricFamily(name, text, labels=["broker", *labels])
     for key, value in values.items():

@@ -55,7 +55,7 @@ def bounded_date_hierarchy(cl: ChangeList) -> dict[str, Any]:
     found = date_range(cl.queryset, field, getattr(cl.model_admin, "date_index", None))
     if found is None:
         return {"show": False}
-    chosen = date_level({name: values[-1] for name, values in cl.params.items()}, field)
+    chosen = date_level(cl.params, field)
     level = chosen.narrowed(*found)
 
     def link(parts: dict[str, int]) -> str:

@@ -27,6 +27,7 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
         "status": "ok",
         "database": True,
         "workers": 1,
+        "degraded": [],
         "pools": {"live": 1, "total": 1},
         "clients": 1,
     }
@@ -34,4 +35,5 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
     reply = await health(edge, "/readyz")
     assert reply.status_code == 200
     assert (reply.json()["status"], reply.json()["pools"]) == ("degraded", {"live": 0, "total": 1})
+    assert reply.json()["degraded"] == ["1 of 1 pools: stale"]
     await socket.close()

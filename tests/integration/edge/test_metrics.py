@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
@@ -60,7 +61,7 @@ async def get(
     return await metrics_page.metrics(request)
 
 
-def stats(pool_id: str, broker: str = "zerodha") -> PoolStats:
+def stats(pool_id: str, broker: str = "zerodha", last_tick_ms: int = 5_000) -> PoolStats:
     peak = Peak(0, 0)
     return PoolStats(
         pool_id=pool_id, broker=broker, status=FeedStatus.LIVE, reason="", since_ms=0,
@@ -68,7 +69,8 @@ def stats(pool_id: str, broker: str = "zerodha") -> PoolStats:
         max_connections=3, symbols_per_connection=10, used=2, capacity=30, wanted=2, confirmed=2,
         clients=1, ticks_received=50, ticks_per_second=5.0, frames_malformed=1, ticks_unknown=0,
         reconnects=4, peak_symbols=peak, peak_connections=peak, peak_clients=peak,
-        peak_ticks_per_second=peak,
+        peak_ticks_per_second=peak, circuit="closed", losses={"closed": 3, "silent": 1},
+        last_tick_ms=last_tick_ms,
     )  # fmt: skip
 
 
@@ -193,6 +195,18 @@ def test_pools_are_summed_up_by_broker() -> None:
     assert 'tickpool_pool_ticks_total{broker="zerodha"} 2500.0' in lines
     assert 'tickpool_pools{broker="binance",state="live"} 1.0' in lines
     assert len([line for line in lines if line.startswith("tickpool_pools{")]) == 2
+    assert 'tickpool_pool_connection_losses_total{broker="zerodha",reason="closed"} 150.0' in lines
+    assert 'tickpool_pool_circuits{broker="zerodha",state="closed"} 50.0' in lines
+
+
+def test_the_oldest_last_tick_of_those_that_expect_ticks_counts() -> None:
+    pools = [
+        stats("1", last_tick_ms=9_000),
+        stats("2", last_tick_ms=7_000),
+        msgspec.structs.replace(stats("3", last_tick_ms=1_000), used=0),
+    ]
+    lines = exposition(pool_metrics(pools)).decode().splitlines()
+    assert 'tickpool_pool_last_tick_timestamp_seconds{broker="zerodha"} 7.0' in lines
 
 
 async def test_siblings_read_each_others_numbers(tmp_path: Path) -> None:
