@@ -27,6 +27,7 @@ PURE_MODULES = [
     "brokers.decimal_text",
     "brokers.exceptions",
     "brokers.redaction",
+    "brokers.retry_after",
     "brokers.types",
     "brokers.zerodha.codec",
     "brokers.zerodha.constants",
