@@ -9,13 +9,14 @@ from __future__ import annotations
 from pooling.models.accounts import BrokerAccount, PoolConfig, validate_endpoint
 from pooling.models.commands import PoolCommand
 from pooling.models.history import PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
-from pooling.models.instruments import Instrument, starting_with
+from pooling.models.instruments import Instrument, InstrumentWord, SearchTier, starting_with
 from pooling.models.status import NO_WORKER, PeakSeen, PoolStatus
 
 __all__ = [
     "NO_WORKER",
     "BrokerAccount",
     "Instrument",
+    "InstrumentWord",
     "PeakSeen",
     "PoolCommand",
     "PoolConfig",
@@ -24,6 +25,7 @@ __all__ = [
     "PoolStatus",
     "PoolUsage",
     "PoolUsageDay",
+    "SearchTier",
     "starting_with",
     "validate_endpoint",
 ]
