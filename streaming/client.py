@@ -110,6 +110,7 @@ class Client:
         limits: bounds of the outbox.
         cohort: whose batches the client gets; None: a frame per tick.
         frames: the server's way to take ready frames, where it has one.
+        user_agent: what the client says it is, bounded and printable.
 
     With ``frames``, ticks of one turn are written at once while the transport has room and nothing
     else waits; everything that has to wait does so in the outbox, as it does without.
@@ -124,9 +125,12 @@ class Client:
         limits: EdgeLimits,
         cohort: Cohort | None = None,
         frames: FrameWriter | None = None,
+        user_agent: str = "",
     ) -> None:
         self.id = client_id
         self.address = address
+        self.user_agent = user_agent
+        self.connected_ms = 0  # epoch milliseconds, from ``GatewayHub.enter`` on
         self.session = ClientSession(max_instruments=limits.max_instruments_per_client)
         bounds: dict[str, Any] = {
             "on_ready": self._wake,

@@ -144,6 +144,7 @@ class GatewayHub:
 
     def enter(self, client: Client) -> None:
         """Begin to serve a connected client: from now on its outbox is emptied."""
+        client.connected_ms = self.wall_clock_ms()
         self.clients.add(client)
         client.writer = self._spawn(client.run(), f"client {client.id} writer")
 

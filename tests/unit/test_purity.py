@@ -44,6 +44,7 @@ PURE_MODULES = [
     "pooling.freshness",
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
+    "pooling.history",
     "pooling.lifecycle",
     "pooling.losses",
     "pooling.limits_preview",
