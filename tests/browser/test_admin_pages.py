@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import websockets
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.fault.test_demo import RunningDemo, demo
 from tests.support import eventually
@@ -177,32 +177,28 @@ async def test_a_key_is_made_shown_once_and_revoked(admin: Page, ready: dict[str
         assert json.loads(await again.recv())["status"] == "error"
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_pages_fit_wide_and_narrow_in_light_and_dark(
-    browser: Browser, ready: dict[str, Any], width: int, scheme: str
-):
+async def test_pages_fit_wide_and_narrow_in_light_and_dark(admin: Page, ready: dict[str, Any]):
     """Nothing runs out of the page, and a badge stands out from what is behind it."""
-    context = await browser.new_context(
-        viewport={"width": width, "height": 800},
-        color_scheme="dark" if scheme == "dark" else "light",
-    )
-    try:
-        page = await context.new_page()
-        await page.goto(ready["admin_url"])
-        await page.get_by_label("Username:").fill(ready["username"])
-        await page.get_by_label("Password:").fill(ready["password"])
-        await page.get_by_role("button", name="Log in").click()
-        await expect(page.locator(".tp-badge").first).to_be_visible()
-        account = f"{ready['admin_url']}pooling/brokeraccount/"
+    symbols = await asyncio.to_thread(some_symbols, ready, 2)
+    account = f"{ready['admin_url']}pooling/brokeraccount/"
+    async with program(ready, ready["api_key"]) as socket:
+        await socket.send(json.dumps({"action": "subscribe", "symbols": symbols, "mode": "LTP"}))
+
+        async def shows_connections() -> bool:
+            await open_pool(admin, ready)
+            return await admin.locator(".tp-scroll").count() == 1
+
+        await eventually(shows_connections, timeout=20, interval=0.5)
         for url in (ready["admin_url"], account, f"{account}1/change/"):
-            await page.goto(url)
-            badge = page.locator(".tp-badge").first
+            await admin.goto(url)
+            badge = admin.locator(".tp-badge").first
             await expect(badge).to_be_visible()
-            assert await page.evaluate("document.documentElement.scrollWidth") <= width
-            assert await badge.evaluate(CONTRAST) >= 4.5
-    finally:
-        await context.close()
+            for width in (360, 1280):
+                await admin.set_viewport_size({"width": width, "height": 800})
+                assert await admin.evaluate("document.documentElement.scrollWidth") <= width, url
+                for scheme in ("light", "dark"):
+                    await admin.emulate_media(color_scheme=scheme)
+                    assert await badge.evaluate(CONTRAST) >= 4.5, (url, width, scheme)
 
 
 # The contrast of an element's text against the first opaque background behind it, as WCAG has it.
