@@ -118,8 +118,8 @@ async def test_a_limit_is_lowered_after_its_price_was_told(admin: Page, ready: d
         await eventually(is_in_force, timeout=20, interval=0.5)
         await expect(admin.locator(".tp-pool").get_by_role("table")).to_contain_text("live")
         await admin.get_by_role("link", name="History").click()
-        entry = admin.locator("#change-history tbody tr").first
-        await expect(entry).to_contain_text("Symbols per connection: 3,000 → 5")
+        entries = admin.locator("#change-history tbody tr")
+        entry = entries.filter(has_text="Symbols per connection: 3,000 → 5")
         await expect(entry).to_contain_text("Max connections: 3 → 2")
         await expect(entry).to_contain_text(ready["username"])
     await open_pool(admin, ready)
@@ -146,7 +146,7 @@ async def test_a_pool_is_paused_and_resumed(admin: Page, ready: dict[str, Any]):
             return word in await pool.inner_text()
 
         await eventually(shows, timeout=20, interval=0.5)
-    await admin.get_by_role("link", name="Commands").click()
+    await admin.get_by_role("link", name="Commands", exact=True).click()
     rows = admin.locator("#result_list tbody tr")
     await expect(rows.nth(0)).to_contain_text("resume")
     await expect(rows.nth(1)).to_contain_text("pause")
