@@ -112,6 +112,7 @@ class CommandVerb(StrEnum):
     DRAIN = "drain"
     REBALANCE = "rebalance"
     UNSUBSCRIBE = "unsubscribe"
+    PREVIEW = "preview"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

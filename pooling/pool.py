@@ -38,7 +38,6 @@ from pooling.exclusive_connection import ExclusiveConnection
 from pooling.exclusive_types import ConnectionTerms, ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
-from pooling.limits_preview import LimitsPreview, held_in, preview_limits
 from pooling.loop_calls import LoopCalls
 from pooling.plan_performer import PlanPerformer
 from pooling.telemetry import PoolTelemetry
@@ -180,6 +179,7 @@ class ConnectionPool:
             journal=self._journal,
             telemetry=self._telemetry,
             perform=self._perform,
+            tried=self._seats.tried,
         )
 
     def __repr__(self) -> str:
@@ -340,16 +340,6 @@ class ConnectionPool:
         self._calls.poke()
         self._calls.call(self._update_exclusive)
         self._calls.call(partial(self._journal.config_applied, limits, options.revision))
-
-    def preview_limits(self, options: PoolOptions) -> LimitsPreview:
-        """Return what these limits would drop; changes nothing. Any thread, better not the loop's.
-
-        Some microseconds for each subscription; the lock is held to copy them only.
-        """
-        with self._lock:
-            limits = self._seats.tried(options)
-            held = held_in(self._book.tracker, self._book.offer)
-        return preview_limits(held, self._book.allocator.emptied(limits))
 
     def credentials_changed(self, version: int) -> None:
         """Note that a newer credential is stored; a waiting pool tries it at once. Any thread."""
