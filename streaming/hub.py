@@ -35,9 +35,11 @@ from streaming.holdings import Departure, Feed, Held, Line
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.link import FeedLink, TickMessage
 from streaming.payloads import line_body
+from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, Subscribe
 from streaming.revalidation import changed_principals
 from streaming.session import SessionState
+from streaming.status_board import StatusBoard
 from streaming.topics import tick_topic
 
 __all__ = ["GatewayHub"]
@@ -62,6 +64,7 @@ class GatewayHub:
         limits: bounds of the edge.
         clock: monotonic seconds.
         wall_clock_ms: epoch milliseconds, for times that are sent.
+        status: who knows how pools are; None: nobody here.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class GatewayHub:
         *,
         link: FeedLink,
         directory: Directory,
+        status: StatusSource | None = None,
         limits: EdgeLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -88,6 +92,8 @@ class GatewayHub:
         self.clients_closed: Counter[CloseCode] = Counter()
         self.ticks_delivered = 0
         self._conflated_by_departed = 0
+        gateway_id = str(getattr(link, "gateway_id", ""))  # links in memory have none
+        self.board = StatusBoard(source=status, gateway=gateway_id, clock=clock)
         self.batches = BatchWheel(clock=clock, call_later=_call_later)
         self._groups: Groups[Client] = Groups()
         self._joiner = FrameJoiner()
@@ -123,6 +129,7 @@ class GatewayHub:
         await self.link.open(self)
         self._spawn(self._sweep_forever(), "gateway sweep")
         self._spawn(self._revalidate_forever(), "gateway revalidation")
+        self._spawn(self.board.run(), "gateway status board")
 
     async def close(self) -> None:
         """Give everything up. Idempotent; clients' sockets are the server's business."""
@@ -153,6 +160,7 @@ class GatewayHub:
         if client not in self.clients:
             return
         self.clients.discard(client)
+        self.board.leave(client)
         self._conflated_by_departed += client.outbox.conflated
         self._groups.leave_all(client)
         client.outbox.finish()
