@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
-__all__ = ["PoolView", "StatusSource"]
+__all__ = ["StatusView", "StatusSource"]
 
 
-class PoolView(NamedTuple):
+class StatusView(NamedTuple):
     """One user's look at the pools: a page of those that match ``search``, from page 1."""
 
     user_id: int
@@ -22,7 +22,7 @@ class PoolView(NamedTuple):
 class StatusSource(Protocol):
     """Knows how pools and gateways are. Coroutines may be cancelled."""
 
-    async def read(self, views: Collection[PoolView], *, gateway: str) -> Mapping[PoolView, str]:
+    async def read(self, views: Collection[StatusView], *, gateway: str) -> Mapping[StatusView, str]:
         """Return the whole ``pool_status`` object of each view, of one common moment.
 
         Who may see what is decided here and at every call: a permission that is taken away is gone

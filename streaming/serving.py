@@ -6,7 +6,7 @@ from streaming import replies
 from streaming.client import Client
 from streaming.holdings import Departure
 from streaming.hub import GatewayHub
-from streaming.pool_watch import PoolView
+from streaming.pool_watch import StatusView
 from streaming.protocol import (
     ErrorCode,
     GetBrokerInfo,
@@ -103,7 +103,7 @@ def _switch(hub: GatewayHub, client: Client, request: SwitchOrders | SwitchStatu
 
 def _watch_pools(hub: GatewayHub, client: Client, request: WatchPools) -> None:
     if request.enabled:
-        view = PoolView(client.session.user.user_id, request.page, request.search)
+        view = StatusView(client.session.user.user_id, request.page, request.search)
         try:
             hub.board.watch(client, view)
         except ProtocolError as refusal:

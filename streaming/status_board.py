@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from streaming.client import Client
 from streaming.exceptions import StatusUnavailableError
-from streaming.pool_watch import PoolView, StatusSource
+from streaming.pool_watch import StatusView, StatusSource
 from streaming.protocol import ErrorCode, ProtocolError
 from streaming.session import SessionState
 
@@ -54,14 +54,14 @@ class StatusBoard:
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._least_seconds = least_seconds
-        self._views: dict[Client, PoolView] = {}
+        self._views: dict[Client, StatusView] = {}
         self._changed = asyncio.Event()
         self._last_failure_log: float | None = None
 
     def __repr__(self) -> str:
         return f"<StatusBoard clients={len(self._views)}>"
 
-    def watch(self, client: Client, view: PoolView) -> None:
+    def watch(self, client: Client, view: StatusView) -> None:
         """Send ``client`` this view from now on, in place of the one before.
 
         Raises:
