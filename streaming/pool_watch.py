@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
-__all__ = ["StatusView", "StatusSource"]
+__all__ = ["StatusSource", "StatusView"]
 
 
 class StatusView(NamedTuple):
@@ -22,7 +22,9 @@ class StatusView(NamedTuple):
 class StatusSource(Protocol):
     """Knows how pools and gateways are. Coroutines may be cancelled."""
 
-    async def read(self, views: Collection[StatusView], *, gateway: str) -> Mapping[StatusView, str]:
+    async def read(
+        self, views: Collection[StatusView], *, gateway: str
+    ) -> Mapping[StatusView, str]:
         """Return the whole ``pool_status`` object of each view, of one common moment.
 
         Who may see what is decided here and at every call: a permission that is taken away is gone

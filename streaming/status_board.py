@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from streaming.client import Client
 from streaming.exceptions import StatusUnavailableError
-from streaming.pool_watch import StatusView, StatusSource
+from streaming.pool_watch import StatusSource, StatusView
 from streaming.protocol import ErrorCode, ProtocolError
 from streaming.session import SessionState
 
