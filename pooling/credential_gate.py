@@ -15,6 +15,7 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
+from brokers.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
 from pooling.exceptions import ConnectRateError
@@ -22,8 +23,6 @@ from pooling.exceptions import ConnectRateError
 __all__ = ["CredentialGate"]
 
 logger = logging.getLogger("pooling")
-
-MAX_RETRY_AFTER_SECONDS = 3600.0  # the longest wait that a broker may impose on us
 
 
 class CredentialGate:

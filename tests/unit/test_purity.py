@@ -27,6 +27,7 @@ PURE_MODULES = [
     "brokers.decimal_text",
     "brokers.exceptions",
     "brokers.redaction",
+    "brokers.retry_after",
     "brokers.types",
     "brokers.zerodha.codec",
     "brokers.zerodha.constants",
@@ -58,6 +59,7 @@ PURE_MODULES = [
     "pooling.tracker",
     "pooling.upkeep",
     # streaming
+    "streaming.batch_outbox",
     "streaming.batches",
     "streaming.arrivals",
     "streaming.bus_message",
