@@ -97,10 +97,12 @@ export class Chart {
       this.#text(short(mark), MARGIN.left - 6, y(mark) + 4, "", "end");
     }
     const most = Math.max(2, Math.floor((right - MARGIN.left) / 80));
-    const { step, marks: times } = timeMarks(from, to, most, offsetOf(this.#timeZone, from));
+    const offset = offsetOf(this.#timeZone, from);
+    const { step, marks: times } = timeMarks(from, to, most, offset);
     for (const at of times) {
       this.#add("line", { class: "grid", x1: x(at), x2: x(at), y1: bottom, y2: bottom + 4 });
-      const text = step >= DAY ? this.#moments.date(at) : this.#moments.clock(at);
+      const isDay = step >= DAY || (at + offset) % DAY === 0;
+      const text = isDay ? this.#moments.date(at) : this.#moments.clock(at);
       if (x(at) < right - 14) this.#text(text, x(at), HEIGHT - 4, "", "middle");
     }
   }

@@ -79,9 +79,10 @@ function show() {
     });
   });
   const step = describeStep(answer.step_ms);
+  const span = `${moments.short(answer.from, answer.to)} to ${moments.short(answer.to, answer.from)}`;
   $("about").textContent = answer.points.length
-    ? `${moments.full(answer.from)} to ${moments.full(answer.to)}. Each step is the highest value of ${step}; drops and reconnects are counted in it.`
-    : `Nothing was written between ${moments.full(answer.from)} and ${moments.full(answer.to)}.`;
+    ? `${span}. Each step is the highest value of ${step}; drops and reconnects are counted in it.`
+    : `Nothing was written from ${span}. A worker writes at the end of each interval.`;
   if ($("table-part").open) showTable();
 }
 
