@@ -49,12 +49,13 @@ from tests.unit.pooling.kit import (
 
 
 class WorkerKit:
-    def __init__(self, *specs, **options):
+    def __init__(self, *specs, registry=None, **options):
         self.store = InMemoryAccountStore(*(specs or (spec(),)))
         self.broker = FakeBroker()
         self.sinks = {}
-        registry = BrokerRegistry()
-        registry.register(make_adapter_class(credential_fields=TOKEN_FIELD))
+        if registry is None:
+            registry = BrokerRegistry()
+            registry.register(make_adapter_class(credential_fields=TOKEN_FIELD))
         self.worker = PoolWorker(
             store=self.store,
             registry=registry,
