@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from streaming.batches import BatchOutbox, Cohort
+from streaming.batch_outbox import BatchOutbox
+from streaming.batches import Cohort
 from streaming.conflation import Outbox
 from streaming.frame_bytes import Chunk, FrameJoiner, TickPayload, text_frame
 from streaming.limits import EdgeLimits
@@ -145,7 +146,12 @@ class Client:
         self._frames = frames
         if cohort is not None:
             wants_frames = frames is not None
-            self.batches = BatchOutbox(cohort=cohort, wants_frames=wants_frames, **bounds)
+            self.batches = BatchOutbox(
+                cohort=cohort,
+                wants_frames=wants_frames,
+                write_now=self._write_now if wants_frames else None,
+                **bounds,
+            )
             self.outbox = self.batches
             self.push = self._push_body
         elif frames is None:
@@ -297,6 +303,10 @@ class Client:
             and not self._is_sending
             and not len(self.outbox)
         )
+
+    def _write_now(self, frame: bytes) -> bool:
+        frames = self._frames
+        return frames is not None and self._has_room() and frames.write(frame)
 
     def _write(self, chunks: Sequence[Chunk], frames: FrameWriter) -> None:
         for chunk in chunks:

@@ -49,12 +49,13 @@ from tests.unit.pooling.kit import (
 
 
 class WorkerKit:
-    def __init__(self, *specs, **options):
+    def __init__(self, *specs, registry=None, **options):
         self.store = InMemoryAccountStore(*(specs or (spec(),)))
         self.broker = FakeBroker()
         self.sinks = {}
-        registry = BrokerRegistry()
-        registry.register(make_adapter_class(credential_fields=TOKEN_FIELD))
+        if registry is None:
+            registry = BrokerRegistry()
+            registry.register(make_adapter_class(credential_fields=TOKEN_FIELD))
         self.worker = PoolWorker(
             store=self.store,
             registry=registry,
@@ -352,12 +353,14 @@ async def test_each_verb_reaches_the_pool():
             kit.store.ask("7", CommandVerb.RECONNECT, slot=1),
             kit.store.ask("7", CommandVerb.RECONNECT),
             kit.store.ask("7", CommandVerb.REBALANCE),
+            kit.store.ask("7", CommandVerb.PREVIEW, max_connections=1, symbols_per_connection=1),
             kit.store.ask("7", CommandVerb.UNSUBSCRIBE, keys=[list(key(2))]),
             kit.store.ask("7", CommandVerb.DRAIN, slot=1),
         ]
         await asyncio.sleep(2)
         ends = [kit.store.ended_commands[number] for number in asked]
-        assert [is_done for is_done, _ in ends] == [True] * 5, ends
+        assert [is_done for is_done, _ in ends] == [True] * 6, ends
+        assert ends[3][1].startswith("1 x 1 leaves 1 of 2 symbols without a place")
         await asyncio.sleep(60)
         assert kit.broker.subscribed.keys() == {"1"}
 
