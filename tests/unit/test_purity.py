@@ -58,6 +58,7 @@ PURE_MODULES = [
     "pooling.operations.tables",
     "pooling.rebalance",
     "pooling.reconcile",
+    "pooling.shared_stats",
     "pooling.stats",
     "pooling.tracker",
     "pooling.upkeep",
