@@ -14,7 +14,7 @@ from datetime import tzinfo
 import uvloop
 
 from brokers.registry import BrokerRegistry
-from openalgo_site.stopping import stop_signals
+from openalgo_site.stopping import end_within, stop_signals
 from pooling.clock import SystemClock
 from pooling.contracts import AccountStore
 from pooling.worker import PoolWorker
@@ -26,7 +26,8 @@ __all__ = ["WorkerSettings", "run_worker"]
 
 logger = logging.getLogger("openalgo_site")
 
-DRAIN_SECONDS = 9.0
+DRAIN_SECONDS = 8.5
+THREADS_SECONDS = 1.0  # of the ten: for what the store still does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ def run_worker(settings: WorkerSettings, store: AccountStore, registry: BrokerRe
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, store, registry))
+        end_within(THREADS_SECONDS)
 
 
 async def _serve(settings: WorkerSettings, store: AccountStore, registry: BrokerRegistry) -> None:
