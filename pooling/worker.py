@@ -61,6 +61,7 @@ class PoolWorker:
         poll_seconds: how often accounts are read again.
         status_seconds: how often the status rows are written.
         command_seconds: how often requests of people are looked for.
+        on_status: takes the statistics of all pools, as often as they are written.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class PoolWorker:
         status_seconds: float = 1.0,
         command_seconds: float = 1.0,
         zone: tzinfo = UTC,
+        on_status: Callable[[Sequence[PoolStats]], None] | None = None,
     ) -> None:
         if min(usage_interval_seconds, poll_seconds, status_seconds, command_seconds) <= 0:
             raise ValueError("intervals must be positive")
@@ -100,6 +102,7 @@ class PoolWorker:
         )
         self._poll_seconds = poll_seconds
         self._status_seconds = status_seconds
+        self._on_status = on_status
         self._command_seconds = command_seconds
         self._pools: dict[str, ConnectionPool] = {}
         self._following = asyncio.Lock()
@@ -332,7 +335,10 @@ class PoolWorker:
     # -- History ------------------------------------------------------------------------------
 
     async def _save_status(self) -> None:
-        await self._statistics.save_status(self._pools.values())
+        stats = [self._statistics.stats(pool) for pool in self._pools.values()]
+        if self._on_status is not None:
+            self._on_status(stats)
+        await self._statistics.save_status(stats)
 
     async def _save_usage(self) -> None:
         await self._statistics.save_usage(self._pools.values())

@@ -34,6 +34,9 @@ PURE_MODULES = [
     "brokers.zerodha.symbols",
     # pooling
     "pooling.actions",
+    "pooling.alerts.addresses",
+    "pooling.alerts.debounce",
+    "pooling.alerts.message",
     "pooling.allocator",
     "pooling.backoff",
     "pooling.book",

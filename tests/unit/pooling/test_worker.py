@@ -98,6 +98,17 @@ async def test_it_opens_a_pool_per_account_and_ticks_reach_that_pools_sink():
 
 
 @virtual
+async def test_who_watches_gets_all_pools_every_second_even_while_the_store_is_down():
+    seen: list[Any] = []
+    async with open_worker(spec(), replace(spec(), pool_id="8"), on_status=seen.append) as kit:
+        kit.store.go_down()
+        await asyncio.sleep(5.5)
+        assert len(seen) == 5
+        assert [stats.pool_id for stats in seen[-1]] == ["7", "8"]
+        kit.store.come_back()
+
+
+@virtual
 async def test_a_pool_of_someone_else_is_a_key_error():
     async with open_worker() as kit:
         with pytest.raises(KeyError):
