@@ -35,6 +35,9 @@ PURE_MODULES = [
     "brokers.zerodha.symbols",
     # pooling
     "pooling.actions",
+    "pooling.alerts.addresses",
+    "pooling.alerts.debounce",
+    "pooling.alerts.message",
     "pooling.allocator",
     "pooling.backoff",
     "pooling.book",
@@ -59,6 +62,7 @@ PURE_MODULES = [
     "pooling.operations.tables",
     "pooling.rebalance",
     "pooling.reconcile",
+    "pooling.shared_stats",
     "pooling.stats",
     "pooling.tracker",
     "pooling.upkeep",

@@ -29,7 +29,7 @@ def sort_stored(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('pooling', '0004_instrument_search'),
+        ('pooling', '0007_instrument_search'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('pooling', '0003_operate_permission'),
+        ('pooling', '0006_alert_targets'),
     ]
 
     operations = [
