@@ -48,9 +48,18 @@ class Step(Enum):
 
 
 class Reads:
-    """What clients with the same symbols expect; shared by them."""
+    """What clients with the same symbols expect; shared by them.
+
+    Args:
+        residues: their symbols, ascending.
+        total: how many symbols are published in turn; a multiple of 100, so that a symbol's ticks
+            all have the same two last digits.
+        frame_bytes: of one tick.
+    """
 
     def __init__(self, residues: list[int], total: int, frame_bytes: int) -> None:
+        if total % 100:
+            raise ValueError("the number of symbols must be a multiple of 100")
         self.residues = residues
         self.total = total
         self.index = {residue: at for at, residue in enumerate(residues)}
@@ -68,6 +77,26 @@ class Reads:
         """Return the place of a number; KeyError for one that is none of theirs."""
         turns, residue = divmod(number - base, self.total)
         return turns * len(self.residues) + self.index[residue]
+
+    def fits(
+        self, layout: TickLayout, buffer: bytearray, count: int, base: int, place: int
+    ) -> bool:
+        """Tell whether ``buffer`` begins with ``count`` frames that are the ticks from ``place``.
+
+        ``base`` is the number of the first tick of all, a multiple of ``total``.
+        """
+        length = layout.frame_bytes
+        end = count * length
+        phase = place % len(self.residues)
+        try:
+            return (
+                buffer[layout.units_at : end : length] == self.units[phase : phase + count]
+                and buffer[layout.tens_at : end : length] == self.tens[phase : phase + count]
+                and layout.number(buffer, 0) == self.number(base, place)
+                and layout.number(buffer, end - length) == self.number(base, place + count - 1)
+            )
+        except ValueError:
+            return False
 
 
 class Client:
@@ -127,7 +156,8 @@ class Client:
             if not count:
                 self.rest = bytes(view[:size])
                 return
-            if self.fits(buffer, count, length):
+            assert self.reads is not None
+            if self.reads.fits(load.layout, buffer, count, load.base, self.place):
                 if load.sample_every:
                     self.sample(buffer, count, length)
                 if self.kept is None:
@@ -137,22 +167,6 @@ class Client:
                 self.rest = bytes(view[count * length : size])
                 return
         self.rest = self.take_apart(buffer, size)
-
-    def fits(self, buffer: bytearray, count: int, length: int) -> bool:
-        """Tell whether ``count`` frames are exactly the next ticks of this client."""
-        load, reads, place = self.load, self.reads, self.place
-        assert reads is not None
-        layout, base, end = load.layout, load.base, count * length
-        phase = place % len(reads.residues)
-        try:
-            return (
-                buffer[layout.units_at : end : length] == reads.units[phase : phase + count]
-                and buffer[layout.tens_at : end : length] == reads.tens[phase : phase + count]
-                and layout.number(buffer, 0) == reads.number(base, place)
-                and layout.number(buffer, end - length) == reads.number(base, place + count - 1)
-            )
-        except ValueError:
-            return False
 
     def sample(self, buffer: bytearray, count: int, length: int) -> None:
         """Note the age of every so manieth tick."""

@@ -13,6 +13,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402
 
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
+from openalgo_site.presence import DjangoPresence  # noqa: E402
 from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
 from streaming.gateway import Gateway  # noqa: E402
@@ -41,5 +42,6 @@ gateway = Gateway(
     make_link=make_link,
     directory=DjangoDirectory(),
     limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})),
+    presence=DjangoPresence(),
 )
 application = build_application(http=django_application, gateway=gateway)

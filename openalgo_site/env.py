@@ -68,6 +68,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     max_websocket_connections: Count = 3
     unsubscribe_linger_seconds: float = 5.0
     usage_interval_seconds: Seconds = 300.0
+    usage_kept_days: Count = 90
 
     # Broker HTTP
     http_max_connections: Count = 100

@@ -9,6 +9,7 @@ import os
 import random
 import socket
 from dataclasses import dataclass
+from datetime import tzinfo
 
 import uvloop
 
@@ -30,11 +31,12 @@ DRAIN_SECONDS = 9.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """Where the bus of a worker is, its bound, and how often the worker saves its peaks."""
+    """Where the bus of a worker is, its bound, how often it saves its peaks, and its midnight."""
 
     endpoint: str
     curve: CurveKeys | None
     usage_interval_seconds: float
+    zone: tzinfo
     send_hwm: int = 100_000
 
 
@@ -68,6 +70,7 @@ async def _serve(settings: WorkerSettings, store: AccountStore, registry: Broker
         worker_id=worker_id,
         epoch=epoch,
         usage_interval_seconds=settings.usage_interval_seconds,
+        zone=settings.zone,
     )
     control = ControlServer(service=worker, publisher=publisher, worker_id=worker_id)
     stop = asyncio.Event()

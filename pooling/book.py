@@ -222,16 +222,17 @@ class SubscriptionBook:
         self._refill()
         return outcomes
 
-    def active_outcomes(self, keys: Iterable[InstrumentKey]) -> list[Outcome]:
-        """Return an outcome for every held level of ``keys`` that is active."""
-        interests = ((key, self.tracker.get(key)) for key in keys)
-        return [
-            outcome_of(key, level, OutcomeState.ACTIVE)
-            for key, interest in interests
-            if interest is not None
-            for level in interest.levels
-            if interest.is_active(level)
-        ]
+    def expel(
+        self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
+    ) -> list[Outcome]:
+        """Take instruments from all their holders, at once; returns the wants that end by it."""
+        outcomes: list[Outcome] = []
+        for key in keys:
+            levels = self.tracker.expel(key)
+            self._follow(key, None)
+            outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in levels]
+        self._refill()
+        return outcomes
 
     def resize(self, *, limits: Limits, linger_seconds: float) -> None:
         """Take over new limits: place what waits, or move and displace what no longer fits."""

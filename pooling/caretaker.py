@@ -162,7 +162,7 @@ class Caretaker:
             book.reinstate(task.slot)
             connection = self._table.connections.get(task.slot)
             if connection is not None and connection.is_up:
-                self._table.restart(task.slot, "opened anew before the broker ends it")
+                self._table.restart(task.slot, "opened anew")
             return f"connection {task.slot} is opened anew: there is no room to replace it"
         elif isinstance(task, SettleMoves):
             book.settle_moves(task.keys)

@@ -41,6 +41,9 @@ class PoolingEnvironment(Protocol):
     def usage_interval_seconds(self) -> float: ...
 
     @property
+    def usage_kept_days(self) -> int: ...
+
+    @property
     def zmq_host(self) -> str: ...
 
     @property

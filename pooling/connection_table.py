@@ -20,7 +20,8 @@ __all__ = ["ConnectionTable"]
 class ConnectionTable:
     """Makes connections and closes them. The pool changes it under its lock, on its loop.
 
-    ``connections`` may be read by whoever was given the table, and changed by nobody else.
+    ``connections`` may be read by whoever was given the table, and changed by nobody else. While
+    ``is_paused`` there are none.
 
     Args:
         pool_id: whose connections they are.
@@ -44,6 +45,7 @@ class ConnectionTable:
         on_closed: Callable[[], None],
     ) -> None:
         self.connections: dict[int, Connection] = {}
+        self.is_paused = False
         self._pool_id = pool_id
         self._make_adapter = make_adapter
         self._gate = gate

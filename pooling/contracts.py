@@ -6,15 +6,24 @@ The Django side (``pooling/stores.py``) implements ``AccountStore``; tests use t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from typing import Any, Protocol
 
 from brokers.base import Credentials
 from brokers.feed import PoolStats
 from brokers.types import Instrument, InstrumentKey
+from pooling.history import PoolPast
 
-__all__ = ["AccountSpec", "AccountStore", "PoolOptions", "UsageSample"]
+__all__ = [
+    "AccountSpec",
+    "AccountStore",
+    "CommandVerb",
+    "PoolOptions",
+    "TakenCommand",
+    "UsageSample",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +55,8 @@ class PoolOptions:
 class AccountSpec:
     """One enabled broker account, as a worker needs it. ``endpoint`` None: the broker's own.
 
-    The pool of a paused account is there and opens no connection.
+    The pool of a paused account is there and opens no connection. ``credential_expiry_ms`` is epoch
+    milliseconds, None where nobody can know.
     """
 
     pool_id: str
@@ -57,6 +67,7 @@ class AccountSpec:
     endpoint: str | None = None
     credentials_version: int = 0
     is_paused: bool = False
+    credential_expiry_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +97,32 @@ class UsageSample:
     capacity: int = 0
 
 
+class CommandVerb(StrEnum):
+    """What people may ask of a pool; ``pooling.command_queue`` documents each."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    RECONNECT = "reconnect"
+    DRAIN = "drain"
+    REBALANCE = "rebalance"
+    UNSUBSCRIBE = "unsubscribe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenCommand:
+    """A request to a pool that this worker, and no other, is to carry out."""
+
+    id: int
+    pool_id: str
+    verb: CommandVerb
+    argument: Mapping[str, Any]
+
+
 class AccountStore(Protocol):
-    """Accounts, credentials, instruments and history. Every coroutine may be cancelled."""
+    """Accounts, credentials, instruments, history and requests.
+
+    Every coroutine may be cancelled.
+    """
 
     async def accounts(self) -> Sequence[AccountSpec]:
         """Return all enabled accounts; read again every few seconds to notice edits."""
@@ -105,6 +140,17 @@ class AccountStore(Protocol):
 
     async def save_usage(self, samples: Sequence[UsageSample]) -> None:
         """Write peaks of an interval."""
+
+    async def pasts(self, pool_ids: Collection[str]) -> Mapping[str, PoolPast]:
+        """Return what earlier workers left behind of these pools; nothing for new ones."""
+
+    async def take_commands(
+        self, worker_id: str, pool_ids: Collection[str]
+    ) -> Sequence[TakenCommand]:
+        """Take what people ask of these pools, oldest first; nobody else gets it then."""
+
+    async def finish_command(self, command_id: int, *, is_done: bool, result: str) -> None:
+        """Write how a request ended, in a sentence for people."""
 
     async def record_event(self, pool_id: str, kind: str, message: str) -> None:
         """Keep what happened and why, for people."""

@@ -19,6 +19,7 @@ from pooling.credential_gate import CredentialGate
 from pooling.feed_health import FeedHealth
 from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
+from pooling.outcomes import active_outcomes
 from pooling.reconcile import Batch
 from pooling.telemetry import PoolTelemetry
 
@@ -74,13 +75,14 @@ class PoolFeed:
         self._poke = poke
         self._stale: set[InstrumentKey] = set()
         self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
+        self._live_again = ""  # why the pool as a whole is live once a connection is up again
 
     # -- ConnectionOwner ----------------------------------------------------------------------
 
     def is_needed(self, slot: int) -> bool:
         """Tell whether the connection shall be open."""
         with self._lock:
-            return self._book.is_needed(slot)
+            return not self.health.is_paused and self._book.is_needed(slot)
 
     def carries(self, slot: int) -> bool:
         """Tell whether the connection shall carry anything."""
@@ -89,6 +91,8 @@ class PoolFeed:
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on the connection."""
+        if self.health.is_paused:
+            return Batch()
         with self._lock:
             batch = self._book.take_batch(slot, limit)
             ended = [item.instrument.key for item in batch.unsubscribe]
@@ -103,7 +107,9 @@ class PoolFeed:
         self._telemetry.count_ticks(count)
 
     def on_state(self, slot: int, state: ConnectionState, reason: str) -> None:
-        """Follow a connection's state."""
+        """Follow a connection's state; those that pausing closes have nothing to tell any more."""
+        if self.health.is_paused:
+            return
         if state is ConnectionState.LIVE:
             self._on_live(slot)
         elif state is ConnectionState.STALE:
@@ -131,6 +137,8 @@ class PoolFeed:
 
     def on_events(self, slot: int, events: Sequence[BrokerEvent]) -> None:
         """Take what the broker said beside ticks."""
+        if self.health.is_paused:
+            return
         for event in events:
             if isinstance(event, Confirmed):
                 self._on_confirmed(slot, event.keys)
@@ -182,7 +190,40 @@ class PoolFeed:
         self._journal.credentials_renewed(version)
         if self._announced is FeedStatus.AUTH_REQUIRED:
             self._announced = FeedStatus.STALE
+            self._live_again = "the new credential works"
             self._announcer.pool(FeedStatus.STALE, "trying the new credential")
+
+    def pause(self) -> None:
+        """Tell that the pool is closed for as long as it is paused."""
+        self.health.is_paused = True
+        self.judge()
+        with self._lock:
+            keys = list(self._book.tracker)
+        self._sink.forget(keys)
+        self._announced = FeedStatus.CLOSED
+        self._announcer.close()  # what is gathered came before and must not be heard afterwards
+        self._announcer.pool(FeedStatus.CLOSED, self.health.reason)
+
+    def resume(self) -> None:
+        """Tell that the pool comes back; prices are live once each has arrived."""
+        self.health.is_paused = False
+        self.judge("resumed; connecting")
+        with self._lock:
+            keys = list(self._book.tracker)
+            is_idle = not self._book.allocator.symbols
+        # A socket that was being closed may have brought a last price.
+        self._sink.forget(keys)
+        self._live_again = "the pool was resumed"
+        self._announced = FeedStatus.LIVE if is_idle else FeedStatus.STALE
+        self._announcer.pool(
+            self._announced, self._live_again if is_idle else "resumed; connecting"
+        )
+
+    def expelled(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the holders of what was taken from them."""
+        with self._lock:
+            self._stale.difference_update(outcome.key for outcome in outcomes)
+        self._announcer.outcomes(outcomes)
 
     def close(self) -> None:
         """Tell that the pool is closed; nothing is told afterwards."""
@@ -195,6 +236,13 @@ class PoolFeed:
         waits = outcome.code is RefusalCode.MAX_CAPACITY_REACHED
         if outcome.state is OutcomeState.REFUSED or waits:
             return outcome
+        if self.health.is_paused:
+            return msgspec.structs.replace(
+                outcome,
+                state=OutcomeState.PENDING,
+                code=RefusalCode.BROKER_UNAVAILABLE,
+                message="the pool is paused; prices come once somebody resumes it",
+            )
         if self._gate.is_shut and not any(c.is_up for c in self._connections.values()):
             return msgspec.structs.replace(
                 outcome,
@@ -223,7 +271,7 @@ class PoolFeed:
         self._journal.connected(slot)
         if was_shut:
             self._announced = FeedStatus.LIVE
-            self._announcer.pool(FeedStatus.LIVE, "the new credential works")
+            self._announcer.pool(FeedStatus.LIVE, self._live_again or "connected again")
             self._announcer.stale(waiting, "waiting for the first price")
 
     def _on_live(self, slot: int) -> None:
@@ -233,7 +281,7 @@ class PoolFeed:
             keys = [key for key in self._book.keys_of(slot) if key in self._stale]
             fresh = [key for key in keys if self._is_confirmed(key)]
             self._stale.difference_update(fresh)
-            outcomes = self._book.active_outcomes(fresh)
+            outcomes = active_outcomes(self._book.tracker, fresh)
         self._announcer.live(fresh)
         self._announcer.outcomes(outcomes)
 
@@ -256,6 +304,7 @@ class PoolFeed:
             self._announcer.auth_required(keys, reason)
         elif self._announced is not FeedStatus.AUTH_REQUIRED:
             self._announced = FeedStatus.AUTH_REQUIRED
+            self._live_again = ""
             self._announcer.auth_required(None, reason)
             self._journal.auth_required(reason)
 

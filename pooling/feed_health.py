@@ -7,8 +7,9 @@ from collections.abc import Collection
 from brokers.feed import FeedStatus
 from pooling.lifecycle import ConnectionState
 
-__all__ = ["FeedHealth"]
+__all__ = ["PAUSED_REASON", "FeedHealth"]
 
+PAUSED_REASON = "paused"
 IDLE_REASON = "nothing is subscribed"
 
 
@@ -23,6 +24,7 @@ class FeedHealth:
         self.status = FeedStatus.LIVE
         self.reason = IDLE_REASON
         self.since_ms = now_ms
+        self.is_paused = False
 
     def judge(self, states: Collection[ConnectionState], reason: str, now_ms: int) -> None:
         """Take the states of all connections that carry something, and what was said last.
@@ -30,7 +32,9 @@ class FeedHealth:
         One live connection makes the pool live: each symbol's own state is told with the symbol.
         """
         live = sum(state is ConnectionState.LIVE for state in states)
-        if not states:
+        if self.is_paused:
+            self._set(FeedStatus.CLOSED, PAUSED_REASON, now_ms)
+        elif not states:
             self._set(FeedStatus.LIVE, IDLE_REASON, now_ms)
         elif live:
             down = len(states) - live

@@ -119,6 +119,14 @@ class PoolJournal:
         logger.warning("pool %s: %s", self._pool_id, message)
         self._note("displaced", message)
 
+    def paused(self, connections: int) -> None:
+        logger.info("pool %s paused; closing %d connections", self._pool_id, connections)
+        self._note("paused", f"{connections} connections closed")
+
+    def resumed(self) -> None:
+        logger.info("pool %s resumed", self._pool_id)
+        self._note("resumed", "connections open again as symbols need them")
+
     def kept_up(self, what: str) -> None:
         logger.info("pool %s: %s", self._pool_id, what)
         self._note("upkeep", what)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import InstrumentKey
 from pooling.exceptions import PoolCapacityError
-from pooling.tracker import Level
+from pooling.tracker import Level, Tracker
 
 __all__ = [
     "DEFAULT_DEPTH_LEVELS",
+    "active_outcomes",
     "capacity_refused_outcome",
     "outcome_of",
     "refused_outcome",
@@ -28,6 +31,18 @@ def outcome_of(
     """Return what became of a held level."""
     depth_levels = level.depth_levels or DEFAULT_DEPTH_LEVELS
     return Outcome(key, state, level.mode, depth_levels, code, message)
+
+
+def active_outcomes(tracker: Tracker, keys: Iterable[InstrumentKey]) -> list[Outcome]:
+    """Return an outcome for every held level of ``keys`` that is active."""
+    interests = ((key, tracker.get(key)) for key in keys)
+    return [
+        outcome_of(key, level, OutcomeState.ACTIVE)
+        for key, interest in interests
+        if interest is not None
+        for level in interest.levels
+        if interest.is_active(level)
+    ]
 
 
 def refused_outcome(want: Want, code: RefusalCode, message: str) -> Outcome:

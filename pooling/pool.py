@@ -5,6 +5,8 @@ made inside it, and nothing inside it waits or talks. Connections, timers and ev
 loop that ``open`` ran on. Public methods may be called from any thread; they decide at once and
 leave the rest to ``_perform`` on the loop, which reads what there is to do from the book, so that
 calls from many threads need no order among themselves.
+
+A shell; its length is the constructor that joins the parts, and a short method for each verb.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pooling.acquisition import Acquisition
 from pooling.announcer import FeedAnnouncer
 from pooling.backoff import Randomness
 from pooling.book import SubscriptionBook
+from pooling.by_hand import ByHand
 from pooling.capacity import Limits
 from pooling.caretaker import Caretaker
 from pooling.clock import Clock
@@ -155,6 +158,16 @@ class ConnectionPool:
             max_lifetime_seconds=self._capabilities.max_lifetime_seconds,
             perform=self._perform,
         )
+        self.by_hand = ByHand(
+            lock=self._lock,
+            book=self._book,
+            table=self._table,
+            feed=self._feed,
+            gate=self._gate,
+            journal=self._journal,
+            telemetry=self._telemetry,
+            perform=self._perform,
+        )
 
     def __repr__(self) -> str:
         book, limits = self._book.allocator, self._book.allocator.limits
@@ -182,6 +195,8 @@ class ConnectionPool:
                 return
             self._calls.open()
             self._caretaker.warm_up()
+        if self._spec.is_paused:
+            self.by_hand.pause()
         self._journal.pool_started(self._spec, self._book.allocator.limits)
         self._caretaker.start()
         self._calls.poke()
@@ -335,6 +350,12 @@ class ConnectionPool:
             self._spec = replace(self._spec, endpoint=endpoint)
         self._calls.call(self._restart_connections)
 
+    def set_paused(self, is_paused: bool) -> None:
+        """Close every connection and open none, or take that back; references stay. Any thread."""
+        with self._lock:
+            self._spec = replace(self._spec, is_paused=is_paused)
+        self._calls.call(self.by_hand.pause if is_paused else self.by_hand.resume)
+
     def get_stats(self) -> PoolStats:
         """Return the pool as it is now. Any thread."""
         with self._lock:
@@ -360,7 +381,7 @@ class ConnectionPool:
             opened = [
                 self._table.make(slot, self._feed, options)
                 for slot in self._book.allocator.slots
-                if slot not in connections
+                if slot not in connections and not self._table.is_paused
             ]
         for connection in closed:
             self._journal.connection_closed(connection.slot)

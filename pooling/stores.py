@@ -7,9 +7,10 @@ afterwards. A cancelled call may still finish its write.
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -21,10 +22,13 @@ from brokers.exceptions import BrokerConfigError
 from brokers.feed import PoolStats
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey
-from pooling.contracts import AccountSpec, UsageSample
+from pooling import command_queue
+from pooling.contracts import AccountSpec, CommandVerb, TakenCommand, UsageSample
 from pooling.crypto import CredentialCipher
 from pooling.database import in_database
-from pooling.models import BrokerAccount, Instrument, PoolEvent, PoolStatus, PoolUsage
+from pooling.history import PoolPast
+from pooling.history_store import at, existing_accounts, prune, read_pasts, write_usage
+from pooling.models import BrokerAccount, Instrument, PoolEvent, PoolStatus
 
 __all__ = ["DjangoAccountStore"]
 
@@ -34,6 +38,9 @@ logger = logging.getLogger(__name__)
 # prefers a scan.
 KEYS_PER_QUERY = 500
 EVENTS_BETWEEN_PRUNES = 100
+EXPIRE_SECONDS = 5.0
+PRUNE_SECONDS = 3600.0
+MOST_PRUNED = 50_000  # of one round: the database is everybody's
 
 
 class DjangoAccountStore:
@@ -42,11 +49,21 @@ class DjangoAccountStore:
     Args:
         key_file: the keys of the stored credentials, read at each ``credentials`` call.
         account_ids: serve only these accounts; None serves all enabled ones.
+        clock: monotonic seconds, for what is done now and then.
     """
 
-    def __init__(self, *, key_file: Path, account_ids: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        key_file: Path,
+        account_ids: Sequence[int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._key_file = key_file
         self._account_ids = None if account_ids is None else frozenset(account_ids)
+        self._clock = clock
+        self._pruned_at: float | None = None
+        self._expired_at: float | None = None
         self._applied: dict[str, tuple[int, datetime]] = {}
         self._events_since_prune: defaultdict[int, int] = defaultdict(int)
         self._unusable: frozenset[int] = frozenset()
@@ -75,6 +92,20 @@ class DjangoAccountStore:
         if samples:
             await in_database(self._save_usage, samples)
 
+    async def pasts(self, pool_ids: Collection[str]) -> Mapping[str, PoolPast]:
+        """Return what earlier workers left behind of these pools."""
+        return await in_database(read_pasts, pool_ids)
+
+    async def take_commands(
+        self, worker_id: str, pool_ids: Collection[str]
+    ) -> Sequence[TakenCommand]:
+        """Take what people ask of these pools; ends what nobody took, now and then."""
+        return await in_database(self._take_commands, worker_id, pool_ids)
+
+    async def finish_command(self, command_id: int, *, is_done: bool, result: str) -> None:
+        """Write how a request ended."""
+        await in_database(command_queue.finish, command_id, is_done=is_done, result=result)
+
     async def record_event(self, pool_id: str, kind: str, message: str) -> None:
         """Keep what happened and why, for people; only the newest of each pool stay."""
         await in_database(self._record_event, pool_id, kind, message)
@@ -96,15 +127,16 @@ class DjangoAccountStore:
         return specs
 
     def _credentials(self, pool_id: str) -> Credentials:
-        row = (
-            BrokerAccount.objects.filter(pk=int(pool_id))
-            .values_list("credentials", "credentials_version")
-            .first()
-        )
-        if row is None:
+        account = BrokerAccount.objects.filter(pk=int(pool_id)).first()
+        if account is None:
             raise BrokerConfigError(f"account {pool_id} does not exist any more")
-        tokens, version = row
+        tokens, version = account.credentials, account.credentials_version
         values = CredentialCipher.from_file(self._key_file).decrypt(tokens) if tokens else {}
+        expiry = account.expiry_of(values)
+        if expiry != account.credentials_expire:
+            # Only the whole credential tells; a form may have brought a part of it.
+            same = BrokerAccount.objects.filter(pk=account.pk, credentials_version=version)
+            same.update(credentials_expire=expiry)
         return Credentials(values=values, version=version)
 
     def _resolve(
@@ -127,7 +159,7 @@ class DjangoAccountStore:
             if field.name not in ("id", "account")
         ]
         with transaction.atomic():
-            existing = _existing_accounts(row.account_id for row in rows)
+            existing = existing_accounts(row.account_id for row in rows)
             PoolStatus.objects.bulk_create(
                 [row for row in rows if row.account_id in existing],
                 update_conflicts=True,
@@ -148,16 +180,19 @@ class DjangoAccountStore:
             epoch=epoch,
             state=stats.status.value,
             reason=stats.reason[:255],
-            since=_at(stats.since_ms),
+            since=at(stats.since_ms),
             connections=len(stats.connections),
             max_connections=stats.max_connections,
             symbols_per_connection=stats.symbols_per_connection,
-            symbols=stats.wanted,
+            symbols=stats.symbols,
             waiting=stats.waiting,
             used=stats.used,
             capacity=stats.capacity,
             clients=stats.clients,
             ticks_per_second=stats.ticks_per_second,
+            last_frame=_moment(stats.last_frame_ms),
+            last_tick=_moment(stats.last_tick_ms),
+            credential_expiry=_moment(stats.credential_expiry_ms),
             applied_revision=stats.config_revision,
             applied=applied,
             heartbeat=now,
@@ -165,17 +200,31 @@ class DjangoAccountStore:
         )
 
     def _save_usage(self, samples: Sequence[UsageSample]) -> None:
-        with transaction.atomic():
-            existing = _existing_accounts(int(sample.pool_id) for sample in samples)
-            PoolUsage.objects.bulk_create(
-                [_usage_row(sample) for sample in samples if int(sample.pool_id) in existing]
+        write_usage(samples)
+        now = self._clock()
+        if self._pruned_at is None or now - self._pruned_at >= PRUNE_SECONDS:
+            self._pruned_at = now
+            prune(most=MOST_PRUNED)
+
+    def _take_commands(self, worker_id: str, pool_ids: Collection[str]) -> list[TakenCommand]:
+        now = self._clock()
+        if self._expired_at is None or now - self._expired_at >= EXPIRE_SECONDS:
+            self._expired_at = now
+            command_queue.expire_old()
+        return [
+            TakenCommand(
+                id=command.pk,
+                pool_id=str(command.account_id),
+                verb=CommandVerb(command.verb),
+                argument=command.argument,
             )
-        PoolUsage.prune()
+            for command in command_queue.take(worker_id, {int(each) for each in pool_ids})
+        ]
 
     def _record_event(self, pool_id: str, kind: str, message: str) -> None:
         account_id = int(pool_id)
         with transaction.atomic():
-            if not _existing_accounts([account_id]):
+            if not existing_accounts([account_id]):
                 return
             PoolEvent.objects.create(account_id=account_id, kind=kind[:64], message=message[:500])
         self._events_since_prune[account_id] += 1
@@ -194,28 +243,5 @@ def _by_exchange(keys: Sequence[InstrumentKey]) -> Iterator[tuple[str, list[str]
             yield exchange, symbols[start : start + KEYS_PER_QUERY]
 
 
-def _existing_accounts(ids: Iterator[int] | Sequence[int]) -> set[int]:
-    """Return which of ``ids`` are there: a row of a deleted account would break the whole write."""
-    return set(BrokerAccount.objects.filter(pk__in=list(ids)).values_list("pk", flat=True))
-
-
-def _usage_row(sample: UsageSample) -> PoolUsage:
-    return PoolUsage(
-        account_id=int(sample.pool_id),
-        started=_at(sample.started_ms),
-        ended=_at(sample.ended_ms),
-        symbols=sample.symbols,
-        symbols_at=_at(sample.symbols_at_ms),
-        connections=sample.connections,
-        connections_at=_at(sample.connections_at_ms),
-        clients=sample.clients,
-        clients_at=_at(sample.clients_at_ms),
-        ticks_per_second=sample.ticks_per_second,
-        ticks_per_second_at=_at(sample.ticks_per_second_at_ms),
-        ticks_received=sample.ticks_received,
-        reconnects=sample.reconnects,
-    )
-
-
-def _at(epoch_ms: int) -> datetime:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+def _moment(epoch_ms: int | None) -> datetime | None:
+    return None if epoch_ms is None else at(epoch_ms)

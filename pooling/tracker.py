@@ -261,6 +261,17 @@ class Tracker:
                 self._drop_holder(interest, holder)
         return refused, self._lower(interest).level
 
+    def expel(self, key: InstrumentKey) -> Sequence[Level]:
+        """Drop every reference to an instrument, at once; returns the levels that were held."""
+        interest = self._interests.get(key)
+        if interest is None:
+            return ()
+        levels = list(interest.levels)
+        for holder in list(interest.holders):
+            self._drop_holder(interest, holder)
+        self._lower(interest)
+        return levels
+
     def _index(self, holder: Holder, key: InstrumentKey) -> None:
         self._held.setdefault(holder, {})[key] = None
         self._gateways.setdefault(holder.gateway, {})[holder] = None

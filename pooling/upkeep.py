@@ -36,6 +36,7 @@ __all__ = [
     "SettleMoves",
     "Task",
     "Upkeep",
+    "find_merge",
 ]
 
 EVACUATE_SECONDS = 15.0
@@ -197,6 +198,10 @@ class Upkeep:
     def _rotations(
         self, now: float, known: Mapping[int, ConnectionView], slots: Mapping[int, Slot]
     ) -> Iterator[Task]:
+        retiring = [slots[number] for number in known if slots[number].is_retiring]
+        for slot in retiring:
+            if slot.items and not slot.leaving:
+                yield Reopen(slot.number)
         if self._max_lifetime is None:
             return
         self._rotate_at = {
@@ -204,10 +209,6 @@ class Upkeep:
             for number, view in known.items()
             if view.opened_at is not None
         }
-        retiring = [slots[number] for number in known if slots[number].is_retiring]
-        for slot in retiring:
-            if slot.items and not slot.leaving:
-                yield Reopen(slot.number)
         if not retiring:
             # Of several, the one that the broker ends first: the others may have to wait for it.
             due = [(opened, n) for n, (opened, at) in self._rotate_at.items() if now >= at]
@@ -230,7 +231,7 @@ class Upkeep:
         *,
         is_calm: bool,
     ) -> Iterator[Task]:
-        found = _find_merge(known, allocator, warm) if is_calm else None
+        found = find_merge(known, allocator, warm) if is_calm else None
         if found is None:
             self._merge_since = None
             return
@@ -241,10 +242,14 @@ class Upkeep:
             yield found
 
 
-def _find_merge(
-    known: Mapping[int, ConnectionView], allocator: Allocator, warm: Collection[int]
+def find_merge(
+    known: Mapping[int, ConnectionView],
+    allocator: Allocator,
+    warm: Collection[int],
+    *,
+    fill: float = MERGE_FILL,
 ) -> Merge | None:
-    """Return two live connections whose load fills at most a part of one.
+    """Return two live connections whose load fills at most a part (``fill``) of one.
 
     The one of the lower number is filled, because new subscriptions go there too.
     """
@@ -260,8 +265,8 @@ def _find_merge(
                 break
             both = allocator.slots[source].load.plus(allocator.slots[target].load)
             is_small = (
-                both.units <= MERGE_FILL * limits.units
-                and both.symbols <= MERGE_FILL * limits.symbols_per_connection
+                both.units <= fill * limits.units
+                and both.symbols <= fill * limits.symbols_per_connection
             )
             if is_small and limits.allow(both):
                 return Merge(source, target)

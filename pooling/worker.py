@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
 
 import msgspec
 
@@ -15,14 +15,18 @@ from brokers.feed import FeedEvent, Holder, Outcome, OutcomeState, PoolStats, Re
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.backoff import Randomness
+from pooling.chores import Chores
 from pooling.circuit import CircuitStats
 from pooling.circuit_connector import CircuitConnector, CircuitRegistry
 from pooling.clock import Clock
+from pooling.command_runner import CommandRunner
 from pooling.connect_rate import ConnectRateStats
 from pooling.connect_rate_connector import ConnectRateRegistry, RatedConnector
-from pooling.contracts import AccountSpec, AccountStore, UsageSample
+from pooling.contracts import AccountSpec, AccountStore
 from pooling.exceptions import PoolClosedError
+from pooling.notes import NoteKeeper
 from pooling.pool import ConnectionPool
+from pooling.statistics_keeper import StatisticsKeeper
 from pooling.transport import Connector, WebSocketConnector
 
 __all__ = ["PoolWorker"]
@@ -30,9 +34,6 @@ __all__ = ["PoolWorker"]
 logger = logging.getLogger("pooling")
 
 WANT_CHUNK = 500
-MAX_NOTES = 256
-MAX_UNSAVED_SAMPLES = 512  # while the store is down; the oldest are given up first
-FAILURE_LOG_SECONDS = 60.0
 CLOSE_STORE_SECONDS = 2.0
 
 
@@ -50,11 +51,14 @@ class PoolWorker:
         rng: jitter of reconnects.
         worker_id: who writes the status rows.
         epoch: which life of the worker this is; later ones are greater.
-        usage_interval_seconds: how often peaks are saved; they are at ``close`` too.
+        usage_interval_seconds: how often peaks are saved, counted from midnight; they are at
+            ``close`` too.
+        zone: where midnight is.
         account_filter: which accounts to serve; None serves all of the store's.
         connector: opens sockets; None takes real WebSockets.
         poll_seconds: how often accounts are read again.
         status_seconds: how often the status rows are written.
+        command_seconds: how often requests of people are looked for.
     """
 
     def __init__(
@@ -72,8 +76,10 @@ class PoolWorker:
         connector: Connector | None = None,
         poll_seconds: float = 2.0,
         status_seconds: float = 1.0,
+        command_seconds: float = 1.0,
+        zone: tzinfo = UTC,
     ) -> None:
-        if min(usage_interval_seconds, poll_seconds, status_seconds) <= 0:
+        if min(usage_interval_seconds, poll_seconds, status_seconds, command_seconds) <= 0:
             raise ValueError("intervals must be positive")
         self._store = store
         self._registry = registry
@@ -82,7 +88,6 @@ class PoolWorker:
         self._rng = rng
         self._worker_id = worker_id
         self._epoch = epoch
-        self._usage_interval = usage_interval_seconds
         self._account_filter = account_filter
         self._circuits = CircuitRegistry(clock=clock, rng=rng)
         self._connect_rates = ConnectRateRegistry(clock=clock)
@@ -93,15 +98,27 @@ class PoolWorker:
         )
         self._poll_seconds = poll_seconds
         self._status_seconds = status_seconds
+        self._command_seconds = command_seconds
         self._pools: dict[str, ConnectionPool] = {}
+        self._following = asyncio.Lock()
         self._unusable: dict[str, AccountSpec] = {}
         self._listeners: list[Callable[[FeedEvent], None]] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._unsaved: deque[UsageSample] = deque(maxlen=MAX_UNSAVED_SAMPLES)
-        self._notes: deque[tuple[str, str, str]] = deque()
-        self._notes_dropped = 0
-        self._note_added = asyncio.Event()
-        self._last_failure_log: dict[str, float] = {}
+        self._chores = Chores(worker_id=worker_id, clock=clock)
+        self._notes = NoteKeeper(store=store, worker_id=worker_id)
+        self._statistics = StatisticsKeeper(
+            store=store,
+            clock=clock,
+            zone=zone,
+            worker_id=worker_id,
+            epoch=epoch,
+            usage_interval_seconds=usage_interval_seconds,
+        )
+        self._commands = CommandRunner(
+            store=store,
+            worker_id=worker_id,
+            pools=self._pools,
+            follow_accounts=self._follow_accounts,
+        )
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -116,28 +133,26 @@ class PoolWorker:
         are logged and retried.
         """
         await self._follow_accounts()
-        self._tasks = [
-            self._repeat("accounts", self._poll_seconds, self._follow_accounts),
-            self._repeat("status", self._status_seconds, self._save_status),
-            self._repeat("usage", self._usage_interval, self._save_usage),
-            asyncio.create_task(self._write_notes(), name="worker-notes"),
-        ]
+        chores, statistics = self._chores, self._statistics
+        chores.every("accounts", self._poll_seconds, self._follow_accounts)
+        chores.every("status", self._status_seconds, self._save_status)
+        chores.after("usage", statistics.until_sample_seconds, self._save_usage)
+        chores.every("commands", self._command_seconds, self._commands.look)
+        chores.after("notes", self._until_notes_seconds, self._notes.wait_and_flush)
 
     async def close(self) -> None:
         """Close every pool and save the last peaks; under ten seconds. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._chores.stop()
         pools = list(self._pools.values())
         await asyncio.gather(*(pool.close() for pool in pools))
         try:
             async with asyncio.timeout(CLOSE_STORE_SECONDS):
                 await self._save_usage()
                 await self._save_status()
-                await self._flush_notes()
+                await self._notes.flush()
         except Exception:
             # Supervision point: a store that is down must not keep the process from ending.
             logger.exception("worker %s could not save its last statistics", self._worker_id)
@@ -182,7 +197,8 @@ class PoolWorker:
     def stats(self, pool_id: str) -> PoolStats:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
         pool = self._pools[pool_id]
-        return msgspec.structs.replace(pool.get_stats(), circuit=self._circuit_of(pool))
+        stats = self._statistics.stats(pool)
+        return msgspec.structs.replace(stats, circuit=self._circuit_of(pool))
 
     def circuit_stats(self) -> Sequence[CircuitStats]:
         """Return the circuit of every broker endpoint that was connected to."""
@@ -221,7 +237,7 @@ class PoolWorker:
                 known.update(await self._resolve(pool, unknown))
             except Exception as error:
                 # Supervision point: the store is somebody else's code.
-                self._log_failure("instruments", error)
+                self._chores.log_failure("instruments", error)
                 unresolved = unknown
         if not unresolved:
             return _want_or_raise(pool, holder, wants, known)
@@ -238,11 +254,17 @@ class PoolWorker:
 
     async def _follow_accounts(self) -> None:
         """Open, close and change pools so that they are what the store says."""
+        # One at a time: what was read before an edit must not be applied after it.
+        async with self._following:
+            await self._apply_accounts()
+
+    async def _apply_accounts(self) -> None:
         specs = {
             spec.pool_id: spec
             for spec in await self._store.accounts()
             if self._account_filter is None or self._account_filter(spec)
         }
+        await self._statistics.follow(specs.values())
         gone = [
             pool_id
             for pool_id, pool in self._pools.items()
@@ -251,7 +273,7 @@ class PoolWorker:
         # They leave the table once they are closed: cancelled here, ``close`` finds them there.
         await asyncio.gather(*(self._pools[pool_id].close() for pool_id in gone))
         for pool_id in gone:
-            del self._pools[pool_id]
+            self._statistics.leave(self._pools.pop(pool_id))
         for spec in specs.values():
             pool = self._pools.get(spec.pool_id)
             if pool is None:
@@ -267,7 +289,7 @@ class PoolWorker:
         except BrokerConfigError as error:
             self._unusable[spec.pool_id] = spec
             logger.error("pool %s cannot be opened: %s", spec.pool_id, error)
-            self._note(spec.pool_id, "config_error", str(error))
+            self._notes.note(spec.pool_id, "config_error", str(error))
             return
         pool = self._pools[spec.pool_id] = ConnectionPool(
             spec=spec,
@@ -278,11 +300,9 @@ class PoolWorker:
             rng=self._rng,
             connector=self._connector_for(adapter_class),
             on_event=self._emit,
-            on_note=lambda kind, message: self._note(spec.pool_id, kind, message),
+            on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
         )
         await pool.open()
-
-    # -- History ------------------------------------------------------------------------------
 
     def _connector_for(self, adapter_class: type[BrokerAdapter]) -> Connector:
         rate = adapter_class.capabilities.connect_rate
@@ -292,69 +312,18 @@ class PoolWorker:
             connector=self._connector, rates=self._connect_rates, rate=rate, clock=self._clock
         )
 
+    # -- History ------------------------------------------------------------------------------
+
     async def _save_status(self) -> None:
-        stats = [pool.get_stats() for pool in self._pools.values()]
-        await self._store.save_status(self._worker_id, self._epoch, stats)
+        await self._statistics.save_status(self._pools.values())
 
     async def _save_usage(self) -> None:
-        self._unsaved.extend(pool.take_usage_sample() for pool in self._pools.values())
-        if samples := tuple(self._unsaved):
-            await self._store.save_usage(samples)
-            self._unsaved.clear()
+        await self._statistics.save_usage(self._pools.values())
 
-    def _note(self, pool_id: str, kind: str, message: str) -> None:
-        """Keep an event for the journal: at most ``MAX_NOTES`` wait, later ones are dropped."""
-        if len(self._notes) >= MAX_NOTES:
-            self._notes_dropped += 1
-            return
-        self._notes.append((pool_id, kind, message))
-        self._note_added.set()
-
-    async def _write_notes(self) -> None:
-        while True:
-            await self._note_added.wait()
-            self._note_added.clear()
-            try:
-                await self._flush_notes()
-            except Exception as error:
-                # Supervision point: what could not be written waits for the next attempt.
-                self._log_failure("notes", error)
-                await asyncio.sleep(self._poll_seconds)
-                self._note_added.set()
-
-    async def _flush_notes(self) -> None:
-        while self._notes:
-            pool_id, kind, message = self._notes[0]
-            await self._store.record_event(pool_id, kind, message)
-            self._notes.popleft()
-        if self._notes_dropped:
-            logger.warning("worker %s dropped %d notes", self._worker_id, self._notes_dropped)
-            self._notes_dropped = 0
+    def _until_notes_seconds(self) -> float:
+        return self._poll_seconds if self._notes.is_failing else 0.0
 
     # -- Supervision --------------------------------------------------------------------------
-
-    def _repeat(
-        self, name: str, seconds: float, step: Callable[[], Awaitable[None]]
-    ) -> asyncio.Task[None]:
-        async def run() -> None:
-            while True:
-                await asyncio.sleep(seconds)
-                try:
-                    await step()
-                except Exception as error:
-                    # Supervision point: the store may be down; pools go on and this is retried.
-                    self._log_failure(name, error)
-
-        return asyncio.create_task(run(), name=f"worker-{name}")
-
-    def _log_failure(self, what: str, error: Exception) -> None:
-        now = self._clock.monotonic()
-        last = self._last_failure_log.get(what)
-        if last is None or now - last >= FAILURE_LOG_SECONDS:
-            self._last_failure_log[what] = now
-            logger.error(
-                "worker %s: %s failed, will be retried", self._worker_id, what, exc_info=error
-            )
 
     def _emit(self, event: FeedEvent) -> None:
         for listener in tuple(self._listeners):
@@ -396,3 +365,5 @@ def _apply(pool: ConnectionPool, spec: AccountSpec) -> None:
         pool.update_endpoint(spec.endpoint)
     if spec.credentials_version > current.credentials_version:
         pool.credentials_changed(spec.credentials_version)
+    if spec.is_paused != current.is_paused:
+        pool.set_paused(spec.is_paused)

@@ -4,27 +4,23 @@ Clients of one interval share *cohorts*. A tick costs one dictionary entry per c
 clients read it, and clients that read the same lines share one frame. A cohort without ticks has
 no timer; the cohorts of one interval take turns, so that they do not all send at once.
 
-What is special about one client (a snapshot, a transport that is still busy) waits in its outbox,
-latest tick of each line only, and goes out with its next batch.
+What is special about one client waits in its outbox, ``streaming/batch_outbox.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from urllib.parse import parse_qsl
 
-from streaming.conflation import Outbox
+from streaming.batch_outbox import BATCH_LINE, BatchOutbox, encode_batch
 from streaming.frame_bytes import FrameJoiner, TickPayload
 
 __all__ = [
     "BATCH_SUBPROTOCOL",
     "DEFAULT_INTERVAL_MS",
     "MAX_INTERVAL_MS",
-    "BatchOutbox",
     "BatchWheel",
     "Cohort",
-    "encode_batch",
     "interval_of",
 ]
 
@@ -33,8 +29,6 @@ DEFAULT_INTERVAL_MS = 50
 MAX_INTERVAL_MS = 1000
 _MAX_FRAME_BYTES = 512 * 1024
 _PHASES = 4
-# The key under which a whole batch waits in a client's outbox.
-_BATCH = object()
 
 CallLater = Callable[[float, Callable[[], None]], object]
 
@@ -54,188 +48,6 @@ def interval_of(query_string: bytes) -> int:
         if milliseconds <= MAX_INTERVAL_MS:
             return milliseconds
     raise ValueError(f"interval is an integer from 0 to {MAX_INTERVAL_MS} milliseconds")
-
-
-def encode_batch(bodies: Iterable[bytes]) -> bytes:
-    """Return the object that carries these ``market_data`` objects."""
-    return b'{"type":"ticks","ticks":[' + b",".join(bodies) + b"]}"
-
-
-class BatchOutbox(Outbox[Any]):
-    """The outbox of a batch client. Not thread-safe.
-
-    Control frames go out at once and before ticks that wait, so an answer precedes the ticks that
-    it announces and follows those that it ends.
-
-    Args:
-        cohort: whose batches the client gets.
-        wants_frames: whether batches are taken as ready frames instead of as texts.
-        bounds: see ``Outbox``.
-    """
-
-    __slots__ = (
-        "_backlog",
-        "_behind",
-        "_is_busy",
-        "_is_releasing",
-        "_seen",
-        "_stuck_at",
-        "_stuck_since",
-        "_takes",
-        "_wants_frames",
-        "cohort",
-        "lines",
-    )
-
-    def __init__(
-        self,
-        *,
-        cohort: Cohort,
-        wants_frames: bool = False,
-        on_ready: Callable[[], None] = lambda: None,
-        max_bytes: int = 1024 * 1024,
-        stall_seconds: float = 10.0,
-    ) -> None:
-        super().__init__(on_ready=on_ready, max_bytes=max_bytes, stall_seconds=stall_seconds)
-        self.cohort = cohort
-        self.lines: set[Hashable] = set()
-        self._wants_frames = wants_frames
-        self._backlog: dict[Hashable, bytes] = {}
-        # What the cohort had of a line when it was joined: the snapshot is at least as new.
-        self._seen: dict[Hashable, bytes] = {}
-        self._behind: list[Any] = []
-        self._is_releasing = False
-        self._is_busy = False  # what was taken last may still be on its way out
-        self._takes = 0
-        self._stuck_since: float | None = None
-        self._stuck_at = 0
-
-    def join(self, line: Hashable) -> bool:
-        """Read ``line`` from the cohort; True when nobody of the cohort did before."""
-        if line in self.lines:
-            return False
-        self.lines.add(line)
-        self._note_seen(line)  # an older tick than the answer is none of this client's
-        return self.cohort.enter(self, line)
-
-    def leave(self, line: Hashable) -> bool:
-        """Read ``line`` no more; True when nobody of the cohort does now."""
-        if line not in self.lines:
-            return False
-        self.lines.discard(line)
-        self.purge((line,))
-        return self.cohort.leave(self, line)
-
-    def push_tick(self, line: Hashable, payload: bytes) -> None:
-        """Queue a tick's object for this client alone, as a snapshot, for its next batch."""
-        if self.finished:
-            return
-        if line in self._backlog:
-            self.conflated += 1
-        self._backlog[line] = payload
-        self._note_seen(line)
-        self.cohort.expect(self)
-
-    def push_behind(self, payload: Any) -> None:
-        """Queue a control frame behind the ticks that wait, as what is said of their feed."""
-        if self._behind or self._backlog or self.cohort.is_waiting:
-            if len(self._behind) >= self.max_control_frames:
-                self.overflowed = True
-                return
-            self._behind.append(payload)
-            self.cohort.expect(self)
-        else:
-            self.push_control(payload)
-
-    def deliver(self, share: Mapping[Hashable, bytes], batch: TickPayload | None) -> None:
-        """Take this client's part of a batch, and the batch itself if one frame can carry it."""
-        if self.finished:
-            return
-        if batch is not None and not (
-            self._backlog or self._seen or self._is_busy or self.tick_bytes
-        ):
-            super().push_tick(_BATCH, self._wire(batch))
-            return
-        for line, payload in share.items():
-            if self._seen.get(line) is payload:
-                continue
-            if line in self._backlog:
-                self.conflated += 1
-            self._backlog[line] = payload
-        self.cohort.expect(self)
-
-    def release(self) -> None:
-        """Let out what waits: the cohort's moment has come."""
-        self._seen.clear()
-        if self._backlog:
-            self._is_releasing = True
-            self._on_ready()
-        else:
-            self._push_what_is_behind()
-
-    def take(self, max_frames: int) -> list[Any]:
-        """See ``Outbox``; a batch that was held back comes when nothing else waits."""
-        taken = super().take(max_frames)
-        if not taken and self._is_releasing:
-            if self._backlog:
-                taken.append(self._next_frame())
-            if not self._backlog:
-                self._is_releasing = False
-                self._push_what_is_behind()
-        self._is_busy = bool(taken)
-        self._takes += self._is_busy
-        return taken
-
-    def purge(self, lines: Collection[Hashable]) -> None:
-        """Drop every waiting tick of ``lines``; a finished batch goes out before what follows."""
-        for line in lines:
-            self._backlog.pop(line, None)
-            self._seen.pop(line, None)
-
-    def finish(self) -> None:
-        """See ``Outbox``."""
-        self._push_what_is_behind()
-        super().finish()
-        self._backlog.clear()
-        self._seen.clear()
-        self._is_releasing = False
-
-    def is_too_slow(self, now: float) -> bool:
-        """See ``Outbox``; ticks that wait behind a batch not taken count as well."""
-        if super().is_too_slow(now):
-            return True
-        if not (self._is_busy and self._backlog):
-            self._stuck_since = None
-        elif self._stuck_since is None or self._stuck_at != self._takes:
-            self._stuck_since, self._stuck_at = now, self._takes
-        else:
-            return now - self._stuck_since >= self.stall_seconds
-        return False
-
-    def _note_seen(self, line: Hashable) -> None:
-        waiting = self.cohort.waiting(line)
-        if waiting is not None:
-            self._seen[line] = waiting
-            self.cohort.expect(self)
-
-    def _wire(self, batch: TickPayload) -> str | bytes:
-        return batch.frame if self._wants_frames else batch.text
-
-    def _next_frame(self) -> str | bytes:
-        size = 0
-        chosen: list[Hashable] = []
-        for line, payload in self._backlog.items():
-            size += len(payload) + 1
-            if chosen and size > self.cohort.max_frame_bytes:
-                break
-            chosen.append(line)
-        bodies = [self._backlog.pop(line) for line in chosen]
-        return self._wire(TickPayload(_BATCH, encode_batch(bodies)))
-
-    def _push_what_is_behind(self) -> None:
-        behind, self._behind = self._behind, []
-        for payload in behind:
-            self.push_control(payload)
 
 
 class Cohort:
@@ -372,7 +184,7 @@ class Cohort:
         if not share:
             return
         body = encode_batch(share.values())
-        batch = TickPayload(_BATCH, body) if len(body) <= self.max_frame_bytes else None
+        batch = TickPayload(BATCH_LINE, body) if len(body) <= self.max_frame_bytes else None
         for outbox in outboxes:
             outbox.deliver(share, batch)
 

@@ -13,7 +13,7 @@ import struct
 from streaming.exceptions import MalformedMessageError
 from streaming.link import TickMessage
 
-__all__ = ["FORMAT_VERSION", "HEADER", "pack_message", "unpack_message"]
+__all__ = ["FORMAT_VERSION", "HEADER", "is_tick", "pack_message", "unpack_held", "unpack_message"]
 
 FORMAT_VERSION = 2
 HEADER = struct.Struct("<BBHQQQI")
@@ -38,19 +38,36 @@ def pack_message(message: TickMessage) -> bytes:
     return message.topic + header + message.body
 
 
-def unpack_message(data: bytes) -> TickMessage:
-    """Take one bus message apart.
+def is_tick(data: bytes, topic_bytes: int) -> bool:
+    """Tell from its first bytes whether ``data``, with a topic so long, carries a tick."""
+    return (
+        topic_bytes > 1
+        and len(data) >= topic_bytes + _HEADER_SIZE
+        and data[topic_bytes] == FORMAT_VERSION
+        and 1 <= data[topic_bytes + 1] <= 3
+    )
+
+
+def unpack_held(data: bytes, topic: bytes) -> TickMessage:
+    """Take apart a bus message that begins with ``topic``, whose bytes the result shares.
 
     Raises:
         MalformedMessageError: too short, no topic, or of another format version.
     """
-    end = data.find(b"\0") + 1
+    end = len(topic)
     body = end + _HEADER_SIZE
     if end <= 1 or len(data) < body:
         raise MalformedMessageError("bus message without topic or header")
     version, mode, _flags, epoch, sequence, received, after = _unpack_header(data, end)
     if version != FORMAT_VERSION or not 1 <= mode <= 3:
         raise MalformedMessageError(f"bus message of format {version}, mode {mode}")
-    return _new_tuple(
-        TickMessage, (data[:end], mode, epoch, sequence, received, data[body:], after)
-    )
+    return _new_tuple(TickMessage, (topic, mode, epoch, sequence, received, data[body:], after))
+
+
+def unpack_message(data: bytes) -> TickMessage:
+    """Take one bus message apart.
+
+    Raises:
+        MalformedMessageError: too short, no topic, or of another format version.
+    """
+    return unpack_held(data, data[: data.find(b"\0") + 1])

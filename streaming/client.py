@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from streaming.batches import BatchOutbox, Cohort
+from streaming.batch_outbox import BatchOutbox
+from streaming.batches import Cohort
 from streaming.conflation import Outbox
 from streaming.frame_bytes import Chunk, FrameJoiner, TickPayload, text_frame
 from streaming.limits import EdgeLimits
@@ -110,6 +111,7 @@ class Client:
         limits: bounds of the outbox.
         cohort: whose batches the client gets; None: a frame per tick.
         frames: the server's way to take ready frames, where it has one.
+        user_agent: what the client says it is, bounded and printable.
 
     With ``frames``, ticks of one turn are written at once while the transport has room and nothing
     else waits; everything that has to wait does so in the outbox, as it does without.
@@ -124,9 +126,12 @@ class Client:
         limits: EdgeLimits,
         cohort: Cohort | None = None,
         frames: FrameWriter | None = None,
+        user_agent: str = "",
     ) -> None:
         self.id = client_id
         self.address = address
+        self.user_agent = user_agent
+        self.connected_ms = 0  # epoch milliseconds, from ``GatewayHub.enter`` on
         self.session = ClientSession(max_instruments=limits.max_instruments_per_client)
         bounds: dict[str, Any] = {
             "on_ready": self._wake,
@@ -141,7 +146,12 @@ class Client:
         self._frames = frames
         if cohort is not None:
             wants_frames = frames is not None
-            self.batches = BatchOutbox(cohort=cohort, wants_frames=wants_frames, **bounds)
+            self.batches = BatchOutbox(
+                cohort=cohort,
+                wants_frames=wants_frames,
+                write_now=self._write_now if wants_frames else None,
+                **bounds,
+            )
             self.outbox = self.batches
             self.push = self._push_body
         elif frames is None:
@@ -293,6 +303,10 @@ class Client:
             and not self._is_sending
             and not len(self.outbox)
         )
+
+    def _write_now(self, frame: bytes) -> bool:
+        frames = self._frames
+        return frames is not None and self._has_room() and frames.write(frame)
 
     def _write(self, chunks: Sequence[Chunk], frames: FrameWriter) -> None:
         for chunk in chunks:

@@ -49,6 +49,7 @@ FORCE_CLOSE_EXTENSION = "tickpool.force_close"
 FAREWELL_EXTENSION = "tickpool.farewell"
 # Reconnecting clients spread over this time; a restart takes a second or two.
 _RECONNECT_AFTER_MS = (500, 5000)
+_MAX_USER_AGENT = 200
 
 
 def user_group(user_id: int) -> str:
@@ -118,6 +119,7 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
             frames=extensions.get(FRAMES_EXTENSION),
             limits=self.limits,
             cohort=cohort,
+            user_agent=_user_agent(self.scope),
         )
         accept: dict[str, Any] = {"type": "websocket.accept"}
         if is_batched:
@@ -316,6 +318,15 @@ class BrowserConsumer(EdgeConsumer):
     def max_frame_bytes(self, client: Client) -> int:
         """A page never needs more."""
         return self.limits.browser_frame_bytes
+
+
+def _user_agent(scope: dict[str, Any]) -> str:
+    """Return what the client says it is: shown to people, so bounded and printable."""
+    for name, value in scope.get("headers") or ():
+        if name == b"user-agent":
+            text = value[: 4 * _MAX_USER_AGENT].decode("latin-1")
+            return "".join(filter(str.isprintable, text))[:_MAX_USER_AGENT]
+    return ""
 
 
 def _is_larger(frame: str | bytes, max_bytes: int) -> bool:

@@ -7,13 +7,14 @@ from typing import Any
 
 from brokers.feed import Outcome, OutcomeState, RefusalCode
 from streaming.directory import AccountRef
-from streaming.holdings import Feed, Line
+from streaming.holdings import Feed, Held, Line
 from streaming.protocol import ErrorCode, SubscribeItem
 
 __all__ = [
     "accepted_or_refused",
     "ended",
     "failed",
+    "listed_line",
     "placed_again",
     "refused_later",
     "waits",
@@ -112,3 +113,23 @@ def _refusal_fields(outcome: Outcome, nearest: Sequence[str]) -> dict[str, Any]:
         fields["message"] = f"{fields['message'].rstrip('.')}. Nearest: {', '.join(nearest)}."
         fields["suggestions"] = list(nearest)
     return fields
+
+
+def listed_line(
+    feed: Feed, line: Line, held: Held, is_live: bool, age_seconds: float | None
+) -> dict[str, Any]:
+    """Return what ``list_subscriptions`` says of one line; ``age_seconds`` None: never ticked."""
+    state = "active" if held.active else "pending"
+    if not is_live and not held.waits:
+        state = "stale"
+    entry: dict[str, Any] = {
+        "symbol": feed.key.symbol + line.suffix,
+        "exchange": feed.key.exchange,
+        "mode": int(line.mode),
+        "depth": held.lines[line],
+        "broker": held.account.broker,
+        "state": state,
+    }
+    if age_seconds is not None:
+        entry["last_tick_age_ms"] = round(age_seconds * 1000)
+    return entry

@@ -8,6 +8,7 @@ StreamingError
 │   └── BusConfigurationError     the bus settings cannot be used; a person must change them
 │       ├── CurveRequiredError        a non-loopback address without keys
 │       └── CurveKeyFileError         the key file is missing, unsafe or unreadable
+├── PresenceUnavailableError  the store of gateways and clients cannot be used now
 └── ControlError              a worker did not do what was asked
     ├── WorkerTimeoutError        it did not answer in time, or is not there
     └── RequestRefusedError       it answered that it will not; ``code`` says why
@@ -23,6 +24,7 @@ __all__ = [
     "CurveKeyFileError",
     "CurveRequiredError",
     "MalformedMessageError",
+    "PresenceUnavailableError",
     "RequestRefusedError",
     "StreamingError",
     "TopicError",
@@ -66,6 +68,10 @@ class CurveRequiredError(BusConfigurationError):
 
 class CurveKeyFileError(BusConfigurationError):
     """The CURVE key file is missing, readable by others, or not a key file."""
+
+
+class PresenceUnavailableError(StreamingError):
+    """The store of gateways and clients cannot be used now; it is asked again a second later."""
 
 
 class ControlError(StreamingError):

@@ -11,6 +11,7 @@ from streaming.directory import Directory
 from streaming.hub import GatewayHub
 from streaming.limits import EdgeLimits
 from streaming.link import FeedLink
+from streaming.presence import Presence, PresenceStore
 
 __all__ = ["Gateway"]
 
@@ -26,6 +27,7 @@ class Gateway:
         directory: who clients are.
         limits: bounds of the edge.
         clock: monotonic seconds.
+        presence: where the gateway tells of itself and its clients; None: nowhere.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Gateway:
         directory: Directory,
         limits: EdgeLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        presence: PresenceStore | None = None,
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.directory = directory
@@ -42,6 +45,8 @@ class Gateway:
         self._make_link = make_link
         self._clock = clock
         self._hub: GatewayHub | None = None
+        self._presence_store = presence
+        self._presence: Presence | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -61,11 +66,17 @@ class Gateway:
                         clock=self._clock,
                     )
                     await hub.open()
+                    if self._presence_store is not None:
+                        self._presence = Presence(hub=hub, store=self._presence_store)
+                        self._presence.open()
                     self._hub = hub
         return self._hub
 
     async def close(self) -> None:
         """Close the hub. Idempotent."""
+        presence, self._presence = self._presence, None
+        if presence is not None:
+            await presence.close()
         hub, self._hub = self._hub, None
         if hub is not None:
             await hub.close()

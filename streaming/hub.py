@@ -19,15 +19,15 @@ from brokers.feed import (
     FeedEvent,
     OrderUpdated,
     Outcome,
-    OutcomeState,
-    RefusalCode,
     SubscriptionChange,
 )
 from streaming import replies
 from streaming.arrivals import Arrivals
 from streaming.batches import BatchWheel
 from streaming.client import Client
+from streaming.client_watch import ClientWatch
 from streaming.directory import Directory, Principal
+from streaming.entries import listed_line
 from streaming.feed_states import FeedStates
 from streaming.frame_bytes import FrameJoiner, TickPayload
 from streaming.groups import Groups, LineMembers
@@ -36,16 +36,14 @@ from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.link import FeedLink, TickMessage
 from streaming.payloads import line_body
 from streaming.protocol import CloseCode, Subscribe
-from streaming.revalidation import changed_principals
 from streaming.session import SessionState
+from streaming.suggesting import suggest_names
 from streaming.topics import tick_topic
 
 __all__ = ["GatewayHub"]
 
 logger = logging.getLogger("streaming")
 
-_SWEEP_SECONDS = 1.0
-_SUGGEST_TIMEOUT_SECONDS = 2.0
 _CLOSE_TIMEOUT_SECONDS = 3.0
 
 
@@ -96,7 +94,7 @@ class GatewayHub:
         self._planning: set[Client] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
-        self._revalidate_now = asyncio.Event()
+        self._watch = ClientWatch(hub=self)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -121,8 +119,8 @@ class GatewayHub:
     async def open(self) -> None:
         """Connect to the workers and begin to watch clients; does not wait for a worker."""
         await self.link.open(self)
-        self._spawn(self._sweep_forever(), "gateway sweep")
-        self._spawn(self._revalidate_forever(), "gateway revalidation")
+        self._spawn(self._watch.sweep(), "gateway sweep")
+        self._spawn(self._watch.revalidate(), "gateway revalidation")
 
     async def close(self) -> None:
         """Give everything up. Idempotent; clients' sockets are the server's business."""
@@ -144,6 +142,7 @@ class GatewayHub:
 
     def enter(self, client: Client) -> None:
         """Begin to serve a connected client: from now on its outbox is emptied."""
+        client.connected_ms = self.wall_clock_ms()
         self.clients.add(client)
         client.writer = self._spawn(client.run(), f"client {client.id} writer")
 
@@ -169,6 +168,13 @@ class GatewayHub:
         self._groups.leave_all(client)
         if client.close(code, reason, delay_seconds=delay_seconds):
             self.clients_closed[code] += 1
+
+    def abort_slow(self, client: Client) -> None:
+        """End a client that does not keep up."""
+        self.clients_closed[CloseCode.TOO_SLOW] += 1
+        logger.warning("client %s does not keep up; closing it", client.id)
+        self._groups.leave_all(client)
+        client.abort(CloseCode.TOO_SLOW, "too slow")
 
     # Ticks: the hot path.
 
@@ -221,7 +227,9 @@ class GatewayHub:
             unsettled: Iterable[Feed] = plan.feeds
             try:
                 outcomes, snapshots = await self._ask(client, plan.wants)
-                suggestions = await self._suggest(client, outcomes)
+                suggestions = await suggest_names(
+                    self.directory, session, outcomes, self.limits.max_suggestions
+                )
                 # No await from here to the last join: the answer precedes every tick, and no tick
                 # is lost between the snapshot and the first one from the bus.
                 if session.state is not SessionState.READY:
@@ -263,6 +271,11 @@ class GatewayHub:
         client.outbox.purge(left)
         client.send(departure.reply)
 
+    def take_away(self, client: Client, departure: Departure) -> None:
+        """Stop lines that a client may not read any more, and tell it and the pools."""
+        self.depart(client, departure)
+        self._spawn(self.settle(client, departure.feeds), f"client {client.id} settle")
+
     def listing(self, client: Client) -> list[dict[str, Any]]:
         """Return what a client holds: one entry per line, with its state and last tick's age."""
         now = self.clock()
@@ -291,7 +304,7 @@ class GatewayHub:
 
     def revalidate_soon(self) -> None:
         """Look at once whether the connected clients may still be here."""
-        self._revalidate_now.set()
+        self._watch.revalidate_soon()
 
     async def _ask(
         self, client: Client, wants: Mapping[str, Sequence[Any]]
@@ -306,27 +319,6 @@ class GatewayHub:
             for message in reply.snapshots:
                 snapshots[message.topic] = message
         return outcomes, snapshots
-
-    async def _suggest(
-        self, client: Client, outcomes: Mapping[Feed, Outcome]
-    ) -> dict[Feed, Sequence[str]]:
-        """Look up the nearest names of unknown symbols; a failure only costs the suggestions."""
-        unknown = [
-            feed
-            for feed, outcome in outcomes.items()
-            if outcome.state is OutcomeState.REFUSED
-            and outcome.code is RefusalCode.SYMBOL_NOT_FOUND
-        ]
-        found: dict[Feed, Sequence[str]] = {}
-        try:
-            async with asyncio.timeout(_SUGGEST_TIMEOUT_SECONDS):
-                for feed in unknown[: self.limits.max_suggestions]:
-                    account = client.session.owns(feed.pool_id)
-                    if account is not None:
-                        found[feed] = await self.directory.suggest(account.broker, *feed.key)
-        except Exception:  # supervision point: the answer itself must not fail
-            logger.exception("gateway: looking up the nearest symbols failed")
-        return found
 
     def _join(
         self,
@@ -344,22 +336,10 @@ class GatewayHub:
             client.push(TickPayload(line_members, newest))
 
     def _listed(self, feed: Feed, line: Line, held: Held, now: float) -> dict[str, Any]:
-        state = "active" if held.active else "pending"
         is_live = self._feeds.is_live(feed, self.link.feed_status(feed.pool_id))
-        if not is_live and not held.waits:
-            state = "stale"
-        entry: dict[str, Any] = {
-            "symbol": feed.key.symbol + line.suffix,
-            "exchange": feed.key.exchange,
-            "mode": int(line.mode),
-            "depth": held.lines[line],
-            "broker": held.account.broker,
-            "state": state,
-        }
         group = self._groups.by_topic.get(tick_topic(*feed))
-        if group is not None and group.last_tick_seconds is not None:
-            entry["last_tick_age_ms"] = round((now - group.last_tick_seconds) * 1000)
-        return entry
+        ticked = group.last_tick_seconds if group is not None else None
+        return listed_line(feed, line, held, is_live, None if ticked is None else now - ticked)
 
     async def _release_all(self, client: Client) -> None:
         async with client.upstream_lock:
@@ -396,8 +376,7 @@ class GatewayHub:
     def _take_outcomes(self, client: Client, pool_id: str, outcomes: Sequence[Outcome]) -> None:
         departure = client.session.take_outcomes(pool_id, outcomes)
         if departure is not None:
-            self.depart(client, departure)
-            self._spawn(self.settle(client, departure.feeds), f"client {client.id} settle")
+            self.take_away(client, departure)
 
     def _announce(self, event: FeedChange) -> None:
         for client in self.clients:
@@ -419,40 +398,3 @@ class GatewayHub:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("gateway: task %r failed", task.get_name(), exc_info=error)
-
-    async def _sweep_forever(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS if self.limits.stall_seconds >= 5 else 0.1)
-            now = self.clock()
-            for client in [c for c in self.clients if c.is_too_slow(now)]:
-                if client.closed.is_set():
-                    continue
-                self.clients_closed[CloseCode.TOO_SLOW] += 1
-                logger.warning("client %s does not keep up; closing it", client.id)
-                self._groups.leave_all(client)
-                client.abort(CloseCode.TOO_SLOW, "too slow")
-
-    async def _revalidate_forever(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self.limits.revalidate_seconds):
-                    await self._revalidate_now.wait()
-            except TimeoutError:
-                pass
-            self._revalidate_now.clear()
-            try:
-                await self._revalidate()
-            except Exception:  # supervision point: a database away for a moment ends nobody
-                logger.exception("gateway: looking whether clients are still allowed failed")
-
-    async def _revalidate(self) -> None:
-        for client, principal in await changed_principals(self.directory, self.clients):
-            if client.session.state is not SessionState.READY:
-                continue
-            if principal is None:
-                is_key = client.session.user.key_id is not None
-                reason = "API key revoked" if is_key else "session ended"
-                self.close_client(client, CloseCode.UNAUTHENTICATED, reason)
-            elif (departure := client.session.update_principal(principal)) is not None:
-                self.depart(client, departure)
-                self._spawn(self.settle(client, departure.feeds), f"client {client.id} settle")

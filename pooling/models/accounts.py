@@ -125,6 +125,11 @@ class BrokerAccount(models.Model):
             endpoint=self.endpoint or None,
             credentials_version=self.credentials_version,
             is_paused=self.paused,
+            credential_expiry_ms=(
+                round(self.credentials_expire.timestamp() * 1000)
+                if self.credentials_expire
+                else None
+            ),
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.db import models
 from django.utils import timezone
 
@@ -11,7 +9,6 @@ from pooling.models.accounts import BrokerAccount
 
 __all__ = ["EVENTS_KEPT_PER_POOL", "PoolEvent", "PoolRecord", "PoolUsage", "PoolUsageDay"]
 
-USAGE_KEPT = timedelta(days=90)
 EVENTS_KEPT_PER_POOL = 1000
 
 
@@ -34,8 +31,8 @@ class Peaks(models.Model):
 class Period(Peaks):
     """Peaks and counts of a period, with the limits that were in force at its end.
 
-    ``drops`` are ticks and frames that came from the broker and reached nobody: malformed ones,
-    ticks of what is not subscribed, and what the bus could not take.
+    ``drops`` are what came from the broker and reached nobody: malformed frames, and ticks of what
+    is not subscribed.
     """
 
     ticks_received = models.PositiveBigIntegerField(default=0)
@@ -66,11 +63,6 @@ class PoolUsage(Period):
 
     def __str__(self) -> str:
         return f"{self.account}: {self.symbols} symbols"
-
-    @classmethod
-    def prune(cls, kept: timedelta = USAGE_KEPT) -> int:
-        """Delete what started longer than ``kept`` ago; returns the number of rows."""
-        return cls.objects.filter(started__lt=timezone.now() - kept).delete()[0]
 
 
 class PoolUsageDay(Period):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from brokers.base import Credentials
 from brokers.feed import PoolStats
 from brokers.types import Instrument, InstrumentKey
-from pooling.contracts import AccountSpec, UsageSample
+from pooling.contracts import AccountSpec, CommandVerb, TakenCommand, UsageSample
+from pooling.history import PoolPast
 
 __all__ = ["InMemoryAccountStore", "make_instrument"]
 
@@ -39,6 +41,9 @@ class InMemoryAccountStore:
         self.statuses: list[Sequence[PoolStats]] = []
         self.usage: list[UsageSample] = []
         self.events: list[tuple[str, str, str]] = []
+        self.past: dict[str, PoolPast] = {}
+        self.commands: list[TakenCommand] = []
+        self.ended_commands: dict[int, tuple[bool, str]] = {}
         self.credential_reads = 0
         self._is_down = False
 
@@ -88,6 +93,34 @@ class InMemoryAccountStore:
         """Keep the samples."""
         self._check_up()
         self.usage.extend(samples)
+
+    async def pasts(self, pool_ids: Collection[str]) -> Mapping[str, PoolPast]:
+        """Return what a test has put into ``past``."""
+        self._check_up()
+        return {pool_id: self.past[pool_id] for pool_id in pool_ids if pool_id in self.past}
+
+    def ask(self, pool_id: str, verb: CommandVerb, **argument: Any) -> int:
+        """Ask for something, as an operator would, and return its id."""
+        number = len(self.commands) + len(self.ended_commands) + 1
+        self.commands.append(TakenCommand(id=number, pool_id=pool_id, verb=verb, argument=argument))
+        if verb in (CommandVerb.PAUSE, CommandVerb.RESUME):
+            is_paused = verb is CommandVerb.PAUSE
+            self.specs[pool_id] = replace(self.specs[pool_id], is_paused=is_paused)
+        return number
+
+    async def take_commands(
+        self, worker_id: str, pool_ids: Collection[str]
+    ) -> Sequence[TakenCommand]:
+        """Hand out what was asked for, once."""
+        self._check_up()
+        taken = [command for command in self.commands if command.pool_id in pool_ids]
+        self.commands = [command for command in self.commands if command not in taken]
+        return taken
+
+    async def finish_command(self, command_id: int, *, is_done: bool, result: str) -> None:
+        """Keep the end."""
+        self._check_up()
+        self.ended_commands[command_id] = (is_done, result)
 
     async def record_event(self, pool_id: str, kind: str, message: str) -> None:
         """Keep the event."""

@@ -44,6 +44,7 @@ PURE_MODULES = [
     "pooling.freshness",
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
+    "pooling.history",
     "pooling.lifecycle",
     "pooling.losses",
     "pooling.limits_preview",
@@ -57,6 +58,7 @@ PURE_MODULES = [
     "pooling.tracker",
     "pooling.upkeep",
     # streaming
+    "streaming.batch_outbox",
     "streaming.batches",
     "streaming.arrivals",
     "streaming.bus_message",

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
 
 from openalgo_site.worker_process import WorkerSettings, run_worker
 from pooling import conf
@@ -39,6 +40,7 @@ class Command(BaseCommand):
                 endpoint=bus_endpoint(env.zmq_host, env.zmq_port),
                 curve=load_key_file(env.zmq_curve_key_file),
                 usage_interval_seconds=env.usage_interval_seconds,
+                zone=timezone.get_default_timezone(),
                 send_hwm=env.zmq_send_hwm,
             )
             _check_database(options["account"])

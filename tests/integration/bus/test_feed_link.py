@@ -133,7 +133,10 @@ async def worker(port, stack) -> Worker:
 async def gateway(port, worker, stack) -> Gateway:
     gateway = await Gateway(port).open()
     stack.push_async_callback(gateway.close)
-    return await gateway.met()
+    await gateway.met()
+    # Events go to the gateways that the worker knows: the link hears a beat before that.
+    await eventually(lambda: gateway.link.gateway_id in worker.server.gateways)
+    return gateway
 
 
 async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):

@@ -3,6 +3,8 @@
 The machine is the shell and the broker: it sends what the book asks for, keeps what each socket
 carries, and lets sockets open, drop, refuse and be replaced. After every step the broker's limits
 hold, nobody is cheated, and what has no place is named as waiting.
+
+The file is long because the rules and invariants of a machine share its state, in one class.
 """
 
 from __future__ import annotations

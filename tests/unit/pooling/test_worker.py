@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus, RefusalCode, SubscriptionChange, Want
+from brokers.feed import (
+    FeedChange,
+    FeedStatus,
+    Peak,
+    Peaks,
+    RefusalCode,
+    SubscriptionChange,
+    Want,
+)
 from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
 from brokers.types import InstrumentKey
-from pooling.contracts import PoolOptions
+from pooling.contracts import CommandVerb, PoolOptions
+from pooling.history import PoolPast
 from pooling.testing import (
     FakeBroker,
     FakeClock,
@@ -22,6 +31,7 @@ from pooling.testing import (
     VirtualClock,
     make_adapter_class,
 )
+from pooling.testing.times import EPOCH_MS
 from pooling.worker import PoolWorker
 from tests.unit.pooling.kit import (
     ACTIVE,
@@ -310,3 +320,132 @@ def test_nonsense_intervals_are_refused_at_once():
             epoch=1,
             usage_interval_seconds=0,
         )
+
+
+@virtual
+async def test_what_operators_ask_is_done_within_two_seconds_and_answered_in_a_sentence():
+    async with open_worker() as kit:
+        await kit.want(1, 2)
+        await asyncio.sleep(1)
+        paused = kit.store.ask("7", CommandVerb.PAUSE)
+        await asyncio.sleep(2)
+        assert kit.store.ended_commands[paused] == (
+            True,
+            "The pool is paused: its connections are closed, and 2 symbols wait for it.",
+        )
+        assert not kit.broker.open
+        assert kit.worker.stats("7").reason == "paused"
+        resumed = kit.store.ask("7", CommandVerb.RESUME)
+        await asyncio.sleep(2)
+        assert kit.store.ended_commands[resumed][0]
+        assert "2 symbols" in kit.store.ended_commands[resumed][1]
+        await asyncio.sleep(5)
+        assert kit.broker.subscribed.keys() == {"1", "2"}
+
+
+@virtual
+async def test_each_verb_reaches_the_pool():
+    async with open_worker() as kit:
+        await kit.want(1, 2)
+        await asyncio.sleep(1)
+        asked = [
+            kit.store.ask("7", CommandVerb.RECONNECT, slot=1),
+            kit.store.ask("7", CommandVerb.RECONNECT),
+            kit.store.ask("7", CommandVerb.REBALANCE),
+            kit.store.ask("7", CommandVerb.UNSUBSCRIBE, keys=[list(key(2))]),
+            kit.store.ask("7", CommandVerb.DRAIN, slot=1),
+        ]
+        await asyncio.sleep(2)
+        ends = [kit.store.ended_commands[number] for number in asked]
+        assert [is_done for is_done, _ in ends] == [True] * 5, ends
+        await asyncio.sleep(60)
+        assert kit.broker.subscribed.keys() == {"1"}
+
+
+@virtual
+async def test_a_request_that_cannot_be_done_fails_with_what_mends_it_and_hurts_nobody():
+    async with open_worker() as kit:
+        await kit.want(1)
+        await asyncio.sleep(1)
+        refused = kit.store.ask("7", CommandVerb.DRAIN, slot=9)
+        broken = kit.store.ask("7", CommandVerb.DRAIN, slot=None)
+        fine = kit.store.ask("7", CommandVerb.RECONNECT)
+        await asyncio.sleep(2)
+        assert kit.store.ended_commands[refused] == (
+            False,
+            "There is no connection 9; there is connection 1.",
+        )
+        is_done, result = kit.store.ended_commands[broken]
+        assert not is_done
+        assert "log" in result
+        assert "TypeError" not in result
+        assert kit.store.ended_commands[fine][0]
+
+
+@virtual
+async def test_the_end_of_a_request_is_told_once_the_store_is_back():
+    async with open_worker() as kit:
+        await kit.want(1)
+        await asyncio.sleep(1)
+        asked = kit.store.ask("7", CommandVerb.RECONNECT)
+        real = kit.store.finish_command
+
+        async def failing(command_id, *, is_done, result):
+            raise OSError("down")
+
+        kit.store.finish_command = failing
+        await asyncio.sleep(5)
+        kit.store.finish_command = real
+        await asyncio.sleep(5)
+        assert kit.store.ended_commands[asked][0]
+        assert len(kit.broker.attempts) == 2, "it was done once"
+
+
+@virtual
+async def test_requests_to_pools_of_others_are_left_to_them():
+    async with open_worker() as kit:
+        kit.store.specs["8"] = replace(spec(), pool_id="8")
+        kit.store.ask("8", CommandVerb.RECONNECT)
+        kit.worker._account_filter = lambda each: each.pool_id == "7"
+        await asyncio.sleep(5)
+        assert not kit.store.ended_commands
+
+
+@virtual
+async def test_a_pool_that_is_paused_stays_so_over_a_restart():
+    async with open_worker(replace(spec(), is_paused=True)) as kit:
+        outcomes = await kit.want(1)
+        assert outcomes[0].state is PENDING
+        await asyncio.sleep(60)
+        assert not kit.broker.attempts
+        assert kit.store.statuses[-1][0].reason == "paused"
+
+
+@virtual
+async def test_statistics_know_the_past_and_the_credentials_end():
+    peak = Peak(50, EPOCH_MS - 1)
+    peaks = Peaks(symbols=peak, connections=peak, clients=peak, ticks_per_second=peak)
+    account = replace(spec(), credential_expiry_ms=EPOCH_MS + 1)
+    kit = WorkerKit(account)
+    kit.store.past["7"] = PoolPast(all_time=peaks, reconnects_today={1: 3})
+    await kit.worker.open()
+    await kit.want(1)
+    await asyncio.sleep(2)
+    stats = kit.store.statuses[-1][0]
+    assert stats.all_time == peaks
+    assert stats.today.symbols.value == 1
+    assert stats.reconnects_today == 3
+    assert stats.credential_expiry_ms == EPOCH_MS + 1
+    assert stats.last_tick_ms is not None
+    assert kit.worker.stats("7").all_time == peaks
+    await kit.worker.close()
+
+
+@virtual
+async def test_an_account_that_leaves_leaves_its_last_sample():
+    async with open_worker() as kit:
+        await kit.want(1, 2)
+        del kit.store.specs["7"]
+        await asyncio.sleep(3)
+        assert kit.worker.pool_ids() == []
+    assert [(sample.pool_id, sample.symbols) for sample in kit.store.usage] == [("7", 2)]

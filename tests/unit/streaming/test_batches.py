@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.batches import BatchOutbox, BatchWheel, Cohort, encode_batch, interval_of
+from streaming.batch_outbox import BatchOutbox, encode_batch
+from streaming.batches import BatchWheel, Cohort, interval_of
 from streaming.frame_bytes import text_frame
 
 INTERVAL = 0.05
@@ -78,6 +79,33 @@ def test_latest_of_each_line_in_one_frame_that_alike_clients_share(time: Time) -
     assert one[0] is two[0]
     assert taken(other) == [[3]]
     assert cohort.conflated == 3
+
+
+def test_a_batch_is_written_at_once_where_nothing_is_in_its_way(time: Time) -> None:
+    """Otherwise it waits for its turn, and what follows waits behind it."""
+    written: list[bytes] = []
+    has_room = True
+
+    def write_now(frame: bytes) -> bool:
+        if has_room:
+            written.append(frame)
+        return has_room
+
+    cohort = make_cohort(time)
+    outbox = reader(cohort, "a", wants_frames=True, write_now=write_now)
+    cohort.push_tick("a", b"1")
+    time.advance(INTERVAL)
+    assert [json.loads(frame[2:])["ticks"] for frame in written] == [[1]]
+    assert outbox.take(9) == []
+    has_room = False
+    cohort.push_tick("a", b"2")
+    time.advance(INTERVAL)
+    has_room = True
+    cohort.push_tick("a", b"3")
+    time.advance(INTERVAL)
+    assert len(written) == 1
+    later = [frame for _ in range(4) for frame in outbox.take(9)]
+    assert [json.loads(frame[2:])["ticks"] for frame in later] == [[2], [3]]
 
 
 def test_a_cohort_without_ticks_has_no_timer(time: Time) -> None:

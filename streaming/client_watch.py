@@ -1,0 +1,92 @@
+"""Looks after connected clients: who is too slow, and who may no longer be here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from streaming.client import Client
+from streaming.directory import Directory
+from streaming.holdings import Departure
+from streaming.limits import EdgeLimits
+from streaming.protocol import CloseCode
+from streaming.revalidation import changed_principals
+from streaming.session import SessionState
+
+__all__ = ["ClientWatch", "WatchedHub"]
+
+logger = logging.getLogger("streaming")
+
+_SWEEP_SECONDS = 1.0
+_SHORT_SWEEP_SECONDS = 0.1
+
+
+class WatchedHub(Protocol):
+    """What the watch sees and does of a hub."""
+
+    clients: set[Client]
+    clock: Callable[[], float]
+    directory: Directory
+    limits: EdgeLimits
+
+    def abort_slow(self, client: Client) -> None:
+        """End a client that does not keep up."""
+
+    def close_client(
+        self, client: Client, code: CloseCode, reason: str, delay_seconds: float = 0.0
+    ) -> None:
+        """Stop a client's ticks at once and close it behind its waiting answers."""
+
+    def take_away(self, client: Client, departure: Departure) -> None:
+        """Stop lines that a client may not read any more, and tell it and the pools."""
+
+
+class ClientWatch:
+    """Two endless coroutines, for tasks of the hub's own; both may be cancelled anywhere."""
+
+    def __init__(self, *, hub: WatchedHub) -> None:
+        self._hub = hub
+        self._revalidate_now = asyncio.Event()
+
+    def revalidate_soon(self) -> None:
+        """Look at once whether the connected clients may still be here."""
+        self._revalidate_now.set()
+
+    async def sweep(self) -> None:
+        """End slow clients, for ever."""
+        hub = self._hub
+        while True:
+            is_long = hub.limits.stall_seconds >= 5
+            await asyncio.sleep(_SWEEP_SECONDS if is_long else _SHORT_SWEEP_SECONDS)
+            now = hub.clock()
+            for client in [client for client in hub.clients if client.is_too_slow(now)]:
+                if not client.closed.is_set():
+                    hub.abort_slow(client)
+
+    async def revalidate(self) -> None:
+        """Ask the directory about all clients, now and then and when told to, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(self._hub.limits.revalidate_seconds):
+                    await self._revalidate_now.wait()
+            except TimeoutError:
+                pass
+            self._revalidate_now.clear()
+            try:
+                await self._revalidate_once()
+            except Exception:  # supervision point: a database away for a moment ends nobody
+                logger.exception("gateway: looking whether clients are still allowed failed")
+
+    async def _revalidate_once(self) -> None:
+        hub = self._hub
+        for client, principal in await changed_principals(hub.directory, hub.clients):
+            if client.session.state is not SessionState.READY:
+                continue
+            if principal is None:
+                is_key = client.session.user.key_id is not None
+                reason = "API key revoked" if is_key else "session ended"
+                hub.close_client(client, CloseCode.UNAUTHENTICATED, reason)
+            elif (departure := client.session.update_principal(principal)) is not None:
+                hub.take_away(client, departure)

@@ -1,0 +1,45 @@
+"""The nearest names of symbols that a pool does not know, for the answer to a subscribe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from brokers.feed import Outcome, OutcomeState, RefusalCode
+from streaming.directory import Directory
+from streaming.holdings import Feed
+from streaming.session import ClientSession
+
+__all__ = ["suggest_names"]
+
+logger = logging.getLogger("streaming")
+
+_TIMEOUT_SECONDS = 2.0
+
+
+async def suggest_names(
+    directory: Directory,
+    session: ClientSession,
+    outcomes: Mapping[Feed, Outcome],
+    max_feeds: int,
+) -> dict[Feed, Sequence[str]]:
+    """Look up the nearest names of up to ``max_feeds`` unknown symbols.
+
+    A failure, or more than two seconds, only costs the suggestions. May be cancelled.
+    """
+    unknown = [
+        feed
+        for feed, outcome in outcomes.items()
+        if outcome.state is OutcomeState.REFUSED and outcome.code is RefusalCode.SYMBOL_NOT_FOUND
+    ]
+    found: dict[Feed, Sequence[str]] = {}
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            for feed in unknown[:max_feeds]:
+                account = session.owns(feed.pool_id)
+                if account is not None:
+                    found[feed] = await directory.suggest(account.broker, *feed.key)
+    except Exception:  # supervision point: the answer itself must not fail
+        logger.exception("gateway: looking up the nearest symbols failed")
+    return found
