@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from brokers.angel.codec import (
     SUBSCRIBE,
@@ -14,7 +15,7 @@ from brokers.angel.codec import (
     decode_text,
     encode_request,
 )
-from brokers.angel.config import CAPABILITIES, master_url
+from brokers.angel.config import CAPABILITIES, FEED_PATH, master_url
 from brokers.angel.constants import MODE_NUMBERS, PAIRS_PER_CONNECTION, SEGMENTS
 from brokers.angel.requests import ID_CHARACTERS, SentRequests
 from brokers.angel.symbols import parse_master
@@ -99,7 +100,7 @@ class AngelAdapter(BrokerAdapter):
             if not (value.isascii() and value.isprintable()):
                 raise BrokerConfigError(f"angel: {name} has characters that no header can carry")
             headers[header] = value
-        return Handshake(url=self.endpoint, headers=headers)
+        return Handshake(url=_feed_url(self.endpoint), headers=headers)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
         """Map the status; a 401 says in a header of its own which of the four values is wrong."""
@@ -232,6 +233,13 @@ class AngelAdapter(BrokerAdapter):
         # A refused change has neither mode: its old one was ended right behind the request.
         self._drop(tokens)
         return (SubscriptionRejected(error, keys),)
+
+
+def _feed_url(endpoint: str) -> str:
+    """Return the endpoint with the feed's path, unless it has one of its own."""
+    url = urlsplit(endpoint)
+    path = FEED_PATH if url.path in ("", "/") else url.path
+    return urlunsplit((url.scheme, url.netloc, path, url.query, ""))
 
 
 def _by_segment(tokens: Iterable[str]) -> dict[int, list[str]]:
