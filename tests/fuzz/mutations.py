@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from typing import Any
@@ -20,13 +21,18 @@ _LARGEST = 2**64
 
 
 def mutants(seeds: Sequence[Frame], rng: random.Random, count: int) -> Iterator[Frame]:
-    """Yield frames: truncated, bit-flipped, overwritten, joined, stretched or random ones."""
+    """Yield frames: truncated, bit-flipped, overwritten, joined, stretched or random ones.
+
+    Of texts also such as are good JSON with one bad value.
+    """
     changes = (_truncated, _flipped, _flipped, _overwritten, _joined, _stretched, _random)
+    texts = (*changes, _spoiled, _spoiled, _spoiled, _spoiled)
     for _ in range(count):
         seed = rng.choice(seeds)
-        raw = seed.encode() if isinstance(seed, str) else seed
-        broken = rng.choice(changes)(raw, rng)
-        yield broken.decode(errors="replace") if isinstance(seed, str) else broken
+        if isinstance(seed, str):
+            yield rng.choice(texts)(seed.encode(), rng).decode(errors="replace")
+        else:
+            yield rng.choice(changes)(seed, rng)
 
 
 def fuzz(
@@ -132,3 +138,21 @@ def _random(raw: bytes, rng: random.Random) -> bytes:
     body = rng.randbytes(rng.randrange(len(raw) + 1))
     # Half of them begin as a frame of this kind does, so that they get past the first look.
     return body if rng.random() < 0.5 else raw[:2] + body[2:]
+
+
+def _spoiled(raw: bytes, rng: random.Random) -> bytes:
+    """Put another value in the place of one of a JSON text."""
+    values = list(_VALUES.finditer(raw))
+    if not values:
+        return raw
+    found = rng.choice(values)
+    return raw[: found.start(1)] + rng.choice(_BAD_VALUES) + raw[found.end(1) :]
+
+
+_VALUES = re.compile(rb'[:\[,]("[^"]*"|-?[0-9.]+|true|false|null)')
+_BAD_VALUES = (
+    *(b"null", b"{}", b"[]", b"true", b"-1", b"0", b"NaN", b"Infinity", b"1e999", b"-1e-999"),
+    *(b"1.5", b"9" * 40, b'""', b'"-1"', b'"NaN"', b'"inf"', b'"1e5"', b'"0"', b'"1.5.2"', b'" 1"'),
+    *(b'"' + b"9" * 400 + b'"', b'"0.' + b"1" * 40 + b'"', '"²"'.encode(), b"[" * 3_000),
+    *(b'"BTCUSDT"', b'"btcusdt@ticker"', b'[["1","-1"]]', b'[["0","0"]]', b'[["1"]]'),
+)
