@@ -26,7 +26,7 @@ PER_CONNECTION = 12
 
 
 class NullSink:
-    def publish(self, instrument, tick, ts_received_ms):
+    def publish(self, instrument, tick, ts_received_us):
         pass
 
     def forget(self, keys):
