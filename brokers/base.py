@@ -21,6 +21,7 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
+from brokers.retry_after import retry_after_seconds
 from brokers.types import (
     FeedMode,
     Instrument,
@@ -249,15 +250,16 @@ class BrokerAdapter(ABC):
         """Return where and how to connect. Raises BrokerConfigError for a missing credential."""
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
-        """Map an HTTP status of the WebSocket upgrade to the error that it means."""
+        """Map an HTTP status of the WebSocket upgrade to the error that it means.
+
+        Names in ``headers`` are in Title-Case, and ``Date`` is always among them.
+        """
         if status in (401, 403):
             return BrokerAuthError(f"the broker refused the credential (HTTP {status})")
         if status == 429:
-            retry_after = headers.get("Retry-After", "")
-            seconds = float(retry_after) if retry_after.isdigit() else None
             return BrokerRateLimitError(
                 "the broker refused the connection: too many (HTTP 429)",
-                retry_after_seconds=seconds,
+                retry_after_seconds=retry_after_seconds(headers),
             )
         return BrokerUnavailableError(f"the broker answered the connection with HTTP {status}")
 
@@ -281,8 +283,10 @@ class BrokerAdapter(ABC):
         """Return the messages that turn each (old, new) subscription over without a gap."""
 
     @abstractmethod
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Decode one frame, publish its ticks, and return what else it said.
+
+        ``ts_received_us`` is when the frame was read, in epoch microseconds, for the sink.
 
         Raises:
             BrokerProtocolError: the frame is malformed; nothing of it was published.

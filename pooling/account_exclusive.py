@@ -31,8 +31,6 @@ from pooling.transport import Connector, Transport, UpgradeRefusedError
 
 __all__ = ["AccountConnector", "AccountExclusive", "AccountSeats"]
 
-HEARTBEAT_SECONDS = 20.0
-
 
 class AccountSeats:
     """The account's connections that exclusive use has taken. Implements ``Seats``.
@@ -163,6 +161,7 @@ class AccountExclusive:
 
     Args:
         seats: shared with market data.
+        capabilities: what the broker allows.
         gate, make_adapter, connector: as the account connects.
         clock: where time is read.
         rng: jitter of reconnects.
@@ -172,6 +171,7 @@ class AccountExclusive:
         self,
         *,
         seats: AccountSeats,
+        capabilities: BrokerCapabilities,
         gate: CredentialGate,
         make_adapter: Callable[[], BrokerAdapter],
         connector: Connector,
@@ -179,6 +179,7 @@ class AccountExclusive:
         rng: Randomness,
     ) -> None:
         self._seats = seats
+        self._capabilities = capabilities
         self._make_adapter = make_adapter
         self._connector = AccountConnector(
             gate=gate, make_adapter=make_adapter, connector=connector
@@ -207,10 +208,15 @@ class AccountExclusive:
         """Return the pool as it is now; None: nothing was acquired yet."""
         return None if self._pool is None else self._pool.get_stats()
 
-    def resize(self, max_connections: int) -> None:
-        """Take over the account's edited limit; idle connections beyond it are closed."""
+    def update_options(self, options: PoolOptions, max_connections: int) -> None:
+        """Take over the account's edited limits and timings; see ``ExclusivePool``."""
         if self._pool is not None:
-            self._pool.resize(max_connections)
+            self._pool.update_options(self._exclusive_options(options, max_connections))
+
+    def update_endpoint(self) -> None:
+        """Connect to the endpoint that is in force now; idle connections to another are closed."""
+        if self._pool is not None:
+            self._pool.rebase(self._make_adapter().endpoint)
 
     def make_way(self, count: int = 1) -> None:
         """Close idle connections, because market data needs their places."""
@@ -228,28 +234,33 @@ class AccountExclusive:
             await self._pool.close(drain_seconds=1.0)
 
     def _make_pool(self, spec: AccountSpec, max_connections: int) -> ExclusivePool:
-        adapter, options = self._make_adapter(), spec.options
-        capabilities = adapter.capabilities
         return ExclusivePool(
-            base_uri=adapter.endpoint,
+            base_uri=self._make_adapter().endpoint,
             connector=self._connector,
             clock=self._clock,
             rng=self._rng,
-            options=ExclusiveOptions(
-                max_connections=max_connections,
-                max_idle_seconds=options.max_idle_seconds,
-                health_check_seconds=options.health_check_seconds,
-                acquire_timeout_seconds=options.acquire_timeout_seconds,
-                connect_timeout_seconds=options.connect_timeout_seconds,
-                reconnect=ReconnectOptions(),
-                heartbeat_seconds=HEARTBEAT_SECONDS,
-                message_interval_seconds=capabilities.message_interval_seconds,
-                max_message_bytes=capabilities.max_message_bytes,
-                max_frame_bytes=capabilities.max_frame_bytes,
-            ),
+            options=self._exclusive_options(spec.options, max_connections),
             seats=self._seats,
             is_bound=True,
             name=spec.pool_id,
+        )
+
+    def _exclusive_options(self, options: PoolOptions, max_connections: int) -> ExclusiveOptions:
+        capabilities = self._capabilities
+        reconnect_seconds = options.exclusive_reconnect_seconds
+        return ExclusiveOptions(
+            max_connections=max_connections,
+            max_idle_seconds=options.max_idle_seconds,
+            health_check_seconds=options.health_check_seconds,
+            acquire_timeout_seconds=options.acquire_timeout_seconds,
+            connect_timeout_seconds=options.connect_timeout_seconds,
+            reconnect=(
+                ReconnectOptions(cap_seconds=reconnect_seconds) if reconnect_seconds else None
+            ),
+            heartbeat_seconds=options.exclusive_heartbeat_seconds or None,
+            message_interval_seconds=capabilities.message_interval_seconds,
+            max_message_bytes=capabilities.max_message_bytes,
+            max_frame_bytes=capabilities.max_frame_bytes,
         )
 
 

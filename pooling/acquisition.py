@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 
 from pooling.exclusive_connection import ExclusiveConnection
 
-__all__ = ["Acquisition"]
+__all__ = ["Acquisition", "open_together"]
 
 
 class Acquisition:
@@ -34,3 +35,21 @@ class Acquisition:
     ) -> None:
         if self._connection is not None:
             await self._connection.release()
+
+
+async def open_together(acquire: Callable[[], Acquisition], count: int) -> None:
+    """Have ``count`` connections open and idle; see ``ExclusivePool.warm_up``."""
+    acquired: list[ExclusiveConnection] = []
+
+    async def hold() -> None:
+        acquired.append(await acquire())
+
+    try:
+        # All are held until the last one is open: one released early would be reused.
+        results = await asyncio.gather(*(hold() for _ in range(count)), return_exceptions=True)
+    finally:
+        for connection in acquired:
+            await connection.release()
+    for result in results:
+        if result is not None:
+            raise result

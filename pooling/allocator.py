@@ -88,6 +88,11 @@ class Allocator:
         """Whether anything at all may fit somewhere."""
         return bool(self._roomy) or self.may_open
 
+    def items_on(self, number: int) -> Mapping[InstrumentKey, Placement]:
+        """Return what a connection shall carry; of an unknown one, nothing."""
+        slot = self._slots.get(number)
+        return {} if slot is None else slot.items
+
     def has_room_on(self, number: int) -> bool:
         """Whether a connection may be given anything at all."""
         return self._has_room(self._slots[number])
@@ -135,7 +140,13 @@ class Allocator:
         slot = self._moving_from.pop(key, None)
         return () if slot is None else self._take(slot, key)
 
-    def move(self, key: InstrumentKey, *, among: Collection[int] | None = None) -> Plan:
+    def move(
+        self,
+        key: InstrumentKey,
+        *,
+        among: Collection[int] | None = None,
+        may_fail: bool = True,
+    ) -> Plan:
         """Have another connection carry a placed instrument; the present one keeps it meanwhile.
 
         One that moves already keeps its first carrier and gets another destination.
@@ -143,19 +154,13 @@ class Allocator:
         Args:
             key: what moves.
             among: the slots it may move to; None: any, and a further connection may be opened.
+            may_fail: whether one whose socket has been away for long will do, if no other does.
 
         Raises:
             PoolCapacityError: it fits nowhere else; everything stays as it was.
         """
         slot = self._placed[key]
-        placement = slot.items[key]
-        origin = self._moving_from.get(key)
-        target, opened = self._find_or_open(placement.charge, but=(slot, origin), among=among)
-        left = () if origin is None else self._take(slot, key)
-        if origin is None:
-            self._start_leaving(slot, key)
-        self._put(target, placement)
-        return (*left, *opened, Subscribe(target.number, placement.subscription))
+        return self._redirect(slot, slot.items[key], among, may_fail=may_fail)
 
     def revert(self, key: InstrumentKey) -> Plan:
         """End the move of an instrument where it began: its new connection does not carry it."""
@@ -241,12 +246,27 @@ class Allocator:
             slot.staying.add(new.charge)
             self._recharge(slot, remove=old.charge, add=new.charge)
             return (ChangeMode(slot.number, old.subscription, new.subscription),)
+        return self._redirect(slot, new)
+
+    def _redirect(
+        self,
+        slot: Slot,
+        placement: Placement,
+        among: Collection[int] | None = None,
+        *,
+        may_fail: bool = True,
+    ) -> Plan:
+        """Have another slot carry what is placed on ``slot``; its present carrier goes on."""
+        key = placement.subscription.instrument.key
         origin = self._moving_from.get(key)
-        target, opened = self._find_or_open(new.charge, but=(slot, origin))
-        settled = self.settle(key)
-        self._start_leaving(slot, key)
-        self._put(target, new)
-        return (*settled, *opened, Subscribe(target.number, new.subscription))
+        target, opened = self._find_or_open(
+            placement.charge, but=(slot, origin), among=among, may_fail=may_fail
+        )
+        left = () if origin is None else self._take(slot, key)
+        if origin is None:
+            self._start_leaving(slot, key)
+        self._put(target, placement)
+        return (*left, *opened, Subscribe(target.number, placement.subscription))
 
     def _find_or_open(
         self,
@@ -255,6 +275,7 @@ class Allocator:
         but: Sequence[Slot | None] = (),
         among: Collection[int] | None = None,
         may_retire: bool = False,
+        may_fail: bool = True,
     ) -> tuple[Slot, Plan]:
         failing: Slot | None = None
         for number in self._roomy:
@@ -268,7 +289,7 @@ class Allocator:
             failing = failing or slot
         if among is None and self.may_open and self.limits.fits(Load(), charge):
             return self._open()
-        if failing is not None:
+        if failing is not None and may_fail:
             return failing, ()
         limits = self.limits
         if may_retire:

@@ -51,7 +51,7 @@ class FeedAnnouncer:
 
     def withdraw(self, keys: Iterable[InstrumentKey]) -> list[InstrumentKey]:
         """Tell no more that these of ``keys`` are live; returns those that were to be told."""
-        found = [key for key in keys if key in self._live]
+        found = [key for key in dict.fromkeys(keys) if key in self._live]
         for key in found:
             del self._live[key]
         return found

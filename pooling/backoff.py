@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerRateLimitError
+from brokers.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.exceptions import CircuitOpenError, ConnectRateError, PlannedReconnectError
 from pooling.lifecycle import ConnectionState
 
@@ -53,7 +54,7 @@ class Backoff:
         cap_seconds: float = 60.0,
         rate_limited_cap_seconds: float = 300.0,
         healthy_after_seconds: float = 60.0,
-        max_retry_after_seconds: float = 3600.0,
+        max_retry_after_seconds: float = MAX_RETRY_AFTER_SECONDS,
     ) -> None:
         if not 0 < base_seconds <= cap_seconds <= rate_limited_cap_seconds:
             raise ValueError("0 < base_seconds <= cap_seconds <= rate_limited_cap_seconds")

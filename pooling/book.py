@@ -147,20 +147,26 @@ class SubscriptionBook:
             self._follow(key, level)
         self._refill()
 
+    def has_changes(self, slot: int) -> bool:
+        """Tell whether there may be anything to send on a connection."""
+        return self._recorder.reconciler(slot).has_work
+
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on a connection; empty when there are none."""
-        wanted = self.allocator.slots.get(slot)
-        return self._recorder.reconciler(slot).take({} if wanted is None else wanted.items, limit)
+        return self._recorder.reconciler(slot).take(self.allocator.items_on(slot), limit)
 
     def restart(self, slot: int) -> list[InstrumentKey]:
         """Note that a connection's socket is gone; returns the instruments that were confirmed.
 
-        What was moving away from it is not asked for again: it has another place already.
+        What was moving away from it is not asked for again: it has another place already. One that
+        was to be replaced is as good as new with its next socket, so what found no room stays.
         """
         lost = self.tracker.unconfirm(self.keys_of(slot))
         if (wanted := self.allocator.slots.get(slot)) is not None:
             for key in list(wanted.leaving):
                 self._recorder.record(self.allocator.settle(key))
+            if wanted.is_retiring and wanted.items:
+                self.reinstate(slot)
             self._refill()
         if slot in self.allocator.slots:
             self._recorder.reconciler(slot).restart(self.allocator.slots[slot].items)
@@ -172,9 +178,8 @@ class SubscriptionBook:
 
     def keys_of(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks a connection carries; not what still moves to it."""
-        wanted = self.allocator.slots.get(slot)
-        keys = () if wanted is None else wanted.items
-        return [key for key in keys if self.allocator.carrier_of(key) == slot]
+        items, carrier_of = self.allocator.items_on(slot), self.allocator.carrier_of
+        return [key for key in items if carrier_of(key) == slot]
 
     def confirm(self, slot: int, keys: Iterable[InstrumentKey]) -> list[Outcome]:
         """Note confirmations of a connection; returns the wants that became active.
@@ -245,13 +250,11 @@ class SubscriptionBook:
 
     def is_needed(self, slot: int) -> bool:
         """Tell whether a connection shall be open: it carries something or is kept warm."""
-        placed = self.allocator.slots.get(slot)
-        return placed is not None and (bool(placed.items) or self.is_warm(slot))
+        return self.carries(slot) or self.is_warm(slot)
 
     def carries(self, slot: int) -> bool:
         """Tell whether a connection shall carry anything."""
-        placed = self.allocator.slots.get(slot)
-        return placed is not None and bool(placed.items)
+        return bool(self.allocator.items_on(slot))
 
     def is_warm(self, slot: int) -> bool:
         """Tell whether a connection is one of those kept open with nothing to carry."""

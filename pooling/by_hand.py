@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
 from pooling.book import SubscriptionBook
+from pooling.capacity import Limits
 from pooling.connection_table import ConnectionTable
+from pooling.contracts import PoolOptions
 from pooling.credential_gate import CredentialGate
 from pooling.exceptions import CommandRefusedError
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
+from pooling.limits_preview import LimitsPreview, LimitsTrial, held_in
 from pooling.telemetry import PoolTelemetry
 from pooling.upkeep import ConnectionView, find_merge
 
 __all__ = ["ByHand"]
 
+TRIED_AT_ONCE = 500
 ENDED = "an operator ended this subscription; subscribe again if you still want it"
 
 
@@ -37,6 +42,7 @@ class ByHand:
         journal: tells people.
         telemetry: counts.
         perform: does what the book then asks for.
+        tried: says what limits would leave for market data; called under the lock.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class ByHand:
         journal: PoolJournal,
         telemetry: PoolTelemetry,
         perform: Callable[[], None],
+        tried: Callable[[PoolOptions], Limits],
     ) -> None:
         self._lock = lock
         self._book = book
@@ -59,6 +66,7 @@ class ByHand:
         self._journal = journal
         self._telemetry = telemetry
         self._perform = perform
+        self._tried = tried
 
     def pause(self) -> None:
         """Close every connection and open none until ``resume``. References stay. Idempotent."""
@@ -193,6 +201,19 @@ class ByHand:
         unknown = len(set(keys)) - len(held)
         note = f" {unknown} of those named were not subscribed." if unknown else ""
         return f"{len(held)} symbols are unsubscribed; {len(holders)} clients were told.{note}"
+
+    async def preview(self, options: PoolOptions) -> LimitsPreview:
+        """Return what these limits would drop; changes nothing.
+
+        The lock is held to copy what is held; ticks get their turn while the copy is tried.
+        """
+        with self._lock:
+            trial = LimitsTrial(allocator=self._book.allocator.emptied(self._tried(options)))
+            held = held_in(self._book.tracker, self._book.offer)
+        for start in range(0, len(held), TRIED_AT_ONCE):
+            trial.add(held[start : start + TRIED_AT_ONCE])
+            await asyncio.sleep(0)
+        return trial.preview()
 
     def _check_running(self) -> None:
         if self._table.is_paused:

@@ -20,6 +20,8 @@ RECONNECT        ``{"slot": n}``; none: every connection      opens the connecti
 DRAIN            ``{"slot": n}``                              moves what it can, then closes it
 REBALANCE        none                                         moves symbols onto few connections
 UNSUBSCRIBE      ``{"keys": [["NSE", "INFY"], ...]}``         all holders lose these instruments
+PREVIEW          ``{"max_connections": n,                     says what these limits would drop, and
+                 "symbols_per_connection": n}``               changes nothing
 ================ ============================================ ======================================
 """
 
@@ -54,6 +56,7 @@ MAX_KEYS = 1000
 MAX_WAITING_PER_ACCOUNT = 20
 MAX_NAME_LENGTH = 64
 MAX_SLOT = 9_999
+PREVIEWED = ("max_connections", "symbols_per_connection")
 MAX_TAKEN = 50  # of one look; the rest follows at the next
 POLL_SECONDS = 0.1
 
@@ -227,14 +230,20 @@ def _checked(verb: PoolCommand.Verb, argument: Mapping[str, Any]) -> dict[str, A
         Verb.RECONNECT: {"slot"},
         Verb.DRAIN: {"slot"},
         Verb.UNSUBSCRIBE: {"keys"},
+        Verb.PREVIEW: set(PREVIEWED),
     }.get(verb, set())
     if not isinstance(argument, Mapping) or not set(argument) <= takes:
-        names = " and ".join(takes)
+        names = " and ".join(sorted(takes))
         raise CommandRefusedError(
             f"{verb} takes {names} and nothing else." if takes else f"{verb} takes no argument."
         )
     if verb is Verb.UNSUBSCRIBE:
         return {"keys": _checked_keys(argument.get("keys"))}
+    if verb is Verb.PREVIEW:
+        limits = {name: argument.get(name) for name in PREVIEWED}
+        if any(type(limit) is not int or limit < 1 for limit in limits.values()):
+            raise CommandRefusedError("Name both limits, each as a number of 1 or more.")
+        return limits
     if "slot" in argument:
         slot = argument["slot"]
         if type(slot) is not int or not 1 <= slot <= MAX_SLOT:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from brokers.types import InstrumentKey
 from pooling.contracts import AccountStore, CommandVerb, TakenCommand
@@ -98,6 +99,9 @@ class CommandRunner:
             return pool.by_hand.drain(int(argument["slot"]))
         if command.verb is CommandVerb.REBALANCE:
             return pool.by_hand.rebalance()
+        if command.verb is CommandVerb.PREVIEW:
+            options = replace(pool.spec.options, **argument)
+            return (await pool.by_hand.preview(options)).sentence()
         return pool.by_hand.unsubscribe([InstrumentKey(*key) for key in argument["keys"]])
 
 

@@ -38,7 +38,6 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger("pooling")
 
-MALFORMED_LOG_SECONDS = 60.0
 RESCUE_SECONDS = 5.0
 
 
@@ -100,7 +99,6 @@ class Connection:
         self._opened_at: float | None = None
         self._down_since: float | None = clock.monotonic()
         self._live_since: float | None = None
-        self._last_malformed_log: float | None = None
         self._unknown_before = 0
 
     def __repr__(self) -> str:
@@ -291,7 +289,7 @@ class Connection:
                 self._go_live("data arrives again")
             published = adapter.ticks_published
             try:
-                events = adapter.receive(frame, clock.time_ms())
+                events = adapter.receive(frame, clock.time_us())
             except BrokerProtocolError as error:
                 self._count_malformed(error)
                 continue
@@ -310,11 +308,7 @@ class Connection:
                 raise PlannedReconnectError(event.reason)
 
     def _count_malformed(self, error: BrokerProtocolError) -> None:
-        self._meters.malformed += 1
-        now = self._clock.monotonic()
-        last = self._last_malformed_log
-        if last is None or now - last >= MALFORMED_LOG_SECONDS:
-            self._last_malformed_log = now
+        if self._meters.is_malformed_news(self._clock.monotonic()):
             logger.warning(
                 "connection %s dropped a malformed frame (%d so far): %s",
                 self._name,
@@ -332,7 +326,10 @@ class Connection:
         refuse = partial(self._owner.on_unsendable, self.slot)
         while True:
             self._wake.clear()
-            while batch := self._owner.take_batch(self.slot, limit):
+            while self._owner.has_changes(self.slot):
+                # Decided when it may be sent and not before: what is told until then counts.
+                await self._pacer.until_due()
+                batch = self._owner.take_batch(self.slot, limit)
                 for message in encode_batch(self._adapter, batch, refuse):
                     await self._send(transport, message)
             if self._state is ConnectionState.SUBSCRIBING:

@@ -11,6 +11,8 @@ from pooling.losses import loss_reason
 
 __all__ = ["ConnectionMeters"]
 
+MALFORMED_LOG_SECONDS = 60.0
+
 
 class ConnectionMeters:
     """Counters and times of one connection; it alone writes them, any thread may read.
@@ -28,6 +30,7 @@ class ConnectionMeters:
         "last_tick",
         "losses",
         "malformed",
+        "malformed_told",
         "next_retry_ms",
         "sent",
         "since_ms",
@@ -36,6 +39,7 @@ class ConnectionMeters:
 
     def __init__(self, *, now_ms: int) -> None:
         self.connects = self.frames = self.ticks = self.sent = self.malformed = 0
+        self.malformed_told: float | None = None
         self.losses: Counter[str] = Counter()
         self.last_frame: float | None = None
         self.last_tick: float | None = None
@@ -49,6 +53,14 @@ class ConnectionMeters:
     def reconnects(self) -> int:
         """How often the connection was opened again."""
         return max(0, self.connects - 1)
+
+    def is_malformed_news(self, now: float) -> bool:
+        """Count a malformed frame; tells whether the log is to hear of it, once a minute."""
+        self.malformed += 1
+        if self.malformed_told is not None and now - self.malformed_told < MALFORMED_LOG_SECONDS:
+            return False
+        self.malformed_told = now
+        return True
 
     def closed(self, failure: Exception, reason: str, now_ms: int) -> None:
         """Note why an attempt or a socket ended."""

@@ -23,6 +23,9 @@ class ConnectionOwner(Protocol):
     def carries(self, slot: int) -> bool:
         """Tell whether the connection shall carry anything."""
 
+    def has_changes(self, slot: int) -> bool:
+        """Tell whether there may be anything to send."""
+
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send; empty when there are none."""
 

@@ -32,6 +32,10 @@ class PoolOptions:
 
     A connection with nothing to carry stays open for ``max_idle_seconds`` and is asked for a sign
     of life every ``health_check_seconds``; ``warm_connections`` of them are open always.
+
+    Of exclusive connections, unless their holder says otherwise: a lost one is opened again with at
+    most ``exclusive_reconnect_seconds`` between two attempts (0: it stays lost), and is pinged
+    every ``exclusive_heartbeat_seconds`` (0: never).
     """
 
     symbols_per_connection: int = 1000
@@ -42,6 +46,8 @@ class PoolOptions:
     health_check_seconds: float = 30.0
     acquire_timeout_seconds: float = 10.0
     warm_connections: int = 0
+    exclusive_reconnect_seconds: float = 60.0
+    exclusive_heartbeat_seconds: float = 20.0
     revision: int = 0
 
     def __post_init__(self) -> None:
@@ -106,6 +112,7 @@ class CommandVerb(StrEnum):
     DRAIN = "drain"
     REBALANCE = "rebalance"
     UNSUBSCRIBE = "unsubscribe"
+    PREVIEW = "preview"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

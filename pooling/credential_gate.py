@@ -15,6 +15,7 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
+from brokers.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
 from pooling.exceptions import ConnectRateError
@@ -22,8 +23,6 @@ from pooling.exceptions import ConnectRateError
 __all__ = ["CredentialGate"]
 
 logger = logging.getLogger("pooling")
-
-MAX_RETRY_AFTER_SECONDS = 3600.0  # the longest wait that a broker may impose on us
 
 
 class CredentialGate:
@@ -82,7 +81,8 @@ class CredentialGate:
             BrokerAuthError: this credential was refused before; nothing was tried.
             BrokerConfigError: it cannot be read.
             BrokerRateLimitError: the broker's ``Retry-After`` is not over; nothing was tried.
-            BrokerUnavailableError: a newer one than the refused is stored and cannot be read.
+            BrokerUnavailableError: none was read so far, or a newer one than the refused is
+                stored, and the store is down.
         """
         async with self._turn:
             if self.is_shut:
@@ -169,11 +169,11 @@ class CredentialGate:
             self._last_read = await self._store.credentials(self._pool_id)
         except BrokerConfigError:
             raise
-        except Exception:
+        except Exception as error:
             # The store is somebody else's code. While it is down, what it said last is good enough:
             # a wrong credential is refused by the broker.
             if self._last_read is None:
-                raise
+                raise BrokerUnavailableError("the credential cannot be read yet") from error
             logger.warning(
                 "pool %s: the credential cannot be read, using the last one",
                 self._pool_id,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from brokers.base import Handshake
-from pooling.acquisition import Acquisition
+from pooling.acquisition import Acquisition, open_together
 from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.exceptions import PoolClosedError, PoolExhaustedError
@@ -143,12 +143,13 @@ class ExclusivePool:
         seconds = self._options.acquire_timeout_seconds if timeout is None else timeout
         if not seconds >= 0:
             raise ValueError("timeout must not be negative")
-        if terms is not None:
-            terms = terms.within(self._options.max_message_bytes)
 
         def lend(link: ExclusiveLink) -> ExclusiveConnection:
+            # The options in force when it is lent, not those when it was opened.
+            options = self._options
+            own = (terms or options.terms).within(options.max_message_bytes)
             return ExclusiveConnection(
-                link=link, give_back=self._give_back, hook=on_reconnect, terms=terms
+                link=link, give_back=self._give_back, hook=on_reconnect, terms=own
             )
 
         return Acquisition(lambda: self._acquire(uri, seconds, lend))
@@ -159,27 +160,27 @@ class ExclusivePool:
         Raises:
             BrokerError, PoolExhaustedError, PoolClosedError: the first failure.
         """
-        acquired: list[ExclusiveConnection] = []
+        await open_together(lambda: self.acquire(path_or_uri), count)
 
-        async def hold() -> None:
-            acquired.append(await self.acquire(path_or_uri))
+    def update_options(self, options: ExclusiveOptions) -> None:
+        """Take over edited options. Held connections and their terms stay as they are.
 
-        try:
-            # All are held until the last one is open: one released early would be reused.
-            results = await asyncio.gather(*(hold() for _ in range(count)), return_exceptions=True)
-        finally:
-            for connection in acquired:
-                await connection.release()
-        for result in results:
-            if result is not None:
-                raise result
-
-    def resize(self, max_connections: int) -> None:
-        """Take over another limit: idle connections beyond it are closed, held ones stay."""
-        if max_connections < 1:
-            raise ValueError("max_connections must be at least 1")
-        self._ledger.max_connections = max_connections
+        Idle connections beyond the limit are closed; open sockets keep their pace and frame limit.
+        """
+        self._options = options
+        self._ledger.max_connections = options.max_connections
+        self._upkeep.apply(options)
         self.serve()
+
+    def rebase(self, base_uri: str) -> None:
+        """Take over another endpoint: idle connections are closed, held ones stay where they are.
+
+        Raises:
+            ValueError: it is no WebSocket URI.
+        """
+        resolve_uri(None, base_uri)
+        self._base_uri = base_uri
+        self.evict_idle(len(self._ledger.idle))
 
     def evict_idle(self, count: int) -> int:
         """Have up to ``count`` idle connections closed for the sake of others; returns how many."""

@@ -81,10 +81,10 @@ class ConnectionTerms:
 class ExclusiveOptions:
     """Limits, timings and connection options of a pool of exclusive connections.
 
-    ``max_idle_seconds`` is how long a released connection waits for its next holder,
-    ``health_check_seconds`` how often idle ones are pinged, ``acquire_timeout_seconds`` how long a
-    caller waits for a free connection unless it says otherwise, ``connect_timeout_seconds`` bounds
-    an opening handshake. ``reconnect`` None: a held connection that is lost stays lost.
+    ``max_idle_seconds`` is how long a released connection waits for its next holder (0: it does
+    not), ``health_check_seconds`` how often idle ones are pinged, ``acquire_timeout_seconds`` how
+    long a caller waits for a free connection unless it says otherwise, ``connect_timeout_seconds``
+    bounds an opening handshake. ``reconnect`` None: a held connection that is lost stays lost.
     ``heartbeat_seconds`` None: held connections are not pinged. ``message_interval_seconds`` is the
     least time between two messages on one connection, pings included, and ``max_message_bytes`` the
     longest that may be sent (None: any).
@@ -114,7 +114,6 @@ class ExclusiveOptions:
         if self.max_connections < 1:
             raise ValueError("max_connections must be at least 1")
         positive = (
-            "max_idle_seconds",
             "health_check_seconds",
             "acquire_timeout_seconds",
             "connect_timeout_seconds",
@@ -126,8 +125,9 @@ class ExclusiveOptions:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
-        if self.message_interval_seconds < 0:
-            raise ValueError("message_interval_seconds must not be negative")
+        for name in ("max_idle_seconds", "message_interval_seconds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")
 
 
 class ExclusiveConnectionStats(msgspec.Struct, frozen=True, kw_only=True):

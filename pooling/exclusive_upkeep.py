@@ -61,21 +61,25 @@ class ExclusiveUpkeep:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    def apply(self, options: ExclusiveOptions) -> None:
+        """Follow edited timings from now on."""
+        self._options = options
+        self._parked.set()
+
     def parked(self) -> None:
         """Note that a link became idle: there is something to wait for."""
         self._parked.set()
 
     async def _run(self) -> None:
-        every = self._options.health_check_seconds
-        next_check = self._clock.monotonic() + every
+        checked = self._clock.monotonic()
         while True:
             now = self._clock.monotonic()
             for eviction in self._ledger.expire(now - self._options.max_idle_seconds):
                 self._close(eviction.number)
-            if now >= next_check:
+            if now >= checked + self._options.health_check_seconds:
                 await self._check_idle()
-                next_check = self._clock.monotonic() + every
-            await self._sleep_until(self._next_due(next_check))
+                checked = self._clock.monotonic()
+            await self._sleep_until(self._next_due(checked + self._options.health_check_seconds))
 
     def _next_due(self, next_check: float) -> float | None:
         since = self._ledger.idle_since()

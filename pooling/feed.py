@@ -89,6 +89,11 @@ class PoolFeed:
         with self._lock:
             return self._book.carries(slot)
 
+    def has_changes(self, slot: int) -> bool:
+        """Tell whether there may be anything to send on the connection."""
+        with self._lock:
+            return not self.health.is_paused and self._book.has_changes(slot)
+
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on the connection."""
         if self.health.is_paused:
@@ -178,8 +183,9 @@ class PoolFeed:
             # Some got a place elsewhere at once; until it is confirmed, they have no price either.
             waiting = [key for key in keys if not self._is_confirmed(key)]
             self._stale.update(waiting)
-            fresh = [o.key for o in outcomes if o.key in self._stale and self._is_confirmed(o.key)]
+            fresh = [o.key for o in outcomes if o.key in self._stale and self._is_fresh(o.key)]
             self._stale.difference_update(fresh)
+            outcomes = [self.qualify(outcome) for outcome in outcomes]
         self._sink.forget(waiting)
         self._announcer.stale(waiting, "the limits were lowered and it has no place")
         self._announcer.live(fresh)
@@ -335,6 +341,12 @@ class PoolFeed:
         """Return whose ticks come from the connection, confirmed or not."""
         carrier_of = self._book.allocator.carrier_of
         return [key for key in self._book.keys_of(slot) if carrier_of(key) == slot]
+
+    def _is_fresh(self, key: InstrumentKey) -> bool:
+        """Tell whether a symbol is confirmed on a connection that has not fallen silent."""
+        carrier = self._connections.get(self._book.allocator.carrier_of(key) or 0)
+        is_silent = carrier is not None and carrier.state is ConnectionState.STALE
+        return self._is_confirmed(key) and not is_silent
 
     def _is_confirmed(self, key: InstrumentKey) -> bool:
         interest = self._book.tracker.get(key)

@@ -16,7 +16,7 @@ from pooling.exceptions import PoolCapacityError
 from pooling.offer import BrokerOffer
 from pooling.tracker import Tracker
 
-__all__ = ["HeldSubscription", "LimitsPreview", "held_in", "preview_limits"]
+__all__ = ["HeldSubscription", "LimitsPreview", "LimitsTrial", "held_in"]
 
 MAX_NAMED = 5
 
@@ -68,32 +68,40 @@ def held_in(tracker: Tracker, offer: BrokerOffer) -> list[HeldSubscription]:
     ]
 
 
-def preview_limits(held: Iterable[HeldSubscription], allocator: Allocator) -> LimitsPreview:
-    """Try what is held, oldest first, on an empty allocator with the limits to try.
+class LimitsTrial:
+    """Tries what is held, oldest first, on an empty allocator with the limits to try.
 
-    Costs as much as there are subscriptions. The allocator is used up.
+    Args:
+        allocator: an empty one; it is used up.
     """
-    limits = allocator.limits
-    dropped: list[HeldSubscription] = []
-    clients: set[Hashable] = set()
-    count = 0
-    for each in held:
-        count += 1
-        clients |= each.holders
-        try:
-            allocator.assign(each.subscription)
-        except PoolCapacityError:
-            dropped.append(each)
-    affected: set[Hashable] = set()
-    for each in dropped:
-        affected |= each.holders
-    newest = tuple(each.subscription.instrument.key for each in reversed(dropped[-MAX_NAMED:]))
-    return LimitsPreview(
-        max_connections=limits.max_connections,
-        symbols_per_connection=limits.symbols_per_connection,
-        held=count,
-        clients=len(clients),
-        dropped=len(dropped),
-        clients_affected=len(affected),
-        newest=newest,
-    )
+
+    def __init__(self, *, allocator: Allocator) -> None:
+        self._allocator = allocator
+        self._held = 0
+        self._clients: set[Hashable] = set()
+        self._affected: set[Hashable] = set()
+        self._dropped: list[InstrumentKey] = []
+
+    def add(self, held: Iterable[HeldSubscription]) -> None:
+        """Try the next ones; some microseconds each."""
+        for subscription, holders in held:
+            self._held += 1
+            self._clients |= holders
+            try:
+                self._allocator.assign(subscription)
+            except PoolCapacityError:
+                self._dropped.append(subscription.instrument.key)
+                self._affected |= holders
+
+    def preview(self) -> LimitsPreview:
+        """Return what has found no place so far."""
+        limits = self._allocator.limits
+        return LimitsPreview(
+            max_connections=limits.max_connections,
+            symbols_per_connection=limits.symbols_per_connection,
+            held=self._held,
+            clients=len(self._clients),
+            dropped=len(self._dropped),
+            clients_affected=len(self._affected),
+            newest=tuple(reversed(self._dropped[-MAX_NAMED:])),
+        )

@@ -32,6 +32,14 @@ class Pacer:
         """Start over for a new socket, which has sent nothing yet."""
         self._last = None
 
+    async def until_due(self) -> None:
+        """Wait until a message might be sent now; takes no turn."""
+        while self._last is not None:
+            wait = self._last + self._interval - self._clock.monotonic()
+            if wait <= 0:
+                return
+            await asyncio.sleep(wait)
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait until one message may be sent; it is to be sent in the block.
@@ -40,10 +48,7 @@ class Pacer:
         used up its own.
         """
         async with self._turn:
-            if self._last is not None:
-                wait = self._last + self._interval - self._clock.monotonic()
-                if wait > 0:
-                    await asyncio.sleep(wait)
+            await self.until_due()
             self._last = self._clock.monotonic()
             yield
 

@@ -3,8 +3,8 @@
 Concurrency: one lock guards the book, the meters and the table of connections; every decision is
 made inside it, and nothing inside it waits or talks. Connections, timers and events live on the
 loop that ``open`` ran on. Public methods may be called from any thread; they decide at once and
-leave the rest to ``_perform`` on the loop, which reads what there is to do from the book, so that
-calls from many threads need no order among themselves.
+leave the rest to ``PlanPerformer`` on the loop, which reads what there is to do from the book, so
+that calls from many threads need no order among themselves.
 
 A shell; its length is the constructor that joins the parts, and a short method for each verb.
 """
@@ -38,8 +38,8 @@ from pooling.exclusive_connection import ExclusiveConnection
 from pooling.exclusive_types import ConnectionTerms, ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
-from pooling.limits_preview import LimitsPreview, held_in, preview_limits
 from pooling.loop_calls import LoopCalls
+from pooling.plan_performer import PlanPerformer
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
 
@@ -101,6 +101,7 @@ class ConnectionPool:
         )
         self._exclusive = AccountExclusive(
             seats=self._seats,
+            capabilities=self._capabilities,
             gate=self._gate,
             make_adapter=self._make_adapter,
             connector=connector,
@@ -158,6 +159,17 @@ class ConnectionPool:
             max_lifetime_seconds=self._capabilities.max_lifetime_seconds,
             perform=self._perform,
         )
+        self._performer = PlanPerformer(
+            lock=self._lock,
+            performing=self._calls.performing,
+            book=self._book,
+            table=self._table,
+            options=lambda: self._spec.options,
+            feed=self._feed,
+            journal=self._journal,
+            telemetry=self._telemetry,
+            arm_linger=self._caretaker.arm_linger,
+        )
         self.by_hand = ByHand(
             lock=self._lock,
             book=self._book,
@@ -167,6 +179,7 @@ class ConnectionPool:
             journal=self._journal,
             telemetry=self._telemetry,
             perform=self._perform,
+            tried=self._seats.tried,
         )
 
     def __repr__(self) -> str:
@@ -295,7 +308,7 @@ class ConnectionPool:
 
         Its endpoint and credential are the account's, and it counts against ``max_connections``
         together with market data, whose last connection is never lent. ``terms`` None: it comes
-        back by itself, and is pinged every 20 s. See ``ExclusivePool.acquire``.
+        back by itself and is pinged as the account's options say. See ``ExclusivePool.acquire``.
 
         Raises:
             ValueError: the URI leads to another host, or the timeout makes no sense.
@@ -325,18 +338,8 @@ class ConnectionPool:
             self._caretaker.warm_up()
             self._telemetry.observe()
         self._calls.poke()
-        self._calls.call(lambda: self._exclusive.resize(self._seats.max_connections))
+        self._calls.call(self._update_exclusive)
         self._calls.call(partial(self._journal.config_applied, limits, options.revision))
-
-    def preview_limits(self, options: PoolOptions) -> LimitsPreview:
-        """Return what these limits would drop; changes nothing. Any thread, better not the loop's.
-
-        Some microseconds for each subscription; the lock is held to copy them only.
-        """
-        with self._lock:
-            limits = self._seats.tried(options)
-            held = held_in(self._book.tracker, self._book.offer)
-        return preview_limits(held, self._book.allocator.emptied(limits))
 
     def credentials_changed(self, version: int) -> None:
         """Note that a newer credential is stored; a waiting pool tries it at once. Any thread."""
@@ -367,49 +370,14 @@ class ConnectionPool:
             return self._telemetry.take_usage_sample(self._spec.pool_id)
 
     def _perform(self) -> None:
-        """Do what the book asks for now, whoever asked for it and in whichever order."""
-        with self._lock:
-            if not self._calls.performing():
-                return
-            actions = self._book.take_actions()
-            deadline = self._book.tracker.next_deadline()
-            options = self._spec.options
-            connections = self._table.connections
-            closed = [c for slot in set(actions.closed) if (c := connections.pop(slot, None))]
-            for connection in closed:
-                self._telemetry.retire(connection)
-            opened = [
-                self._table.make(slot, self._feed, options)
-                for slot in self._book.allocator.slots
-                if slot not in connections and not self._table.is_paused
-            ]
-        for connection in closed:
-            self._journal.connection_closed(connection.slot)
-            self._table.spawn_close(connection)
-        for connection in opened:
-            others = len(connections) - len(opened)
-            self._journal.connection_opened(
-                connection.slot,
-                others=others,
-                limits=self._book.allocator.limits,
-                is_warm=not self._feed.carries(connection.slot),
-            )
-            connection.open()
-        for slot in actions.changed & connections.keys():
-            connections[slot].wake()
-        self._table.apply(options)
-        self._feed.forget(actions.gone)
-        if actions.displaced:
-            self._journal.displaced(len(actions.displaced), self._book.allocator.limits)
-        if actions.displaced or actions.outcomes:
-            self._feed.displaced(actions.displaced, actions.outcomes)
-        self._feed.judge()
-        self._journal.modes_changed(actions.raised, actions.lowered)
-        self._caretaker.arm_linger(deadline)
+        self._performer.perform()
 
     def _make_adapter(self) -> BrokerAdapter:
         with pooled_creation(self._sink):
             return self._adapter_class(endpoint=self._spec.endpoint)
+
+    def _update_exclusive(self) -> None:
+        self._exclusive.update_options(self._spec.options, self._seats.max_connections)
 
     def _renew_credentials(self, version: int) -> None:
         if self._gate.renew(version):
@@ -417,7 +385,7 @@ class ConnectionPool:
 
     def _restart_connections(self) -> None:
         self._gate.reopen()
-        self._exclusive.make_way(self._capabilities.max_connections)
+        self._exclusive.update_endpoint()
         for slot in self._table.connections:
             self._table.restart(slot, "the endpoint was changed")
 

@@ -106,8 +106,11 @@ class Rebalancer:
         return moved
 
     def vacate(self, number: int, among: Collection[int] | None = None) -> int:
-        """Move a connection's subscriptions elsewhere, make-before-break; returns how many move."""
-        return sum(self._try_move(key, among) for key, _ in self._staying(number))
+        """Move a connection's subscriptions elsewhere, make-before-break; returns how many move.
+
+        None goes where a socket has been away for long: here it is carried, there it would not be.
+        """
+        return sum(self._try_move(key, among, may_fail=False) for key, _ in self._staying(number))
 
     def _staying(self, number: int) -> list[tuple[InstrumentKey, bool]]:
         slot, moving = self._allocator.slots.get(number), self._allocator.moving
@@ -115,9 +118,11 @@ class Rebalancer:
             return []  # closed by what was done just before
         return [(key, key in moving) for key in slot.items if key not in slot.leaving]
 
-    def _try_move(self, key: InstrumentKey, among: Collection[int] | None) -> bool:
+    def _try_move(
+        self, key: InstrumentKey, among: Collection[int] | None, *, may_fail: bool = True
+    ) -> bool:
         try:
-            self._mover.perform(self._allocator.move(key, among=among))
+            self._mover.perform(self._allocator.move(key, among=among, may_fail=may_fail))
         except PoolCapacityError:
             return False
         return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -33,7 +34,8 @@ MAX_REFUSAL_BYTES = 4096
 class UpgradeRefusedError(BrokerUnavailableError):
     """The broker answered the upgrade with an HTTP status; the adapter knows what it means.
 
-    Names in ``headers`` are in Title-Case, whatever the broker wrote.
+    Names in ``headers`` are in Title-Case, whatever the broker wrote. ``Date`` is always among
+    them: where the broker sent none it is when the answer arrived (RFC 9110, section 6.6.1).
     """
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -190,6 +192,7 @@ class WebSocketConnector:
         except InvalidStatus as error:
             response = error.response
             headers = {name.title(): value for name, value in response.headers.raw_items()}
+            headers.setdefault("Date", formatdate(self._clock.time_ms() / 1000, usegmt=True))
             body = bytes(response.body or b"")[:MAX_REFUSAL_BYTES]
             raise UpgradeRefusedError(response.status_code, headers, body) from None
         except InvalidURI:

@@ -14,6 +14,7 @@ from django.urls import re_path
 from streaming.consumers import BrowserConsumer, OpenAlgoConsumer
 from streaming.gateway import Gateway
 from streaming.origins import is_allowed_origin
+from streaming.protocol import CloseCode
 
 __all__ = ["GATEWAY_SCOPE_KEY", "Application", "build_application"]
 
@@ -65,7 +66,7 @@ class _SameOrigin:
         ):
             await self._inner(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 4403})
+            await send({"type": "websocket.close", "code": CloseCode.FORBIDDEN})
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

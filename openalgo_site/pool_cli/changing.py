@@ -14,7 +14,7 @@ from django.core.management.base import CommandParser
 from django.db.models import PositiveIntegerField
 
 from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand
-from pooling import command_queue
+from pooling import command_queue, conf
 from pooling.models import PoolCommand, PoolConfig
 from pooling.operations.describe import command_dict
 from pooling.operations.history import prune
@@ -33,7 +33,6 @@ __all__ = ["CHANGING"]
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 DEFAULT = "default"
-KEPT_DAYS = 90
 
 
 def _pool_argument(parser: CommandParser) -> None:
@@ -248,7 +247,8 @@ def _read(name: str) -> bytes:
 
 
 def _prune_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--days", type=int, default=KEPT_DAYS, help="how much to keep (90)")
+    kept = conf.environment().usage_kept_days
+    parser.add_argument("--days", type=int, default=kept, help=f"how much to keep ({kept})")
     parser.add_argument("--dry-run", action="store_true", help="count only")
 
 

@@ -7,7 +7,8 @@ the limits is never put on the page; it is asked for again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.utils import flatten_fieldsets, unquote
@@ -15,10 +16,12 @@ from django.forms import all_valid
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from pooling import command_queue
 from pooling.admin.changes import field_changes
 from pooling.admin.credentials import CREDENTIAL_PREFIX
 from pooling.admin.limits import limit_in_words
-from pooling.models import BrokerAccount, PoolConfig, PoolStatus
+from pooling.exceptions import CommandRefusedError
+from pooling.models import BrokerAccount, PoolCommand, PoolConfig, PoolStatus
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -46,6 +49,11 @@ def estimate_drop(config: PoolConfig, status: PoolStatus) -> Drop:
     options = config.to_options()
     held = status.symbols + status.waiting
     without = max(held - options.max_connections * options.symbols_per_connection, 0)
+    capabilities = config.account.capabilities()
+    units = options.max_connections * capabilities.symbols_per_connection
+    if capabilities.unit != "symbols" and status.used > units:
+        # In its own units the broker allows less: the same share of the symbols has to go.
+        without = max(without, ceil(held * (status.used - units) / status.used))
     what = f"{options.max_connections:,} x {options.symbols_per_connection:,}"
     if not without:
         sentence = f"{what} has a place for all {held:,} symbols."
@@ -83,6 +91,8 @@ def confirm_lowering(
     drop = estimate_drop(row.instance, status)
     if drop.symbols <= _confirmed(request):
         return None
+    if status.is_alive():
+        drop = _asked(request, account, row.instance, drop)
     return _question(model_admin, request, account, form, row, drop, status)
 
 
@@ -93,6 +103,31 @@ def _changed_limits(formsets: list[Any]) -> Any:
             if formset.model is PoolConfig and row.has_changed():
                 return row
     return None
+
+
+def _asked(
+    request: HttpRequest, account: BrokerAccount, config: PoolConfig, estimate: Drop
+) -> Drop:
+    """Have the worker try the limits on what is held; the estimate stands where it does not."""
+    options = config.to_options()
+    limits = {
+        "max_connections": options.max_connections,
+        "symbols_per_connection": options.symbols_per_connection,
+    }
+    try:
+        command = command_queue.submit(
+            account,
+            PoolCommand.Verb.PREVIEW,
+            argument=limits,
+            user=request.user,  # type: ignore[arg-type]
+            source=PoolCommand.Source.ADMIN,
+        )
+    except CommandRefusedError:
+        return estimate
+    command = command_queue.wait_for(command)
+    if command.state != PoolCommand.State.DONE:
+        return estimate
+    return replace(estimate, sentence=command.result, is_exact=True)
 
 
 def _confirmed(request: HttpRequest) -> int:

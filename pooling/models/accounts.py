@@ -144,7 +144,10 @@ class PoolConfig(models.Model):
         "health_check_interval": "health_check_seconds",
         "acquire_timeout": "acquire_timeout_seconds",
         "warm_connections": "warm_connections",
+        "exclusive_reconnect": "exclusive_reconnect_seconds",
+        "exclusive_heartbeat": "exclusive_heartbeat_seconds",
     }
+    ZERO_OR_ONE_SECOND: ClassVar[tuple[str, ...]] = ("exclusive_reconnect", "exclusive_heartbeat")
     CAPPED: ClassVar[tuple[str, ...]] = ("symbols_per_connection", "max_connections")
 
     account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="config")
@@ -170,6 +173,18 @@ class PoolConfig(models.Model):
         validators=[MinValueValidator(0.1), MaxValueValidator(300.0)],
     )
     warm_connections = models.PositiveIntegerField(null=True, blank=True)
+    exclusive_reconnect = models.FloatField(
+        "exclusive: longest wait to reconnect (seconds, 0: off)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0), MaxValueValidator(300.0)],
+    )
+    exclusive_heartbeat = models.FloatField(
+        "exclusive: heartbeat (seconds, 0: off)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0), MaxValueValidator(300.0)],
+    )
     revision = models.PositiveIntegerField(default=1, editable=False)
     updated = models.DateTimeField(auto_now=True)
 
@@ -198,6 +213,9 @@ class PoolConfig(models.Model):
         except (BrokerConfigError, BrokerAccount.DoesNotExist):
             return  # the account's own form says so
         errors: dict[str, str] = {}
+        for name in self.ZERO_OR_ONE_SECOND:
+            if 0 < (getattr(self, name) or 0) < 1:
+                errors[name] = "At least 1 second, or 0 to switch it off."
         for name in self.CAPPED:
             value, cap = getattr(self, name), getattr(capabilities, name)
             if value is not None and value > cap:

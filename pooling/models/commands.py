@@ -26,6 +26,7 @@ class PoolCommand(models.Model):
         DRAIN = "drain", "drain"
         REBALANCE = "rebalance", "rebalance"
         UNSUBSCRIBE = "unsubscribe", "force-unsubscribe"
+        PREVIEW = "preview", "preview limits"
 
     class State(models.TextChoices):
         """How far it has come."""

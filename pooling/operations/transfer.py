@@ -38,6 +38,8 @@ class ExportedLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     health_check_interval: float | None = None
     acquire_timeout: float | None = None
     warm_connections: int | None = None
+    exclusive_reconnect: float | None = None
+    exclusive_heartbeat: float | None = None
 
 
 class ExportedAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

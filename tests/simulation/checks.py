@@ -13,6 +13,7 @@ from brokers.feed import (
     RefusalCode,
 )
 from brokers.types import InstrumentKey
+from pooling.losses import LossReason
 from tests.simulation.conduct import APPLIED_SECONDS
 from tests.simulation.link import SimulatedLink
 from tests.simulation.names import token_of
@@ -120,6 +121,8 @@ class Checker:
             self.complain(
                 f"{stats.wanted} wanted of {wanted}, {stats.confirmed} confirmed of {placed}"
             )
+        if LossReason.INTERNAL in stats.losses:
+            self.complain("a connection failed by a defect")
         if stats.status is not FeedStatus.LIVE:
             self.complain(f"the pool is {stats.status}: {stats.reason}")
 

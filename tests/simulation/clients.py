@@ -48,10 +48,17 @@ class Clients:
         for want, outcome in zip(wants, outcomes, strict=True):
             if outcome.state is OutcomeState.REFUSED:
                 self.refused.setdefault(holder, {})[want.key] = want.mode
+                if self.wishes.get(holder, {}).get(want.key) == want.mode:
+                    del self.wishes[holder][want.key]  # it was lost, and said again
                 continue
             self.refused.get(holder, {}).pop(want.key, None)
             self.wishes.setdefault(holder, {})[want.key] = want.mode
             self._accepted(outcome)
+
+    def earlier(self, holder: Holder, wants: Iterable[Want]) -> list[Want]:
+        """Return what a holder had of those of ``wants`` that were refused."""
+        had, refused = self.wishes.get(holder, {}), self.refused.get(holder, {})
+        return [Want(w.key, had[w.key]) for w in wants if w.key in refused and w.key in had]
 
     def released(self, holder: Holder, keys: Iterable[InstrumentKey] | None) -> None:
         """Take a release: None is everything."""

@@ -6,6 +6,7 @@ what was done: a link given up or an instrument taken off needs a reason.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tests.simulation.link import SimulatedLink
@@ -33,6 +34,15 @@ class Conduct:
         self._world = world
         self._twice_since: dict[int, float] = {}
         self._extra_since: dict[tuple[int, int], float] = {}
+
+    def abandoned(self, tokens: Iterable[int]) -> None:
+        """Somebody asked for these and hung up: each lingers anew, as after any last holder."""
+        gone = frozenset(tokens)
+        self._extra_since = {
+            (number, token): since
+            for (number, token), since in self._extra_since.items()
+            if token not in gone
+        }
 
     # -- Observer -----------------------------------------------------------------------------
 

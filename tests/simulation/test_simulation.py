@@ -33,21 +33,32 @@ FORMERLY_FAILED = {
     98: "ticks between the end of a linger and its unsubscribe message left a price behind",
     112: "with the store down, a refused credential was tried again",
     118: "prices of what was not confirmed yet outlived their link",
+    228: "a symbol was subscribed anew although its earlier message, just sent, had worked",
     306: "a displaced symbol that found a place elsewhere was called live over its gap",
     365: "a want was refused while the only room was on a connection being replaced",
     376: "what made room left after what took it, so the exchange saw one symbol too many",
     644: "a raise refused on the connection it moved to was kept there, where nothing carried it",
     656: "a moving symbol that its new connection refused was lost for good",
     752: "the same, in batches of one",
+    975: "a store that was down from the start was called an internal error",
     1085: "what was to leave and was wished again came behind what took its room",
     1760: "a silence ended its wait by rounding a hair too early and was seen seconds late",
     1936: "what a link had refused was never subscribed there again",
+    2680: "what was gone twice over at once kept everybody from hearing of it",
+    3241: "a symbol raised while it moved left its only carrier for one that was not up yet",
+    3288: "the same as 228, with two symbols of one batch",
+    3299: "somebody who asked and hung up starts a linger over: the checker did not know",
+    3377: "a connection moved to one that was away, and was opened anew right after it had been",
+    3566: "a displaced symbol that got its place back on a silent link was told to be live",
+    3592: "the same as 228, with one message for each symbol",
 }
 # Drawn with the faults of MORE_FAULT_VERBS.
 FAILED_SINCE = {
     320: "a connection that waited for its turn went to the endpoint of before an edit",
     530: "the same, with the newest credential",
     2151: "a symbol was told to be live after it had lost its place and was wanted anew",
+    3702: "a client whose raise the broker refused was thought to hold what it had before",
+    6079: "the same as 3299",
 }
 
 

@@ -198,10 +198,11 @@ class World(BrokerVerbs):
         name = Holder(*HOLDERS[holder])
         wants = [Want(key_of(number), mode) for number in numbers]
         async with self._turns[name]:
-            outcomes = await self.worker.want(POOL_ID, name, wants)
-            self.note(f"{name} {[(str(o.key), o.mode.name, str(o.state)) for o in outcomes]}")
-            self.clients.answered(name, wants, outcomes)
-            self.checker.check_refusals(outcomes)
+            await self._ask(name, wants)
+            # What was in force before a refused want is said again, as gateways do: the pool may
+            # have let go of it, when it was the broker that refused.
+            if earlier := self.clients.earlier(name, wants):
+                await self._ask(name, earlier)
 
     async def do_abandon(self, holder: int, numbers: Sequence[int], mode: FeedMode) -> None:
         """Ask, hang up before the answer, and be released by the gateway."""
@@ -214,6 +215,7 @@ class World(BrokerVerbs):
             await asyncio.wait([asking])
             await self.worker.release(POOL_ID, name, None)
             self.clients.released(name, None)
+            self.conduct.abandoned(numbers)
 
     async def do_release(self, holder: int, numbers: Sequence[int]) -> None:
         name = Holder(*HOLDERS[holder])
@@ -289,6 +291,12 @@ class World(BrokerVerbs):
 
     # -- Inside -------------------------------------------------------------------------------
 
+    async def _ask(self, name: Holder, wants: Sequence[Want]) -> None:
+        outcomes = await self.worker.want(POOL_ID, name, wants)
+        self.note(f"{name} {[(str(o.key), o.mode.name, str(o.state)) for o in outcomes]}")
+        self.clients.answered(name, wants, outcomes)
+        self.checker.check_refusals(outcomes)
+
     def _save_token(self) -> str:
         token = f"t{self._next_token}"
         self._next_token += 1
@@ -357,6 +365,9 @@ def play(seed: int | Plan, trace: Callable[[str], None] | None = None) -> Report
 
 async def _play(plan: Plan, lines: list[str], trace: Callable[[str], None]) -> Report:
     world = World(plan, trace)
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: world.checker.complain(f"{context.get('exception') or context!r}")
+    )
     settled_after = await world.play()
     await asyncio.sleep(1)
     left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -199,10 +199,11 @@ async def test_the_store_may_be_down_while_a_connection_comes_back():
         assert kit.broker.subscribed.keys() == {"1"}
 
 
+@pytest.mark.parametrize("until", ["120", "Sun, 06 Nov 1994 08:51:07 GMT"])
 @virtual
-async def test_retry_after_is_honoured():
+async def test_retry_after_is_honoured(until):
     async with open_kit() as kit:
-        kit.broker.refuse(429, Retry_After="120")
+        kit.broker.refuse(429, Retry_After=until, Date="Sun, 06 Nov 1994 08:49:07 GMT")
         kit.want(1)
         await asyncio.sleep(119)
         assert kit.states() == ["rate_limited"]

@@ -161,3 +161,23 @@ async def test_pings_and_pongs_are_noted_apart():
         transport.abort()
         with pytest.raises(ConnectionLostError):
             await transport.recv()
+
+
+@pytest.mark.parametrize("date", ["", "Date: Sun, 06 Nov 1994 08:49:07 GMT\r\n"])
+async def test_a_refusal_always_has_a_date(date):
+    """The broker's own, or when the answer arrived by the clock that was given."""
+
+    class Stopped(SystemClock):
+        def time_ms(self):
+            return 784_111_777_000
+
+    answer = f"HTTP/1.1 429 Slow\r\n{date}Content-Length: 0\r\n\r\n".encode()
+    async with raw_server(answer) as port:
+        with pytest.raises(UpgradeRefusedError) as caught:
+            await WebSocketConnector(clock=Stopped())(
+                Handshake(url=f"ws://127.0.0.1:{port}/"),
+                open_timeout_seconds=5.0,
+                max_frame_bytes=1024,
+            )
+    seconds = "07" if date else "37"
+    assert caught.value.headers["Date"] == f"Sun, 06 Nov 1994 08:49:{seconds} GMT"

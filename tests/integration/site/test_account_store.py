@@ -86,13 +86,19 @@ async def test_accounts_carry_limits_capped_by_the_broker(
     store: DjangoAccountStore, account: BrokerAccount
 ) -> None:
     await sync_to_async(PoolConfig.objects.create)(
-        account=account, symbols_per_connection=5000, max_connections=2, max_idle_time=60
+        account=account,
+        symbols_per_connection=5000,
+        max_connections=2,
+        max_idle_time=60,
+        exclusive_heartbeat=0,
     )
     (spec,) = await store.accounts()
     assert (spec.pool_id, spec.broker, spec.endpoint) == (str(account.pk), "zerodha", None)
     assert spec.options.symbols_per_connection == 3000
     assert spec.options.max_connections == 2
     assert spec.options.max_idle_seconds == 60
+    assert spec.options.exclusive_heartbeat_seconds == 0
+    assert spec.options.exclusive_reconnect_seconds == 60
     assert spec.options.revision == 1
 
 

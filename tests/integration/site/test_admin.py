@@ -66,6 +66,8 @@ def test_limits_are_saved_with_a_new_revision(
         ("max_connections", "4", "Zerodha allows at most 3"),
         ("max_connections", "0", "greater than or equal to 1"),
         ("warm_connections", "4", "At most 3"),
+        ("exclusive_heartbeat", "0.5", "At least 1 second, or 0"),
+        ("exclusive_reconnect", "301", "less than or equal to 300"),
     ],
 )
 def test_limits_above_the_brokers_are_refused_with_the_cap(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
+from pooling import command_queue
 from pooling.admin.confirm_limits import CONFIRMED
 from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount, PoolConfig
-from tests.integration.site.admin_kit import account_form, long_ago, make_status, staff
+from tests.integration.site.admin_kit import account_form, answering, long_ago, make_status, staff
 
 MAY_CHANGE = (
     "pooling.view_brokeraccount",
@@ -36,6 +38,13 @@ def limits(account: BrokerAccount) -> PoolConfig:
     return PoolConfig.objects.create(
         account=account, max_connections=3, symbols_per_connection=1000
     )
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for workers that no test plays."""
+    at_once = partial(command_queue.wait_for, timeout_seconds=0)
+    monkeypatch.setattr("pooling.admin.confirm_limits.command_queue.wait_for", at_once)
 
 
 def url(account: BrokerAccount) -> str:
@@ -94,6 +103,34 @@ def test_what_is_dropped_is_told_first_and_saved_after_a_yes(
     assert answer.status_code == 302
     limits.refresh_from_db()
     assert (limits.max_connections, limits.revision) == (2, 2)
+
+
+def test_the_worker_says_exactly_who_is_affected(
+    editor: Client,
+    account: BrokerAccount,
+    limits: PoolConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_status(account)
+    patient = partial(command_queue.wait_for.func, timeout_seconds=10)  # type: ignore[attr-defined]
+    monkeypatch.setattr("pooling.admin.confirm_limits.command_queue.wait_for", patient)
+    with answering(account, result="It leaves 200 of 2,200 symbols of 1 client.") as asked:
+        shown = words(post(editor, account, **lowered(2)))
+    assert asked == [("preview", {"max_connections": 2, "symbols_per_connection": 1000})]
+    assert "It leaves 200 of 2,200 symbols of 1 client." in shown
+    assert "Reckoned" not in shown
+
+
+def test_a_broker_that_counts_streams_is_reckoned_in_streams(
+    editor: Client, user: User, cipher: CredentialCipher
+) -> None:
+    """A hundred symbols of ten streams each do not fit where 800 streams are allowed."""
+    account = BrokerAccount.objects.create(user=user, broker="binance")
+    allowed = account.capabilities().symbols_per_connection
+    used = allowed * 2
+    make_status(account, symbols=100, used=used, capacity=used)
+    shown = words(post(editor, account, **lowered(1)))
+    assert "leaves 50 of 100 symbols without a place" in shown
 
 
 def test_a_yes_to_less_than_what_would_be_dropped_by_now_asks_again(

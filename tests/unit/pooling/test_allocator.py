@@ -117,18 +117,18 @@ def test_a_dearer_mode_that_fits_nowhere_is_refused_and_the_old_one_stays():
     assert allocator.used == 2
 
 
-def test_a_symbol_that_moves_twice_leaves_nothing_on_its_first_connection():
+def test_a_symbol_raised_twice_stays_where_it_is_carried_and_leaves_the_place_between():
     allocator = make(connections=3, symbols=3, cost=lambda i, mode: int(mode))
     allocator.assign(sub(1, LTP))
     allocator.assign(sub(2, QUOTE))
     allocator.assign(sub(1, QUOTE))
     allocator.assign(sub(3, LTP))
     plan = allocator.assign(sub(1, DEPTH))
-    assert Unsubscribe(1, sub(1, LTP)) in plan
-    assert allocator.carrier_of(key(1)) == 2
+    assert Unsubscribe(2, sub(1, QUOTE)) in plan
+    assert allocator.carrier_of(key(1)) == 1
     assert allocator.slot_of(key(1)) == 3
     assert allocator.unassign(key(1)) == (
-        Unsubscribe(2, sub(1, QUOTE)),
+        Unsubscribe(1, sub(1, LTP)),
         Unsubscribe(3, sub(1, DEPTH)),
     )
     assert allocator.used == 3

@@ -208,6 +208,29 @@ def test_a_symbol_on_the_move_is_live_until_its_old_socket_is_lost():
     assert book.allocator.carrier_of(key(1)) == 2
 
 
+def test_a_connection_to_be_replaced_does_not_move_to_one_that_is_away():
+    """Here its symbols are carried, there they would not be."""
+    book = make(connections=2, symbols=3)
+    for number in range(4):
+        want(book, number)
+    assert book.evacuate(2, ()) == 0
+    book.retire(1)
+    assert not book.allocator.moving
+    assert len(book.allocator.slots[1].items) == 3
+
+
+def test_a_connection_to_be_replaced_that_is_lost_is_as_good_as_new():
+    book = make(connections=2, symbols=3)
+    for number in range(4):
+        want(book, number)
+    book.retire(1)
+    assert len(book.allocator.slots[1].leaving) == 2
+    book.restart(1)
+    assert not book.allocator.slots[1].is_retiring
+    assert len(book.allocator.slots[1].items) == 1
+    assert len(book.allocator.slots[2].items) == 3
+
+
 def test_a_late_confirmation_of_something_dropped_is_ignored():
     book = make()
     want(book, 1)

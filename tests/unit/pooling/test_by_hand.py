@@ -335,6 +335,24 @@ async def test_a_place_that_an_unsubscribe_frees_goes_to_who_waits():
 
 
 @virtual
+async def test_a_preview_says_what_limits_would_drop_and_changes_nothing():
+    async with open_kit() as kit:
+        kit.want(1, 2, 3)
+        kit.want(4, holder=BOB)
+        kit.want(1, holder=BOB)
+        await asyncio.sleep(1)
+        limits = replace(kit.pool.spec.options, max_connections=1, symbols_per_connection=3)
+        told = await kit.pool.by_hand.preview(limits)
+        assert (told.held, told.dropped, told.clients, told.clients_affected) == (4, 1, 2, 1)
+        kit.events.clear()
+        await asyncio.sleep(30)
+        assert kit.pool.get_stats().waiting == 0
+        assert not kit.events
+        kit.pool.update_options(replace(limits, revision=2))
+        assert kit.pool.get_stats().waiting == told.dropped
+
+
+@virtual
 async def test_while_paused_only_unsubscribing_makes_sense():
     async with open_kit() as kit:
         kit.want(1, 2)

@@ -556,7 +556,7 @@ async def test_a_lowered_limit_closes_idle_connections_and_leaves_held_ones():
     async with open_exclusive(max_connections=4) as (pool, broker):
         async with pool.acquire("/a"), pool.acquire("/b"):
             await pool.warm_up("/c", 2)
-            pool.resize(1)
+            pool.update_options(ExclusiveOptions(max_connections=1))
             await asyncio.sleep(1)
             assert len(broker.open) == 2
             with pytest.raises(PoolExhaustedError):
@@ -571,7 +571,7 @@ async def test_a_raised_limit_serves_those_who_wait():
     async with open_exclusive(max_connections=1) as (pool, _), pool.acquire("/a"):
         waiting = asyncio.create_task(hold(pool, "/b"))
         await asyncio.sleep(1)
-        pool.resize(2)
+        pool.update_options(ExclusiveOptions(max_connections=2))
         await (await waiting).release()
 
 
@@ -646,7 +646,7 @@ def test_shown_addresses_have_no_secrets():
     "wrong",
     [
         {"max_connections": 0},
-        {"max_idle_seconds": 0},
+        {"max_idle_seconds": -1},
         {"health_check_seconds": -1},
         {"heartbeat_seconds": 0},
         {"message_interval_seconds": -1},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
+from pooling.contracts import PoolOptions
 from pooling.exceptions import ConnectionLostError, MessageTooLongError
 from pooling.exclusive_types import ConnectionTerms, ReconnectOptions
 from tests.unit.pooling.exclusive_kit import EchoBroker, open_exclusive
@@ -93,3 +95,86 @@ async def test_an_accounts_connections_keep_the_brokers_message_limit():
             kit.broker.drop()
             with pytest.raises(ConnectionLostError):
                 await connection.recv()
+
+
+@virtual
+async def test_the_accounts_options_say_how_its_connections_behave():
+    """By default a lost one comes back and a held one is pinged; both can be switched off."""
+    async with open_kit(broker=EchoBroker()) as kit:
+        async with kit.pool.acquire("/private") as connection:
+            await asyncio.sleep(41)
+            assert kit.broker.pings == 2
+            kit.broker.drop()
+            await asyncio.sleep(2)
+            await connection.send("back")
+            assert await connection.recv() == "back"
+        kit.pool.update_options(
+            PoolOptions(exclusive_reconnect_seconds=0, exclusive_heartbeat_seconds=0)
+        )
+        await asyncio.sleep(1)
+        async with kit.pool.acquire("/private") as connection:
+            assert exclusive(kit).reuses == 1, "an edit does not cost a handshake"
+            kit.broker.pings = 0
+            await asyncio.sleep(100)
+            assert kit.broker.pings == 0
+            kit.broker.drop()
+            with pytest.raises(ConnectionLostError):
+                await connection.recv()
+
+
+@virtual
+async def test_edited_timings_hold_for_idle_connections_at_once():
+    async with open_kit(broker=EchoBroker()) as kit:
+        async with kit.pool.acquire("/private"):
+            pass
+        kit.pool.update_options(PoolOptions(health_check_seconds=10))
+        await asyncio.sleep(35)
+        assert kit.broker.pings == 3
+        kit.pool.update_options(PoolOptions(max_idle_seconds=0))
+        await asyncio.sleep(1)
+        assert exclusive(kit).idle_connections == 0
+        async with kit.pool.acquire("/private"):
+            pass
+        await asyncio.sleep(1)
+        assert exclusive(kit).idle_connections == 0, "0 seconds: none is kept"
+
+
+@virtual
+async def test_a_lost_connection_is_tried_again_within_the_longest_wait():
+    options = {"exclusive_reconnect_seconds": 4.0}
+    async with (
+        open_kit(broker=EchoBroker(), options=options) as kit,
+        kit.pool.acquire("/private"),
+    ):
+        kit.broker.refuse(503)
+        kit.broker.drop()
+        await asyncio.sleep(600)
+        times = [at for at, _ in kit.broker.attempts]
+        assert max(b - a for a, b in pairwise(times)) <= 4
+        kit.broker.accept()
+        await asyncio.sleep(5)
+
+
+@virtual
+async def test_an_edited_endpoint_is_where_paths_lead_next():
+    async with open_kit(broker=EchoBroker(), default_endpoint="wss://old.invalid/feed/v1") as kit:
+        async with kit.pool.acquire("v2"):
+            pass
+        kit.pool.update_endpoint("wss://new.invalid/other/v1")
+        await asyncio.sleep(1)
+        assert exclusive(kit).idle_connections == 0
+        async with kit.pool.acquire("v2"), kit.pool.acquire("wss://new.invalid/x"):
+            pass
+        with pytest.raises(ValueError, match="another host"):
+            kit.pool.acquire("wss://old.invalid/x")
+        assert [uri.partition("?")[0] for uri in kit.broker.uris] == [
+            "wss://old.invalid/feed/v2",
+            "wss://new.invalid/other/v2",
+            "wss://new.invalid/x",
+        ]
+
+
+def exclusive(kit):
+    stats = kit.pool.get_exclusive_stats()
+    assert stats is not None
+    return stats

@@ -9,7 +9,7 @@ from brokers.feed import Holder, Want
 from brokers.types import FeedMode
 from pooling.book import SubscriptionBook
 from pooling.capacity import Limits
-from pooling.limits_preview import held_in, preview_limits
+from pooling.limits_preview import LimitsTrial, held_in
 from pooling.testing import make_instrument
 
 CLIENTS = [Holder("g1", "ann"), Holder("g1", "bob"), Holder("g2", "eve")]
@@ -35,7 +35,9 @@ def book_with(wants, limits, cost=one):
 
 
 def preview(book, limits):
-    return preview_limits(held_in(book.tracker, book.offer), book.allocator.emptied(limits))
+    trial = LimitsTrial(allocator=book.allocator.emptied(limits))
+    trial.add(held_in(book.tracker, book.offer))
+    return trial.preview()
 
 
 WANTS = st.lists(

@@ -28,7 +28,14 @@ VALUES: dict[tuple[str, str], set[str]] = {
     ("tickpool_pool_connections", "state"): {state.value for state in ConnectionState},
     ("tickpool_pool_circuits", "state"): {state.value for state in CircuitState},
     ("tickpool_pool_connection_losses_total", "reason"): set(LossReason),
-    ("tickpool_clients_closed_total", "reason"): {"slow"},
+    ("tickpool_clients_closed_total", "reason"): {
+        "slow",
+        "unauthenticated",
+        "rate_limited",
+        "too_big",
+        "bad_request",
+    },
+    ("tickpool_deliveries_conflated_total", "reason"): {"slow", "interval"},
     ("tickpool_auth_failures_total", "reason"): {"invalid", "limited"},
     ("tickpool_latency_seconds_bucket", "stage"): set(Latency().stages),
 }

@@ -19,7 +19,7 @@
     const places = connections.effective * symbols.effective;
     const held = Number(table.dataset.held);
     const without = Math.max(held - places, 0);
-    const sum = `${words(connections.effective)} × ${words(symbols.effective)} = ${words(places)} places`;
+    const sum = `${words(connections.effective)} x ${words(symbols.effective)} = ${words(places)} places`;
     if (connections.isCapped || symbols.isCapped) {
       const cap = connections.isCapped
         ? `${words(connections.cap)} connections`

@@ -1,0 +1,220 @@
+"""The admin on the whole system, as a person works in it: limits, pausing, keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import websockets
+from playwright.async_api import Page, expect
+
+from tests.fault.test_demo import RunningDemo, demo
+from tests.support import eventually
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(240),
+]
+
+HELD = 30
+PATIENCE_MS = 20_000
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A demo of its own, kept for this module."""
+    with demo(tmp_path_factory.mktemp("admin"), SIMULATOR_RATE="100") as started:
+        started.ready()
+        yield started
+
+
+@pytest.fixture
+def ready(running: RunningDemo) -> dict[str, Any]:
+    return running.ready()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(page: Page, ready: dict[str, Any]) -> Page:
+    """The admin's first page, logged in by hand."""
+    await page.goto(ready["admin_url"])
+    await page.get_by_label("Username:").fill(ready["username"])
+    await page.get_by_label("Password:").fill(ready["password"])
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("heading", name="Pools at a glance")).to_be_visible()
+    return page
+
+
+def some_symbols(ready: dict[str, Any], count: int) -> list[dict[str, str]]:
+    """Return instruments of the demo's exchange."""
+    found: dict[str, dict[str, str]] = {}
+    for letter in "ABCDEIKMRST":
+        request = urllib.request.Request(
+            f"{ready['url']}api/instruments?q={letter}", headers={"X-API-KEY": ready["api_key"]}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            for item in json.load(answer)["results"]:
+                if item["exchange"] == "NSE":
+                    found[item["symbol"]] = {"symbol": item["symbol"], "exchange": "NSE"}
+    assert len(found) >= count
+    return list(found.values())[:count]
+
+
+@asynccontextmanager
+async def program(ready: dict[str, Any], api_key: str) -> AsyncIterator[Any]:
+    """A program that is logged in at the OpenAlgo port."""
+    async with websockets.connect(ready["openalgo_url"]) as socket:
+        await socket.send(json.dumps({"action": "authenticate", "api_key": api_key}))
+        assert json.loads(await socket.recv())["status"] == "success"
+        yield socket
+
+
+async def open_pool(admin: Page, ready: dict[str, Any]) -> None:
+    """Open the page of the demo's pool by way of the list."""
+    await admin.goto(f"{ready['admin_url']}pooling/brokeraccount/")
+    await admin.locator("#result_list tbody").get_by_role("link", name="demo").first.click()
+    await expect(admin.get_by_role("heading", name="The pool now")).to_be_visible()
+
+
+async def test_a_limit_is_lowered_after_its_price_was_told(admin: Page, ready: dict[str, Any]):
+    """Type it, read what it drops, say yes, and see it in force, in the history too."""
+    symbols = await asyncio.to_thread(some_symbols, ready, HELD)
+    async with program(ready, ready["api_key"]) as socket:
+        await socket.send(json.dumps({"action": "subscribe", "symbols": symbols, "mode": "LTP"}))
+
+        async def shows_held() -> bool:
+            await open_pool(admin, ready)
+            return await admin.locator(f"[data-held='{HELD}']").count() == 1
+
+        await eventually(shows_held, timeout=20, interval=0.5)
+        hint = admin.locator(".tp-hint")
+        await expect(hint).to_contain_text(f"room for all {HELD} symbols held now")
+        await admin.get_by_label("Symbols per connection:").fill("5")
+        await admin.get_by_label("Max connections:").fill("2")
+        await expect(hint).to_have_text(
+            "2 x 5 = 10 places: 20 of 30 symbols would have no place, the newest first."
+        )
+        await admin.get_by_role("button", name="Save", exact=True).click()
+        await expect(admin.get_by_role("heading", name="Lower the limits?")).to_be_visible()
+        await expect(admin.locator(".tp-note-warn")).to_contain_text(
+            "2 x 5 leaves 20 of 30 symbols without a place; the newest are dropped first"
+        )
+        await admin.get_by_role("button", name="Yes, save the lower limits").click()
+        await expect(admin.locator(".messagelist .success")).to_contain_text("changed successfully")
+
+        async def is_in_force() -> bool:
+            await open_pool(admin, ready)
+            panel = await admin.locator(".tp-limits").inner_text()
+            pool = await admin.locator(".tp-pool").inner_text()
+            return bool(re.search(r"Revision [2-9] in force since", panel)) and "10 / 10" in pool
+
+        await eventually(is_in_force, timeout=20, interval=0.5)
+        await expect(admin.locator(".tp-pool").get_by_role("table")).to_contain_text("live")
+        await admin.get_by_role("link", name="History").click()
+        entries = admin.locator("#change-history tbody tr")
+        entry = entries.filter(has_text="Symbols per connection: 3,000 → 5")
+        await expect(entry).to_contain_text("Max connections: 3 → 2")
+        await expect(entry).to_contain_text(ready["username"])
+    await open_pool(admin, ready)
+    await admin.get_by_label("Symbols per connection:").fill("3000")
+    await admin.get_by_label("Max connections:").fill("3")
+    await admin.get_by_role("button", name="Save", exact=True).click()
+    await expect(admin.locator(".messagelist .success")).to_be_visible()
+
+
+async def test_a_pool_is_paused_and_resumed(admin: Page, ready: dict[str, Any]):
+    """Each asks first, waits for the worker, shows its words, and the badge follows."""
+    pool = admin.locator(".tp-pool-state")
+    await open_pool(admin, ready)
+    for name, badge in (("Pause", "paused"), ("Resume", "live")):
+        await admin.get_by_role("link", name=f"{name}…").click()
+        await expect(admin.get_by_role("heading", name=f"{name}: are you sure?")).to_be_visible()
+        await admin.get_by_role("button", name=name).click()
+        await expect(admin.locator(".messagelist .success")).to_contain_text(
+            f"The pool is {name.lower()}d".replace("ee", "e"), timeout=PATIENCE_MS
+        )
+
+        async def shows(word: str = badge) -> bool:
+            await open_pool(admin, ready)
+            return word in await pool.inner_text()
+
+        await eventually(shows, timeout=20, interval=0.5)
+    await admin.get_by_role("link", name="Commands", exact=True).click()
+    rows = admin.locator("#result_list tbody tr")
+    await expect(rows.nth(0)).to_contain_text("resume")
+    await expect(rows.nth(1)).to_contain_text("pause")
+    await expect(rows.nth(1)).to_contain_text("done")
+
+
+async def test_a_key_is_made_shown_once_and_revoked(admin: Page, ready: dict[str, Any]):
+    """The program that uses it loses its socket within five seconds and cannot come back."""
+    await admin.goto(f"{ready['admin_url']}streaming/apikey/add/")
+    await admin.get_by_label("Name:").fill("notebook")
+    await admin.get_by_role("button", name="Save", exact=True).click()
+    message = await admin.locator(".messagelist .warning").inner_text()
+    (key,) = re.findall(r"[0-9a-f]{64}", message)
+    async with program(ready, key) as socket:
+        row = admin.locator("#result_list tbody tr").filter(has_text="notebook")
+        await row.get_by_role("checkbox").check()
+        await admin.get_by_label("Action:").select_option(label="Revoke the selected API keys")
+        await admin.get_by_role("button", name="Go").click()
+        await expect(admin.get_by_role("heading", name="Revoke: are you sure?")).to_be_visible()
+        await admin.get_by_role("button", name="Revoke").click()
+        async with asyncio.timeout(20):
+            await socket.wait_closed()
+        assert socket.close_code == 4401
+    await expect(admin.locator(".messagelist li")).to_contain_text("1 API key(s) revoked.")
+    await expect(row).to_contain_text("revoked")
+    async with websockets.connect(ready["openalgo_url"]) as again:
+        await again.send(json.dumps({"action": "authenticate", "api_key": key}))
+        assert json.loads(await again.recv())["status"] == "error"
+
+
+async def test_pages_fit_wide_and_narrow_in_light_and_dark(admin: Page, ready: dict[str, Any]):
+    """Nothing runs out of the page, and a badge stands out from what is behind it."""
+    symbols = await asyncio.to_thread(some_symbols, ready, 2)
+    account = f"{ready['admin_url']}pooling/brokeraccount/"
+    async with program(ready, ready["api_key"]) as socket:
+        await socket.send(json.dumps({"action": "subscribe", "symbols": symbols, "mode": "LTP"}))
+
+        async def shows_connections() -> bool:
+            await open_pool(admin, ready)
+            return await admin.locator(".tp-scroll").count() == 1
+
+        await eventually(shows_connections, timeout=20, interval=0.5)
+        for url in (ready["admin_url"], account, f"{account}1/change/"):
+            await admin.goto(url)
+            badge = admin.locator(".tp-badge").first
+            await expect(badge).to_be_visible()
+            for width in (360, 1280):
+                await admin.set_viewport_size({"width": width, "height": 800})
+                assert await admin.evaluate("document.documentElement.scrollWidth") <= width, url
+                for scheme in ("light", "dark"):
+                    await admin.emulate_media(color_scheme=scheme)
+                    assert await badge.evaluate(CONTRAST) >= 4.5, (url, width, scheme)
+
+
+# The contrast of an element's text against the first opaque background behind it, as WCAG has it.
+CONTRAST = """element => {
+  const numbers = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map(part => part / 255)
+    .map(part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+  let behind = element;
+  let colour = [255, 255, 255];
+  while (behind) {
+    const found = numbers(getComputedStyle(behind).backgroundColor);
+    if (found.length < 4 || found[3] > 0) { colour = found; break; }
+    behind = behind.parentElement;
+  }
+  const pair = [light(numbers(getComputedStyle(element).color)), light(colour)];
+  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+}"""
