@@ -16,6 +16,8 @@ from brokers.types import FeedMode, InstrumentKey
 
 __all__ = [
     "ConnectionStats",
+    "EndpointStats",
+    "ExclusiveTotals",
     "FeedChange",
     "FeedService",
     "FeedStatus",
@@ -171,6 +173,40 @@ class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
     reconnects_today: int = 0
 
 
+class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
+    """A broker's endpoint as one worker sees it; all its pools there share it, and tell the same.
+
+    ``worker`` is the worker's epoch and ``name`` scheme, host and port. Counters are since the
+    worker started. ``failures``, ``times_opened`` and ``attempts_held`` are the circuit's.
+    ``connects`` of ``connects_allowed`` count against the rate by which the broker counts connects
+    from one address (0 allowed: it is not known to), ``connects_held`` had to wait for it.
+    """
+
+    worker: int
+    name: str
+    failures: int = 0
+    times_opened: int = 0
+    attempts_held: int = 0
+    connects: int = 0
+    connects_allowed: int = 0
+    connects_held: int = 0
+
+
+class ExclusiveTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """The connections that a pool lends to one holder each: their states now, and counters."""
+
+    active: int
+    idle: int
+    opening: int
+    closing: int
+    waiting: int
+    messages_sent: int
+    messages_received: int
+    reconnects: int
+    reuses: int
+    exhausted: int
+
+
 class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     """One pool, as it is now, with its peaks. Counters are since the pool started.
 
@@ -180,7 +216,8 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     worker, which knows the pool's past: ``today`` counts from midnight in its time zone, ``today``
     and ``all_time`` survive restarts, ``credential_expiry_ms`` is None where nobody can know.
     ``losses`` counts the ends of sockets and attempts by ``pooling.losses.LossReason``; ``circuit``
-    is the state of the circuit of the pool's endpoint, empty before the first attempt.
+    is the state of the circuit of the pool's endpoint, empty before the first attempt, as
+    ``endpoint`` is None. ``exclusive`` is None until the first connection was lent.
     """
 
     pool_id: str
@@ -217,6 +254,8 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     credential_expiry_ms: int | None = None
     losses: Mapping[str, int] = {}
     circuit: str = ""
+    endpoint: EndpointStats | None = None
+    exclusive: ExclusiveTotals | None = None
 
 
 class FeedService(Protocol):

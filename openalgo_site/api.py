@@ -1,32 +1,28 @@
-"""JSON for programs and for the page: instruments, pools, the page's watchlist."""
+"""JSON for programs and for the page: instruments and pools (the lists are in ``watchlists``)."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Length
 from django.http import HttpRequest
-from django.urls import path
+from django.urls import include, path
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.api_access import ApiError, api_view
 from pooling.models import BrokerAccount, Instrument, PoolStatus, starting_with
-from streaming.models import Watchlist
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["instruments", "pools", "search", "urlpatterns", "watchlist"]
+__all__ = ["instruments", "pools", "search", "urlpatterns"]
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 50
 MAX_QUERY_LENGTH = 64
-MAX_BODY_BYTES = 256 * 1024
 STALE_AFTER_SECONDS = 5.0
 COLUMNS = (
     "symbol",
@@ -139,36 +135,6 @@ def _unserved(account: BrokerAccount) -> dict[str, Any]:
     }
 
 
-@api_view("GET", "PUT", keys=False)
-def watchlist(request: HttpRequest, user: User) -> dict[str, Any]:
-    """Return the user's list, or replace it: ``{"symbols": [{"exchange", "symbol"}]}``."""
-    if request.method == "PUT":
-        symbols = _symbols(request)
-        Watchlist.objects.update_or_create(user=user, name="main", defaults={"symbols": symbols})
-        return {"symbols": symbols}
-    stored = Watchlist.objects.filter(user=user, name="main").first()
-    return {"symbols": stored.symbols if stored else []}
-
-
-class _WatchlistBody(msgspec.Struct):
-    symbols: list[dict[str, str]]
-
-
-def _symbols(request: HttpRequest) -> list[dict[str, str]]:
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-        raise ApiError(413, f"At most {MAX_BODY_BYTES:,} bytes.")
-    try:
-        symbols = msgspec.json.decode(request.body, type=_WatchlistBody).symbols
-        Watchlist(symbols=symbols).clean_fields(exclude=["user"])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(
-            400, 'Send {"symbols": [{"exchange": …, "symbol": …}]}.', parameter="symbols"
-        ) from None
-    except ValidationError as error:
-        raise ApiError(400, " ".join(error.messages), parameter="symbols") from None
-    return symbols
-
-
 def _text(request: HttpRequest, name: str, max_length: int) -> str:
     value = request.GET.get(name, "").strip().upper()
     if len(value) > max_length or "\x00" in value:
@@ -186,5 +152,5 @@ def _number(request: HttpRequest, name: str, default: int, maximum: int) -> int:
 urlpatterns = [
     path("instruments", instruments, name="api-instruments"),
     path("pools", pools, name="api-pools"),
-    path("watchlist", watchlist, name="api-watchlist"),
+    path("", include("openalgo_site.watchlists")),
 ]

@@ -81,29 +81,29 @@ KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
 
 def api_view(
     *methods: str, keys: bool = True
-) -> Callable[[Callable[[HttpRequest, User], Any]], Callable[[HttpRequest], HttpResponse]]:
-    """Make a JSON view of a function that takes the request and its user and returns plain values.
+) -> Callable[[Callable[..., Any]], Callable[..., HttpResponse]]:
+    """Make a JSON view of a function that takes the request, its user and the URL's arguments.
+
+    It returns plain values, or raises ApiError.
 
     Args:
         methods: the HTTP methods that it answers.
         keys: whether an API key opens it too; without, only a session does.
     """
 
-    def decorate(
-        function: Callable[[HttpRequest, User], Any],
-    ) -> Callable[[HttpRequest], HttpResponse]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., HttpResponse]:
         @wraps(function)
-        def view(request: HttpRequest) -> HttpResponse:
+        def view(request: HttpRequest, **arguments: Any) -> HttpResponse:
             try:
                 if request.method not in methods:
                     allow = {"Allow": ", ".join(methods)}
                     raise ApiError(405, f"Use {' or '.join(methods)} here.", headers=allow)
-                answer = function(request, _user(request, keys))
+                answer = function(request, _user(request, keys), **arguments)
             except ApiError as error:
                 return _refusal(error)
             return json_response(answer)
 
-        return cast(Callable[[HttpRequest], HttpResponse], view)
+        return cast(Callable[..., HttpResponse], view)
 
     return decorate
 

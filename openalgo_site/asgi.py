@@ -14,6 +14,7 @@ from django.conf import settings  # noqa: E402
 
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
+from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
 from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
 from streaming.gateway import Gateway  # noqa: E402
@@ -43,5 +44,6 @@ gateway = Gateway(
     directory=DjangoDirectory(),
     limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})),
     presence=DjangoPresence(),
+    status=DjangoStatusSource(),
 )
 application = build_application(http=django_application, gateway=gateway)

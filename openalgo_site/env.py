@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import msgspec
 
 from openalgo_site.logs import LogFormat, LogLevel
 
-__all__ = ["Environment", "EnvironmentValueError", "read_environment"]
+__all__ = ["EmailSecurity", "Environment", "EnvironmentValueError", "read_environment"]
 
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -23,6 +24,14 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 class EnvironmentValueError(ValueError):
     """A variable has a value that cannot be used; the message names it."""
+
+
+class EmailSecurity(StrEnum):
+    """How the way to the mail server is protected."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
 
 
 class Environment(msgspec.Struct, frozen=True, rename="upper"):
@@ -69,6 +78,16 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     unsubscribe_linger_seconds: float = 5.0
     usage_interval_seconds: Seconds = 300.0
     usage_kept_days: Count = 90
+
+    # Alerts
+    alert_hold_seconds: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    alert_webhook_hosts: str = ""
+    email_host: str = ""
+    email_port: Port = 25
+    email_user: str = ""
+    email_password: str = ""
+    email_security: EmailSecurity = EmailSecurity.STARTTLS
+    email_from: str = "tickpool@localhost"
 
     # Broker HTTP
     http_max_connections: Count = 100

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
+import msgspec
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -65,6 +66,7 @@ class DjangoPresence:
             "conflated": figures.conflated,
             "dropped": figures.dropped,
             "slow_closes": figures.slow_closes,
+            "latency": msgspec.to_builtins(figures.latency),
         }
         is_known = GatewayStatus.objects.filter(gateway=figures.gateway).update(**values)
         if not is_known:

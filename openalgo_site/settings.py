@@ -12,7 +12,7 @@ import dj_database_url
 from dotenv import load_dotenv
 
 from brokers.redaction import REDACTOR
-from openalgo_site.env import EnvironmentValueError, read_environment
+from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environment
 from openalgo_site.logs import logging_config
 from openalgo_site.secret_files import read_or_create_secret
 
@@ -130,6 +130,15 @@ SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 
+EMAIL_HOST = ENV.email_host
+EMAIL_PORT = ENV.email_port
+EMAIL_HOST_USER = ENV.email_user
+EMAIL_HOST_PASSWORD = ENV.email_password
+EMAIL_USE_TLS = ENV.email_security is EmailSecurity.STARTTLS
+EMAIL_USE_SSL = ENV.email_security is EmailSecurity.TLS
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = ENV.email_from
+
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = ENV.time_zone
 USE_I18N = True
@@ -149,6 +158,7 @@ REDACTOR.learn(
         SECRET_KEY,
         str(DATABASES["default"].get("PASSWORD") or ""),
         urlsplit(ENV.redis_url).password or "",
+        ENV.email_password,
         ENV.simulator_api_key,
         ENV.simulator_access_token,
         ENV.simulator_control_token,

@@ -13,6 +13,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("openalgo_site.api")),
     path("metrics", metrics, name="metrics"),
+    path("status/", include("openalgo_site.status_page.pages")),
     path("", include("streaming.urls")),
     path("", include("streaming.pages")),
 ]

@@ -8,14 +8,16 @@ import logging
 import os
 import random
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 
 import uvloop
 
 from brokers.registry import BrokerRegistry
-from openalgo_site.stopping import stop_signals
-from pooling.clock import SystemClock
+from openalgo_site.stopping import end_within, stop_signals
+from pooling.alerts.service import AlertService
+from pooling.clock import Clock, SystemClock
 from pooling.contracts import AccountStore
 from pooling.worker import PoolWorker
 from streaming.control_server import ControlServer
@@ -26,7 +28,8 @@ __all__ = ["WorkerSettings", "run_worker"]
 
 logger = logging.getLogger("openalgo_site")
 
-DRAIN_SECONDS = 9.0
+DRAIN_SECONDS = 8.5
+THREADS_SECONDS = 1.0  # of the ten: for what the store still does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,12 @@ class WorkerSettings:
     send_hwm: int = 100_000
 
 
-def run_worker(settings: WorkerSettings, store: AccountStore, registry: BrokerRegistry) -> None:
+def run_worker(
+    settings: WorkerSettings,
+    store: AccountStore,
+    registry: BrokerRegistry,
+    make_alerts: Callable[[Clock], AlertService] | None = None,
+) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, then drain for less than 10 seconds.
 
     A second signal ends the process at once, with code 1.
@@ -50,11 +58,18 @@ def run_worker(settings: WorkerSettings, store: AccountStore, registry: BrokerRe
         DatabaseError: the accounts cannot be read.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, store, registry))
+        runner.run(_serve(settings, store, registry, make_alerts))
+        end_within(THREADS_SECONDS)
 
 
-async def _serve(settings: WorkerSettings, store: AccountStore, registry: BrokerRegistry) -> None:
+async def _serve(
+    settings: WorkerSettings,
+    store: AccountStore,
+    registry: BrokerRegistry,
+    make_alerts: Callable[[Clock], AlertService] | None,
+) -> None:
     clock = SystemClock()
+    alerts = make_alerts(clock) if make_alerts else None
     # Milliseconds of the wall clock: every later life of a worker has a larger one.
     epoch = clock.time_ms()
     worker_id = f"{socket.gethostname()}:{os.getpid()}"
@@ -71,6 +86,7 @@ async def _serve(settings: WorkerSettings, store: AccountStore, registry: Broker
         epoch=epoch,
         usage_interval_seconds=settings.usage_interval_seconds,
         zone=settings.zone,
+        on_status=alerts.observe if alerts else None,
     )
     control = ControlServer(service=worker, publisher=publisher, worker_id=worker_id)
     stop = asyncio.Event()
@@ -78,6 +94,9 @@ async def _serve(settings: WorkerSettings, store: AccountStore, registry: Broker
         async with contextlib.AsyncExitStack() as stack:
             publisher.open()
             stack.callback(publisher.close)
+            if alerts is not None:
+                alerts.open()
+                stack.push_async_callback(alerts.close)
             stack.push_async_callback(_close, worker, control)
             await worker.open()
             await control.open()

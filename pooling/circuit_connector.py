@@ -59,10 +59,10 @@ class CircuitRegistry:
             self._circuits[endpoint] = circuit
         return circuit
 
-    def state_of(self, url: str) -> str:
-        """Return the state of the URL's circuit; "" for an endpoint that was never tried."""
+    def stats_of(self, url: str) -> CircuitStats | None:
+        """Return the URL's circuit as it is now; None for an endpoint that was never tried."""
         circuit = self._circuits.get(endpoint_of(url))
-        return "" if circuit is None else circuit.to_stats(self._clock.monotonic()).state.value
+        return None if circuit is None else circuit.to_stats(self._clock.monotonic())
 
     def to_stats(self) -> Sequence[CircuitStats]:
         """Return every circuit as it is now, by endpoint."""

@@ -14,6 +14,7 @@ from pooling.contracts import PoolOptions
 
 __all__ = [
     "PoolingEnvironment",
+    "alert_webhook_hosts",
     "broker_capabilities",
     "broker_choices",
     "broker_registry",
@@ -44,6 +45,15 @@ class PoolingEnvironment(Protocol):
     def usage_kept_days(self) -> int: ...
 
     @property
+    def alert_hold_seconds(self) -> float: ...
+
+    @property
+    def alert_webhook_hosts(self) -> str: ...
+
+    @property
+    def email_host(self) -> str: ...
+
+    @property
     def zmq_host(self) -> str: ...
 
     @property
@@ -65,6 +75,12 @@ def environment() -> PoolingEnvironment:
 def key_file() -> Path:
     """Return where the keys are that encrypt brokers' credentials."""
     return Path(settings.DATA_DIR) / KEY_FILE_NAME
+
+
+def alert_webhook_hosts() -> frozenset[str]:
+    """Return the hosts that webhooks may reach inside and without TLS."""
+    hosts = environment().alert_webhook_hosts.split(",")
+    return frozenset(host.strip() for host in hosts if host.strip())
 
 
 def default_options() -> PoolOptions:

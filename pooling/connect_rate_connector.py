@@ -40,6 +40,11 @@ class ConnectRateRegistry:
             window = self._windows[key] = ConnectWindow(endpoint=key[0], rate=rate)
         return window
 
+    def stats_of(self, url: str, rate: ConnectRate | None) -> ConnectRateStats | None:
+        """Return the connects to the URL's endpoint; None where nobody counts, or none was made."""
+        window = None if rate is None else self._windows.get((endpoint_of(url), rate))
+        return None if window is None else window.to_stats(self._clock.monotonic())
+
     def to_stats(self) -> Sequence[ConnectRateStats]:
         """Return every endpoint that was connected to, by name."""
         now = self._clock.monotonic()

@@ -6,6 +6,8 @@ PoolingError
 ├── PoolExhaustedError       no connection became free for exclusive use in time
 ├── ConnectionReleasedError  a connection was used after it was given back
 ├── CommandRefusedError      what was asked of a pool cannot be done; the text says what mends it
+├── AlertError               an alert could not be delivered
+│   └── AlertRefusedError    and trying again would not help
 └── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
 
 Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; six of them
@@ -33,6 +35,8 @@ from brokers.exceptions import (
 )
 
 __all__ = [
+    "AlertError",
+    "AlertRefusedError",
     "CircuitOpenError",
     "CommandRefusedError",
     "ConnectRateError",
@@ -105,6 +109,14 @@ class ConnectionReleasedError(PoolingError):
 
 class CommandRefusedError(PoolingError):
     """What was asked of a pool cannot be done; the text is for people and says what mends it."""
+
+
+class AlertError(PoolingError):
+    """An alert could not be delivered; the text is for people and shows no secret."""
+
+
+class AlertRefusedError(AlertError):
+    """An alert could not be delivered and trying again would not help."""
 
 
 class IllegalTransitionError(PoolingError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import tzinfo
 
 import msgspec
@@ -85,9 +85,8 @@ class StatisticsKeeper:
         due_ms = next_sample_ms(now_ms, self._usage_interval, self._zone)
         return (due_ms - now_ms) / 1000 + PAST_MIDNIGHT_SECONDS
 
-    async def save_status(self, pools: Iterable[ConnectionPool]) -> None:
+    async def save_status(self, stats: Sequence[PoolStats]) -> None:
         """Write the status row of each pool."""
-        stats = [self.stats(pool) for pool in pools]
         await self._store.save_status(self._worker_id, self._epoch, stats)
 
     async def save_usage(self, pools: Iterable[ConnectionPool]) -> None:

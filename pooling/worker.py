@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ from pooling.contracts import AccountSpec, AccountStore
 from pooling.exceptions import PoolClosedError
 from pooling.notes import NoteKeeper
 from pooling.pool import ConnectionPool
+from pooling.shared_stats import endpoint_stats, exclusive_totals
 from pooling.statistics_keeper import StatisticsKeeper
 from pooling.transport import Connector, WebSocketConnector
 
@@ -59,6 +61,7 @@ class PoolWorker:
         poll_seconds: how often accounts are read again.
         status_seconds: how often the status rows are written.
         command_seconds: how often requests of people are looked for.
+        on_status: takes the statistics of all pools, as often as they are written.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class PoolWorker:
         status_seconds: float = 1.0,
         command_seconds: float = 1.0,
         zone: tzinfo = UTC,
+        on_status: Callable[[Sequence[PoolStats]], None] | None = None,
     ) -> None:
         if min(usage_interval_seconds, poll_seconds, status_seconds, command_seconds) <= 0:
             raise ValueError("intervals must be positive")
@@ -98,6 +102,7 @@ class PoolWorker:
         )
         self._poll_seconds = poll_seconds
         self._status_seconds = status_seconds
+        self._on_status = on_status
         self._command_seconds = command_seconds
         self._pools: dict[str, ConnectionPool] = {}
         self._following = asyncio.Lock()
@@ -157,6 +162,14 @@ class PoolWorker:
             # Supervision point: a store that is down must not keep the process from ending.
             logger.exception("worker %s could not save its last statistics", self._worker_id)
 
+    def pool(self, pool_id: str) -> ConnectionPool:
+        """Return a pool that this worker owns, to lend connections of it (``acquire``).
+
+        Raises:
+            KeyError: this worker does not own it.
+        """
+        return self._pools[pool_id]
+
     # -- FeedService --------------------------------------------------------------------------
 
     def pool_ids(self) -> Sequence[str]:
@@ -198,7 +211,9 @@ class PoolWorker:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
         pool = self._pools[pool_id]
         stats = self._statistics.stats(pool)
-        return msgspec.structs.replace(stats, circuit=self._circuit_of(pool))
+        return msgspec.structs.replace(
+            stats, **self._endpoint_of(pool), exclusive=exclusive_totals(pool.get_exclusive_stats())
+        )
 
     def circuit_stats(self) -> Sequence[CircuitStats]:
         """Return the circuit of every broker endpoint that was connected to."""
@@ -208,10 +223,15 @@ class PoolWorker:
         """Return the connects to every endpoint of a broker that counts them by address."""
         return self._connect_rates.to_stats()
 
-    def _circuit_of(self, pool: ConnectionPool) -> str:
-        adapter = self._registry.get(pool.spec.broker)
-        url = pool.spec.endpoint or adapter.capabilities.default_endpoint
-        return self._circuits.state_of(url)
+    def _endpoint_of(self, pool: ConnectionPool) -> dict[str, Any]:
+        capabilities = self._registry.get(pool.spec.broker).capabilities
+        url = pool.spec.endpoint or capabilities.default_endpoint
+        circuit = self._circuits.stats_of(url)
+        if circuit is None:
+            return {}
+        rate = self._connect_rates.stats_of(url, capabilities.connect_rate)
+        stats = endpoint_stats(self._epoch, circuit, rate)
+        return {"circuit": circuit.state.value, "endpoint": stats}
 
     def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
         """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""
@@ -315,7 +335,10 @@ class PoolWorker:
     # -- History ------------------------------------------------------------------------------
 
     async def _save_status(self) -> None:
-        await self._statistics.save_status(self._pools.values())
+        stats = [self._statistics.stats(pool) for pool in self._pools.values()]
+        if self._on_status is not None:
+            self._on_status(stats)
+        await self._statistics.save_status(stats)
 
     async def _save_usage(self) -> None:
         await self._statistics.save_usage(self._pools.values())

@@ -9,6 +9,7 @@ StreamingError
 │       ├── CurveRequiredError        a non-loopback address without keys
 │       └── CurveKeyFileError         the key file is missing, unsafe or unreadable
 ├── PresenceUnavailableError  the store of gateways and clients cannot be used now
+├── StatusUnavailableError    how pools are cannot be read now
 └── ControlError              a worker did not do what was asked
     ├── WorkerTimeoutError        it did not answer in time, or is not there
     └── RequestRefusedError       it answered that it will not; ``code`` says why
@@ -26,6 +27,7 @@ __all__ = [
     "MalformedMessageError",
     "PresenceUnavailableError",
     "RequestRefusedError",
+    "StatusUnavailableError",
     "StreamingError",
     "TopicError",
     "WorkerTimeoutError",
@@ -72,6 +74,10 @@ class CurveKeyFileError(BusConfigurationError):
 
 class PresenceUnavailableError(StreamingError):
     """The store of gateways and clients cannot be used now; it is asked again a second later."""
+
+
+class StatusUnavailableError(StreamingError):
+    """How pools and gateways are cannot be read now; it is tried again a second later."""
 
 
 class ControlError(StreamingError):

@@ -11,6 +11,7 @@ from streaming.directory import Directory
 from streaming.hub import GatewayHub
 from streaming.limits import EdgeLimits
 from streaming.link import FeedLink
+from streaming.pool_watch import StatusSource
 from streaming.presence import Presence, PresenceStore
 
 __all__ = ["Gateway"]
@@ -28,6 +29,7 @@ class Gateway:
         limits: bounds of the edge.
         clock: monotonic seconds.
         presence: where the gateway tells of itself and its clients; None: nowhere.
+        status: who knows how pools are, for those who watch them; None: nobody.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Gateway:
         limits: EdgeLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
         presence: PresenceStore | None = None,
+        status: StatusSource | None = None,
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.directory = directory
@@ -46,6 +49,7 @@ class Gateway:
         self._clock = clock
         self._hub: GatewayHub | None = None
         self._presence_store = presence
+        self._status = status
         self._presence: Presence | None = None
         self._lock = asyncio.Lock()
 
@@ -64,6 +68,7 @@ class Gateway:
                         directory=self.directory,
                         limits=self.limits,
                         clock=self._clock,
+                        status=self._status,
                     )
                     await hub.open()
                     if self._presence_store is not None:

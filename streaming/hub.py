@@ -35,8 +35,10 @@ from streaming.holdings import Departure, Feed, Held, Line
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.link import FeedLink, TickMessage
 from streaming.payloads import line_body
+from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, Subscribe
 from streaming.session import SessionState
+from streaming.status_board import StatusBoard
 from streaming.suggesting import suggest_names
 from streaming.topics import tick_topic
 
@@ -60,6 +62,7 @@ class GatewayHub:
         limits: bounds of the edge.
         clock: monotonic seconds.
         wall_clock_ms: epoch milliseconds, for times that are sent.
+        status: who knows how pools are; None: nobody here.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class GatewayHub:
         *,
         link: FeedLink,
         directory: Directory,
+        status: StatusSource | None = None,
         limits: EdgeLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -86,6 +90,8 @@ class GatewayHub:
         self.clients_closed: Counter[CloseCode] = Counter()
         self.ticks_delivered = 0
         self._conflated_by_departed = 0
+        gateway_id = str(getattr(link, "gateway_id", ""))  # links in memory have none
+        self.board = StatusBoard(source=status, gateway=gateway_id, clock=clock)
         self.batches = BatchWheel(clock=clock, call_later=_call_later)
         self._groups: Groups[Client] = Groups()
         self._joiner = FrameJoiner()
@@ -121,6 +127,7 @@ class GatewayHub:
         await self.link.open(self)
         self._spawn(self._watch.sweep(), "gateway sweep")
         self._spawn(self._watch.revalidate(), "gateway revalidation")
+        self._spawn(self.board.run(), "gateway status board")
 
     async def close(self) -> None:
         """Give everything up. Idempotent; clients' sockets are the server's business."""
@@ -151,6 +158,7 @@ class GatewayHub:
         if client not in self.clients:
             return
         self.clients.discard(client)
+        self.board.leave(client)
         self._conflated_by_departed += client.outbox.conflated
         self._groups.leave_all(client)
         client.outbox.finish()

@@ -22,6 +22,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from brokers.feed import PoolStats
+from streaming.endpoint_metrics import endpoint_metrics, exclusive_metrics
 from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
 from streaming.latency import Latency
@@ -177,7 +178,7 @@ async def pool_stats(link: FeedLink) -> list[PoolStats]:
     return found
 
 
-def pool_metrics(pools: Iterable[PoolStats]) -> list[Metric]:
+def pool_metrics(pools: Sequence[PoolStats]) -> list[Metric]:
     """Return what the workers say of their pools, summed up by broker and state."""
     states: Counter[tuple[str, str]] = Counter()
     connections: Counter[tuple[str, str]] = Counter()
@@ -238,6 +239,8 @@ def pool_metrics(pools: Iterable[PoolStats]) -> list[Metric]:
             "tickpool_pool_reconnects", "Broker connections opened again.", sums["reconnects"], (),
             "broker",
         ),
+        *endpoint_metrics(pools),
+        *exclusive_metrics(pools),
     ]  # fmt: skip
 
 

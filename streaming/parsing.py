@@ -33,6 +33,7 @@ from streaming.protocol import (
     Unsubscribe,
     UnsubscribeAll,
     UnsubscribeItem,
+    WatchPools,
 )
 
 __all__ = ["MAX_ITEMS", "parse_mode", "parse_request", "split_suffix"]
@@ -43,6 +44,8 @@ _MAX_EXCHANGE_BYTES = 20
 _MAX_API_KEY_CHARS = 256
 _MAX_ECHO_CHARS = 128
 _MAX_DEPTH_LEVELS = 200
+_MAX_PAGE = 10_000
+_MAX_SEARCH_CHARS = 64
 _MODE_NAMES = {"ltp": FeedMode.LTP, "quote": FeedMode.QUOTE, "depth": FeedMode.DEPTH}
 
 _Fields = Mapping[str, Any]
@@ -224,6 +227,27 @@ def _depth_levels(fields: _Fields, default: int) -> int:
     )
 
 
+def _watch_pools(fields: _Fields, request_id: RequestId) -> Request:
+    page, search = fields.get("page", 1), fields.get("search", "")
+    if type(page) is not int or not 1 <= page <= _MAX_PAGE:
+        raise ProtocolError(
+            ErrorCode.INVALID_PARAMETERS, f"'page' is an integer from 1 to {_MAX_PAGE}."
+        )
+    # isprintable also refuses the lone surrogates that no answer could carry.
+    if not isinstance(search, str) or len(search) > _MAX_SEARCH_CHARS or not search.isprintable():
+        raise ProtocolError(
+            ErrorCode.INVALID_PARAMETERS,
+            f"'search' is text of at most {_MAX_SEARCH_CHARS} characters, printable.",
+        )
+    return WatchPools(
+        action="subscribe_pool_status",
+        enabled=True,
+        page=page,
+        search=search.strip().casefold(),
+        request_id=request_id,
+    )
+
+
 def _ping(fields: _Fields, request_id: RequestId) -> Request:
     return Ping(
         timestamp=_echo(fields.get("timestamp")),
@@ -255,6 +279,10 @@ _PARSERS: Mapping[str, Callable[[_Fields, RequestId], Request]] = {
     ),
     "unsubscribe_status": lambda _, rid: SwitchStatus(
         action="unsubscribe_status", enabled=False, request_id=rid
+    ),
+    "subscribe_pool_status": _watch_pools,
+    "unsubscribe_pool_status": lambda _, rid: WatchPools(
+        action="unsubscribe_pool_status", enabled=False, request_id=rid
     ),
     "get_broker_info": lambda _, rid: GetBrokerInfo(request_id=rid),
     "get_supported_brokers": lambda _, rid: GetSupportedBrokers(request_id=rid),

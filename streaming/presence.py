@@ -18,6 +18,8 @@ import msgspec
 from streaming.client import Client
 from streaming.exceptions import PresenceUnavailableError
 from streaming.hub import GatewayHub
+from streaming.latency import Latency
+from streaming.latency_window import LatencyWindow, StageLatency
 from streaming.protocol import CloseCode
 from streaming.session import SessionState
 from streaming.tick_filter import BusCounters
@@ -44,7 +46,10 @@ DISCONNECTED = "disconnected by an operator"
 
 
 class GatewayFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One gateway process as it is now. Counters are since it started."""
+    """One gateway process as it is now. Counters are since it started.
+
+    ``latency`` is by stage, of the ticks sampled within the last minute.
+    """
 
     gateway: str
     host: str
@@ -56,6 +61,7 @@ class GatewayFigures(msgspec.Struct, frozen=True, kw_only=True):
     conflated: int
     dropped: int
     slow_closes: int
+    latency: Mapping[str, StageLatency] = {}
 
 
 class ClientSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +115,7 @@ class _Identified(Protocol):
 @runtime_checkable
 class _BusSeen(Protocol):
     counters: BusCounters
+    latency: Latency
 
 
 class PresenceLedger:
@@ -169,6 +176,7 @@ class Presence:
         self._host = socket.gethostname()[:128]
         self._started_ms = hub.wall_clock_ms()
         self._ledger = PresenceLedger()
+        self._latency = LatencyWindow()
         self._reviews = 0
         self._counted = (hub.clock(), hub.ticks_delivered)
         self._last_failure_log: float | None = None
@@ -231,6 +239,9 @@ class Presence:
             conflated=hub.ticks_conflated,
             dropped=_dropped(hub),
             slow_closes=hub.slow_clients_closed,
+            latency=self._latency.read(hub.link.latency, now)
+            if isinstance(hub.link, _BusSeen)
+            else {},
         )
 
     async def _seen(self) -> dict[str, ClientSeen]:

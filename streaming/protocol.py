@@ -34,6 +34,7 @@ __all__ = [
     "Unsubscribe",
     "UnsubscribeAll",
     "UnsubscribeItem",
+    "WatchPools",
 ]
 
 DEFAULT_DEPTH_LEVELS = 5
@@ -154,6 +155,15 @@ class SwitchStatus(_Base, frozen=True):
     enabled: bool
 
 
+class WatchPools(_Base, frozen=True):
+    """Start or stop pool status objects: one page of the pools that match ``search``."""
+
+    action: str
+    enabled: bool
+    page: int = 1
+    search: str = ""
+
+
 class GetBrokerInfo(_Base, frozen=True):
     """Ask for limits and usage of the client's default pool."""
 
@@ -184,6 +194,7 @@ Request = (
     | UnsubscribeAll
     | SwitchOrders
     | SwitchStatus
+    | WatchPools
     | GetBrokerInfo
     | GetSupportedBrokers
     | ListSubscriptions

@@ -6,6 +6,7 @@ from streaming import replies
 from streaming.client import Client
 from streaming.holdings import Departure
 from streaming.hub import GatewayHub
+from streaming.pool_watch import StatusView
 from streaming.protocol import (
     ErrorCode,
     GetBrokerInfo,
@@ -20,6 +21,7 @@ from streaming.protocol import (
     SwitchStatus,
     Unsubscribe,
     UnsubscribeAll,
+    WatchPools,
 )
 from streaming.session import SessionState
 
@@ -67,6 +69,8 @@ async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
             await _depart(hub, client, session.unsubscribe_all(request.request_id))
         case SwitchOrders() | SwitchStatus():
             _switch(hub, client, request)
+        case WatchPools():
+            _watch_pools(hub, client, request)
         case ListSubscriptions():
             client.send(replies.list_reply(hub.listing(client), request.request_id))
         case GetBrokerInfo():
@@ -95,6 +99,21 @@ def _switch(hub: GatewayHub, client: Client, request: SwitchOrders | SwitchStatu
     client.send(replies.switch_reply(request.action, enabled, what, request.request_id))
     if is_status and enabled:
         hub.tell_feeds(client)
+
+
+def _watch_pools(hub: GatewayHub, client: Client, request: WatchPools) -> None:
+    if request.enabled:
+        view = StatusView(client.session.user.user_id, request.page, request.search)
+        try:
+            hub.board.watch(client, view)
+        except ProtocolError as refusal:
+            refusal.request_id = request.request_id
+            raise
+    else:
+        hub.board.leave(client)
+    client.send(
+        replies.switch_reply(request.action, request.enabled, "Pool status", request.request_id)
+    )
 
 
 async def _broker_info(hub: GatewayHub, client: Client, request: GetBrokerInfo) -> None:

@@ -6,6 +6,7 @@ Importing it registers everything with Django's admin site.
 from __future__ import annotations
 
 from pooling.admin.accounts import BrokerAccountAdmin
+from pooling.admin.alerts import AlertTargetAdmin
 from pooling.admin.commands import PoolCommandAdmin
 from pooling.admin.history import (
     PoolEventAdmin,
@@ -18,6 +19,7 @@ from pooling.admin.instruments import InstrumentAdmin
 from pooling.admin.status import PoolStatusAdmin
 
 __all__ = [
+    "AlertTargetAdmin",
     "BrokerAccountAdmin",
     "InstrumentAdmin",
     "PoolCommandAdmin",

@@ -7,6 +7,7 @@ the value travels on; nothing here runs on the tick path.
 from __future__ import annotations
 
 from pooling.models.accounts import BrokerAccount, PoolConfig, validate_endpoint
+from pooling.models.alerts import AlertTarget
 from pooling.models.commands import PoolCommand
 from pooling.models.history import PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
 from pooling.models.instruments import Instrument, starting_with
@@ -14,6 +15,7 @@ from pooling.models.status import NO_WORKER, PeakSeen, PoolStatus
 
 __all__ = [
     "NO_WORKER",
+    "AlertTarget",
     "BrokerAccount",
     "Instrument",
     "PeakSeen",

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from streaming.models.gateways import ClientConnection, GatewayStatus
 from streaming.models.keys import ApiKey, ApiKeyStore, hash_api_key
-from streaming.models.watchlists import MAX_WATCHLIST_ITEMS, Watchlist, validate_items
+from streaming.models.watchlists import (
+    MAX_WATCHLIST_ITEMS,
+    MAX_WATCHLISTS,
+    Watchlist,
+    validate_items,
+)
 
 __all__ = [
+    "MAX_WATCHLISTS",
     "MAX_WATCHLIST_ITEMS",
     "ApiKey",
     "ApiKeyStore",

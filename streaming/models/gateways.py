@@ -50,6 +50,11 @@ class GatewayStatus(models.Model):
     slow_closes = models.PositiveIntegerField(
         default=0, help_text="Clients that were closed because they did not keep up."
     )
+    latency = models.JSONField(
+        default=dict,
+        editable=False,
+        help_text="Milliseconds of each stage of a tick's way, sampled within the last minute.",
+    )
 
     objects = GatewayStatusStore()
 

@@ -6,9 +6,10 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 
-__all__ = ["MAX_WATCHLIST_ITEMS", "Watchlist", "validate_items"]
+__all__ = ["MAX_WATCHLISTS", "MAX_WATCHLIST_ITEMS", "Watchlist", "validate_items"]
 
 MAX_WATCHLIST_ITEMS = 1000
+MAX_WATCHLISTS = 20  # of one user
 MAX_NAME_LENGTH = 64
 
 
@@ -51,3 +52,8 @@ class Watchlist(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.user}"
+
+    def clean(self) -> None:
+        """Refuse a name that a person could not read or type."""
+        if not self.name.strip() or not self.name.isprintable():
+            raise ValidationError({"name": "A list's name is text that can be seen, on one line."})

@@ -10,7 +10,7 @@ from django.urls import include, path
 
 from tests.browser.fake_market import INSTRUMENTS
 
-STATE: dict[str, Any] = {"watchlists": {}, "fail": set(), "used": 9}
+STATE: dict[str, Any] = {"watchlists": {}, "made": 0, "fail": set(), "used": 9}
 
 
 def refuse(request: HttpRequest, name: str) -> HttpResponse | None:
@@ -33,12 +33,35 @@ def instruments(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"results": found[: int(request.GET["limit"])]})
 
 
-def watchlist(request: HttpRequest) -> HttpResponse:
+def watchlists(request: HttpRequest) -> HttpResponse:
     if refused := refuse(request, "watchlist"):
         return refused
+    lists = lists_of(request)
+    if request.method == "POST":
+        STATE["made"] += 1
+        made = {"symbols": [], **json.loads(request.body), "id": STATE["made"]}
+        if any(each["name"].casefold() == made["name"].casefold() for each in lists):
+            message = f"There is a list “{made['name']}” already."
+            return JsonResponse({"status": "error", "message": message}, status=409)
+        lists.append(made)
+        return JsonResponse(made)
+    return JsonResponse({"lists": lists})
+
+
+def watchlist(request: HttpRequest, list_id: int) -> HttpResponse:
+    if refused := refuse(request, "watchlist"):
+        return refused
+    found = next(each for each in lists_of(request) if each["id"] == list_id)
     if request.method == "PUT":
-        STATE["watchlists"][request.user.pk] = json.loads(request.body)["symbols"]
-    return JsonResponse({"symbols": STATE["watchlists"].get(request.user.pk, [])})
+        found |= json.loads(request.body)
+    elif request.method == "DELETE":
+        lists_of(request).remove(found)
+    return JsonResponse(found)
+
+
+def lists_of(request: HttpRequest) -> list[dict[str, Any]]:
+    lists: list[dict[str, Any]] = STATE["watchlists"].setdefault(request.user.pk, [])
+    return lists
 
 
 def pools(request: HttpRequest) -> HttpResponse:
@@ -64,6 +87,7 @@ def pools(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", include("streaming.pages")),
     path("api/instruments", instruments),
-    path("api/watchlist", watchlist),
+    path("api/watchlists", watchlists),
+    path("api/watchlists/<int:list_id>", watchlist),
     path("api/pools", pools),
 ]

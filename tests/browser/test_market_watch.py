@@ -32,9 +32,10 @@ DEFAULTS = [
 
 
 def saved(site: FakeSite) -> list[str]:
-    """The list that the server remembers."""
-    lists = list(site.say("watchlists").values())
-    return [f"{item['exchange']}:{item['symbol']}" for item in lists[0]] if lists else []
+    """What the server remembers of the user's first list."""
+    lists = next(iter(site.say("watchlists").values()), [])
+    symbols = lists[0]["symbols"] if lists else []
+    return [f"{item['exchange']}:{item['symbol']}" for item in symbols]
 
 
 async def test_default_list_shows_live_prices_after_login(watch: Watch, site: FakeSite):
@@ -164,7 +165,7 @@ async def test_removed_instrument_stays_away(watch: Watch, site: FakeSite):
 async def test_emptied_list_stays_empty_until_asked(watch: Watch, site: FakeSite):
     """Someone who removed everything is not given the defaults again by a reload."""
     while await watch.keys():
-        await watch.page.locator("#rows button").first.click()
+        await watch.page.get_by_role("button", name="Remove").first.click()
     await eventually(lambda: saved(site) == [])
     await watch.page.reload()
     await expect(watch.page.get_by_text("Your list is empty.")).to_be_visible()
@@ -440,6 +441,7 @@ async def test_phone_width_needs_no_sideways_scrolling(watch: Watch, site: FakeS
         link.textContent = 'Admin';
         document.querySelector('nav').append(link)"""
     )
+    await watch.page.evaluate("scrollTo(0, 0)")
     await expect(watch.page.get_by_role("button", name="Log out")).to_be_in_viewport(ratio=1)
     site.say("close", code=4503)
     await expect(watch.banner).to_be_visible()
@@ -447,10 +449,10 @@ async def test_phone_width_needs_no_sideways_scrolling(watch: Watch, site: FakeS
 
 
 async def test_everything_is_reached_by_keyboard(watch: Watch):
-    """Tab walks from the skip link through header and search to the rows."""
+    """Tab walks from the skip link through header, lists and search to one row; arrows go on."""
     await watch.page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(8):
+    for _ in range(11):
         await watch.page.keyboard.press("Tab")
         reached.append(
             await watch.page.evaluate(
@@ -463,12 +465,18 @@ async def test_everything_is_reached_by_keyboard(watch: Watch):
         "Skip to content",
         "TickPool",
         "Market watch",
+        "Colours: auto. Change",
         "Log out",
+        "Main 9",
+        "New list",
+        "Rename",
         "Find an instrument to add",
-        "Remove NIFTY (NSE_INDEX)",
-        "Remove BANKNIFTY (NSE_INDEX)",
-        "Remove RELIANCE (NSE)",
+        "Keys ?",
+        "NIFTY",
     ]
+    for key in ("ArrowDown", "ArrowDown", "Tab"):
+        await watch.page.keyboard.press(key)
+    await expect(watch.page.get_by_role("button", name="Remove RELIANCE (NSE)")).to_be_focused()
 
 
 async def test_logging_out_ends_at_the_login_page(watch: Watch):

@@ -55,12 +55,12 @@ async def test_values_read_as_a_trader_writes_them(module_page: Page, expression
 @pytest.mark.parametrize(
     ("tick_size", "prices", "decimals"),
     [("0.05", "", 2), ("0.0025", "", 4), ("5", "", 2), ("1e-8", "", 8), ("0", "84.2375", 4),
-     ("undefined", "1573.7, undefined", 2), ("'0.01'", "0.123", 2)],
+     ("undefined", "1573.7, undefined", 2), ("'0.01'", "0.123", 3)],
 )  # fmt: skip
 async def test_decimals_follow_the_tick_size(
     module_page: Page, tick_size: str, prices: str, decimals: int
 ):
-    """The tick size decides; without one the prices themselves do."""
+    """The tick size decides, but a price never loses a digit that it was sent with."""
     assert await run(module_page, "format", f"m.decimalsFor({tick_size}, {prices})") == decimals
 
 

@@ -61,6 +61,10 @@ class Watch:
         await expect(self.page.locator("#rows tr")).not_to_have_count(0)
         await expect(self.page.locator('#rows tr:not([data-state="live"])')).to_have_count(0)
 
+    async def is_remembered(self) -> None:
+        """Wait until the server has the list: only then can it be renamed."""
+        await expect(self.page.get_by_role("button", name="Rename", exact=True)).to_be_enabled()
+
     async def overflow(self) -> int:
         """How many pixels the page is wider than its window."""
         width: int = await self.page.evaluate(

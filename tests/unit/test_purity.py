@@ -17,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers.angel.codec",
+    "brokers.angel.constants",
+    "brokers.angel.requests",
+    "brokers.angel.symbols",
     "brokers.batching",
     "brokers.binance.codec",
     "brokers.binance.constants",
@@ -34,6 +38,9 @@ PURE_MODULES = [
     "brokers.zerodha.symbols",
     # pooling
     "pooling.actions",
+    "pooling.alerts.addresses",
+    "pooling.alerts.debounce",
+    "pooling.alerts.message",
     "pooling.allocator",
     "pooling.backoff",
     "pooling.book",
@@ -55,6 +62,7 @@ PURE_MODULES = [
     "pooling.operations.tables",
     "pooling.rebalance",
     "pooling.reconcile",
+    "pooling.shared_stats",
     "pooling.stats",
     "pooling.tracker",
     "pooling.upkeep",

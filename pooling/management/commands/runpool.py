@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from openalgo_site.alerts import make_alerts
 from openalgo_site.worker_process import WorkerSettings, run_worker
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
@@ -45,7 +46,7 @@ class Command(BaseCommand):
             )
             _check_database(options["account"])
             store = DjangoAccountStore(key_file=conf.key_file(), account_ids=options["account"])
-            run_worker(worker, store, conf.broker_registry())
+            run_worker(worker, store, conf.broker_registry(), make_alerts)
         except (KeyFileError, BusConfigurationError, _ConfigurationError) as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from None
         except BusError as error:

@@ -14,7 +14,14 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from brokers.feed import ConnectionStats, FeedStatus, Peak, PoolStats
+from brokers.feed import (
+    ConnectionStats,
+    EndpointStats,
+    ExclusiveTotals,
+    FeedStatus,
+    Peak,
+    PoolStats,
+)
 from openalgo_site import metrics_page
 from openalgo_site.gateway_siblings import Siblings
 from streaming.feed_link import ZmqFeedLink
@@ -61,6 +68,16 @@ async def get(
     return await metrics_page.metrics(request)
 
 
+ENDPOINT = EndpointStats(
+    worker=1, name="wss://b.invalid:443", failures=7, times_opened=2, attempts_held=5, connects=30,
+    connects_allowed=300, connects_held=4,
+)  # fmt: skip
+LENT = ExclusiveTotals(
+    active=1, idle=2, opening=0, closing=0, waiting=3, messages_sent=10, messages_received=20,
+    reconnects=1, reuses=6, exhausted=1,
+)  # fmt: skip
+
+
 def stats(pool_id: str, broker: str = "zerodha", last_tick_ms: int = 5_000) -> PoolStats:
     peak = Peak(0, 0)
     return PoolStats(
@@ -70,7 +87,7 @@ def stats(pool_id: str, broker: str = "zerodha", last_tick_ms: int = 5_000) -> P
         clients=1, ticks_received=50, ticks_per_second=5.0, frames_malformed=1, ticks_unknown=0,
         reconnects=4, peak_symbols=peak, peak_connections=peak, peak_clients=peak,
         peak_ticks_per_second=peak, circuit="closed", losses={"closed": 3, "silent": 1},
-        last_tick_ms=last_tick_ms,
+        last_tick_ms=last_tick_ms, endpoint=ENDPOINT, exclusive=LENT,
     )  # fmt: skip
 
 
@@ -197,6 +214,34 @@ def test_pools_are_summed_up_by_broker() -> None:
     assert len([line for line in lines if line.startswith("tickpool_pools{")]) == 2
     assert 'tickpool_pool_connection_losses_total{broker="zerodha",reason="closed"} 150.0' in lines
     assert 'tickpool_pool_circuits{broker="zerodha",state="closed"} 50.0' in lines
+
+
+def test_an_endpoint_of_many_pools_counts_once_a_worker() -> None:
+    """Its pools share its circuit, and each of them tells of it."""
+    other = msgspec.structs.replace(ENDPOINT, worker=2, connects=90)
+    pools = [stats(str(number)) for number in range(50)]
+    pools.append(msgspec.structs.replace(stats("x"), endpoint=other))
+    lines = exposition(pool_metrics(pools)).decode().splitlines()
+    held = "tickpool_endpoint_attempts_held_total"
+    assert {
+        'tickpool_endpoint_failures_total{broker="zerodha"} 14.0',
+        'tickpool_endpoint_circuit_opened_total{broker="zerodha"} 4.0',
+        f'{held}{{broker="zerodha",reason="circuit"}} 10.0',
+        f'{held}{{broker="zerodha",reason="connect_rate"}} 8.0',
+        'tickpool_endpoint_connects{broker="zerodha"} 90.0',
+        'tickpool_endpoint_connects_limit{broker="zerodha"} 300.0',
+    } <= set(lines)
+
+
+def test_lent_connections_are_summed_up_where_any_were_lent() -> None:
+    never = msgspec.structs.replace(stats("2"), exclusive=None)
+    lines = exposition(pool_metrics([stats("1"), never, stats("3")])).decode().splitlines()
+    assert {
+        'tickpool_exclusive_connections{broker="zerodha",state="idle"} 4.0',
+        'tickpool_exclusive_waiting{broker="zerodha"} 6.0',
+        'tickpool_exclusive_messages_sent_total{broker="zerodha"} 20.0',
+        'tickpool_exclusive_exhausted_total{broker="zerodha"} 2.0',
+    } <= set(lines)
 
 
 def test_the_oldest_last_tick_of_those_that_expect_ticks_counts() -> None:

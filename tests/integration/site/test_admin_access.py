@@ -16,6 +16,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from pooling.models import (
+    AlertTarget,
     BrokerAccount,
     Instrument,
     PoolCommand,
@@ -36,9 +37,11 @@ EDITED = {
     "brokeraccount": frozenset(VIEWS),
     "watchlist": frozenset(VIEWS),
     "apikey": frozenset({"changelist", "add", "change", "history"}),
+    "alerttarget": frozenset(VIEWS),
 }
 READ = frozenset({"changelist", "change", "history"})
 MODELS = (
+    "alerttarget",
     "brokeraccount",
     "instrument",
     "poolcommand",
@@ -70,6 +73,7 @@ class World:
         self.key, _ = ApiKey.objects.issue(owner, "notebook")
         rows = (
             account,
+            AlertTarget.objects.create(account=account, kind="email", address="a@b.example"),
             Instrument.objects.create(
                 broker="zerodha", exchange="NSE", symbol="INFY", broker_token="1", loaded=now
             ),

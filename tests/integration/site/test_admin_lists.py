@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from pooling.admin.large_tables import BOUND
 from pooling.models import (
+    AlertTarget,
     BrokerAccount,
     Instrument,
     PoolCommand,
@@ -43,6 +44,7 @@ LISTS = (
     "pooling/poolevent/",
     "pooling/poolcommand/",
     "pooling/instrument/",
+    "pooling/alerttarget/",
     "streaming/apikey/",
     "streaming/clientconnection/",
     "streaming/gatewaystatus/",
@@ -62,6 +64,9 @@ def fill() -> None:
     peaks: dict[str, Any] = {
         f"{name}_at": now for name in ("symbols", "connections", "clients", "ticks_per_second")
     }
+    AlertTarget.objects.bulk_create(
+        AlertTarget(account=each, kind="email", address="a@b.example") for each in accounts
+    )
     PoolConfig.objects.bulk_create(PoolConfig(account=each) for each in accounts)
     PoolStatus.objects.bulk_create(
         PoolStatus(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from django.utils import timezone
 from openalgo_site import api_access
 from openalgo_site.api_access import KeyGate
 from pooling.models import BrokerAccount, Instrument, PoolStatus
-from streaming.models import ApiKey, Watchlist
+from streaming.models import ApiKey
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -36,7 +35,7 @@ def symbols(answer: Any) -> list[str]:
 
 
 def test_anonymous_callers_get_401_as_json(client: Client) -> None:
-    for path in ("/api/instruments", "/api/pools", "/api/watchlist"):
+    for path in ("/api/instruments", "/api/pools", "/api/watchlists"):
         answer = client.get(path)
         assert answer.status_code == 401
         assert answer.json()["status"] == "error"
@@ -209,52 +208,3 @@ def test_pools_of_others_need_the_permission(client: Client, account: BrokerAcco
 def test_no_answer_shows_a_credential(browser: Client, account: BrokerAccount) -> None:
     BrokerAccount.objects.update(credentials={"api_key": "token-text"})
     assert b"token-text" not in browser.get("/api/pools").content
-
-
-def put(client: Client, body: str, **extra: Any) -> Any:
-    return client.put("/api/watchlist", body, content_type="application/json", **extra)
-
-
-def test_watchlist_is_kept_in_order_per_user(browser: Client, user: User) -> None:
-    wanted = [{"exchange": "NSE", "symbol": "INFY"}, {"exchange": "NFO", "symbol": "X"}]
-    assert browser.get("/api/watchlist").json() == {"symbols": []}
-    for body in ([], wanted):
-        answer = put(browser, json.dumps({"symbols": body}))
-        assert answer.status_code == 200
-        assert browser.get("/api/watchlist").json() == {"symbols": body}
-    assert Watchlist.objects.get().user == user
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        "[]",
-        "{",
-        '{"symbols": {}}',
-        '{"symbols": [{"symbol": "INFY"}]}',
-        '{"symbols": [{"symbol": "", "exchange": "NSE"}]}',
-        '{"symbols": [{"symbol": 1, "exchange": "NSE"}]}',
-        '{"symbols": [{"symbol": "A", "exchange": "B", "c": "D"}]}',
-        json.dumps({"symbols": [{"symbol": "A", "exchange": "B"}] * 1001}),
-        '{"symbols": ' + "[" * 5000 + "]" * 5000 + "}",
-        "\udcff",
-    ],
-)
-def test_bad_watchlists_are_refused(browser: Client, body: str) -> None:
-    answer = put(browser, body.encode("utf-8", "surrogateescape"))  # type: ignore[arg-type]
-    assert answer.status_code == 400, answer.content
-    assert answer.json()["parameter"] == "symbols"
-
-
-def test_a_large_watchlist_is_refused_before_it_is_read(browser: Client) -> None:
-    assert put(browser, "x" * 300_000).status_code == 413
-
-
-def test_watchlist_needs_the_session_and_its_csrf_token(user: User) -> None:
-    strict = Client(enforce_csrf_checks=True)
-    strict.force_login(user)
-    assert put(strict, '{"symbols": []}').status_code == 403
-    _, plaintext = ApiKey.objects.issue(user, "notebook")
-    answer = Client().get("/api/watchlist", headers={"X-API-KEY": plaintext})
-    assert answer.status_code == 401

@@ -49,12 +49,13 @@ from tests.unit.pooling.kit import (
 
 
 class WorkerKit:
-    def __init__(self, *specs, **options):
+    def __init__(self, *specs, registry=None, **options):
         self.store = InMemoryAccountStore(*(specs or (spec(),)))
         self.broker = FakeBroker()
         self.sinks = {}
-        registry = BrokerRegistry()
-        registry.register(make_adapter_class(credential_fields=TOKEN_FIELD))
+        if registry is None:
+            registry = BrokerRegistry()
+            registry.register(make_adapter_class(credential_fields=TOKEN_FIELD))
         self.worker = PoolWorker(
             store=self.store,
             registry=registry,
@@ -94,6 +95,17 @@ async def test_it_opens_a_pool_per_account_and_ticks_reach_that_pools_sink():
         await asyncio.sleep(1)
         assert len(kit.sinks["8", "fake"].published) == 1
         assert not kit.sinks["7", "fake"].published
+
+
+@virtual
+async def test_who_watches_gets_all_pools_every_second_even_while_the_store_is_down():
+    seen: list[Any] = []
+    async with open_worker(spec(), replace(spec(), pool_id="8"), on_status=seen.append) as kit:
+        kit.store.go_down()
+        await asyncio.sleep(5.5)
+        assert len(seen) == 5
+        assert [stats.pool_id for stats in seen[-1]] == ["7", "8"]
+        kit.store.come_back()
 
 
 @virtual

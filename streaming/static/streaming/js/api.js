@@ -74,11 +74,22 @@ export async function fetchPools() {
   return Array.isArray(answer?.results) ? answer.results : [];
 }
 
-export async function fetchWatchlist() {
-  const answer = await request("/api/watchlist");
-  return Array.isArray(answer?.symbols) ? answer.symbols : [];
+/** The user's lists, `[{id, name, symbols}]`, in their order. */
+export async function fetchLists() {
+  const answer = await request("/api/watchlists");
+  return Array.isArray(answer?.lists) ? answer.lists : [];
 }
 
-export async function saveWatchlist(symbols, { keepalive = false } = {}) {
-  await request("/api/watchlist", { method: "PUT", body: { symbols }, keepalive });
+/** Make a list; `keepalive` lets the request outlive the page. */
+export function createList({ name, symbols }, { keepalive = false } = {}) {
+  return request("/api/watchlists", { method: "POST", body: { name, symbols }, keepalive });
+}
+
+/** Change `name` or `symbols` of a list. */
+export function changeList(id, change, { keepalive = false } = {}) {
+  return request(`/api/watchlists/${id}`, { method: "PUT", body: change, keepalive });
+}
+
+export function deleteList(id) {
+  return request(`/api/watchlists/${id}`, { method: "DELETE" });
 }

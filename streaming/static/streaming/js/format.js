@@ -31,11 +31,10 @@ function ownDecimals(value) {
   return Math.min(MAX_DECIMALS, Math.max(0, fraction - Number(exponent)));
 }
 
-/** Decimals to show: the tick size decides, else the prices seen; two at least. */
+/** Decimals to show: those of the tick size, two at least, and never fewer than a price was sent with. */
 export function decimalsFor(tickSize, ...prices) {
-  const size = Number(tickSize);
-  if (size > 0) return Math.max(2, ownDecimals(size));
-  return Math.max(2, ...prices.filter(Number.isFinite).map(ownDecimals));
+  const size = Number(tickSize) > 0 ? ownDecimals(tickSize) : 0;
+  return Math.max(2, size, ...prices.filter(Number.isFinite).map(ownDecimals));
 }
 
 export function price(value, decimals = 2) {

@@ -1,22 +1,27 @@
 /**
  * Composes the market watch: joins the connection, the rows, the table, the search, the remembered
- * list and the pool strip. Decides nothing that one of them could decide.
+ * lists and the pool strip. Decides nothing that one of them could decide.
  */
 
 import { findExactly } from "./api.js";
 import { Phase, TickConnection } from "./connection.js";
 import { FeedState, scopeOf } from "./feed.js";
+import { count } from "./format.js";
+import { Keyboard } from "./keyboard.js";
+import { Ladder } from "./ladder.js";
+import { ListBar } from "./list_bar.js";
+import { Lists, defaultInstruments } from "./lists.js";
 import { Notices } from "./notices.js";
 import { PoolStrip } from "./pool.js";
 import { Search } from "./search.js";
 import { StatusLine } from "./status.js";
-import { RowStore, keyOf } from "./store.js";
+import { RowState, RowStore, keyOf } from "./store.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Table } from "./table.js";
-import { Watchlist, defaultInstruments } from "./watchlist.js";
 
 const MAX_ROWS = 1000; // as many as the server remembers
 const LOOKUPS_AT_ONCE = 4;
+const BATCH_INTERVAL_MS = 100; // the table is written no more often than that
 const LINK_LOST = "The connection to the server is lost";
 
 const $ = (id) => document.getElementById(id);
@@ -29,7 +34,7 @@ const notices = new Notices($("notices"));
 const feed = new FeedState();
 const store = new RowStore({ onDirty: () => table.schedule() });
 const connection = new TickConnection({
-  url: `${scheme}//${location.host}${ticksPath}`,
+  url: () => `${scheme}//${location.host}${ticksPath}?interval=${BATCH_INTERVAL_MS}`,
   onMessage: received,
   onPhase: phaseChanged,
 });
@@ -38,6 +43,7 @@ const table = new Table({
   template: $("row-template"),
   store,
   now: () => connection.serverNow(),
+  ladder: new Ladder($("ladder-template")),
   onRemove: remove,
 });
 const status = new StatusLine({
@@ -63,8 +69,10 @@ const subscriptions = new Subscriptions({
   onUnknown: drop,
   onSuggested: add,
 });
-const watchlist = new Watchlist({
+const lists = new Lists({
   userId,
+  onChange: () => listBar.show(lists.lists, lists.current),
+  onElsewhere: () => load(),
   onSaveFailed: (error) =>
     notices.show({
       key: "save",
@@ -72,6 +80,28 @@ const watchlist = new Watchlist({
       title: "Your list is kept in this browser only.",
       text: `It could not be saved: ${error.message}.`,
     }),
+});
+const listBar = new ListBar({
+  nodes: {
+    tabs: $("list-tabs"),
+    create: $("new-list"),
+    rename: $("rename-list"),
+    remove: $("delete-list"),
+    dialog: $("list-dialog"),
+    title: $("list-title"),
+    note: $("list-note"),
+    label: $("list-label"),
+    name: $("list-name"),
+    error: $("list-error"),
+    confirm: $("list-confirm"),
+    cancel: $("list-cancel"),
+  },
+  actions: {
+    select: (id) => showList(lists.select(id)),
+    create: async (name) => showList(await lists.create(name)),
+    rename: (name) => lists.rename(name),
+    remove: async () => showList(await lists.remove()),
+  },
 });
 const pools = new PoolStrip({
   region: $("pools"),
@@ -138,9 +168,10 @@ function add(instrument) {
     return;
   }
   const row = store.add(instrument);
+  table.add(row);
   subscriptions.subscribe([row], { isChosen: true });
   pools.soon();
-  watchlist.save(store.rows());
+  lists.save(store.rows());
   describe([row]);
   showCount();
   $("list-news").textContent = `${instrument.symbol} added`;
@@ -149,7 +180,7 @@ function add(instrument) {
 function remove(key) {
   const row = drop(key);
   if (!row) return;
-  subscriptions.unsubscribe(row);
+  subscriptions.unsubscribe([row]);
   pools.soon();
   $("list-news").textContent = `${row.symbol} removed`;
 }
@@ -158,7 +189,7 @@ function remove(key) {
 function drop(key) {
   const row = store.remove(key);
   table.remove(key);
-  watchlist.save(store.rows());
+  lists.save(store.rows());
   showCount();
   if (!store.size) search.focus();
   return row;
@@ -181,25 +212,49 @@ async function describe(rows) {
 }
 
 function showCount() {
-  $("row-count").textContent = store.size === 1 ? "1 instrument" : `${store.size} instruments`;
+  $("row-count").textContent = count(store.size, "instrument");
   $("loading").hidden = isLoaded;
   $("empty").hidden = !isLoaded || store.size > 0;
   $("watch").hidden = store.size === 0;
 }
 
+/** Show exactly these instruments; what was shown before and is not among them is let go. */
 function show(instruments) {
-  const rows = instruments.slice(0, MAX_ROWS).map((instrument) => store.add(instrument));
+  const gone = store.replace(instruments.slice(0, MAX_ROWS));
+  if (gone.length) subscriptions.unsubscribe(gone);
+  const rows = store.rows();
+  table.showAll();
   isLoaded = true;
   showCount();
-  subscriptions.subscribe(rows);
+  subscriptions.subscribe(rows.filter((row) => row.state !== RowState.LIVE));
   pools.soon();
   describe(rows);
+}
+
+function showList(list) {
+  if (!list) return;
+  show(list.symbols);
+  $("list-news").textContent = `List ${list.name}, ${count(store.size, "instrument")}`;
+}
+
+/** Show the list beside the current one. */
+function stepList(steps) {
+  const at = lists.lists.indexOf(lists.current) + steps;
+  const list = lists.lists[at];
+  return list ? showList(lists.select(list.id)) : false;
+}
+
+function moveRow(steps) {
+  const key = table.focusedKey;
+  if (!store.move(key, steps)) return;
+  table.moved(key);
+  lists.save(store.rows());
 }
 
 async function showDefaults() {
   try {
     show(await defaultInstruments());
-    watchlist.save(store.rows());
+    lists.save(store.rows());
   } catch (error) {
     failed(error);
   }
@@ -207,12 +262,21 @@ async function showDefaults() {
 
 async function load() {
   try {
-    const { symbols, isChosen } = await watchlist.load();
-    if (isChosen) show(symbols);
-    else await showDefaults();
+    const list = await lists.load();
+    if (!list) await showDefaults();
+    else if (!isLoaded || !isShown(list.symbols)) show(list.symbols);
   } catch (error) {
     failed(error);
   }
+}
+
+/** Whether the rows are these instruments already, in this order. */
+function isShown(symbols) {
+  const keys = store.rows().map((row) => row.key);
+  return (
+    keys.length === symbols.length &&
+    symbols.every(({ exchange, symbol }, at) => keyOf(exchange, symbol) === keys[at])
+  );
 }
 
 function failed(error) {
@@ -232,24 +296,37 @@ function failed(error) {
 }
 
 $("add-defaults").addEventListener("click", showDefaults);
-document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.closest("input, textarea, select");
-  if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    event.preventDefault();
-    search.focus();
-  }
+$("keys").addEventListener("click", () => $("keys-dialog").showModal());
+$("keys-close").addEventListener("click", () => $("keys-dialog").close());
+new Keyboard({
+  isOnRow: () => table.focusedKey !== null,
+  commands: {
+    search: () => search.focus(),
+    help: () => $("keys-dialog").showModal(),
+    "new-list": () => listBar.askNew(),
+    "previous-list": () => stepList(-1),
+    "next-list": () => stepList(1),
+    down: () => table.step(1),
+    up: () => table.step(-1),
+    first: () => table.step(-Infinity),
+    last: () => table.step(Infinity),
+    "move-down": () => moveRow(1),
+    "move-up": () => moveRow(-1),
+    remove: () => remove(table.focusedKey),
+    close: () => table.close(),
+  },
 });
 window.addEventListener("online", () => {
   if (connection.phase === Phase.WAITING) connection.open();
 });
 window.addEventListener("pagehide", () => {
-  watchlist.flush({ keepalive: true });
+  lists.flush({ keepalive: true });
 });
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) connection.open(); // restored from the back/forward cache: the socket is gone
 });
 setInterval(() => {
-  table.renderAll();
+  table.second();
   status.second(store.ticks);
 }, 1000);
 

@@ -3,6 +3,8 @@
  * No DOM and no network. Changed rows collect in `dirty` until the table takes them.
  */
 
+import { remember } from "./spark.js";
+
 export const RowState = Object.freeze({
   WAITING: "waiting", // asked for, no price yet
   LIVE: "live",
@@ -80,10 +82,41 @@ export class RowStore {
       bidSize: undefined,
       ask: undefined,
       askSize: undefined,
+      low: undefined,
+      high: undefined,
+      data: undefined, // of the last tick, as it was sent
+      decimals: 2, // shown; the table raises it
+      trail: [], // see spark.js
+      trailVersion: 0,
     };
     this.#rows.set(key, row);
     this.#touch(row);
     return row;
+  }
+
+  /** Hold exactly these instruments, in this order; returns the rows that are no longer held. */
+  replace(instruments) {
+    const before = this.#rows;
+    this.#rows = new Map();
+    for (const instrument of instruments) {
+      const known = before.get(keyOf(instrument.exchange, instrument.symbol));
+      if (known) this.#rows.set(known.key, known);
+      else this.add(instrument);
+    }
+    const gone = [...before.values()].filter((row) => !this.#rows.has(row.key));
+    for (const row of gone) this.dirty.delete(row);
+    return gone;
+  }
+
+  /** Move a row by `steps` places; false when it cannot go there. */
+  move(key, steps) {
+    const rows = this.rows();
+    const from = rows.findIndex((row) => row.key === key);
+    const to = from + steps;
+    if (from < 0 || to < 0 || to >= rows.length) return false;
+    rows.splice(to, 0, ...rows.splice(from, 1));
+    this.#rows = new Map(rows.map((row) => [row.key, row]));
+    return true;
   }
 
   remove(key) {
@@ -154,8 +187,11 @@ export class RowStore {
     this.ticks += 1;
     this.lastTickAt = now;
     if (message.broker) row.broker = message.broker;
+    row.data = data;
     const isNews = this.#takeValues(row, data);
     this.#judgeAge(row, positive(data.timestamp), now, isNews);
+    const isSeen = row.heardAt === now && row.last !== undefined; // not a stored price
+    if (isSeen && remember(row.trail, now, row.last)) row.trailVersion += 1;
     if (row.state !== RowState.LIVE && (!row.isFirst || isTrusted(row))) {
       row.state = RowState.LIVE;
       row.reason = "";
@@ -180,6 +216,8 @@ export class RowStore {
       row.moves += 1;
     }
     put("last", last);
+    put("low", positive(data.low));
+    put("high", positive(data.high));
     put("volume", number(data.volume));
     const close = positive(data.close);
     const change = number(data.change) ?? (close && last !== undefined ? last - close : undefined);
@@ -193,7 +231,10 @@ export class RowStore {
       const bid = sideOf(data.depth?.buy, data.bid_price, data.bid_size);
       const ask = sideOf(data.depth?.sell, data.ask_price, data.ask_size);
       isNews ||= row.bid !== bid.price || row.ask !== ask.price;
-      [row.bid, row.bidSize, row.ask, row.askSize] = [bid.price, bid.size, ask.price, ask.size];
+      row.bid = bid.price;
+      row.bidSize = bid.size;
+      row.ask = ask.price;
+      row.askSize = ask.size;
     }
     return isNews;
   }

@@ -67,14 +67,17 @@ export class Subscriptions {
     }
   }
 
-  unsubscribe({ exchange, symbol, key }) {
-    this.#chosen.delete(key);
-    this.#connection.send({
-      action: "unsubscribe",
-      symbols: [{ symbol, exchange }],
-      mode: DEPTH,
-      request_id: this.#id("unsubscribe", []),
-    });
+  unsubscribe(rows) {
+    for (let start = 0; start < rows.length; start += PER_REQUEST) {
+      const part = rows.slice(start, start + PER_REQUEST);
+      for (const row of part) this.#chosen.delete(row.key);
+      this.#connection.send({
+        action: "unsubscribe",
+        symbols: part.map(({ symbol, exchange }) => ({ symbol, exchange })),
+        mode: DEPTH,
+        request_id: this.#id("unsubscribe", []),
+      });
+    }
   }
 
   /** Take an answer to a request, or an error without one. */

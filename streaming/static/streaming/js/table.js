@@ -1,150 +1,54 @@
 /**
- * Owns the table of rows: builds a row once, then writes only the cells whose text changed.
+ * Owns the table: which rows have a view, when each is written, and which one the keyboard is at.
  *
  * Ticks arrive far more often than an eye can follow, so nothing is written on arrival: the store
  * collects changed rows and one animation frame writes them together, a few times a second. Rows
- * outside the window follow once a second, but at once when their state changes.
+ * outside the window follow a few per frame, but at once when their state changes; many new rows
+ * are built over several frames. So no frame is long, however long the list.
  */
 
-import * as format from "./format.js";
-import { QUIET_AFTER_MS, RowState } from "./store.js";
+import { RowView } from "./row_view.js";
 
-const FLASH_MS = 260;
-// Busy symbols would flicker: below three flashes a second nobody is hurt, and each one is seen.
-const BETWEEN_FLASHES_MS = 500;
 const FOUND_MS = 1500;
 const BETWEEN_FRAMES_MS = 80;
+const BUILT_PER_FRAME = 40;
+const UNSEEN_PER_FRAME = 12;
 const NEAR_THE_WINDOW = "200px 0px";
-const ARROWS = { 1: "\u25b2", 0: "", "-1": "\u25bc" };
-const LABELS = {
-  [RowState.WAITING]: "waiting",
-  [RowState.STALE]: "stale",
-  [RowState.REFUSED]: "refused",
-};
-
-/** One row on screen: remembers what each node says, so that equal text costs nothing. */
-class RowView {
-  #written = new Map();
-  #row;
-  #flashedAt = -Infinity;
-  #moves = 0;
-
-  constructor(template, row, onRemove) {
-    this.#row = row;
-    this.isVisible = true;
-    this.element = template.content.firstElementChild.cloneNode(true);
-    this.element.dataset.key = row.key;
-    this.nodes = {};
-    for (const node of this.element.querySelectorAll("[data-field]")) {
-      this.nodes[node.dataset.field] = node;
-    }
-    const remove = this.nodes.remove;
-    remove.setAttribute("aria-label", `Remove ${row.symbol} (${row.exchange})`);
-    remove.addEventListener("click", () => onRemove(row.key));
-  }
-
-  render(now) {
-    const row = this.#row;
-    const decimals = format.decimalsFor(row.tickSize, row.last, row.bid, row.ask);
-    this.#text("symbol", row.symbol);
-    this.#text("exchange", row.exchange);
-    this.#text("name", row.name);
-    this.#text("last", format.price(row.last, decimals));
-    this.#text("change", format.signed(row.change, decimals));
-    this.#text("percent", format.percent(row.changePercent));
-    this.#text("bid", format.price(row.bid, decimals));
-    this.#text("bidSize", row.bidSize === undefined ? "" : format.quantity(row.bidSize));
-    this.#text("ask", format.price(row.ask, decimals));
-    this.#text("askSize", row.askSize === undefined ? "" : format.quantity(row.askSize));
-    this.#text("volume", format.quantity(row.volume));
-    this.#text("arrow", ARROWS[row.direction]);
-    this.#data("direction", row.direction > 0 ? "up" : row.direction < 0 ? "down" : "");
-    this.#data("day", row.change > 0 ? "up" : row.change < 0 ? "down" : "");
-    this.#flash();
-    this.renderAge(now);
-  }
-
-  /** Age and the badge that depends on it; runs every second for every row. */
-  renderAge(now) {
-    const row = this.#row;
-    const age = now - row.heardAt;
-    const isQuiet = row.state === RowState.LIVE && age > QUIET_AFTER_MS;
-    this.#text("age", row.last === undefined ? format.DASH : format.age(age));
-    const label = isQuiet ? "quiet" : (LABELS[row.state] ?? "");
-    this.#written.set("state", row.state);
-    this.#data("state", isQuiet ? "quiet" : row.state);
-    if (this.#text("badge", label)) {
-      this.nodes.badge.hidden = !label;
-    }
-    const why = isQuiet ? "No update for more than a minute" : row.reason;
-    if (this.#written.get("why") !== why) {
-      this.#written.set("why", why);
-      this.nodes.badge.title = why;
-    }
-  }
-
-  /** Take the flash away when its time is over; true while it still shows. */
-  settle(time) {
-    if (time - this.#flashedAt < FLASH_MS) return true;
-    this.#data("flash", "");
-    return false;
-  }
-
-  /** Whether the row must be written though nobody sees it: its state is not the one shown. */
-  get isUrgent() {
-    return this.isVisible || this.#written.get("state") !== this.#row.state;
-  }
-
-  get isFlashing() {
-    return Boolean(this.#written.get("data-flash"));
-  }
-
-  #flash() {
-    if (this.#row.moves === this.#moves) return;
-    this.#moves = this.#row.moves;
-    const now = performance.now();
-    if (now - this.#flashedAt < BETWEEN_FLASHES_MS) return;
-    this.#flashedAt = now;
-    this.#data("flash", this.#row.direction > 0 ? "up" : "down");
-  }
-
-  #text(field, value) {
-    if (this.#written.get(field) === value) return false;
-    this.#written.set(field, value);
-    this.nodes[field].textContent = value;
-    return true;
-  }
-
-  #data(name, value) {
-    const id = `data-${name}`;
-    if (this.#written.get(id) === value) return;
-    this.#written.set(id, value);
-    this.element.setAttribute(id, value);
-  }
-}
 
 export class Table {
   #body;
   #template;
   #store;
   #now;
-  #onRemove;
+  #ladder;
   #observer;
   #lastFrame = -Infinity;
   #views = new Map();
+  #unbuilt = [];
   #flashing = new Set();
   #isScheduled = false;
+  #current = null; // the view that Tab reaches
 
-  /** `now()` is the server's time; `onRemove(key)` is asked for by a row's button. */
-  constructor({ body, template, store, now, onRemove }) {
+  /**
+   * `now()` is the server's time; `ladder` shows the order book of the open row; `onRemove(key)` is
+   * asked for by a row's button.
+   */
+  constructor({ body, template, store, now, ladder, onRemove }) {
     this.#body = body;
     this.#template = template;
     this.#store = store;
     this.#now = now;
-    this.#onRemove = onRemove;
+    this.#ladder = ladder;
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), {
       rootMargin: NEAR_THE_WINDOW,
     });
+    body.addEventListener("click", ({ target }) => {
+      const view = this.#viewAt(target);
+      if (!view || this.#ladder.element.contains(target)) return;
+      if (target.closest("[data-field=remove]")) onRemove(view.row.key);
+      else if (String(getSelection()) === "") this.toggle(view.row.key);
+    });
+    body.addEventListener("focusin", ({ target }) => this.#reach(this.#viewAt(target)));
   }
 
   /** Ask for a frame; any number of calls before it cost one frame. */
@@ -154,11 +58,29 @@ export class Table {
     requestAnimationFrame((time) => this.#frame(time));
   }
 
-  /** Write everything that is due, seen or not, and every age. Runs once a second. */
-  renderAll() {
+  /** Show the store's rows from scratch, in its order. */
+  showAll() {
+    this.close();
+    this.#observer.disconnect();
+    this.#body.replaceChildren();
+    this.#views.clear();
+    this.#flashing.clear();
+    this.#current = null;
+    this.#unbuilt = this.#store.rows();
+    this.schedule();
+  }
+
+  /** Show a row that was added behind the others. */
+  add(row) {
+    this.#unbuilt.push(row);
+    this.schedule();
+  }
+
+  /** Write every age, and the open order book. Runs once a second. */
+  second() {
     const now = this.#now();
-    this.#write(now, true);
     for (const view of this.#views.values()) view.renderAge(now);
+    this.#ladder.second(now);
   }
 
   /** Bring a row into view and show for a moment which one it is. */
@@ -171,38 +93,93 @@ export class Table {
   }
 
   remove(key) {
+    this.#unbuilt = this.#unbuilt.filter((row) => row.key !== key);
     const view = this.#views.get(key);
     if (!view) return;
-    const neighbour = view.element.nextElementSibling ?? view.element.previousElementSibling;
+    if (this.#ladder.key === key) this.close();
+    const neighbour = this.#neighbour(view, 1) ?? this.#neighbour(view, -1);
+    const focused = document.activeElement?.dataset.field;
     const hadFocus = view.element.contains(document.activeElement);
     this.#flashing.delete(view);
     this.#views.delete(key);
     this.#observer.unobserve(view.element);
     view.element.remove();
-    if (hadFocus) neighbour?.querySelector("button")?.focus();
+    if (this.#current === view) this.#reach(neighbour);
+    if (hadFocus) neighbour?.nodes[focused].focus();
+  }
+
+  /** Open the order book of a row below it, or close it. */
+  toggle(key) {
+    const view = this.#views.get(key);
+    const isOpen = this.#ladder.key === key;
+    this.close();
+    if (isOpen || !view) return;
+    view.open = true;
+    this.#reach(view);
+    this.#ladder.show(view.row, this.#now());
+    view.element.after(this.#ladder.element);
+    this.#ladder.element.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Close the open order book; false when there is none. */
+  close() {
+    const view = this.#views.get(this.#ladder.key);
+    this.#ladder.hide();
+    if (!view) return false;
+    view.open = false;
+    return true;
+  }
+
+  /** The key of the row that holds the focus, or null. */
+  get focusedKey() {
+    return this.#viewAt(document.activeElement)?.row.key ?? null;
+  }
+
+  /** Move the focus by `steps` rows, to the first or to the last with an infinite number. */
+  step(steps) {
+    const rows = this.#store.rows();
+    if (!rows.length) return;
+    const at = rows.findIndex((row) => row.key === this.focusedKey);
+    const from = at < 0 ? (steps > 0 ? -1 : rows.length) : at;
+    const to = Math.min(rows.length - 1, Math.max(0, from + steps));
+    this.#focus(this.#views.get(rows[to].key));
+  }
+
+  /** Follow the store, in which the row has moved. */
+  moved(key) {
+    const view = this.#views.get(key);
+    const keys = this.#store.rows().map((row) => row.key);
+    const next = this.#views.get(keys[keys.indexOf(key) + 1]);
+    this.close();
+    this.#body.insertBefore(view.element, next?.element ?? null);
+    this.#focus(view);
   }
 
   #frame(time) {
     this.#isScheduled = false;
-    if (time - this.#lastFrame < BETWEEN_FRAMES_MS) {
+    if (time - this.#lastFrame < BETWEEN_FRAMES_MS && !this.#unbuilt.length) {
       this.schedule();
       return;
     }
     this.#lastFrame = time;
-    this.#write(this.#now(), false);
+    for (const row of this.#unbuilt.splice(0, BUILT_PER_FRAME)) this.#build(row);
+    this.#write(this.#now());
     for (const view of this.#flashing) {
       if (!view.settle(time)) this.#flashing.delete(view);
     }
-    if (this.#flashing.size) this.schedule();
+    if (this.#flashing.size || this.#unbuilt.length) this.schedule();
   }
 
-  #write(now, isComplete) {
+  #write(now) {
+    let unseen = UNSEEN_PER_FRAME;
     for (const row of this.#store.dirty) {
-      const view = this.#viewOf(row);
-      if (!isComplete && !view.isUrgent) continue;
+      const view = this.#views.get(row.key);
+      if (!view) continue; // its turn to be built has not come
+      if (!view.isUrgent && --unseen < 0) continue;
       this.#store.dirty.delete(row);
       view.render(now);
       if (view.isFlashing) this.#flashing.add(view);
+      if (row.key === this.#ladder.key) this.#ladder.render(now);
     }
   }
 
@@ -214,14 +191,34 @@ export class Table {
     this.schedule();
   }
 
-  #viewOf(row) {
-    let view = this.#views.get(row.key);
-    if (!view) {
-      view = new RowView(this.#template, row, this.#onRemove);
-      this.#views.set(row.key, view);
-      this.#body.append(view.element);
-      this.#observer.observe(view.element);
-    }
-    return view;
+  #build(row) {
+    const view = new RowView(this.#template, row);
+    this.#views.set(row.key, view);
+    view.render(this.#now());
+    this.#body.append(view.element);
+    this.#observer.observe(view.element);
+    if (!this.#current) this.#reach(view);
+  }
+
+  #viewAt(node) {
+    return this.#views.get(node?.closest?.("#rows > tr")?.dataset.key);
+  }
+
+  #neighbour(view, steps) {
+    const elements = [...this.#body.querySelectorAll("[data-key]")];
+    const beside = elements[elements.indexOf(view.element) + steps];
+    return this.#views.get(beside?.dataset.key);
+  }
+
+  #reach(view) {
+    if (!view || view === this.#current) return;
+    if (this.#current) this.#current.reachable = false;
+    view.reachable = true;
+    this.#current = view;
+  }
+
+  #focus(view) {
+    view?.nodes.symbol.focus({ preventScroll: true });
+    view?.element.scrollIntoView({ block: "nearest" });
   }
 }

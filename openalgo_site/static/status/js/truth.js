@@ -1,0 +1,62 @@
+/**
+ * Decides how far figures may be believed while time goes by without news.
+ * Pure: no DOM, no clock of its own. Times are milliseconds.
+ */
+
+/** Figures come each second and workers write each second; more silence than this is no hiccup. */
+export const SILENT_AFTER_MS = 4000;
+
+/** Whether the gateway still sends: `sinceFigures` is the time since its last figures. */
+export function isCurrent(isOpen, sinceFigures) {
+  return isOpen && sinceFigures < SILENT_AFTER_MS;
+}
+
+/**
+ * The state to show for a pool as it was sent `sinceFigures` ago: `{tone, word, reason}`.
+ * What nobody keeps up to date is stale, whatever it was before.
+ */
+export function shownState(pool, { isOpen, sinceFigures }) {
+  if (!isCurrent(isOpen, sinceFigures)) {
+    const why = isOpen ? "no figures from the gateway" : "not connected to the gateway";
+    return { tone: "bad", word: "stale", reason: `${why} for ${seconds(sinceFigures)}; it was ${pool.state}` };
+  }
+  const silence = (pool.heartbeat_age_ms ?? 0) + sinceFigures;
+  if (pool.is_served && silence >= SILENT_AFTER_MS) {
+    return { tone: "bad", word: "stale", reason: `no word from its worker for ${seconds(silence)}; it was ${pool.state}` };
+  }
+  return { tone: pool.tone, word: pool.state, reason: pool.state === "live" ? "" : pool.reason };
+}
+
+/** The same for a gateway, by the age of its row. */
+export function shownGateway(gateway, { sinceFigures }) {
+  const silence = gateway.heartbeat_age_ms + sinceFigures;
+  // It writes every two seconds.
+  return silence >= SILENT_AFTER_MS + 2000 ? { tone: "bad", word: "silent" } : { tone: "good", word: "serves" };
+}
+
+/** An age that goes on growing; undefined where nobody knows it. */
+export function grown(ageMs, sinceFigures) {
+  return ageMs === null || ageMs === undefined ? undefined : ageMs + sinceFigures;
+}
+
+/** Credential: `{tone, text}` from what is stored and when it ends. */
+export function credential(pool, nowMs, { age, moment }) {
+  if (!pool.has_credential) return { tone: "off", text: "none stored" };
+  const expiry = pool.credential_expiry_ms;
+  if (expiry === null) return { tone: "off", text: "stored, end not known" };
+  const left = expiry - nowMs;
+  if (left <= 0) return { tone: "bad", text: `expired ${age(-left)} ago, ${moment(expiry)}` };
+  return { tone: left < 3_600_000 ? "warn" : "good", text: `ends in ${age(left)}, ${moment(expiry)}` };
+}
+
+/** Limits: which revision is in force, and whether a newer one waits to be. */
+export function revision(pool) {
+  const { revision: saved, applied_revision: applied } = pool;
+  if (applied === null || !pool.is_served) return { tone: "off", text: `revision ${saved}, not in force` };
+  if (applied !== saved) return { tone: "warn", text: `revision ${applied} in force, ${saved} is saved` };
+  return { tone: "good", text: `revision ${applied} in force` };
+}
+
+function seconds(ms) {
+  return Number.isFinite(ms) ? `${Math.floor(ms / 1000)} s` : "some time";
+}

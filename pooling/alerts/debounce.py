@@ -1,0 +1,78 @@
+"""Which changes of a pool's state are worth telling, and when. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from brokers.feed import FeedStatus
+
+__all__ = ["Debouncer", "PoolState", "StateChange"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """How one pool is now; ``since_ms`` is epoch milliseconds."""
+
+    pool_id: str
+    status: FeedStatus
+    reason: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """A pool is in another state than people were last told, and has been for long enough."""
+
+    state: PoolState
+    previous: FeedStatus
+
+
+@dataclass(slots=True)
+class _Told:
+    status: FeedStatus
+    left_at: float | None = None
+
+
+class Debouncer:
+    """Tells a change once the pool has been out of the told state for ``hold_seconds``.
+
+    A pool that comes back to the told state before is not worth a word; one that wanders among
+    other states is, with the state that it is in then. A pool that is new, or whose worker has just
+    started, counts as told to be live, or as told to be closed if it is: so trouble is told again
+    by each worker, and a paused pool is not.
+
+    Args:
+        hold_seconds: how long a change has to last; 0 tells every change that is seen.
+    """
+
+    def __init__(self, *, hold_seconds: float) -> None:
+        if hold_seconds < 0:
+            raise ValueError("hold_seconds must not be negative")
+        self._hold = hold_seconds
+        self._told: dict[str, _Told] = {}
+
+    def observe(self, pools: Iterable[PoolState], now: float) -> list[StateChange]:
+        """Take all pools as they are at ``now`` (monotonic); returns what is to be told.
+
+        Pools that are not among them are forgotten.
+        """
+        changes: list[StateChange] = []
+        seen: dict[str, _Told] = {}
+        for pool in pools:
+            told = self._told.get(pool.pool_id) or _Told(_taken_for_granted(pool.status))
+            seen[pool.pool_id] = told
+            if pool.status is told.status:
+                told.left_at = None
+                continue
+            if told.left_at is None:
+                told.left_at = now
+            if now - told.left_at >= self._hold:
+                changes.append(StateChange(state=pool, previous=told.status))
+                told.status, told.left_at = pool.status, None
+        self._told = seen
+        return changes
+
+
+def _taken_for_granted(status: FeedStatus) -> FeedStatus:
+    return FeedStatus.CLOSED if status is FeedStatus.CLOSED else FeedStatus.LIVE

@@ -1,0 +1,85 @@
+"""Who is told, on Django's database; and the signal for code of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.db import connections
+from django.utils import timezone
+
+from pooling.alerts.contracts import AlertKind, PoolTargets, Target
+from pooling.alerts.message import Alert
+from pooling.alerts.threads import in_daemon_thread
+from pooling.crypto import CredentialCipher
+from pooling.database import in_database
+from pooling.models import AlertTarget, BrokerAccount
+from pooling.signals import pool_state_changed
+
+__all__ = ["DjangoAlertStore", "announce", "read_targets"]
+
+
+class DjangoAlertStore:
+    """``AlertStore`` on the site's database.
+
+    Args:
+        key_file: the keys of the stored secrets, read at each call that needs them.
+    """
+
+    def __init__(self, *, key_file: Path) -> None:
+        self._key_file = key_file
+
+    async def targets(self, pool_id: str) -> PoolTargets | None:
+        """Return whom to tell about a pool; None: there is no such pool any more.
+
+        Raises:
+            BrokerConfigError: a secret cannot be decrypted.
+        """
+        return await in_database(read_targets, int(pool_id), self._key_file)
+
+    async def delivered(self, target_id: int, error: str) -> None:
+        """Note how the last attempt ended."""
+        await in_database(_note, target_id, error)
+
+
+def read_targets(account_id: int, key_file: Path) -> PoolTargets | None:
+    """Return whom to tell about an account's pool, with secrets in clear."""
+    account = BrokerAccount.objects.select_related("user").filter(pk=account_id).first()
+    if account is None:
+        return None
+    rows = AlertTarget.objects.filter(account=account, enabled=True)
+    return PoolTargets(
+        user=str(account.user),
+        broker=account.broker,
+        label=account.label,
+        targets=[_target(row, key_file) for row in rows],
+    )
+
+
+async def announce(alert: Alert) -> None:
+    """Send ``pool_state_changed`` in a thread of its own, apart from the worker's database work."""
+    await in_daemon_thread(_send_signal, alert)
+
+
+def _send_signal(alert: Alert) -> None:
+    try:
+        # Django logs what a receiver raises.
+        pool_state_changed.send_robust(sender=BrokerAccount, alert=alert)
+    finally:
+        connections.close_all()
+
+
+def _target(row: AlertTarget, key_file: Path) -> Target:
+    values = CredentialCipher.from_file(key_file).decrypt(row.secrets) if row.secrets else {}
+    return Target(
+        id=row.pk,
+        kind=AlertKind(row.kind),
+        address=values.get("url", row.address),
+        secret=values.get("secret", ""),
+        tells_recovery=row.tells_recovery,
+    )
+
+
+def _note(target_id: int, error: str) -> None:
+    AlertTarget.objects.filter(pk=target_id).update(
+        last_tried=timezone.now(), last_error=error[:255]
+    )

@@ -1,0 +1,213 @@
+/**
+ * Owns the remembered lists: the server's copy, this browser's where the server has missed a change,
+ * and which of them is shown. What a list means on screen belongs to the store and the table.
+ */
+
+import { ApiError, changeList, createList, deleteList, fetchLists, findExactly, findInstruments } from "./api.js";
+
+const SAVE_AFTER_MS = 300;
+const FIRST_NAME = "Main";
+
+/** What a new user sees first, as far as the instruments are known. */
+const DEFAULTS = [
+  ["NSE_INDEX", "NIFTY"],
+  ["NSE_INDEX", "BANKNIFTY"],
+  ["NSE", "RELIANCE"],
+  ["NSE", "TCS"],
+  ["NSE", "INFY"],
+  ["NSE", "SBIN"],
+  ["NSE", "HDFCBANK"],
+  ["NSE", "ICICIBANK"],
+  ["NSE", "ITC"],
+];
+
+/** The default list, with names and tick sizes; the first instruments there are when none of it is. */
+export async function defaultInstruments() {
+  const found = await Promise.all(DEFAULTS.map(([exchange, symbol]) => findExactly(exchange, symbol)));
+  const known = found.filter(Boolean);
+  return known.length ? known : findInstruments({ limit: 8 });
+}
+
+const namesOf = (rows) => rows.map(({ exchange, symbol }) => ({ exchange, symbol }));
+
+/**
+ * The server's lists with what it missed of this browser's: those changes are the newer ones. A list
+ * without an id was never answered for; the server may have it all the same, by its name. Pure.
+ */
+export function merge(lists, local) {
+  const missed = local.filter((each) => each.unsaved);
+  const merged = lists.map((list) => {
+    const newer = missed.find(({ id, name }) => (id === null ? name === list.name : id === list.id));
+    return newer ? { ...list, symbols: newer.symbols, unsaved: true } : list;
+  });
+  return merged.length ? merged : missed.filter((each) => each.id === null);
+}
+
+/** Store a list for the first time and return its id; the answer to an earlier try may be lost. */
+async function make(list, options) {
+  try {
+    return (await createList(list, options)).id;
+  } catch (error) {
+    const made = error.status === 409 && (await fetchLists()).find(({ name }) => name === list.name);
+    if (!made) throw error;
+    await changeList(made.id, { symbols: list.symbols }, options);
+    return made.id;
+  }
+}
+
+export class Lists {
+  #storageKey;
+  #onSaveFailed;
+  #onChange;
+  #timer = 0;
+  #pending = null; // the list whose symbols wait to be saved
+  #saving = Promise.resolve(); // one after the other: a list is made before it is changed
+  #failing = false;
+  #otherTabs;
+
+  /**
+   * `onChange()`: the lists, their names or the current one changed. `onElsewhere()`: another tab
+   * of this browser changed a list; `reload` brings it here. `onSaveFailed(error)`: once per series.
+   */
+  constructor({ userId, onSaveFailed = () => {}, onChange = () => {}, onElsewhere = () => {} }) {
+    this.#storageKey = `tickpool.lists.${userId}`;
+    this.#onSaveFailed = onSaveFailed;
+    this.#onChange = onChange;
+    this.#otherTabs = new BroadcastChannel(this.#storageKey);
+    this.#otherTabs.onmessage = () => onElsewhere();
+    this.lists = [];
+    this.current = null;
+  }
+
+  /** Fetch the lists and return the current one; null for a user who has none yet. */
+  async load() {
+    const local = this.#readLocal();
+    let lists;
+    try {
+      lists = await fetchLists();
+    } catch (error) {
+      if (error instanceof ApiError && error.isSignedOut) throw error;
+      lists = local.lists; // the copy of this browser, as long as there is no other
+    }
+    this.lists = merge(lists, local.lists);
+    this.current = this.lists.find((list) => list.id === (this.current?.id ?? local.current));
+    this.current ??= this.lists[0] ?? null;
+    this.#changed();
+    for (const list of this.lists) if (list.unsaved) this.#store(list);
+    return this.current;
+  }
+
+  select(id) {
+    const list = this.lists.find((each) => each.id === id);
+    if (!list || list === this.current) return null;
+    this.flush();
+    this.current = list;
+    this.#changed();
+    return list;
+  }
+
+  /** Make a list and show it. Throws ApiError with the server's reason. */
+  async create(name, symbols = []) {
+    const made = await createList({ name, symbols: namesOf(symbols) });
+    await this.flush();
+    this.lists.push(made);
+    this.current = made;
+    this.#changed({ isShared: true });
+    return made;
+  }
+
+  /** Throws ApiError with the server's reason. */
+  async rename(name) {
+    const list = this.current;
+    list.name = (await changeList(list.id, { name })).name;
+    this.#changed({ isShared: true });
+  }
+
+  /** Delete the current list and return the one that is shown instead. Throws ApiError. */
+  async remove() {
+    const list = this.current;
+    clearTimeout(this.#timer);
+    this.#pending = null;
+    try {
+      await deleteList(list.id);
+    } catch (error) {
+      if (error.status !== 404) throw error; // another tab deleted it first
+    }
+    const place = this.lists.indexOf(list);
+    this.lists.splice(place, 1);
+    this.current = this.lists[Math.min(place, this.lists.length - 1)] ?? null;
+    this.#changed({ isShared: true });
+    return this.current;
+  }
+
+  /** Remember the current list's symbols soon; a burst of changes becomes one request. */
+  save(rows) {
+    if (!this.current) this.#begin();
+    this.current.symbols = namesOf(rows);
+    this.current.unsaved = true;
+    this.#pending = this.current;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.flush(), SAVE_AFTER_MS);
+    this.#onChange();
+  }
+
+  /** Remember it now; `keepalive` lets the request outlive the page. */
+  flush({ keepalive = false } = {}) {
+    clearTimeout(this.#timer);
+    const list = this.#pending;
+    this.#pending = null;
+    if (list) {
+      this.#writeLocal();
+      this.#store(list, { keepalive });
+    }
+    return this.#saving;
+  }
+
+  #begin() {
+    this.current = { id: null, name: FIRST_NAME, symbols: [] };
+    this.lists.push(this.current);
+    this.#onChange();
+  }
+
+  #store(list, { keepalive = false } = {}) {
+    this.#saving = this.#saving.then(async () => {
+      const { symbols } = list;
+      try {
+        if (list.id === null) list.id = await make(list, { keepalive });
+        else await changeList(list.id, { symbols }, { keepalive });
+      } catch (error) {
+        if (!this.#failing) this.#onSaveFailed(error);
+        this.#failing = true;
+        return;
+      }
+      this.#failing = false;
+      if (list.symbols === symbols) list.unsaved = false;
+      this.#changed({ isShared: true });
+    });
+  }
+
+  #changed({ isShared = false } = {}) {
+    this.#writeLocal();
+    this.#onChange();
+    if (isShared) this.#otherTabs.postMessage("changed");
+  }
+
+  #readLocal() {
+    try {
+      const value = JSON.parse(localStorage.getItem(this.#storageKey));
+      if (Array.isArray(value?.lists)) return value;
+    } catch {
+      // storage may be switched off
+    }
+    return { lists: [], current: null };
+  }
+
+  #writeLocal() {
+    const value = { lists: this.lists, current: this.current?.id ?? null };
+    try {
+      localStorage.setItem(this.#storageKey, JSON.stringify(value));
+    } catch {
+      // storage may be full or switched off: the server's copy is the one that counts
+    }
+  }
+}

@@ -1,0 +1,178 @@
+"""The page's lists over HTTP: whose they are, how many, how large, and what a refusal says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from streaming.models import MAX_WATCHLISTS, ApiKey, Watchlist
+
+pytestmark = pytest.mark.django_db
+
+INFY = {"exchange": "NSE", "symbol": "INFY"}
+TCS = {"exchange": "NSE", "symbol": "TCS"}
+LISTS = "/api/watchlists"
+
+
+@pytest.fixture
+def user() -> User:
+    return User.objects.create_user("asha")
+
+
+@pytest.fixture
+def browser(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def send(client: Client, method: str, path: str, body: Any) -> Any:
+    data = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    return client.generic(method, path, data, content_type="application/json")
+
+
+def make(client: Client, name: str, *symbols: dict[str, str]) -> dict[str, Any]:
+    answer = send(client, "POST", LISTS, {"name": name, "symbols": symbols})
+    assert answer.status_code == 200, answer.content
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def names(client: Client) -> list[str]:
+    return [each["name"] for each in client.get(LISTS).json()["lists"]]
+
+
+def test_several_lists_are_kept_in_the_order_in_which_they_were_made(browser: Client) -> None:
+    assert browser.get(LISTS).json() == {"lists": [], "max_lists": 20, "max_symbols": 1000}
+    zeta, alpha = make(browser, "zeta", INFY, TCS), make(browser, " Alpha ")
+    assert alpha == {"id": alpha["id"], "name": "Alpha", "symbols": []}
+    assert browser.get(LISTS).json()["lists"] == [zeta, alpha]
+    assert zeta["symbols"] == [INFY, TCS]
+
+
+def test_name_and_symbols_change_apart(browser: Client) -> None:
+    made = make(browser, "banks", INFY)
+    path = f"{LISTS}/{made['id']}"
+    assert send(browser, "PUT", path, {"name": "IT"}).json() == {**made, "name": "IT"}
+    expected = {"id": made["id"], "name": "IT", "symbols": [TCS, INFY]}
+    assert send(browser, "PUT", path, {"symbols": [TCS, INFY]}).json() == expected
+    assert send(browser, "PUT", path, {"name": "it"}).json()["name"] == "it"
+    assert browser.get(path).json()["symbols"] == [TCS, INFY]
+
+
+def test_a_deleted_list_is_gone(browser: Client) -> None:
+    keep, gone = make(browser, "keep"), make(browser, "gone")
+    answer = browser.delete(f"{LISTS}/{gone['id']}")
+    assert (answer.status_code, answer.json()["id"]) == (200, gone["id"])
+    assert browser.delete(f"{LISTS}/{gone['id']}").status_code == 404
+    assert browser.get(LISTS).json()["lists"] == [keep]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_list_of_another_user_does_not_exist(browser: Client, method: str) -> None:
+    """Neither read, nor changed, nor deleted; and the answer is that of a list that never was."""
+    theirs = Watchlist.objects.create(user=User.objects.create_user("eve"), symbols=[INFY])
+    answers = [
+        send(browser, method, f"{LISTS}/{number}", {"symbols": []})
+        for number in (theirs.pk, theirs.pk + 1000)
+    ]
+    assert [each.status_code for each in answers] == [404, 404]
+    assert answers[0].content == answers[1].content
+    theirs.refresh_from_db()
+    assert theirs.symbols == [INFY]
+    assert names(browser) == []
+
+
+def test_two_users_may_use_the_same_name(browser: Client) -> None:
+    Watchlist.objects.create(user=User.objects.create_user("eve"), name="banks")
+    make(browser, "banks")
+    assert names(browser) == ["banks"]
+
+
+def test_a_name_is_used_once_whatever_its_case(browser: Client) -> None:
+    make(browser, "Banks")
+    other = make(browser, "IT")
+    for answer in (
+        send(browser, "POST", LISTS, {"name": "banks"}),
+        send(browser, "PUT", f"{LISTS}/{other['id']}", {"name": "BANKS"}),
+    ):
+        assert answer.status_code == 409
+        assert answer.json()["parameter"] == "name"
+        assert "already" in answer.json()["message"]
+    assert names(browser) == ["Banks", "IT"]
+
+
+def test_the_number_of_lists_is_bounded(browser: Client, user: User) -> None:
+    Watchlist.objects.bulk_create(
+        Watchlist(user=user, name=f"list {n}", position=n) for n in range(MAX_WATCHLISTS)
+    )
+    answer = send(browser, "POST", LISTS, {"name": "one more"})
+    assert answer.status_code == 409
+    assert answer.json()["message"] == "A user has at most 20 lists; delete one first."
+    assert Watchlist.objects.count() == MAX_WATCHLISTS
+
+
+@pytest.mark.parametrize("name", ["", "   ", "a\nb", "a\x00b", "\u202eevil", "x" * 65])
+def test_a_name_is_one_short_line_of_text(browser: Client, name: str) -> None:
+    made = make(browser, "banks")
+    for method, path in (("POST", LISTS), ("PUT", f"{LISTS}/{made['id']}")):
+        answer = send(browser, method, path, {"name": name})
+        assert answer.status_code == 400
+        assert answer.json()["parameter"] == "name"
+    assert names(browser) == ["banks"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "{",
+        '{"name": "x", "symbols": {}}',
+        '{"name": "x", "symbols": null}',
+        '{"name": 1}',
+        '{"name": "x", "user": 1}',
+        '{"name": "x", "symbols": [{"symbol": "INFY"}]}',
+        '{"name": "x", "symbols": [{"symbol": "", "exchange": "NSE"}]}',
+        '{"name": "x", "symbols": [{"symbol": 1, "exchange": "NSE"}]}',
+        '{"name": "x", "symbols": [{"symbol": "A", "exchange": "B", "c": "D"}]}',
+        json.dumps({"name": "x", "symbols": [{"symbol": "A", "exchange": "B"}] * 1001}),
+        '{"name": "x", "symbols": ' + "[" * 5000 + "]" * 5000 + "}",
+        b"\xff\xfe",
+    ],
+)
+def test_bad_lists_are_refused(browser: Client, body: str | bytes) -> None:
+    made = make(browser, "banks", INFY)
+    for method, path in (("POST", LISTS), ("PUT", f"{LISTS}/{made['id']}")):
+        answer = send(browser, method, path, body)
+        assert answer.status_code == 400, answer.content
+        assert answer.json()["parameter"] == "symbols"
+    assert browser.get(LISTS).json()["lists"] == [made]
+
+
+def test_a_large_body_is_refused_before_it_is_read(browser: Client) -> None:
+    assert send(browser, "POST", LISTS, "x" * 300_000).status_code == 413
+
+
+def test_lists_need_the_session_and_its_csrf_token(user: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(user)
+    assert send(strict, "POST", LISTS, {"name": "x"}).status_code == 403
+    made = Watchlist.objects.create(user=user)
+    path = f"{LISTS}/{made.pk}"
+    assert strict.delete(path).status_code == 403
+    _, plaintext = ApiKey.objects.issue(user, "notebook")
+    for url in (LISTS, path):
+        assert Client().get(url, headers={"X-API-KEY": plaintext}).status_code == 401
+        assert Client().get(url).status_code == 401
+    assert Watchlist.objects.get() == made
+
+
+def test_other_methods_are_named(browser: Client) -> None:
+    answer = browser.delete(LISTS)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+    assert browser.post(f"{LISTS}/1").headers["Allow"] == "GET, PUT, DELETE"

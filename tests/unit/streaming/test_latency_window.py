@@ -1,0 +1,50 @@
+"""Latency of the last minute, out of histograms that only grow."""
+
+from __future__ import annotations
+
+import pytest
+
+from streaming.latency import Latency, Stage
+from streaming.latency_window import LatencyWindow, quantile_ms
+
+
+def test_what_is_older_than_the_window_no_longer_counts() -> None:
+    latency, window = Latency(), LatencyWindow(seconds=60.0)
+    assert window.read(latency, 0.0) == {}
+    for _ in range(100):
+        latency.stages[Stage.BUS].observe(2_000_000)
+    seen = window.read(latency, 10.0)
+    assert list(seen) == ["bus"]
+    assert seen["bus"].ticks == 100
+    assert 1000 < seen["bus"].p50_ms <= 2500
+    for _ in range(10):
+        latency.stages[Stage.BUS].observe(90)
+    later = window.read(latency, 69.0)["bus"]
+    assert later.ticks == 10
+    assert later.p99_ms <= 0.1
+
+
+def test_a_stage_that_fell_silent_is_left_out() -> None:
+    latency, window = Latency(), LatencyWindow(seconds=60.0)
+    latency.stages[Stage.WORKER].observe(100)
+    window.read(latency, 0.0)
+    assert window.read(latency, 1.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("durations_us", "share", "milliseconds"),
+    [([], 0.5, 0.0), ([50] * 4, 0.5, 0.05), ([200] * 2, 1.0, 0.25), ([9_000_000], 0.5, 5000.0)],
+)
+def test_quantiles_lie_within_their_bucket(
+    durations_us: list[int], share: float, milliseconds: float
+) -> None:
+    latency = Latency()
+    for duration in durations_us:
+        latency.stages[Stage.BUS].observe(duration)
+    assert quantile_ms(latency.stages[Stage.BUS].counts, share) == pytest.approx(milliseconds)
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0}, {"most": 0}])
+def test_a_window_has_a_length(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        LatencyWindow(**options)
