@@ -16,7 +16,9 @@ from typing import Any
 
 from django.conf import settings
 
+from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerError, BrokerUnavailableError
+from brokers.simulator.runner import MARKET_EXCHANGES
 from openalgo_site.demo.guarded import die_with_parent
 from openalgo_site.demo.installation import DemoAccount, prepare_database
 from openalgo_site.demo.ports import PortTakenError, check_ports
@@ -58,28 +60,38 @@ class DemoChoice:
     @property
     def simulated(self) -> bool:
         """Whether the exchange runs here."""
-        return self.replay is not None or self.broker == "zerodha"
+        return self.replay is not None or self.broker in MARKET_EXCHANGES
 
-    def account(self, env: Environment, secrets: DemoSecrets) -> DemoAccount:
-        """Return the broker account that this demo uses."""
+    @property
+    def broker_name(self) -> str:
+        """The broker whose adapter this demo uses."""
+        return self.broker if self.replay is None else "binance"
+
+    def account(
+        self, env: Environment, secrets: DemoSecrets, capabilities: BrokerCapabilities
+    ) -> DemoAccount:
+        """Return the broker account that this demo uses, with the limits of its broker."""
         endpoint = f"ws://127.0.0.1:{env.simulator_port}" if self.simulated else ""
-        if self.replay is not None or self.broker == "binance":
-            return DemoAccount(broker="binance", endpoint=endpoint, credentials={})
+        if not capabilities.credential_fields:
+            return DemoAccount(broker=capabilities.name, endpoint=endpoint, credentials={})
+        # The local exchange checks these two; of the rest it takes whatever is not empty.
+        checked = {
+            "api_key": secrets.simulator_api_key,
+            "access_token": secrets.simulator_access_token,
+        }
+        names = [field.name for field in capabilities.credential_fields]
         return DemoAccount(
-            broker="zerodha",
+            broker=capabilities.name,
             endpoint=endpoint,
-            credentials={
-                "api_key": secrets.simulator_api_key,
-                "access_token": secrets.simulator_access_token,
-            },
-            symbols_per_connection=3000,
-            max_connections=3,
+            credentials={name: checked.get(name, "demo") for name in names},
+            symbols_per_connection=capabilities.symbols_per_connection,
+            max_connections=capabilities.max_connections,
         )
 
     def simulator_arguments(self) -> tuple[str, ...] | None:
         """Return the arguments of ``runsimulator``, or None for a real exchange."""
         if self.replay is None:
-            return () if self.simulated else None
+            return ("--broker", self.broker) if self.simulated else None
         speed = () if self.speed is None else ("--speed", f"{self.speed:g}")
         return ("--replay", str(self.replay.resolve()), *speed)
 
@@ -110,8 +122,8 @@ def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     secrets_path = data_dir / "demo.json"
     secrets = read_or_create(secrets_path)
-    account = choice.account(env, secrets)
-    adapter = conf.broker_registry().get(account.broker)
+    adapter = conf.broker_registry().get(choice.broker_name)
+    account = choice.account(env, secrets, adapter.capabilities)
     master = None
     if not choice.simulated:
         try:

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.urls import path
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
 from django.views.generic import TemplateView
 
+from openalgo_site.api_access import ApiError, api_view
+from openalgo_site.status_page.access import visible_accounts
+from openalgo_site.status_page.export import csv_lines
+from openalgo_site.status_page.history import MEASURES, RANGES, SpanError, chart, read_span
+from openalgo_site.status_page.history_rows import day_rows, records, rows_of
+from pooling.models import BrokerAccount, PoolRecord
+from pooling.operations.naming import account_name
 from streaming.pages import TICKS_PATH
 
-__all__ = ["StatusPageView", "urlpatterns"]
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+__all__ = ["HistoryPageView", "StatusPageView", "history_csv", "history_json", "urlpatterns"]
+
+_NAMES = {
+    "symbols": "Symbols",
+    "connections": "Connections",
+    "clients": "Clients",
+    "ticks_per_second": "Ticks/s",
+    "drops": "Drops in one interval",
+}
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -29,6 +54,88 @@ class StatusPageView(LoginRequiredMixin, TemplateView):
         )
 
 
+@method_decorator(never_cache, name="dispatch")
+class HistoryPageView(LoginRequiredMixin, TemplateView):
+    """What one pool did: charts of a chosen range, days, and the highest values ever."""
+
+    template_name = "status/history.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Read what does not depend on the range; the charts ask for the rest.
+
+        Raises:
+            Http404: there is no such pool, or this user may not see it.
+        """
+        account = _account(self.request, kwargs["account_id"])
+        return super().get_context_data(
+            account=account,
+            account_name=account_name(account),
+            ranges=list(RANGES),
+            records=_records(records(account.pk)),
+            days=day_rows(account.pk),
+            kept_days=settings.ENV.usage_kept_days,
+            interval_minutes=settings.ENV.usage_interval_seconds / 60,
+            time_zone=settings.TIME_ZONE,
+            **kwargs,
+        )
+
+
+def history_json(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Answer with the points of the charts; for a session or an API key of who may see the pool."""
+
+    def answer(request: HttpRequest, user: User) -> dict[str, Any]:
+        if not visible_accounts(user).filter(pk=account_id).exists():
+            raise ApiError(404, "There is no such pool, or it is not yours to see.")
+        try:
+            span = read_span(request.GET.dict(), timezone.now(), timezone.get_default_timezone())
+        except SpanError as error:
+            raise ApiError(400, str(error)) from None
+        interval = timedelta(seconds=settings.ENV.usage_interval_seconds)
+        return chart(rows_of(account_id, span), span, interval)
+
+    return api_view("GET")(answer)(request)
+
+
+@never_cache
+@require_GET
+@login_required
+def history_csv(request: HttpRequest, account_id: int) -> HttpResponseBase:
+    """Send the history as a file, row by row; 404 for a pool that is not the user's to see."""
+    account = _account(request, account_id)
+    try:
+        span = read_span(request.GET.dict(), timezone.now(), timezone.get_default_timezone())
+    except SpanError as error:
+        return HttpResponse(f"{error}\n", status=400, content_type="text/plain; charset=utf-8")
+    days = [f"{timezone.localtime(at):%Y%m%d}" for at in (span.start, span.end)]
+    name = f"tickpool-pool-{account.pk}-{span.step}-{days[0]}-{days[1]}.csv"
+    return StreamingHttpResponse(
+        csv_lines(account_name(account), account.pk, span),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _account(request: HttpRequest, account_id: int) -> BrokerAccount:
+    """Return the account. Raises Http404 also for one of others: nobody learns what exists."""
+    user = request.user
+    if not user.is_authenticated:
+        raise Http404
+    return get_object_or_404(visible_accounts(user), pk=account_id)
+
+
+def _records(record: PoolRecord | None) -> list[tuple[str, float, Any]]:
+    if record is None:
+        return []
+    return [
+        (_NAMES[name], getattr(record, name), getattr(record, f"{name}_at"))
+        for name in (*MEASURES, "drops")
+        if getattr(record, name)
+    ]
+
+
 urlpatterns = [
     path("", StatusPageView.as_view(), name="status"),
+    path("<int:account_id>/", HistoryPageView.as_view(), name="status-history"),
+    path("<int:account_id>/history.json", history_json, name="status-history-json"),
+    path("<int:account_id>/history.csv", history_csv, name="status-history-csv"),
 ]

@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 from django.utils import timezone
 
+from openalgo_site.status_page.access import SEE_GATEWAYS, SEE_POOLS
 from openalgo_site.status_page.shape import Page, page_of, pool_entry
 from pooling.database import in_database
 from pooling.models import PoolStatus
@@ -19,10 +20,8 @@ from streaming.exceptions import StatusUnavailableError
 from streaming.models import GatewayStatus
 from streaming.pool_watch import StatusView
 
-__all__ = ["MODEL_BACKEND", "SEE_GATEWAYS", "SEE_POOLS", "DjangoStatusSource", "read_views"]
+__all__ = ["MODEL_BACKEND", "DjangoStatusSource", "read_views"]
 
-SEE_POOLS = "pooling.view_poolstatus"
-SEE_GATEWAYS = "streaming.view_gatewaystatus"
 # The one of the site's backends that knows permissions.
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 GATEWAYS_SHOWN = 64

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +19,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.watch import Watch
-from tests.fault.test_demo import RunningDemo, demo
+from tests.fault.test_demo import RunningDemo, demo, run_django
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
 
@@ -114,6 +120,74 @@ async def test_page_survives_a_killed_gateway(
 
 async def not_stale(watch: Watch) -> bool:
     return await watch.page.locator('#rows tr:not([data-state="live"])').count() == 0
+
+
+async def test_code_of_the_console_hears_ticks_until_its_key_is_revoked(
+    real_watch: Watch, ready: dict[str, Any], running: RunningDemo, tmp_path: Path
+):
+    """The Python and the JavaScript that the page shows run as they are; both end with the key."""
+    page = real_watch.page
+    await page.goto(ready["url"] + "console/")
+    search = page.get_by_role("combobox", name="Find an instrument to subscribe")
+    await search.fill("NSE:RELIANCE")
+    await search.press("Enter")
+    await expect(page.locator("#python")).to_contain_text('"RELIANCE"')
+    script = tmp_path / "ticks.py"
+    script.write_text(await page.locator("#python").inner_text())
+    code = await page.locator("#javascript").inner_text()
+    plaintext = change_keys(running, ISSUE).strip()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("dialog", lambda dialog: dialog.accept(plaintext))
+    with running_script(script, plaintext) as lines:
+        await page.evaluate(code + "0")  # a last value that the driver does not call
+        for heard in (lines, said):
+            await eventually(lambda heard=heard: any(is_tick(line) for line in heard), timeout=30)
+        change_keys(running, REVOKE)
+        closed = re.compile("4401")
+        for heard in (lines, said):
+            await eventually(lambda heard=heard: any(map(closed.search, heard)), timeout=15)
+
+
+ISSUE = """
+from django.contrib.auth.models import User
+print(ApiKey.objects.issue(User.objects.get(username="demo"), "console")[1])
+"""
+REVOKE = """ApiKey.objects.get(name="console", revoked_at=None).revoke()"""
+
+
+def change_keys(running: RunningDemo, code: str) -> str:
+    begin = "import django; django.setup(); from streaming.models import ApiKey\n"
+    return run_django(running.data_dir, begin + code)
+
+
+def is_tick(line: str) -> bool:
+    if not line.startswith("{"):
+        return False
+    frame = json.loads(line)
+    return bool(frame.get("type") == "market_data" and frame["symbol"] == "RELIANCE")
+
+
+@contextlib.contextmanager
+def running_script(script: Path, key: str) -> Iterator[list[str]]:
+    """Run a program as its user does; yields what it prints, as it comes."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "TICKPOOL_API_KEY": key},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        output = process.stdout
+        assert output is not None
+        reader = threading.Thread(target=lambda: lines.extend(iter(output.readline, "")))
+        reader.start()
+        try:
+            yield lines
+        finally:
+            process.kill()
+            reader.join(10)
 
 
 async def test_logging_out_elsewhere_signs_the_page_out(

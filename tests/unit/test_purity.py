@@ -17,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers.angel.codec",
+    "brokers.angel.constants",
+    "brokers.angel.requests",
+    "brokers.angel.symbols",
     "brokers.batching",
     "brokers.binance.codec",
     "brokers.binance.constants",

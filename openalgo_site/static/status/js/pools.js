@@ -70,6 +70,7 @@ export class PoolCards {
     if (!card) {
       card = copyOf(this.#template);
       card.element.dataset.pool = String(id);
+      card.nodes.history.href = `${id}/`;
       this.#cards.set(id, card);
     }
     return card;

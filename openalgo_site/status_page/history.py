@@ -1,0 +1,191 @@
+"""History as charts read it: a span of time, and the highest values of each part of it. Pure.
+
+Parts are as short as a chart of ``MAX_POINTS`` can show; a peak is never averaged away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+__all__ = [
+    "MAX_POINTS",
+    "MEASURES",
+    "RANGES",
+    "Row",
+    "Span",
+    "SpanError",
+    "Step",
+    "chart",
+    "read_span",
+]
+
+MAX_POINTS = 600
+MEASURES = ("symbols", "connections", "clients", "ticks_per_second")
+RANGES: Mapping[str, timedelta] = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+}
+LONGEST = timedelta(days=5 * 366)
+LONGEST_BY_INTERVAL = timedelta(days=14)
+_STEPS_MINUTES = (1, 5, 10, 15, 30, 60, 120, 240, 720, 1440)
+
+
+class SpanError(ValueError):
+    """The span cannot be shown; the message says what to send instead."""
+
+
+class Step(StrEnum):
+    """What one row of history stands for."""
+
+    INTERVAL = "interval"
+    DAY = "day"
+
+
+class Span(NamedTuple):
+    """From when (included) to when (excluded), both aware, and in which steps."""
+
+    start: datetime
+    end: datetime
+    step: Step
+
+
+class Row(NamedTuple):
+    """One stored interval or day: its beginning, peaks with their times, counts and limits."""
+
+    started: datetime
+    symbols: int
+    symbols_at: datetime
+    connections: int
+    connections_at: datetime
+    clients: int
+    clients_at: datetime
+    ticks_per_second: float
+    ticks_per_second_at: datetime
+    drops: int
+    reconnects: int
+    capacity: int
+    max_connections: int
+
+
+@dataclass(slots=True)
+class _Part:
+    peaks: list[float]
+    drops: int
+    reconnects: int
+    capacity: int
+    max_connections: int
+
+
+def read_span(query: Mapping[str, str], now: datetime, zone: tzinfo) -> Span:
+    """Return what ``range``, or ``from`` and ``to``, and ``step`` ask for; a day up to now without.
+
+    Times without an offset are those of ``zone``. Without ``step`` spans of more than two weeks
+    are shown by day.
+
+    Raises:
+        SpanError: a value cannot be read, or the span is empty or too long.
+    """
+    if "from" in query or "to" in query:
+        start = _moment(query.get("from", ""), "from", zone)
+        end = _moment(query["to"], "to", zone) if query.get("to") else now
+    else:
+        name = query.get("range", "24h")
+        if name not in RANGES:
+            raise SpanError(f"range is one of {', '.join(RANGES)}; or send from and to.")
+        start, end = now - RANGES[name], now
+    if start >= end:
+        raise SpanError("from must be before to.")
+    if end - start > LONGEST:
+        raise SpanError(f"At most {LONGEST.days} days can be shown at once.")
+    return Span(start, end, _step(query.get("step", ""), end - start))
+
+
+def chart(rows: Iterable[Row], span: Span, interval: timedelta) -> dict[str, Any]:
+    """Return points for charts, and the highest values of the span with their times.
+
+    ``points`` are lists of the values that ``columns`` names; ``t`` is the beginning of a part in
+    epoch milliseconds. Parts without a row are left out: nothing is known of them.
+    """
+    step_ms = _part_ms(span, interval)
+    parts: dict[int, _Part] = {}
+    highest: dict[str, tuple[float, datetime]] = {}
+    for row in rows:
+        began_ms = round(row.started.timestamp() * 1000)
+        # Days begin at midnight of the zone, which no division finds.
+        at_ms = began_ms if span.step is Step.DAY else began_ms // step_ms * step_ms
+        _take(parts, at_ms, row)
+        for name in MEASURES:
+            value, at = getattr(row, name), getattr(row, f"{name}_at")
+            if value > 0 and (name not in highest or value > highest[name][0]):
+                highest[name] = (value, at)
+    return {
+        "from": round(span.start.timestamp() * 1000),
+        "to": round(span.end.timestamp() * 1000),
+        "step": span.step.value,
+        "step_ms": step_ms,
+        "columns": ["t", *MEASURES, "drops", "reconnects", "capacity", "max_connections"],
+        "points": [_point(at_ms, part) for at_ms, part in sorted(parts.items())],
+        "peaks": {
+            name: {"value": value, "at_ms": round(at.timestamp() * 1000)}
+            for name, (value, at) in highest.items()
+        },
+    }
+
+
+def _take(parts: dict[int, _Part], at_ms: int, row: Row) -> None:
+    peaks = [float(getattr(row, name)) for name in MEASURES]
+    part = parts.get(at_ms)
+    if part is None:
+        parts[at_ms] = _Part(peaks, row.drops, row.reconnects, row.capacity, row.max_connections)
+        return
+    part.peaks = [max(pair) for pair in zip(part.peaks, peaks, strict=True)]
+    part.drops += row.drops
+    part.reconnects += row.reconnects
+    # The limits that held at the end of the part: rows come in their order.
+    part.capacity, part.max_connections = row.capacity, row.max_connections
+
+
+def _point(at_ms: int, part: _Part) -> Sequence[float]:
+    return (
+        at_ms,
+        *part.peaks,
+        part.drops,
+        part.reconnects,
+        part.capacity,
+        part.max_connections,
+    )
+
+
+def _part_ms(span: Span, interval: timedelta) -> int:
+    if span.step is Step.DAY:
+        return 86_400_000
+    least = max((span.end - span.start) / MAX_POINTS, interval)
+    for minutes in _STEPS_MINUTES:
+        if timedelta(minutes=minutes) >= least:
+            return minutes * 60_000
+    return _STEPS_MINUTES[-1] * 60_000
+
+
+def _moment(text: str, name: str, zone: tzinfo) -> datetime:
+    try:
+        found = datetime.fromisoformat(text[:40])
+        found = found if found.tzinfo is not None else found.replace(tzinfo=zone)
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise SpanError(f"{name} is a date or time such as 2026-11-21T09:15.") from None
+
+
+def _step(text: str, length: timedelta) -> Step:
+    if not text:
+        return Step.INTERVAL if length <= LONGEST_BY_INTERVAL else Step.DAY
+    if text not in frozenset(Step):
+        raise SpanError(f"step is one of {', '.join(Step)}.")
+    return Step(text)

@@ -1,0 +1,187 @@
+"""The history of a pool over HTTP: who may have it, and what is in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import AsyncClient, Client
+from django.utils import timezone
+
+from openalgo_site.status_page import export, history_rows
+from openalgo_site.status_page.history import Span, Step
+from pooling.contracts import UsageSample
+from pooling.database import in_database
+from pooling.history_store import write_usage
+from pooling.models import BrokerAccount, PoolUsage
+from streaming.models import ApiKey
+from tests.integration.site.admin_kit import staff
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FIVE_MS = 300_000
+
+
+def write(account: BrokerAccount, *ended_minutes_ago: int, **changes: Any) -> None:
+    now_ms = round(timezone.now().timestamp() * 1000)
+    samples = []
+    for minutes in ended_minutes_ago:
+        started_ms = now_ms - minutes * 60_000 - FIVE_MS
+        at_ms = started_ms + 1000
+        values: dict[str, Any] = {
+            "symbols": 9,
+            "connections": 1,
+            "clients": 2,
+            "ticks_per_second": 12.5,
+            "ticks_received": 3000,
+            "reconnects": 1,
+            "drops": 4,
+            "max_connections": 3,
+            "symbols_per_connection": 3000,
+            "capacity": 9000,
+        }
+        for name in ("symbols", "connections", "clients", "ticks_per_second"):
+            values[f"{name}_at_ms"] = at_ms
+        samples.append(
+            UsageSample(
+                pool_id=account.pool_id,
+                started_ms=started_ms,
+                ended_ms=started_ms + FIVE_MS,
+                **{**values, **changes},
+            )
+        )
+    write_usage(samples)
+
+
+PATHS = ["", "history.json", "history.csv"]
+PEOPLE = ["owner", "stranger", "staff", "operator", "nobody"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("who", PEOPLE)
+async def test_only_the_owner_and_the_permitted_see_a_history(
+    who: str, path: str, account: BrokerAccount, async_client: AsyncClient
+) -> None:
+    """Whether a pool exists is not told to those who may not see it."""
+    people = {"owner": account.user}
+    if who == "stranger":
+        people[who] = await User.objects.acreate(username="stranger")
+    elif who in ("staff", "operator"):
+        permissions = ["pooling.view_poolstatus"] if who == "operator" else []
+        people[who] = await in_database(staff, who, *permissions)
+    if who != "nobody":
+        await async_client.aforce_login(people[who])
+    for account_id in (account.pk, account.pk + 1, 2**70):
+        response = await async_client.get(f"/status/{account_id}/{path}")
+        if who == "nobody":
+            expected = 401 if path == "history.json" else 302
+        else:
+            may = who in ("owner", "operator") and account_id == account.pk
+            expected = 200 if may else 404
+        assert response.status_code == expected, account_id
+
+
+def test_charts_read_points_peaks_and_limits(client: Client, account: BrokerAccount) -> None:
+    write(account, 60, 55)
+    write(account, 50, symbols=40, symbols_at_ms=1_763_000_000_000)
+    client.force_login(account.user)
+    answer = client.get(f"/status/{account.pk}/history.json?range=6h").json()
+    index = {name: position for position, name in enumerate(answer["columns"])}
+    assert [point[index["symbols"]] for point in answer["points"]] == [9, 9, 40]
+    assert {point[index["capacity"]] for point in answer["points"]} == {9000}
+    assert answer["peaks"]["symbols"] == {"value": 40, "at_ms": 1_763_000_000_000}
+    by_day = client.get(f"/status/{account.pk}/history.json?range=6h&step=day").json()
+    assert max(point[index["symbols"]] for point in by_day["points"]) == 40
+
+
+def test_an_api_key_opens_the_points(client: Client, account: BrokerAccount) -> None:
+    write(account, 10)
+    ApiKey.objects.create_from(account.user, "notebook", "a-key-of-a-notebook")
+    url = f"/status/{account.pk}/history.json"
+    answer = client.get(url, headers={"X-API-KEY": "a-key-of-a-notebook"})
+    assert len(answer.json()["points"]) == 1
+
+
+@pytest.mark.parametrize("path", ["history.json", "history.csv"])
+def test_a_span_that_cannot_be_shown_is_refused_in_words(
+    path: str, client: Client, account: BrokerAccount
+) -> None:
+    client.force_login(account.user)
+    response = client.get(f"/status/{account.pk}/{path}?from=yesterday")
+    assert response.status_code == 400
+    assert b"from is a date or time" in response.content
+
+
+async def lines(client: AsyncClient, url: str) -> list[list[str]]:
+    response: Any = await client.get(url)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert response.headers["Content-Disposition"].startswith('attachment; filename="tickpool-pool')
+    text = b"".join([part async for part in response.streaming_content])
+    return list(csv.reader(io.StringIO(text.decode())))
+
+
+async def test_a_file_has_every_row_in_portions(
+    async_client: AsyncClient, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven rows in portions of two: none is lost or doubled, not even of one beginning."""
+    for module in (history_rows, export):
+        monkeypatch.setattr(module, "PORTION", 2)
+    await in_database(write, account, *range(10, 70, 10))
+    twin = await PoolUsage.objects.order_by("started").afirst()
+    assert twin is not None
+    twin.pk = None
+    await twin.asave()
+    await async_client.aforce_login(account.user)
+    head, *rows = await lines(async_client, f"/status/{account.pk}/history.csv?range=6h")
+    assert head == list(export.csv_head(Step.INTERVAL))
+    assert len(rows) == 7
+    begins = [datetime.fromisoformat(row[1]) for row in rows]
+    assert begins == sorted(begins)
+    first = dict(zip(head, rows[0], strict=True))
+    assert (first["pool"], first["peak_symbols"], first["drops"]) == ("asha/zerodha/main", "9", "4")
+    assert (first["capacity"], first["ticks_received"]) == ("9000", "3000")
+
+
+async def test_a_file_by_day(async_client: AsyncClient, account: BrokerAccount) -> None:
+    await in_database(write, account, 10, 5)
+    await async_client.aforce_login(account.user)
+    _, *rows = await lines(async_client, f"/status/{account.pk}/history.csv?range=90d&step=day")
+    assert sum(int(row[10]) for row in rows) == 6000
+    assert all(date.fromisoformat(row[1]) for row in rows)
+
+
+async def test_a_label_cannot_smuggle_a_formula(
+    async_client: AsyncClient, account: BrokerAccount
+) -> None:
+    await User.objects.filter(pk=account.user_id).aupdate(username="=cmd|' /C calc'!A0")
+    await in_database(write, account, 10)
+    await async_client.aforce_login(await User.objects.aget(pk=account.user_id))
+    _, row = await lines(async_client, f"/status/{account.pk}/history.csv")
+    assert row[0].startswith("'=cmd")
+
+
+def test_the_page_shows_records_and_days(client: Client, account: BrokerAccount) -> None:
+    client.force_login(account.user)
+    assert (
+        b"Nothing yet: a worker writes the first ones"
+        in client.get(f"/status/{account.pk}/").content
+    )
+    write(account, 10, symbols=4321)
+    page = client.get(f"/status/{account.pk}/").content.decode()
+    assert page.count("4,321") >= 2
+    assert "Intervals are kept for 90 days" in page
+
+
+def test_history_of_others_does_not_mix(account: BrokerAccount) -> None:
+    other = BrokerAccount.objects.create(user=account.user, broker="binance", label="b")
+    write(account, 10)
+    write(other, 10, 5)
+    now = timezone.now()
+    span = Span(now - timedelta(hours=1), now, Step.INTERVAL)
+    assert len(list(history_rows.rows_of(account.pk, span))) == 1
+    assert len(list(history_rows.rows_of(other.pk, span))) == 2
