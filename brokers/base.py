@@ -283,8 +283,10 @@ class BrokerAdapter(ABC):
         """Return the messages that turn each (old, new) subscription over without a gap."""
 
     @abstractmethod
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Decode one frame, publish its ticks, and return what else it said.
+
+        ``ts_received_us`` is when the frame was read, in epoch microseconds, for the sink.
 
         Raises:
             BrokerProtocolError: the frame is malformed; nothing of it was published.

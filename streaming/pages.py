@@ -1,4 +1,4 @@
-"""Pages for people: the market watch, and logging in and out.
+"""Pages for people: the market watch, the console, and logging in and out.
 
 The templates hold the structure, ``static/streaming/js`` the behaviour; a view only says who may
 see the page. ``urlpatterns`` is made for ``include`` at the site's root.
@@ -19,9 +19,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.generic import RedirectView, TemplateView
 
-__all__ = ["TICKS_PATH", "MarketWatchView", "PageLoginView", "PageLogoutView", "urlpatterns"]
+__all__ = [
+    "PROGRAM_PATH",
+    "TICKS_PATH",
+    "ConsoleView",
+    "MarketWatchView",
+    "PageLoginView",
+    "PageLogoutView",
+    "urlpatterns",
+]
 
 TICKS_PATH = "/ws/ticks/"
+PROGRAM_PATH = "/ws"
 
 
 @method_decorator([never_cache, ensure_csrf_cookie], name="dispatch")
@@ -37,6 +46,20 @@ class MarketWatchView(LoginRequiredMixin, TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Tell the page where its socket is."""
         return super().get_context_data(ticks_path=TICKS_PATH, **kwargs)
+
+
+@method_decorator([never_cache, ensure_csrf_cookie], name="dispatch")
+class ConsoleView(LoginRequiredMixin, TemplateView):
+    """The client protocol by hand: frames as they are, and the code that gets the same.
+
+    What it shows is what the user's own session may see; it knows no key.
+    """
+
+    template_name = "streaming/console.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Tell the page where its socket is, and where that of programs is."""
+        return super().get_context_data(ticks_path=TICKS_PATH, program_path=PROGRAM_PATH, **kwargs)
 
 
 class PageLoginView(LoginView):
@@ -65,6 +88,7 @@ class FaviconView(RedirectView):
 
 urlpatterns = [
     path("", MarketWatchView.as_view(), name="market-watch"),
+    path("console/", ConsoleView.as_view(), name="console"),
     path("login/", PageLoginView.as_view(), name="login"),
     path("logout/", PageLogoutView.as_view(), name="logout"),
     path("favicon.ico", FaviconView.as_view(), name="favicon"),

@@ -138,7 +138,7 @@ class BinanceAdapter(BrokerAdapter):
             *self._requests("UNSUBSCRIBE", lowered),
         ]
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Merge a stream's payload into one tick, or tell what an answer means."""
         envelope = decode_envelope(frame)
         if envelope.stream is None:
@@ -146,7 +146,7 @@ class BinanceAdapter(BrokerAdapter):
         elif envelope.stream == _SHUTDOWN_STREAM:
             events = (ReconnectSoon("Binance is shutting this server down"),)
         else:
-            self._receive_stream(envelope.stream, envelope.data, ts_received_ms)
+            self._receive_stream(envelope.stream, envelope.data, ts_received_us)
             events = ()
         if self._settled:
             events = (Confirmed(tuple(self._settled)), *events)
@@ -161,14 +161,14 @@ class BinanceAdapter(BrokerAdapter):
         self._settled.clear()
 
     def _receive_stream(
-        self, stream: str, data: msgspec.Raw | msgspec.UnsetType, ts_received_ms: int
+        self, stream: str, data: msgspec.Raw | msgspec.UnsetType, ts_received_us: int
     ) -> None:
         if isinstance(data, msgspec.UnsetType):
             raise BrokerProtocolError(f"binance: stream {stream[:40]!r} without data")
         tick = self._codec.decode(stream, data)
         if tick is not None:
             instrument = self._subscriptions[str(tick.broker_token)].instrument
-            self.sink.publish(instrument, tick, ts_received_ms)
+            self.sink.publish(instrument, tick, ts_received_us)
             self.ticks_published += 1
 
     def _receive_bare(self, envelope: Envelope) -> tuple[BrokerEvent, ...]:

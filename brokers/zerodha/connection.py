@@ -114,7 +114,7 @@ class ZerodhaAdapter(BrokerAdapter):
         modes = self._take([new for _, new in items])
         return [encode_mode(mode, tokens) for mode, tokens in self._batches(modes)]
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Publish the ticks of a binary frame, or tell what a text frame says."""
         if isinstance(frame, str):
             return self._receive_text(frame)
@@ -127,7 +127,7 @@ class ZerodhaAdapter(BrokerAdapter):
         for tick in ticks:
             instrument = instrument_of(tick.broker_token)
             if instrument is not None:
-                publish(instrument, tick, ts_received_ms)
+                publish(instrument, tick, ts_received_us)
                 published += 1
         self.ticks_published += published
         if published != len(ticks):

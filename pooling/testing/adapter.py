@@ -88,7 +88,7 @@ class FakeAdapter(BrokerAdapter):
         """Return messages."""
         return self._messages("mode", [new for _, new in items])
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Decode one frame of the fake broker."""
         try:
             said = msgspec.json.decode(frame)
@@ -100,7 +100,7 @@ class FakeAdapter(BrokerAdapter):
                 self.ticks_unknown += 1
                 continue
             tick = Tick(token, FeedMode.LTP, 100, ltp=100)
-            self.sink.publish(instrument, tick, ts_received_ms)
+            self.sink.publish(instrument, tick, ts_received_us)
             self.ticks_published += 1
         events: list[BrokerEvent] = []
         for kind, make in (("ok", self._confirmed), ("no", self._rejected)):

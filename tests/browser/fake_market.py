@@ -212,7 +212,8 @@ class FakeMarket:
         for item in request["symbols"]:
             key = (item["exchange"], item["symbol"])
             refusal = self.refusals.get(item["symbol"]) or self._unknown(key)
-            answers.append({**item, "status": "success", "mode": 3, **(refusal or {})})
+            mode = request.get("mode", 2)
+            answers.append({**item, "status": "success", "mode": mode, **(refusal or {})})
             if not refusal:
                 accepted.append(key)
         status = "success" if len(accepted) == len(answers) else "partial" if accepted else "error"

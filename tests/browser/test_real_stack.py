@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +21,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.status import Status
 from tests.browser.watch import Watch
-from tests.fault.test_demo import RunningDemo, demo, set_limit
+from tests.fault.test_demo import RunningDemo, demo, run_django, set_limit
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
 
@@ -28,14 +33,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("real-stack")
-
-
-@pytest.fixture(scope="module")
-def running(demo_data: Path) -> Iterator[RunningDemo]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     """A demo of its own, kept for this module; its peaks are written every two seconds."""
-    with demo(demo_data, SIMULATOR_RATE="300", USAGE_INTERVAL_SECONDS="2") as started:
+    data_dir = tmp_path_factory.mktemp("real-stack")
+    with demo(data_dir, SIMULATOR_RATE="300", USAGE_INTERVAL_SECONDS="2") as started:
         started.ready()
         yield started
 
@@ -156,20 +157,18 @@ async def test_status_page_shows_what_the_watch_uses(status: Status):
     await expect(status.gateways.first).to_contain_text("serves")
 
 
-async def test_lowered_limits_show_on_the_status_page(
-    status: Status, running: RunningDemo, demo_data: Path
-):
+async def test_lowered_limits_show_on_the_status_page(status: Status, running: RunningDemo):
     """The lower capacity is in force and shown, with what has no place any more."""
     await expect(status.state).to_have_text("live", timeout=20_000)
     try:
-        set_limit(demo_data, 2)
+        set_limit(running.data_dir, 2)
         await expect(status.meter("symbols")).to_have_attribute(
             "aria-valuetext", re.compile("^6 of 6 "), timeout=20_000
         )
         await expect(status.fact("Waiting")).to_have_text(re.compile(r"^\d+ symbols?$"))
         await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
     finally:
-        raise_limit(demo_data)
+        raise_limit(running.data_dir)
     await expect(status.fact("Waiting")).to_have_text("none", timeout=30_000)
 
 
@@ -249,6 +248,74 @@ async def test_status_pages_fit_a_phone_and_a_desk(status: Status):
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert overflow == 0, (width, path)
+
+
+async def test_code_of_the_console_hears_ticks_until_its_key_is_revoked(
+    real_watch: Watch, ready: dict[str, Any], running: RunningDemo, tmp_path: Path
+):
+    """The Python and the JavaScript that the page shows run as they are; both end with the key."""
+    page = real_watch.page
+    await page.goto(ready["url"] + "console/")
+    search = page.get_by_role("combobox", name="Find an instrument to subscribe")
+    await search.fill("NSE:RELIANCE")
+    await search.press("Enter")
+    await expect(page.locator("#python")).to_contain_text('"RELIANCE"')
+    script = tmp_path / "ticks.py"
+    script.write_text(await page.locator("#python").inner_text())
+    code = await page.locator("#javascript").inner_text()
+    plaintext = change_keys(running, ISSUE).strip()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("dialog", lambda dialog: dialog.accept(plaintext))
+    with running_script(script, plaintext) as lines:
+        await page.evaluate(code + "0")  # a last value that the driver does not call
+        for heard in (lines, said):
+            await eventually(lambda heard=heard: any(is_tick(line) for line in heard), timeout=30)
+        change_keys(running, REVOKE)
+        closed = re.compile("4401")
+        for heard in (lines, said):
+            await eventually(lambda heard=heard: any(map(closed.search, heard)), timeout=15)
+
+
+ISSUE = """
+from django.contrib.auth.models import User
+print(ApiKey.objects.issue(User.objects.get(username="demo"), "console")[1])
+"""
+REVOKE = """ApiKey.objects.get(name="console", revoked_at=None).revoke()"""
+
+
+def change_keys(running: RunningDemo, code: str) -> str:
+    begin = "import django; django.setup(); from streaming.models import ApiKey\n"
+    return run_django(running.data_dir, begin + code)
+
+
+def is_tick(line: str) -> bool:
+    if not line.startswith("{"):
+        return False
+    frame = json.loads(line)
+    return bool(frame.get("type") == "market_data" and frame["symbol"] == "RELIANCE")
+
+
+@contextlib.contextmanager
+def running_script(script: Path, key: str) -> Iterator[list[str]]:
+    """Run a program as its user does; yields what it prints, as it comes."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "TICKPOOL_API_KEY": key},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        output = process.stdout
+        assert output is not None
+        reader = threading.Thread(target=lambda: lines.extend(iter(output.readline, "")))
+        reader.start()
+        try:
+            yield lines
+        finally:
+            process.kill()
+            reader.join(10)
 
 
 async def test_logging_out_elsewhere_signs_the_page_out(

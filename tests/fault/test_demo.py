@@ -35,6 +35,7 @@ class RunningDemo:
     def __init__(self, data_dir: Path, *command: str, **environment: str) -> None:
         self.ports = {name: str(free_port()) for name in PORTS}
         self.lines: list[str] = []
+        self.data_dir = data_dir
         self.process = subprocess.Popen(
             command or self.command(),
             cwd=ROOT,
@@ -110,12 +111,26 @@ def set_limit(data_dir: Path, symbols: int) -> None:
         f"config = PoolConfig.objects.get(); config.symbols_per_connection = {symbols}; "
         "config.full_clean(); config.save()"
     )
+    run_django(data_dir, code)
+
+
+def run_django(data_dir: Path, code: str) -> str:
+    """Run a program beside the demo, on its database; returns what it prints."""
     env = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "openalgo_site.settings",
         "DATA_DIR": str(data_dir),
     }
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=env,
+        check=True,
+        timeout=60,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout
 
 
 def workers(ready: dict[str, Any]) -> int:

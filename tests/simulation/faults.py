@@ -19,6 +19,9 @@ class SteppedClock(VirtualClock):
     def time_ms(self) -> int:
         return super().time_ms() + self.step_ms
 
+    def time_us(self) -> int:
+        return super().time_us() + self.step_ms * 1000
+
 
 class BrokerVerbs:
     """What a ``World`` does to its exchange; an index names a link, None all of them."""

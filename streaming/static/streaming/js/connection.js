@@ -47,6 +47,8 @@ export class TickConnection {
   #createSocket;
   #onMessage;
   #onPhase;
+  #onFrame;
+  #wantsBatches;
   #socket = null;
   #attempt = 0;
   #hintMs = 0;
@@ -56,11 +58,17 @@ export class TickConnection {
   #lastFrameAt = 0;
   #openedAt = 0;
 
-  /** `random` and `createSocket` are injected so that the policy can be driven without a network. */
+  /**
+   * `onMessage(message, size)` hears parsed frames of `size` characters. `url()` is asked before each connect, `wantsBatches()` too. `onFrame(text, isSent)` hears every
+   * frame as it is on the wire, before anything is made of it. `random` and `createSocket` are
+   * injected so that the policy can be driven without a network.
+   */
   constructor({
     url,
     onMessage,
     onPhase,
+    onFrame = () => {},
+    wantsBatches = () => true,
     random = Math.random,
     createSocket = (address, protocols) => new WebSocket(address, protocols),
   }) {
@@ -69,6 +77,8 @@ export class TickConnection {
     this.#createSocket = createSocket;
     this.#onMessage = onMessage;
     this.#onPhase = onPhase;
+    this.#onFrame = onFrame;
+    this.#wantsBatches = wantsBatches;
     this.phase = Phase.CONNECTING;
     this.retryAt = 0;
     this.closeCode = 0;
@@ -81,7 +91,10 @@ export class TickConnection {
   open() {
     this.#detach();
     this.#enter(Phase.CONNECTING);
-    const socket = this.#createSocket(this.#url, this.#offers ? [BATCHES] : []);
+    const socket = this.#createSocket(
+      this.#url(),
+      this.#offers && this.#wantsBatches() ? [BATCHES] : [],
+    );
     this.#socket = socket;
     this.#timer = setTimeout(() => this.#closed(1006, ""), CONNECT_TIMEOUT_MS);
     socket.onopen = () => this.#opened();
@@ -101,6 +114,7 @@ export class TickConnection {
     const text = JSON.stringify(request);
     if (text.length > MAX_FRAME_CHARS) throw new RangeError("request is larger than a frame may be");
     this.#socket.send(text);
+    this.#onFrame(text, true);
     return true;
   }
 
@@ -119,6 +133,7 @@ export class TickConnection {
 
   #received(text) {
     this.#lastFrameAt = performance.now();
+    this.#onFrame(text, false);
     let message;
     try {
       message = JSON.parse(text);
@@ -128,7 +143,7 @@ export class TickConnection {
     if (message === null || typeof message !== "object") return;
     if (message.type === "pong") this.#pong(message);
     else if (message.type === "reconnect") this.#hintMs = Number(message.after_ms) || 0;
-    else this.#onMessage(message);
+    else this.#onMessage(message, text.length);
   }
 
   #ping() {

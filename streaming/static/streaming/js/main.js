@@ -34,7 +34,7 @@ const notices = new Notices($("notices"));
 const feed = new FeedState();
 const store = new RowStore({ onDirty: () => table.schedule() });
 const connection = new TickConnection({
-  url: `${scheme}//${location.host}${ticksPath}?interval=${BATCH_INTERVAL_MS}`,
+  url: () => `${scheme}//${location.host}${ticksPath}?interval=${BATCH_INTERVAL_MS}`,
   onMessage: received,
   onPhase: phaseChanged,
 });
