@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from brokers.angel.codec import (
@@ -83,9 +83,9 @@ class AngelAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the instruments of the master; see ``symbols.parse_master``."""
-        return parse_master(data)
+        return parse_master(master.read())
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the credential into four headers; the JWT goes as it was stored.

@@ -22,7 +22,7 @@ from openalgo_site.demo.secrets_file import DemoSecrets, write
 from openalgo_site.demo.supervisor import ChildSpec, Supervisor
 from openalgo_site.env import Environment
 from openalgo_site.stopping import stop_signals
-from pooling.instruments import download_master
+from pooling.masters import download_master
 
 __all__ = ["DemoPlan", "NotReadyError", "run_demo"]
 
@@ -144,7 +144,8 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
             await _answers(client, f"{http}/health", "the simulator", "SIMULATOR_PORT")
             if master is None:
                 url = plan.adapter.master_url(http)
-                master = await asyncio.to_thread(download_master, url, timeout=30.0)
+                with await asyncio.to_thread(download_master, url) as file:
+                    master = await asyncio.to_thread(file.read)
         if master is None:
             raise BrokerUnavailableError("there is no instruments master to load")
         secrets, count = await asyncio.to_thread(store_master, plan.secrets, plan.adapter, master)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -162,7 +163,7 @@ class TestEveryBroker:
         self, adapter_class: type[BrokerAdapter]
     ) -> None:
         with pytest.raises(BrokerProtocolError):
-            list(adapter_class.parse_master(b"<html>sorry</html>"))
+            list(adapter_class.parse_master(io.BytesIO(b"<html>sorry</html>")))
 
     def test_a_missing_credential_is_a_configuration_error(
         self, adapter_class: type[BrokerAdapter]
