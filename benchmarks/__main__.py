@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import scenarios
+from benchmarks.bare_relay import bare_relay
 from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
 from benchmarks.fanout import fanout
@@ -33,7 +34,12 @@ _BARE = {
     "idle": idle,
 }
 _CHAIN = {"pipeline": scenarios.pipeline, "batches": batches}
-_ALONE = {"worker": scenarios.publishing, "pool": pool_engine, "several": several}
+_ALONE = {
+    "relay": bare_relay,
+    "worker": scenarios.publishing,
+    "pool": pool_engine,
+    "several": several,
+}
 _IDLE_LOAD = 0.5
 
 

@@ -35,6 +35,7 @@ from streaming.holdings import Departure, Feed, Held, Line
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.link import FeedLink, TickMessage
 from streaming.payloads import line_body
+from streaming.pool_answers import ask_pools
 from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, Subscribe
 from streaming.session import SessionState
@@ -234,7 +235,7 @@ class GatewayHub:
             self._planning.add(client)
             unsettled: Iterable[Feed] = plan.feeds
             try:
-                outcomes, snapshots = await self._ask(client, plan.wants)
+                outcomes, snapshots = await ask_pools(self.link, client, plan.wants)
                 suggestions = await suggest_names(
                     self.directory, session, outcomes, self.limits.max_suggestions
                 )
@@ -313,20 +314,6 @@ class GatewayHub:
     def revalidate_soon(self) -> None:
         """Look at once whether the connected clients may still be here."""
         self._watch.revalidate_soon()
-
-    async def _ask(
-        self, client: Client, wants: Mapping[str, Sequence[Any]]
-    ) -> tuple[dict[Feed, Outcome], dict[bytes, TickMessage]]:
-        outcomes: dict[Feed, Outcome] = {}
-        snapshots: dict[bytes, TickMessage] = {}
-        for pool_id, pool_wants in wants.items():
-            client.pools.add(pool_id)
-            reply = await self.link.want(pool_id, client.id, pool_wants)
-            for outcome in reply.outcomes:
-                outcomes[Feed(pool_id, outcome.key)] = outcome
-            for message in reply.snapshots:
-                snapshots[message.topic] = message
-        return outcomes, snapshots
 
     def _join(
         self,
