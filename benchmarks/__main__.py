@@ -23,6 +23,7 @@ from benchmarks.references import references
 from benchmarks.several import several, unwanted
 from benchmarks.slow_clients import slow_clients
 from benchmarks.stack import running_stack
+from benchmarks.watch import watch
 
 # By name: what a bare publisher feeds, what needs the whole chain, and what needs neither.
 _BARE = {
@@ -33,7 +34,12 @@ _BARE = {
     "idle": idle,
 }
 _CHAIN = {"pipeline": scenarios.pipeline, "batches": batches}
-_ALONE = {"worker": scenarios.publishing, "pool": pool_engine, "several": several}
+_ALONE = {
+    "worker": scenarios.publishing,
+    "pool": pool_engine,
+    "several": several,
+    "watch": watch,
+}
 _IDLE_LOAD = 0.5
 
 
