@@ -15,8 +15,10 @@ from pathlib import Path
 from benchmarks import scenarios
 from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
+from benchmarks.codecs import codecs
 from benchmarks.fanout import fanout
 from benchmarks.harness import ROOT, RUNS, SECONDS, Result, describe_environment
+from benchmarks.http_pool import http_pool
 from benchmarks.idle import idle, raise_open_files
 from benchmarks.pool_scenarios import pool_engine
 from benchmarks.references import references
@@ -36,7 +38,9 @@ _BARE = {
 _CHAIN = {"pipeline": scenarios.pipeline, "batches": batches}
 _ALONE = {
     "worker": scenarios.publishing,
+    "codecs": codecs,
     "pool": pool_engine,
+    "http": http_pool,
     "several": several,
     "watch": watch,
 }

@@ -40,7 +40,7 @@ class CountingSink:
         self.last_at = 0.0
         self.backwards = 0
 
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
         before = self.seen.get(instrument.key)
         sequence = tick.volume or 0
         if before is None:

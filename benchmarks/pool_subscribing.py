@@ -92,7 +92,7 @@ class QuickAdapter(FakeAdapter):
             self._instruments.pop(item.instrument.broker_token, None)
         return ["- " + ",".join(item.instrument.broker_token for item in items)]
 
-    def receive(self, frame, ts_received_ms) -> list[BrokerEvent]:
+    def receive(self, frame, ts_received_us) -> list[BrokerEvent]:
         known = self._instruments
         return [Confirmed(tuple(known[t].key for t in str(frame).split(",") if t in known))]
 

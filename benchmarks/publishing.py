@@ -60,7 +60,7 @@ def _main() -> None:
         started = now = time.perf_counter()
         count = 0
         while now - started < seconds:
-            adapter.receive(frame, 1_700_000_000_000)
+            adapter.receive(frame, 1_700_000_000_000_000)
             count += SYMBOLS
             now = time.perf_counter()
         rate = count / (now - started)

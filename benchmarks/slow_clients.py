@@ -76,7 +76,7 @@ async def _run(stack: BareStack, mode: FeedMode) -> Run:
 async def _fill(stack: BareStack) -> int:
     """Publish until the gateway gives up ticks of the stopped ones; returns how many it has.
 
-    The kernel keeps 4 MiB and more for a client that does not read, and the gateway 1 MiB.
+    The gateway keeps 1 MiB for a client that does not read, and its own kernel some more.
     """
     before = await _count(stack, _CONFLATED)
     deadline = time.monotonic() + _UNTIL_CLOSED_SECONDS

@@ -31,7 +31,7 @@ class PublishedTick(NamedTuple):
 
     instrument: Instrument
     tick: Tick
-    ts_received_ms: int
+    ts_received_us: int
 
 
 class RecordingSink:
@@ -49,9 +49,9 @@ class RecordingSink:
         """The ticks alone, in the order of their coming."""
         return [published.tick for published in self.published]
 
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
         """Keep the tick."""
-        self.published.append(PublishedTick(instrument, tick, ts_received_ms))
+        self.published.append(PublishedTick(instrument, tick, ts_received_us))
 
     def forget(self, keys: Iterable[InstrumentKey]) -> None:
         """Keep the keys."""

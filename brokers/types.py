@@ -118,8 +118,11 @@ class TickSink(Protocol):
     Every method may be called from any thread and never blocks on the network.
     """
 
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
-        """Send ``tick`` to everyone who may have it and keep it as the instrument's last value."""
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
+        """Send ``tick`` to everyone who may have it and keep it as the instrument's last value.
+
+        ``ts_received_us`` is when its frame was read, in epoch microseconds.
+        """
 
     def forget(self, keys: Iterable[InstrumentKey]) -> None:
         """Drop the last values of ``keys``: they may no longer be shown to new subscribers."""

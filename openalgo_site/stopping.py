@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["StopAction", "StopPolicy", "stop_signals"]
+__all__ = ["StopAction", "StopPolicy", "end_within", "stop_signals"]
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopAction(Enum):
@@ -58,11 +62,24 @@ def stop_signals(drain: Callable[[], None], force: Callable[[], None]) -> Iterat
         elif action is StopAction.FORCE:
             force()
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal)
     try:
         yield
     finally:
-        for number in numbers:
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def end_within(seconds: float) -> None:
+    """End the process with code 0 if it has not ended by itself after ``seconds``.
+
+    For when everything is done: Python waits for threads, and one that waits for a database that
+    is locked or out of reach would hold it up for as long. Signals are ignored from here on. From
+    the main thread only.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

@@ -15,7 +15,7 @@ from datetime import tzinfo
 import uvloop
 
 from brokers.registry import BrokerRegistry
-from openalgo_site.stopping import stop_signals
+from openalgo_site.stopping import end_within, stop_signals
 from pooling.alerts.service import AlertService
 from pooling.clock import Clock, SystemClock
 from pooling.contracts import AccountStore
@@ -28,7 +28,8 @@ __all__ = ["WorkerSettings", "run_worker"]
 
 logger = logging.getLogger("openalgo_site")
 
-DRAIN_SECONDS = 9.0
+DRAIN_SECONDS = 8.5
+THREADS_SECONDS = 1.0  # of the ten: for what the store still does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ def run_worker(
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, store, registry, make_alerts))
+        end_within(THREADS_SECONDS)
 
 
 async def _serve(

@@ -21,6 +21,9 @@ class Clock(Protocol):
     def time_ms(self) -> int:
         """Return epoch milliseconds."""
 
+    def time_us(self) -> int:
+        """Return epoch microseconds, of the same clock."""
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -32,3 +35,7 @@ class SystemClock:
     def time_ms(self) -> int:
         """Return epoch milliseconds."""
         return time.time_ns() // 1_000_000
+
+    def time_us(self) -> int:
+        """Return epoch microseconds."""
+        return time.time_ns() // 1000

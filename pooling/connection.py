@@ -289,7 +289,7 @@ class Connection:
                 self._go_live("data arrives again")
             published = adapter.ticks_published
             try:
-                events = adapter.receive(frame, clock.time_ms())
+                events = adapter.receive(frame, clock.time_us())
             except BrokerProtocolError as error:
                 self._count_malformed(error)
                 continue

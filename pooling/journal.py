@@ -22,6 +22,8 @@ CAPACITY_SECONDS = 60.0
 class PoolJournal:
     """Words for what happens in one pool; never a tick, never a credential.
 
+    Each line carries ``action``, a name for what happened that does not change with its words.
+
     Args:
         pool_id: whose journal it is.
         clock: throttles repeats.
@@ -52,31 +54,62 @@ class PoolJournal:
             limits.symbols_per_connection,
             spec.options.linger_seconds,
             spec.options.revision,
+            extra={
+                "action": "pool_started",
+                "max_connections": limits.max_connections,
+                "symbols_per_connection": limits.symbols_per_connection,
+            },
         )
 
     def pool_closed(self) -> None:
-        logger.info("pool %s closed; peaks: %s", self._pool_id, self._describe_peaks())
+        peaks = self._describe_peaks()
+        logger.info(
+            "pool %s closed; peaks: %s",
+            self._pool_id,
+            peaks,
+            extra={"action": "pool_closed", "peaks": peaks},
+        )
 
     def config_applied(self, limits: Limits, revision: int) -> None:
         message = (
             f"revision {revision}: {limits.max_connections} connections of "
             f"{limits.symbols_per_connection} symbols"
         )
-        logger.info("pool %s applied %s", self._pool_id, message)
+        logger.info(
+            "pool %s applied %s",
+            self._pool_id,
+            message,
+            extra={"action": "config_applied", "revision": revision},
+        )
         self._note("config_applied", message)
 
     def credentials_renewed(self, version: int) -> None:
-        logger.info("pool %s tries credential version %d", self._pool_id, version)
+        logger.info(
+            "pool %s tries credential version %d",
+            self._pool_id,
+            version,
+            extra={"action": "credentials_renewed"},
+        )
         self._note("credentials_changed", f"trying credential version {version}")
 
     def auth_required(self, reason: str) -> None:
-        logger.error("pool %s needs a new credential: %s", self._pool_id, reason)
+        logger.error(
+            "pool %s needs a new credential: %s",
+            self._pool_id,
+            reason,
+            extra={"action": "auth_required"},
+        )
         self._note("auth_required", reason)
 
     def symbols(self, before: int, after: int) -> None:
         """Log each further hundred of symbols. Any thread."""
         if after // MILESTONE_SYMBOLS > before // MILESTONE_SYMBOLS:
-            logger.info("pool %s carries %d symbols", self._pool_id, after)
+            logger.info(
+                "pool %s carries %d symbols",
+                self._pool_id,
+                after,
+                extra={"action": "symbols_milestone", "symbols": after},
+            )
 
     def capacity_reached(self, outcomes: Sequence[Outcome]) -> str | None:
         """Log refusals for want of room, once a minute; returns what to note. Any thread."""
@@ -87,65 +120,99 @@ class PoolJournal:
             return None
         self._last_capacity = now
         message = f"{len(full)} symbols refused: {full[0].message}"
-        logger.warning("pool %s reached its capacity; %s", self._pool_id, message)
+        logger.warning(
+            "pool %s reached its capacity; %s",
+            self._pool_id,
+            message,
+            extra={"action": "capacity_reached"},
+        )
         return message
 
     def modes_changed(self, raised: int, lowered: int) -> None:
         if raised or lowered:
             logger.info(
-                "pool %s changed modes: %d raised, %d lowered", self._pool_id, raised, lowered
+                "pool %s changed modes: %d raised, %d lowered",
+                self._pool_id,
+                raised,
+                lowered,
+                extra={"action": "modes_changed", "raised": raised, "lowered": lowered},
             )
 
     def connection_opened(
         self, slot: int, *, others: int, limits: Limits, is_warm: bool = False
     ) -> None:
         why = "the others are full" if others else "the first symbols came"
+        reason = "it is kept warm" if is_warm else why
         logger.info(
             "pool %s opens connection %d of %d: %s",
             self._pool_id,
             slot,
             limits.max_connections,
-            "it is kept warm" if is_warm else why,
+            reason,
+            extra={"action": "connection_opened", "slot": slot, "reason": reason},
         )
 
     def connection_closed(self, slot: int) -> None:
-        logger.info("pool %s closes connection %d, which carries nothing", self._pool_id, slot)
+        logger.info(
+            "pool %s closes connection %d, which carries nothing",
+            self._pool_id,
+            slot,
+            extra={"action": "connection_closed"},
+        )
 
     def displaced(self, symbols: int, limits: Limits) -> None:
         message = (
             f"{symbols} symbols have no place any more: {limits.max_connections} connections of "
             f"{limits.symbols_per_connection} symbols"
         )
-        logger.warning("pool %s: %s", self._pool_id, message)
+        logger.warning(
+            "pool %s: %s", self._pool_id, message, extra={"action": "displaced", "symbols": symbols}
+        )
         self._note("displaced", message)
 
     def paused(self, connections: int) -> None:
-        logger.info("pool %s paused; closing %d connections", self._pool_id, connections)
+        logger.info(
+            "pool %s paused; closing %d connections",
+            self._pool_id,
+            connections,
+            extra={"action": "paused"},
+        )
         self._note("paused", f"{connections} connections closed")
 
     def resumed(self) -> None:
-        logger.info("pool %s resumed", self._pool_id)
+        logger.info("pool %s resumed", self._pool_id, extra={"action": "resumed"})
         self._note("resumed", "connections open again as symbols need them")
 
     def kept_up(self, what: str) -> None:
-        logger.info("pool %s: %s", self._pool_id, what)
+        logger.info("pool %s: %s", self._pool_id, what, extra={"action": "upkeep"})
         self._note("upkeep", what)
 
     def connected(self, slot: int) -> None:
-        logger.info("connection %s/%d is connected", self._pool_id, slot)
+        logger.info(
+            "connection %s/%d is connected", self._pool_id, slot, extra={"action": "connected"}
+        )
         self._note("connected", f"connection {slot}")
 
     def troubled(self, slot: int, state: ConnectionState, reason: str) -> None:
-        logger.warning("connection %s/%d is %s: %s", self._pool_id, slot, state, reason)
+        logger.warning(
+            "connection %s/%d is %s: %s",
+            self._pool_id,
+            slot,
+            state,
+            reason,
+            extra={"action": "troubled"},
+        )
 
     def lost(self, slot: int, live_symbols: int, reason: str) -> None:
+        peaks = self._describe_peaks()
         logger.warning(
             "connection %s/%d lost with %d live symbols: %s; peaks: %s",
             self._pool_id,
             slot,
             live_symbols,
             reason,
-            self._describe_peaks(),
+            peaks,
+            extra={"action": "lost", "slot": slot, "symbols": live_symbols, "peaks": peaks},
         )
         self._note("lost", f"connection {slot}: {reason}")
 
@@ -155,7 +222,10 @@ class PoolJournal:
             self._pool_id,
             slot,
             error,
+            extra={"action": "rejected"},
         )
 
     def broker_says(self, text: str) -> None:
-        logger.info("pool %s: the broker says: %.200s", self._pool_id, text)
+        logger.info(
+            "pool %s: the broker says: %.200s", self._pool_id, text, extra={"action": "broker_says"}
+        )

@@ -88,10 +88,10 @@ class PlanPerformer:
         self._arm_linger(deadline)
 
     def _open(self, connections: list[Connection], *, others: int) -> None:
-        for connection in connections:
+        for before, connection in enumerate(connections):
             self._journal.connection_opened(
                 connection.slot,
-                others=others,
+                others=others + before,
                 limits=self._book.allocator.limits,
                 is_warm=not self._feed.carries(connection.slot),
             )

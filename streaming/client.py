@@ -17,7 +17,7 @@ from streaming.session import ClientSession, SessionState
 from streaming.shared_frames import FrameWriter
 from streaming.signals import Signal
 
-__all__ = ["AsgiSender", "Client", "Sender"]
+__all__ = ["KERNEL_UNSENT_BYTES", "AsgiSender", "Client", "Sender"]
 
 logger = logging.getLogger("streaming")
 
@@ -25,6 +25,8 @@ logger = logging.getLogger("streaming")
 _BATCH_FRAMES = 64
 # The high water mark of a transport (64 KiB) and the largest write above it.
 _TRANSPORT_BYTES = 320 * 1024
+# What the kernel may hold that is not on the network yet, set by the server for each socket.
+KERNEL_UNSENT_BYTES = 256 * 1024
 
 ForceClose = Callable[[int, str], None]
 
@@ -154,14 +156,12 @@ class Client:
             )
             self.outbox = self.batches
             self.push = self._push_body
-        elif frames is None:
-            self.outbox = Outbox[str](**bounds)
-            self.push = self._push_text
         else:
-            # What the transport may hold beside it counts: its high water mark and one write.
-            bounds["max_bytes"] = max(limits.max_unsent_bytes - _TRANSPORT_BYTES, 1)
-            self.outbox = Outbox[bytes](**bounds)
-            self.push = self._pending.append
+            # What transport and kernel may hold beside it counts, too.
+            beside = _TRANSPORT_BYTES + KERNEL_UNSENT_BYTES
+            bounds["max_bytes"] = max(limits.max_unsent_bytes - beside, 1)
+            self.outbox = Outbox(**bounds)
+            self.push = self._push_text if frames is None else self._pending.append
         if frames is not None:
             frames.on_drained = self._wake_drained
             sender = _FrameSender(frames, sender)

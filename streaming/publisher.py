@@ -302,7 +302,7 @@ class PoolSink(TickSink):
     def __repr__(self) -> str:
         return f"<PoolSink {self.pool_id!r} broker={self.broker} instruments={len(self._slots)}>"
 
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
         """Encode, count, keep and send one tick; never blocks.
 
         Raises:
@@ -318,13 +318,18 @@ class PoolSink(TickSink):
         # so nothing waits for the network here.
         with publisher._lock:
             sequence = slot.sequence = slot.sequence + 1
-            received_us = ts_received_ms * 1000
             # The first tick of a topic is timed, too.
-            after_us = _after_us(received_us) if sequence & _TIMED_MASK == 1 else 0
+            after_us = _after_us(ts_received_us) if sequence & _TIMED_MASK == 1 else 0
             slot.last = message = (
                 slot.topic
                 + _pack_header(
-                    FORMAT_VERSION, tick.mode, 0, publisher.epoch, sequence, received_us, after_us
+                    FORMAT_VERSION,
+                    tick.mode,
+                    0,
+                    publisher.epoch,
+                    sequence,
+                    ts_received_us,
+                    after_us,
                 )
                 + body
             )
@@ -353,7 +358,7 @@ class PoolSink(TickSink):
 def _after_us(received_us: int) -> int:
     """Return the microseconds since ``received_us``; 0, not measured, when a clock was set."""
     after_us = _time_ns() // 1000 - received_us
-    return after_us if 0 < after_us <= _MAX_AFTER_US else 0
+    return max(after_us, 1) if 0 <= after_us <= _MAX_AFTER_US else 0
 
 
 def _send_to_nobody(message: bytes, flags: int) -> None:

@@ -12,6 +12,7 @@ import gc
 import logging
 import signal
 import socket
+from asyncio import BaseTransport
 from collections.abc import Callable, Generator, Sequence
 from http import HTTPStatus
 from types import FrameType
@@ -22,6 +23,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
+from streaming.client import KERNEL_UNSENT_BYTES
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.exceptions import StreamingError
 from streaming.gateway import Gateway
@@ -40,6 +42,8 @@ __all__ = [
 _MAX_FRAME_BYTES = 1024 * 1024
 _GRACE_SECONDS = 3
 _LINGER_SECONDS = 10.0
+# Linux and macOS have it.
+_UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -61,6 +65,14 @@ class GatewayProtocol(SharedFramesProtocol):
     """
 
     _farewell = b""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        # The kernel would hold up to 4 MiB more for a client that stopped reading. What is on the
+        # network does not count, so nobody who reads is slowed down.
+        tcp = transport.get_extra_info("socket")
+        if _UNSENT_OPTION is not None and tcp is not None:
+            tcp.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, KERNEL_UNSENT_BYTES)
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)

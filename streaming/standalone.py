@@ -70,8 +70,8 @@ class _StandaloneSink(TickSink):
         self._bus = bus
         self._broker = broker
 
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
-        self._sink().publish(instrument, tick, ts_received_ms)
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
+        self._sink().publish(instrument, tick, ts_received_us)
 
     def forget(self, keys: Iterable[InstrumentKey]) -> None:
         self._sink().forget(keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -78,9 +79,9 @@ class BinanceAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the symbols that are trading; see ``symbols.parse_master``."""
-        return parse_master(data)
+        return parse_master(master.read())
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Connect to the combined streams with none subscribed; public data needs no credential."""
@@ -138,7 +139,7 @@ class BinanceAdapter(BrokerAdapter):
             *self._requests("UNSUBSCRIBE", lowered),
         ]
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Merge a stream's payload into one tick, or tell what an answer means."""
         envelope = decode_envelope(frame)
         if envelope.stream is None:
@@ -146,7 +147,7 @@ class BinanceAdapter(BrokerAdapter):
         elif envelope.stream == _SHUTDOWN_STREAM:
             events = (ReconnectSoon("Binance is shutting this server down"),)
         else:
-            self._receive_stream(envelope.stream, envelope.data, ts_received_ms)
+            self._receive_stream(envelope.stream, envelope.data, ts_received_us)
             events = ()
         if self._settled:
             events = (Confirmed(tuple(self._settled)), *events)
@@ -161,14 +162,14 @@ class BinanceAdapter(BrokerAdapter):
         self._settled.clear()
 
     def _receive_stream(
-        self, stream: str, data: msgspec.Raw | msgspec.UnsetType, ts_received_ms: int
+        self, stream: str, data: msgspec.Raw | msgspec.UnsetType, ts_received_us: int
     ) -> None:
         if isinstance(data, msgspec.UnsetType):
             raise BrokerProtocolError(f"binance: stream {stream[:40]!r} without data")
         tick = self._codec.decode(stream, data)
         if tick is not None:
             instrument = self._subscriptions[str(tick.broker_token)].instrument
-            self.sink.publish(instrument, tick, ts_received_ms)
+            self.sink.publish(instrument, tick, ts_received_us)
             self.ticks_published += 1
 
     def _receive_bare(self, envelope: Envelope) -> tuple[BrokerEvent, ...]:

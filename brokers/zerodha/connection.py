@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import BinaryIO
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokers.base import (
@@ -71,9 +72,9 @@ class ZerodhaAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the instruments of the dump, gzipped or not; see ``symbols.parse_master``."""
-        return parse_master(data)
+        return parse_master(master)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the credential into the query, which is the whole of Kite's authentication."""
@@ -114,7 +115,7 @@ class ZerodhaAdapter(BrokerAdapter):
         modes = self._take([new for _, new in items])
         return [encode_mode(mode, tokens) for mode, tokens in self._batches(modes)]
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Publish the ticks of a binary frame, or tell what a text frame says."""
         if isinstance(frame, str):
             return self._receive_text(frame)
@@ -127,7 +128,7 @@ class ZerodhaAdapter(BrokerAdapter):
         for tick in ticks:
             instrument = instrument_of(tick.broker_token)
             if instrument is not None:
-                publish(instrument, tick, ts_received_ms)
+                publish(instrument, tick, ts_received_us)
                 published += 1
         self.ticks_published += published
         if published != len(ticks):

@@ -143,7 +143,9 @@ class Supervisor:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", 0)
         )
-        output = asyncio.create_task(self._pass_on(spec.name, reader))
+        output = asyncio.create_task(
+            self._pass_on(spec.name, reader), name=f"demo.{spec.name}.output"
+        )
         try:
             try:
                 process = await asyncio.create_subprocess_exec(

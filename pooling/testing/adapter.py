@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -59,7 +59,7 @@ class FakeAdapter(BrokerAdapter):
         return "http://fake.invalid/"
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield nothing."""
         return iter(())
 
@@ -88,7 +88,7 @@ class FakeAdapter(BrokerAdapter):
         """Return messages."""
         return self._messages("mode", [new for _, new in items])
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Decode one frame of the fake broker."""
         try:
             said = msgspec.json.decode(frame)
@@ -100,7 +100,7 @@ class FakeAdapter(BrokerAdapter):
                 self.ticks_unknown += 1
                 continue
             tick = Tick(token, FeedMode.LTP, 100, ltp=100)
-            self.sink.publish(instrument, tick, ts_received_ms)
+            self.sink.publish(instrument, tick, ts_received_us)
             self.ticks_published += 1
         events: list[BrokerEvent] = []
         for kind, make in (("ok", self._confirmed), ("no", self._rejected)):

@@ -37,6 +37,10 @@ class FakeClock:
         """Return epoch milliseconds, counted from a fixed day."""
         return EPOCH_MS + int(self.now * 1000)
 
+    def time_us(self) -> int:
+        """Return epoch microseconds, counted from the same day."""
+        return EPOCH_MS * 1000 + int(self.now * 1_000_000)
+
 
 class _SkippingSelector(selectors.DefaultSelector):
     """Instead of waiting for time to pass, tells how long it would have waited."""
@@ -84,3 +88,7 @@ class VirtualClock:
     def time_ms(self) -> int:
         """Return epoch milliseconds, counted from a fixed day."""
         return EPOCH_MS + int(self._loop.time() * 1000)
+
+    def time_us(self) -> int:
+        """Return epoch microseconds, counted from the same day."""
+        return EPOCH_MS * 1000 + int(self._loop.time() * 1_000_000)

@@ -18,14 +18,14 @@ __all__ = ["make_adapter_class"]
 class SimulatedAdapter(ZerodhaAdapter):
     """Kite names nothing in a refusal; the simulated exchange may, as other brokers do."""
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Take named refusals, and leave everything else to the real adapter."""
         if isinstance(frame, str):
             said = msgspec.json.decode(frame)
             if tokens := said.get("tokens"):
                 error = BrokerLimitError(said["data"])
                 return (SubscriptionRejected(error, tuple(map(key_of, tokens))),)
-        return super().receive(frame, ts_received_ms)
+        return super().receive(frame, ts_received_us)
 
 
 def make_adapter_class(capabilities: BrokerCapabilities, depth_cost: int) -> type[SimulatedAdapter]:

@@ -19,6 +19,9 @@ class SteppedClock(VirtualClock):
     def time_ms(self) -> int:
         return super().time_ms() + self.step_ms
 
+    def time_us(self) -> int:
+        return super().time_us() + self.step_ms * 1000
+
 
 class BrokerVerbs:
     """What a ``World`` does to its exchange; an index names a link, None all of them."""
@@ -42,7 +45,7 @@ class BrokerVerbs:
     def do_silence(self, index: int | None) -> None:
         links = list(self.exchange.links.values())
         for link in links if index is None else links[index % max(1, len(links)) :][:1]:
-            link.is_silent = True
+            link.go_silent()
 
     def do_speak(self) -> None:
         for link in list(self.exchange.links.values()):

@@ -27,7 +27,7 @@ class LastValues:
         self._numbers: dict[InstrumentKey, int] = {}
         self._due: tuple[int, frozenset[InstrumentKey]] = 0, frozenset()
 
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
         key, number = instrument.key, tick.ltp or 0
         self.published += 1
         self.keys.add(key)

@@ -119,7 +119,7 @@ async def test_one_tick_in_64_of_a_topic_is_timed_on_its_way(stack: AsyncExitSta
     await gateway.met()
     await gateway.link.want("1", "c", [Want(INSTRUMENTS[0].key, FeedMode.QUOTE)])
     for number in range(130):
-        worker.sink().publish(INSTRUMENTS[0], tick(number), time.time_ns() // 1_000_000)
+        worker.sink().publish(INSTRUMENTS[0], tick(number), time.time_ns() // 1000)
         if number % 50 == 0:
             await eventually(lambda: len(gateway.listener.ticks) > number)  # noqa: B023
     await eventually(lambda: len(gateway.listener.ticks) == 130)

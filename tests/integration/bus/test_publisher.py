@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -55,13 +56,27 @@ def test_a_tick_arrives_with_its_counts(publisher):
     sink = publisher.for_pool("1", "zerodha")
     with raw_subscriber(publisher.port, b"1/") as subscriber:
         arrive(publisher, subscriber)
-        sink.publish(INFY, tick(5), 1717000000123)
-        sink.publish(INFY, tick(6), 1717000000124)
+        sink.publish(INFY, tick(5), 1717000000123456)
+        sink.publish(INFY, tick(6), 1717000000123789)
         first, second = subscriber.take(2)
-    assert first[:5] == (b"1/NSE/INFY\0", 2, 7, 1, 1717000000123000)
+    assert first[:5] == (b"1/NSE/INFY\0", 2, 7, 1, 1717000000123456)
     assert second.sequence == 2
     assert b'"ltp":6.0' in second.body
     assert publisher.published == 2
+
+
+@pytest.mark.parametrize("age_us", [0, 250])
+def test_the_time_in_the_worker_is_counted_in_microseconds(publisher, age_us):
+    """A tick is under way for less than a millisecond there, and even the fastest is measured."""
+    sink = publisher.for_pool("1", "zerodha")
+    with raw_subscriber(publisher.port, b"1/") as subscriber:
+        arrive(publisher, subscriber)
+        before_us = time.time_ns() // 1000
+        sink.publish(INFY, tick(5), before_us - age_us)
+        after_us = time.time_ns() // 1000
+        (message,) = subscriber.take(1)
+    assert message.ts_received_us == before_us - age_us
+    assert max(age_us, 1) <= message.published_after_us <= after_us - before_us + age_us + 1
 
 
 def test_sequences_count_per_topic(publisher):

@@ -20,7 +20,7 @@ class TimingSink(RecordingSink):
         super().__init__()
         self.times: dict[InstrumentKey, list[float]] = defaultdict(list)
 
-    def publish(self, instrument, tick, ts_received_ms) -> None:
+    def publish(self, instrument, tick, ts_received_us) -> None:
         self.times[instrument.key].append(time.monotonic())
 
     def longest_gap(self, keys, since: float) -> float:

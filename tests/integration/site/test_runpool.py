@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from openalgo_site.stopping import StopPolicy
 from tests.support import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGURATION = 78
+REPEAT_SECONDS = StopPolicy().repeat_seconds
 ACCOUNT = """
 import django; django.setup()
 from django.contrib.auth.models import User
@@ -116,11 +121,8 @@ def test_a_bus_port_that_is_taken_is_exit_1_and_named(prepared: Installation) ->
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_0(prepared: Installation, number: signal.Signals) -> None:
-    process = prepared.start("manage.py", "runpool")
+    process = serving(prepared)
     assert process.stdout is not None
-    for line in process.stdout:
-        if "serves 1 pool" in line:
-            break
     started = time.monotonic()
     process.send_signal(number)
     process.send_signal(number)  # the same Ctrl-C, from the terminal and from a parent
@@ -129,6 +131,59 @@ def test_a_signal_drains_and_exits_0(prepared: Installation, number: signal.Sign
     assert time.monotonic() - started < 10
     process.stdout.close()
     assert "Traceback" not in rest
+
+
+def test_a_locked_database_does_not_hold_up_the_end(prepared: Installation) -> None:
+    """Its last statistics are lost then; the brokers and gateways were taken leave of."""
+    process = serving(prepared)
+    with locked(prepared):
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert time.monotonic() - started < 10
+
+
+def test_a_second_signal_ends_it_at_once(prepared: Installation) -> None:
+    """With the database locked the drain takes its two seconds; whoever insists waits for none."""
+    # On a busy machine the second one may come when everything is over.
+    codes = (insist(prepared) for _ in range(5))
+    assert 1 in codes
+
+
+def insist(installation: Installation) -> int:
+    """Signal a worker that cannot end soon twice; returns its exit code."""
+    process = serving(installation)
+    with locked(installation):
+        process.send_signal(signal.SIGTERM)
+        until(process, " drains")
+        time.sleep(REPEAT_SECONDS + 0.05)
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=30)[0]
+    assert "Traceback" not in rest or process.returncode == 0
+    return process.returncode
+
+
+def serving(installation: Installation) -> subprocess.Popen[str]:
+    """Start a worker and return it once it serves."""
+    process = installation.start("manage.py", "runpool")
+    until(process, "serves 1 pool")
+    return process
+
+
+def until(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stdout is not None
+    assert any(words in line for line in process.stdout), f"it ended without {words!r}"
+
+
+@contextmanager
+def locked(installation: Installation) -> Iterator[None]:
+    """Keep everybody from writing to the database."""
+    (path,) = installation.data_dir.glob("*.sqlite3")
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
 
 
 def test_the_key_file_is_made_once(prepared: Installation) -> None:

@@ -133,7 +133,7 @@ def test_ticks_reach_the_sink_with_their_instrument(
     adapter.receive(
         kite_frame(kite_quote(408065, 5), kite_index_quote(256265, 6, ohlc=(1, 2, 3, 4))), 77
     )
-    assert [(p.instrument, p.tick.ltp, p.ts_received_ms) for p in sink.published] == [
+    assert [(p.instrument, p.tick.ltp, p.ts_received_us) for p in sink.published] == [
         (INFY, 5, 77),
         (NIFTY, 6, 77),
     ]
