@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/runtime-$(call hash,requirements.txt).stamp
 DEV := $(VENV)/dev-$(call hash,requirements.txt requirements-dev.txt).stamp
 ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles*.txt).stamp
 
-.PHONY: run test check bench clean services
+.PHONY: run test check bench fuzz clean services
 
 # exec: the recipe's shell becomes the demo, so that whoever ends make ends the demo.
 run: $(RUNTIME)
@@ -30,6 +30,9 @@ check: $(DEV)
 
 bench: $(DEV)
 	@exec $(BIN)/python -m benchmarks
+
+fuzz: $(DEV)
+	@exec $(BIN)/python -m tests.fuzz
 
 services:
 	@scripts/install-test-services

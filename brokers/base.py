@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from brokers.context import current_sink, standalone_sink
 from brokers.credential_expiry import DailyEnd, expiry_of
@@ -238,8 +238,13 @@ class BrokerAdapter(ABC):
 
     @classmethod
     @abstractmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the instruments of a downloaded master, in the file's order.
+
+        Args:
+            master: seekable, and read from where it stands; as the broker served it, at most 128
+                MiB. A master in lines is best read line by line (``brokers.master_text``), so that
+                100,000 rows cost no memory.
 
         Raises:
             BrokerProtocolError: the file is not an instruments master of this broker.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from brokers.angel.connection import AngelAdapter
 from brokers.base import BrokerAdapter
 from brokers.binance.connection import BinanceAdapter
 from brokers.exceptions import BrokerConfigError
@@ -46,4 +47,5 @@ def default_registry() -> BrokerRegistry:
     registry = BrokerRegistry()
     registry.register(ZerodhaAdapter)
     registry.register(BinanceAdapter)
+    registry.register(AngelAdapter)
     return registry

@@ -38,6 +38,7 @@ class CredentialGate:
         is_required: False for brokers that need none.
         interval_seconds: least time between two connects.
         version: the version known to be stored now.
+        endpoint: where the account's connections go.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class CredentialGate:
         is_required: bool,
         interval_seconds: float,
         version: int,
+        endpoint: str,
     ) -> None:
         self._pool_id = pool_id
         self._store = store
@@ -56,9 +58,10 @@ class CredentialGate:
         self._is_required = is_required
         self._interval = interval_seconds
         self._version = version
+        self._endpoint = endpoint
         self._turn = asyncio.Lock()
         self._last_connect: float | None = None
-        self._not_before = float("-inf")
+        self._not_before: dict[str, float] = {}  # by endpoint, until the wait is over
         self._last_read: Credentials | None = None
         self._refused_version: int | None = None
         self._last_refused: int | None = None
@@ -89,23 +92,26 @@ class CredentialGate:
                 raise BrokerAuthError(self.reason)
             self._check_retry_after()
             await self._keep_interval()
-            version = self._version
+            version, endpoint = self._version, self._endpoint
             try:
                 credentials = await self._read()
                 version = credentials.version if self._is_required else version
                 if self._is_required and version == self._last_refused:
                     # A newer one is stored and cannot be read: the store is down.
                     raise BrokerUnavailableError("the new credential cannot be read yet")
-                # The store took its time: what counts is when the broker is asked.
+                # The store took its time: what counts is when, and where, the broker is asked.
+                endpoint = self._endpoint
+                self._check_retry_after()
                 self._last_connect = self._clock.monotonic()
                 yield credentials
             except (BrokerAuthError, BrokerConfigError) as error:
-                self.refuse(version, error)
+                if endpoint == self._endpoint:  # else the one that is asked next has not refused it
+                    self.refuse(version, error)
                 raise
             except ConnectRateError:
                 raise  # it was not the broker that asked to wait: each is told its own time
             except BrokerRateLimitError as error:
-                self._bar(error.retry_after_seconds)
+                self._bar(endpoint, error.retry_after_seconds)
                 raise
 
     def refuse(self, version: int, error: BrokerError) -> None:
@@ -130,9 +136,12 @@ class CredentialGate:
         self._open()
         return True
 
-    def reopen(self) -> None:
-        """Let connects through again, for another reason than a newer credential."""
-        self._not_before = float("-inf")
+    def reopen(self, endpoint: str) -> None:
+        """Follow an edited endpoint: what another one refused says nothing about this one.
+
+        A ``Retry-After`` binds where it was told, also whoever comes back there.
+        """
+        self._endpoint = endpoint
         self._last_refused = None
         self._open()
 
@@ -146,12 +155,15 @@ class CredentialGate:
         self.reason = ""
         self._renewed.set()
 
-    def _bar(self, retry_after_seconds: float | None) -> None:
+    def _bar(self, endpoint: str, retry_after_seconds: float | None) -> None:
+        now = self._clock.monotonic()
         seconds = min(retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)
-        self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
+        until = max(self._not_before.get(endpoint, now), now + seconds)
+        pending = {where: at for where, at in self._not_before.items() if at > now}
+        self._not_before = pending | {endpoint: until}
 
     def _check_retry_after(self) -> None:
-        wait = self._not_before - self._clock.monotonic()
+        wait = self._not_before.get(self._endpoint, 0.0) - self._clock.monotonic()
         if wait > 0:
             raise BrokerRateLimitError("the broker asked to wait", retry_after_seconds=wait)
 

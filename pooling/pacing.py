@@ -34,11 +34,10 @@ class Pacer:
 
     async def until_due(self) -> None:
         """Wait until a message might be sent now; takes no turn."""
-        while self._last is not None:
+        if self._last is not None:
             wait = self._last + self._interval - self._clock.monotonic()
-            if wait <= 0:
-                return
-            await asyncio.sleep(wait)
+            if wait > 0:
+                await asyncio.sleep(wait)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

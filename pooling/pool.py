@@ -89,6 +89,7 @@ class ConnectionPool:
             is_required=bool(self._capabilities.credential_fields),
             interval_seconds=self._capabilities.connect_interval_seconds,
             version=spec.credentials_version,
+            endpoint=spec.endpoint or self._capabilities.default_endpoint,
         )
         self._lock = threading.Lock()
         self._calls = LoopCalls(lock=self._lock, perform=self._perform)
@@ -384,7 +385,7 @@ class ConnectionPool:
             self._feed.credential_renewed(version)
 
     def _restart_connections(self) -> None:
-        self._gate.reopen()
+        self._gate.reopen(self._spec.endpoint or self._capabilities.default_endpoint)
         self._exclusive.update_endpoint()
         for slot in self._table.connections:
             self._table.restart(slot, "the endpoint was changed")

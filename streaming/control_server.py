@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from brokers.feed import FeedEvent, FeedService, Holder, OutcomeState
+from brokers.feed import FeedEvent, FeedService, FeedStatus, Holder, OutcomeState
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
 from streaming.exceptions import BusError, MalformedMessageError
@@ -163,13 +163,19 @@ class ControlServer:
                 self._beats.result()
 
     async def close(self) -> None:
-        """Stop answering; references stay with the service, which closes too. Idempotent."""
+        """Tell gateways that prices stop, then stop answering. Idempotent.
+
+        References stay with the service, which closes too.
+        """
         if self._stop_listening is not None:
             self._stop_listening()
             self._stop_listening = None
         if self._beats is not None:
             self._beats.cancel()
             await asyncio.wait({self._beats})
+            # Beats that failed are why it ends, and would fail again.
+            if self._beats.cancelled() and self._socket is not None:
+                self._send_beat(farewell="the worker was stopped")
         gateways = list(self._gateways.values())
         self._gateways.clear()
         for gateway in gateways:
@@ -194,22 +200,27 @@ class ControlServer:
                     logger.warning("gateway %r is silent; its references go", gateway.gateway_id)
                     self._depart(gateway.gateway_id)
 
-    def _send_beat(self) -> None:
+    def _send_beat(self, farewell: str = "") -> None:
+        """Say how all pools are; with a farewell, the last word, that none can be trusted now."""
         self._beat_number += 1
+        now_ms = self._now_ms()
         pools = []
         for pool_id in self._service.pool_ids():
             try:
                 stats = self._service.stats(pool_id)
             except KeyError:
                 continue
-            pools.append(cm.PoolBeat(pool_id, stats.status, stats.since_ms, stats.reason))
+            pool = cm.PoolBeat(pool_id, stats.status, stats.since_ms, stats.reason)
+            if farewell and stats.status in (FeedStatus.LIVE, FeedStatus.STALE):
+                pool = cm.PoolBeat(pool_id, FeedStatus.STALE, now_ms, farewell)
+            pools.append(pool)
         beat = cm.Beat(
             worker_id=self._worker_id,
             epoch=self._publisher.epoch,
             number=self._beat_number,
             control_port=self._port,
             pools=pools,
-            sent_ms=self._now_ms(),
+            sent_ms=now_ms,
             tails=self._publisher.settled_topics(cm.MAX_TAILS),
             published=self._publisher.published,
             dropped=self._publisher.dropped,

@@ -2,7 +2,8 @@
 
 ``kite_server``: a Kite exchange of 1,000 instruments, 2,000 ticks/s, valid credential
 ``API_KEY`` / ``ACCESS_TOKEN``. ``make_kite_server``: the same with other arguments
-(``size=``, ``rate=``, anything of ``KiteExchange``); all are closed after the test.
+(``size=``, ``rate=``, anything of ``KiteExchange``); ``make_angel_server``: an Angel One exchange
+likewise. All are closed after the test.
 """
 
 from __future__ import annotations
@@ -14,10 +15,22 @@ from typing import Any
 
 import pytest
 
+from brokers.simulator.angel import AngelExchange
 from brokers.simulator.kite import KiteExchange
-from brokers.simulator.market import build_market
+from brokers.simulator.market import Market, build_market
 
-__all__ = ["ACCESS_TOKEN", "API_KEY", "CONTROL_TOKEN", "TODAY", "kite_server", "make_kite_server"]
+__all__ = [
+    "ACCESS_TOKEN",
+    "API_KEY",
+    "CONTROL_TOKEN",
+    "TODAY",
+    "MakeAngelServer",
+    "MakeKiteServer",
+    "kite_server",
+    "make_angel_server",
+    "make_kite_server",
+    "make_market",
+]
 
 API_KEY = "test-key"
 ACCESS_TOKEN = "test-token"
@@ -25,7 +38,13 @@ CONTROL_TOKEN = "test-control"
 TODAY = date(2026, 1, 5)
 OPENED_S = 1_767_600_000  # 2026-01-05 08:00:00 UTC
 
+MakeAngelServer = Callable[..., Awaitable[AngelExchange]]
 MakeKiteServer = Callable[..., Awaitable[KiteExchange]]
+
+
+def make_market(size: int = 1_000, seed: int = 7) -> Market:
+    """Return the market of the fixtures' exchanges, as it is when it opens."""
+    return build_market(seed=seed, today=TODAY, now_s=OPENED_S, size=size)
 
 
 @pytest.fixture
@@ -33,12 +52,24 @@ async def make_kite_server() -> AsyncIterator[MakeKiteServer]:
     async with AsyncExitStack() as stack:
 
         async def make(*, size: int = 1_000, seed: int = 7, **options: Any) -> KiteExchange:
-            market = options.pop("market", None) or build_market(
-                seed=seed, today=TODAY, now_s=OPENED_S, size=size
-            )
+            market = options.pop("market", None) or make_market(size, seed)
             defaults: dict[str, Any] = {"api_key": API_KEY, "access_token": ACCESS_TOKEN}
             return await stack.enter_async_context(
                 KiteExchange(market=market, **(defaults | options))
+            )
+
+        yield make
+
+
+@pytest.fixture
+async def make_angel_server() -> AsyncIterator[MakeAngelServer]:
+    async with AsyncExitStack() as stack:
+
+        async def make(*, size: int = 1_000, seed: int = 7, **options: Any) -> AngelExchange:
+            market = options.pop("market", None) or make_market(size, seed)
+            defaults: dict[str, Any] = {"api_key": API_KEY, "access_token": ACCESS_TOKEN}
+            return await stack.enter_async_context(
+                AngelExchange(market=market, **(defaults | options))
             )
 
         yield make

@@ -6,32 +6,54 @@ import asyncio
 import errno
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
 import uvloop
 
+from brokers.simulator.angel import AngelExchange
 from brokers.simulator.binance import BinanceReplay
 from brokers.simulator.capture import CaptureError, parse_capture
 from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.market import build_market
 
-__all__ = ["SimulatorError", "build_kite", "build_replay", "run"]
+__all__ = ["MARKET_EXCHANGES", "SimulatorError", "build_exchange", "build_replay", "run"]
+
+# The brokers that the simulated market can speak as.
+MARKET_EXCHANGES: Mapping[str, type[KiteExchange | AngelExchange]] = {
+    "zerodha": KiteExchange,
+    "angel": AngelExchange,
+}
 
 
 class SimulatorError(Exception):
     """The local exchange cannot run; the message is one sentence for a person."""
 
 
-def build_kite(
-    *, port: int, rate: float, seed: int, api_key: str, access_token: str, control_token: str
-) -> KiteExchange:
-    """Return a Kite exchange whose market opens now. Raises SimulatorError for a bad argument."""
+def build_exchange(
+    *,
+    broker: str,
+    port: int,
+    rate: float,
+    seed: int,
+    api_key: str,
+    access_token: str,
+    control_token: str,
+) -> LocalExchange:
+    """Return a broker's exchange whose market opens now.
+
+    Raises:
+        SimulatorError: a bad argument, or a broker that is not in ``MARKET_EXCHANGES``.
+    """
+    kind = MARKET_EXCHANGES.get(broker)
+    if kind is None:
+        known = ", ".join(MARKET_EXCHANGES)
+        raise SimulatorError(f"no local exchange speaks as {broker!r}; known: {known}")
     market = build_market(seed=seed, today=date.today(), now_s=int(time.time()))  # noqa: DTZ011
     try:
-        return KiteExchange(
+        return kind(
             market=market,
             api_key=api_key,
             access_token=access_token,

@@ -16,7 +16,9 @@ from typing import Any
 
 from django.conf import settings
 
+from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerError, BrokerUnavailableError
+from brokers.simulator.runner import MARKET_EXCHANGES
 from openalgo_site.demo.guarded import die_with_parent
 from openalgo_site.demo.installation import DemoAccount, prepare_database
 from openalgo_site.demo.ports import PortTakenError, check_ports
@@ -25,7 +27,8 @@ from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_
 from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.env import Environment
 from pooling import conf
-from pooling.instruments import download_master
+from pooling.http.policy import HttpOptions, RetryPolicy
+from pooling.masters import download_master
 
 __all__ = ["DEMO_ERRORS", "DemoChoice", "DemoUsageError", "run"]
 
@@ -58,28 +61,38 @@ class DemoChoice:
     @property
     def simulated(self) -> bool:
         """Whether the exchange runs here."""
-        return self.replay is not None or self.broker == "zerodha"
+        return self.replay is not None or self.broker in MARKET_EXCHANGES
 
-    def account(self, env: Environment, secrets: DemoSecrets) -> DemoAccount:
-        """Return the broker account that this demo uses."""
+    @property
+    def broker_name(self) -> str:
+        """The broker whose adapter this demo uses."""
+        return self.broker if self.replay is None else "binance"
+
+    def account(
+        self, env: Environment, secrets: DemoSecrets, capabilities: BrokerCapabilities
+    ) -> DemoAccount:
+        """Return the broker account that this demo uses, with the limits of its broker."""
         endpoint = f"ws://127.0.0.1:{env.simulator_port}" if self.simulated else ""
-        if self.replay is not None or self.broker == "binance":
-            return DemoAccount(broker="binance", endpoint=endpoint, credentials={})
+        if not capabilities.credential_fields:
+            return DemoAccount(broker=capabilities.name, endpoint=endpoint, credentials={})
+        # The local exchange checks these two; of the rest it takes whatever is not empty.
+        checked = {
+            "api_key": secrets.simulator_api_key,
+            "access_token": secrets.simulator_access_token,
+        }
+        names = [field.name for field in capabilities.credential_fields]
         return DemoAccount(
-            broker="zerodha",
+            broker=capabilities.name,
             endpoint=endpoint,
-            credentials={
-                "api_key": secrets.simulator_api_key,
-                "access_token": secrets.simulator_access_token,
-            },
-            symbols_per_connection=3000,
-            max_connections=3,
+            credentials={name: checked.get(name, "demo") for name in names},
+            symbols_per_connection=capabilities.symbols_per_connection,
+            max_connections=capabilities.max_connections,
         )
 
     def simulator_arguments(self) -> tuple[str, ...] | None:
         """Return the arguments of ``runsimulator``, or None for a real exchange."""
         if self.replay is None:
-            return () if self.simulated else None
+            return ("--broker", self.broker) if self.simulated else None
         speed = () if self.speed is None else ("--speed", f"{self.speed:g}")
         return ("--replay", str(self.replay.resolve()), *speed)
 
@@ -102,6 +115,13 @@ def run(choice: DemoChoice, *, with_parent: bool = False) -> None:
     _flush()
 
 
+def _download(url: str) -> bytes:
+    # Somebody waits in front of the screen: no retries.
+    options = HttpOptions(timeout_seconds=REACH_SECONDS, retry=RetryPolicy(retries=0))
+    with download_master(url, options=options) as master:
+        return master.read()
+
+
 def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
     if choice.replay is not None and not choice.replay.is_file():
         raise DemoUsageError(f"{choice.replay} is not a file that could be replayed")
@@ -110,12 +130,12 @@ def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     secrets_path = data_dir / "demo.json"
     secrets = read_or_create(secrets_path)
-    account = choice.account(env, secrets)
-    adapter = conf.broker_registry().get(account.broker)
+    adapter = conf.broker_registry().get(choice.broker_name)
+    account = choice.account(env, secrets, adapter.capabilities)
     master = None
     if not choice.simulated:
         try:
-            master = download_master(adapter.master_url(None), timeout=REACH_SECONDS)
+            master = _download(adapter.master_url(None))
         except BrokerUnavailableError as error:
             raise BrokerUnavailableError(
                 f"{adapter.capabilities.label} cannot be reached, and this demo needs it: {error}. "

@@ -14,7 +14,6 @@ from brokers.feed import (
 )
 from brokers.types import InstrumentKey
 from pooling.losses import LossReason
-from tests.simulation.conduct import APPLIED_SECONDS
 from tests.simulation.link import SimulatedLink
 from tests.simulation.names import token_of
 
@@ -63,7 +62,7 @@ class Checker:
         if not isinstance(event, FeedChange) or event.status is not FeedStatus.STALE:
             return
         now = self._world.loop.time()
-        if now - self._world.conduct.limits_edited_at < APPLIED_SECONDS:
+        if self._world.conduct.edits.limits_change(now):
             return
         if event.reason == DISPLACED:
             return  # its unsubscribe follows in the same instant, however late the edit was read

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tests.simulation.edits import Edits
 from tests.simulation.link import SimulatedLink
 from tests.simulation.names import key_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-__all__ = ["APPLIED_SECONDS", "Conduct"]
+__all__ = ["Conduct"]
 
-APPLIED_SECONDS = 5.0  # from an edit to its being in force
 SURELY_HEARD_SECONDS = 4.0
 EARLIEST_ROTATION = 0.84
 TWICE_SECONDS = 20.0  # a move waits 10 s for its new connection to speak, and is paced
@@ -27,8 +27,8 @@ EXTRA_SECONDS = 6.0  # beyond the linger, until an instrument nobody wants is ta
 class Conduct:
     """Judges single acts of the pool, with the clients' wishes at hand."""
 
-    def __init__(self, world: World) -> None:
-        self.limits_edited_at = self.endpoint_edited_at = float("-inf")
+    def __init__(self, world: World, edits: Edits) -> None:
+        self.edits = edits
         self.is_closing = False
         self.forced = 0  # links given up while the market was closed and they carried something
         self._world = world
@@ -49,9 +49,9 @@ class Conduct:
     def attempted(self, endpoint: str) -> None:
         """A connect: to the endpoint that is stored, once an edit of it is in force."""
         world = self._world
-        is_late = world.loop.time() - self.endpoint_edited_at > APPLIED_SECONDS
-        if is_late and not world.store.is_down and endpoint != world.endpoint:
-            world.checker.complain(f"connect to {endpoint}, the account's is {world.endpoint}")
+        known = self.edits.endpoints(world.loop.time())
+        if endpoint not in known:
+            world.checker.complain(f"connect to {endpoint}, the account's is {sorted(known)}")
 
     def unsubscribed(self, link: SimulatedLink, token: int) -> None:
         """An instrument was taken off: nobody wants it, or another link carries it."""
@@ -111,8 +111,7 @@ class Conduct:
                 world.checker.complain(f"link {number} carries {token}, unwanted for {bound} s")
 
     def _limits_change(self) -> bool:
-        world = self._world
-        return world.store.is_down or world.loop.time() - self.limits_edited_at < APPLIED_SECONDS
+        return self.edits.limits_change(self._world.loop.time())
 
     def _is_needed(self, token: int) -> bool:
         clients, key = self._world.clients, key_of(token)
@@ -124,8 +123,6 @@ class Conduct:
     def _has_reason(self, link: SimulatedLink) -> bool:
         world = self._world
         lifetime, age = world.plan.max_lifetime_seconds, world.loop.time() - link.opened_at
-        return (
-            world.loop.time() - self.endpoint_edited_at < APPLIED_SECONDS
-            or link.endpoint != world.endpoint
-            or (lifetime is not None and age >= EARLIEST_ROTATION * lifetime)
+        return self.edits.endpoints(world.loop.time()) != {link.endpoint} or (
+            lifetime is not None and age >= EARLIEST_ROTATION * lifetime
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -95,12 +94,11 @@ class SimulatedExchange:
         self.banned: frozenset[int] = frozenset()
         self.room: int | None = None
         self.unreachable: frozenset[str] = frozenset()
-        self.refused_tokens: Counter[str] = Counter()
+        self._refused_tokens: set[tuple[str, str]] = set()  # (endpoint, token)
         self._observer = observer
         self._note = note
         self._last_attempt = float("-inf")
-        self._last_endpoint = ""
-        self._not_before = float("-inf")
+        self._not_before: dict[str, float] = {}  # by endpoint
         self._beats = 0
         self._loop = asyncio.get_running_loop()
         self._beat_timer = self._loop.call_later(rules.beat_seconds, self._beat)
@@ -121,7 +119,7 @@ class SimulatedExchange:
         await asyncio.sleep(min(self.handshake_seconds, open_timeout_seconds))
         if endpoint in self.unreachable or self.handshake_seconds > open_timeout_seconds:
             raise BrokerUnavailableError("the simulated exchange did not answer in time")
-        self._admit(token)
+        self._admit(endpoint, token)
         self.handshakes += 1
         link = SimulatedLink(self, self.handshakes, endpoint)
         self.links[link.number] = link
@@ -158,18 +156,23 @@ class SimulatedExchange:
         if how != "closed":
             self.sessions.linger(link.number, self.now())
 
-    def forgive(self) -> None:
-        """Start over: a person chose another endpoint, which knows nothing of what was before."""
-        self.refused_tokens.clear()
-        self._not_before = float("-inf")
+    def forgive(self, endpoint: str) -> None:
+        """Take credentials once more where a person has the account connect from now on.
+
+        A Retry-After is not forgiven, wherever one went meanwhile.
+        """
+        self._refused_tokens = {pair for pair in self._refused_tokens if pair[0] != endpoint}
 
     def is_late(self, token: int) -> bool:
         """Tell whether a stalled link has this instant delivered what it held back of a token.
 
-        One that is asked for it last may do so: no pool can know how old such prices are.
+        Only one that is asked for it last, and that was to deliver it first during the stall, may
+        do so: frames of one link come in order, but no pool can know how old the first ones are.
         """
         last = max(self.carriers(token), key=lambda link: link.asked_at[token], default=None)
-        return last is not None and last.spoke_at == self.now()
+        if last is None or last.spoke_at != self.now():
+            return False
+        return last.ready_at.get(token, 0.0) >= last.silent_since
 
     def carriers(self, token: int) -> list[SimulatedLink]:
         """Return the open links that carry an instrument."""
@@ -185,39 +188,36 @@ class SimulatedExchange:
         self.attempts += 1
         self._note(f"connect to {endpoint} with {token}")
         self._observer.attempted(endpoint)
-        if endpoint != self._last_endpoint:
-            self._last_endpoint = endpoint
-            self.forgive()
         gap = now - self._last_attempt
         if gap < self.rules.capabilities.connect_interval_seconds - EPSILON:
             self._complain(f"two connects within {gap:.3f} s")
-        if now < self._not_before - EPSILON:
-            self._complain(f"connect {self._not_before - now:.3f} s before Retry-After")
-        if self.refused_tokens[token]:
+        if (early := self._not_before.get(endpoint, now) - now) > EPSILON:
+            self._complain(f"connect {early:.3f} s before Retry-After")
+        if (endpoint, token) in self._refused_tokens:
             self._complain(f"the refused credential {token} was tried again")
         self._last_attempt = now
 
-    def _admit(self, token: str) -> None:
+    def _admit(self, endpoint: str, token: str) -> None:
         if self.refusal is not None:
-            self._refuse(*self.refusal)
+            self._refuse(endpoint, *self.refusal)
         if self.good_tokens is not None and token not in self.good_tokens:
-            self.refused_tokens[token] += 1
+            self._refused_tokens.add((endpoint, token))
             self._note(f"refused the credential {token}")
             raise UpgradeRefusedError(403, {}, b"")
         if len(self.links) >= self.rules.capabilities.max_connections:
             self._complain(f"connection {len(self.links) + 1} was asked for")
-            self._refuse(429, None)
+            self._refuse(endpoint, 429, None)
         while (over := self.sessions.over_limit(self.links, self.now())) is not None:
             if over.victim is None:
-                self._refuse(429, over.retry_after)
+                self._refuse(endpoint, 429, over.retry_after)
             else:
                 self._note(f"a newer session ends {over.victim}")
                 over.victim.hang_up()
 
-    def _refuse(self, status: int, retry_after: int | None) -> None:
+    def _refuse(self, endpoint: str, status: int, retry_after: int | None) -> None:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if retry_after is not None:
-            self._not_before = self.now() + retry_after
+            self._not_before[endpoint] = self.now() + retry_after
         self._note(f"refused with {status}, Retry-After {retry_after}")
         raise UpgradeRefusedError(status, headers, b"")
 

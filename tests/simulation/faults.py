@@ -45,7 +45,7 @@ class BrokerVerbs:
     def do_silence(self, index: int | None) -> None:
         links = list(self.exchange.links.values())
         for link in links if index is None else links[index % max(1, len(links)) :][:1]:
-            link.is_silent = True
+            link.go_silent()
 
     def do_speak(self) -> None:
         for link in list(self.exchange.links.values()):

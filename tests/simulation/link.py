@@ -36,6 +36,7 @@ class SimulatedLink:
         self.refused: set[int] = set()
         self.is_open = True
         self.is_silent = False
+        self.silent_since = float("-inf")
         self.opened_at = self.heard_at = self.pong_at = exchange.now()
         self.spoke_at = float("-inf")  # when a silence ended last
         self.last_message_at: float | None = None
@@ -89,6 +90,11 @@ class SimulatedLink:
         self._incoming.append(frame)
         self._wake()
         return True
+
+    def go_silent(self) -> None:
+        """Deliver nothing until ``speak``."""
+        if not self.is_silent:
+            self.is_silent, self.silent_since = True, self._exchange.now()
 
     def speak(self) -> None:
         """End the silence; a stream loses nothing, it is late."""

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from brokers.types import FeedMode
+from pooling.caretaker import UPKEEP_SECONDS
+from pooling.upkeep import LATEST_ROTATION
 from tests.simulation.schedule import Plan, Step, make_plan
 
 __all__ = [
@@ -27,6 +29,9 @@ ROLL_OVER = 3 * HOUR_SECONDS
 OPENS, CLOSES = 9.25 * HOUR_SECONDS, 15.5 * HOUR_SECONDS
 WEEKEND = (5, 6)
 BACK_SECONDS = 5.0  # from a saved credential to prices
+BEAT_SECONDS = 1.0
+CARRYING = 2  # connections of three symbols for six
+MESSAGES = 6  # to subscribe three symbols one by one, each with its mode
 
 
 def make_month(seed: int, *, days: int = 30, day_seconds: float = DAY_SECONDS) -> Plan:
@@ -55,10 +60,12 @@ def make_closed_market(hours: float) -> Plan:
 
 
 def make_rotation(seed: int, *, hours: float = 1.0) -> Plan:
-    """Return a plan in which the broker ends every connection after 300 s and nothing else fails.
+    """Return a plan in which the broker ends every connection for its age and nothing else fails.
 
-    That leaves 15 s from the latest moment of replacing one, for all that are due together. There
-    is room for the connection that replaces another, so no tick may be lost.
+    From the latest moment of replacing one, a twentieth of its life is left, and all that are due
+    together are replaced one after the other: that has to be enough for two, with the delays that
+    are drawn. So it is made as short as it may be. (Of a day at Binance it is 72 minutes.) There is
+    room for the connection that replaces another, so no tick may be lost.
     """
     chance = random.Random(seed)
     numbers = tuple(range(1, 1 + chance.randint(1, 6)))
@@ -66,17 +73,19 @@ def make_rotation(seed: int, *, hours: float = 1.0) -> Plan:
     steps = [
         Step(0.0, "want", (0, numbers, FeedMode.QUOTE)),
         Step(0.0, "want", (2, numbers[half:], chance.choice(tuple(FeedMode)))),
-        Step(0.0, "slow_acks", (chance.choice((0.0, 0.4, 3.0)),)),
-        Step(0.0, "slow_handshakes", (chance.choice((0.02, 2.0)),)),
+        Step(0.0, "slow_acks", (acks := chance.choice((0.0, 0.4, 3.0)),)),
+        Step(0.0, "slow_handshakes", (handshake := chance.choice((0.02, 2.0)),)),
     ]
+    batch_size, interval = chance.choice((1, 2, 500)), chance.choice((0.0, 0.05, 0.2))
+    replacing = UPKEEP_SECONDS + handshake + MESSAGES * interval + acks + BEAT_SECONDS
     return replace(
         _calm_plan(seed, hours * HOUR_SECONDS, steps),
         symbols_per_connection=3,
         max_connections=3,
-        batch_size=chance.choice((1, 2, 500)),
-        message_interval_seconds=chance.choice((0.0, 0.05, 0.2)),
-        max_lifetime_seconds=300.0,
-        beat_seconds=1.0,
+        batch_size=batch_size,
+        message_interval_seconds=interval,
+        max_lifetime_seconds=CARRYING * replacing / (1.0 - LATEST_ROTATION),
+        beat_seconds=BEAT_SECONDS,
         tick_every_beats=1,
         sample_seconds=0.5003,
         is_calm=True,

@@ -19,6 +19,7 @@ from tests.simulation.adapter import make_adapter_class
 from tests.simulation.checks import Checker
 from tests.simulation.clients import Clients
 from tests.simulation.conduct import Conduct
+from tests.simulation.edits import Edits
 from tests.simulation.exchange import Rules, SimulatedExchange
 from tests.simulation.faults import BrokerVerbs, SteppedClock
 from tests.simulation.loop import run_simulated
@@ -87,9 +88,12 @@ class World(BrokerVerbs):
             max_lifetime_seconds=plan.max_lifetime_seconds,
             heartbeat_seconds=plan.beat_seconds,
         )
+        self.store = SlowStore(self._spec(), values={"api_key": "key", "access_token": "t1"})
+        self.store.seconds = plan.store_seconds
+        self.store.chance = random.Random(plan.seed)
         self.clients = Clients()
         self.checker = Checker(self)
-        self.conduct = Conduct(self)
+        self.conduct = Conduct(self, Edits(self.endpoint))
         self.sink = LastValues(
             self.checker.complain, lambda key: self.exchange.is_late(token_of(key))
         )
@@ -102,9 +106,6 @@ class World(BrokerVerbs):
         self.exchange = SimulatedExchange(rules, self.conduct, self.note)
         self.exchange.good_tokens = {"t1"}
         self.clock = SteppedClock()
-        self.store = SlowStore(self._spec(), values={"api_key": "key", "access_token": "t1"})
-        self.store.seconds = plan.store_seconds
-        self.store.chance = random.Random(plan.seed)
         registry = BrokerRegistry()
         registry.register(make_adapter_class(capabilities, plan.depth_cost))
         self.worker = PoolWorker(
@@ -267,14 +268,16 @@ class World(BrokerVerbs):
             revision=spec.options.revision + 1,
         )
         self.store.specs[POOL_ID] = replace(spec, options=options)
-        self.conduct.limits_edited_at = self.loop.time()
+        self.conduct.edits.limits(self.loop.time(), is_read=not self.store.is_down)
 
     def do_endpoint(self, url: str | None) -> None:
         before, spec = self.endpoint, self.store.specs[POOL_ID]
         self.store.specs[POOL_ID] = replace(spec, endpoint=url)
         if self.endpoint != before:
-            self.conduct.endpoint_edited_at = self.loop.time()
-            self.exchange.forgive()
+            self.conduct.edits.endpoint(
+                self.endpoint, self.loop.time(), is_read=not self.store.is_down
+            )
+            self.exchange.forgive(self.endpoint)
 
     def do_expect_well(self) -> None:
         """Check that everything wanted is live now."""
@@ -282,12 +285,12 @@ class World(BrokerVerbs):
 
     def do_store_down(self) -> None:
         self.store.go_down()
+        self.conduct.edits.store_went_down(self.loop.time())
 
     def do_store_up(self) -> None:
-        self.store.come_back()
-        # What was edited meanwhile is read from now on.
-        self.conduct.limits_edited_at = self.conduct.endpoint_edited_at = self.loop.time()
-        self.exchange.forgive()
+        if self.store.is_down:
+            self.store.come_back()
+            self.conduct.edits.store_came_back(self.loop.time())
 
     # -- Inside -------------------------------------------------------------------------------
 

@@ -17,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers.angel.codec",
+    "brokers.angel.constants",
+    "brokers.angel.requests",
+    "brokers.angel.symbols",
     "brokers.batching",
     "brokers.binance.codec",
     "brokers.binance.constants",
@@ -26,6 +30,7 @@ PURE_MODULES = [
     "brokers.credential_expiry",
     "brokers.decimal_text",
     "brokers.exceptions",
+    "brokers.master_text",
     "brokers.redaction",
     "brokers.retry_after",
     "brokers.types",
@@ -49,6 +54,9 @@ PURE_MODULES = [
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.history",
+    "pooling.http.policy",
+    "pooling.instrument_words",
+    "pooling.http.stats",
     "pooling.lifecycle",
     "pooling.losses",
     "pooling.limits_preview",

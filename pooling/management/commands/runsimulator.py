@@ -8,7 +8,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from brokers.simulator.runner import SimulatorError, build_kite, build_replay, run
+from brokers.simulator.runner import (
+    MARKET_EXCHANGES,
+    SimulatorError,
+    build_exchange,
+    build_replay,
+    run,
+)
 
 __all__ = ["Command"]
 
@@ -16,11 +22,12 @@ __all__ = ["Command"]
 class Command(BaseCommand):
     """Run the local exchange on 127.0.0.1 until SIGINT or SIGTERM."""
 
-    help = "Run a local exchange that speaks Zerodha's protocol, or replays a capture as Binance."
+    help = "Run a local exchange that speaks a broker's protocol, or replays a capture as Binance."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         env = settings.ENV
+        parser.add_argument("--broker", choices=tuple(MARKET_EXCHANGES), default="zerodha")
         parser.add_argument("--port", type=int, default=env.simulator_port, help="SIMULATOR_PORT")
         parser.add_argument("--rate", type=float, default=env.simulator_rate, help="ticks a second")
         parser.add_argument("--seed", type=int, default=1, help="makes the market repeatable")
@@ -31,9 +38,9 @@ class Command(BaseCommand):
         parser.add_argument("--loop", action="store_true", help="start the replay again at its end")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        kite = options["replay"] is None
-        build = build_kite if kite else build_replay
-        names = "port rate seed api_key access_token" if kite else "replay port speed loop"
+        live = options["replay"] is None
+        build = build_exchange if live else build_replay
+        names = "broker port rate seed api_key access_token" if live else "replay port speed loop"
         chosen = {name: options[name] for name in names.split()}
         chosen["control_token"] = settings.ENV.simulator_control_token
         try:

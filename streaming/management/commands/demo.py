@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from brokers.simulator.runner import MARKET_EXCHANGES
 from openalgo_site.demo.main import DEMO_ERRORS, DemoChoice, run
 
 __all__ = ["Command"]
@@ -21,9 +22,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--broker",
-            choices=("zerodha", "binance"),
+            choices=(*MARKET_EXCHANGES, "binance"),
             default="zerodha",
-            help="zerodha: the local exchange; binance: the real one, which needs internet, no key",
+            help="binance: the real one, which needs internet, no key; any other: a local exchange "
+            "that speaks its protocol",
         )
         parser.add_argument("--replay", type=Path, help="play a recorded Binance capture instead")
         parser.add_argument("--speed", type=float, help="pace of the replay; 1 is the recorded one")

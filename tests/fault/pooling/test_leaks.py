@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.pooling.conftest import PoolKit, QuickAdapter
+from tests.integration.pooling.conftest import kite_kit
 from tests.support import eventually
 from tests.unit.pooling.kit import open_kit, virtual
 
@@ -81,7 +81,7 @@ async def test_connections_that_come_and_go_for_good_leave_nothing():
 
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="descriptors are counted in /proc")
 async def test_real_sockets_are_closed_after_every_drop(kite_server, monkeypatch):
-    kit = PoolKit(kite_server, QuickAdapter, symbols_per_connection=3, linger_seconds=0.1)
+    kit = kite_kit(kite_server, symbols_per_connection=3, linger_seconds=0.1)
     monkeypatch.setattr(kit.pool._table, "_rng", AtOnce())
     await kit.pool.open()
     try:

@@ -16,7 +16,7 @@ from brokers.feed import FeedStatus
 from brokers.zerodha.config import CAPABILITIES
 from brokers.zerodha.connection import ZerodhaAdapter
 from tests.fix_proxy import make_proxy
-from tests.integration.pooling.conftest import PoolKit
+from tests.integration.pooling.conftest import PoolKit, kite_kit
 from tests.support import eventually
 
 __all__ = ["make_proxy"]
@@ -62,7 +62,7 @@ class Stopwatch:
 async def proxied(make_kite_server, make_proxy):
     exchange = await make_kite_server(size=400)
     proxy = await make_proxy(exchange.port)
-    kit = PoolKit(exchange, ProxiedAdapter, symbols_per_connection=3, linger_seconds=0.1)
+    kit = kite_kit(exchange, ProxiedAdapter, symbols_per_connection=3, linger_seconds=0.1)
     kit.pool.update_endpoint(proxy.url)
     await kit.pool.open()
     kit.want(*kit.keys[:3])

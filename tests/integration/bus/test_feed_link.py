@@ -481,6 +481,16 @@ async def test_the_beat_tells_what_an_event_did_not(worker, gateway):
     await eventually(lambda: gateway.listener.statuses() == [FeedStatus.LIVE, FeedStatus.STALE])
 
 
+async def test_a_worker_that_ends_says_so(worker, gateway):
+    """Clients hear it from the worker, not from its silence some seconds later."""
+    await worker.server.close()
+    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.STALE)
+    told = [event for event in gateway.listener.events if isinstance(event, FeedChange)]
+    assert [change.reason for change in told if change.pool_id == "1"][
+        1
+    ] == "the worker was stopped"
+
+
 async def test_statistics_come_through(worker, gateway):
     """As the worker has them."""
     await gateway.link.want("1", "c", [want()])

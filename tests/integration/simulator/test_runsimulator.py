@@ -130,3 +130,14 @@ async def test_what_cannot_be_replayed_is_one_sentence_and_exit_1(
     assert process.returncode == 1
     assert sentence in errors.decode()
     assert errors.decode().count("\n") == 1
+
+
+async def test_it_speaks_as_another_broker(start: Start):
+    port = free_port()
+    process = await start("--broker", "angel", "--port", str(port))
+    await first_line(process)
+    headers = dict.fromkeys(("Authorization", "x-api-key", "x-client-code", "x-feed-token"), "t")
+    url = f"ws://127.0.0.1:{port}/smart-stream"
+    async with connect(url, additional_headers=headers) as connection:
+        await connection.send("ping")
+        assert await connection.recv() == "pong"

@@ -6,7 +6,7 @@ import asyncio
 
 from brokers.base import Handshake
 from pooling.testing import FakeBroker
-from tests.unit.pooling.kit import open_kit, virtual
+from tests.unit.pooling.kit import TOKEN_FIELD, open_kit, virtual
 
 OTHER = "ws://other.invalid"
 
@@ -65,3 +65,37 @@ async def test_a_new_endpoint_that_fails_is_waited_for_like_any_other():
         kit.pool.update_endpoint(OTHER)
         await asyncio.sleep(60)
         assert 1 < len(broker.asked) - tried < 10
+
+
+@virtual
+async def test_a_retry_after_binds_where_it_was_told_also_who_comes_back():
+    broker = Broker()
+    async with open_kit(broker=broker) as kit:
+        broker.refuse(429, Retry_After="100")
+        kit.want(1)
+        await asyncio.sleep(1)
+        broker.accept()
+        kit.pool.update_endpoint(OTHER)
+        await asyncio.sleep(9)
+        kit.pool.update_endpoint(None)
+        await asyncio.sleep(200)
+        assert [url for _, url in broker.asked] == ["ws://fake.invalid", OTHER, "ws://fake.invalid"]
+        assert broker.asked[2][0] >= 100
+        assert kit.broker.subscribed.keys() == {"1"}
+
+
+@virtual
+async def test_a_refusal_that_comes_after_an_edit_does_not_bind_the_new_endpoint():
+    broker = Broker()
+    broker.seconds = 3.0
+    async with open_kit(broker=broker, credential_fields=TOKEN_FIELD) as kit:
+        kit.store.save_credentials("7", {"token": "good"})
+        broker.good_tokens = set()
+        kit.want(1)
+        await asyncio.sleep(1)
+        kit.pool.update_endpoint(OTHER)
+        await asyncio.sleep(2.5)
+        broker.good_tokens = {"good"}
+        await asyncio.sleep(20)
+        assert [url for _, url in broker.asked] == ["ws://fake.invalid", OTHER]
+        assert kit.broker.subscribed.keys() == {"1"}

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from brokers.registry import default_registry
+from brokers.simulator.runner import MARKET_EXCHANGES
 from openalgo_site.demo.announcement import Processes, Ready, announce
+from openalgo_site.demo.installation import DemoAccount
 from openalgo_site.demo.lines import LineSplitter
 from openalgo_site.demo.main import DemoChoice
 from openalgo_site.demo.policy import RestartPolicy, describe_exit
@@ -116,19 +119,33 @@ def test_damaged_secrets_are_a_sentence(tmp_path: Path) -> None:
         read_or_create(path)
 
 
+def demo_account(choice: DemoChoice, env: Environment) -> DemoAccount:
+    adapter = default_registry().get(choice.broker_name)
+    return choice.account(env, new_secrets(), adapter.capabilities)
+
+
 def test_local_exchange_serves_three_connections_of_three_thousand() -> None:
-    secrets = new_secrets()
-    account = DemoChoice().account(Environment(simulator_port=9011), secrets)
+    account = demo_account(DemoChoice(), Environment(simulator_port=9011))
     assert (account.broker, account.endpoint) == ("zerodha", "ws://127.0.0.1:9011")
     assert (account.symbols_per_connection, account.max_connections) == (3000, 3)
     assert set(account.credentials) == {"api_key", "access_token"}
 
 
+@pytest.mark.parametrize("broker", list(MARKET_EXCHANGES))
+def test_any_broker_that_the_simulated_market_speaks_has_a_whole_credential(broker: str) -> None:
+    choice = DemoChoice(broker=broker)
+    assert choice.simulator_arguments() == ("--broker", broker)
+    account = demo_account(choice, Environment())
+    capabilities = default_registry().get(broker).capabilities
+    assert set(account.credentials) == {field.name for field in capabilities.credential_fields}
+    assert all(account.credentials.values())
+    assert account.symbols_per_connection == capabilities.symbols_per_connection
+
+
 def test_replay_plays_binance_from_here_and_the_real_one_needs_no_simulator() -> None:
-    secrets = new_secrets()
     replay = DemoChoice(replay=Path("/data/capture"), speed=2.5)
     assert replay.simulator_arguments() == ("--replay", "/data/capture", "--speed", "2.5")
-    assert replay.account(Environment(), secrets).endpoint == "ws://127.0.0.1:9010"
+    assert demo_account(replay, Environment()).endpoint == "ws://127.0.0.1:9010"
     real = DemoChoice(broker="binance")
     assert real.simulator_arguments() is None
-    assert real.account(Environment(), secrets).endpoint == ""
+    assert demo_account(real, Environment()).endpoint == ""

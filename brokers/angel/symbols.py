@@ -1,0 +1,171 @@
+"""Angel One's instruments master in OpenAlgo's names. Pure.
+
+Source of the fields: smartapi.angelone.in/docs (instruments), and the file itself, which is a JSON
+array of objects whose values are all text. Strikes and tick sizes are in paise, strikes of
+currencies in units of 10^-7 rupee.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Final
+
+import msgspec
+
+from brokers.angel.constants import EXCHANGE_TYPES
+from brokers.decimal_text import normal_decimal, scaled
+from brokers.exceptions import BrokerProtocolError
+from brokers.types import InstrumentRow
+
+__all__ = ["MAX_MASTER_BYTES", "parse_master"]
+
+# The file of all segments is about 35 MB.
+MAX_MASTER_BYTES: Final = 128 * 1024 * 1024
+
+_INDEX_EXCHANGES: Final = {"NSE": "NSE_INDEX", "BSE": "BSE_INDEX", "MCX": "MCX_INDEX"}
+_INDEX_NAMES: Final = {
+    "NIFTY50": "NIFTY",
+    "NIFTYBANK": "BANKNIFTY",
+    "NIFTYFINSERVICE": "FINNIFTY",
+    "NIFTYMIDSELECT": "MIDCPNIFTY",
+    "NIFTYMIDCAPSELECT": "MIDCPNIFTY",
+    "NIFTYNEXT50": "NIFTYNXT50",
+    "SNSX50": "SENSEX50",
+}
+# The series of an NSE share that trades as shares do; others (bonds, funds) keep theirs.
+_SHARE_SERIES: Final = ("-EQ", "-BE")
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), 1
+    )
+}
+_EXPIRY: Final = re.compile(r"([0-9]{2})([A-Z]{3})([0-9]{4})", re.ASCII)
+_TOKEN: Final = re.compile(r"[0-9]{1,24}", re.ASCII)
+_PAISE_DIGITS: Final = 2
+_CURRENCY_DIGITS: Final = 7
+_FRACTION_DIGITS: Final = 6
+
+
+class _Row(msgspec.Struct):
+    token: str
+    symbol: str
+    name: str
+    expiry: str
+    strike: str
+    lotsize: str
+    instrumenttype: str
+    exch_seg: str
+    tick_size: str
+
+
+_DECODER: Final = msgspec.json.Decoder(list[_Row])
+
+
+def parse_master(data: bytes) -> Iterator[InstrumentRow]:
+    """Yield the instruments of the master, in the file's order.
+
+    Rows of segments and kinds that the adapter does not declare are left out.
+
+    Raises:
+        BrokerProtocolError: not the instruments master, larger than ``MAX_MASTER_BYTES``, or a row
+            without a usable token, expiry or number; names the row.
+    """
+    if len(data) > MAX_MASTER_BYTES:
+        raise BrokerProtocolError("instruments master: too large")
+    try:
+        rows = _DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise BrokerProtocolError(f"instruments master: {error}") from error
+    for number, row in enumerate(rows):
+        try:
+            instrument = _instrument(row)
+        except BrokerProtocolError as error:
+            raise BrokerProtocolError(f"instruments master: row {number}: {error}") from error
+        if instrument is not None:
+            yield instrument
+
+
+def _instrument(row: _Row) -> InstrumentRow | None:
+    segment = EXCHANGE_TYPES.get(row.exch_seg)
+    if segment is None:
+        return None
+    kind = _kind(row)
+    if kind is None:
+        return None
+    if not _TOKEN.fullmatch(row.token):
+        raise BrokerProtocolError(f"bad token {row.token[:30]!r}")
+    expiry = _expiry(row.expiry) if kind in ("FUT", "CE", "PE") else None
+    strike = _strike(row) if kind in ("CE", "PE") else ""
+    exchange = _INDEX_EXCHANGES.get(row.exch_seg) if kind == "INDEX" else row.exch_seg
+    if exchange is None:
+        return None
+    symbol = _symbol(row, kind, expiry, strike)
+    if not symbol:
+        raise BrokerProtocolError("no symbol")
+    return InstrumentRow(
+        exchange=exchange,
+        symbol=symbol,
+        broker_token=f"{segment}:{row.token}",
+        broker_symbol=row.symbol,
+        name=row.name,
+        expiry=expiry.isoformat() if expiry else "",
+        strike=strike,
+        lot_size=normal_decimal(row.lotsize or "0"),
+        tick_size=_shifted(row.tick_size or "0", _PAISE_DIGITS),
+        instrument_type=kind,
+    )
+
+
+def _kind(row: _Row) -> str | None:
+    """Return our instrument type; None for what is neither traded nor an index."""
+    kind = row.instrumenttype
+    if kind == "AMXIDX":
+        return "INDEX"
+    if kind.startswith("FUT"):
+        return "FUT"
+    if kind.startswith("OPT"):
+        ending = row.symbol[-2:]
+        if ending not in ("CE", "PE"):
+            raise BrokerProtocolError(f"option {row.symbol[:40]!r} is neither CE nor PE")
+        return ending
+    return "EQ" if not kind and row.exch_seg in ("NSE", "BSE") else None
+
+
+def _symbol(row: _Row, kind: str, expiry: date | None, strike: str) -> str:
+    if kind == "INDEX":
+        name = row.symbol.replace(" ", "").upper()
+        return _INDEX_NAMES.get(name, name)
+    if expiry is None:
+        return row.symbol.removesuffix(
+            next((s for s in _SHARE_SERIES if row.symbol.endswith(s)), "")
+        )
+    if not row.name:
+        raise BrokerProtocolError(f"{row.symbol[:40]!r} has no underlying")
+    month = row.expiry[2:5].upper()
+    return f"{row.name}{expiry.day:02d}{month}{expiry.year % 100:02d}{strike}{kind}"
+
+
+def _expiry(text: str) -> date:
+    match = _EXPIRY.fullmatch(text.upper())
+    month = _MONTHS.get(match[2]) if match else None
+    if match is None or month is None:
+        raise BrokerProtocolError(f"bad expiry {text[:20]!r}")
+    try:
+        return date(int(match[3]), month, int(match[1]))
+    except ValueError as error:
+        raise BrokerProtocolError(f"bad expiry {text[:20]!r}") from error
+
+
+def _strike(row: _Row) -> str:
+    return _shifted(row.strike, _CURRENCY_DIGITS if row.exch_seg == "CDS" else _PAISE_DIGITS)
+
+
+def _shifted(text: str, digits: int) -> str:
+    """Return a decimal with its point moved ``digits`` to the left: ("5.000000", 2) is "0.05"."""
+    places = digits + _FRACTION_DIGITS
+    value = scaled(text, _FRACTION_DIGITS)
+    whole, fraction = divmod(value, 10**places)
+    return normal_decimal(f"{whole}.{fraction:0{places}d}")
