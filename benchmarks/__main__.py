@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import scenarios
+from benchmarks.bare_relay import bare_relay
 from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
 from benchmarks.codecs import codecs
@@ -25,6 +26,7 @@ from benchmarks.references import references
 from benchmarks.several import several, unwanted
 from benchmarks.slow_clients import slow_clients
 from benchmarks.stack import running_stack
+from benchmarks.watch import watch
 
 # By name: what a bare publisher feeds, what needs the whole chain, and what needs neither.
 _BARE = {
@@ -36,11 +38,13 @@ _BARE = {
 }
 _CHAIN = {"pipeline": scenarios.pipeline, "batches": batches}
 _ALONE = {
+    "relay": bare_relay,
     "worker": scenarios.publishing,
     "codecs": codecs,
     "pool": pool_engine,
     "http": http_pool,
     "several": several,
+    "watch": watch,
 }
 _IDLE_LOAD = 0.5
 

@@ -78,6 +78,7 @@ PURE_MODULES = [
     "streaming.batches",
     "streaming.arrivals",
     "streaming.bus_message",
+    "streaming.outbox_counts",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",
