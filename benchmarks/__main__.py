@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import scenarios
+from benchmarks.bare_relay import bare_relay
 from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
 from benchmarks.codecs import codecs
@@ -37,6 +38,7 @@ _BARE = {
 }
 _CHAIN = {"pipeline": scenarios.pipeline, "batches": batches}
 _ALONE = {
+    "relay": bare_relay,
     "worker": scenarios.publishing,
     "codecs": codecs,
     "pool": pool_engine,
