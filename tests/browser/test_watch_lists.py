@@ -137,15 +137,17 @@ async def test_order_book_of_a_stale_feed_says_so(watch: Watch, site: FakeSite):
 
 async def test_day_range_and_trend_are_drawn(watch: Watch, site: FakeSite):
     """The mark stands where the price lies between low and high; the trend is a line."""
-    for price in (1550.0, 1560.0):
-        site.say("tick", exchange="NSE", symbol="INFY", ltp=price, low=1540.0, high=1580.0)
-        await expect(watch.cell("NSE:INFY", "last")).to_contain_text(f"{price:,.2f}")
-        await watch.page.wait_for_timeout(2100)  # a sample of the trend is two seconds long
+    line = watch.row("NSE:INFY").locator(".spark path")
+
+    async def is_drawn() -> bool:
+        for price in (1550.0, 1560.0):
+            site.say("tick", exchange="NSE", symbol="INFY", ltp=price, low=1540.0, high=1580.0)
+        return bool(re.match(r"M[\d. ]+L[\d. ]+", await line.get_attribute("d") or ""))
+
+    await eventually(is_drawn, interval=0.25, timeout=20)  # a sample is two seconds long
     await expect(watch.cell("NSE:INFY", "range")).to_have_text(re.compile(r"1,540\.00\s*1,580\.00"))
     mark = watch.row("NSE:INFY").locator(".range-mark")
-    assert await mark.evaluate("node => node.style.left") == "50%"
-    line = watch.row("NSE:INFY").locator(".spark path")
-    await expect(line).to_have_attribute("d", re.compile(r"^M[\d. ]+L[\d. ]+"))
+    await expect(mark).to_have_attribute("style", "left: 50%;")
 
 
 async def test_rows_are_worked_by_keyboard(watch: Watch, site: FakeSite):

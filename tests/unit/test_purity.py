@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers._template.codec",
+    "brokers._template.constants",
+    "brokers._template.symbols",
     "brokers.angel.codec",
     "brokers.angel.constants",
     "brokers.angel.requests",

@@ -87,6 +87,7 @@ URLS: dict[tuple[str, str], str] = {
     ("GET", "api/watchlists/<int:list_id>"): "UNSNN",
     ("PUT", "api/watchlists/<int:list_id>"): "UNCNN",
     ("DELETE", "api/watchlists/<int:list_id>"): "UNSNN",
+    ("GET", "api/watchlists/<int:list_id>/instruments"): "UNSNN",
     ("GET", "livez"): "SSSSS",
     ("GET", "readyz"): "SSSSS",
     # From another machine; from this one it is open, as the operations page says.
