@@ -6,6 +6,7 @@ one JSON object.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -41,7 +42,7 @@ def _main(exchange_port: int, symbols: int) -> None:
     )
     account.save()
     PoolConfig.objects.create(account=account, symbols_per_connection=3000, max_connections=3)
-    store_instruments("zerodha", parse_master(instruments_csv(symbols)))
+    store_instruments("zerodha", parse_master(io.BytesIO(instruments_csv(symbols))))
     _, api_key = ApiKey.objects.issue(user, "bench")
     print(json.dumps({"pool_id": account.pool_id, "api_key": api_key}))
 

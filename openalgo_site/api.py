@@ -5,36 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Length
 from django.http import HttpRequest
 from django.urls import include, path
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.api_access import ApiError, api_view
-from pooling.models import BrokerAccount, Instrument, PoolStatus, starting_with
+from pooling.instrument_search import search_instruments
+from pooling.models import BrokerAccount, PoolStatus
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["instruments", "pools", "search", "urlpatterns"]
+__all__ = ["instruments", "pools", "urlpatterns"]
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 50
 MAX_QUERY_LENGTH = 64
 STALE_AFTER_SECONDS = 5.0
-COLUMNS = (
-    "symbol",
-    "exchange",
-    "name",
-    "broker",
-    "instrument_type",
-    "expiry",
-    "strike",
-    "lot_size",
-    "tick_size",
-)
 
 
 @api_view("GET")
@@ -42,40 +30,13 @@ def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return the instruments of the caller's brokers that match, best first."""
     accounts = BrokerAccount.objects.filter(user=user, enabled=True)
     brokers = list(accounts.values_list("broker", flat=True).distinct())
-    rows = search(
+    rows = search_instruments(
         brokers,
         _text(request, "q", MAX_QUERY_LENGTH),
         _text(request, "exchange", 16),
         _number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
     )
     return {"results": rows}
-
-
-def search(brokers: list[str], q: str, exchange: str, limit: int) -> list[dict[str, Any]]:
-    """Return up to ``limit`` rows: the exact symbol, symbols that begin with ``q``, then names.
-
-    Further words narrow: ``NIFTY 24000 CE`` finds the calls of that strike. A shorter symbol comes
-    before a longer one, so a share comes before its options. The symbols are found in an index; a
-    name is looked through only while there is room for more.
-    """
-    known = Instrument.objects.filter(broker__in=brokers)
-    if exchange:
-        known = known.filter(exchange=exchange)
-    first, *others = q.split() or [""]
-    if not first:
-        return list(known.order_by("id").values(*COLUMNS)[:limit])
-    for word in others:
-        known = known.filter(Q(symbol__contains=word) | Q(name__contains=word))
-    begins = starting_with("symbol", first)
-    rows = _best(known.filter(begins), limit)
-    if len(rows) < limit:
-        named = Q(name__startswith=first) | Q(name__contains=f" {first}")
-        rows += _best(known.filter(named).exclude(begins), limit - len(rows))
-    return rows
-
-
-def _best(matching: QuerySet[Instrument], limit: int) -> list[dict[str, Any]]:
-    return list(matching.order_by(Length("symbol"), "symbol", "id").values(*COLUMNS)[:limit])
 
 
 @api_view("GET")

@@ -17,7 +17,7 @@ from django.utils.crypto import constant_time_compare
 from brokers.exceptions import BrokerConfigError
 from pooling import conf
 from pooling.database import in_database
-from pooling.models import BrokerAccount, Instrument, starting_with
+from pooling.models import BrokerAccount, Instrument, SearchTier, starting_with
 from streaming.directory import AccountRef, Principal
 from streaming.models import ApiKey
 
@@ -172,6 +172,7 @@ def _suggest(broker: str, exchange: str, symbol: str, limit: int) -> list[str]:
         rows = (
             Instrument.objects.filter(starting_with("symbol", text[:length]))
             .filter(broker=broker, exchange=exchange)
+            .exclude(tier=SearchTier.EXPIRED)
             .order_by(Abs(Length("symbol") - Value(len(text))), F("symbol"))
         )
         candidates.update(dict.fromkeys(rows.values_list("symbol", flat=True)[:CANDIDATES]))

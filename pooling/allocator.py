@@ -298,7 +298,7 @@ class Allocator:
                 if slot.is_retiring and not slot.is_surplus and limits.fits(slot.load, charge):
                     return slot, ()
         raise PoolCapacityError(
-            connections=len(self._slots),
+            connections=sum(not slot.is_surplus for slot in self._slots.values()),
             max_connections=limits.max_connections,
             symbols_per_connection=limits.symbols_per_connection,
             used=self._used,

@@ -18,13 +18,14 @@ logger = logging.getLogger("pooling")
 
 MAX_CIRCUITS = 1024
 FIRST_SERVER_ERROR = 500
+_PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 
 
 def endpoint_of(url: str) -> str:
     """Return scheme, host and port of a URL: what is down together, and nothing that is secret."""
     try:
         parts = urlsplit(url)
-        port = parts.port or {"ws": 80, "wss": 443}.get(parts.scheme, 0)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
         return "an endpoint that is not a URL"
     return f"{parts.scheme}://{parts.hostname or ''}:{port}"

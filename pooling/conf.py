@@ -11,6 +11,7 @@ from django.conf import settings
 from brokers.base import BrokerCapabilities
 from brokers.registry import BrokerRegistry, default_registry
 from pooling.contracts import PoolOptions
+from pooling.http.policy import HttpOptions, RetryPolicy
 
 __all__ = [
     "PoolingEnvironment",
@@ -20,6 +21,7 @@ __all__ = [
     "broker_registry",
     "default_options",
     "environment",
+    "http_options",
     "key_file",
 ]
 
@@ -63,7 +65,16 @@ class PoolingEnvironment(Protocol):
     def zmq_curve_key_file(self) -> str: ...
 
     @property
+    def http_max_connections(self) -> int: ...
+
+    @property
+    def http_max_connections_per_host(self) -> int: ...
+
+    @property
     def http_connection_timeout(self) -> float: ...
+
+    @property
+    def http_retry_attempts(self) -> int: ...
 
 
 def environment() -> PoolingEnvironment:
@@ -90,6 +101,17 @@ def default_options() -> PoolOptions:
         symbols_per_connection=env.max_symbols_per_websocket,
         max_connections=env.max_websocket_connections,
         linger_seconds=env.unsubscribe_linger_seconds,
+    )
+
+
+def http_options() -> HttpOptions:
+    """Return the limits of HTTP requests to brokers."""
+    env = environment()
+    return HttpOptions(
+        max_connections=env.http_max_connections,
+        max_connections_per_host=min(env.http_max_connections_per_host, env.http_max_connections),
+        timeout_seconds=env.http_connection_timeout,
+        retry=RetryPolicy(retries=max(0, env.http_retry_attempts)),
     )
 
 

@@ -10,11 +10,12 @@ PoolingError
 │   └── AlertRefusedError    and trying again would not help
 └── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
 
-Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; six of them
+Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; eight of them
 are made here, because only the one who holds the sockets can see them:
 
 BrokerUnavailableError
 ├── CircuitOpenError         the endpoint is known to be down; nothing was tried
+├── HttpUnavailableError     an HTTP request got no answer, or a server error
 ├── ConnectionLostError      the socket was closed, by whom and why in its text
 ├── SilentConnectionError    no byte arrived for longer than the broker's liveness time-out
 └── PlannedReconnectError    the broker announced that it will end the connection
@@ -22,6 +23,8 @@ BrokerRateLimitError
 └── ConnectRateError         this address has connected as often as the broker allows
 BrokerLimitError
 └── MessageTooLongError      a message is longer than the broker takes; it was not sent
+BrokerProtocolError
+└── MasterTooSmallError      an instruments master lacks most of what the one before had
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from collections.abc import Mapping
 
 from brokers.exceptions import (
     BrokerLimitError,
+    BrokerProtocolError,
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
@@ -42,7 +46,9 @@ __all__ = [
     "ConnectRateError",
     "ConnectionLostError",
     "ConnectionReleasedError",
+    "HttpUnavailableError",
     "IllegalTransitionError",
+    "MasterTooSmallError",
     "MessageTooLongError",
     "PlannedReconnectError",
     "PoolCapacityError",
@@ -139,6 +145,17 @@ class CircuitOpenError(BrokerUnavailableError):
         self.spread_seconds = spread_seconds
 
 
+class HttpUnavailableError(BrokerUnavailableError):
+    """An HTTP request got no complete answer or a server error, which may say when to come back.
+
+    ``retry_after_seconds`` is None where it did not.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class ConnectRateError(BrokerRateLimitError):
     """The broker takes no more connects from this address now; nothing was tried.
 
@@ -186,3 +203,16 @@ class SilentConnectionError(BrokerUnavailableError):
 
 class PlannedReconnectError(BrokerUnavailableError):
     """The broker announced that it will end the connection."""
+
+
+class MasterTooSmallError(BrokerProtocolError):
+    """An instruments master lacks most of what the one before had; nothing was changed."""
+
+    def __init__(self, broker: str, *, rows: int, before: int) -> None:
+        super().__init__(
+            f"the instruments master of {broker} has {rows:,} rows and the one before had "
+            f"{before:,}: nothing was changed. If that is right, load it with --force"
+        )
+        self.broker = broker
+        self.rows = rows
+        self.before = before

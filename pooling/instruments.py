@@ -1,29 +1,36 @@
-"""Instruments masters: from a broker's URL or a file into the database, all or nothing."""
+"""Instruments masters: from a file into the database, all or nothing."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
 
-import httpx
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import Max
 from django.utils import timezone
 
-from brokers.base import BrokerAdapter
-from brokers.exceptions import BrokerProtocolError, BrokerUnavailableError
+from brokers.exceptions import BrokerProtocolError
 from brokers.types import InstrumentRow
-from pooling.models import Instrument
+from pooling.exceptions import MasterTooSmallError
+from pooling.instrument_words import name_words, underlying_of
+from pooling.models import Instrument, InstrumentWord, SearchTier
 from pooling.operations.progress import Progress, counted, no_progress
 
-__all__ = ["download_master", "load_instruments", "read_master", "store_instruments"]
+__all__ = ["LoadResult", "store_instruments"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-MAX_MASTER_BYTES = 128 * 1024 * 1024
 ROWS_PER_STATEMENT = 500
-UPDATED = [
+# Of the rows before: a master that lacks more is half a file, or an answer meant for nobody.
+LEAST_SHARE = 0.5
+EXPIRED_KEPT = timedelta(days=30)
+KEY = ("exchange", "symbol")
+COMPARED = (
     "broker_token",
     "broker_symbol",
     "name",
@@ -32,144 +39,211 @@ UPDATED = [
     "tick_size",
     "lot_size",
     "instrument_type",
-    "loaded",
-]
+    "tier",
+    "underlying",
+)
+TIER_AT = 1 + len(KEY) + COMPARED.index("tier")
+KIND_AT = TIER_AT - 1  # without the primary key
+# Any number of one's own; PostgreSQL's advisory locks are named by numbers.
+LOCK = 7_240_451
 
 
-def load_instruments(
-    adapter: type[BrokerAdapter],
-    *,
-    url: str = "",
-    file: Path | None = None,
-    timeout: float = 30.0,
-    progress: Progress = no_progress,
-) -> int:
-    """Replace a broker's instruments by those of ``file``, or of ``url`` (empty: the broker's own).
+class _Stored(NamedTuple):
+    """A stored row, as far as a load needs it: 100,000 of them stay small."""
 
-    Nothing changes unless the whole master was read and understood. Returns the number of rows.
-
-    Raises:
-        BrokerUnavailableError: the download failed.
-        BrokerProtocolError: it is not an instruments master, or has no rows.
-        OSError: the file cannot be read.
-    """
-    if file is not None:
-        data = read_master(file)
-    else:
-        data = download_master(url or adapter.master_url(None), timeout=timeout, progress=progress)
-    return store_instruments(adapter.capabilities.name, adapter.parse_master(data), progress)
+    pk: int
+    fingerprint: int
+    is_expired: bool
 
 
-def read_master(file: Path) -> bytes:
-    """Return the file's bytes. Raises OSError, and BrokerProtocolError for one that is too big."""
-    if file.stat().st_size > MAX_MASTER_BYTES:
-        raise BrokerProtocolError(f"{file} is larger than {MAX_MASTER_BYTES:,} bytes")
-    return file.read_bytes()
+_Key = tuple[str, str]
 
 
-def download_master(
-    url: str,
-    *,
-    timeout: float,
-    transport: httpx.BaseTransport | None = None,
-    progress: Progress = no_progress,
-) -> bytes:
-    """Return what ``url`` serves, completely.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """What a load did. ``rows`` are listed now; ``expired`` were marked by this load."""
 
-    Raises:
-        BrokerUnavailableError: not reachable, not answered in time, cut short, or an HTTP error.
-        BrokerProtocolError: larger than any instruments master.
-    """
-    body = bytearray()
-    try:
-        with (
-            httpx.Client(transport=transport, timeout=timeout, follow_redirects=True) as client,
-            client.stream("GET", url) as response,
-        ):
-            response.raise_for_status()
-            size = response.headers.get("Content-Length", "")
-            total = int(size) if size.isascii() and size.isdigit() else None
-            for part in response.iter_bytes():
-                body += part
-                if len(body) > MAX_MASTER_BYTES:
-                    raise BrokerProtocolError(f"{url} is larger than {MAX_MASTER_BYTES:,} bytes")
-                # The header counts compressed bytes, which is what came over the wire.
-                progress("downloading", response.num_bytes_downloaded, total, "bytes")
-    except httpx.HTTPStatusError as error:
-        raise BrokerUnavailableError(
-            f"{url} answered with HTTP {error.response.status_code}"
-        ) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise BrokerUnavailableError(
-            f"{url} cannot be read: {error or type(error).__name__}"
-        ) from error
-    return bytes(body)
+    rows: int
+    written: int
+    unchanged: int
+    expired: int
 
 
 def store_instruments(
-    broker: str, rows: Iterable[InstrumentRow], progress: Progress = no_progress
-) -> int:
-    """Insert, update and delete so that exactly ``rows`` remain of ``broker``; in one transaction.
+    broker: str,
+    rows: Iterable[InstrumentRow],
+    progress: Progress = no_progress,
+    *,
+    is_forced: bool = False,
+    today: date | None = None,
+) -> LoadResult:
+    """Make ``rows`` the instruments of ``broker``, in one transaction: all or nothing.
 
-    The master is parsed before the transaction begins, so the write lock is held for the writing
-    only. Of rows with the same exchange and symbol the first counts.
+    Rows that have not changed are not written, so the write lock is held for the difference only.
+    Of rows with the same exchange and symbol the first counts. Those that are no longer listed,
+    or are past their expiry, are marked as expired, and deleted a month later.
+
+    Args:
+        broker: whose they are.
+        rows: of the master; read to its end before anything is written.
+        progress: is told how far it is.
+        is_forced: take a master that has less than half of the rows of the one before.
+        today: what expiries are compared with; None takes the site's date.
 
     Raises:
         BrokerProtocolError: there is no row, or a row that does not fit.
+        MasterTooSmallError: it lacks most of what the one before had.
     """
     now = timezone.now()
-    instruments = list(_distinct(broker, counted(rows, progress, "reading", "rows"), now))
-    if not instruments:
+    seen_at = _loaded_at(broker)
+    stored = _stored(broker)
+    listed_before = sum(not each.is_expired for each in stored.values())
+    changed, keys = _changed(
+        broker, counted(rows, progress, "reading", "rows"), stored, today or timezone.localdate()
+    )
+    if not keys:
         raise BrokerProtocolError(f"the instruments master of {broker} has no rows")
+    if len(keys) < listed_before * LEAST_SHARE and not is_forced:
+        raise MasterTooSmallError(broker, rows=len(keys), before=listed_before)
+    gone = [each.pk for key, each in stored.items() if key not in keys and not each.is_expired]
     try:
-        gone = _replace(broker, instruments, now, progress)
+        with transaction.atomic():
+            _lock(broker, seen_at)
+            _write(broker, changed, gone, now, progress)
     except (DataError, IntegrityError) as error:
         raise BrokerProtocolError(f"the instruments master of {broker}: {error}") from error
-    logger.info("broker %s: %d instruments loaded, %d gone", broker, len(instruments), gone)
-    return len(instruments)
+    result = LoadResult(
+        rows=len(keys),
+        written=len(changed),
+        unchanged=len(keys) - len(changed),
+        expired=len(gone),
+    )
+    logger.info(
+        "broker %s: %d instruments, %d of them new or changed, %d gone",
+        broker,
+        result.rows,
+        result.written,
+        result.expired,
+    )
+    return result
 
 
-def _replace(broker: str, instruments: list[Instrument], now: datetime, progress: Progress) -> int:
-    with transaction.atomic():
-        for start in range(0, len(instruments), ROWS_PER_STATEMENT):
-            progress("storing", start, len(instruments), "rows")
-            Instrument.objects.bulk_create(
-                instruments[start : start + ROWS_PER_STATEMENT],
-                update_conflicts=True,
-                unique_fields=["broker", "exchange", "symbol"],
-                update_fields=UPDATED,
-            )
-        progress("storing", len(instruments), len(instruments), "rows")
-        return Instrument.objects.filter(broker=broker).exclude(loaded=now).delete()[0]
+def _loaded_at(broker: str) -> datetime | None:
+    newest: datetime | None = Instrument.objects.filter(broker=broker).aggregate(at=Max("loaded"))[
+        "at"
+    ]
+    return newest
 
 
-def _distinct(broker: str, rows: Iterable[InstrumentRow], now: datetime) -> Iterator[Instrument]:
-    seen: set[tuple[str, str]] = set()
+def _stored(broker: str) -> dict[_Key, _Stored]:
+    rows = Instrument.objects.filter(broker=broker).values_list("pk", *KEY, *COMPARED)
+    return {
+        (row[1], row[2]): _Stored(row[0], hash(row[3:]), row[TIER_AT] == SearchTier.EXPIRED)
+        for row in rows.iterator(chunk_size=2000)
+    }
+
+
+def _changed(
+    broker: str, rows: Iterable[InstrumentRow], stored: dict[_Key, _Stored], today: date
+) -> tuple[list[tuple[Any, ...]], set[_Key]]:
+    """Return the values that differ from what is stored, and the keys of all rows."""
+    changed: list[tuple[Any, ...]] = []
+    keys: set[_Key] = set()
     for row in rows:
-        if (row.exchange, row.symbol) in seen:
+        key = (row.exchange, row.symbol)
+        if key in keys:
             continue
-        seen.add((row.exchange, row.symbol))
+        keys.add(key)
         try:
-            yield _instrument(broker, row, now)
+            values = _values(row, today)
         except ValueError as error:
             raise BrokerProtocolError(f"{row.exchange}:{row.symbol}: {error}") from error
+        known = stored.get(key)
+        if known is None or known.fingerprint != hash(values):
+            changed.append(key + values)
+    return changed, keys
 
 
-def _instrument(broker: str, row: InstrumentRow, now: datetime) -> Instrument:
-    return Instrument(
-        broker=broker,
-        exchange=row.exchange,
-        symbol=row.symbol,
-        broker_token=row.broker_token,
-        broker_symbol=row.broker_symbol,
-        name=row.name.upper()[:128],
-        expiry=date.fromisoformat(row.expiry) if row.expiry else None,
-        strike=_number(row.strike),
-        tick_size=_number(row.tick_size),
-        lot_size=_number(row.lot_size),
-        instrument_type=row.instrument_type,
-        loaded=now,
+def _values(row: InstrumentRow, today: date) -> tuple[Any, ...]:
+    """Return the values of ``COMPARED``."""
+    expiry = date.fromisoformat(row.expiry) if row.expiry else None
+    kind = SearchTier.of(row.instrument_type)
+    is_past = expiry is not None and expiry < today
+    return (
+        row.broker_token,
+        row.broker_symbol,
+        row.name.upper()[:128],
+        expiry,
+        _number(row.strike),
+        _number(row.tick_size),
+        _number(row.lot_size),
+        row.instrument_type,
+        int(SearchTier.EXPIRED if is_past else kind),
+        "" if kind is SearchTier.CASH else underlying_of(row.symbol),
     )
+
+
+def _lock(broker: str, seen_at: datetime | None) -> None:
+    """Make sure that nobody else has loaded, or can load, what this load was compared with."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    if _loaded_at(broker) != seen_at:
+        raise BrokerProtocolError(
+            f"instruments of {broker} were loaded by another process meanwhile; its rows stay"
+        )
+
+
+def _write(
+    broker: str,
+    changed: Sequence[tuple[Any, ...]],
+    gone: Sequence[int],
+    now: datetime,
+    progress: Progress,
+) -> None:
+    mine = Instrument.objects.filter(broker=broker)
+    for part in _portions(gone):
+        Instrument.objects.filter(pk__in=part).update(tier=SearchTier.EXPIRED)
+    mine.exclude(tier=SearchTier.EXPIRED).update(loaded=now)
+    done = 0
+    for values in _portions(changed):
+        progress("storing", done, len(changed), "rows")
+        Instrument.objects.bulk_create(
+            _instruments(broker, values, now),
+            update_conflicts=True,
+            unique_fields=["broker", *KEY],
+            update_fields=[*COMPARED, "loaded"],
+        )
+        _write_words(broker, values)
+        done += len(values)
+    progress("storing", done, done, "rows")
+    mine.filter(tier=SearchTier.EXPIRED, loaded__lt=now - EXPIRED_KEPT).delete()
+
+
+def _write_words(broker: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Replace the words of those that are found by a word of their name."""
+    symbols = [row[1] for row in rows if row[KIND_AT] == SearchTier.CASH]
+    cash = Instrument.objects.filter(broker=broker, symbol__in=symbols, tier=SearchTier.CASH)
+    named = list(cash.values_list("pk", "name"))
+    InstrumentWord.objects.filter(instrument__in=[pk for pk, _ in named]).delete()
+    InstrumentWord.objects.bulk_create(
+        InstrumentWord(instrument_id=pk, broker=broker, word=word)
+        for pk, name in named
+        for word in name_words(name)
+    )
+
+
+def _instruments(
+    broker: str, rows: Iterable[tuple[Any, ...]], now: datetime
+) -> Iterator[Instrument]:
+    for row in rows:
+        fields = dict(zip((*KEY, *COMPARED), row, strict=True))
+        yield Instrument(broker=broker, loaded=now, **fields)
+
+
+def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), ROWS_PER_STATEMENT):
+        yield items[start : start + ROWS_PER_STATEMENT]
 
 
 def _number(text: str) -> float | None:

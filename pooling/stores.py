@@ -28,7 +28,7 @@ from pooling.crypto import CredentialCipher
 from pooling.database import in_database
 from pooling.history import PoolPast
 from pooling.history_store import at, existing_accounts, prune, read_pasts, write_usage
-from pooling.models import BrokerAccount, Instrument, PoolEvent, PoolStatus
+from pooling.models import BrokerAccount, Instrument, PoolEvent, PoolStatus, SearchTier
 
 __all__ = ["DjangoAccountStore"]
 
@@ -79,7 +79,7 @@ class DjangoAccountStore:
     async def resolve(
         self, broker: str, keys: Sequence[InstrumentKey]
     ) -> Mapping[InstrumentKey, InstrumentValue]:
-        """Return the known ones of ``keys``."""
+        """Return the known ones of ``keys``; expired ones are not known."""
         return await in_database(self._resolve, broker, keys)
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
@@ -144,7 +144,9 @@ class DjangoAccountStore:
     ) -> dict[InstrumentKey, InstrumentValue]:
         found: dict[InstrumentKey, InstrumentValue] = {}
         for exchange, symbols in _by_exchange(keys):
-            rows = Instrument.objects.filter(broker=broker, exchange=exchange, symbol__in=symbols)
+            rows = Instrument.objects.filter(
+                broker=broker, exchange=exchange, symbol__in=symbols
+            ).exclude(tier=SearchTier.EXPIRED)
             for symbol, token in rows.values_list("symbol", "broker_token"):
                 key = InstrumentKey(exchange, symbol)
                 found[key] = InstrumentValue(key=key, broker_token=token)

@@ -211,7 +211,7 @@ class ControlServer:
             except KeyError:
                 continue
             pool = cm.PoolBeat(pool_id, stats.status, stats.since_ms, stats.reason)
-            if farewell and stats.status is FeedStatus.LIVE:
+            if farewell and stats.status in (FeedStatus.LIVE, FeedStatus.STALE):
                 pool = cm.PoolBeat(pool_id, FeedStatus.STALE, now_ms, farewell)
             pools.append(pool)
         beat = cm.Beat(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from brokers.angel.codec import (
@@ -83,9 +83,9 @@ class AngelAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the instruments of the master; see ``symbols.parse_master``."""
-        return parse_master(data)
+        return parse_master(master.read())
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the credential into four headers; the JWT goes as it was stored.
@@ -142,7 +142,7 @@ class AngelAdapter(BrokerAdapter):
         self._take({token: new for token, (_, new) in wanted.items()})
         return self._change([change for change in changing if change[1] is not change[2].mode])
 
-    def receive(self, frame: str | bytes, ts_received_ms: int) -> Sequence[BrokerEvent]:
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Publish the tick of a binary frame, or tell what a text frame says."""
         if isinstance(frame, str):
             return self._receive_text(frame)
@@ -153,7 +153,7 @@ class AngelAdapter(BrokerAdapter):
             if token not in self._ended:
                 self.ticks_unknown += 1
             return ()
-        self.sink.publish(instrument, tick, ts_received_ms)
+        self.sink.publish(instrument, tick, ts_received_us)
         self.ticks_published += 1
         if self._awaiting:
             awaited = self._awaiting.get(token)

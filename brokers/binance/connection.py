@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -78,9 +79,9 @@ class BinanceAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the symbols that are trading; see ``symbols.parse_master``."""
-        return parse_master(data)
+        return parse_master(master.read())
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Connect to the combined streams with none subscribed; public data needs no credential."""

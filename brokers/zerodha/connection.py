@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import BinaryIO
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokers.base import (
@@ -71,9 +72,9 @@ class ZerodhaAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the instruments of the dump, gzipped or not; see ``symbols.parse_master``."""
-        return parse_master(data)
+        return parse_master(master)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the credential into the query, which is the whole of Kite's authentication."""

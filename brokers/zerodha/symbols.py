@@ -6,20 +6,16 @@ Source of the columns: kite.trade/docs/connect/v3/market-quotes (instruments).
 from __future__ import annotations
 
 import csv
-import io
-import zlib
 from collections.abc import Iterator
 from datetime import date
-from typing import Final
+from typing import BinaryIO, Final
 
 from brokers.decimal_text import normal_decimal
 from brokers.exceptions import BrokerProtocolError
+from brokers.master_text import master_lines
 from brokers.types import InstrumentRow
 
-__all__ = ["MAX_MASTER_BYTES", "openalgo_symbol", "parse_master"]
-
-# The dump of all exchanges is about 10 MB; this stops a small file that unpacks without end.
-MAX_MASTER_BYTES: Final = 128 * 1024 * 1024
+__all__ = ["openalgo_symbol", "parse_master"]
 
 _COLUMNS: Final = (
     "instrument_token",
@@ -64,16 +60,16 @@ _MONTHS: Final = (
 _EXPIRY_CHARACTERS: Final = 5
 
 
-def parse_master(data: bytes) -> Iterator[InstrumentRow]:
-    """Yield the instruments of the CSV dump, gzipped or not, in the file's order.
+def parse_master(master: BinaryIO) -> Iterator[InstrumentRow]:
+    """Yield the instruments of the CSV dump, gzipped or not, in the file's order, as it is read.
 
     Rows of exchanges that the adapter does not declare are left out. Only options have a strike.
 
     Raises:
-        BrokerProtocolError: not the instruments dump, larger than ``MAX_MASTER_BYTES``, or a row
-            without a usable token, expiry or number; names the line.
+        BrokerProtocolError: not the instruments dump, larger than any, or a row without a usable
+            token, expiry or number; names the line.
     """
-    reader = csv.DictReader(io.StringIO(_text(data)))
+    reader = csv.DictReader(_lines(master))
     try:
         missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
         if missing:
@@ -84,6 +80,13 @@ def parse_master(data: bytes) -> Iterator[InstrumentRow]:
                 yield row
     except csv.Error as error:
         raise BrokerProtocolError(f"instruments dump: line {reader.line_num}: {error}") from error
+
+
+def _lines(master: BinaryIO) -> Iterator[str]:
+    try:
+        yield from master_lines(master)
+    except BrokerProtocolError as error:
+        raise BrokerProtocolError(f"instruments dump: {error}") from error
 
 
 def openalgo_symbol(
@@ -109,28 +112,6 @@ def openalgo_symbol(
     if not underlying:
         raise BrokerProtocolError(f"{tradingsymbol!r} has no underlying")
     return f"{underlying}{day.day:02d}{_MONTHS[day.month - 1]}{day.year % 100:02d}{ending}"
-
-
-def _text(data: bytes) -> str:
-    if data[:2] == b"\x1f\x8b":
-        data = _unzipped(data)
-    if len(data) > MAX_MASTER_BYTES:
-        raise BrokerProtocolError("instruments dump: too large")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BrokerProtocolError("instruments dump: not UTF-8 text") from error
-
-
-def _unzipped(data: bytes) -> bytes:
-    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        text = unzip.decompress(data, MAX_MASTER_BYTES)
-    except zlib.error as error:
-        raise BrokerProtocolError("instruments dump: broken gzip data") from error
-    if not unzip.eof:
-        raise BrokerProtocolError("instruments dump: gzip data cut short or too large")
-    return text
 
 
 def _row(values: dict[str, str | None], line: int) -> InstrumentRow | None:

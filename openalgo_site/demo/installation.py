@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from brokers.exceptions import BrokerConfigError
 from openalgo_site.demo.secrets_file import DemoSecrets, MasterMark
 from pooling.crypto import CredentialCipher, create_key_file
 from pooling.instruments import store_instruments
-from pooling.models import BrokerAccount, Instrument, PoolConfig
+from pooling.models import BrokerAccount, Instrument, PoolConfig, SearchTier
 from streaming.models import ApiKey, hash_api_key
 
 __all__ = ["DemoAccount", "prepare_database", "store_master"]
@@ -64,9 +65,12 @@ def store_master(
     """
     broker = adapter.capabilities.name
     digest = hashlib.sha256(data).hexdigest()
-    count = Instrument.objects.filter(broker=broker).count()
+    listed = Instrument.objects.exclude(tier=SearchTier.EXPIRED)
+    count = listed.filter(broker=broker).count()
     if secrets.masters.get(broker) != MasterMark(digest=digest, count=count):
-        count = store_instruments(broker, adapter.parse_master(data))
+        rows = adapter.parse_master(io.BytesIO(data))
+        # Forced: the exchanges of two demos may differ in size.
+        count = store_instruments(broker, rows, is_forced=True).rows
         marks = {**secrets.masters, broker: MasterMark(digest=digest, count=count)}
         secrets = msgspec.structs.replace(secrets, masters=marks)
     connection.close()

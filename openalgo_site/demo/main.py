@@ -27,7 +27,8 @@ from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_
 from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.env import Environment
 from pooling import conf
-from pooling.instruments import download_master
+from pooling.http.policy import HttpOptions, RetryPolicy
+from pooling.masters import download_master
 
 __all__ = ["DEMO_ERRORS", "DemoChoice", "DemoUsageError", "run"]
 
@@ -114,6 +115,13 @@ def run(choice: DemoChoice, *, with_parent: bool = False) -> None:
     _flush()
 
 
+def _download(url: str) -> bytes:
+    # Somebody waits in front of the screen: no retries.
+    options = HttpOptions(timeout_seconds=REACH_SECONDS, retry=RetryPolicy(retries=0))
+    with download_master(url, options=options) as master:
+        return master.read()
+
+
 def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
     if choice.replay is not None and not choice.replay.is_file():
         raise DemoUsageError(f"{choice.replay} is not a file that could be replayed")
@@ -127,7 +135,7 @@ def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
     master = None
     if not choice.simulated:
         try:
-            master = download_master(adapter.master_url(None), timeout=REACH_SECONDS)
+            master = _download(adapter.master_url(None))
         except BrokerUnavailableError as error:
             raise BrokerUnavailableError(
                 f"{adapter.capabilities.label} cannot be reached, and this demo needs it: {error}. "

@@ -22,12 +22,18 @@ from openalgo_site.demo.secrets_file import DemoSecrets, write
 from openalgo_site.demo.supervisor import ChildSpec, Supervisor
 from openalgo_site.env import Environment
 from openalgo_site.stopping import stop_signals
-from pooling.instruments import download_master
+from pooling.masters import download_master
 
 __all__ = ["DemoPlan", "NotReadyError", "run_demo"]
 
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
+OWNED = {
+    "EMAIL_PASSWORD": "worker",
+    "SIMULATOR_API_KEY": "simulator",
+    "SIMULATOR_ACCESS_TOKEN": "simulator",
+    "SIMULATOR_CONTROL_TOKEN": "simulator",
+}
 STOP_ORDER = (("gateway", "worker"), ("simulator",))
 
 
@@ -59,15 +65,18 @@ class DemoPlan:
         yield self._child("gateway", "rungateway")
 
     def _child(self, name: str, *arguments: str) -> ChildSpec:
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if name == "simulator":
+            env["SIMULATOR_API_KEY"] = self.secrets.simulator_api_key
+            env["SIMULATOR_ACCESS_TOKEN"] = self.secrets.simulator_access_token
+        # What only one part needs, the others are not even started with.
+        for variable, owner in OWNED.items():
+            if name != owner:
+                env.pop(variable, None)
         return ChildSpec(
             name=name,
             argv=(sys.executable, str(self.base_dir / "manage.py"), *arguments),
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "SIMULATOR_API_KEY": self.secrets.simulator_api_key,
-                "SIMULATOR_ACCESS_TOKEN": self.secrets.simulator_access_token,
-            },
+            env=env,
         )
 
 
@@ -135,7 +144,8 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
             await _answers(client, f"{http}/health", "the simulator", "SIMULATOR_PORT")
             if master is None:
                 url = plan.adapter.master_url(http)
-                master = await asyncio.to_thread(download_master, url, timeout=30.0)
+                with await asyncio.to_thread(download_master, url) as file:
+                    master = await asyncio.to_thread(file.read)
         if master is None:
             raise BrokerUnavailableError("there is no instruments master to load")
         secrets, count = await asyncio.to_thread(store_master, plan.secrets, plan.adapter, master)

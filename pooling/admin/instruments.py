@@ -22,11 +22,12 @@ class InstrumentAdmin(ReadOnlyAdmin):
         "broker",
         "name",
         "instrument_type",
+        "tier",
         "expiry",
         "strike",
         "lot_size",
     )
-    list_filter = ("broker", "exchange", "instrument_type")
+    list_filter = ("broker", "exchange", "tier", "instrument_type")
     ordering = ("symbol",)
     search_fields = ("symbol", "name")
     search_help_text = "Begin of the symbol, or words of the name"

@@ -26,7 +26,7 @@ from django.utils import timezone
 from pooling import command_queue
 from pooling.admin.operations import OPERATIONS, Operation, PoolFacts
 from pooling.exceptions import CommandRefusedError
-from pooling.models import BrokerAccount, Instrument, PoolCommand, PoolStatus
+from pooling.models import BrokerAccount, Instrument, PoolCommand, PoolStatus, SearchTier
 
 if TYPE_CHECKING:
     OperateBase = admin.ModelAdmin[BrokerAccount]
@@ -348,5 +348,6 @@ def _known(broker: str, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]
     for start in range(0, len(symbols), 500):
         part = symbols[start : start + 500]
         rows = Instrument.objects.filter(broker=broker, symbol__in=part)
+        rows = rows.exclude(tier=SearchTier.EXPIRED)
         known.update(rows.values_list("exchange", "symbol"))
     return known

@@ -10,7 +10,7 @@ from pooling.models.accounts import BrokerAccount, PoolConfig, validate_endpoint
 from pooling.models.alerts import AlertTarget
 from pooling.models.commands import PoolCommand
 from pooling.models.history import PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
-from pooling.models.instruments import Instrument, starting_with
+from pooling.models.instruments import Instrument, InstrumentWord, SearchTier, starting_with
 from pooling.models.status import NO_WORKER, PeakSeen, PoolStatus
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "AlertTarget",
     "BrokerAccount",
     "Instrument",
+    "InstrumentWord",
     "PeakSeen",
     "PoolCommand",
     "PoolConfig",
@@ -26,6 +27,7 @@ __all__ = [
     "PoolStatus",
     "PoolUsage",
     "PoolUsageDay",
+    "SearchTier",
     "starting_with",
     "validate_endpoint",
 ]

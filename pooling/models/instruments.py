@@ -8,11 +8,31 @@ from django.db.models import Q
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey
 
-__all__ = ["Instrument", "starting_with"]
+__all__ = ["Instrument", "InstrumentWord", "SearchTier", "starting_with"]
+
+
+class SearchTier(models.IntegerChoices):
+    """In which order a search shows instruments; expired ones it does not show."""
+
+    CASH = 0, "share, index or pair"
+    FUTURE = 1, "future"
+    OPTION = 2, "option"
+    EXPIRED = 3, "expired"
+
+    @classmethod
+    def of(cls, instrument_type: str) -> SearchTier:
+        """Return the tier of an instrument that has not expired."""
+        return {"FUT": cls.FUTURE, "CE": cls.OPTION, "PE": cls.OPTION}.get(
+            instrument_type, cls.CASH
+        )
 
 
 class Instrument(models.Model):
-    """One row of a broker's instruments master; exchange and symbol are in OpenAlgo's form."""
+    """One row of a broker's instruments master; exchange and symbol are in OpenAlgo's form.
+
+    A row that is past its expiry or has left the master stays for a month, marked as expired: it
+    is found in no search and cannot be subscribed, since its token may be another's by now.
+    """
 
     broker = models.CharField(max_length=32)
     exchange = models.CharField(max_length=16)
@@ -25,9 +45,29 @@ class Instrument(models.Model):
     tick_size = models.FloatField(null=True, blank=True)
     lot_size = models.FloatField(null=True, blank=True)
     instrument_type = models.CharField(max_length=16, blank=True)
-    loaded = models.DateTimeField()
+    tier = models.PositiveSmallIntegerField(
+        "kind", choices=SearchTier.choices, default=SearchTier.CASH
+    )
+    underlying = models.CharField(
+        max_length=64, blank=True, default="", help_text="Of a future or an option."
+    )
+    loaded = models.DateTimeField(help_text="When a master that lists it was last loaded.")
 
     class Meta:
+        indexes = (
+            # All that a search compares and sorts by, so that it reads rows of its result only.
+            models.Index(
+                fields=["broker", "tier", "symbol", "expiry", "strike", "exchange"],
+                opclasses=["", "", "varchar_pattern_ops", "", "", ""],
+                name="instrument_by_symbol",
+            ),
+            # A chain of 20,000 options is read in its order, and no further than asked.
+            models.Index(
+                fields=["broker", "tier", "underlying", "expiry", "strike", "symbol", "exchange"],
+                opclasses=["", "", "varchar_pattern_ops", "", "", "", ""],
+                name="instrument_by_underlying",
+            ),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=["broker", "exchange", "symbol"], name="one_instrument_per_key"
@@ -42,6 +82,26 @@ class Instrument(models.Model):
         return InstrumentValue(
             key=InstrumentKey(self.exchange, self.symbol), broker_token=self.broker_token
         )
+
+
+class InstrumentWord(models.Model):
+    """A word of the name of a share, an index or a pair, to be found by its begin."""
+
+    instrument = models.ForeignKey(Instrument, on_delete=models.CASCADE, related_name="words")
+    broker = models.CharField(max_length=32)
+    word = models.CharField(max_length=64)
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=["broker", "word", "instrument"],
+                opclasses=["", "varchar_pattern_ops", ""],
+                name="instrument_word",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.word
 
 
 def starting_with(field: str, prefix: str) -> Q:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -59,7 +59,7 @@ class FakeAdapter(BrokerAdapter):
         return "http://fake.invalid/"
 
     @classmethod
-    def parse_master(cls, data: bytes) -> Iterator[InstrumentRow]:
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield nothing."""
         return iter(())
 

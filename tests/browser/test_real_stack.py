@@ -1,4 +1,4 @@
-"""The market watch on the whole system: local exchange, worker, gateway, database."""
+"""The pages on the whole system: local exchange, worker, gateway, database."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from tests.browser.status import Status
 from tests.browser.watch import Watch
-from tests.fault.test_demo import RunningDemo, demo, run_django
+from tests.fault.test_demo import RunningDemo, demo, run_django, set_limit
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
 
@@ -32,8 +34,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """A demo of its own, kept for this module."""
-    with demo(tmp_path_factory.mktemp("real-stack"), SIMULATOR_RATE="300") as started:
+    """A demo of its own, kept for this module; its peaks are written every two seconds."""
+    data_dir = tmp_path_factory.mktemp("real-stack")
+    with demo(data_dir, SIMULATOR_RATE="300", USAGE_INTERVAL_SECONDS="2") as started:
         started.ready()
         yield started
 
@@ -51,6 +54,15 @@ async def real_watch(page: Page, ready: dict[str, Any]) -> Watch:
     await watch.log_in(ready["url"].rstrip("/"), ready["username"], ready["password"])
     await watch.has_prices()
     return watch
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def status(real_watch: Watch, ready: dict[str, Any]) -> AsyncIterator[Status]:
+    """The status page in a tab beside the market watch, whose rows tick."""
+    made = Status(await real_watch.page.context.new_page())
+    await made.open(ready["url"].rstrip("/"))
+    yield made
+    await made.page.close()
 
 
 async def ticks_on(watch: Watch, key: str) -> None:
@@ -96,7 +108,10 @@ async def test_unknown_symbol_is_refused_with_the_nearest_ones(real_watch: Watch
 
 async def test_worker_that_hangs_is_shown_as_stale(real_watch: Watch, ready: dict[str, Any]):
     """Within six seconds of the last word from the worker no price passes for live."""
-    worker = ready["processes"]["worker"]
+    status = Status(await real_watch.page.context.new_page())
+    await status.open(ready["url"].rstrip("/"))
+    worker = await status.worker_pid()
+    await status.page.close()
     os.kill(worker, signal.SIGSTOP)
     try:
         await expect(real_watch.badge("NSE:RELIANCE")).to_have_text("stale", timeout=6_000)
@@ -120,6 +135,119 @@ async def test_page_survives_a_killed_gateway(
 
 async def not_stale(watch: Watch) -> bool:
     return await watch.page.locator('#rows tr:not([data-state="live"])').count() == 0
+
+
+async def test_status_page_shows_what_the_watch_uses(status: Status):
+    """Every figure of pool, connection and gateway is there and moves."""
+    await expect(status.state).to_have_text("live", timeout=20_000)
+    await expect(status.link).to_have_text("connected")
+    rows = re.compile(r"^[1-9]\d* of [\d,]+ \(\d+ %\)$")
+    await expect(status.meter("symbols")).to_have_attribute("aria-valuetext", rows, timeout=20_000)
+    await expect(status.meter("connections")).to_have_attribute("aria-valuetext", rows)
+    await expect(status.fact("Ticks/s")).to_have_text(re.compile(r"^[1-9]"), timeout=20_000)
+    await expect(status.fact("Last tick")).to_have_text(re.compile("^(now|\\d+s ago)$"))
+    await expect(status.fact("Last frame")).to_have_text(re.compile("^(now|\\d+s ago)$"))
+    await expect(status.fact("Credential")).to_have_text(re.compile("^ends in "))
+    await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
+    await expect(status.peaks.first).to_have_text(
+        re.compile(r"^Symbols\s*[1-9]\d*\s*\d\d:\d\d\s*[1-9]\d*\s*\d\d:\d\d$")
+    )
+    await expect(status.connections.first).to_contain_text("live")
+    await expect(status.connections.first).to_contain_text(re.compile(r"\d in, [\d,]+ out"))
+    await expect(status.gateways.first).to_contain_text("serves")
+
+
+async def test_lowered_limits_show_on_the_status_page(status: Status, running: RunningDemo):
+    """The lower capacity is in force and shown, with what has no place any more."""
+    await expect(status.state).to_have_text("live", timeout=20_000)
+    try:
+        set_limit(running.data_dir, 2)
+        await expect(status.meter("symbols")).to_have_attribute(
+            "aria-valuetext", re.compile("^6 of 6 "), timeout=20_000
+        )
+        await expect(status.fact("Waiting")).to_have_text(re.compile(r"^\d+ symbols?$"))
+        await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
+    finally:
+        raise_limit(running.data_dir)
+    await expect(status.fact("Waiting")).to_have_text("none", timeout=30_000)
+
+
+def raise_limit(data_dir: Path) -> None:
+    with sqlite3.connect(data_dir / "tickpool.sqlite3", timeout=20) as database:
+        database.execute(
+            "UPDATE pooling_poolconfig SET symbols_per_connection = NULL, revision = revision + 1"
+        )
+    database.close()
+
+
+async def test_worker_that_dies_is_stale_and_its_successor_takes_over(status: Status):
+    """Within six seconds the page calls the pool stale; the dead worker leaves by itself."""
+    await expect(status.state).to_have_text("live", timeout=20_000)
+    worker = await status.worker_pid()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        await expect(status.state).to_have_text(re.compile("stale|no worker"), timeout=6_000)
+        await expect(status.reason).to_have_text(re.compile("worker"))
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    await expect(status.fact("Worker")).not_to_contain_text(f":{worker},", timeout=60_000)
+    await expect(status.state).to_have_text("live", timeout=60_000)
+    assert await status.worker_pid() != worker
+
+
+async def test_gateway_that_hangs_leaves_no_green_page(status: Status):
+    """Figures that nobody brings any more are not shown as current; then they are again."""
+    await expect(status.state).to_have_text("live", timeout=20_000)
+    gateway = await status.gateway_pid()
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        await expect(status.state).to_have_text("stale", timeout=6_000)
+        await expect(status.banner).to_contain_text("Nothing below")
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    await expect(status.state).to_have_text("live", timeout=60_000)
+    await expect(status.banner).to_be_hidden()
+
+
+async def test_history_of_a_pool_is_charted_and_exported(status: Status):
+    """From the status page to the charts of the last hour, with the limit, and their file."""
+    page = status.page
+    await status.pool.get_by_role("link", name="History").click()
+    await page.get_by_role("button", name="1h").click()
+    await expect(page).to_have_url(re.compile(r"range=1h$"))
+    chart = page.get_by_role("img", name=re.compile(r"^Symbols: highest [1-9].*, capacity [\d,]+"))
+
+    async def is_drawn() -> bool:
+        await page.get_by_role("button", name="1h").click()  # as one would who waits for the first
+        return await chart.locator("path.value").count() > 0
+
+    await eventually(is_drawn, timeout=30, interval=1)
+    await expect(chart.locator("path.limit")).not_to_have_count(0)
+    await expect(page.get_by_role("img")).to_have_count(6)
+    await chart.press("End")
+    await expect(page.locator(".readout").first).to_have_text(re.compile(r"\d\d:\d\d: [\d,]+ of "))
+    await page.get_by_text("The same figures as a table").click()
+    await expect(page.locator("#table-rows tr").first).to_be_visible()
+    file = page.get_by_role("link", name=re.compile("^CSV of every"))
+    answer = await page.request.get(str(await file.evaluate("link => link.href")))
+    text = await answer.text()
+    assert text.startswith("pool,started,ended,peak_symbols,")
+    assert len(text.splitlines()) > 1
+
+
+async def test_status_pages_fit_a_phone_and_a_desk(status: Status):
+    """Nothing has to be scrolled sideways."""
+    page = status.page
+    site = page.url.partition("/status/")[0]
+    for width, path in [(360, ""), (1280, ""), (1280, "1/"), (360, "1/")]:
+        await page.set_viewport_size({"width": width, "height": 900})
+        if not page.url.endswith(f"/status/{path}"):
+            await page.goto(f"{site}/status/{path}")
+            await expect(page.get_by_role("img").first).to_be_visible()
+        overflow = await page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert overflow == 0, (width, path)
 
 
 async def test_code_of_the_console_hears_ticks_until_its_key_is_revoked(

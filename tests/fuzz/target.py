@@ -36,7 +36,7 @@ class Target:
         self._adapter.receive(frame, 0)
         return self._ticks
 
-    def publish(self, instrument: Instrument, tick: Tick, ts_received_ms: int) -> None:
+    def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
         """Take a tick, as a sink does."""
         assert instrument in self._known, instrument
         assert str(tick.broker_token) == instrument.broker_token, (instrument, tick)

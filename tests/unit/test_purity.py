@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers._template.codec",
+    "brokers._template.constants",
+    "brokers._template.symbols",
     "brokers.angel.codec",
     "brokers.angel.constants",
     "brokers.angel.requests",
@@ -30,6 +33,7 @@ PURE_MODULES = [
     "brokers.credential_expiry",
     "brokers.decimal_text",
     "brokers.exceptions",
+    "brokers.master_text",
     "brokers.redaction",
     "brokers.retry_after",
     "brokers.types",
@@ -53,6 +57,9 @@ PURE_MODULES = [
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.history",
+    "pooling.http.policy",
+    "pooling.instrument_words",
+    "pooling.http.stats",
     "pooling.lifecycle",
     "pooling.losses",
     "pooling.limits_preview",
@@ -71,6 +78,7 @@ PURE_MODULES = [
     "streaming.batches",
     "streaming.arrivals",
     "streaming.bus_message",
+    "streaming.outbox_counts",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",

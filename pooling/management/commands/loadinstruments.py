@@ -1,49 +1,112 @@
-"""``manage.py loadinstruments``: replace a broker's instruments by its current master."""
+"""``manage.py loadinstruments``: replace brokers' instruments by their current masters."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from brokers.exceptions import BrokerError
+from brokers.exceptions import BrokerConfigError, BrokerError
 from pooling import conf
-from pooling.instruments import load_instruments
+from pooling.instruments import LoadResult, store_instruments
+from pooling.masters import download_masters, open_master
+from pooling.models import BrokerAccount
 from pooling.operations.progress import ProgressReporter
 
 __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Download or read a master and store it, all or nothing."""
+    """Download or read masters and store them, each all or nothing."""
 
-    help = "Replace a broker's instruments by those of its current master, all or nothing."
+    help = (
+        "Replace a broker's instruments by those of its current master, all or nothing; without "
+        "--broker those of every broker with an enabled account. Run it once a day, before the "
+        "markets open."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--broker", required=True, help="for example zerodha or binance")
+        parser.add_argument("--broker", help="for example zerodha (all with an enabled account)")
         source = parser.add_mutually_exclusive_group()
         source.add_argument("--url", default="", help="where to download it (the broker's own)")
         source.add_argument("--file", type=Path, help="a file to read instead")
+        parser.add_argument(
+            "--force", action="store_true", help="take a master with less than half of the rows"
+        )
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        brokers = _brokers(options["broker"], options["url"] or options["file"])
         stream: Any = self.stderr
         progress = ProgressReporter(stream=stream, is_terminal=stream.isatty())
+        results: dict[str, LoadResult] = {}
+        failures: dict[str, str] = {}
         try:
-            count = load_instruments(
-                conf.broker_registry().get(options["broker"]),
-                url=options["url"],
-                file=options["file"],
-                timeout=conf.environment().http_connection_timeout,
-                progress=progress,
-            )
-        except (BrokerError, OSError) as error:
-            raise CommandError(str(error)) from None
+            for broker, master in _masters(brokers, options, progress).items():
+                try:
+                    results[broker] = _store(broker, master, progress, is_forced=options["force"])
+                except (BrokerError, OSError) as error:
+                    failures[broker] = str(error)
         finally:
             progress.close()
-        if options["json"]:
-            self.stdout.write(json.dumps({"broker": options["broker"], "instruments": count}))
-        else:
-            self.stdout.write(f"{options['broker']}: {count:,} instruments")
+        self._report(results, as_json=options["json"])
+        if failures:
+            raise CommandError("\n".join(failures[broker] for broker in sorted(failures)))
+
+    def _report(self, results: Mapping[str, LoadResult], *, as_json: bool) -> None:
+        for broker, result in results.items():
+            if as_json:
+                figures = {
+                    "broker": broker,
+                    "instruments": result.rows,
+                    "written": result.written,
+                    "expired": result.expired,
+                }
+                self.stdout.write(json.dumps(figures))
+            else:
+                self.stdout.write(
+                    f"{broker}: {result.rows:,} instruments, {result.written:,} of them new or "
+                    f"changed; {result.expired:,} expired"
+                )
+
+
+def _brokers(name: str | None, source: object) -> list[str]:
+    if name is not None:
+        try:
+            conf.broker_registry().get(name)
+        except BrokerConfigError as error:
+            raise CommandError(str(error)) from None
+        return [name]
+    if source:
+        raise CommandError("say with --broker whose master it is")
+    used = set(BrokerAccount.objects.filter(enabled=True).values_list("broker", flat=True))
+    brokers = sorted(used & set(conf.broker_registry().names()))
+    if not brokers:
+        raise CommandError("there is no enabled broker account: name a broker with --broker")
+    return brokers
+
+
+def _masters(
+    brokers: list[str], options: Mapping[str, Any], progress: ProgressReporter
+) -> dict[str, BinaryIO | BrokerError]:
+    if options["file"] is not None:
+        try:
+            return {brokers[0]: open_master(options["file"])}
+        except (BrokerError, OSError) as error:
+            raise CommandError(str(error)) from None
+    registry = conf.broker_registry()
+    urls = {name: options["url"] or registry.get(name).master_url(None) for name in brokers}
+    return download_masters(urls, options=conf.http_options(), progress=progress)
+
+
+def _store(
+    broker: str, master: BinaryIO | BrokerError, progress: ProgressReporter, *, is_forced: bool
+) -> LoadResult:
+    if isinstance(master, BrokerError):
+        raise master
+    with master:
+        rows = conf.broker_registry().get(broker).parse_master(master)
+        return store_instruments(broker, rows, progress, is_forced=is_forced)

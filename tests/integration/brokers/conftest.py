@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -92,5 +93,5 @@ async def listed(lab: BrokerLab, exchange: MarketBroker) -> list[Instrument]:
         answer = await http.get(lab.adapter.master_url(exchange.http_url))
     return [
         Instrument(InstrumentKey(row.exchange, row.symbol), row.broker_token)
-        for row in lab.adapter.parse_master(answer.raise_for_status().content)
+        for row in lab.adapter.parse_master(io.BytesIO(answer.raise_for_status().content))
     ]

@@ -10,7 +10,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from pooling.crypto import CredentialCipher, create_key_file
-from pooling.models import BrokerAccount, Instrument
+from pooling.instrument_words import name_words, underlying_of
+from pooling.models import BrokerAccount, Instrument, InstrumentWord, SearchTier
 
 __all__: list[str] = []
 
@@ -42,7 +43,7 @@ def instruments(transactional_db: None) -> list[Instrument]:
         ("zerodha", "NFO", "RELIANCE28NOV26FUT", "9001", "RELIANCE", "FUT"),
         ("binance", "BINANCE", "BTCUSDT", "btcusdt", "BTC/USDT", "SPOT"),
     ]
-    return Instrument.objects.bulk_create(
+    made = Instrument.objects.bulk_create(
         Instrument(
             broker=broker,
             exchange=exchange,
@@ -51,10 +52,18 @@ def instruments(transactional_db: None) -> list[Instrument]:
             broker_symbol=symbol,
             name=name,
             instrument_type=kind,
+            tier=SearchTier.of(kind),
+            underlying=underlying_of(symbol),
             loaded=timezone.now(),
         )
         for broker, exchange, symbol, token, name, kind in rows
     )
+    InstrumentWord.objects.bulk_create(
+        InstrumentWord(instrument=each, broker=each.broker, word=word)
+        for each in made
+        for word in name_words(each.name)
+    )
+    return made
 
 
 @pytest.fixture(autouse=True)

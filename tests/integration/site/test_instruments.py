@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 from django.db.models import QuerySet
+from django.utils import timezone
 
+from brokers.binance.connection import BinanceAdapter
 from brokers.exceptions import BrokerProtocolError, BrokerUnavailableError
 from brokers.types import InstrumentRow
 from brokers.zerodha.connection import ZerodhaAdapter
-from pooling.instruments import download_master, load_instruments, store_instruments
-from pooling.models import Instrument
+from pooling.exceptions import MasterTooSmallError
+from pooling.http.policy import HttpOptions, RetryPolicy
+from pooling.instruments import LoadResult, store_instruments
+from pooling.masters import download_master, open_master
+from pooling.models import BrokerAccount, Instrument, SearchTier
 from tests.support import SHARED_DATA
 
 pytestmark = pytest.mark.django_db
+TODAY = date(2026, 11, 21)
 HEADER = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,"
     "lot_size,instrument_type,segment,exchange\n"
@@ -48,21 +56,32 @@ def row(number: int, **changes: Any) -> InstrumentRow:
     return InstrumentRow(**{**values, **changes})
 
 
-def test_ten_thousand_rows_load_in_seconds() -> None:
-    rows = [row(number) for number in range(10_000)]
-    for _ in range(2):  # insert, then update
-        started = time.monotonic()
-        assert store_instruments("zerodha", rows) == 10_000
-        assert time.monotonic() - started < 6
-    assert Instrument.objects.count() == 10_000
+def listed() -> QuerySet[Instrument]:
+    return Instrument.objects.filter(broker="zerodha").exclude(tier=SearchTier.EXPIRED)
+
+
+def test_only_what_has_changed_is_written() -> None:
+    rows = [row(number) for number in range(2_000)]
+    first = store_instruments("zerodha", rows, today=TODAY)
+    assert first == LoadResult(rows=2_000, written=2_000, unchanged=0, expired=0)
+    rows[7] = row(7, lot_size="75")
+    again = store_instruments("zerodha", rows, today=TODAY)
+    assert again == LoadResult(rows=2_000, written=1, unchanged=1_999, expired=0)
+    assert Instrument.objects.count() == 2_000
+    assert Instrument.objects.get(symbol="S7").lot_size == 75
+    assert (
+        Instrument.objects.filter(loaded__lt=Instrument.objects.latest("loaded").loaded).count()
+        == 0
+    )
 
 
 def test_rows_are_updated_added_and_removed() -> None:
-    store_instruments("zerodha", [row(1), row(2)])
+    store_instruments("zerodha", [row(1), row(2)], today=TODAY)
     store_instruments("binance", [row(1)])
     before = Instrument.objects.get(broker="zerodha", symbol="S2").pk
-    store_instruments("zerodha", [row(2, broker_token="22"), row(3), row(3, name="twice")])
-    found = Instrument.objects.filter(broker="zerodha").order_by("symbol")
+    rows = [row(2, broker_token="22"), row(3), row(3, name="twice")]
+    store_instruments("zerodha", rows, today=TODAY)
+    found = listed().order_by("symbol")
     assert [(each.symbol, each.broker_token, each.name) for each in found] == [
         ("S2", "22", "SOME NAME"),
         ("S3", "3", "SOME NAME"),
@@ -71,11 +90,54 @@ def test_rows_are_updated_added_and_removed() -> None:
     assert Instrument.objects.filter(broker="binance").count() == 1
 
 
+def test_what_left_the_master_or_is_past_its_expiry_is_marked() -> None:
+    store_instruments("zerodha", [row(1), row(2), row(3, expiry="2026-11-20")], today=TODAY)
+    assert [each.symbol for each in listed()] == ["S1", "S2"]
+    result = store_instruments("zerodha", [row(2), row(4)], today=TODAY)
+    assert result.expired == 1
+    assert {each.symbol for each in listed()} == {"S2", "S4"}
+    assert Instrument.objects.get(symbol="S1").tier == SearchTier.EXPIRED
+    store_instruments("zerodha", [row(1), row(2)], today=TODAY)
+    assert {each.symbol for each in listed()} == {"S1", "S2"}, "it may come back"
+
+
+def test_expired_ones_are_deleted_a_month_later() -> None:
+    store_instruments("zerodha", [row(1), row(2)], today=TODAY)
+    store_instruments("zerodha", [row(2)], today=TODAY)
+    Instrument.objects.filter(symbol="S1").update(loaded=timezone.now() - timedelta(days=31))
+    store_instruments("zerodha", [row(2)], today=TODAY)
+    assert [each.symbol for each in Instrument.objects.all()] == ["S2"]
+
+
+def test_a_master_that_lacks_most_rows_is_refused_unless_forced() -> None:
+    rows = [row(number) for number in range(10)]
+    store_instruments("zerodha", rows, today=TODAY)
+    with pytest.raises(MasterTooSmallError, match="--force") as refused:
+        store_instruments("zerodha", rows[:4], today=TODAY)
+    assert (refused.value.rows, refused.value.before) == (4, 10)
+    assert listed().count() == 10
+    assert store_instruments("zerodha", rows[:4], today=TODAY, is_forced=True).expired == 6
+    assert store_instruments("zerodha", rows[:2], today=TODAY).rows == 2
+
+
+def test_a_load_beside_another_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was compared with is not there any more."""
+    store_instruments("zerodha", [row(1)], today=TODAY)
+
+    def rows_during_which_another_loads() -> Iterator[InstrumentRow]:
+        store_instruments("zerodha", [row(2)], today=TODAY)
+        yield row(3)
+
+    with pytest.raises(BrokerProtocolError, match="another process"):
+        store_instruments("zerodha", rows_during_which_another_loads(), today=TODAY)
+    assert [each.symbol for each in listed()] == ["S2"]
+
+
 @pytest.mark.parametrize(
     "rows", [[], [row(1), row(2, expiry="soon")], [row(1), row(2, strike="much")]]
 )
 def test_a_master_that_is_not_understood_changes_nothing(rows: list[InstrumentRow]) -> None:
-    store_instruments("zerodha", [row(9)])
+    store_instruments("zerodha", [row(9)], today=TODAY)
     with pytest.raises(BrokerProtocolError):
         store_instruments("zerodha", rows)
     assert [each.symbol for each in Instrument.objects.all()] == ["S9"]
@@ -85,7 +147,7 @@ def test_a_write_that_fails_half_way_changes_nothing(monkeypatch: pytest.MonkeyP
     def fail(self: object) -> None:
         raise DatabaseError("disk full")
 
-    store_instruments("zerodha", [row(9)])
+    store_instruments("zerodha", [row(9)], today=TODAY)
     with monkeypatch.context() as broken:
         broken.setattr(QuerySet, "delete", fail)
         with pytest.raises(DatabaseError):
@@ -94,7 +156,7 @@ def test_a_write_that_fails_half_way_changes_nothing(monkeypatch: pytest.MonkeyP
 
 
 def test_a_row_that_the_database_refuses_is_named_as_the_masters_fault() -> None:
-    store_instruments("zerodha", [row(9)])
+    store_instruments("zerodha", [row(9)], today=TODAY)
     with pytest.raises(BrokerProtocolError, match="zerodha"):
         store_instruments("zerodha", [row(1), row(2, broker_token=None)])
     assert [each.symbol for each in Instrument.objects.all()] == ["S9"]
@@ -127,6 +189,15 @@ def web_server(status: int, body: bytes, length: int | None = None) -> Iterator[
         server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their waits are tested where time costs nothing."""
+    monkeypatch.setattr(
+        "pooling.conf.http_options",
+        lambda: HttpOptions(timeout_seconds=20, retry=RetryPolicy(retries=0)),
+    )
+
+
 def test_command_loads_from_a_url() -> None:
     out = StringIO()
     with web_server(200, (HEADER + INFY).encode()) as url:
@@ -142,7 +213,7 @@ def test_command_loads_from_a_url() -> None:
 def test_an_interrupted_download_changes_nothing(
     status: int, length: int | None, words: str
 ) -> None:
-    store_instruments("zerodha", [row(9)])
+    store_instruments("zerodha", [row(9)], today=TODAY)
     with (
         web_server(status, (HEADER + INFY).encode(), length) as url,
         pytest.raises(CommandError, match=words),
@@ -156,7 +227,11 @@ def test_an_unreachable_host_is_a_sentence() -> None:
         raise httpx.ConnectError("connection refused", request=request)
 
     with pytest.raises(BrokerUnavailableError, match=r"example\.test.*cannot be read"):
-        download_master("http://example.test/x", timeout=1, transport=httpx.MockTransport(refuse))
+        download_master(
+            "http://example.test/x",
+            options=HttpOptions(retry=RetryPolicy(retries=0)),
+            transport=httpx.MockTransport(refuse),
+        )
 
 
 def test_a_file_that_is_no_master_is_refused(tmp_path: Path) -> None:
@@ -173,5 +248,32 @@ def test_a_file_that_is_no_master_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SHARED_DATA.exists(), reason=f"no recorded data in {SHARED_DATA}")
 def test_zerodhas_own_master_loads() -> None:
     file = SHARED_DATA / "kite_instruments_nse.csv"
-    count = load_instruments(ZerodhaAdapter, file=file)
-    assert count == len(file.read_text().strip().splitlines()) - 1
+    with open_master(file) as master:
+        result = store_instruments("zerodha", ZerodhaAdapter.parse_master(master))
+    assert result.rows == len(file.read_text().strip().splitlines()) - 1
+
+
+def test_without_a_name_every_broker_in_use_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails keeps the other from nothing, and is named in the end."""
+    user = User.objects.create_user("asha")
+    for broker in ("zerodha", "binance"):
+        BrokerAccount.objects.create(user=user, broker=broker)
+    out = StringIO()
+    with web_server(200, (HEADER + INFY).encode()) as url:
+        for adapter in (ZerodhaAdapter, BinanceAdapter):
+            monkeypatch.setattr(adapter, "master_url", classmethod(lambda cls, http: url))
+        with pytest.raises(CommandError, match="exchangeInfo"):
+            call_command("loadinstruments", stdout=out, json=True)
+    assert json.loads(out.getvalue()) == {
+        "broker": "zerodha",
+        "instruments": 1,
+        "written": 1,
+        "expired": 0,
+    }
+
+
+def test_without_a_name_and_without_accounts_it_says_what_to_do() -> None:
+    with pytest.raises(CommandError, match="--broker"):
+        call_command("loadinstruments")
+    with pytest.raises(CommandError, match="--broker"):
+        call_command("loadinstruments", url="http://127.0.0.1:1/")

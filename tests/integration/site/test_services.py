@@ -43,10 +43,10 @@ from django.core.management import call_command
 from django.contrib.auth.models import User
 from django.db import connection
 from brokers.types import InstrumentKey, InstrumentRow
-from openalgo_site.api import search
 from openalgo_site.directory import DjangoDirectory
 from pooling import conf
 from pooling.crypto import CredentialCipher, create_key_file
+from pooling.instrument_search import search_instruments as search
 from pooling.instruments import store_instruments
 from pooling.models import BrokerAccount, PoolStatus, PoolUsage
 from pooling.stores import DjangoAccountStore
@@ -64,7 +64,8 @@ account.save()
 _, plaintext = ApiKey.objects.issue(user, "notebook")
 names = ["M&M", "MARUTI", "RELIANCE", "RELIANCE26NOVFUT", *(f"S{n}" for n in range(10_000))]
 rows = [InstrumentRow("NSE", s, s, s, f"Name of {s}", "", "", "1", "0.05", "EQ") for s in names]
-assert store_instruments("zerodha", rows) == store_instruments("zerodha", rows) == len(names)
+assert store_instruments("zerodha", rows).written == len(names)
+assert store_instruments("zerodha", rows).unchanged == len(names)
 assert [r["symbol"] for r in search(["zerodha"], "RELIANCE", "", 9)] == names[2:4]
 assert [r["symbol"] for r in search(["zerodha"], "M&", "NSE", 9)] == ["M&M"]
 assert len(search(["zerodha"], "", "", 10_000)) == 10_000

@@ -184,7 +184,7 @@ def test_a_tick_reaches_the_sink_with_its_instrument(
     adapter.subscribe([subscription(RELIANCE), subscription(OPTION)])
     adapter.receive(FRAMES["quote"], 77)
     adapter.receive(FRAMES["snap"], 78)
-    assert [(p.instrument, p.tick.ltp, p.ts_received_ms) for p in sink.published] == [
+    assert [(p.instrument, p.tick.ltp, p.ts_received_us) for p in sink.published] == [
         (RELIANCE, 245055, 77),
         (OPTION, 245055, 78),
     ]

@@ -147,8 +147,9 @@ def test_lowered_limits_leave_what_is_there_and_bind_what_comes():
         allocator.assign(sub(number))
     assert allocator.resize(Limits(1, 1)) == ()
     assert allocator.symbols == 4
-    with pytest.raises(PoolCapacityError):
+    with pytest.raises(PoolCapacityError) as caught:
         allocator.assign(sub(9))
+    assert (caught.value.connections, caught.value.max_connections) == (1, 1)
     assert allocator.unassign(key(2)) == (Unsubscribe(2, sub(2)),)
     assert allocator.unassign(key(3)) == (Unsubscribe(2, sub(3)), CloseConnection(2))
 

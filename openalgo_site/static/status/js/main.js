@@ -25,7 +25,7 @@ let wanted = { page: 1, search: "" };
 let typing = 0;
 
 const connection = new TickConnection({
-  url: `${scheme}//${location.host}${ticksPath}`,
+  url: () => `${scheme}//${location.host}${ticksPath}`,
   onMessage: received,
   onPhase: phaseChanged,
 });

@@ -1,0 +1,78 @@
+"""The status page in the words of its user, for tests against any server that serves it."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.async_api import Locator, Page, expect
+
+__all__ = ["Status"]
+
+
+class Status:
+    """Drives the page as a person does: by what is written on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    async def open(self, url: str) -> None:
+        """Show the page of somebody who is logged in, with its first figures."""
+        await self.page.goto(f"{url}/status/")
+        await expect(self.pool).to_be_visible(timeout=20_000)
+
+    @property
+    def pool(self) -> Locator:
+        return self.page.locator("article.pool").first
+
+    @property
+    def state(self) -> Locator:
+        return self.pool.locator("header .badge")
+
+    @property
+    def reason(self) -> Locator:
+        return self.pool.locator(".reason")
+
+    @property
+    def banner(self) -> Locator:
+        return self.page.locator("#banner")
+
+    @property
+    def link(self) -> Locator:
+        return self.page.locator("#link")
+
+    def fact(self, name: str) -> Locator:
+        """What stands behind ``name`` in the pool's list of facts."""
+        term = self.page.locator("dt", has_text=re.compile(f"^{re.escape(name)}$"))
+        return self.pool.locator(".facts > div").filter(has=term).locator("dd")
+
+    def meter(self, name: str) -> Locator:
+        return self.pool.get_by_role("meter", name=re.compile(f"^{name}"))
+
+    @property
+    def connections(self) -> Locator:
+        return self.pool.get_by_role("table", name="Connections").locator("tbody tr")
+
+    @property
+    def peaks(self) -> Locator:
+        return self.pool.get_by_role("table", name="Peaks").locator("tbody tr")
+
+    @property
+    def gateways(self) -> Locator:
+        return self.page.locator("#gateway-rows tr")
+
+    async def worker_pid(self) -> int:
+        """The process that owns the pool, as the page names it."""
+        await expect(self.fact("Worker")).to_have_text(re.compile(r":\d+, heard"), timeout=30_000)
+        return _pid(await self.fact("Worker").inner_text())
+
+    async def gateway_pid(self) -> int:
+        """The gateway that serves the page, as the page names it."""
+        here = self.gateways.filter(has_text="serves you")
+        await expect(here).to_have_count(1, timeout=15_000)
+        return _pid(await here.inner_text())
+
+
+def _pid(text: str) -> int:
+    found = re.search(r":(\d+)", text)
+    assert found
+    return int(found[1])
