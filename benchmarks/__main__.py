@@ -13,16 +13,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import scenarios
+from benchmarks.bare_relay import bare_relay
 from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
+from benchmarks.codecs import codecs
 from benchmarks.fanout import fanout
 from benchmarks.harness import ROOT, RUNS, SECONDS, Result, describe_environment
+from benchmarks.http_pool import http_pool
 from benchmarks.idle import idle, raise_open_files
 from benchmarks.pool_scenarios import pool_engine
 from benchmarks.references import references
 from benchmarks.several import several, unwanted
 from benchmarks.slow_clients import slow_clients
 from benchmarks.stack import running_stack
+from benchmarks.watch import watch
 
 # By name: what a bare publisher feeds, what needs the whole chain, and what needs neither.
 _BARE = {
@@ -33,7 +37,15 @@ _BARE = {
     "idle": idle,
 }
 _CHAIN = {"pipeline": scenarios.pipeline, "batches": batches}
-_ALONE = {"worker": scenarios.publishing, "pool": pool_engine, "several": several}
+_ALONE = {
+    "relay": bare_relay,
+    "worker": scenarios.publishing,
+    "codecs": codecs,
+    "pool": pool_engine,
+    "http": http_pool,
+    "several": several,
+    "watch": watch,
+}
 _IDLE_LOAD = 0.5
 
 

@@ -8,16 +8,18 @@ import msgspec
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import path
 
 from openalgo_site.api_access import ApiError, api_view
+from pooling.models import BrokerAccount, Instrument
 from streaming.models import MAX_WATCHLIST_ITEMS, MAX_WATCHLISTS, Watchlist
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["urlpatterns", "watchlist", "watchlists"]
+__all__ = ["listed_instruments", "urlpatterns", "watchlist", "watchlists"]
 
 MAX_BODY_BYTES = 256 * 1024
 UNKNOWN = "There is no such list, or it is not yours."
@@ -62,6 +64,23 @@ def watchlist(request: HttpRequest, user: User, list_id: int) -> dict[str, Any]:
     if request.method == "DELETE":
         found.delete()
     return {**_shown(found), "id": list_id}
+
+
+@api_view("GET", keys=False)
+def listed_instruments(request: HttpRequest, user: User, list_id: int) -> dict[str, Any]:
+    """Return name and tick size of what is in one of the user's lists, as its brokers know them."""
+    found = Watchlist.objects.filter(user=user, pk=list_id).first()
+    if found is None:
+        raise ApiError(404, UNKNOWN)
+    symbols: dict[str, set[str]] = {}
+    for item in found.symbols:
+        symbols.setdefault(item["exchange"], set()).add(item["symbol"])
+    wanted = Q(pk__in=[])
+    for exchange, names in symbols.items():
+        wanted |= Q(exchange=exchange, symbol__in=names)
+    accounts = BrokerAccount.objects.filter(user=user, enabled=True)
+    known = Instrument.objects.filter(wanted, broker__in=accounts.values("broker"))
+    return {"results": list(known.values("exchange", "symbol", "name", "tick_size"))}
 
 
 def _create(user: User, wanted: _NewList) -> dict[str, Any]:
@@ -129,4 +148,9 @@ def _read(request: HttpRequest, wanted: type[_Body]) -> _Body:
 urlpatterns = [
     path("watchlists", watchlists, name="api-watchlists"),
     path("watchlists/<int:list_id>", watchlist, name="api-watchlist"),
+    path(
+        "watchlists/<int:list_id>/instruments",
+        listed_instruments,
+        name="api-watchlist-instruments",
+    ),
 ]

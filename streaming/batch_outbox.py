@@ -179,13 +179,15 @@ class BatchOutbox(Outbox[Any]):
     def purge(self, lines: Collection[Hashable]) -> None:
         """Drop every waiting tick of ``lines``; a finished batch goes out before what follows."""
         for line in lines:
-            self._backlog.pop(line, None)
+            if self._backlog.pop(line, None) is not None:
+                self.dropped_unsubscribed += 1
             self._seen.pop(line, None)
 
     def finish(self) -> None:
         """See ``Outbox``."""
         self._push_what_is_behind()
         super().finish()
+        self.dropped_closed += len(self._backlog)
         self._backlog.clear()
         self._seen.clear()
         self._is_releasing = False

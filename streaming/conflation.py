@@ -42,6 +42,8 @@ class Outbox(Generic[Frame]):
         "conflated",
         "control_bytes",
         "control_frames",
+        "dropped_closed",
+        "dropped_unsubscribed",
         "finished",
         "max_bytes",
         "max_control_bytes",
@@ -70,6 +72,8 @@ class Outbox(Generic[Frame]):
         self.control_bytes = 0
         self.control_frames = 0
         self.conflated = 0  # ticks that a later one of the same line replaced
+        self.dropped_unsubscribed = 0  # ticks that waited when their line was left
+        self.dropped_closed = 0  # ticks that waited when the client was closed or gone
         self.overflowed = False
         self.finished = False
         self._on_ready = on_ready
@@ -165,6 +169,7 @@ class Outbox(Generic[Frame]):
                 if payload is None and self._latest is not None:
                     payload = self._latest.pop(line)
                 self.tick_bytes -= len(payload) if payload is not None else 0
+        self.dropped_unsubscribed += len(self._queue) - len(kept)
         self._queue = deque(kept)
 
     def finish(self) -> None:
@@ -172,7 +177,9 @@ class Outbox(Generic[Frame]):
         self.finished = True
         self._latest = None
         self.tick_bytes = 0
-        self._queue = deque(entry for entry in self._queue if entry[0] in (None, _MARK))
+        kept = deque(entry for entry in self._queue if entry[0] in (None, _MARK))
+        self.dropped_closed += len(self._queue) - len(kept)
+        self._queue = kept
 
     def is_too_slow(self, now: float) -> bool:
         """Tell whether the client must go; call it every second or so with a monotonic ``now``.

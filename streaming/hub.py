@@ -34,7 +34,9 @@ from streaming.groups import Groups, LineMembers
 from streaming.holdings import Departure, Feed, Held, Line
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.link import FeedLink, TickMessage
+from streaming.outbox_counts import OutboxCounts
 from streaming.payloads import line_body
+from streaming.pool_answers import ask_pools
 from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, Subscribe
 from streaming.session import SessionState
@@ -89,7 +91,7 @@ class GatewayHub:
         self.ticks_unwanted = 0
         self.clients_closed: Counter[CloseCode] = Counter()
         self.ticks_delivered = 0
-        self._conflated_by_departed = 0
+        self._departed = OutboxCounts()
         gateway_id = str(getattr(link, "gateway_id", ""))  # links in memory have none
         self.board = StatusBoard(source=status, gateway=gateway_id, clock=clock)
         self.batches = BatchWheel(clock=clock, call_later=_call_later)
@@ -109,13 +111,12 @@ class GatewayHub:
     @property
     def ticks_conflated(self) -> int:
         """Deliveries that a later tick of the same line replaced, since the start."""
-        return self.ticks_conflated_slow + self.batches.conflated
+        return self.outbox_counts.conflated + self.batches.conflated
 
     @property
-    def ticks_conflated_slow(self) -> int:
-        """Those of them whose client did not take them in time; the others are batches' due."""
-        waiting = sum(client.outbox.conflated for client in self.clients)
-        return self._conflated_by_departed + waiting
+    def outbox_counts(self) -> OutboxCounts:
+        """Deliveries that did not happen since the start, batches' due of conflation left out."""
+        return self._departed.plus(client.outbox for client in self.clients)
 
     @property
     def slow_clients_closed(self) -> int:
@@ -159,9 +160,9 @@ class GatewayHub:
             return
         self.clients.discard(client)
         self.board.leave(client)
-        self._conflated_by_departed += client.outbox.conflated
         self._groups.leave_all(client)
         client.outbox.finish()
+        self._departed = self._departed.plus((client.outbox,))
         if client.session.state is not SessionState.CLOSED:
             client.session.move(SessionState.CLOSED)
         if client.writer is not None:
@@ -234,7 +235,7 @@ class GatewayHub:
             self._planning.add(client)
             unsettled: Iterable[Feed] = plan.feeds
             try:
-                outcomes, snapshots = await self._ask(client, plan.wants)
+                outcomes, snapshots = await ask_pools(self.link, client, plan.wants)
                 suggestions = await suggest_names(
                     self.directory, session, outcomes, self.limits.max_suggestions
                 )
@@ -313,20 +314,6 @@ class GatewayHub:
     def revalidate_soon(self) -> None:
         """Look at once whether the connected clients may still be here."""
         self._watch.revalidate_soon()
-
-    async def _ask(
-        self, client: Client, wants: Mapping[str, Sequence[Any]]
-    ) -> tuple[dict[Feed, Outcome], dict[bytes, TickMessage]]:
-        outcomes: dict[Feed, Outcome] = {}
-        snapshots: dict[bytes, TickMessage] = {}
-        for pool_id, pool_wants in wants.items():
-            client.pools.add(pool_id)
-            reply = await self.link.want(pool_id, client.id, pool_wants)
-            for outcome in reply.outcomes:
-                outcomes[Feed(pool_id, outcome.key)] = outcome
-            for message in reply.snapshots:
-                snapshots[message.topic] = message
-        return outcomes, snapshots
 
     def _join(
         self,

@@ -64,6 +64,7 @@ class _BusSeen(Protocol):
 def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Metric]:
     """Return what this process counts, labelled with its place among the gateway's processes."""
     label = [process]
+    kept = hub.outbox_counts
     found = [
         _gauge("tickpool_clients", "Clients connected now.", len(hub.clients), label),
         _counter(
@@ -75,7 +76,14 @@ def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Met
         _counter(
             "tickpool_deliveries_conflated",
             "Deliveries that a later tick of the same line replaced.",
-            {("slow",): hub.ticks_conflated_slow, ("interval",): hub.batches.conflated},
+            {("slow",): kept.conflated, ("interval",): hub.batches.conflated},
+            label,
+            "reason",
+        ),
+        _counter(
+            "tickpool_deliveries_dropped",
+            "Deliveries that waited for a client and were no longer due.",
+            {("unsubscribed",): kept.unsubscribed, ("closed",): kept.closed},
             label,
             "reason",
         ),

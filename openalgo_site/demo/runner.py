@@ -28,6 +28,12 @@ __all__ = ["DemoPlan", "NotReadyError", "run_demo"]
 
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
+OWNED = {
+    "EMAIL_PASSWORD": "worker",
+    "SIMULATOR_API_KEY": "simulator",
+    "SIMULATOR_ACCESS_TOKEN": "simulator",
+    "SIMULATOR_CONTROL_TOKEN": "simulator",
+}
 STOP_ORDER = (("gateway", "worker"), ("simulator",))
 
 
@@ -59,15 +65,18 @@ class DemoPlan:
         yield self._child("gateway", "rungateway")
 
     def _child(self, name: str, *arguments: str) -> ChildSpec:
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if name == "simulator":
+            env["SIMULATOR_API_KEY"] = self.secrets.simulator_api_key
+            env["SIMULATOR_ACCESS_TOKEN"] = self.secrets.simulator_access_token
+        # What only one part needs, the others are not even started with.
+        for variable, owner in OWNED.items():
+            if name != owner:
+                env.pop(variable, None)
         return ChildSpec(
             name=name,
             argv=(sys.executable, str(self.base_dir / "manage.py"), *arguments),
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "SIMULATOR_API_KEY": self.secrets.simulator_api_key,
-                "SIMULATOR_ACCESS_TOKEN": self.secrets.simulator_access_token,
-            },
+            env=env,
         )
 
 

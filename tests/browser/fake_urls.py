@@ -59,8 +59,17 @@ def watchlist(request: HttpRequest, list_id: int) -> HttpResponse:
     return JsonResponse(found)
 
 
+def listed(request: HttpRequest, list_id: int) -> HttpResponse:
+    if refused := refuse(request, "instruments"):
+        return refused
+    found = next(each for each in lists_of(request) if each["id"] == list_id)
+    keys = [(item["exchange"], item["symbol"]) for item in found["symbols"]]
+    results = [INSTRUMENTS[key] for key in keys if key in INSTRUMENTS]
+    return JsonResponse({"results": results})
+
+
 def lists_of(request: HttpRequest) -> list[dict[str, Any]]:
-    lists: list[dict[str, Any]] = STATE["watchlists"].setdefault(request.user.pk, [])
+    lists: list[dict[str, Any]] = STATE["watchlists"].setdefault(str(request.user.pk), [])
     return lists
 
 
@@ -89,5 +98,6 @@ urlpatterns = [
     path("api/instruments", instruments),
     path("api/watchlists", watchlists),
     path("api/watchlists/<int:list_id>", watchlist),
+    path("api/watchlists/<int:list_id>/instruments", listed),
     path("api/pools", pools),
 ]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import time
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, WebSocket, expect
@@ -33,7 +34,7 @@ DEFAULTS = [
 
 def saved(site: FakeSite) -> list[str]:
     """What the server remembers of the user's first list."""
-    lists = next(iter(site.say("watchlists").values()), [])
+    lists: list[dict[str, Any]] = next(iter(site.say("watchlists").values()), [])
     symbols = lists[0]["symbols"] if lists else []
     return [f"{item['exchange']}:{item['symbol']}" for item in symbols]
 

@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE_MODULES = [
     # brokers
+    "brokers._template.codec",
+    "brokers._template.constants",
+    "brokers._template.symbols",
     "brokers.angel.codec",
     "brokers.angel.constants",
     "brokers.angel.requests",
@@ -78,6 +81,7 @@ PURE_MODULES = [
     "streaming.batches",
     "streaming.arrivals",
     "streaming.bus_message",
+    "streaming.outbox_counts",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",

@@ -170,7 +170,11 @@ async def test_closed_and_conflated_are_counted_by_reason(make_edge: MakeEdge) -
     text = exposition(gateway_metrics(edge.gateway, hub, "1")).decode()
     values = {
         name: dict(re.findall(rf'^{name}{{gateway="1",reason="(\w+)"}} (\d+)', text, re.M))
-        for name in ("tickpool_clients_closed_total", "tickpool_deliveries_conflated_total")
+        for name in (
+            "tickpool_clients_closed_total",
+            "tickpool_deliveries_conflated_total",
+            "tickpool_deliveries_dropped_total",
+        )
     }
     assert values == {
         "tickpool_clients_closed_total": {
@@ -178,6 +182,7 @@ async def test_closed_and_conflated_are_counted_by_reason(make_edge: MakeEdge) -
             "bad_request": "0",
         },
         "tickpool_deliveries_conflated_total": {"slow": "0", "interval": "2"},
+        "tickpool_deliveries_dropped_total": {"unsubscribed": "0", "closed": "0"},
     }  # fmt: skip
     await batched.close()
 

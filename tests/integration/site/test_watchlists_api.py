@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from pooling.models import BrokerAccount
 from streaming.models import MAX_WATCHLISTS, ApiKey, Watchlist
 
 pytestmark = pytest.mark.django_db
@@ -16,11 +17,6 @@ pytestmark = pytest.mark.django_db
 INFY = {"exchange": "NSE", "symbol": "INFY"}
 TCS = {"exchange": "NSE", "symbol": "TCS"}
 LISTS = "/api/watchlists"
-
-
-@pytest.fixture
-def user() -> User:
-    return User.objects.create_user("asha")
 
 
 @pytest.fixture
@@ -70,6 +66,22 @@ def test_a_deleted_list_is_gone(browser: Client) -> None:
     assert (answer.status_code, answer.json()["id"]) == (200, gone["id"])
     assert browser.delete(f"{LISTS}/{gone['id']}").status_code == 404
     assert browser.get(LISTS).json()["lists"] == [keep]
+
+
+@pytest.mark.usefixtures("instruments")
+def test_what_is_listed_is_described_at_once(user: User, account: BrokerAccount) -> None:
+    """Names and tick sizes of the user's own brokers; what nobody knows is left out."""
+    client = Client()
+    client.force_login(user)
+    made = make(client, "mixed", INFY, {"exchange": "NSE", "symbol": "NOSUCH"})
+    found = client.get(f"{LISTS}/{made['id']}/instruments").json()["results"]
+    assert [(each["exchange"], each["symbol"]) for each in found] == [("NSE", "INFY")]
+    assert set(found[0]) == {"exchange", "symbol", "name", "tick_size"}
+    assert found[0]["name"] == "INFOSYS"
+    BrokerAccount.objects.update(enabled=False)
+    assert client.get(f"{LISTS}/{made['id']}/instruments").json() == {"results": []}
+    client.force_login(User.objects.create_user("eve"))
+    assert client.get(f"{LISTS}/{made['id']}/instruments").status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from brokers._template.connection import TemplateAdapter
 from brokers.base import BrokerAdapter, Credentials
 from brokers.context import current_sink, pooled_creation, set_standalone_sink_factory
 from brokers.exceptions import (
@@ -23,7 +24,8 @@ from brokers.registry import BrokerRegistry, default_registry
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription, TickSink
 
-EVERY_BROKER = pytest.mark.parametrize("adapter_class", list(default_registry()))
+# The broker to copy is held to the contract, too, or copies would start with its faults.
+EVERY_BROKER = pytest.mark.parametrize("adapter_class", [*default_registry(), TemplateAdapter])
 
 
 @pytest.fixture

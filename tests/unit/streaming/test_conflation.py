@@ -115,6 +115,7 @@ def test_a_finished_outbox_lets_only_waiting_control_frames_out() -> None:
     outbox.push_tick("a", "a2")
     outbox.push_control("more")
     assert drain(outbox) == ["bye"]
+    assert (outbox.dropped_closed, outbox.dropped_unsubscribed) == (1, 0)
 
 
 def test_a_client_that_takes_nothing_for_the_stall_time_is_too_slow() -> None:
@@ -182,9 +183,11 @@ def test_whatever_happens_counts_stay_right_and_the_latest_tick_arrives(
     controls_in: list[str] = []
     out: list[str] = []
     last: dict[int, str] = {}
+    ticks_in = 0
     for number, (verb, argument) in enumerate(steps):
         if verb == "tick":
             last[argument] = f"{argument}:{number:04}"
+            ticks_in += 1
             outbox.push_tick(argument, last[argument])
         elif verb == "control":
             controls_in.append(f"c:{number:04}")
@@ -202,6 +205,8 @@ def test_whatever_happens_counts_stay_right_and_the_latest_tick_arrives(
     out += drain(outbox)
     assert outbox.tick_bytes == outbox.control_bytes == outbox.control_frames == len(outbox) == 0
     assert [frame for frame in out if frame.startswith("c")] == controls_in
+    ticks_out = len(out) - len(controls_in)
+    assert ticks_in == ticks_out + outbox.conflated + outbox.dropped_unsubscribed
     for line, payload in last.items():
         assert payload in out, f"the latest tick of line {line} was lost"
     for line in range(5):

@@ -25,10 +25,8 @@ function csrfToken() {
 
 async function request(path, { method = "GET", body, signal, keepalive = false } = {}) {
   const headers = { Accept: "application/json" };
-  if (body !== undefined) {
-    headers["Content-Type"] = "application/json";
-    headers["X-CSRFToken"] = csrfToken();
-  }
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   let response;
   try {
@@ -92,4 +90,10 @@ export function changeList(id, change, { keepalive = false } = {}) {
 
 export function deleteList(id) {
   return request(`/api/watchlists/${id}`, { method: "DELETE" });
+}
+
+/** Names and tick sizes of what is in a list, `[{exchange, symbol, name, tick_size}]`. */
+export async function describeList(id) {
+  const answer = await request(`/api/watchlists/${id}/instruments`);
+  return Array.isArray(answer?.results) ? answer.results : [];
 }

@@ -3,7 +3,7 @@
  * lists and the pool strip. Decides nothing that one of them could decide.
  */
 
-import { findExactly } from "./api.js";
+import { describeList, findExactly } from "./api.js";
 import { Phase, TickConnection } from "./connection.js";
 import { FeedState, scopeOf } from "./feed.js";
 import { count } from "./format.js";
@@ -20,8 +20,8 @@ import { Subscriptions } from "./subscriptions.js";
 import { Table } from "./table.js";
 
 const MAX_ROWS = 1000; // as many as the server remembers
-const LOOKUPS_AT_ONCE = 4;
-const BATCH_INTERVAL_MS = 100; // the table is written no more often than that
+const MAX_LOOKUPS = 20; // of single names: what is in a stored list comes at once
+const BATCH_INTERVAL_MS = 50; // every update of a feed of 20 a second arrives
 const LINK_LOST = "The connection to the server is lost";
 
 const $ = (id) => document.getElementById(id);
@@ -197,15 +197,18 @@ function drop(key) {
 
 /** Fetch names and tick sizes that the remembered list does not hold; rows work without them. */
 async function describe(rows) {
-  const missing = rows.filter((row) => !row.name && row.tickSize === undefined);
-  const worker = async () => {
-    for (let row = missing.shift(); row; row = missing.shift()) {
+  const isMissing = (row) => !row.name && row.tickSize === undefined;
+  const id = lists.current?.id ?? null;
+  try {
+    if (id !== null && rows.filter(isMissing).length > 1) {
+      for (const found of await describeList(id)) {
+        store.describe(keyOf(found.exchange, found.symbol), found);
+      }
+    }
+    for (const row of rows.filter(isMissing).slice(0, MAX_LOOKUPS)) {
       const found = await findExactly(row.exchange, row.symbol);
       if (found) store.describe(row.key, found);
     }
-  };
-  try {
-    await Promise.all(Array.from({ length: LOOKUPS_AT_ONCE }, worker));
   } catch {
     // Names are a courtesy: the next page load asks again.
   }

@@ -55,6 +55,16 @@ export class Table {
   schedule() {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
+    const wait = this.#unbuilt.length
+      ? 0
+      : this.#lastFrame + BETWEEN_FRAMES_MS - performance.now();
+    // Each animation frame that is asked for costs a whole turn of layout and drawing, also when
+    // nothing is written in it: the wait is a timer's.
+    if (wait > 0) setTimeout(() => this.#ask(), wait);
+    else this.#ask();
+  }
+
+  #ask() {
     requestAnimationFrame((time) => this.#frame(time));
   }
 
@@ -157,10 +167,6 @@ export class Table {
 
   #frame(time) {
     this.#isScheduled = false;
-    if (time - this.#lastFrame < BETWEEN_FRAMES_MS && !this.#unbuilt.length) {
-      this.schedule();
-      return;
-    }
     this.#lastFrame = time;
     for (const row of this.#unbuilt.splice(0, BUILT_PER_FRAME)) this.#build(row);
     this.#write(this.#now());

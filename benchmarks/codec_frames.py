@@ -1,0 +1,67 @@
+"""What the codec scenario decodes: a broker joins by one entry of ``CODECS``.
+
+Frames come from the local exchange's encoders, so that our codec and the official client get the
+same bytes. ``oracle`` is where, below ``.venv-oracles``, the interpreter of the official client is;
+``benchmarks/codec_oracle.py`` has a function of the broker's name that makes its parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from brokers.angel import codec as angel
+from brokers.simulator import angel_encoder
+from brokers.simulator.encoder import Mode, encode_frame, encode_packet
+from brokers.simulator.market import Quote, build_market
+from brokers.zerodha import codec as zerodha
+
+__all__ = ["CODECS", "BenchedCodec"]
+
+SYMBOLS = 500
+OPENED_S = 1_767_600_000
+
+
+@dataclass(frozen=True)
+class BenchedCodec:
+    """One broker's codec.
+
+    ``kinds`` make the frames of 500 instruments by name of the packet kind, ``decode`` returns
+    something as long as there are ticks in the frame.
+    """
+
+    kinds: Mapping[str, Callable[[Sequence[Quote]], list[bytes]]]
+    decode: Callable[[bytes], Sequence[object]]
+    oracle: str = "brokers/bin/python"
+
+    def frames(self, kind: str) -> list[bytes]:
+        """Return the frames of one kind."""
+        market = build_market(seed=7, today=date(2026, 1, 5), now_s=OPENED_S, size=4_000)
+        shares = [
+            quote
+            for quote in market.quotes.values()
+            if not quote.instrument.is_index and angel_encoder.name_of(quote.instrument)
+        ]
+        return self.kinds[kind](shares[:SYMBOLS])
+
+
+def _kite(mode: Mode) -> Callable[[Sequence[Quote]], list[bytes]]:
+    return lambda quotes: [encode_frame([encode_packet(quote, mode) for quote in quotes])]
+
+
+def _angel(mode: angel_encoder.AngelMode) -> Callable[[Sequence[Quote]], list[bytes]]:
+    return lambda quotes: [angel_encoder.encode_tick(quote, mode) for quote in quotes]
+
+
+CODECS: Mapping[str, BenchedCodec] = {
+    "zerodha": BenchedCodec(
+        kinds={mode.value: _kite(mode) for mode in Mode},
+        decode=lambda frame: zerodha.decode_frame(frame).ticks,
+        oracle="bin/python",
+    ),
+    "angel": BenchedCodec(
+        kinds={mode.name.lower(): _angel(mode) for mode in angel_encoder.AngelMode},
+        decode=lambda frame: (angel.decode_frame(frame),),
+    ),
+}

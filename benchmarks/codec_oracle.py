@@ -1,0 +1,45 @@
+"""How fast a broker's official client parses frames. Run by the interpreter that has the clients.
+
+Standard library and the client only. Reads ``{"frames": [hex, ...], "ticks": n, "seconds": s}``
+from standard input; the argument names the broker. Prints one JSON object.
+"""
+
+import json
+import sys
+import time
+
+
+def zerodha():
+    from kiteconnect import KiteTicker
+
+    return KiteTicker("key", "token")._parse_binary
+
+
+def angel():
+    import requests
+
+    # The package asks a website for this machine's address while it is imported.
+    requests.get = None
+    from SmartApi.smartWebSocketV2 import SmartWebSocketV2
+
+    client = SmartWebSocketV2("jwt", "key", "client", "feed")
+    return lambda frame: [client._parse_binary_data(frame)]
+
+
+def main():
+    given = json.load(sys.stdin)
+    parse = {"zerodha": zerodha, "angel": angel}[sys.argv[1]]()
+    frames = [bytes.fromhex(text) for text in given["frames"]]
+    parsed = sum(len(parse(frame)) for frame in frames)
+    started = now = time.perf_counter()
+    rounds = 0
+    while now - started < given["seconds"]:
+        for frame in frames:
+            parse(frame)
+        rounds += 1
+        now = time.perf_counter()
+    rate = rounds * parsed / (now - started)
+    print(json.dumps({"ticks_per_s": rate, "ticks": parsed}))
+
+
+main()

@@ -1,0 +1,33 @@
+"""What the broker allows and where it is: the data that the core reads instead of its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from brokers._template.constants import DEPTH_LEVELS
+from brokers.base import BrokerCapabilities, CredentialField
+
+__all__ = ["CAPABILITIES", "master_url"]
+
+CAPABILITIES: Final = BrokerCapabilities(
+    name="template",
+    label="Template",
+    exchanges=frozenset({"NSE", "NSE_INDEX", "NFO"}),
+    max_connections=3,
+    symbols_per_connection=1000,
+    depth_levels=(DEPTH_LEVELS,),
+    credential_fields=(CredentialField("access_token", "Access token", "Of today's login."),),
+    default_endpoint="wss://stream.broker.invalid",
+    http_endpoint="https://api.broker.invalid",
+    batch_size=100,
+    message_interval_seconds=0.1,
+    connect_interval_seconds=1.0,
+    # How often an idle link carries a byte, and how long none at all may come.
+    heartbeat_seconds=10.0,
+    liveness_timeout_seconds=30.0,
+)
+
+
+def master_url(http_endpoint: str | None) -> str:
+    """Return the URL of the instruments master."""
+    return f"{(http_endpoint or CAPABILITIES.http_endpoint).rstrip('/')}/instruments.csv"

@@ -1,0 +1,135 @@
+"""The adapter: messages and frames of one connection. Does no I/O of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import BinaryIO
+
+from brokers._template.codec import decode_frame, decode_text, encode_request
+from brokers._template.config import CAPABILITIES, master_url
+from brokers._template.symbols import parse_master
+from brokers.base import (
+    BrokerAdapter,
+    BrokerEvent,
+    Confirmed,
+    Credentials,
+    Handshake,
+    SubscriptionRejected,
+)
+from brokers.batching import Bound, batches
+from brokers.exceptions import BrokerConfigError, BrokerLimitError
+from brokers.types import (
+    FeedMode,
+    Instrument,
+    InstrumentKey,
+    InstrumentRow,
+    Subscription,
+    TickSink,
+)
+
+__all__ = ["TemplateAdapter"]
+
+_EMPTY_REQUEST_BYTES = max(len(encode_request("unsubscribe", mode, [])) for mode in FeedMode)
+
+
+class TemplateAdapter(BrokerAdapter):
+    """One connection. Called from its connection's loop only."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
+        super().__init__(endpoint=endpoint, sink=sink)
+        self._instruments: dict[int, Instrument] = {}
+
+    @classmethod
+    def master_url(cls, http_endpoint: str | None) -> str:
+        """Return the URL of the instruments master."""
+        return master_url(http_endpoint)
+
+    @classmethod
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+        """Yield the instruments of the master; see ``symbols.parse_master``."""
+        return parse_master(master)
+
+    def handshake(self, credentials: Credentials) -> Handshake:
+        """Put the credential where the broker wants it, here into a header."""
+        token = credentials.values.get("access_token", "").strip()
+        if not token:
+            raise BrokerConfigError("template: the credential has no access_token")
+        return Handshake(url=self.endpoint, headers={"Authorization": f"Bearer {token}"})
+
+    def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return a request per mode and batch."""
+        tokens = [_token(item.instrument) for item in items]
+        self._instruments.update(zip(tokens, (item.instrument for item in items), strict=True))
+        return self._requests("subscribe", items)
+
+    def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return the requests that end ``items``; their late ticks are dropped."""
+        messages = self._requests("unsubscribe", items)
+        for item in items:
+            self._instruments.pop(_token(item.instrument), None)
+        return messages
+
+    def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
+        """Return the requests that replace modes, which this broker does without a gap."""
+        return self._requests("mode", [new for _, new in items])
+
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
+        """Publish the tick of a binary frame, or tell what a text frame says."""
+        if isinstance(frame, str):
+            return self._receive_text(frame)
+        tick = decode_frame(frame)
+        instrument = self._instruments.get(int(tick.broker_token))
+        if instrument is None:
+            self.ticks_unknown += 1
+        else:
+            self.sink.publish(instrument, tick, ts_received_us)
+            self.ticks_published += 1
+        return ()
+
+    def reset(self) -> None:
+        """Forget what the last socket had: the broker keeps nothing across sockets."""
+        self._instruments.clear()
+
+    def _receive_text(self, frame: str) -> Sequence[BrokerEvent]:
+        message = decode_text(frame)
+        events: list[BrokerEvent] = []
+        if message.confirmed:
+            events.append(Confirmed(self._keys(message.confirmed)))
+        if message.error:
+            error = BrokerLimitError(message.error[:200])
+            events.append(SubscriptionRejected(error, self._keys(message.tokens)))
+        return events
+
+    def _keys(self, tokens: Sequence[int]) -> tuple[InstrumentKey, ...]:
+        found = (self._instruments.get(token) for token in tokens)
+        return tuple(instrument.key for instrument in found if instrument is not None)
+
+    def _requests(self, action: str, items: Sequence[Subscription]) -> list[str | bytes]:
+        limits = self.capabilities
+        messages: list[str | bytes] = []
+        for mode, group in groupby(sorted(items, key=_mode), key=_mode):
+            parts = batches(
+                dict.fromkeys(_token(item.instrument) for item in group),
+                Bound("instruments", limits.batch_size, lambda token: 1),
+                Bound(
+                    "bytes",
+                    limits.max_message_bytes - _EMPTY_REQUEST_BYTES,
+                    lambda token: len(str(token)) + 1,
+                ),
+            )
+            messages += [encode_request(action, mode, tokens) for tokens in parts]
+        return messages
+
+
+def _mode(item: Subscription) -> FeedMode:
+    return item.mode
+
+
+def _token(instrument: Instrument) -> int:
+    text = instrument.broker_token
+    if not (text.isascii() and text.isdigit()):
+        raise BrokerConfigError(f"template: {instrument.key} has the token {text[:20]!r}")
+    return int(text)
