@@ -93,6 +93,8 @@ class BrokerCapabilities:
 
     ``heartbeat_seconds`` is how often an idle link still carries a byte from the broker (None: not
     at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
+    ``keepalive_answer`` is the frame with which the broker answers ``BrokerAdapter.keepalive``: it
+    shows that the link works and is no data (None: it answers with data, or not at all).
     ``message_interval_seconds`` is the least time between two control messages of one connection,
     ``batch_size`` the most instruments in one of them and ``max_message_bytes`` the longest that
     the broker takes, encoded: an adapter cuts its messages to both, and a longer one is never sent.
@@ -125,6 +127,7 @@ class BrokerCapabilities:
     connect_rate: ConnectRate | None = None
     heartbeat_seconds: float | None = None
     liveness_timeout_seconds: float = 30.0
+    keepalive_answer: str | bytes | None = None
     max_lifetime_seconds: float | None = None
     max_frame_bytes: int = 4 * 1024 * 1024
     credentials_end: DailyEnd | None = None

@@ -281,8 +281,11 @@ class Connection:
 
     async def _read(self, transport: Transport) -> None:
         adapter, clock, owner = self._adapter, self._clock, self._owner
+        no_data = adapter.capabilities.keepalive_answer
         while True:
             frame = await transport.recv()
+            if frame == no_data:
+                continue  # the transport has heard it; of prices it says nothing
             self._meters.last_frame = clock.monotonic()
             self._meters.frames += 1
             if self._state is ConnectionState.STALE:

@@ -101,7 +101,7 @@ class PoolFeed:
         with self._lock:
             batch = self._book.take_batch(slot, limit)
             ended = [item.instrument.key for item in batch.unsubscribe]
-            ended = [key for key in ended if not self._is_confirmed(key)]
+            ended = [key for key in ended if not self._is_fresh(key)]
         if ended:
             # Ticks that came until now brought back prices that nobody keeps fresh any more.
             self._sink.forget(ended)
@@ -317,7 +317,9 @@ class PoolFeed:
     def _on_confirmed(self, slot: int, keys: Sequence[InstrumentKey]) -> None:
         with self._lock:
             outcomes = self._book.confirm(slot, keys)
-            fresh = [key for key in keys if key in self._stale and self._is_confirmed(key)]
+            # A refused move may still tick on the connection that its symbol did not stay on.
+            carried = [key for key in keys if self._book.allocator.carrier_of(key) == slot]
+            fresh = [key for key in carried if key in self._stale and self._is_confirmed(key)]
             self._stale.difference_update(fresh)
             has_actions = self._book.has_actions
         self._announcer.live(fresh)

@@ -29,6 +29,7 @@ from brokers.angel.constants import (
     MODE_LTP,
     MODE_QUOTE,
     MODE_SNAP_QUOTE,
+    PONG,
     PRICE_SCALE_CURRENCY,
     PRICE_SCALE_DEFAULT,
     SEGMENT_CURRENCY,
@@ -48,7 +49,6 @@ __all__ = [
 
 SUBSCRIBE: Final = 1
 UNSUBSCRIBE: Final = 0
-PONG: Final = "pong"
 MAX_CACHED_NAMES: Final = 16_384
 # The unit of the last trade's time is not documented. Seconds of any near year are below this,
 # and milliseconds since 1973 above it.

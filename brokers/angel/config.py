@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from brokers.angel.constants import PAIRS_PER_CONNECTION, PAIRS_RESERVED
+from brokers.angel.constants import PAIRS_PER_CONNECTION, PAIRS_RESERVED, PONG
 from brokers.base import BrokerCapabilities, CredentialField
 
 __all__ = ["CAPABILITIES", "FEED_PATH", "master_url"]
@@ -53,6 +53,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     # It answers our text "ping", which has to come every 30 s, and says nothing by itself.
     heartbeat_seconds=None,
     liveness_timeout_seconds=30.0,
+    keepalive_answer=PONG,
 )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "MODE_SNAP_QUOTE",
     "PAIRS_PER_CONNECTION",
     "PAIRS_RESERVED",
+    "PONG",
     "PRICE_SCALE_CURRENCY",
     "PRICE_SCALE_DEFAULT",
     "SEGMENTS",
@@ -47,6 +48,9 @@ MODE_NUMBERS: Final[dict[FeedMode, int]] = {
     FeedMode.QUOTE: MODE_QUOTE,
     FeedMode.DEPTH: MODE_SNAP_QUOTE,
 }
+
+# What it answers to our text "ping".
+PONG: Final = "pong"
 
 # What the master calls a segment, and the number that the socket has for it.
 EXCHANGE_TYPES: Final[dict[str, int]] = {

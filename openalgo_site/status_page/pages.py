@@ -74,7 +74,6 @@ class HistoryPageView(LoginRequiredMixin, TemplateView):
             records=_records(records(account.pk)),
             days=day_rows(account.pk),
             kept_days=settings.ENV.usage_kept_days,
-            interval_minutes=settings.ENV.usage_interval_seconds / 60,
             time_zone=settings.TIME_ZONE,
             **kwargs,
         )

@@ -51,6 +51,6 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 STATIC_URL = "static/"
-STATICFILES_DIRS = [ROOT / "streaming" / "static"]
+STATICFILES_DIRS = [ROOT / "streaming" / "static", ROOT / "openalgo_site" / "static"]
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -115,6 +115,9 @@ class Checker:
         for text in self.find_unsettled():
             self.complain(text)
         stats, clients = self._world.stats, self._world.clients
+        if self._world.plan.depth_cost == 1:
+            for old, new in clients.overtaken:
+                self.complain(f"{old} waits and {new}, which is newer, has a place")
         wanted, placed = len(clients.wanted), len(clients.wanted.keys() - clients.displaced)
         if (stats.wanted, stats.confirmed) != (wanted, placed):
             self.complain(

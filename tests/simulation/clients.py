@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from brokers.feed import (
     FeedChange,
@@ -32,6 +32,9 @@ class Clients:
         self.believed: set[InstrumentKey] = set()
         self.displaced: set[InstrumentKey] = set()
         self.status = FeedStatus.LIVE
+        self._requests = 0
+        self._first_asked: dict[InstrumentKey, int] = {}  # by number of the request
+        self._wanted_since: dict[InstrumentKey, int] = {}
 
     @property
     def wanted(self) -> dict[InstrumentKey, FeedMode]:
@@ -43,8 +46,33 @@ class Clients:
         """The highest mode that was refused and not given up."""
         return _highest(self.refused)
 
-    def answered(self, holder: Holder, wants: Iterable[Want], outcomes: Iterable[Outcome]) -> None:
+    def answered(self, holder: Holder, wants: Sequence[Want], outcomes: Sequence[Outcome]) -> None:
         """Take the answers to a request."""
+        self.asked(want.key for want in wants)
+        before = self.wanted.keys()
+        self._take_answers(holder, wants, outcomes)
+        news = self.wanted.keys() - before
+        self._wanted_since.update(dict.fromkeys(news, self._requests))
+
+    def asked(self, keys: Iterable[InstrumentKey]) -> None:
+        """Take note of a request, also of one that nobody waits for."""
+        self._requests += 1
+        for key in keys:
+            self._first_asked.setdefault(key, self._requests)
+
+    @property
+    def overtaken(self) -> list[tuple[InstrumentKey, InstrumentKey]]:
+        """What waits for a place, with each that has one and was surely asked for later."""
+        return [
+            (waiting, placed)
+            for waiting in sorted(self.displaced)
+            for placed in sorted(self.wanted.keys() - self.displaced)
+            if self._wanted_since[waiting] < self._first_asked[placed]
+        ]
+
+    def _take_answers(
+        self, holder: Holder, wants: Iterable[Want], outcomes: Iterable[Outcome]
+    ) -> None:
         for want, outcome in zip(wants, outcomes, strict=True):
             if outcome.state is OutcomeState.REFUSED:
                 self.refused.setdefault(holder, {})[want.key] = want.mode

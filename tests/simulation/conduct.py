@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.edits import Edits
 from tests.simulation.link import SimulatedLink
-from tests.simulation.names import key_of
+from tests.simulation.names import key_of, token_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -21,6 +21,7 @@ __all__ = ["Conduct"]
 SURELY_HEARD_SECONDS = 4.0
 EARLIEST_ROTATION = 0.84
 TWICE_SECONDS = 20.0  # a move waits 10 s for its new connection to speak, and is paced
+AWAY_SECONDS = 22.0  # 15 s until a dead connection hands over, upkeep, and the pace of messages
 EXTRA_SECONDS = 6.0  # beyond the linger, until an instrument nobody wants is taken off
 
 
@@ -34,6 +35,8 @@ class Conduct:
         self._world = world
         self._twice_since: dict[int, float] = {}
         self._extra_since: dict[tuple[int, int], float] = {}
+        self._away_since: dict[int, float] = {}
+        self._roomy_since: dict[int, float] = {}
 
     def abandoned(self, tokens: Iterable[int]) -> None:
         """Somebody asked for these and hung up: each lingers anew, as after any last holder."""
@@ -105,10 +108,42 @@ class Conduct:
         for token, since in twice.items():
             if now - since > TWICE_SECONDS:
                 world.checker.complain(f"{token} is carried twice for {now - since:.1f} s")
+        self._check_away(now)
         bound = world.plan.linger_seconds + EXTRA_SECONDS
         for (number, token), since in extra.items():
             if now - since > bound:
                 world.checker.complain(f"link {number} carries {token}, unwanted for {bound} s")
+
+    def _check_away(self, now: float) -> None:
+        """Check that what a dead connection should carry goes where there is room.
+
+        Not while lowered limits have a connection close: that is the newest, also where it is the
+        only live one, and nothing new goes to it.
+        """
+        world = self._world
+        exchange, clients = world.exchange, world.clients
+        is_plain = world.plan.depth_cost == 1 and exchange.room is None and not exchange.banned
+        away = {
+            token
+            for token in map(token_of, clients.wanted.keys() - clients.displaced)
+            if not exchange.carriers(token)
+        }
+        roomy = {
+            number
+            for number, link in exchange.links.items()
+            if is_plain
+            and now - link.heard_at < SURELY_HEARD_SECONDS
+            and exchange.cost(link) < world.options.symbols_per_connection
+            and not self._limits_change()
+        }
+        if len(world.stats.connections) > world.options.max_connections:
+            roomy.clear()
+        self._away_since = {token: self._away_since.get(token, now) for token in away}
+        self._roomy_since = {number: self._roomy_since.get(number, now) for number in roomy}
+        if self._roomy_since and now - min(self._roomy_since.values()) > AWAY_SECONDS:
+            for token, since in self._away_since.items():
+                if now - since > AWAY_SECONDS:
+                    world.checker.complain(f"{token} is carried by nobody, and there is room")
 
     def _limits_change(self) -> bool:
         return self.edits.limits_change(self._world.loop.time())

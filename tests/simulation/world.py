@@ -119,6 +119,7 @@ class World(BrokerVerbs):
             connector=self.exchange,
             poll_seconds=POLL_SECONDS,
             status_seconds=60.0,
+            command_seconds=60.0,
         )
         self.worker.add_listener(self._heard)
         self.last_stats: PoolStats | None = None
@@ -215,6 +216,7 @@ class World(BrokerVerbs):
             asking.cancel()
             await asyncio.wait([asking])
             await self.worker.release(POOL_ID, name, None)
+            self.clients.asked(want.key for want in wants)
             self.clients.released(name, None)
             self.conduct.abandoned(numbers)
 

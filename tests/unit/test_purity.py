@@ -73,6 +73,9 @@ PURE_MODULES = [
     "pooling.stats",
     "pooling.tracker",
     "pooling.upkeep",
+    # openalgo_site
+    "openalgo_site.status_page.history",
+    "openalgo_site.status_page.shape",
     # streaming
     "streaming.batch_outbox",
     "streaming.batches",
@@ -85,6 +88,8 @@ PURE_MODULES = [
     "streaming.frame_bytes",
     "streaming.groups",
     "streaming.holdings",
+    "streaming.latency",
+    "streaming.latency_window",
     "streaming.limits",
     "streaming.origins",
     "streaming.payloads",

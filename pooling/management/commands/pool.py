@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -44,6 +45,11 @@ class Command(BaseCommand):
         )
         try:
             code = SUBCOMMANDS[options["subcommand"]].run(options, out)
+            stream.flush()
+        except BrokenPipeError:
+            # Whoever read has seen enough, as `pool list | head` has; the rest goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
         except AccountNameError as error:
             raise CommandError(str(error), returncode=Exit.USAGE) from None
         except CliError as error:
@@ -56,5 +62,4 @@ class Command(BaseCommand):
                 returncode=Exit.ERROR,
             ) from None
         if code:
-            self.stdout.flush()
             sys.exit(int(code))

@@ -497,4 +497,9 @@ def test_instruments_loaded_as_json_with_progress_elsewhere(tmp_path: Path) -> N
     call_command(
         "loadinstruments", "--broker", "zerodha", "--file", str(master), "--json", stdout=out
     )
-    assert json.loads(out.getvalue()) == {"broker": "zerodha", "instruments": 1}
+    assert json.loads(out.getvalue()) == {
+        "broker": "zerodha",
+        "instruments": 1,
+        "written": 1,
+        "expired": 0,
+    }

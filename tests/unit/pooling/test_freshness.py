@@ -114,6 +114,26 @@ async def test_a_busy_feed_whose_market_closes_is_stale_once_and_never_reconnect
 
 
 @virtual
+async def test_answers_to_keepalives_do_not_pass_for_prices():
+    """Angel One answers our text every 10 s, whatever became of the feed."""
+    async with open_kit(**QUIET, keepalive_answer="pong") as kit:
+        kit.want(1)
+        for _ in range(120):
+            await asyncio.sleep(1)
+            kit.broker.tick()
+        for _ in range(60):
+            await asyncio.sleep(10)
+            kit.broker.say("pong")
+        assert [c.status for c in kit.feed] == [STALE]
+        assert "no data for 25 s" in kit.feed[0].reason
+        assert kit.pool.get_stats().frames_malformed == 0
+        kit.broker.tick()
+        await asyncio.sleep(1)
+        assert [c.status for c in kit.feed] == [STALE, LIVE]
+        assert len(kit.broker.attempts) == 1
+
+
+@virtual
 async def test_a_link_that_stops_answering_is_stale_after_25_s_then_reconnects():
     async with open_kit(**QUIET) as kit:
         kit.want(1)

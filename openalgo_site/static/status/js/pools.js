@@ -85,7 +85,8 @@ export class PoolCards {
     const owner = pool.user === this.#username ? "" : pool.user;
     setText(nodes.account, [owner, pool.label].filter(Boolean).join(" \u00b7 "));
     badge(nodes.state, state);
-    setText(nodes.since, pool.is_served ? `for ${age(grown(pool.since_age_ms, when.sinceFigures))}` : "");
+    const isAsSent = pool.is_served && state.word === pool.state;
+    setText(nodes.since, isAsSent ? `for ${age(grown(pool.since_age_ms, when.sinceFigures))}` : "");
     setText(nodes.reason, state.reason);
     this.#bar(nodes, "symbols", pool, pool.used, pool.capacity);
     this.#bar(nodes, "connections", pool, pool.connections_used, pool.max_connections);
@@ -114,7 +115,8 @@ export class PoolCards {
     const text = pool.is_served ? `${quantity(used)} of ${quantity(max)}${percent}` : DASH;
     const meter = nodes[`${name}Meter`];
     setText(nodes[`${name}Text`], text);
-    setData(meter, "tone", share >= 1 ? "bad" : share >= NEARLY_FULL ? "warn" : "good");
+    const tone = share >= 1 ? "bad" : share >= NEARLY_FULL ? "warn" : "good";
+    setData(meter, "tone", pool.is_served && used ? tone : "off");
     meter.setAttribute("aria-label", `${name} of ${pool.broker} ${pool.label}`);
     meter.setAttribute("aria-valuemax", String(max));
     meter.setAttribute("aria-valuenow", String(used));

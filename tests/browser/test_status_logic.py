@@ -1,0 +1,138 @@
+"""Pure decisions of the status page and its charts, called in the browser that runs them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page
+
+from tests.browser.fake_site import FakeSite
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def module_page(page: Page, site: FakeSite) -> Page:
+    await page.goto(f"{site.url}/login/")
+    return page
+
+
+async def run(page: Page, module: str, expression: str, *values: Any) -> Any:
+    """Evaluate ``expression`` with the module's exports as ``m`` and ``values`` as ``v``."""
+    return await page.evaluate(
+        f"async (v) => {{ const m = await import('/static/status/js/{module}.js');"
+        f" return ({expression}); }}",
+        list(values),
+    )
+
+
+async def test_nothing_stays_live_by_itself(module_page: Page):
+    """Four seconds without a word from worker or gateway are the end of live."""
+    cases = [
+        (500, 300, True, ""),
+        (500, 3499, True, ""),
+        (500, 3500, True, "no word from its worker for 4 s; it was live"),
+        (3900, 200, True, "no word from its worker for 4 s; it was live"),
+        (500, 5000, True, "no figures from the gateway for 5 s; it was live"),
+        (500, 900, False, "not connected to the gateway for 0 s; it was live"),
+    ]
+    pool = {"state": "live", "tone": "good", "reason": "", "is_served": True}
+    code = """v[0].map(([age, sinceFigures, isOpen]) =>
+        m.shownState({...v[1], heartbeat_age_ms: age}, {isOpen, sinceFigures}))"""
+    states = await run(module_page, "truth", code, cases, pool)
+    for state, (*_, reason) in zip(states, cases, strict=True):
+        shown = ("bad", "stale") if reason else ("good", "live")
+        assert (state["tone"], state["word"], state["reason"]) == (*shown, reason)
+
+
+async def test_a_pool_without_a_worker_says_what_the_server_says(module_page: Page):
+    """Its age is no news: the server knew it already."""
+    pool: dict[str, Any] = {"state": "no worker", "tone": "bad", "reason": "last heard at noon"}
+    pool |= {"is_served": False, "heartbeat_age_ms": 99_000}
+    when = {"isOpen": True, "sinceFigures": 100}
+    state = await run(module_page, "truth", "m.shownState(v[0], v[1])", pool, when)
+    assert state == {"tone": "bad", "word": "no worker", "reason": "last heard at noon"}
+
+
+async def test_a_credential_that_ends_is_announced(module_page: Page):
+    """The last hour warns; an ended one is bad."""
+    cases = [
+        (False, None, "off", "none stored"),
+        (True, None, "off", "stored, end not known"),
+        (True, 7_300_000, "good", "ends in 7200000, at 7300000"),
+        (True, 3_699_999, "warn", "ends in 3599999, at 3699999"),
+        (True, 95_000, "bad", "expired 5000 ago, at 95000"),
+    ]
+    code = """v[0].map(([has_credential, credential_expiry_ms]) => {
+        const words = {age: (ms) => `${ms}`, moment: (at) => `at ${at}`};
+        const told = m.credential({has_credential, credential_expiry_ms}, 100000, words);
+        return [has_credential, credential_expiry_ms, told.tone, told.text];
+    })"""
+    assert await run(module_page, "truth", code, cases) == [list(case) for case in cases]
+
+
+async def test_limits_tell_what_is_in_force(module_page: Page):
+    """A saved revision that no worker applied yet is named beside the one in force."""
+    pools = [
+        {"revision": 4, "applied_revision": 4, "is_served": True},
+        {"revision": 5, "applied_revision": 4, "is_served": True},
+        {"revision": 5, "applied_revision": None, "is_served": False},
+    ]
+    told = await run(module_page, "truth", "v[0].map((pool) => m.revision(pool).text)", pools)
+    assert told == [
+        "revision 4 in force",
+        "revision 4 in force, 5 is saved",
+        "revision 5, not in force",
+    ]
+
+
+async def test_the_axis_of_values_is_round(module_page: Page):
+    """Whole steps of round numbers, the highest at or above the value."""
+    code = """v[0].map(([value]) => {
+        const {top, marks} = m.valueAxis(value);
+        return [value, top, marks.length];
+    })"""
+    cases = [[0, 1, 2], [3, 3, 4], [9, 10, 3], [43, 60, 4], [9000, 10_000, 5], [4361, 6000, 4]]
+    assert await run(module_page, "chart-layout", code, cases) == cases
+
+
+async def test_marks_of_time_stand_at_round_local_times(module_page: Page):
+    """In Kolkata midnight is at 18:30 of the other clock."""
+    offset = await run(module_page, "chart-layout", "m.offsetOf('Asia/Kolkata', 1763700000123)")
+    assert offset == 5.5 * HOUR
+    found = await run(
+        module_page, "chart-layout", "m.timeMarks(v[0], v[1], 7, v[2])", 0, 7 * DAY, offset
+    )
+    assert found["step"] == DAY
+    assert [(at + offset) % DAY for at in found["marks"]] == [0] * 7
+
+
+async def test_a_line_has_a_gap_where_nothing_is_known(module_page: Page):
+    """And a pointer there reads nothing."""
+    points = json.dumps([[0, 1], [10, 2], [40, 3], [50, 1]])
+    assert await run(module_page, "chart-layout", f"m.runs({points}, 10).map((r) => r.length)") == [
+        2,
+        2,
+    ]
+    read = f"[-1, 0, 9, 15, 30, 44, 60, 99].map((at) => m.pointAt({points}, at, 10))"
+    assert await run(module_page, "chart-layout", read) == [-1, 0, 0, 1, -1, 2, 3, -1]
+    path = "m.stepPath([[0, 1], [10, 2]], 10, (at) => at, (value) => 5 - value)"
+    assert await run(module_page, "chart-layout", path) == "M0.0 4.0H10.0V3.0H20.0"
+
+
+async def test_moments_are_as_short_as_they_can_be(module_page: Page):
+    """Today's time, this year's day, another year's with the year."""
+    now = 1_763_724_600_000  # 21 November 2025, 17:00 in Kolkata
+    moments = [now, now - DAY, now - 400 * DAY]
+    code = "v[0].map((at) => new m.Moments('Asia/Kolkata').short(at, v[1]))"
+    assert await run(module_page, "moments", code, moments, now) == [
+        "17:00",
+        "20 Nov 17:00",
+        "17 Oct 2024 17:00",
+    ]
