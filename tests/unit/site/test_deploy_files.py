@@ -36,6 +36,7 @@ VALUES: dict[tuple[str, str], set[str]] = {
         "bad_request",
     },
     ("tickpool_deliveries_conflated_total", "reason"): {"slow", "interval"},
+    ("tickpool_deliveries_dropped_total", "reason"): {"unsubscribed", "closed"},
     ("tickpool_auth_failures_total", "reason"): {"invalid", "limited"},
     ("tickpool_latency_seconds_bucket", "stage"): set(Latency().stages),
 }
