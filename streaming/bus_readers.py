@@ -70,12 +70,23 @@ class BusStream(asyncio.Protocol):
         receive_hwm: about how many ticks the kernel keeps while the loop is busy; 2,048 and more
             leave it to the kernel.
         on_batch: gets what one read completed.
+        patience: asked after each batch; for so many seconds nothing is read, so that ticks that
+            come one by one share a turn. 0: read on.
     """
 
-    def __init__(self, *, host: str, port: int, receive_hwm: int, on_batch: OnBatch) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        receive_hwm: int,
+        on_batch: OnBatch,
+        patience: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._address = (host, port)
         self._receive_hwm = receive_hwm
         self._on_batch = on_batch
+        self._patience = patience
         self._topics: set[bytes] = set()
         self._unsent: list[bytes] = []
         self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
@@ -132,11 +143,15 @@ class BusStream(asyncio.Protocol):
             return
         if peer.outgoing or not self._settled.is_set():
             self._answer(peer)
-        if len(data) >= _LARGE_READ_BYTES and self._transport is not None:
+        is_large = len(data) >= _LARGE_READ_BYTES
+        if is_large and self._transport is not None:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on, self._transport)
         if batch:
             self._on_batch(batch)
+            if not is_large and (seconds := self._patience()) and self._transport is not None:
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_later(seconds, self._read_on, self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Have ``_run`` connect again."""

@@ -135,9 +135,11 @@ class Client:
         self.user_agent = user_agent
         self.connected_ms = 0  # epoch milliseconds, from ``GatewayHub.enter`` on
         self.session = ClientSession(max_instruments=limits.max_instruments_per_client)
+        # What transport and kernel may hold beside the outbox counts, too.
+        beside = _TRANSPORT_BYTES + KERNEL_UNSENT_BYTES
         bounds: dict[str, Any] = {
             "on_ready": self._wake,
-            "max_bytes": limits.max_unsent_bytes,
+            "max_bytes": max(limits.max_unsent_bytes - beside, 1),
             "stall_seconds": limits.stall_seconds,
         }
         self.batches: BatchOutbox | None = None
@@ -157,9 +159,6 @@ class Client:
             self.outbox = self.batches
             self.push = self._push_body
         else:
-            # What transport and kernel may hold beside it counts, too.
-            beside = _TRANSPORT_BYTES + KERNEL_UNSENT_BYTES
-            bounds["max_bytes"] = max(limits.max_unsent_bytes - beside, 1)
             self.outbox = Outbox(**bounds)
             self.push = self._push_text if frames is None else self._pending.append
         if frames is not None:

@@ -101,6 +101,7 @@ class ZmqFeedLink(FeedLink):
                 monotonic=monotonic,
                 on_ticks=self._on_ticks,
                 on_notice=self._on_notice,
+                patience=self._patience_seconds,
             )
             for endpoint in dict.fromkeys(endpoints)
         ]
@@ -317,6 +318,9 @@ class ZmqFeedLink(FeedLink):
     def _emit_ticks(self, messages: Sequence[TickMessage]) -> None:
         if messages and self._listener is not None and not self._closed:
             self._listener.on_ticks(messages)
+
+    def _patience_seconds(self) -> float:
+        return self._listener.patience_seconds() if self._listener is not None else 0.0
 
     def _emit(self, event: FeedEvent) -> None:
         if self._listener is not None and not self._closed:

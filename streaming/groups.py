@@ -75,6 +75,11 @@ class Groups(Generic[Member]):
         return f"<Groups topics={len(self._groups)} members={len(self._held)}>"
 
     @property
+    def has_direct(self) -> bool:
+        """Whether any member reads without a relay, so that each tick goes out at once."""
+        return len(self._held) > len(self._relays)
+
+    @property
     def by_topic(self) -> dict[bytes, Group[Member]]:
         """The index itself, for the fan-out loop; read only."""
         return self._groups

@@ -220,6 +220,10 @@ class GatewayHub:
             reader.flush(joiner)
         joiner.clear()
 
+    def patience_seconds(self) -> float:
+        """Let ticks wait for each other while nobody but batches reads; see ``FeedListener``."""
+        return 0.0 if self._groups.has_direct else self.batches.patience_seconds
+
     # Subscriptions.
 
     async def subscribe(self, client: Client, request: Subscribe) -> None:

@@ -64,6 +64,9 @@ class FeedListener(Protocol):
     def on_event(self, event: FeedEvent) -> None:
         """Take a change of feed, of subscriptions, or of an order."""
 
+    def patience_seconds(self) -> float:
+        """Return how long the next ticks may wait to be read together; 0: not at all."""
+
 
 class FeedLink(Protocol):
     """Subscriptions and ticks of all pools that this gateway's clients use.

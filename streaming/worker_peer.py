@@ -32,6 +32,7 @@ class WorkerPeer:
         endpoint: ``tcp://host:port`` of the worker's publisher.
         on_ticks: gets each drained batch of raw bus messages.
         on_notice: gets what the worker says unasked.
+        patience: seconds that a bus without keys may be left unread after a batch.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class WorkerPeer:
         monotonic: Callable[[], float],
         on_ticks: Callable[[WorkerPeer, list[bytes]], None],
         on_notice: Callable[[WorkerPeer, cm.ResyncNotice | cm.EventNotice], None],
+        patience: Callable[[], float],
     ) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme != "tcp" or not parts.hostname or not parts.port:
@@ -58,6 +60,7 @@ class WorkerPeer:
         self._monotonic = monotonic
         self._on_ticks = on_ticks
         self._on_notice = on_notice
+        self._patience = patience
         self._port = parts.port
         self._bus: BusReader | None = None
         self._control: LoopSocket[list[bytes]] | None = None
@@ -85,6 +88,7 @@ class WorkerPeer:
                 port=self._port,
                 receive_hwm=self._receive_hwm,
                 on_batch=self._on_batch,
+                patience=self._patience,
             )
         else:
             self._bus = BusSocket(

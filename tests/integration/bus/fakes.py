@@ -154,6 +154,9 @@ class RecordingListener:
     def on_event(self, event: FeedEvent) -> None:
         self.events.append(event)
 
+    def patience_seconds(self) -> float:
+        return 0.0
+
     def statuses(self, pool_id: str = "1") -> list[FeedStatus]:
         """Return the whole-pool changes heard of ``pool_id``, in order."""
         return [

@@ -104,6 +104,41 @@ async def test_a_handshake_in_pieces() -> None:
         await server.wait_closed()
 
 
+async def test_ticks_that_come_one_by_one_are_read_together_by_whoever_has_patience() -> None:
+    """None is lost or out of order, and few reads bring many."""
+    port = free_port()
+    reads: list[list[bytes]] = []
+    stream = BusStream(
+        host="127.0.0.1",
+        port=port,
+        receive_hwm=100_000,
+        on_batch=reads.append,
+        patience=lambda: 0.1,
+    )
+    publisher = SharedZmqPublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=1)
+    publisher.open()
+    stream.open()
+    stream.subscribe(b"topic\0")
+    try:
+
+        def arrived() -> bool:
+            publisher._send(b"topic\0", 1)
+            return bool(reads)
+
+        await eventually(arrived, message="the subscription did not come through")
+        sent = [b"topic\0%d" % number for number in range(200)]
+        for message in sent:
+            publisher._send(message, 1)
+            await asyncio.sleep(0.001)
+        await eventually(lambda: reads[-1][-1] == sent[-1], message="the last did not arrive")
+        heard = [message for read in reads for message in read if message != b"topic\0"]
+        assert heard == sent
+        assert len(reads) < 100
+    finally:
+        stream.close()
+        publisher.close()
+
+
 async def test_closed_before_it_found_anybody() -> None:
     """Nothing is left behind, and it stays closed."""
     stream = BusStream(host="127.0.0.1", port=free_port(), receive_hwm=50, on_batch=print)

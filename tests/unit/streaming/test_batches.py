@@ -314,6 +314,22 @@ def test_clients_of_an_interval_take_turns(time: Time) -> None:
             wheel.cohort(wrong)
 
 
+def test_ticks_may_wait_a_part_of_the_shortest_interval_that_is_read(time: Time) -> None:
+    wheel = BatchWheel(clock=time.clock, call_later=time.call_later)
+    assert wheel.patience_seconds == 0.0
+    slow, quick, at_once = (wheel.cohort(milliseconds) for milliseconds in (1000, 50, 0))
+    assert wheel.patience_seconds == 0.0, "nobody reads"
+    reader(slow, "a")
+    assert wheel.patience_seconds == pytest.approx(0.01)
+    second = reader(quick, "a")
+    assert wheel.patience_seconds == pytest.approx(0.005)
+    third = reader(at_once, "a")
+    assert wheel.patience_seconds == 0.0
+    third.leave("a")
+    second.leave("a")
+    assert wheel.patience_seconds == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(
     ("query", "milliseconds"),
     [(b"", 50), (b"x=1", 50), (b"interval=0", 0), (b"interval=1000&x=2", 1000)],

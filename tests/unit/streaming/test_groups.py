@@ -13,6 +13,20 @@ QUOTE = Line(FeedMode.QUOTE)
 DEPTH = Line(FeedMode.DEPTH)
 
 
+class SharedReader:
+    """A relay that is its own shared reader, with one member."""
+
+    @property
+    def cohort(self) -> SharedReader:
+        return self
+
+    def join(self, line: object) -> bool:
+        return True
+
+    def leave(self, line: object) -> bool:
+        return True
+
+
 def test_members_of_a_line_share_it() -> None:
     groups: Groups[str] = Groups()
     first = groups.join(b"t", QUOTE, "a")
@@ -27,6 +41,21 @@ def test_joining_twice_is_joining_once() -> None:
     groups.join(b"t", QUOTE, "a")
     assert groups.leave(b"t", QUOTE, "a") is not None
     assert len(groups) == 0
+
+
+def test_whether_anybody_reads_each_tick_at_once() -> None:
+    groups: Groups[str] = Groups()
+    relay = SharedReader()
+    assert not groups.has_direct
+    groups.join(b"t", QUOTE, "batched", relay)
+    assert not groups.has_direct
+    groups.join(b"t", QUOTE, "direct")
+    groups.join(b"u", QUOTE, "batched", relay)
+    assert groups.has_direct
+    groups.leave_all("batched")
+    assert groups.has_direct
+    groups.leave(b"t", QUOTE, "direct")
+    assert not groups.has_direct
 
 
 def test_leaving_what_was_not_joined_does_nothing() -> None:

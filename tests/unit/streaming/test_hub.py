@@ -12,6 +12,7 @@ import pytest
 
 from brokers.feed import Outcome, OutcomeState, RefusalCode, SubscriptionChange, Want
 from brokers.types import FeedMode, InstrumentKey
+from streaming.batches import Cohort
 from streaming.client import Client
 from streaming.directory import Principal
 from streaming.hub import GatewayHub
@@ -62,10 +63,16 @@ class Edge:
         self.limits = EdgeLimits(revalidate_seconds=60, stall_seconds=0.3)
         self.hub = GatewayHub(link=self.link, directory=self.directory, limits=self.limits)
 
-    def client(self, principal: Principal | None = None) -> tuple[Client, RecordingSender]:
+    def client(
+        self, principal: Principal | None = None, cohort: Cohort | None = None
+    ) -> tuple[Client, RecordingSender]:
         sender = RecordingSender()
         client = Client(
-            client_id=self.hub.next_client_id(), address="a", sender=sender, limits=self.limits
+            client_id=self.hub.next_client_id(),
+            address="a",
+            sender=sender,
+            limits=self.limits,
+            cohort=cohort,
         )
         client.session.move(SessionState.AUTHENTICATING)
         client.session.admit(principal or make_principal(1))
@@ -337,6 +344,20 @@ async def test_suggestions_that_fail_cost_only_themselves(edge: Edge) -> None:
     await edge.subscribe(client, "INFI", 2)
     await eventually(lambda: sender.frames)
     assert sender.frames[0]["subscriptions"][0]["code"] == "SYMBOL_NOT_FOUND"
+
+
+async def test_ticks_wait_for_each_other_only_while_all_clients_take_batches(edge: Edge) -> None:
+    batched, _ = edge.client(cohort=edge.hub.batches.cohort(50))
+    await edge.subscribe(batched, "INFY", 2)
+    assert edge.hub.patience_seconds() == pytest.approx(0.005)
+    direct, _ = edge.client()
+    assert edge.hub.patience_seconds() == pytest.approx(0.005), "it reads nothing yet"
+    await edge.subscribe(direct, "INFY", 2)
+    assert edge.hub.patience_seconds() == 0.0
+    edge.hub.leave(direct)
+    assert edge.hub.patience_seconds() == pytest.approx(0.005)
+    edge.hub.leave(batched)
+    assert edge.hub.patience_seconds() == 0.0
 
 
 async def test_a_client_that_leaves_gives_everything_up(edge: Edge) -> None:
