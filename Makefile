@@ -4,6 +4,8 @@ export PYTHON ?= python3
 VENV := .venv
 ORACLES := .venv-oracles
 BIN := $(VENV)/bin
+# Processes that share the tests out by file; 0: one after the other, as a debugger needs it.
+TEST_PROCESSES ?= 2
 
 # A stamp carries the hash of what it stands for, so a changed file installs anew and nothing else.
 hash = $(shell cat $(1) | cksum | cut -d' ' -f1)
@@ -18,7 +20,7 @@ run: $(RUNTIME)
 	@exec $(BIN)/python manage.py demo --with-parent
 
 test: $(DEV) $(ORACLE) services
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
