@@ -14,10 +14,10 @@ from pathlib import Path
 __all__ = ["SHARED_DATA", "eventually", "eventually_sync", "free_port", "is_running"]
 
 _PORTS = range(10_240, 32_768)
-# Not the module's own generator: that one is seeded alike in every test and every run.
 # Each process of a parallel run has ports of its own: some tests want one that stays unused.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _MY_PORTS = _PORTS[_WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+# Not the module's own generator: that one is seeded alike in every test and every run.
 _CHANCE = random.Random(os.urandom(8))
 _taken_ports: set[int] = set()
 
