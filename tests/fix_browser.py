@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    async_playwright,
+    expect,
+)
 
 __all__ = ["ConsoleErrors", "browser", "console_errors", "context", "page"]
 
@@ -30,6 +37,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 20_000  # a loaded machine is slow; a test that claims a time says which
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class ConsoleErrors:
@@ -72,7 +82,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A browser profile of its own: no cookies, no storage."""
     made = await browser.new_context(viewport={"width": 1280, "height": 800})
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(PATIENCE_MS)
     yield made
     await made.close()
 

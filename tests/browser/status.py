@@ -68,7 +68,7 @@ class Status:
     async def gateway_pid(self) -> int:
         """The gateway that serves the page, as the page names it."""
         here = self.gateways.filter(has_text="serves you")
-        await expect(here).to_have_count(1, timeout=15_000)
+        await expect(here).to_have_count(1)
         return _pid(await here.inner_text())
 
 

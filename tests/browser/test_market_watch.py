@@ -392,7 +392,7 @@ async def test_server_without_batches_serves_the_page_too(
     site.say("close", code=4503)
     frames = wire(watch.page)
     await expect(watch.badge("NSE:INFY")).to_have_text("stale")
-    await expect(watch.pill).to_have_text("Connected", timeout=10_000)
+    await expect(watch.pill).to_have_text("Connected")
     site.say("tick", exchange="NSE", symbol="INFY", ltp=1590.5)
     await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,590.50")
     assert any(json.loads(frame).get("type") == "market_data" for frame in frames)
@@ -423,7 +423,7 @@ async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):
     """The capacity strip shows state and reason."""
     site.say("set_state", pool={"status": "auth_required", "reason": "access token expired"})
     strip = watch.page.get_by_label("Capacity of your pools")
-    await expect(strip).to_contain_text("login needed", timeout=8000)
+    await expect(strip).to_contain_text("login needed")
     await expect(strip).to_contain_text("access token expired")
 
 
@@ -453,7 +453,7 @@ async def test_everything_is_reached_by_keyboard(watch: Watch):
     """Tab walks from the skip link through header, lists and search to one row; arrows go on."""
     await watch.page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(11):
+    for _ in range(12):
         await watch.page.keyboard.press("Tab")
         reached.append(
             await watch.page.evaluate(
@@ -466,6 +466,7 @@ async def test_everything_is_reached_by_keyboard(watch: Watch):
         "Skip to content",
         "TickPool",
         "Market watch",
+        "Console",
         "Colours: auto. Change",
         "Log out",
         "Main 9",

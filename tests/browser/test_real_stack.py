@@ -68,7 +68,7 @@ async def status(real_watch: Watch, ready: dict[str, Any]) -> AsyncIterator[Stat
 async def ticks_on(watch: Watch, key: str) -> None:
     """Wait until the price of ``key`` moves."""
     before = await watch.cell(key, "last").inner_text()
-    await expect(watch.cell(key, "last")).not_to_have_text(before, timeout=15_000)
+    await expect(watch.cell(key, "last")).not_to_have_text(before)
 
 
 async def test_prices_of_the_exchange_reach_the_page(real_watch: Watch):
@@ -79,7 +79,7 @@ async def test_prices_of_the_exchange_reach_the_page(real_watch: Watch):
         await ticks_on(real_watch, key)
     await expect(real_watch.cell("NSE:RELIANCE", "bid")).to_have_text(re.compile(r"^[\d,.]+ \d"))
     await expect(real_watch.page.get_by_role("meter")).to_have_attribute(
-        "aria-valuetext", re.compile(rf"^{len(keys)} of [\d,]+ symbols$"), timeout=15_000
+        "aria-valuetext", re.compile(rf"^{len(keys)} of [\d,]+ symbols$")
     )
 
 
@@ -327,6 +327,6 @@ async def test_logging_out_elsewhere_signs_the_page_out(
     await other.goto(ready["url"])
     await other.get_by_role("button", name="Log out").click()
     await expect(other.get_by_text("You are logged out.")).to_be_visible()
-    await expect(real_watch.banner).to_contain_text("You are signed out.", timeout=10_000)
+    await expect(real_watch.banner).to_contain_text("You are signed out.")
     await expect(real_watch.badge("NSE:RELIANCE")).to_have_text("stale")
     await expect(real_watch.page.get_by_role("link", name="Log in again")).to_be_visible()

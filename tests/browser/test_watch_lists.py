@@ -27,6 +27,13 @@ def tab(watch: Watch, name: str) -> Locator:
 
 
 async def new_list(watch: Watch, name: str) -> None:
+    """Make a list and wait until it is shown: until then the dialog has the keyboard."""
+    await ask_for_list(watch, name)
+    await expect(watch.page.get_by_role("dialog")).to_be_hidden()
+    await expect(tab(watch, name)).to_have_attribute("aria-pressed", "true")
+
+
+async def ask_for_list(watch: Watch, name: str) -> None:
     await watch.page.get_by_role("button", name="New list").click()
     await watch.page.get_by_label("Name", exact=True).fill(name)
     await watch.page.get_by_role("button", name="Create").click()
@@ -41,7 +48,6 @@ async def add(watch: Watch, name: str) -> None:
 async def test_second_list_is_still_there_after_a_reload(watch: Watch, site: FakeSite):
     """A list is made, filled, left and come back to; the reload shows the one that was open."""
     await new_list(watch, "Metals")
-    await expect(tab(watch, "Metals")).to_have_attribute("aria-pressed", "true")
     await expect(watch.page.get_by_text("Your list is empty.")).to_be_visible()
     await add(watch, "NSE:TATASTEEL")
     await eventually(lambda: lists(site).get("Metals") == ["TATASTEEL"])
@@ -83,7 +89,7 @@ async def test_list_is_renamed_and_deleted(
     """A name that is taken is refused in the dialog; deleting asks first and shows another."""
     console_errors.allow("409")
     page = watch.page
-    await new_list(watch, "main")
+    await ask_for_list(watch, "main")
     await expect(page.get_by_role("alert")).to_have_text("There is a list “main” already.")
     await page.get_by_label("Name", exact=True).fill("Banks")
     await page.get_by_role("button", name="Create").click()
