@@ -100,4 +100,4 @@ async def page(context: BrowserContext, console_errors: ConsoleErrors) -> AsyncI
     made.on("console", console_errors.on_console)
     made.on("pageerror", lambda error: console_errors.seen.append(str(error)))
     yield made
-    assert not console_errors.unexpected
+    assert not console_errors.unexpected, console_errors.unexpected
