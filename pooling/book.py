@@ -1,9 +1,8 @@
 """The pool's memory: references, placements and confirmations as one consistent whole. Pure.
 
 ``SubscriptionBook`` joins the tracker (who wants what), the allocator (which connection carries
-it) and one reconciler per connection (what its socket carries). Each public method is one decision
-that leaves the whole consistent; what the shell has to do afterwards is collected until
-``take_actions``. The pool calls it under its lock and acts outside of it.
+it) and one reconciler per connection (what its socket carries). Each public method is one decision,
+called under the pool's lock; what is to be done outside of it waits for ``take_actions``.
 """
 
 from __future__ import annotations
@@ -297,9 +296,11 @@ class SubscriptionBook:
         self.allocator.mark_failing(slot, is_failing=False)
 
     def settle_moves(self, keys: Iterable[InstrumentKey]) -> None:
-        """Finish moves whose new connection has had its time to speak."""
+        """Finish moves whose new connection has had its time to speak, if it was asked by now."""
         for key in keys:
-            self._recorder.record(self.allocator.settle(key))
+            slot = self.allocator.slot_of(key)
+            if slot and key in self._recorder.reconciler(slot).sent:
+                self._recorder.record(self.allocator.settle(key))
         self._refill()
 
     # -- What the rebalancer asks (``Mover``) ---------------------------------------------------

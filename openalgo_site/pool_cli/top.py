@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import curses
 import shutil
+import signal
 import time
 from typing import Any
 
@@ -80,6 +81,8 @@ def _top(options: Options, out: Output) -> None:
         return
     if not out.is_terminal or out.ask is None:
         raise CliError("There is no terminal here: use --once, or --json.", Exit.USAGE)
+    # A shell that starts something in the background has it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         curses.wrapper(_run, options["interval"])
     except curses.error as error:

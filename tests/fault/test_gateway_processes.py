@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,8 +95,11 @@ def gateways(prepared: tuple[Path, str], tmp_path: Path) -> Iterator[Gateways]:
 
 def sockets_of(pid: int) -> int:
     """Count the process's open sockets; each client is one."""
-    links = (os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir())
-    return sum(link.startswith("socket:") for link in links)
+    count = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            count += os.readlink(each).startswith("socket:")
+    return count
 
 
 def close_code(client: ClientConnection, seconds: float) -> int | None:

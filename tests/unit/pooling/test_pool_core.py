@@ -419,3 +419,21 @@ MixedPoolMachine.TestCase.settings = settings(
 )
 TestPoolMachine = PoolMachine.TestCase
 TestMixedPoolMachine = MixedPoolMachine.TestCase
+
+
+def test_a_move_waits_for_a_request_that_the_pace_holds_back() -> None:
+    """Its old connection carries the symbol for as long as the new one was not even asked."""
+    machine = MixedPoolMachine()
+    machine.subscribe(ANN, 0, FeedMode.LTP)
+    for _ in range(5):
+        machine.settle_down()
+    machine.pass_time(400.0)
+    machine.act()
+    assert machine.book.allocator.moving, "it is to be replaced"
+    machine.connect(2)
+    machine.pass_time(0.5)
+    machine.pass_time(16.0)
+    machine.act()
+    machine.confirmed_is_carried()
+    machine.settle_down()
+    assert not machine.book.allocator.moving
