@@ -103,6 +103,7 @@ PURE_MODULES = [
     "streaming.replies",
     "streaming.session",
     "streaming.tick_filter",
+    "streaming.turn_pacing",
     "streaming.zmtp",
 ]
 
