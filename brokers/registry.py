@@ -8,6 +8,7 @@ from brokers.angel.connection import AngelAdapter
 from brokers.base import BrokerAdapter
 from brokers.binance.connection import BinanceAdapter
 from brokers.exceptions import BrokerConfigError
+from brokers.fyers.connection import FyersAdapter
 from brokers.zerodha.connection import ZerodhaAdapter
 
 __all__ = ["BrokerRegistry", "default_registry"]
@@ -48,4 +49,5 @@ def default_registry() -> BrokerRegistry:
     registry.register(ZerodhaAdapter)
     registry.register(BinanceAdapter)
     registry.register(AngelAdapter)
+    registry.register(FyersAdapter)
     return registry

@@ -172,4 +172,4 @@ async def test_suggestions_are_the_nearest_of_the_exchange(
 
 
 async def test_supported_brokers(directory: DjangoDirectory) -> None:
-    assert list(await directory.supported_brokers()) == ["angel", "binance", "zerodha"]
+    assert list(await directory.supported_brokers()) == ["angel", "binance", "fyers", "zerodha"]
