@@ -46,7 +46,7 @@ def arrive(publisher: SharedZmqPublisher, subscriber: RawSubscriber) -> None:
     What was published behind the first that came is on its way, and is taken, too.
     """
     subscriber.socket.setsockopt(zmq.SUBSCRIBE, BEAT_TOPIC)
-    beats = []
+    beats: list[bytes] = []
 
     def beat_arrives() -> bytes | None:
         beats.append(BEAT_TOPIC + b"%d" % len(beats))
