@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 
 import pytest
 
@@ -22,28 +21,7 @@ def complaints(kit: BrokerPool) -> list[str]:
 
 def wrong_fields(kit: BrokerPool, key: InstrumentKey, tick: Tick) -> list[str]:
     """Name what a tick of a frozen market tells otherwise than the market, at its mode."""
-    quote = kit.quotes[key]
-    item = quote.instrument
-    meant: dict[str, Any] = {"ltp": quote.last_price, "price_scale": item.segment.price_scale}
-    if tick.mode >= FeedMode.QUOTE:
-        meant |= {name: getattr(quote, name) for name in ("open", "high", "low", "close")}
-    if tick.mode >= FeedMode.QUOTE and not item.is_index:
-        meant |= {
-            "volume": quote.volume,
-            "last_trade_quantity": quote.last_quantity,
-            "avg_trade_price": quote.average_price,
-            "total_buy_quantity": quote.total_buy_quantity,
-            "total_sell_quantity": quote.total_sell_quantity,
-        }
-    if tick.mode is FeedMode.DEPTH:
-        meant["ts_event_ms"] = quote.exchange_time * 1000
-    if tick.mode is FeedMode.DEPTH and not item.is_index:
-        meant |= {
-            "bids": tuple(quote.bids()),
-            "asks": tuple(quote.asks()),
-            "oi": quote.oi,
-            "ltt_ms": quote.last_trade_time * 1000,
-        }
+    meant = kit.lab.meant(kit.quotes[key], tick.mode)
     return [name for name, value in meant.items() if getattr(tick, name) != value]
 
 
@@ -129,15 +107,20 @@ async def test_connections_fill_one_after_the_other_and_no_further_one_is_opened
     assert complaints(kit) == []
 
 
-async def test_what_the_broker_itself_does_not_take_is_told(open_pool: OpenPool):
+async def test_what_the_broker_itself_does_not_take_is_told(open_pool: OpenPool, lab: BrokerLab):
     kit = await open_pool(limit=2)
     kit.want(*kit.keys[:2])
     await eventually(lambda: kit.confirmed == 2)
-    kit.want(kit.keys[2])
-    await eventually(
-        lambda: [o for o in kit.outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED]
-    )
-    assert (kit.confirmed, kit.pool.get_stats().wanted) == (2, 2)
+    (outcome,) = kit.want(kit.keys[2])
+    if lab.tells_over_limit:
+        await eventually(
+            lambda: [o for o in kit.outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED]
+        )
+        assert (kit.confirmed, kit.pool.get_stats().wanted) == (2, 2)
+    else:
+        await eventually(lambda: kit.exchange.record().total("over_limit") == 1)
+        assert outcome.state is OutcomeState.PENDING
+        assert (kit.confirmed, kit.pool.get_stats().wanted) == (2, 3)
     # What was taken before is carried on.
     ticks = len(kit.sink.published)
     await eventually(lambda: len(kit.sink.published) > ticks)

@@ -34,7 +34,7 @@ class EchoServer:
     """A WebSocket server; ``links`` are its open connections."""
 
     def __init__(self) -> None:
-        self.links: set[Link] = set()
+        self.links: set[ServerConnection] = set()
         self.accepted = 0
         self.most_open = 0
         self.is_refusing = False
@@ -56,7 +56,7 @@ class EchoServer:
         for link in list(self.links):
             await link.close(code)
 
-    async def handle(self, link: Link) -> None:
+    async def handle(self, link: ServerConnection) -> None:
         self.links.add(link)
         self.accepted += 1
         self.most_open = max(self.most_open, len(self.links))
@@ -68,7 +68,7 @@ class EchoServer:
         finally:
             self.links.discard(link)
 
-    async def over_http(self, link: Link, request):
+    async def over_http(self, link: ServerConnection, request):
         return link.respond(503, "down\n") if self.is_refusing else None
 
 
@@ -164,6 +164,7 @@ async def test_pings_are_answered_and_idle_sockets_checked(server):
         async with pool.acquire("/a") as connection:
             assert 0 < await connection.ping() < 30
         (link,) = server.links
+        assert isinstance(link, Link)
         await eventually(lambda: link.pings > 3)
         assert pool.get_stats().idle_connections == 1
     async with open_pool(server, max_idle_seconds=0.05, health_check_seconds=0.05) as pool:
