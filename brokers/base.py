@@ -322,7 +322,8 @@ class BrokerAdapter(ABC):
 
         Raises:
             BrokerProtocolError: the frame is malformed; nothing of it was published.
-            BrokerAuthError: the broker refused the credential on the open socket.
+            BrokerError: the broker ends the connection with this frame, and says why; what it means
+                for the next attempt is the same as for a refused upgrade.
         """
 
     def settle(self) -> Sequence[BrokerEvent]:

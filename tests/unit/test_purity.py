@@ -32,6 +32,11 @@ PURE_MODULES = [
     "brokers.binance.symbols",
     "brokers.credential_expiry",
     "brokers.decimal_text",
+    "brokers.dhan.codec",
+    "brokers.dhan.constants",
+    "brokers.dhan.deep_codec",
+    "brokers.dhan.symbols",
+    "brokers.dhan.values",
     "brokers.exceptions",
     "brokers.fyers.answers",
     "brokers.fyers.codec",
@@ -106,6 +111,7 @@ PURE_MODULES = [
     "streaming.replies",
     "streaming.session",
     "streaming.tick_filter",
+    "streaming.turn_pacing",
     "streaming.zmtp",
 ]
 
