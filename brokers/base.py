@@ -300,6 +300,8 @@ class BrokerAdapter(ABC):
 
         Raises:
             BrokerProtocolError: the frame is malformed; nothing of it was published.
+            BrokerError: the broker ends the connection with this frame, and says why; what it means
+                for the next attempt is the same as for a refused upgrade.
         """
 
     def reset(self) -> None:  # noqa: B027 - most adapters keep nothing that a socket owned

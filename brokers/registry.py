@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from brokers.angel.connection import AngelAdapter
 from brokers.base import BrokerAdapter
 from brokers.binance.connection import BinanceAdapter
+from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.exceptions import BrokerConfigError
 from brokers.zerodha.connection import ZerodhaAdapter
 
@@ -48,4 +49,7 @@ def default_registry() -> BrokerRegistry:
     registry.register(ZerodhaAdapter)
     registry.register(BinanceAdapter)
     registry.register(AngelAdapter)
+    registry.register(DhanAdapter)
+    registry.register(DhanDepth20Adapter)
+    registry.register(DhanDepth200Adapter)
     return registry

@@ -32,6 +32,11 @@ PURE_MODULES = [
     "brokers.binance.symbols",
     "brokers.credential_expiry",
     "brokers.decimal_text",
+    "brokers.dhan.codec",
+    "brokers.dhan.constants",
+    "brokers.dhan.deep_codec",
+    "brokers.dhan.symbols",
+    "brokers.dhan.values",
     "brokers.exceptions",
     "brokers.master_text",
     "brokers.redaction",
@@ -98,6 +103,7 @@ PURE_MODULES = [
     "streaming.replies",
     "streaming.session",
     "streaming.tick_filter",
+    "streaming.turn_pacing",
     "streaming.zmtp",
 ]
 

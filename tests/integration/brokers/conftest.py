@@ -89,7 +89,7 @@ async def open_pool(lab: BrokerLab) -> AsyncIterator[OpenPool]:
 
 async def listed(lab: BrokerLab, exchange: MarketBroker) -> list[Instrument]:
     """Return the instruments as ``loadinstruments`` finds them."""
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
         answer = await http.get(lab.adapter.master_url(exchange.http_url))
     return [
         Instrument(InstrumentKey(row.exchange, row.symbol), row.broker_token)

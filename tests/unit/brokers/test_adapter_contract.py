@@ -43,7 +43,12 @@ def standalone_sinks() -> Iterator[list[tuple[str, RecordingSink]]]:
 
 
 # What stands before the number of a broker's token, where it is not a number alone.
-TOKEN_PREFIXES = {"angel": "2:"}
+TOKEN_PREFIXES = {
+    "angel": "2:",
+    "dhan": "NSE_CURRENCY:",
+    "dhan_depth20": "NSE_FNO:",
+    "dhan_depth200": "NSE_FNO:",
+}
 
 
 def item(adapter_class: type[BrokerAdapter], number: int, mode: FeedMode) -> Subscription:
@@ -215,5 +220,5 @@ def test_a_broker_is_registered_once() -> None:
 
 
 def test_an_unknown_broker_names_the_known_ones() -> None:
-    with pytest.raises(BrokerConfigError, match="angel, binance, zerodha"):
+    with pytest.raises(BrokerConfigError, match=", ".join(default_registry().names())):
         default_registry().get("nobody")
