@@ -9,6 +9,7 @@ from brokers.base import BrokerAdapter
 from brokers.binance.connection import BinanceAdapter
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.exceptions import BrokerConfigError
+from brokers.upstox.connection import UpstoxAdapter
 from brokers.zerodha.connection import ZerodhaAdapter
 
 __all__ = ["BrokerRegistry", "default_registry"]
@@ -52,4 +53,5 @@ def default_registry() -> BrokerRegistry:
     registry.register(DhanAdapter)
     registry.register(DhanDepth20Adapter)
     registry.register(DhanDepth200Adapter)
+    registry.register(UpstoxAdapter)
     return registry

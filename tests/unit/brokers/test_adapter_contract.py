@@ -44,11 +44,15 @@ def standalone_sinks() -> Iterator[list[tuple[str, RecordingSink]]]:
 
 # What stands before the number of a broker's token, where it is not a number alone.
 TOKEN_PREFIXES = {
+    "upstox": "NSE_FO|",
     "angel": "2:",
     "dhan": "NSE_CURRENCY:",
     "dhan_depth20": "NSE_FNO:",
     "dhan_depth200": "NSE_FNO:",
 }
+
+# The brokers that want their requests in binary frames.
+BINARY_REQUESTS = {"upstox"}
 
 
 def item(adapter_class: type[BrokerAdapter], number: int, mode: FeedMode) -> Subscription:
@@ -124,14 +128,15 @@ class TestEveryBroker:
         assert adapter.change_mode([]) == []
 
     @pytest.mark.parametrize("mode", list(FeedMode))
-    def test_control_messages_are_text(
+    def test_control_messages_are_of_one_kind(
         self, adapter_class: type[BrokerAdapter], mode: FeedMode
     ) -> None:
         adapter = adapter_class(sink=RecordingSink())
         some = items(adapter_class, 1200, mode)
         messages = adapter.subscribe(some) + adapter.unsubscribe(some)
         assert messages
-        assert all(isinstance(message, str) for message in messages)
+        kind = bytes if adapter_class.capabilities.name in BINARY_REQUESTS else str
+        assert all(isinstance(message, kind) for message in messages)
 
     @given(
         widths=st.lists(st.integers(1, 30), min_size=1, max_size=600),
