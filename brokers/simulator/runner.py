@@ -19,14 +19,18 @@ from brokers.simulator.dhan import DhanExchange
 from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.market import build_market
+from brokers.simulator.upstox import UpstoxExchange
 
 __all__ = ["MARKET_EXCHANGES", "SimulatorError", "build_exchange", "build_replay", "run"]
 
 # The brokers that the simulated market can speak as.
-MARKET_EXCHANGES: Mapping[str, type[KiteExchange | AngelExchange | DhanExchange]] = {
+MARKET_EXCHANGES: Mapping[
+    str, type[KiteExchange | AngelExchange | DhanExchange | UpstoxExchange]
+] = {
     "zerodha": KiteExchange,
     "angel": AngelExchange,
     "dhan": DhanExchange,
+    "upstox": UpstoxExchange,
 }
 
 

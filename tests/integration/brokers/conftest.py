@@ -15,12 +15,13 @@ from tests.fix_simulator import ACCESS_TOKEN, API_KEY, make_market
 from tests.integration.brokers.angel_lab import ANGEL
 from tests.integration.brokers.dhan_lab import DHAN
 from tests.integration.brokers.lab import BrokerLab, MarketBroker
+from tests.integration.brokers.upstox_lab import UPSTOX
 from tests.integration.brokers.zerodha_lab import ZERODHA
 from tests.integration.pool_kit import PoolKit
 
 __all__ = ["LABS", "BrokerPool", "OpenPool", "lab", "open_pool"]
 
-LABS = (ZERODHA, ANGEL, DHAN)
+LABS = (ZERODHA, ANGEL, DHAN, UPSTOX)
 
 
 class BrokerPool(PoolKit):

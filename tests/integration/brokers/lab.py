@@ -12,11 +12,12 @@ from brokers.simulator.dhan import DhanExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.listing import ListedInstrument
 from brokers.simulator.market import Quote
+from brokers.simulator.upstox import UpstoxExchange
 from brokers.types import FeedMode
 
 __all__ = ["BrokerLab", "MarketBroker", "meant_by_most"]
 
-MarketBroker = KiteExchange | AngelExchange | DhanExchange
+MarketBroker = KiteExchange | AngelExchange | DhanExchange | UpstoxExchange
 
 
 def meant_by_most(quote: Quote, mode: FeedMode) -> dict[str, Any]:
