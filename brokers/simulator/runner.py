@@ -16,15 +16,17 @@ from brokers.simulator.angel import AngelExchange
 from brokers.simulator.binance import BinanceReplay
 from brokers.simulator.capture import CaptureError, parse_capture
 from brokers.simulator.exchange import LocalExchange
+from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.market import build_market
 
 __all__ = ["MARKET_EXCHANGES", "SimulatorError", "build_exchange", "build_replay", "run"]
 
 # The brokers that the simulated market can speak as.
-MARKET_EXCHANGES: Mapping[str, type[KiteExchange | AngelExchange]] = {
+MARKET_EXCHANGES: Mapping[str, type[KiteExchange | AngelExchange | FyersExchange]] = {
     "zerodha": KiteExchange,
     "angel": AngelExchange,
+    "fyers": FyersExchange,
 }
 
 
