@@ -15,6 +15,7 @@ import uvloop
 from brokers.simulator.angel import AngelExchange
 from brokers.simulator.binance import BinanceReplay
 from brokers.simulator.capture import CaptureError, parse_capture
+from brokers.simulator.dhan import DhanExchange
 from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
@@ -23,9 +24,12 @@ from brokers.simulator.market import build_market
 __all__ = ["MARKET_EXCHANGES", "SimulatorError", "build_exchange", "build_replay", "run"]
 
 # The brokers that the simulated market can speak as.
-MARKET_EXCHANGES: Mapping[str, type[KiteExchange | AngelExchange | FyersExchange]] = {
+MARKET_EXCHANGES: Mapping[
+    str, type[KiteExchange | AngelExchange | DhanExchange | FyersExchange]
+] = {
     "zerodha": KiteExchange,
     "angel": AngelExchange,
+    "dhan": DhanExchange,
     "fyers": FyersExchange,
 }
 

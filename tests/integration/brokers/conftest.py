@@ -13,6 +13,7 @@ import pytest
 from brokers.types import Instrument, InstrumentKey
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, make_market
 from tests.integration.brokers.angel_lab import ANGEL
+from tests.integration.brokers.dhan_lab import DHAN
 from tests.integration.brokers.fyers_lab import FYERS
 from tests.integration.brokers.lab import BrokerLab, MarketBroker
 from tests.integration.brokers.zerodha_lab import ZERODHA
@@ -20,7 +21,7 @@ from tests.integration.pool_kit import PoolKit
 
 __all__ = ["LABS", "BrokerPool", "OpenPool", "lab", "open_pool"]
 
-LABS = (ZERODHA, ANGEL, FYERS)
+LABS = (ZERODHA, ANGEL, DHAN, FYERS)
 
 
 class BrokerPool(PoolKit):
