@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from brokers.angel.connection import AngelAdapter
 from brokers.base import BrokerAdapter
 from brokers.binance.connection import BinanceAdapter
+from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.exceptions import BrokerConfigError
+from brokers.fyers.connection import FyersAdapter
+from brokers.upstox.connection import UpstoxAdapter
 from brokers.zerodha.connection import ZerodhaAdapter
 
 __all__ = ["BrokerRegistry", "default_registry"]
@@ -48,4 +51,9 @@ def default_registry() -> BrokerRegistry:
     registry.register(ZerodhaAdapter)
     registry.register(BinanceAdapter)
     registry.register(AngelAdapter)
+    registry.register(DhanAdapter)
+    registry.register(DhanDepth20Adapter)
+    registry.register(DhanDepth200Adapter)
+    registry.register(FyersAdapter)
+    registry.register(UpstoxAdapter)
     return registry

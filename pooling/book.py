@@ -19,7 +19,13 @@ from pooling.allocator import Allocator
 from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
 from pooling.offer import BrokerOffer
-from pooling.outcomes import capacity_refused_outcome, outcome_of, refused_outcome, waiting_outcome
+from pooling.outcomes import (
+    capacity_refused_outcome,
+    outcome_of,
+    still_pending,
+    unknown_outcome,
+    waiting_outcome,
+)
 from pooling.plan import Plan
 from pooling.rebalance import Rebalancer
 from pooling.reconcile import Batch
@@ -74,13 +80,8 @@ class SubscriptionBook:
         A refused want changes nothing: what the holder had of the instrument, it keeps.
         """
         if instrument is None:
-            return refused_outcome(
-                want,
-                RefusalCode.SYMBOL_NOT_FOUND,
-                f"{want.key} is not an instrument of this broker; check exchange and symbol",
-            )
-        unsupported = self.offer.refusal(want)
-        if unsupported is not None:
+            return unknown_outcome(want)
+        if (unsupported := self.offer.refusal(want)) is not None:
             return unsupported
         level = Level.of(want.mode, want.depth_levels)
         target = self.tracker.target(want.key, level)
@@ -134,11 +135,8 @@ class SubscriptionBook:
         if interest.is_active(level):
             return msgspec.structs.replace(outcome, state=OutcomeState.ACTIVE, code=None)
         waits = outcome.key in self.rebalancer.waiting
-        if waits is (outcome.code is RefusalCode.MAX_CAPACITY_REACHED):
-            return outcome
-        code = RefusalCode.MAX_CAPACITY_REACHED if waits else None
-        message = "the limits were lowered; it is subscribed again once there is room"
-        return msgspec.structs.replace(outcome, code=code, message=message if waits else "")
+        is_known = waits is (outcome.code is RefusalCode.MAX_CAPACITY_REACHED)
+        return outcome if is_known else still_pending(outcome, waits=waits)
 
     def expire(self, now: float) -> None:
         """End lingers that are over."""

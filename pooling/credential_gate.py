@@ -182,8 +182,8 @@ class CredentialGate:
         except BrokerConfigError:
             raise
         except Exception as error:
-            # The store is somebody else's code. While it is down, what it said last is good enough:
-            # a wrong credential is refused by the broker.
+            # Supervision point: the store is somebody else's code. While it is down, what it said
+            # last is good enough: a wrong credential is refused by the broker.
             if self._last_read is None:
                 raise BrokerUnavailableError("the credential cannot be read yet") from error
             logger.warning(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import InstrumentKey
 from pooling.exceptions import PoolCapacityError
@@ -15,6 +17,8 @@ __all__ = [
     "capacity_refused_outcome",
     "outcome_of",
     "refused_outcome",
+    "still_pending",
+    "unknown_outcome",
     "waiting_outcome",
 ]
 
@@ -50,6 +54,15 @@ def refused_outcome(want: Want, code: RefusalCode, message: str) -> Outcome:
     return Outcome(want.key, OutcomeState.REFUSED, want.mode, want.depth_levels, code, message)
 
 
+def unknown_outcome(want: Want) -> Outcome:
+    """Refuse a want of what the broker does not list."""
+    return refused_outcome(
+        want,
+        RefusalCode.SYMBOL_NOT_FOUND,
+        f"{want.key} is not an instrument of this broker; check exchange and symbol",
+    )
+
+
 def capacity_refused_outcome(want: Want, error: PoolCapacityError) -> Outcome:
     """Refuse a want that fits nowhere, with the numbers."""
     return Outcome(
@@ -73,6 +86,17 @@ def waiting_outcome(key: InstrumentKey, level: Level, error: PoolCapacityError) 
         RefusalCode.MAX_CAPACITY_REACHED,
         f"{_how_to_make_room(error)}; it is subscribed again once there is room",
         error.details(),
+    )
+
+
+def still_pending(outcome: Outcome, *, waits: bool) -> Outcome:
+    """Say of a pending want why it is: it waits for room, or for the broker's answer."""
+    if not waits:
+        return msgspec.structs.replace(outcome, code=None, message="")
+    return msgspec.structs.replace(
+        outcome,
+        code=RefusalCode.MAX_CAPACITY_REACHED,
+        message="the limits were lowered; it is subscribed again once there is room",
     )
 
 

@@ -191,10 +191,14 @@ class ControlServer:
     # The worker's sign of life
 
     async def _run_beats(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._send_beat()
+            asleep_since = loop.time()
             await asyncio.sleep(self._beat_seconds)
-            deadline = self._monotonic() - self._gateway_timeout_seconds
+            # What gateways said while this process itself was held up may not have been read yet.
+            late_seconds = loop.time() - asleep_since - self._beat_seconds
+            deadline = self._monotonic() - late_seconds - self._gateway_timeout_seconds
             for gateway in list(self._gateways.values()):
                 if gateway.last_seen < deadline:
                     logger.warning("gateway %r is silent; its references go", gateway.gateway_id)

@@ -295,12 +295,17 @@ class ZmqFeedLink(FeedLink):
 
     async def _run(self) -> None:
         heartbeat_at = 0.0
+        loop = asyncio.get_running_loop()
         while True:
+            asleep_since = loop.time()
             await asyncio.sleep(_TICK_SECONDS)
+            # What workers said while this process itself was held up may not have been read yet.
+            late_seconds = loop.time() - asleep_since - _TICK_SECONDS
             now = self._monotonic()
             for peer in self._peers:
                 peer.expire(now - _REQUEST_EXPIRY_SECONDS)
-                if peer.alive and now - peer.last_heard > self._worker_timeout_seconds:
+                silent_seconds = now - peer.last_heard - late_seconds
+                if peer.alive and silent_seconds > self._worker_timeout_seconds:
                     self._lose(peer)
                 elif peer.alive and now >= heartbeat_at:
                     peer.post(cm.Heartbeat(self._filter.counters.gaps))

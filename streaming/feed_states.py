@@ -26,9 +26,12 @@ class FeedStates:
         else:
             self._not_live.setdefault(change.pool_id, set()).update(change.keys)
 
-    def of_pool(self, pool_id: str) -> FeedChange | None:
-        """Return the last change of a whole pool, None before the first."""
-        return self._pools.get(pool_id)
+    def since(self, pool_id: str, status: FeedStatus) -> tuple[int, str] | None:
+        """Return since when (epoch milliseconds) and why a pool is in ``status``, if it said so."""
+        change = self._pools.get(pool_id)
+        if change is None or change.status is not status:
+            return None
+        return change.since_ms, change.reason
 
     def is_live(self, feed: Feed, pool_status: FeedStatus) -> bool:
         """Tell whether prices of ``feed`` can be shown as live, given its pool's status."""

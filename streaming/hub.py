@@ -43,16 +43,13 @@ from streaming.session import SessionState
 from streaming.status_board import StatusBoard
 from streaming.suggesting import suggest_names
 from streaming.topics import tick_topic
+from streaming.turn_pacing import TurnPacing
 
 __all__ = ["GatewayHub"]
 
 logger = logging.getLogger("streaming")
 
 _CLOSE_TIMEOUT_SECONDS = 3.0
-
-
-def _call_later(seconds: float, function: Callable[[], None]) -> None:
-    asyncio.get_running_loop().call_later(seconds, function)
 
 
 class GatewayHub:
@@ -64,6 +61,7 @@ class GatewayHub:
         limits: bounds of the edge.
         clock: monotonic seconds.
         wall_clock_ms: epoch milliseconds, for times that are sent.
+        cpu_clock: seconds of CPU that the calling thread has taken.
         status: who knows how pools are; None: nobody here.
     """
 
@@ -76,6 +74,7 @@ class GatewayHub:
         limits: EdgeLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self.link = link
         self.directory = directory
@@ -94,11 +93,14 @@ class GatewayHub:
         self._departed = OutboxCounts()
         gateway_id = str(getattr(link, "gateway_id", ""))  # links in memory have none
         self.board = StatusBoard(source=status, gateway=gateway_id, clock=clock)
-        self.batches = BatchWheel(clock=clock, call_later=_call_later)
+        self.batches = BatchWheel(
+            clock=clock,
+            call_later=lambda *later: asyncio.get_running_loop().call_later(*later),
+        )
         self._groups: Groups[Client] = Groups()
+        self._pacing = TurnPacing(cpu_clock=cpu_clock)
         self._joiner = FrameJoiner()
-        self._arrivals = Arrivals()
-        self._feeds = FeedStates()
+        self._arrivals, self._feeds = Arrivals(), FeedStates()
         self._planning: set[Client] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
@@ -197,6 +199,7 @@ class GatewayHub:
         arrivals = self._arrivals
         now = self.clock()
         self.ticks_received += len(messages)
+        self._pacing.note(len(messages), now)
         ticked: set[LineMembers[Client]] = set()
         for message in messages:
             if arrivals:
@@ -221,8 +224,10 @@ class GatewayHub:
         joiner.clear()
 
     def patience_seconds(self) -> float:
-        """Let ticks wait for each other while nobody but batches reads; see ``FeedListener``."""
-        return 0.0 if self._groups.has_direct else self.batches.patience_seconds
+        """Let ticks wait for each other while only batches read, or while turns fill the core."""
+        if self._groups.has_direct:
+            return self._pacing.patience_seconds
+        return self.batches.patience_seconds
 
     # Subscriptions.
 
@@ -291,9 +296,8 @@ class GatewayHub:
 
     def listing(self, client: Client) -> list[dict[str, Any]]:
         """Return what a client holds: one entry per line, with its state and last tick's age."""
-        now = self.clock()
         return [
-            self._listed(feed, line, held, now)
+            self._listed(feed, line, held, self.clock())
             for feed, held in client.session.held.items()
             for line in held.lines
         ]
@@ -303,11 +307,8 @@ class GatewayHub:
         found = []
         for account in principal.accounts:
             status = self.link.feed_status(account.pool_id)
-            change = self._feeds.of_pool(account.pool_id)
-            known = change is not None and change.status is status
-            since_ms = change.since_ms if change and known else self.wall_clock_ms()
-            reason = change.reason if change and known else ""
-            found.append(replies.feed_object(account, status, since_ms, reason))
+            since = self._feeds.since(account.pool_id, status) or (self.wall_clock_ms(), "")
+            found.append(replies.feed_object(account, status, *since))
         return found
 
     def tell_feeds(self, client: Client) -> None:

@@ -21,7 +21,12 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-pytest_plugins = ["tests.fix_oracles", "tests.fix_services", "tests.fix_simulator"]
+pytest_plugins = [
+    "tests.fix_oracles",
+    "tests.fix_running_time",
+    "tests.fix_services",
+    "tests.fix_simulator",
+]
 
 
 @pytest.fixture(scope="session")

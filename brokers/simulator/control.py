@@ -15,7 +15,7 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "drop": {"connection": int},
     "go_silent": {"connection": int},
     "speak": {},
-    "refuse": {"status": int, "retry_after": float},
+    "refuse": {"status": int, "retry_after": float, "times": int},
     "accept": {},
     "delay": {"seconds": float, "handshakes": bool, "frames": bool},
     "reset_record": {},
@@ -27,6 +27,7 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "send_malformed": {},
     "set_rate": {"rate": float},
     "send_shutdown": {},
+    "send_disconnect": {"reason": int},
 }
 
 

@@ -70,6 +70,7 @@ class LocalExchange(ABC):
         self._turns: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._refusal: tuple[int, float | None] | None = None
+        self._refusals_left: int | None = None
         self._silent = False
         self._handshake_delay_seconds = 0.0
         self._frame_delay_seconds = 0.0
@@ -181,16 +182,20 @@ class LocalExchange(ABC):
         for link in self._links:
             link.speak()
 
-    def refuse(self, status: int = 503, retry_after: float | None = None) -> None:
-        """Answer upgrades with an HTTP status from now on; open connections stay."""
+    def refuse(
+        self, status: int = 503, retry_after: float | None = None, times: int | None = None
+    ) -> None:
+        """Answer upgrades with an HTTP status from now on, or so many; open connections stay."""
         if not 400 <= status <= 599:
             raise ValueError(f"status must be an HTTP error, got {status}")
+        if times is not None and times < 1:
+            raise ValueError(f"times must be at least 1, got {times}")
         text_response(status)  # raises for a status without a name
-        self._refusal = (status, retry_after)
+        self._refusal, self._refusals_left = (status, retry_after), times
 
     def accept(self) -> None:
         """End ``refuse``."""
-        self._refusal = None
+        self._refusal = self._refusals_left = None
 
     def delay(self, seconds: float, *, handshakes: bool = True, frames: bool = True) -> None:
         """Make answers to upgrades and/or frames late from now on, by at most 30 s; 0 ends it."""
@@ -286,6 +291,10 @@ class LocalExchange(ABC):
     def _refuse_upgrade(self, upgrade: Upgrade) -> Response | None:
         if self._refusal is not None:
             status, retry_after = self._refusal
+            if self._refusals_left is not None:
+                self._refusals_left -= 1
+                if not self._refusals_left:
+                    self.accept()
             response = text_response(status)
             if retry_after is not None:
                 response.headers["Retry-After"] = f"{retry_after:g}"

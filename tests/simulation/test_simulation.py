@@ -24,6 +24,8 @@ from tests.simulation.month import (
 from tests.simulation.schedule import make_plan
 from tests.simulation.world import play
 
+pytestmark = pytest.mark.timeout(600)  # they compute, and a busy machine lets them wait
+
 SEEDS = 300
 CHUNK = 50
 

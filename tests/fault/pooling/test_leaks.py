@@ -23,6 +23,8 @@ DESCRIPTORS = Path("/proc/self/fd")
 MAX_GROWTH_BYTES = 200_000  # over all cycles; one leaked transport a cycle would be megabytes
 MAX_OBJECTS = 500
 
+pytestmark = pytest.mark.timeout(600)
+
 
 class AtOnce:
     """Randomness that never waits."""

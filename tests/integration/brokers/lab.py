@@ -8,12 +8,42 @@ from typing import Any
 
 from brokers.base import BrokerAdapter
 from brokers.simulator.angel import AngelExchange
+from brokers.simulator.dhan import DhanExchange
+from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.listing import ListedInstrument
+from brokers.simulator.market import Quote
+from brokers.types import FeedMode
 
-__all__ = ["BrokerLab", "MarketBroker"]
+__all__ = ["BrokerLab", "MarketBroker", "meant_by_most"]
 
-MarketBroker = KiteExchange | AngelExchange
+MarketBroker = KiteExchange | AngelExchange | DhanExchange | FyersExchange
+
+
+def meant_by_most(quote: Quote, mode: FeedMode) -> dict[str, Any]:
+    """Return the fields that a tick of ``mode`` must have, exact and in the segment's own scale."""
+    item = quote.instrument
+    meant: dict[str, Any] = {"ltp": quote.last_price, "price_scale": item.segment.price_scale}
+    if mode >= FeedMode.QUOTE:
+        meant |= {name: getattr(quote, name) for name in ("open", "high", "low", "close")}
+    if mode >= FeedMode.QUOTE and not item.is_index:
+        meant |= {
+            "volume": quote.volume,
+            "last_trade_quantity": quote.last_quantity,
+            "avg_trade_price": quote.average_price,
+            "total_buy_quantity": quote.total_buy_quantity,
+            "total_sell_quantity": quote.total_sell_quantity,
+        }
+    if mode is FeedMode.DEPTH:
+        meant["ts_event_ms"] = quote.exchange_time * 1000
+    if mode is FeedMode.DEPTH and not item.is_index:
+        meant |= {
+            "bids": tuple(quote.bids()),
+            "asks": tuple(quote.asks()),
+            "oi": quote.oi,
+            "ltt_ms": quote.last_trade_time * 1000,
+        }
+    return meant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +59,8 @@ class BrokerLab:
         refusal_status: what a wrong credential is answered with.
         sends_keepalive: whether the adapter keeps the link alive by messages of its own.
         broker_token: the adapter's name of a listed instrument, None where the broker has it not.
+        meant: what a tick of a quote must hold at a mode, where the broker sends less or otherwise.
+        tells_over_limit: whether it answers what is beyond its limit; else that stays pending.
     """
 
     adapter: type[BrokerAdapter]
@@ -38,6 +70,8 @@ class BrokerLab:
     refusal_status: int
     sends_keepalive: bool
     broker_token: Callable[[ListedInstrument], str | None]
+    meant: Callable[[Quote, FeedMode], dict[str, Any]] = meant_by_most
+    tells_over_limit: bool = True
 
     @property
     def name(self) -> str:

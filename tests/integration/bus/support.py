@@ -31,13 +31,13 @@ class RawSubscriber:
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
 
-    def receive(self, timeout: float = 5.0) -> bytes | None:
+    def receive(self, timeout: float = 30.0) -> bytes | None:
         """Return the next message, or None after ``timeout`` seconds."""
         if not self.socket.poll(int(timeout * 1000)):
             return None
         return self.socket.recv()
 
-    def take(self, count: int, timeout: float = 10.0) -> list[TickMessage]:
+    def take(self, count: int, timeout: float = 60.0) -> list[TickMessage]:
         """Return the next ``count`` ticks, or fewer after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         taken: list[TickMessage] = []

@@ -43,6 +43,16 @@ def want(symbol: str = "INFY", mode: FeedMode = FeedMode.QUOTE) -> Want:
     return Want(InstrumentKey("NSE", symbol), mode)
 
 
+class AgingClock:
+    """Monotonic seconds that also go on when they are told to."""
+
+    def __init__(self) -> None:
+        self.added_seconds = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.added_seconds
+
+
 class Worker:
     """A publisher, a control server and a service in memory: all of a worker but its pools."""
 
@@ -54,9 +64,9 @@ class Worker:
         pools: tuple[str, ...] = ("1", "2"),
         curve: CurveKeys | None = None,
         send_hwm: int = 100_000,
-        gateway_timeout_seconds: float = 10.0,
+        gateway_timeout_seconds: float = 60.0,
         max_queued: int = 2000,
-        barrier_timeout_seconds: float = 2.0,
+        barrier_timeout_seconds: float = 30.0,
     ) -> None:
         self.service = FakeFeedService(*pools)
         self.publisher = SharedZmqPublisher(
@@ -86,11 +96,19 @@ class Worker:
 
 
 class Gateway:
-    """A link with a listener that remembers."""
+    """A link with a listener that remembers.
+
+    It is patient: a machine that stands still for a second says nothing about a worker.
+    """
 
     def __init__(self, port: int, **options: object) -> None:
         self.listener = RecordingListener()
-        settings = {"worker_timeout_seconds": 0.6, "request_timeout_seconds": 2.0} | options
+        self._clock = AgingClock()
+        settings = {
+            "worker_timeout_seconds": 30.0,
+            "request_timeout_seconds": 30.0,
+            "monotonic": self._clock,
+        } | options
         self.link = ZmqFeedLink(
             endpoints=[f"tcp://127.0.0.1:{port}"],
             **settings,  # type: ignore[arg-type]
@@ -103,6 +121,16 @@ class Gateway:
     async def met(self, pool_id: str = "1") -> Gateway:
         await eventually(lambda: pool_id in self.link.pools(), message="no beat arrived")
         return self
+
+    async def give_up(self) -> None:
+        """Let time pass until the worker, which has ended, counts as gone."""
+
+        def has_given_up() -> bool:
+            # Again each time: what the worker had said before it ended may be read only now.
+            self._clock.added_seconds += 31.0
+            return self.link.workers() == 0
+
+        await eventually(has_given_up, interval=0.05, message="the worker is still there")
 
     async def close(self) -> None:
         await self.link.close()
@@ -274,19 +302,22 @@ async def test_a_long_list_is_sent_in_pieces(worker, gateway):
 async def test_a_slow_pool_does_not_hold_up_others(worker, gateway):
     """Its wants are PENDING in time, and the late answer is an event."""
     worker.service.stall("1")
+    asking = asyncio.create_task(gateway.link.want("1", "c", [want()]))
+    await eventually(lambda: worker.service.want_calls)
+    other = await gateway.link.want("2", "c", [want()])
+    assert other.outcomes[0].state is OutcomeState.ACTIVE
+    assert not asking.done()
     slow = Gateway(int(worker.publisher.port), request_timeout_seconds=0.2)
     await slow.open()
     await slow.met()
-    reply, other = await asyncio.gather(
-        slow.link.want("1", "c", [want()]), slow.link.want("2", "c", [want()])
-    )
+    reply = await slow.link.want("1", "c", [want()])
     assert reply.outcomes[0].state is OutcomeState.PENDING
-    assert other.outcomes[0].state is OutcomeState.ACTIVE
     assert not slow.listener.events[2:]
     worker.sink().publish(INFY, tick(1), 1)
     worker.service.resume()
     await eventually(lambda: slow.listener.settled() == [OutcomeState.ACTIVE])
     await eventually(lambda: slow.listener.sequences(INFY_TOPIC) == [1])
+    assert (await asking).outcomes[0].state is OutcomeState.ACTIVE
     await slow.close()
 
 
@@ -327,9 +358,10 @@ async def test_without_a_worker_everything_is_pending_at_once(port, stack):
     """A client gets its answer, and no exception, while no worker is there."""
     gateway = await Gateway(port).open()
     stack.push_async_callback(gateway.close)
-    started = time.monotonic()
-    reply = await gateway.link.want("1", "c", [want()])
-    assert time.monotonic() - started < 0.5
+    asking = asyncio.create_task(gateway.link.want("1", "c", [want()]))
+    await asyncio.sleep(0)
+    assert asking.done(), "there is nothing to wait for"
+    reply = await asking
     assert [one.state for one in reply.outcomes] == [OutcomeState.PENDING]
     assert await gateway.link.stats("1") is None
     assert gateway.link.feed_status("1") is FeedStatus.STALE
@@ -354,7 +386,8 @@ async def test_a_restarted_worker_is_told_everything_again(port, stack):
     first.sink().publish(INFY, tick(2), 1)
     await eventually(lambda: gateway.listener.sequences(INFY_TOPIC) == [1, 2])
     await first.close()
-    await eventually(lambda: gateway.listener.statuses()[-1] is FeedStatus.STALE)
+    await gateway.give_up()
+    assert gateway.listener.statuses()[-1] is FeedStatus.STALE
     assert gateway.link.feed_status("1") is FeedStatus.STALE
     reply = await gateway.link.want("1", "late", [want()])
     assert reply.outcomes[0].state is OutcomeState.PENDING
@@ -378,7 +411,11 @@ async def test_an_older_worker_is_not_listened_to(port, stack):
     old = await Worker(other, epoch=3).open()
     stack.push_async_callback(old.close)
     listener = RecordingListener()
-    link = ZmqFeedLink(endpoints=[f"tcp://127.0.0.1:{one}" for one in (other, port)])
+    link = ZmqFeedLink(
+        endpoints=[f"tcp://127.0.0.1:{one}" for one in (other, port)],
+        worker_timeout_seconds=30.0,
+        request_timeout_seconds=30.0,
+    )
     await link.open(listener)
     stack.push_async_callback(link.close)
     await eventually(lambda: link.workers() == 2)
@@ -553,7 +590,7 @@ async def test_a_worker_whose_clock_was_set_back_is_heard(port, stack):
     first.sink().publish(INFY, tick(1), 1)
     await eventually(lambda: gateway.listener.ticks)
     await first.close()
-    await eventually(lambda: gateway.link.workers() == 0)
+    await gateway.give_up()
     second = await Worker(port, epoch=4).open()
     stack.push_async_callback(second.close)
     await eventually(lambda: second.service.holders("1"))

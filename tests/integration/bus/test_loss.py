@@ -127,4 +127,4 @@ async def test_one_tick_in_64_of_a_topic_is_timed_on_its_way(stack: AsyncExitSta
     await eventually(lambda: sum(stages[Stage.GATEWAY].counts) == 3)
     for stage in (Stage.WORKER, Stage.BUS):
         assert sum(stages[stage].counts) == 3
-        assert 0 < stages[stage].sum_us < 3_000_000
+        assert 0 < stages[stage].sum_us < 60_000_000

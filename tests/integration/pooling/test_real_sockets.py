@@ -58,7 +58,7 @@ async def test_a_dropped_link_is_replayed(kite_server, open_pool):
 
 
 async def test_an_expired_token_is_tried_once_and_a_new_one_brings_ticks_back(
-    kite_server, open_pool
+    kite_server, open_pool, running_time
 ):
     kit = await open_pool(kite_server)
     kit.want(*kit.keys[:9])
@@ -70,33 +70,35 @@ async def test_an_expired_token_is_tried_once_and_a_new_one_brings_ticks_back(
     kite_server.set_token("fresh")
     ticks = len(kit.sink.published)
     version = kit.store.save_credentials("1", {"api_key": "test-key", "access_token": "fresh"})
+    saved = running_time.seconds
     kit.pool.credentials_changed(version)
-    await eventually(lambda: kit.confirmed == 9 and len(kit.sink.published) > ticks, timeout=5)
+    await eventually(lambda: kit.confirmed == 9 and len(kit.sink.published) > ticks, timeout=30)
+    assert running_time.seconds - saved < 5
     assert kite_server.record().refused == {"403": 1}
 
 
 async def test_429_waits_as_long_as_the_broker_says(kite_server, open_pool):
     kit = await open_pool(kite_server)
-    kite_server.refuse(429, retry_after=1)
+    kite_server.refuse(429, retry_after=1, times=1)
     started = time.monotonic()
     kit.want(kit.keys[0])
-    await eventually(lambda: kite_server.record().refused == {"429": 1})
-    kite_server.accept()
-    await eventually(lambda: kit.pool.get_stats().connections[0].state == "rate_limited")
     await eventually(lambda: kit.confirmed == 1)
     assert time.monotonic() - started >= 1
+    assert "429" in kit.pool.get_stats().connections[0].last_close
     assert kite_server.record().refused == {"429": 1}
 
 
-async def test_silence_is_told_within_six_seconds(kite_server, open_pool):
+async def test_silence_is_told_within_six_seconds(kite_server, open_pool, running_time):
     kit = await open_pool(kite_server)
     kit.want(kit.keys[0])
     await eventually(lambda: kit.confirmed == 1)
+    last_tick = kit.sink.published[-1].ts_received_us
     kite_server.go_silent()
-    started = time.monotonic()
-    await eventually(lambda: kit.feed, timeout=6.0)
+    started = running_time.seconds
+    await eventually(lambda: kit.feed, timeout=30)
+    assert running_time.seconds - started <= 6
     assert kit.feed[0].status is FeedStatus.STALE
-    assert time.monotonic() - started > 3
+    assert kit.feed[0].since_ms * 1000 - last_tick > 3_000_000
     kite_server.speak()
     await eventually(lambda: kit.feed[-1].status is FeedStatus.LIVE)
     assert kit.pool.get_stats().reconnects == 0
@@ -160,14 +162,16 @@ async def test_a_url_that_is_none_waits_for_a_person_and_shows_no_credential(
     await eventually(lambda: kit.confirmed == 1)
 
 
-async def test_closing_takes_less_than_five_seconds_even_from_a_dead_peer(kite_server, open_pool):
+async def test_closing_takes_less_than_five_seconds_even_from_a_dead_peer(
+    kite_server, open_pool, running_time
+):
     kit = await open_pool(kite_server)
     kit.want(*kit.keys[:9])
     await eventually(lambda: kit.confirmed == 9)
     kite_server.go_silent()
-    started = time.monotonic()
+    started = running_time.seconds
     await kit.pool.close()
-    assert time.monotonic() - started < 5
+    assert running_time.seconds - started < 5
     await eventually(lambda: kite_server.record().open == 0)
 
 

@@ -18,7 +18,7 @@ from tests.support import eventually, free_port
 SECRET = "s3cret"
 
 
-async def connect(port, *, timeout=2.0, limit=1024, scheme="ws"):
+async def connect(port, *, timeout=30.0, limit=1024, scheme="ws"):
     handshake = Handshake(url=f"{scheme}://127.0.0.1:{port}/?token={SECRET}", headers={"X-A": "b"})
     connector = WebSocketConnector(clock=SystemClock())
     return await connector(handshake, open_timeout_seconds=timeout, max_frame_bytes=limit)
@@ -42,7 +42,7 @@ async def raw_server(answer: bytes):
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 30)
     finally:
         server.close()
         await server.wait_closed()
@@ -176,7 +176,7 @@ async def test_a_refusal_always_has_a_date(date):
         with pytest.raises(UpgradeRefusedError) as caught:
             await WebSocketConnector(clock=Stopped())(
                 Handshake(url=f"ws://127.0.0.1:{port}/"),
-                open_timeout_seconds=5.0,
+                open_timeout_seconds=30.0,
                 max_frame_bytes=1024,
             )
     seconds = "07" if date else "37"

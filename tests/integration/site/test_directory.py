@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from brokers.registry import default_registry
 from openalgo_site.directory import DjangoDirectory
 from pooling.models import BrokerAccount, Instrument
 from streaming.directory import Directory, Principal
@@ -172,4 +173,4 @@ async def test_suggestions_are_the_nearest_of_the_exchange(
 
 
 async def test_supported_brokers(directory: DjangoDirectory) -> None:
-    assert list(await directory.supported_brokers()) == ["angel", "binance", "zerodha"]
+    assert list(await directory.supported_brokers()) == default_registry().names()

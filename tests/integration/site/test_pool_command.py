@@ -230,7 +230,9 @@ def test_set_limit_waits_for_the_worker(account: BrokerAccount) -> None:
 
     def apply() -> None:
         try:
-            eventually_sync(lambda: PoolConfig.objects.filter(max_connections=2).exists())
+            eventually_sync(
+                lambda: PoolConfig.objects.filter(max_connections=2).exists(), timeout=30
+            )
             PoolStatus.objects.update(applied_revision=PoolConfig.objects.get().revision)
         finally:
             connection.close()

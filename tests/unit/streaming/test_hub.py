@@ -57,11 +57,13 @@ class RecordingSender:
 class Edge:
     """A hub with its fakes, and clients made in one line."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.link = FakeFeedLink()
         self.directory = FakeDirectory()
         self.limits = EdgeLimits(revalidate_seconds=60, stall_seconds=0.3)
-        self.hub = GatewayHub(link=self.link, directory=self.directory, limits=self.limits)
+        self.hub = GatewayHub(
+            link=self.link, directory=self.directory, limits=self.limits, **options
+        )
 
     def client(
         self, principal: Principal | None = None, cohort: Cohort | None = None
@@ -347,7 +349,7 @@ async def test_suggestions_that_fail_cost_only_themselves(edge: Edge) -> None:
 
 
 async def test_ticks_wait_for_each_other_only_while_all_clients_take_batches(edge: Edge) -> None:
-    batched, _ = edge.client(cohort=edge.hub.batches.cohort(50))
+    batched, _ = edge.client(cohort=edge.hub.batches.cohort(25))
     await edge.subscribe(batched, "INFY", 2)
     assert edge.hub.patience_seconds() == pytest.approx(0.005)
     direct, _ = edge.client()
@@ -358,6 +360,20 @@ async def test_ticks_wait_for_each_other_only_while_all_clients_take_batches(edg
     assert edge.hub.patience_seconds() == pytest.approx(0.005)
     edge.hub.leave(batched)
     assert edge.hub.patience_seconds() == 0.0
+
+
+async def test_ticks_wait_for_each_other_while_a_turn_for_each_fills_the_core() -> None:
+    now, cpu = [0.0], [0.0]
+    edge = Edge(clock=lambda: now[0], cpu_clock=lambda: cpu[0])
+    await edge.hub.open()
+    client, _ = edge.client()
+    await edge.subscribe(client, "INFY", 2)
+    for _ in range(100):
+        edge.link.tick("p1", INFY, ltp=200)
+        now[0] += 0.001
+        cpu[0] += 0.0009
+    assert edge.hub.patience_seconds() == pytest.approx(0.001)
+    await edge.hub.close()
 
 
 async def test_a_client_that_leaves_gives_everything_up(edge: Edge) -> None:

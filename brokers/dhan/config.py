@@ -1,0 +1,126 @@
+"""What Dhan allows and where it is: the data that the core reads instead of its name.
+
+The live feed and the two feeds of deep books are three kinds of connection, on three hosts, and a
+deep book comes without a price or a volume: each is a broker of its own to the pool, so that who
+wants twenty levels does not take the price away from who wants that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from brokers.base import BrokerCapabilities, CredentialField
+from brokers.dhan.constants import (
+    DEEP_EXCHANGES,
+    DEPTH_LEVELS,
+    INSTRUMENTS_PER_CONNECTION,
+    INSTRUMENTS_PER_MESSAGE,
+)
+from brokers.types import FeedMode
+
+__all__ = ["CAPABILITIES", "DEPTH_20", "DEPTH_200", "DhanSettings", "master_url"]
+
+_MASTER_PATH: Final = "/api-data/api-scrip-master.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhanSettings:
+    """What Dhan's documents leave open, with the answer that does least harm if it is wrong.
+
+    Attributes:
+        trade_time_offset_seconds: what times of trades are ahead of Unix time. Documented as none;
+            two independent projects found Indian time counted as UTC, one did not. A trade that
+            seems to come from the future has no time at all.
+        takes_close_from_quotes: the close of a quote is documented as the day's own, sent after the
+            market has closed, so the previous close is that of its own packet. Others report it to
+            be the previous one, or 0.
+        subscribes_before_ending: a change of mode asks for the new one before it ends the old one,
+            so that no tick is missed. What Dhan does with one instrument under two codes is not
+            known: if it keeps one of them only, the instrument would be lost. The safe order misses
+            what is traded between two messages; current values follow at once.
+        replaced_wait_seconds: how long a connection stays away after the broker closed it in favour
+            of a newer one (805). The broker counts a dead link for 40 s, so that within this time a
+            place of our own becomes free; each further time the wait doubles, so that two programs
+            with one account do not close each other's connections for ever.
+        replaced_wait_limit_seconds: the longest such wait. After twice as long without being
+            replaced, the first wait applies again.
+    """
+
+    trade_time_offset_seconds: int = 19_800
+    takes_close_from_quotes: bool = False
+    subscribes_before_ending: bool = False
+    replaced_wait_seconds: float = 45.0
+    replaced_wait_limit_seconds: float = 900.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.replaced_wait_seconds <= self.replaced_wait_limit_seconds:
+            raise ValueError("0 < replaced_wait_seconds <= replaced_wait_limit_seconds")
+
+
+CAPABILITIES: Final = BrokerCapabilities(
+    name="dhan",
+    label="Dhan",
+    exchanges=frozenset(
+        {
+            "NSE",
+            "BSE",
+            "NFO",
+            "BFO",
+            "CDS",
+            "BCD",
+            "MCX",
+            "NSE_INDEX",
+            "BSE_INDEX",
+            "MCX_INDEX",
+        }
+    ),
+    max_connections=5,
+    symbols_per_connection=INSTRUMENTS_PER_CONNECTION,
+    depth_levels=(DEPTH_LEVELS,),
+    credential_fields=(
+        CredentialField("client_id", "Client ID", "Your Dhan account, as in dhanClientId."),
+        CredentialField(
+            "access_token",
+            "Access token",
+            "From web.dhan.co; it ends after 24 hours. The Data APIs must be subscribed.",
+        ),
+    ),
+    default_endpoint="wss://api-feed.dhan.co",
+    http_endpoint="https://images.dhan.co",
+    batch_size=INSTRUMENTS_PER_MESSAGE,
+    # Not documented.
+    message_interval_seconds=0.1,
+    connect_interval_seconds=1.0,
+    # It pings every 10 s, and closes a link that has not answered for 40 s.
+    heartbeat_seconds=10.0,
+    liveness_timeout_seconds=30.0,
+)
+
+DEPTH_20: Final = replace(
+    CAPABILITIES,
+    name="dhan_depth20",
+    label="Dhan, books of 20 levels",
+    exchanges=DEEP_EXCHANGES,
+    symbols_per_connection=50,
+    modes=(FeedMode.DEPTH,),
+    depth_levels=(20,),
+    default_endpoint="wss://depth-api-feed.dhan.co/twentydepth",
+    batch_size=50,
+)
+
+# The documents name this path, the official client connects to "/".
+DEPTH_200: Final = replace(
+    DEPTH_20,
+    name="dhan_depth200",
+    label="Dhan, books of 200 levels",
+    symbols_per_connection=1,
+    depth_levels=(200,),
+    default_endpoint="wss://full-depth-api.dhan.co/twohundreddepth",
+    batch_size=1,
+)
+
+
+def master_url(http_endpoint: str | None) -> str:
+    """Return the URL of the compact instruments master, a CSV that is made anew every day."""
+    return (http_endpoint or CAPABILITIES.http_endpoint).rstrip("/") + _MASTER_PATH

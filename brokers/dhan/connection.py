@@ -1,0 +1,340 @@
+"""The Dhan adapters: requests and frames of one connection, of the live feed or of deep books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import BinaryIO, ClassVar, Final, Protocol
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from brokers.base import (
+    BrokerAdapter,
+    BrokerCapabilities,
+    BrokerEvent,
+    Confirmed,
+    Credentials,
+    Handshake,
+    SubscriptionRejected,
+)
+from brokers.batching import Bound, batches
+from brokers.dhan.codec import Decoded, FeedDecoder, encode_request, encode_single_request
+from brokers.dhan.config import CAPABILITIES, DEPTH_20, DEPTH_200, DhanSettings, master_url
+from brokers.dhan.constants import (
+    REASON_INSTRUMENTS,
+    REASON_REPLACED,
+    REASONS,
+    REFUSED_CREDENTIAL,
+    REFUSED_REQUEST,
+    REQUEST_CODES,
+    REQUEST_DEEP,
+    SEGMENTS,
+)
+from brokers.dhan.deep_codec import DeepDecoder
+from brokers.dhan.symbols import parse_master
+from brokers.dhan.values import Disconnection
+from brokers.exceptions import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerLimitError,
+    BrokerProtocolError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+)
+from brokers.types import FeedMode, Instrument, InstrumentRow, Subscription, TickSink
+
+__all__ = ["DhanAdapter", "DhanDepth20Adapter", "DhanDepth200Adapter"]
+
+_SEGMENT_NAMES: Final = frozenset(SEGMENTS.values())
+# The longest request of no instruments.
+_EMPTY_REQUEST_BYTES: Final = len(encode_request(REQUEST_DEEP + 1, ())) + len("00")
+# What stands around the token of an instrument, its comma included.
+_NAMED_BYTES: Final = len(encode_request(REQUEST_DEEP, ("A:1",))) - len(
+    encode_request(REQUEST_DEEP, ())
+)
+
+
+class _Decoder(Protocol):
+    """What both feeds' decoders can."""
+
+    def watch(self, tokens: Iterable[str]) -> None: ...
+
+    def forget(self, tokens: Iterable[str]) -> None: ...
+
+    def clear(self) -> None: ...
+
+    def decode(self, frame: bytes, now_s: int) -> list[Decoded]: ...
+
+
+class DhanAdapter(BrokerAdapter):
+    """One connection to the live market feed. Called from its connection's loop only.
+
+    Dhan acknowledges nothing: a subscription is confirmed by its first tick that covers the mode
+    asked for. It says why it ends a connection, in a packet on the open socket: a credential that
+    it does not take is raised as ``BrokerAuthError``, being replaced by a newer connection as
+    ``BrokerRateLimitError``, and a request that it does not take is a rejected subscription.
+    """
+
+    capabilities = CAPABILITIES
+    settings: ClassVar[DhanSettings] = DhanSettings()
+
+    def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
+        super().__init__(endpoint=endpoint, sink=sink)
+        self._decoder = self._make_decoder()
+        self._instruments: dict[str | int, Instrument] = {}
+        # What the broker holds of this socket, as far as it has been told.
+        self._modes: dict[str, FeedMode] = {}
+        # Tokens whose subscription ended on this socket: their last ticks are nothing unknown.
+        self._ended: set[str | int] = set()
+        # What waits for its first tick; empty in the steady state, which the tick path relies on.
+        self._awaiting: dict[str | int, FeedMode] = {}
+        self._times_replaced = 0
+        self._replaced_at_us = 0
+
+    @classmethod
+    def master_url(cls, http_endpoint: str | None) -> str:
+        """Return the URL of the instruments master, a CSV."""
+        return master_url(http_endpoint)
+
+    @classmethod
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+        """Yield those of the master that this feed has; see ``symbols.parse_master``."""
+        exchanges = cls.capabilities.exchanges
+        return (row for row in parse_master(master) if row.exchange in exchanges)
+
+    def handshake(self, credentials: Credentials) -> Handshake:
+        """Put the credential into the query, which is the whole of Dhan's authentication."""
+        values = {}
+        for field in self.capabilities.credential_fields:
+            value = credentials.values.get(field.name, "").strip()
+            if not value:
+                raise BrokerConfigError(f"dhan: the credential has no {field.name}")
+            values[field.name] = value
+        query = self._version() | {
+            "token": values["access_token"],
+            "clientId": values["client_id"],
+            "authType": "2",
+        }
+        return Handshake(url=_with_query(self._endpoint(), urlencode(query)))
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
+        """Map the status. A 429 stands for too many connections, and for a blocked client."""
+        error = super().refused(status, headers, body)
+        if isinstance(error, BrokerRateLimitError) and error.retry_after_seconds is None:
+            return BrokerRateLimitError(
+                str(error), retry_after_seconds=self.settings.replaced_wait_seconds
+            )
+        return error
+
+    def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return a request per mode and 100; a token that is held in another mode changes it."""
+        wanted = {self._checked(item.instrument): item for item in items}
+        changing = {
+            token: item
+            for token, item in wanted.items()
+            if self._modes.get(token, item.mode) is not item.mode
+        }
+        fresh = {token: item.mode for token, item in wanted.items() if token not in self._modes}
+        self._take(wanted)
+        messages = self._change(changing)
+        self._modes.update(fresh)
+        return messages + self._requests(fresh)
+
+    def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return the requests that end ``items``, and drop their late ticks from now on."""
+        named = {self._checked(item.instrument): item.mode for item in items}
+        ending = {token: self._modes.pop(token, mode) for token, mode in named.items()}
+        for token in ending:
+            self._instruments.pop(token, None)
+            self._awaiting.pop(token, None)
+        self._ended.update(ending)
+        self._decoder.forget(ending)
+        return self._requests(ending, ends=True)
+
+    def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
+        """Return requests that end the old mode and ask for the new one; see ``DhanSettings``."""
+        wanted = {self._checked(new.instrument): (old, new) for old, new in items}
+        for token, (old, _) in wanted.items():
+            self._modes.setdefault(token, old.mode)
+        self._take({token: new for token, (_, new) in wanted.items()})
+        return self._change(
+            {token: new for token, (_, new) in wanted.items() if self._modes[token] is not new.mode}
+        )
+
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
+        """Publish the ticks of a frame, and tell or raise why the broker ends the connection.
+
+        Raises:
+            BrokerAuthError: the credential is not taken.
+            BrokerRateLimitError: a newer connection has taken this one's place.
+            BrokerUnavailableError: it ends for another reason.
+            BrokerProtocolError: a text, or a malformed frame.
+        """
+        if isinstance(frame, str):
+            raise BrokerProtocolError("dhan: it sends no text")
+        events: list[BrokerEvent] = []
+        confirmed = []
+        for item in self._decoder.decode(frame, ts_received_us // 1_000_000):
+            if isinstance(item, Disconnection):
+                events.append(self._disconnected(item.reason, ts_received_us))
+                continue
+            token = item.broker_token
+            instrument = self._instruments.get(token)
+            if instrument is None:
+                if token not in self._ended:
+                    self.ticks_unknown += 1
+                continue
+            self.sink.publish(instrument, item, ts_received_us)
+            self.ticks_published += 1
+            if self._awaiting:
+                awaited = self._awaiting.get(token)
+                if awaited is not None and item.mode.covers(awaited):
+                    del self._awaiting[token]
+                    confirmed.append(instrument.key)
+        if confirmed:
+            events.insert(0, Confirmed(tuple(confirmed)))
+        return events
+
+    def reset(self) -> None:
+        """Forget tokens and what waits: Dhan keeps no subscription across sockets."""
+        self._instruments.clear()
+        self._modes.clear()
+        self._ended.clear()
+        self._awaiting.clear()
+        self._decoder.clear()
+
+    # What the feeds of deep books do otherwise
+
+    def _make_decoder(self) -> _Decoder:
+        return FeedDecoder(
+            trade_time_offset_seconds=self.settings.trade_time_offset_seconds,
+            takes_close_from_quotes=self.settings.takes_close_from_quotes,
+        )
+
+    def _endpoint(self) -> str:
+        return self.endpoint
+
+    def _version(self) -> dict[str, str]:
+        return {"version": "2"}
+
+    def _checked(self, instrument: Instrument) -> str:
+        """Return the ``segment:id``. Raises BrokerConfigError for another form."""
+        token = instrument.broker_token
+        segment, _, number = token.partition(":")
+        if segment not in _SEGMENT_NAMES or not (number.isascii() and number.isdigit()):
+            raise BrokerConfigError(
+                f"dhan: {instrument.key} has no id of a segment; load the instruments again"
+            )
+        return token
+
+    def _requests(self, modes: Mapping[str, FeedMode], *, ends: bool = False) -> list[str | bytes]:
+        messages: list[str | bytes] = []
+        by_mode = sorted(modes.items(), key=itemgetter(1))
+        for mode, group in groupby(by_mode, key=itemgetter(1)):
+            code = REQUEST_CODES[mode] + ends
+            messages += [encode_request(code, some) for some in self._cut(t for t, _ in group)]
+        return messages
+
+    # Inside
+
+    def _take(self, wanted: Mapping[str, Subscription]) -> None:
+        for token, item in wanted.items():
+            self._instruments[token] = item.instrument
+            self._awaiting[token] = item.mode
+        self._ended.difference_update(wanted)
+        self._decoder.watch(wanted)
+
+    def _change(self, changes: Mapping[str, Subscription]) -> list[str | bytes]:
+        ends = self._requests({token: self._modes[token] for token in changes}, ends=True)
+        begins = self._requests({token: new.mode for token, new in changes.items()})
+        self._modes.update({token: new.mode for token, new in changes.items()})
+        return begins + ends if self.settings.subscribes_before_ending else ends + begins
+
+    def _cut(self, tokens: Iterable[str]) -> list[list[str]]:
+        limits = self.capabilities
+        return batches(
+            tokens,
+            Bound("instruments", limits.batch_size, lambda token: 1),
+            Bound(
+                "bytes",
+                limits.max_message_bytes - _EMPTY_REQUEST_BYTES,
+                lambda token: len(token) + _NAMED_BYTES,
+            ),
+        )
+
+    def _disconnected(self, reason: int, now_us: int) -> BrokerEvent:
+        """Raise what the reason means, or return it where it concerns requests only."""
+        words = REASONS.get(reason, "no reason that is documented")
+        text = f"Dhan ended the connection: {words} ({reason})"
+        if reason in REFUSED_CREDENTIAL:
+            raise BrokerAuthError(f"Dhan refused the credential: {words} ({reason})")
+        if reason == REASON_REPLACED:
+            raise BrokerRateLimitError(text, retry_after_seconds=self._replaced_wait(now_us))
+        if reason != REASON_INSTRUMENTS and reason not in REFUSED_REQUEST:
+            raise BrokerUnavailableError(text)
+        # It does not say which request it is about: one of those that nothing has confirmed yet.
+        # Whether the connection ends with it is not known either; if it does, it is opened anew.
+        refused = f"Dhan refused a request: {words} ({reason})"
+        error = BrokerLimitError(refused) if reason == REASON_INSTRUMENTS else BrokerError(refused)
+        awaited = [self._instruments[token] for token in self._awaiting]
+        for instrument in awaited:
+            token = instrument.broker_token
+            del self._instruments[token], self._awaiting[token]
+            self._modes.pop(token, None)
+            self._ended.add(token)
+        self._decoder.forget(instrument.broker_token for instrument in awaited)
+        return SubscriptionRejected(error, tuple(instrument.key for instrument in awaited))
+
+    def _replaced_wait(self, now_us: int) -> float:
+        """Return how long to stay away, twice as long as the last time if that was not long ago."""
+        limit = self.settings.replaced_wait_limit_seconds
+        if now_us - self._replaced_at_us > 2 * limit * 1_000_000:
+            self._times_replaced = 0
+        self._replaced_at_us = now_us
+        wait = self.settings.replaced_wait_seconds * 2.0 ** min(self._times_replaced, 16)
+        self._times_replaced += 1
+        return min(wait, limit)
+
+
+class DhanDepth20Adapter(DhanAdapter):
+    """One connection to the books of 20 levels, 50 instruments of NSE and NFO."""
+
+    capabilities: ClassVar[BrokerCapabilities] = DEPTH_20
+
+    def _make_decoder(self) -> _Decoder:
+        return DeepDecoder(levels=self.capabilities.depth_levels[0])
+
+    def _endpoint(self) -> str:
+        """Return the endpoint with the feed's path, unless it has one of its own."""
+        url = urlsplit(self.endpoint)
+        path = url.path
+        if path in ("", "/"):
+            path = urlsplit(self.capabilities.default_endpoint).path
+        return urlunsplit((url.scheme, url.netloc, path, url.query, ""))
+
+    def _version(self) -> dict[str, str]:
+        return {}
+
+    def _requests(self, modes: Mapping[str, FeedMode], *, ends: bool = False) -> list[str | bytes]:
+        code = REQUEST_DEEP + ends
+        return [self._encode(code, some) for some in self._cut(modes)]
+
+    def _encode(self, code: int, tokens: Sequence[str]) -> str:
+        return encode_request(code, tokens)
+
+
+class DhanDepth200Adapter(DhanDepth20Adapter):
+    """One connection to the book of 200 levels of a single instrument."""
+
+    capabilities: ClassVar[BrokerCapabilities] = DEPTH_200
+
+    def _encode(self, code: int, tokens: Sequence[str]) -> str:
+        (token,) = tokens
+        return encode_single_request(code, token)
+
+
+def _with_query(endpoint: str, query: str) -> str:
+    url = urlsplit(endpoint)
+    text = "&".join(filter(None, (url.query, query)))
+    return urlunsplit((url.scheme, url.netloc, url.path or "/", text, ""))
