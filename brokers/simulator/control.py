@@ -27,6 +27,7 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "send_malformed": {},
     "set_rate": {"rate": float},
     "send_shutdown": {},
+    "send_disconnect": {"reason": int},
 }
 
 

@@ -95,8 +95,8 @@ async def test_an_expired_credential_is_tried_once_and_a_new_one_brings_ticks_ba
 async def test_connections_fill_one_after_the_other_and_no_further_one_is_opened(
     open_pool: OpenPool, lab: BrokerLab
 ):
-    kit = await open_pool()
     connections = lab.adapter.capabilities.max_connections
+    kit = await open_pool(max_connections=connections)
     room = 3 * connections
     outcomes = kit.want(*kit.keys[: room + 1])
     await eventually(lambda: kit.confirmed == room)
