@@ -61,10 +61,10 @@ class CredentialField:
 
 @dataclass(frozen=True, slots=True)
 class CategoryLimit:
-    """How many units of one category a connection may carry.
+    """How many units of one category a connection (or account) may carry.
 
-    ``mixed`` holds while the connection carries another category too, ``alone`` otherwise; a limit
-    that does not depend on the company has both the same.
+    ``mixed`` holds while it carries another category too, ``alone`` otherwise; a limit that does
+    not depend on the company has both the same.
     """
 
     category: str
@@ -91,7 +91,8 @@ class BrokerCapabilities:
     ``symbols_per_connection`` bounds the sum of ``BrokerAdapter.cost`` on one connection, and
     ``unit`` names what is counted there: "symbols" where every subscription costs one, or the
     broker's own word ("streams", "pairs"). ``category_limits`` bound the cost of each of
-    ``BrokerAdapter.category``.
+    ``BrokerAdapter.category`` on one connection, or with ``shares_category_limits`` on all those
+    of an account together; every subscription is of a category then.
 
     ``heartbeat_seconds`` is how often an idle link still carries a byte from the broker (None: not
     at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
@@ -118,6 +119,7 @@ class BrokerCapabilities:
     symbols_per_connection: int
     unit: str = "symbols"
     category_limits: tuple[CategoryLimit, ...] = ()
+    shares_category_limits: bool = False
     modes: tuple[FeedMode, ...] = (FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH)
     depth_levels: tuple[int, ...] = (5,)
     credential_fields: tuple[CredentialField, ...] = ()

@@ -44,6 +44,7 @@ def standalone_sinks() -> Iterator[list[tuple[str, RecordingSink]]]:
 
 # What stands before the number of a broker's token, where it is not a number alone.
 TOKEN_PREFIXES = {
+    "upstox": "NSE_FO|",
     "angel": "2:",
     "dhan": "NSE_CURRENCY:",
     "dhan_depth20": "NSE_FNO:",
@@ -51,7 +52,7 @@ TOKEN_PREFIXES = {
     "fyers": "sf|nse_fo|",
 }
 # Whose control messages are bytes.
-BINARY_BROKERS = {"fyers"}
+BINARY_BROKERS = {"fyers", "upstox"}
 
 
 def item(adapter_class: type[BrokerAdapter], number: int, mode: FeedMode) -> Subscription:
