@@ -114,6 +114,9 @@ class _Deaf:
     def on_event(self, event: FeedEvent) -> None:
         pass
 
+    def patience_seconds(self) -> float:
+        return 0.0
+
 
 async def _round_trip(link: ZmqFeedLink) -> tuple[bool, float | None, int]:
     """Return whether a beat came, the time of one request (ms), and how many pools it names."""

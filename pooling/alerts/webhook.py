@@ -78,7 +78,7 @@ class WebhookSender:
             async with asyncio.timeout(self._timeout):
                 address = url.choose(await self._resolve(url.host, url.port))
                 status = await self._post(url, address, target, alert)
-        except TimeoutError:
+        except (TimeoutError, httpx.TimeoutException):  # whichever of the two bounds is first
             raise AlertError(f"no answer within {self._timeout:g} s") from None
         except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
             # Its text may quote the URL.

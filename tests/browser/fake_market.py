@@ -6,6 +6,7 @@ It speaks the client protocol as far as the page uses it and keeps every request
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -58,13 +59,20 @@ class Client:
         self.wants_status = False
 
     async def say(self, message: dict[str, Any]) -> None:
-        await self._send({"type": "websocket.send", "text": json.dumps(message)})
+        # As compact as the gateway writes it: the page cuts batches by how they look.
+        text = json.dumps(message, separators=(",", ":"))
+        await self._tell({"type": "websocket.send", "text": text})
 
     async def tick(self, message: dict[str, Any]) -> None:
         await self.say({"type": "ticks", "ticks": [message]} if self.is_batched else message)
 
     async def close(self, code: int, reason: str = "") -> None:
-        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        await self._tell({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _tell(self, event: dict[str, Any]) -> None:
+        # A page that has gone is found out by the next turn of its own task, not by who ticks.
+        with contextlib.suppress(OSError, RuntimeError):
+            await self._send(event)
 
 
 class FakeMarket:

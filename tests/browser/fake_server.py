@@ -101,14 +101,14 @@ class Site:
 
 
 async def run(port: int) -> None:
-    """Serve until killed; says ``ready PORT`` when the port takes connections."""
+    """Serve until killed; says ``ready`` when the port takes connections."""
     market = FakeMarket(is_session)
     config = uvicorn.Config(
         Site(market), host="127.0.0.1", port=port, log_level="warning", lifespan="off"
     )
     listener = config.bind_socket()
     listener.listen()
-    print(f"ready {listener.getsockname()[1]}", flush=True)  # noqa: T201
+    print("ready", flush=True)  # noqa: T201
     ticking = asyncio.create_task(market.run())
     await uvicorn.Server(config).serve([listener])
     ticking.cancel()
@@ -117,7 +117,7 @@ async def run(port: int) -> None:
 
 
 def serve(port: int) -> None:
-    """Prepare the database and serve; port 0 takes any."""
+    """Prepare the database and serve."""
     call_command("migrate", verbosity=0)
     if not User.objects.filter(username=USERNAME).exists():
         User.objects.create_user(USERNAME, password=PASSWORD)

@@ -19,6 +19,8 @@ from typing import Any
 
 import django
 
+from tests.support import free_port
+
 __all__ = ["PASSWORD", "USERNAME", "FakeSite"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +34,7 @@ class FakeSite:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.port = free_port()  # not one that a client gets while the site is down
         self.username, self.password = USERNAME, PASSWORD
         self.cookies: list[Any] = []  # of a browser that logged in before
 
@@ -45,7 +47,7 @@ class FakeSite:
         return self._process is not None
 
     def start(self) -> None:
-        """Serve; on the same port as before when it was stopped."""
+        """Serve, on the same port each time."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.browser.fake_site", "--port", str(self.port)],
             cwd=ROOT,
@@ -55,8 +57,7 @@ class FakeSite:
         )
         assert self._process.stdout
         line = self._process.stdout.readline()
-        assert line.startswith("ready "), "the stand-in site did not start"
-        self.port = int(line.split()[1])
+        assert line.strip() == "ready", "the stand-in site did not start"
 
     def stop(self) -> None:
         """End at once, as a server that dies does."""
@@ -73,13 +74,13 @@ class FakeSite:
         request = urllib.request.Request(
             f"{self.url}/fake/{verb}", data=json.dumps(arguments).encode(), method="POST"
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--port", type=int, required=True)
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.browser.fake_settings"
     django.setup()
     # Only now: it imports models.

@@ -55,8 +55,8 @@ async def test_second_list_is_still_there_after_a_reload(watch: Watch, site: Fak
     await watch.has_prices()
     assert await watch.keys() == ["NSE:TATASTEEL"]
     await tab(watch, "Main").click()
+    await expect(watch.page.locator("#rows tr")).to_have_count(9)
     await watch.has_prices()
-    assert len(await watch.keys()) == 9
     site.say("tick", exchange="NSE", symbol="INFY", ltp=1602.05)
     await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,602.05")
 
@@ -68,19 +68,16 @@ async def test_switching_lets_go_of_what_is_no_longer_shown(watch: Watch, site: 
     await add(watch, "NSE:INFY")
     site.say("set_market", requests=[])
     await tab(watch, "Main").click()
+    await expect(watch.page.locator("#rows tr")).to_have_count(9)
     await watch.has_prices()
-    asked = {
-        action: [
-            item["symbol"]
-            for request in site.say("requests")
-            if request["action"] == action
-            for item in request["symbols"]
-        ]
-        for action in ("subscribe", "unsubscribe")
-    }
-    assert asked["unsubscribe"] == ["WIPRO"]
-    assert "INFY" not in asked["subscribe"]
-    assert len(asked["subscribe"]) == 8
+
+    def asked(action: str) -> list[str]:
+        requests = [each for each in site.say("requests") if each["action"] == action]
+        return [item["symbol"] for each in requests for item in each["symbols"]]
+
+    await eventually(lambda: asked("unsubscribe") == ["WIPRO"])
+    assert "INFY" not in asked("subscribe")
+    assert len(asked("subscribe")) == 8
 
 
 async def test_list_is_renamed_and_deleted(
@@ -170,14 +167,17 @@ async def test_rows_are_worked_by_keyboard(watch: Watch, site: FakeSite):
     await press("Escape")
     await expect(watch.page.locator(".ladder")).to_have_count(0)
     await press("Alt+ArrowUp")
-    assert (await watch.keys())[-3:] == ["NSE:ICICIBANK", "NSE:HDFCBANK", "NSE:ITC"]
+    order = ["NSE:ICICIBANK", "NSE:HDFCBANK", "NSE:ITC"]
+    await eventually(lambda: ends_with(watch, order))
     await press("Delete")
     await expect(watch.row("NSE:ICICIBANK")).to_have_count(0)
     await expect(watch.page.get_by_role("button", name="HDFCBANK", exact=True)).to_be_focused()
     await eventually(lambda: lists(site)["Main"][-2:] == ["HDFCBANK", "ITC"])
     await press("n")
+    await expect(watch.page.get_by_label("Name", exact=True)).to_be_focused()
     await watch.page.keyboard.type("Second")
     await press("Enter")
+    await expect(watch.page.get_by_role("dialog")).to_be_hidden()
     await expect(tab(watch, "Second")).to_have_attribute("aria-pressed", "true")
     await press("[")
     await expect(tab(watch, "Main")).to_have_attribute("aria-pressed", "true")
@@ -188,23 +188,29 @@ async def test_rows_are_worked_by_keyboard(watch: Watch, site: FakeSite):
     await expect(help_dialog).to_be_hidden()
 
 
+async def ends_with(watch: Watch, keys: list[str]) -> bool:
+    return (await watch.keys())[-len(keys) :] == keys
+
+
 async def test_colours_follow_the_system_until_chosen(watch: Watch):
     """Dark by the system, light by choice; the choice stays."""
-    ground = "getComputedStyle(document.body).backgroundColor"
-    light: str = await watch.page.evaluate(ground)
+    body, ground = watch.page.locator("body"), "background-color"
+    light: str = await body.evaluate("body => getComputedStyle(body).backgroundColor")
+    await expect(body).to_have_css(ground, light)
     await watch.page.emulate_media(color_scheme="dark")
-    dark: str = await watch.page.evaluate(ground)
-    assert dark != light
+    await expect(body).not_to_have_css(ground, light)
+    dark: str = await body.evaluate("body => getComputedStyle(body).backgroundColor")
     switch = watch.page.get_by_role("button", name="Colours")
     await switch.click()
     await expect(switch).to_have_text("Light")
-    assert await watch.page.evaluate(ground) == light
+    await expect(body).to_have_css(ground, light)
     await watch.page.reload()
     await expect(switch).to_have_text("Light")
-    assert await watch.page.evaluate(ground) == light
+    await expect(body).to_have_css(ground, light)
     await switch.click()
+    await expect(switch).to_have_text("Dark")
     await watch.page.emulate_media(color_scheme="light")
-    assert await watch.page.evaluate(ground) == dark
+    await expect(body).to_have_css(ground, dark)
 
 
 async def test_five_hundred_rows_are_all_written(watch: Watch, site: FakeSite):
@@ -215,8 +221,10 @@ async def test_five_hundred_rows_are_all_written(watch: Watch, site: FakeSite):
     long = {"id": 7000, "name": "Long", "symbols": [*symbols, {"exchange": "NSE", "symbol": "ITC"}]}
     site.say("set_state", watchlists={owner: [*known, long]})
     await watch.page.reload()
+    await watch.has_prices()
     await tab(watch, "Long").click()
     await expect(watch.page.locator("#rows tr")).to_have_count(500)
+    await expect(watch.row("NSE:ITC")).to_have_attribute("data-state", "live")
     site.say("tick", exchange="NSE", symbol="ITC", ltp=460.0)
     await expect(watch.cell("NSE:ITC", "last")).to_have_text("▲460.00")
     await expect(watch.cell("NSE:ITC", "last")).not_to_be_in_viewport()

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from pooling import command_queue
 from pooling.admin.confirm_limits import CONFIRMED
@@ -112,7 +113,7 @@ def test_the_worker_says_exactly_who_is_affected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_status(account)
-    patient = partial(command_queue.wait_for.func, timeout_seconds=10)  # type: ignore[attr-defined]
+    patient = partial(command_queue.wait_for.func, timeout_seconds=60)  # type: ignore[attr-defined]
     monkeypatch.setattr("pooling.admin.confirm_limits.command_queue.wait_for", patient)
     with answering(account, result="It leaves 200 of 2,200 symbols of 1 client.") as asked:
         shown = words(post(editor, account, **lowered(2)))
@@ -241,8 +242,13 @@ def test_a_secret_in_the_query_of_an_endpoint_stays_out_of_history(
 
 
 def test_the_credential_says_that_it_is_set_and_when_it_expires(
-    editor: Client, account: BrokerAccount, cipher: CredentialCipher
+    editor: Client,
+    account: BrokerAccount,
+    cipher: CredentialCipher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    now = timezone.now()  # all of it on one side of six o'clock
+    monkeypatch.setattr(timezone, "now", lambda: now)
     assert "not set" in words(editor.get(url(account)))
     account.set_credentials({"api_key": "a", "access_token": SECRET}, cipher)
     account.save()

@@ -20,7 +20,8 @@ def ask(account: BrokerAccount, verb: str = Verb.REBALANCE, **argument: Any) -> 
     return command_queue.submit(account, verb, argument=argument, source=Source.ADMIN)
 
 
-def worker_is_there(account: BrokerAccount, age_seconds: float = 0.0) -> None:
+def worker_is_there(account: BrokerAccount, age_seconds: float = -3600.0) -> None:
+    """Write a worker's row; it stays alive for as long as a slow test may take."""
     now = timezone.now()
     PoolStatus.objects.create(
         account=account,
@@ -153,6 +154,7 @@ def test_the_end_is_written_once(account: BrokerAccount) -> None:
 def test_what_nobody_took_or_finished_in_a_minute_expires(account: BrokerAccount) -> None:
     untaken, taken, pause = ask(account), ask(account), ask(account, Verb.PAUSE)
     now = timezone.now()
+    PoolCommand.objects.update(requested=now)
     PoolCommand.objects.filter(pk=taken.pk).update(taken=now, taken_by="w1")
     assert command_queue.expire_old(now + timedelta(seconds=59)) == 0
     assert command_queue.expire_old(now + timedelta(seconds=61)) == 3

@@ -150,6 +150,14 @@ def serve(account: BrokerAccount, **values: Any) -> None:
     PoolStatus.objects.update_or_create(account=account, defaults=defaults | values)
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock: a row of now stays one, however slow the test is."""
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+
+
+@pytest.mark.usefixtures("still")
 def test_workers_missing_silent_and_without_a_credential(account: BrokerAccount) -> None:
     assert problem(processes.workers(), "never heard", "runpool").outcome is Outcome.FAILED
     serve(account)
@@ -208,6 +216,7 @@ class WebServer:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("still")
 def test_gateways_missing_and_ports_of_others(configured: Callable[..., None]) -> None:
     configured(port=free_port())
     problem(processes.gateways(), "does not answer", "rungateway")
@@ -339,7 +348,7 @@ call_command("migrate", verbosity=0)
 call_command("createkeyfile")
 """
 MORE = """
-from datetime import datetime, UTC
+from datetime import datetime, timedelta, UTC
 from pooling.models import Instrument
 Instrument.objects.create(broker="zerodha", exchange="NSE", symbol="INFY", broker_token="1",
                           broker_symbol="INFY", loaded=datetime.now(UTC))
@@ -349,6 +358,8 @@ account = BrokerAccount.objects.get()
 account.set_credentials({"api_key": "k" * 8, "access_token": "t" * 8},
                         CredentialCipher.from_file(conf.key_file()))
 account.endpoint = "ws://127.0.0.1:9"
+account.credentials_expire = None
+account.credentials_stored += timedelta(days=1)  # far from six o'clock
 account.save()
 """
 

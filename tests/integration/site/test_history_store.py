@@ -26,6 +26,8 @@ from tests.integration.site.test_account_store import stats
 
 INDIA = ZoneInfo("Asia/Kolkata")
 FIVE_MINUTES = 300_000
+# One day for the whole of a run, which may go on over midnight.
+TODAY = timezone.localtime(timezone=INDIA).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def ms(moment: datetime) -> int:
@@ -60,9 +62,15 @@ def sample(account: BrokerAccount, ended: datetime, **values: Any) -> UsageSampl
 
 
 def of_today(hour: int, minute: int = 0) -> datetime:
-    return timezone.localtime(timezone=INDIA).replace(
-        hour=hour, minute=minute, second=0, microsecond=0
-    )
+    return TODAY.replace(hour=hour, minute=minute)
+
+
+@pytest.fixture
+def noon(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """Stop the clock at noon: just after midnight an interval that ends now is of yesterday."""
+    now = of_today(12)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    return now
 
 
 def peaks(value: float, at_ms: int) -> Peaks:
@@ -71,8 +79,8 @@ def peaks(value: float, at_ms: int) -> Peaks:
 
 
 def test_an_interval_is_rolled_up_into_its_day_and_the_record(account: BrokerAccount) -> None:
-    ten, noon = of_today(10), of_today(12)
-    write_usage([sample(account, ten, symbols=900, drops=5), sample(account, noon, clients=40)])
+    ten, twelve = of_today(10), of_today(12)
+    write_usage([sample(account, ten, symbols=900, drops=5), sample(account, twelve, clients=40)])
     write_usage([sample(account, of_today(13), max_connections=2, capacity=2000)])
     assert PoolUsage.objects.count() == 3
     day = PoolUsageDay.objects.get()
@@ -80,7 +88,7 @@ def test_an_interval_is_rolled_up_into_its_day_and_the_record(account: BrokerAcc
     assert (day.symbols, day.clients, day.ticks_received, day.reconnects) == (900, 40, 30, 3)
     assert day.drops == 9
     assert day.symbols_at == ten - timedelta(seconds=1)
-    assert day.clients_at == noon - timedelta(seconds=1)
+    assert day.clients_at == twelve - timedelta(seconds=1)
     assert (day.max_connections, day.capacity) == (2, 2000), "the limits in force at the end"
     record = PoolRecord.objects.get()
     assert (record.symbols, record.clients, record.drops) == (900, 40, 5)
@@ -111,39 +119,39 @@ def test_a_record_falls_only_to_a_higher_one(account: BrokerAccount) -> None:
     assert (record.connections, record.connections_at) == (3, of_today(11) - timedelta(seconds=1))
 
 
-def test_a_new_worker_finds_what_earlier_ones_left(account: BrokerAccount) -> None:
-    now = timezone.now()
-    write_usage([sample(account, now, symbols=900)])
+def test_a_new_worker_finds_what_earlier_ones_left(account: BrokerAccount, noon: datetime) -> None:
+    write_usage([sample(account, noon, symbols=900)])
     past = read_pasts([account.pool_id, "999999"])
     assert past.keys() == {account.pool_id}
     found = past[account.pool_id]
     assert found.today is not None
     assert found.all_time is not None
-    assert found.all_time.symbols == Peak(900, ms(now) - 1000)
+    assert found.all_time.symbols == Peak(900, ms(noon) - 1000)
 
 
-def test_a_crash_loses_nothing_that_the_status_row_had(account: BrokerAccount) -> None:
+def test_a_crash_loses_nothing_that_the_status_row_had(
+    account: BrokerAccount, noon: datetime
+) -> None:
     """The worker ended before it saved the interval in which the peak was."""
-    now = timezone.now()
-    write_usage([sample(account, now, symbols=900)])
+    write_usage([sample(account, noon, symbols=900)])
     crashed = msgspec.structs.replace(
         stats(account.pool_id),
-        today=peaks(5000, ms(now)),
-        all_time=peaks(5000, ms(now)),
-        last_tick_ms=ms(now),
+        today=peaks(5000, ms(noon)),
+        all_time=peaks(5000, ms(noon)),
+        last_tick_ms=ms(noon),
     )
     PoolStatus.objects.create(
         account=account,
         owner="w",
         state="live",
-        since=now,
-        heartbeat=now,
+        since=noon,
+        heartbeat=noon,
         stats=msgspec.to_builtins(crashed),
     )
     found = read_pasts([account.pool_id])[account.pool_id]
     assert found.today is not None
     assert found.today.symbols.value == 5000
-    assert found.last_tick_ms == ms(now)
+    assert found.last_tick_ms == ms(noon)
     assert PoolRecord.objects.get().symbols == 5000
     assert PoolUsageDay.objects.get().symbols == 5000
 

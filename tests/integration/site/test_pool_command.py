@@ -8,7 +8,7 @@ import json
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
@@ -230,7 +230,9 @@ def test_set_limit_waits_for_the_worker(account: BrokerAccount) -> None:
 
     def apply() -> None:
         try:
-            eventually_sync(lambda: PoolConfig.objects.filter(max_connections=2).exists())
+            eventually_sync(
+                lambda: PoolConfig.objects.filter(max_connections=2).exists(), timeout=30
+            )
             PoolStatus.objects.update(applied_revision=PoolConfig.objects.get().revision)
         finally:
             connection.close()
@@ -272,9 +274,8 @@ def test_what_the_worker_says_is_what_is_printed(account: BrokerAccount) -> None
 
     def work() -> None:
         try:
-            (command,) = eventually_sync(  # type: ignore[misc]
-                lambda: command_queue.take("host:1", [account.pk]), timeout=30
-            )
+            taken = eventually_sync(lambda: command_queue.take("host:1", [account.pk]), timeout=30)
+            (command,) = cast("list[PoolCommand]", taken)
             assert command.argument == {"slot": 2}
             command_queue.finish(command.pk, is_done=True, result="Connection 2 is drained.")
         finally:

@@ -68,7 +68,9 @@ class Terminal:
     @property
     def text(self) -> str:
         """Everything that was written, without what moves the cursor and paints."""
-        return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])", " ", self._seen.decode())
+        return re.sub(
+            r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])", " ", self._seen.decode(errors="replace")
+        )
 
     def press(self, keys: str) -> None:
         os.write(self._ours, keys.encode())

@@ -163,10 +163,10 @@ def test_a_worker_on_postgresql_writes_its_heartbeat_and_drains(
         return 0 if row is None else int(row[0])
 
     try:
-        eventually_sync(heartbeats, timeout=30)
+        eventually_sync(heartbeats, timeout=60)
     finally:
         worker.terminate()
-        out, _ = worker.communicate(timeout=15)
+        out, _ = worker.communicate(timeout=60)
     assert worker.returncode == 0, out
     assert "Traceback" not in out
     assert "Warning" not in out
