@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -49,23 +50,30 @@ _ALONE = {
 _IDLE_LOAD = 0.5
 
 
-async def _run(names: Sequence[str]) -> AsyncIterator[Result]:
-    for name, alone in _ALONE.items():
-        if name in names:
-            async for result in alone():
+async def _scenario(name: str) -> AsyncIterator[Result]:
+    if name in _ALONE:
+        async for result in _ALONE[name]():
+            yield result
+    elif name in _BARE:
+        # A gateway of its own for each: what one leaves behind is not the next one's cost.
+        async with running_bare_stack() as stack:
+            async for result in _BARE[name](stack):
                 yield result
-    for name, bare in _BARE.items():
-        if name in names:
-            # A gateway of its own for each: what one leaves behind is not the next one's cost.
-            async with running_bare_stack() as stack:
-                async for result in bare(stack):
-                    yield result
-    chained = [measure for name, measure in _CHAIN.items() if name in names]
-    if chained:
+    else:
         async with running_stack() as whole:
-            for measure in chained:
-                async for result in measure(whole):
-                    yield result
+            async for result in _CHAIN[name](whole):
+                yield result
+
+
+async def _run(names: Sequence[str]) -> AsyncIterator[Result]:
+    for name in names:
+        try:
+            async for result in _scenario(name):
+                yield result
+        except Exception as error:
+            # Supervision point: a scenario that fails must not cost the others' figures.
+            traceback.print_exc()
+            yield Result(name, {}, correct=False, notes=f"failed: {error!r}")
 
 
 async def _collect(names: Sequence[str]) -> list[Result]:

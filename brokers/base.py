@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, BinaryIO, ClassVar
 
 from brokers.context import current_sink, standalone_sink
@@ -44,6 +45,7 @@ __all__ = [
     "Notice",
     "OrderUpdate",
     "ReconnectSoon",
+    "SendNow",
     "SubscriptionRejected",
 ]
 
@@ -59,10 +61,10 @@ class CredentialField:
 
 @dataclass(frozen=True, slots=True)
 class CategoryLimit:
-    """How many units of one category a connection may carry.
+    """How many units of one category a connection (or account) may carry.
 
-    ``mixed`` holds while the connection carries another category too, ``alone`` otherwise; a limit
-    that does not depend on the company has both the same.
+    ``mixed`` holds while it carries another category too, ``alone`` otherwise; a limit that does
+    not depend on the company has both the same.
     """
 
     category: str
@@ -89,12 +91,14 @@ class BrokerCapabilities:
     ``symbols_per_connection`` bounds the sum of ``BrokerAdapter.cost`` on one connection, and
     ``unit`` names what is counted there: "symbols" where every subscription costs one, or the
     broker's own word ("streams", "pairs"). ``category_limits`` bound the cost of each of
-    ``BrokerAdapter.category``.
+    ``BrokerAdapter.category`` on one connection, or with ``shares_category_limits`` on all those
+    of an account together; every subscription is of a category then.
 
     ``heartbeat_seconds`` is how often an idle link still carries a byte from the broker (None: not
     at all); no byte at all for ``liveness_timeout_seconds`` forces a reconnect.
     ``keepalive_answer`` is the frame with which the broker answers ``BrokerAdapter.keepalive``: it
-    shows that the link works and is no data (None: it answers with data, or not at all).
+    shows that the link works and is no data (None: it answers with data, or not at all, and a
+    ping of WebSocket's own goes with each).
     ``message_interval_seconds`` is the least time between two control messages of one connection,
     ``batch_size`` the most instruments in one of them and ``max_message_bytes`` the longest that
     the broker takes, encoded: an adapter cuts its messages to both, and a longer one is never sent.
@@ -115,6 +119,7 @@ class BrokerCapabilities:
     symbols_per_connection: int
     unit: str = "symbols"
     category_limits: tuple[CategoryLimit, ...] = ()
+    shares_category_limits: bool = False
     modes: tuple[FeedMode, ...] = (FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH)
     depth_levels: tuple[int, ...] = (5,)
     credential_fields: tuple[CredentialField, ...] = ()
@@ -186,7 +191,14 @@ class ReconnectSoon:
     reason: str
 
 
-BrokerEvent = Confirmed | SubscriptionRejected | OrderUpdate | Notice | ReconnectSoon
+@dataclass(frozen=True, slots=True)
+class SendNow:
+    """The broker wants this message back at once: it does not wait for a turn."""
+
+    message: str | bytes
+
+
+BrokerEvent = Confirmed | SubscriptionRejected | OrderUpdate | Notice | ReconnectSoon | SendNow
 
 
 class BrokerAdapter(ABC):
@@ -240,6 +252,11 @@ class BrokerAdapter(ABC):
         """Return the URL of the instruments master; None takes the broker's own HTTP endpoint."""
 
     @classmethod
+    def master_urls(cls, http_endpoint: str | None) -> tuple[str, ...]:
+        """Return the URLs of all files that the master consists of: one, where nothing is said."""
+        return (cls.master_url(http_endpoint),)
+
+    @classmethod
     @abstractmethod
     def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
         """Yield the instruments of a downloaded master, in the file's order.
@@ -252,6 +269,15 @@ class BrokerAdapter(ABC):
         Raises:
             BrokerProtocolError: the file is not an instruments master of this broker.
         """
+
+    @classmethod
+    def parse_masters(cls, masters: Sequence[BinaryIO]) -> Iterator[InstrumentRow]:
+        """Yield the instruments of all files of ``master_urls``, in their order.
+
+        Raises:
+            BrokerProtocolError: one of them is not a part of this broker's instruments master.
+        """
+        return chain.from_iterable(map(cls.parse_master, masters))
 
     @abstractmethod
     def handshake(self, credentials: Credentials) -> Handshake:
@@ -301,6 +327,14 @@ class BrokerAdapter(ABC):
             BrokerError: the broker ends the connection with this frame, and says why; what it means
                 for the next attempt is the same as for a refused upgrade.
         """
+
+    def settle(self) -> Sequence[BrokerEvent]:
+        """Return what became of the changes of which no message of the broker will tell.
+
+        Called after the messages of a round of changes were sent. What is known already may be
+        published at its new mode.
+        """
+        return ()
 
     def reset(self) -> None:  # noqa: B027 - most adapters keep nothing that a socket owned
         """Forget what belonged to the previous socket; subscriptions will be sent anew."""

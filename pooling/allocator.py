@@ -52,7 +52,7 @@ class Allocator:
         self._placed: dict[InstrumentKey, Slot] = {}
         self._moving_from: dict[InstrumentKey, Slot] = {}
         self._roomy: list[int] = []
-        self._used = 0
+        self._load = Load()  # of all slots together
 
     def emptied(self, limits: Limits) -> Allocator:
         """Return one that counts in the same way, carries nothing and has these limits."""
@@ -66,7 +66,7 @@ class Allocator:
     @property
     def used(self) -> int:
         """Units of everything placed."""
-        return self._used
+        return self._load.units
 
     @property
     def symbols(self) -> int:
@@ -239,7 +239,9 @@ class Allocator:
             new.charge.units > old.charge.units or new.charge.category != old.charge.category
         )
         if not is_dearer or (
-            not slot.is_ending and self.limits.fits(slot.load, new.charge, instead_of=old.charge)
+            not slot.is_ending
+            and self.limits.fits(slot.load, new.charge, instead_of=old.charge)
+            and self.limits.fit_together(self._load, new.charge, instead_of=old.charge)
         ):
             slot.items[key] = new
             slot.staying.remove(old.charge)
@@ -278,30 +280,42 @@ class Allocator:
         may_fail: bool = True,
     ) -> tuple[Slot, Plan]:
         failing: Slot | None = None
+        limits = self.limits
+        if not limits.fit_together(self._load, charge):
+            raise self._no_room()
         for number in self._roomy:
             slot = self._slots[number]
             if slot in but or (among is not None and number not in among):
                 continue
-            if not self.limits.fits(slot.load, charge):
+            if not limits.fits(slot.load, charge):
                 continue
             if not slot.is_failing:
                 return slot, ()
             failing = failing or slot
-        if among is None and self.may_open and self.limits.fits(Load(), charge):
+        if among is None and self.may_open and limits.fits(Load(), charge):
             return self._open()
         if failing is not None and may_fail:
             return failing, ()
+        # Better on a connection that is about to be replaced than refused while there is room.
+        retiring = self._retiring(charge) if may_retire else None
+        if retiring is None:
+            raise self._no_room()
+        return retiring, ()
+
+    def _retiring(self, charge: Charge) -> Slot | None:
+        for slot in self._slots.values():
+            is_kept = slot.is_retiring and not slot.is_surplus
+            if is_kept and self.limits.fits(slot.load, charge):
+                return slot
+        return None
+
+    def _no_room(self) -> PoolCapacityError:
         limits = self.limits
-        if may_retire:
-            # Better on a connection that is about to be replaced than refused while there is room.
-            for slot in self._slots.values():
-                if slot.is_retiring and not slot.is_surplus and limits.fits(slot.load, charge):
-                    return slot, ()
-        raise PoolCapacityError(
+        return PoolCapacityError(
             connections=sum(not slot.is_surplus for slot in self._slots.values()),
             max_connections=limits.max_connections,
             symbols_per_connection=limits.symbols_per_connection,
-            used=self._used,
+            used=self.used,
             capacity=limits.capacity,
         )
 
@@ -352,12 +366,11 @@ class Allocator:
     def _recharge(
         self, slot: Slot, *, remove: Charge | None = None, add: Charge | None = None
     ) -> None:
-        before = slot.load.units
-        if remove is not None:
-            slot.load.remove(remove)
-        if add is not None:
-            slot.load.add(add)
-        self._used += slot.load.units - before
+        for load in (slot.load, self._load):
+            if remove is not None:
+                load.remove(remove)
+            if add is not None:
+                load.add(add)
         self._note_room(slot)
 
     def _has_room(self, slot: Slot) -> bool:

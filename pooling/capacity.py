@@ -80,12 +80,14 @@ class Limits:
 
     ``units_per_connection`` None: the broker counts symbols, and one number bounds both.
     ``categories`` bounds the units of each named category; others are bound by the total only.
+    ``are_categories_shared``: they bound all connections together, and so each one as well.
     """
 
     max_connections: int
     symbols_per_connection: int
     units_per_connection: int | None = None
     categories: Mapping[str, CategoryLimit] = field(default_factory=dict)
+    are_categories_shared: bool = False
 
     def __post_init__(self) -> None:
         units = 1 if self.units_per_connection is None else self.units_per_connection
@@ -102,7 +104,12 @@ class Limits:
     @property
     def capacity(self) -> int:
         """What all connections together may carry, in the broker's units."""
-        return self.max_connections * self.units
+        capacity = self.max_connections * self.units
+        if not (self.are_categories_shared and self.categories):
+            return capacity
+        limits = self.categories.values()
+        alone, mixed = max(each.alone for each in limits), sum(each.mixed for each in limits)
+        return min(capacity, max(alone, mixed))
 
     def has_room(self, load: Load) -> bool:
         """Tell whether a connection with this load may take anything at all."""
@@ -128,6 +135,22 @@ class Limits:
             if instead_of is not None:
                 load.add(instead_of)
 
+    def fit_together(
+        self, total: Load, charge: Charge, *, instead_of: Charge | None = None
+    ) -> bool:
+        """Tell whether a charge fits on what all connections carry together; see ``fits``."""
+        if not self.are_categories_shared:
+            return True
+        if instead_of is not None:
+            total.remove(instead_of)
+        total.add(charge)
+        try:
+            return self._allow_categories(total.categories)
+        finally:
+            total.remove(charge)
+            if instead_of is not None:
+                total.add(instead_of)
+
     def _allow_categories(self, categories: Mapping[str, int]) -> bool:
         are_mixed = len(categories) > 1
         for name, units in categories.items():
@@ -147,4 +170,5 @@ def effective_limits(
         symbols_per_connection=min(symbols_per_connection, capabilities.symbols_per_connection),
         units_per_connection=None if counts_symbols else capabilities.symbols_per_connection,
         categories={limit.category: limit for limit in capabilities.category_limits},
+        are_categories_shared=capabilities.shares_category_limits,
     )

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
-from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon
+from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon, SendNow
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,
@@ -32,6 +32,7 @@ from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
 from pooling.pacing import Pacer, check_message_size
 from pooling.restart_switch import RestartSwitch
+from pooling.task_failure import first_failure
 from pooling.transport import Connector, Transport, UpgradeRefusedError
 
 __all__ = ["Connection"]
@@ -248,7 +249,7 @@ class Connection:
                 self._spawn("restart", self._restart.until_asked()),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            raise _first_failure(tasks)
+            raise first_failure(tasks)
         except SilentConnectionError:
             # A peer that says nothing would not answer a close frame either.
             transport.abort()
@@ -302,13 +303,15 @@ class Connection:
                 self._meters.ticks += published
                 owner.on_ticks(published)
             if events:
-                self._take_events(events)
+                await self._take_events(transport, events)
 
-    def _take_events(self, events: Sequence[BrokerEvent]) -> None:
+    async def _take_events(self, transport: Transport, events: Sequence[BrokerEvent]) -> None:
         self._owner.on_events(self.slot, events)
         for event in events:
             if isinstance(event, ReconnectSoon):
                 raise PlannedReconnectError(event.reason)
+            if isinstance(event, SendNow):
+                await self._send_now(transport, event.message)
 
     def _count_malformed(self, error: BrokerProtocolError) -> None:
         if self._meters.is_malformed_news(self._clock.monotonic()):
@@ -325,26 +328,30 @@ class Connection:
         for message in first_messages:
             await self._send(transport, message)
         self._set_state(ConnectionState.SUBSCRIBING, "")
-        limit = self._adapter.capabilities.batch_size
-        refuse = partial(self._owner.on_unsendable, self.slot)
+        adapter, refuse = self._adapter, partial(self._owner.on_unsendable, self.slot)
         while True:
             self._wake.clear()
             while self._owner.has_changes(self.slot):
                 # Decided when it may be sent and not before: what is told until then counts.
                 await self._pacer.until_due()
-                batch = self._owner.take_batch(self.slot, limit)
-                for message in encode_batch(self._adapter, batch, refuse):
+                batch = self._owner.take_batch(self.slot, adapter.capabilities.batch_size)
+                for message in encode_batch(adapter, batch, refuse):
                     await self._send(transport, message)
+                if settled := adapter.settle():
+                    await self._take_events(transport, settled)
             if self._state is ConnectionState.SUBSCRIBING:
                 self._go_live("connected")
             await self._wake.wait()
 
     async def _send(self, transport: Transport, message: str | bytes) -> None:
-        """Send at the broker's pace. Raises MessageTooLongError: an adapter did not cut it."""
-        check_message_size(message, self._adapter.capabilities.max_message_bytes)
         async with self._pacer.turn():
-            await transport.send(message)
-            self._meters.sent += 1
+            await self._send_now(transport, message)
+
+    async def _send_now(self, transport: Transport, message: str | bytes) -> None:
+        """Send out of turn. Raises MessageTooLongError: an adapter did not cut it."""
+        check_message_size(message, self._adapter.capabilities.max_message_bytes)
+        await transport.send(message)
+        self._meters.sent += 1
 
     def _judge_freshness(self, reason: str) -> None:
         if self._state is ConnectionState.LIVE and reason:
@@ -390,11 +397,3 @@ class Connection:
         self._state = transition(self._state, state)
         self._meters.since_ms = self._clock.time_ms()
         self._owner.on_state(self.slot, state, reason)
-
-
-def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> BaseException:
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            error = task.exception()
-            return error or RuntimeError(f"task {task.get_name()} ended by itself")
-    return RuntimeError("a task of the connection was cancelled from outside")

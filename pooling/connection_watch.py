@@ -118,10 +118,12 @@ class ConnectionWatch:
         message = self._adapter.keepalive()
         if message is None and not pings:
             return
+        capabilities = self._adapter.capabilities
         async with self._pacer.turn():
-            if message is None:
+            # A message that nobody answers shows nothing of the link.
+            if message is None or (pings and capabilities.keepalive_answer is None):
                 await self._transport.ping()
-            else:
-                check_message_size(message, self._adapter.capabilities.max_message_bytes)
+            if message is not None:
+                check_message_size(message, capabilities.max_message_bytes)
                 await self._transport.send(message)
                 self._meters.sent += 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import httpx
 
@@ -21,6 +21,8 @@ from pooling.operations.progress import Progress, no_progress
 
 __all__ = ["download_master", "download_masters", "open_master"]
 
+K = TypeVar("K", bound=Hashable)
+
 
 def open_master(file: Path) -> BinaryIO:
     """Return the file, open. Raises OSError, and BrokerProtocolError for one that is too big."""
@@ -30,13 +32,13 @@ def open_master(file: Path) -> BinaryIO:
 
 
 def download_masters(
-    urls: Mapping[str, str],
+    urls: Mapping[K, str],
     *,
     options: HttpOptions | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: Progress = no_progress,
-) -> dict[str, BinaryIO | BrokerError]:
-    """Download all of ``urls`` (broker to URL) side by side through one ``HttpPool``.
+) -> dict[K, BinaryIO | BrokerError]:
+    """Download all of ``urls`` (a name of the caller's to URL) side by side, through one pool.
 
     Each comes to a temporary file that is complete, stands at its start and is the caller's to
     close, or to the error that says why it did not. Not to be called on an event loop.
@@ -69,11 +71,11 @@ def download_master(
 
 
 async def _download(
-    urls: Mapping[str, str],
+    urls: Mapping[K, str],
     options: HttpOptions | None,
     transport: httpx.AsyncBaseTransport | None,
     progress: Progress,
-) -> dict[str, BinaryIO | BrokerError]:
+) -> dict[K, BinaryIO | BrokerError]:
     async with HttpPool(
         clock=SystemClock(), rng=random.SystemRandom(), options=options, transport=transport
     ) as pool:

@@ -62,6 +62,7 @@ _LTP = int(FeedMode.LTP)
 _DEPTH = int(FeedMode.DEPTH)
 _MODE_KEY = b',"mode":'
 _DATA_KEY = b',"data":{'
+_NO_FIELDS = b"{}"
 
 
 class InstrumentFrames:
@@ -78,7 +79,7 @@ class InstrumentFrames:
             (
                 f'{{"type":"market_data","symbol":{symbol},"exchange":{exchange},"mode":{mode},'
                 f'"broker":{json.dumps(broker)},'
-                f'"data":{{"symbol":{symbol},"exchange":{exchange}'
+                f'"data":{{"symbol":{symbol},"exchange":{exchange},'
             ).encode("ascii")
             for mode in (0, *FeedMode)
         )
@@ -96,10 +97,12 @@ class InstrumentFrames:
             fields = _encode(_LtpFields(price, tick.ts_event_ms, tick.ltt_ms))
         else:
             fields = _encode(_quote_fields(tick))
-        members = b"" if fields == b"{}" else b"," + fields[1:-1]
+        # The prefix has opened "data": its own opening brace goes, its closing one stays.
+        prefix = self._prefixes[mode]
+        data = prefix + fields[1:] if fields != _NO_FIELDS else prefix[:-1] + b"}"
         if mode == _DEPTH:
-            members += _depth_members(tick)
-        return self._prefixes[mode] + members + b"}}"
+            data = data[:-1] + _depth_members(tick) + b"}"
+        return data + b"}"
 
 
 def encode_tick(broker: str, key: InstrumentKey, tick: Tick) -> bytes:

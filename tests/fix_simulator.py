@@ -2,8 +2,8 @@
 
 ``kite_server``: a Kite exchange of 1,000 instruments, 2,000 ticks/s, valid credential
 ``API_KEY`` / ``ACCESS_TOKEN``. ``make_kite_server``: the same with other arguments
-(``size=``, ``rate=``, anything of ``KiteExchange``); ``make_angel_server``: an Angel One exchange
-likewise. All are closed after the test.
+(``size=``, ``rate=``, anything of ``KiteExchange``); ``make_angel_server`` and
+``make_dhan_server``: Angel One's and Dhan's likewise. All are closed after the test.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from brokers.simulator.angel import AngelExchange
+from brokers.simulator.dhan import DhanExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.market import Market, build_market
 
@@ -25,9 +26,11 @@ __all__ = [
     "CONTROL_TOKEN",
     "TODAY",
     "MakeAngelServer",
+    "MakeDhanServer",
     "MakeKiteServer",
     "kite_server",
     "make_angel_server",
+    "make_dhan_server",
     "make_kite_server",
     "make_market",
 ]
@@ -39,6 +42,7 @@ TODAY = date(2026, 1, 5)
 OPENED_S = 1_767_600_000  # 2026-01-05 08:00:00 UTC
 
 MakeAngelServer = Callable[..., Awaitable[AngelExchange]]
+MakeDhanServer = Callable[..., Awaitable[DhanExchange]]
 MakeKiteServer = Callable[..., Awaitable[KiteExchange]]
 
 
@@ -70,6 +74,20 @@ async def make_angel_server() -> AsyncIterator[MakeAngelServer]:
             defaults: dict[str, Any] = {"api_key": API_KEY, "access_token": ACCESS_TOKEN}
             return await stack.enter_async_context(
                 AngelExchange(market=market, **(defaults | options))
+            )
+
+        yield make
+
+
+@pytest.fixture
+async def make_dhan_server() -> AsyncIterator[MakeDhanServer]:
+    async with AsyncExitStack() as stack:
+
+        async def make(*, size: int = 1_000, seed: int = 7, **options: Any) -> DhanExchange:
+            market = options.pop("market", None) or make_market(size, seed)
+            defaults: dict[str, Any] = {"access_token": ACCESS_TOKEN}
+            return await stack.enter_async_context(
+                DhanExchange(market=market, **(defaults | options))
             )
 
         yield make

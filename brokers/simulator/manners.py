@@ -62,7 +62,8 @@ class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Everything since the start or the last reset. Sums and peaks are over ``connections``.
 
-    ``refused`` counts refused upgrades by HTTP status. ``frames_by_stream`` is for a replay.
+    ``refused`` counts refused upgrades by HTTP status, or by the broker's own number (from 600 on)
+    where it refuses, or ends, a connection that is open. ``frames_by_stream`` is for a replay.
     """
 
     opened: int
@@ -106,7 +107,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def complaints(self) -> list[str]:
         """Say in sentences what a broker would hold against these clients; empty: nothing."""
         said = [
-            f"{count} upgrade(s) refused with HTTP {status}"
+            f"{count} upgrade(s) refused with {'HTTP' if int(status) < 600 else 'code'} {status}"
             for status, count in sorted(self.refused.items())
         ]
         for name, words in (
@@ -216,7 +217,7 @@ class Manners:
         self._keys[manners.key] = msgspec.structs.replace(known, open=max(0, known.open - 1))
 
     def refused(self, *, status: int, api_key: str) -> None:
-        """Note an upgrade refused with an HTTP status."""
+        """Note an upgrade refused with an HTTP status, or a connection with the broker's number."""
         self._refused[str(status)] += 1
         if api_key:
             label = key_label(api_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,9 +46,9 @@ class Command(BaseCommand):
         results: dict[str, LoadResult] = {}
         failures: dict[str, str] = {}
         try:
-            for broker, master in _masters(brokers, options, progress).items():
+            for broker, masters in _masters(brokers, options, progress).items():
                 try:
-                    results[broker] = _store(broker, master, progress, is_forced=options["force"])
+                    results[broker] = _store(broker, masters, progress, is_forced=options["force"])
                 except (BrokerError, OSError) as error:
                     failures[broker] = str(error)
         finally:
@@ -91,22 +92,43 @@ def _brokers(name: str | None, source: object) -> list[str]:
 
 def _masters(
     brokers: list[str], options: Mapping[str, Any], progress: ProgressReporter
-) -> dict[str, BinaryIO | BrokerError]:
+) -> dict[str, list[BinaryIO] | BrokerError]:
+    """Return each broker's files, all of them or why one could not be had."""
     if options["file"] is not None:
         try:
-            return {brokers[0]: open_master(options["file"])}
+            return {brokers[0]: [open_master(options["file"])]}
         except (BrokerError, OSError) as error:
             raise CommandError(str(error)) from None
     registry = conf.broker_registry()
-    urls = {name: options["url"] or registry.get(name).master_url(None) for name in brokers}
-    return download_masters(urls, options=conf.http_options(), progress=progress)
+    given = (options["url"],) if options["url"] else ()
+    urls = {
+        (name, url): url
+        for name in brokers
+        for url in given or registry.get(name).master_urls(None)
+    }
+    files = download_masters(urls, options=conf.http_options(), progress=progress)
+    found: dict[str, list[BinaryIO] | BrokerError] = {}
+    for broker in brokers:
+        masters = [file for (name, _), file in files.items() if name == broker]
+        whole = [file for file in masters if not isinstance(file, BrokerError)]
+        failed = [file for file in masters if isinstance(file, BrokerError)]
+        for file in whole if failed else ():
+            file.close()
+        found[broker] = failed[0] if failed else whole
+    return found
 
 
 def _store(
-    broker: str, master: BinaryIO | BrokerError, progress: ProgressReporter, *, is_forced: bool
+    broker: str,
+    masters: list[BinaryIO] | BrokerError,
+    progress: ProgressReporter,
+    *,
+    is_forced: bool,
 ) -> LoadResult:
-    if isinstance(master, BrokerError):
-        raise master
-    with master:
-        rows = conf.broker_registry().get(broker).parse_master(master)
+    if isinstance(masters, BrokerError):
+        raise masters
+    with ExitStack() as stack:
+        for master in masters:
+            stack.enter_context(master)
+        rows = conf.broker_registry().get(broker).parse_masters(masters)
         return store_instruments(broker, rows, progress, is_forced=is_forced)

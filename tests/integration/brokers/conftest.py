@@ -13,13 +13,16 @@ import pytest
 from brokers.types import Instrument, InstrumentKey
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, make_market
 from tests.integration.brokers.angel_lab import ANGEL
+from tests.integration.brokers.dhan_lab import DHAN
+from tests.integration.brokers.fyers_lab import FYERS
 from tests.integration.brokers.lab import BrokerLab, MarketBroker
+from tests.integration.brokers.upstox_lab import UPSTOX
 from tests.integration.brokers.zerodha_lab import ZERODHA
 from tests.integration.pool_kit import PoolKit
 
 __all__ = ["LABS", "BrokerPool", "OpenPool", "lab", "open_pool"]
 
-LABS = (ZERODHA, ANGEL)
+LABS = (ZERODHA, ANGEL, DHAN, FYERS, UPSTOX)
 
 
 class BrokerPool(PoolKit):
@@ -90,8 +93,9 @@ async def open_pool(lab: BrokerLab) -> AsyncIterator[OpenPool]:
 async def listed(lab: BrokerLab, exchange: MarketBroker) -> list[Instrument]:
     """Return the instruments as ``loadinstruments`` finds them."""
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
-        answer = await http.get(lab.adapter.master_url(exchange.http_url))
+        answers = [await http.get(url) for url in lab.adapter.master_urls(exchange.http_url)]
+    files = [io.BytesIO(answer.raise_for_status().content) for answer in answers]
     return [
         Instrument(InstrumentKey(row.exchange, row.symbol), row.broker_token)
-        for row in lab.adapter.parse_master(io.BytesIO(answer.raise_for_status().content))
+        for row in lab.adapter.parse_masters(files)
     ]

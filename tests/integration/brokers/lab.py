@@ -8,14 +8,17 @@ from typing import Any
 
 from brokers.base import BrokerAdapter
 from brokers.simulator.angel import AngelExchange
+from brokers.simulator.dhan import DhanExchange
+from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.listing import ListedInstrument
 from brokers.simulator.market import Quote
+from brokers.simulator.upstox import UpstoxExchange
 from brokers.types import FeedMode
 
 __all__ = ["BrokerLab", "MarketBroker", "meant_by_most"]
 
-MarketBroker = KiteExchange | AngelExchange
+MarketBroker = KiteExchange | AngelExchange | DhanExchange | FyersExchange | UpstoxExchange
 
 
 def meant_by_most(quote: Quote, mode: FeedMode) -> dict[str, Any]:

@@ -44,11 +44,15 @@ def standalone_sinks() -> Iterator[list[tuple[str, RecordingSink]]]:
 
 # What stands before the number of a broker's token, where it is not a number alone.
 TOKEN_PREFIXES = {
+    "upstox": "NSE_FO|",
     "angel": "2:",
     "dhan": "NSE_CURRENCY:",
     "dhan_depth20": "NSE_FNO:",
     "dhan_depth200": "NSE_FNO:",
+    "fyers": "sf|nse_fo|",
 }
+# Whose control messages are bytes.
+BINARY_BROKERS = {"fyers", "upstox"}
 
 
 def item(adapter_class: type[BrokerAdapter], number: int, mode: FeedMode) -> Subscription:
@@ -76,9 +80,11 @@ class TestEveryBroker:
         assert urlsplit(capabilities.http_endpoint).scheme == "https"
         assert (capabilities.heartbeat_seconds or 0) < capabilities.liveness_timeout_seconds
         assert adapter_class.master_url(None).startswith(capabilities.http_endpoint)
-        url = adapter_class.master_url("http://127.0.0.1:1/")
-        assert url.startswith("http://127.0.0.1:1/")
-        assert "//" not in url.removeprefix("http://")
+        urls = adapter_class.master_urls("http://127.0.0.1:1/")
+        assert urls[0] == adapter_class.master_url("http://127.0.0.1:1/")
+        for url in urls:
+            assert url.startswith("http://127.0.0.1:1/")
+            assert "//" not in url.removeprefix("http://")
 
     def test_a_higher_mode_never_costs_less(self, adapter_class: type[BrokerAdapter]) -> None:
         instrument = item(adapter_class, 1, FeedMode.LTP).instrument
@@ -124,14 +130,15 @@ class TestEveryBroker:
         assert adapter.change_mode([]) == []
 
     @pytest.mark.parametrize("mode", list(FeedMode))
-    def test_control_messages_are_text(
+    def test_control_messages_are_of_one_kind(
         self, adapter_class: type[BrokerAdapter], mode: FeedMode
     ) -> None:
         adapter = adapter_class(sink=RecordingSink())
         some = items(adapter_class, 1200, mode)
         messages = adapter.subscribe(some) + adapter.unsubscribe(some)
         assert messages
-        assert all(isinstance(message, str) for message in messages)
+        kind = bytes if adapter_class.capabilities.name in BINARY_BROKERS else str
+        assert all(isinstance(message, kind) for message in messages)
 
     @given(
         widths=st.lists(st.integers(1, 30), min_size=1, max_size=600),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,8 @@ UPSTOX = declare(
         CategoryLimit("full", 2000, 1500),
     ),
 )
+UPSTOX_LIMITS = {each.category: each for each in UPSTOX.category_limits}
+UPSTOX_SHARED = replace(UPSTOX, shares_category_limits=True)
 DHAN = declare(
     max_connections=5,
     symbols_per_connection=5000,
@@ -126,6 +129,36 @@ def test_a_change_of_category_moves_where_it_does_not_fit_in_place() -> None:
     allocator.settle(key)
     assert allocator.slots[1].load.categories == {"full": 1799}
     assert allocator.slots[2].load.categories == {"ltpc": 1}
+
+
+@pytest.mark.parametrize(("mode", "alone"), [(LTP, 5000), (QUOTE, 2000)])
+def test_shared_categories_bound_all_connections_together(mode: FeedMode, alone: int) -> None:
+    allocator = make(UPSTOX_SHARED, connections=2, category=upstox_category)
+    assert fill(allocator, mode) == alone
+    allocator.unassign(make_instrument(0).key)
+    assert fill(allocator, mode, start=10_000) == 1
+
+
+def test_shared_categories_mix_across_connections() -> None:
+    """The one on the second connection makes the first one's number the lower one, too."""
+    limits = Limits(2, 1600, None, UPSTOX_LIMITS, are_categories_shared=True)
+    allocator = Allocator(limits=limits, cost=one, category=upstox_category)
+    for number in range(1500):
+        allocator.assign(Subscription(make_instrument(number), QUOTE))
+    for number in range(1500, 1700):
+        allocator.assign(Subscription(make_instrument(number), LTP))
+    assert allocator.slots[2].load.categories == {"ltpc": 100}
+    with pytest.raises(PoolCapacityError):
+        allocator.assign(Subscription(make_instrument(9_000), QUOTE))
+    with pytest.raises(PoolCapacityError):
+        allocator.assign(Subscription(make_instrument(1_500), QUOTE))
+    allocator.assign(Subscription(make_instrument(0), LTP))
+    assert allocator.slots[1].load.categories == {"full": 1499, "ltpc": 101}
+
+
+def test_shared_categories_bound_the_capacity() -> None:
+    assert make(UPSTOX_SHARED, connections=2).limits.capacity == 6000 - 500
+    assert make(UPSTOX, connections=2).limits.capacity == 10_000
 
 
 def test_dhan_takes_fifty_deep_books_among_thousands() -> None:

@@ -1,0 +1,214 @@
+"""What is known of one Fyers instrument, and the tick that this makes. Pure.
+
+An instrument has up to two topics, its feed and its book (``dp``); a depth tick holds both. A book
+says no time of its own, and the feed's is not passed off as the book's.
+
+A running total that is negative has left its 32 bits and is not known; any other negative quantity
+breaks the frame. The circuits are not read: the official client drops them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from brokers.exceptions import BrokerProtocolError
+from brokers.fyers.constants import (
+    BOOK_FIELDS,
+    BOOK_TOPIC,
+    DEPTH_LEVELS,
+    FEED_FIELDS,
+    INDEX_FIELDS,
+    INDEX_TOPIC,
+    NO_VALUE,
+)
+from brokers.types import DepthLevel, FeedMode, Tick
+
+__all__ = ["TopicState", "TrackedInstrument", "Values", "book_topic", "lite_tick", "make_tick"]
+
+Values = tuple[int, ...]
+Levels = tuple[DepthLevel, ...]
+
+
+def book_topic(feed_topic: str) -> str | None:
+    """Return the topic of an instrument's book; an index has none."""
+    kind, _, rest = feed_topic.partition("|")
+    return None if kind == INDEX_TOPIC else f"{BOOK_TOPIC}|{rest}"
+
+
+class TrackedInstrument:
+    """What is known of one instrument, and the mode in which it is wanted."""
+
+    __slots__ = ("book", "feed", "mode", "token")
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.mode = FeedMode.LTP
+        self.feed: TopicState | None = None
+        self.book: TopicState | None = None
+
+
+class TopicState:
+    """A topic as its last snapshot began it: whose it is, and its fields by now."""
+
+    __slots__ = ("instrument", "is_plain", "levels", "number", "scale", "values")
+
+    def __init__(
+        self, instrument: TrackedInstrument, number: bytes, values: Values, scale: int
+    ) -> None:
+        self.instrument = instrument
+        self.number = number
+        self.scale = scale
+        self.set(values)
+
+    def set(self, values: Values) -> None:
+        """Take values as they are. Raises BrokerProtocolError for a negative quantity or time."""
+        self.values = values
+        self.levels: tuple[Levels, Levels] | None = None
+        self.is_plain = min(values) >= 0
+        if not self.is_plain:
+            for at in _QUANTITIES[len(values)]:
+                if NO_VALUE < values[at] < 0:
+                    raise BrokerProtocolError(f"fyers: field {at} is negative: {values[at]}")
+
+    def update(self, new: Values) -> None:
+        """Take what has changed. Raises BrokerProtocolError as ``set`` does."""
+        old = self.values
+        count = len(old)
+        if len(new) != count:
+            new = (*new, *(NO_VALUE,) * count)[:count]
+        if NO_VALUE in new:
+            new = tuple([o if n == NO_VALUE else n for n, o in zip(new, old, strict=True)])
+        self.set(new)
+
+    def tick(self) -> Tick | None:
+        """Return the instrument's tick after a record of this topic."""
+        instrument = self.instrument
+        return make_tick(instrument, instrument.feed, is_timed=self is instrument.feed)
+
+
+def make_tick(
+    instrument: TrackedInstrument, feed: TopicState | None, *, is_timed: bool
+) -> Tick | None:
+    """Return what is known at the mode that is wanted, or at the highest below it.
+
+    None without a last price, be it that the feed has said nothing yet.
+    """
+    if feed is None or feed.values[_LTP] == NO_VALUE:
+        return None
+    mode = instrument.mode
+    values = feed.values if feed.is_plain else _known(feed.values)
+    if len(values) == INDEX_FIELDS:
+        ltp, close, stamp, high, low, open_ = values
+        stamp_ms = stamp * 1000 if stamp else None
+        if mode is _LTP_MODE:
+            return Tick(instrument.token, mode, feed.scale, 1, ltp, None, stamp_ms)
+        return Tick(
+            instrument.token, mode, feed.scale, 1, ltp, None, stamp_ms, open_, high, low, close
+        )
+    ltp, volume, traded, stamp = values[:4]
+    traded_ms = traded * 1000 if traded else None
+    stamp_ms = stamp * 1000 if stamp and is_timed else None
+    if mode is _LTP_MODE:
+        return Tick(instrument.token, mode, feed.scale, 1, ltp, traded_ms, stamp_ms)
+    bid_size, ask_size, bid_price, ask_price, last_quantity, buy, sell, average, oi = values[4:13]
+    low, high, _, _, _, _, open_, close = values[13:]
+    bids = asks = None
+    if mode is _DEPTH_MODE:
+        book = instrument.book
+        # Of two scales of one instrument neither is known to be right.
+        if book is None or book.scale != feed.scale:
+            mode = _QUOTE_MODE
+        else:
+            bids, asks = book.levels or _levels(book)
+            bid_price, bid_size, _ = bids[0] if bids else _NO_LEVEL
+            ask_price, ask_size, _ = asks[0] if asks else _NO_LEVEL
+    # By position, in the order of Tick's fields: names cost a third more on the tick path.
+    return Tick(
+        instrument.token,
+        mode,
+        feed.scale,
+        1,
+        ltp,
+        traded_ms,
+        stamp_ms,
+        open_,
+        high,
+        low,
+        close,
+        volume,
+        last_quantity,
+        average,
+        oi,
+        bid_price,
+        ask_price,
+        bid_size,
+        ask_size,
+        buy,
+        sell,
+        bids,
+        asks,
+    )
+
+
+def lite_tick(feed: TopicState) -> Tick | None:
+    """Return the last price, all that a lite record has; it says no time, and a book has none."""
+    instrument, ltp = feed.instrument, feed.values[_LTP]
+    if feed is not instrument.feed or ltp == NO_VALUE:
+        return None
+    return Tick(instrument.token, _LTP_MODE, feed.scale, 1, ltp)
+
+
+def _levels(book: TopicState) -> tuple[Levels, Levels]:
+    """Return bids and asks; levels that are not there, or came as zeros, are left out."""
+    sides = []
+    for price, size, orders in _SIDES:
+        levels = map(_level, zip(*map(book.values.__getitem__, (price, size, orders)), strict=True))
+        if book.is_plain:
+            side = tuple(levels)
+            if not min(book.values[price]):
+                side = tuple(each for each in side if each.price or each.quantity)
+        else:
+            # Without its orders a level is still one; without price or quantity it is not.
+            side = tuple(
+                DepthLevel(price, quantity, None if orders == NO_VALUE else orders)
+                for price, quantity, orders in levels
+                if NO_VALUE not in (price, quantity) and (price or quantity)
+            )
+        sides.append(side)
+    book.levels = found = (sides[0], sides[1])
+    return found
+
+
+def _known(values: Values) -> list[Any]:
+    """Return a feed's values with None for those that are not known."""
+    known: list[Any] = [None if value == NO_VALUE else value for value in values]
+    if len(values) == FEED_FIELDS:
+        for at in _TOTALS:
+            if values[at] < 0:
+                known[at] = None
+    return known
+
+
+# What DepthLevel._make does, without a Python frame for each of a record's ten levels.
+_level: Final[Callable[[tuple[int, ...]], DepthLevel]] = partial(tuple.__new__, DepthLevel)
+_NO_LEVEL: Final[tuple[None, None, None]] = (None, None, None)
+# Enum members as plain globals: an attribute of an Enum class costs more than the rest of a line.
+_LTP_MODE: Final = FeedMode.LTP
+_QUOTE_MODE: Final = FeedMode.QUOTE
+_DEPTH_MODE: Final = FeedMode.DEPTH
+
+_LTP: Final = 0
+# By the number of a topic's fields: those that cannot be negative.
+_QUANTITIES: Final[dict[int, tuple[int, ...]]] = {
+    FEED_FIELDS: (2, 3, 4, 5, 8),
+    INDEX_FIELDS: (2,),
+    BOOK_FIELDS: tuple(range(2 * DEPTH_LEVELS, BOOK_FIELDS)),
+}
+# Volume, what buyers and sellers want, open interest: sums that may leave their 32 bits.
+_TOTALS: Final = (1, 9, 10, 12)
+# Prices, sizes and orders of the bids, then of the asks.
+_SIDES: Final = tuple(
+    tuple(slice(at + side, at + side + DEPTH_LEVELS) for at in (0, 10, 20)) for side in (0, 5)
+)

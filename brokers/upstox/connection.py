@@ -1,0 +1,284 @@
+"""The Upstox adapter: requests and frames of the market data feed V3 for one connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import msgspec
+
+from brokers.base import (
+    BrokerAdapter,
+    BrokerEvent,
+    Confirmed,
+    Credentials,
+    Handshake,
+    Notice,
+)
+from brokers.batching import Bound, batches
+from brokers.exceptions import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerProtocolError,
+)
+from brokers.types import (
+    FeedMode,
+    Instrument,
+    InstrumentKey,
+    InstrumentRow,
+    Subscription,
+    TickSink,
+)
+from brokers.upstox.codec import (
+    CHANGE_MODE,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Frame,
+    decode_frame,
+    encode_request,
+)
+from brokers.upstox.config import ASKS_AGAIN_ON_RAISE, CAPABILITIES, FEED_PATH, master_url
+from brokers.upstox.constants import (
+    CATEGORY_FULL,
+    CATEGORY_LTPC,
+    MODE_FULL,
+    MODE_LTPC,
+    SEGMENTS,
+)
+from brokers.upstox.symbols import parse_master
+
+__all__ = ["UpstoxAdapter"]
+
+# Segment, bar, and an ISIN, a token or an index's name, in which nothing needs escaping in JSON.
+_KEY: Final = re.compile(rf"({'|'.join(sorted(SEGMENTS))})\|[ !#-\[\]-~]{{1,64}}", re.ASCII)
+_ERROR_CODE: Final = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
+_GUID_CHARACTERS: Final = 36
+# The longest request of no keys.
+_EMPTY_REQUEST_BYTES: Final = len(
+    encode_request(CHANGE_MODE, (), MODE_LTPC, "0" * _GUID_CHARACTERS)
+)
+
+
+class _Error(msgspec.Struct):
+    code: str = msgspec.field(name="errorCode", default="")
+
+
+class _Refusal(msgspec.Struct):
+    errors: list[_Error] = []
+
+
+_REFUSAL: Final = msgspec.json.Decoder(_Refusal)
+
+
+class UpstoxAdapter(BrokerAdapter):
+    """One connection to the market data feed V3. Called from its connection's loop only.
+
+    The handshake is answered with a redirect to where the feed is, under a code that is good for
+    one connection; whoever connects follows it, and every connect begins at the endpoint anew.
+
+    Upstox acknowledges nothing: a subscription is confirmed by its first frame of the kind asked
+    for. Quotes and depth are one mode of its own, ``full``; ticks are published at the mode that is
+    wanted. What is beyond its limits it is not known to answer, so that the limits are kept here.
+
+    Args:
+        guids: makes the id that every request carries; at most 36 characters of ASCII.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        sink: TickSink | None = None,
+        guids: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        super().__init__(endpoint=endpoint, sink=sink)
+        self._guids = guids
+        self._instruments: dict[str, Instrument] = {}
+        # What is subscribed on this socket, and at which of our modes it is published.
+        self._modes: dict[str, FeedMode] = {}
+        # Keys whose subscription ended on this socket: their last ticks are nothing unknown.
+        self._ended: set[str] = set()
+        # What waits for its first tick; empty in the steady state, which the tick path relies on.
+        self._awaiting: set[str] = set()
+        self._statuses: Mapping[str, str] = {}
+
+    @classmethod
+    def category(cls, subscription: Subscription) -> str:
+        """Return which of Upstox's kinds a subscription is of."""
+        return CATEGORY_LTPC if subscription.mode is FeedMode.LTP else CATEGORY_FULL
+
+    @classmethod
+    def master_url(cls, http_endpoint: str | None) -> str:
+        """Return the URL of the instruments master, a gzipped JSON array."""
+        return master_url(http_endpoint)
+
+    @classmethod
+    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+        """Yield the instruments of the master, gzipped or not; see ``symbols.parse_master``."""
+        return parse_master(master)
+
+    def handshake(self, credentials: Credentials) -> Handshake:
+        """Put the access token into the header that the redirect is asked for with."""
+        token = credentials.values.get("access_token", "").strip().removeprefix("Bearer ").strip()
+        if not token:
+            raise BrokerConfigError("upstox: the credential has no access_token")
+        if not (token.isascii() and token.isprintable()):
+            raise BrokerConfigError("upstox: access_token has characters that no header can carry")
+        headers = {"Authorization": f"Bearer {token}", "Accept": "*/*"}
+        return Handshake(url=_feed_url(self.endpoint), headers=headers)
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
+        """Map the status; where the body has the code of Upstox's error, it is told."""
+        error = super().refused(status, headers, body)
+        code = _error_code(body)
+        if isinstance(error, BrokerAuthError) and code:
+            return BrokerAuthError(f"Upstox refused the credential: {code} (HTTP {status})")
+        return error
+
+    def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return a request per mode and batch; a key that is held in another mode changes it."""
+        wanted = {_checked(item.instrument): item for item in items}
+        fresh = {key: item.mode for key, item in wanted.items() if key not in self._modes}
+        held = {key: item.mode for key, item in wanted.items() if key in self._modes}
+        changes = self._changes(held)
+        self._take(wanted)
+        return [*self._requests(CHANGE_MODE, changes), *self._requests(SUBSCRIBE, fresh)]
+
+    def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
+        """Return the requests that end ``items``, and drop their late ticks from now on."""
+        keys = list(dict.fromkeys(_checked(item.instrument) for item in items))
+        for key in keys:
+            self._modes.pop(key, None)
+            self._instruments.pop(key, None)
+        self._awaiting.difference_update(keys)
+        self._ended.update(keys)
+        return [encode_request(UNSUBSCRIBE, some, "", self._guids()) for some in self._cut(keys)]
+
+    def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
+        """Return ``change_mode`` requests; quotes that come of depth need none."""
+        wanted = {_checked(new.instrument): new for _, new in items}
+        for old, _ in items:
+            self._modes.setdefault(old.instrument.broker_token, old.mode)
+        changes = self._changes({key: item.mode for key, item in wanted.items()})
+        self._take(wanted)
+        return self._requests(CHANGE_MODE, changes)
+
+    def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
+        """Publish the ticks of a frame, and tell what became of markets since the last time."""
+        if isinstance(frame, str):
+            raise BrokerProtocolError("upstox: a text frame")
+        decoded = decode_frame(frame, self._modes)
+        publish, instruments = self.sink.publish, self._instruments
+        for tick in decoded.ticks:
+            publish(instruments[tick.broker_token], tick, ts_received_us)  # type: ignore[index]
+        self.ticks_published += len(decoded.ticks)
+        for key in decoded.strangers:
+            self.ticks_unknown += key not in self._ended
+        events: list[BrokerEvent] = []
+        if self._awaiting:
+            events += self._confirm(decoded)
+        if decoded.statuses:
+            events += self._market_changed(decoded.statuses)
+        return events
+
+    def reset(self) -> None:
+        """Forget keys and what waits: Upstox keeps no subscription across sockets."""
+        self._instruments.clear()
+        self._modes.clear()
+        self._ended.clear()
+        self._awaiting.clear()
+
+    def _take(self, wanted: Mapping[str, Subscription]) -> None:
+        for key, item in wanted.items():
+            self._instruments[key] = item.instrument
+            self._modes[key] = item.mode
+        self._awaiting.update(wanted)
+        self._ended.difference_update(wanted)
+
+    def _changes(self, wanted: Mapping[str, FeedMode]) -> dict[str, FeedMode]:
+        """Return what has to be told of: another mode of Upstox's, or more of the same one."""
+        changes = {}
+        for key, mode in wanted.items():
+            held = self._modes[key]
+            is_raised = mode > held and ASKS_AGAIN_ON_RAISE
+            if is_raised or _mode_name(mode) != _mode_name(held):
+                changes[key] = mode
+        return changes
+
+    def _requests(self, method: str, modes: Mapping[str, FeedMode]) -> list[str | bytes]:
+        by_name: dict[str, list[str]] = {}
+        for key, mode in modes.items():
+            by_name.setdefault(_mode_name(mode), []).append(key)
+        return [
+            encode_request(method, some, name, self._guids())
+            for name, keys in sorted(by_name.items())
+            for some in self._cut(keys)
+        ]
+
+    def _cut(self, keys: Iterable[str]) -> list[list[str]]:
+        limits = self.capabilities
+        return batches(
+            keys,
+            Bound("instruments", limits.batch_size, lambda key: 1),
+            # Each in quotes and with its comma.
+            Bound(
+                "bytes",
+                limits.max_message_bytes - _EMPTY_REQUEST_BYTES,
+                lambda key: len(key) + 3,
+            ),
+        )
+
+    def _confirm(self, decoded: Frame) -> Sequence[BrokerEvent]:
+        keys: list[InstrumentKey] = []
+        for tick, is_full in zip(decoded.ticks, decoded.are_full, strict=True):
+            key = str(tick.broker_token)
+            # What came as ``full`` is all that Upstox has of it, also where the tick holds less.
+            if key in self._awaiting and (is_full or self._modes[key] is FeedMode.LTP):
+                self._awaiting.discard(key)
+                keys.append(self._instruments[key].key)
+        return (Confirmed(tuple(keys)),) if keys else ()
+
+    def _market_changed(self, statuses: Mapping[str, str]) -> Sequence[BrokerEvent]:
+        before, self._statuses = self._statuses, {**self._statuses, **statuses}
+        changed = [
+            f"{segment} {status}"
+            for segment, status in statuses.items()
+            if before.get(segment, status) != status
+        ]
+        return (Notice(f"Markets: {', '.join(changed)}"),) if changed else ()
+
+
+def _mode_name(mode: FeedMode) -> str:
+    return MODE_LTPC if mode is FeedMode.LTP else MODE_FULL
+
+
+def _feed_url(endpoint: str) -> str:
+    """Return the endpoint with the feed's path, unless it has one of its own."""
+    url = urlsplit(endpoint)
+    path = FEED_PATH if url.path in ("", "/") else url.path
+    return urlunsplit((url.scheme, url.netloc, path, url.query, ""))
+
+
+def _error_code(body: bytes) -> str:
+    try:
+        errors = _REFUSAL.decode(body).errors
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""
+    code = errors[0].code if errors else ""
+    return code if _ERROR_CODE.fullmatch(code) else ""
+
+
+def _checked(instrument: Instrument) -> str:
+    """Return the instrument's key at Upstox. Raises BrokerConfigError for another form."""
+    key = instrument.broker_token
+    if not _KEY.fullmatch(key):
+        raise BrokerConfigError(
+            f"upstox: {instrument.key} has no instrument key; load the instruments again"
+        )
+    return key

@@ -1,0 +1,171 @@
+"""Upstox's instruments master in OpenAlgo's names. Pure.
+
+Source of the fields: upstox.com/developer/api-documentation/instruments, and the file itself, a
+gzipped JSON array of objects. Strikes are in rupees, tick sizes in paise; an expiry is the last
+millisecond or so of its day in India.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import BinaryIO, Final, cast
+
+import msgspec
+
+from brokers.decimal_text import normal_decimal
+from brokers.exceptions import BrokerProtocolError
+from brokers.master_text import MAX_MASTER_BYTES
+from brokers.types import InstrumentRow
+from brokers.upstox.constants import EXCHANGES
+
+__all__ = ["parse_master"]
+
+_GZIP: Final = b"\x1f\x8b"
+_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
+_INDEX_NAMES: Final = {
+    "NIFTY 50": "NIFTY",
+    "NIFTY BANK": "BANKNIFTY",
+    "NIFTY FIN SERVICE": "FINNIFTY",
+    "NIFTY MID SELECT": "MIDCPNIFTY",
+    "NIFTY MIDCAP SELECT": "MIDCPNIFTY",
+    "NIFTY NEXT 50": "NIFTYNXT50",
+    "SNSX50": "SENSEX50",
+}
+# The series of an NSE share that trades as shares do; others (bonds, funds) show theirs.
+_SHARE_SERIES: Final = frozenset({"EQ", "BE"})
+_DERIVATIVES: Final = frozenset({"FUT", "CE", "PE"})
+_CASH_SEGMENTS: Final = frozenset({"NSE_EQ", "BSE_EQ"})
+_MONTHS: Final = (
+    *("JAN", "FEB", "MAR", "APR", "MAY", "JUN"),
+    *("JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
+)
+_LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999
+_MOST_DIGITS: Final = 15
+_PAISE_DIGITS: Final = 2
+
+
+class _Row(msgspec.Struct):
+    segment: str
+    instrument_key: str
+    instrument_type: str
+    trading_symbol: str
+    name: str = ""
+    expiry: int | None = None
+    strike_price: Decimal | None = None
+    lot_size: Decimal | None = None
+    tick_size: Decimal | None = None
+    underlying_symbol: str | None = None
+    asset_symbol: str | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(list[_Row])
+
+
+def parse_master(master: BinaryIO) -> Iterator[InstrumentRow]:
+    """Yield the instruments of the master, gzipped or not, in the file's order.
+
+    Rows of segments and kinds that the adapter does not declare are left out.
+
+    Raises:
+        BrokerProtocolError: not the instruments master, larger than any, or a row without a usable
+            key, expiry or number; names the row.
+    """
+    try:
+        rows = _DECODER.decode(_content(master))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise BrokerProtocolError(f"instruments master: {error}") from error
+    for number, row in enumerate(rows):
+        try:
+            instrument = _instrument(row)
+        except BrokerProtocolError as error:
+            raise BrokerProtocolError(f"instruments master: row {number}: {error}") from error
+        if instrument is not None:
+            yield instrument
+
+
+def _content(master: BinaryIO) -> bytes:
+    head = master.read(len(_GZIP))
+    master.seek(-len(head), 1)
+    file = cast(BinaryIO, gzip.GzipFile(fileobj=master)) if head == _GZIP else master
+    try:
+        content = file.read(MAX_MASTER_BYTES + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BrokerProtocolError(f"instruments master: broken compression: {error}") from error
+    if len(content) > MAX_MASTER_BYTES:
+        raise BrokerProtocolError(
+            f"instruments master: larger than {MAX_MASTER_BYTES:,} bytes unpacked"
+        )
+    return content
+
+
+def _instrument(row: _Row) -> InstrumentRow | None:
+    exchange = EXCHANGES.get(row.segment)
+    kind = _kind(row)
+    if exchange is None or kind is None:
+        return None
+    key = row.instrument_key
+    if not key.startswith(f"{row.segment}|") or not (key.isascii() and key.isprintable()):
+        raise BrokerProtocolError(f"bad instrument key {key[:40]!r}")
+    expiry = _expiry(row.expiry) if kind in _DERIVATIVES else None
+    strike = _decimal(row.strike_price) if kind in ("CE", "PE") else ""
+    symbol = _symbol(row, kind, expiry, strike)
+    if not symbol:
+        raise BrokerProtocolError("no symbol")
+    return InstrumentRow(
+        exchange=exchange,
+        symbol=symbol,
+        broker_token=key,
+        broker_symbol=row.trading_symbol,
+        name=row.name,
+        expiry=expiry.isoformat() if expiry else "",
+        strike=strike,
+        lot_size=_decimal(row.lot_size),
+        tick_size=_decimal(row.tick_size, shift=_PAISE_DIGITS),
+        instrument_type=kind,
+    )
+
+
+def _kind(row: _Row) -> str | None:
+    """Return our instrument type; None for what is neither traded nor an index."""
+    if row.segment.endswith("_INDEX"):
+        return "INDEX"
+    if row.instrument_type in _DERIVATIVES:
+        return row.instrument_type
+    return "EQ" if row.segment in _CASH_SEGMENTS else None
+
+
+def _symbol(row: _Row, kind: str, expiry: date | None, strike: str) -> str:
+    if kind == "INDEX":
+        name = row.instrument_key.partition("|")[2].upper()
+        return _INDEX_NAMES.get(name, name.replace(" ", ""))
+    if expiry is None:
+        series = row.instrument_type
+        is_share = row.segment != "NSE_EQ" or series in _SHARE_SERIES
+        if is_share or row.trading_symbol.endswith(f"-{series}"):
+            return row.trading_symbol
+        return f"{row.trading_symbol}-{series}" if row.trading_symbol else ""
+    underlying = row.underlying_symbol or row.asset_symbol
+    if not underlying:
+        raise BrokerProtocolError(f"{row.trading_symbol[:40]!r} has no underlying")
+    day = f"{expiry.day:02d}{_MONTHS[expiry.month - 1]}{expiry.year % 100:02d}"
+    return f"{underlying}{day}{strike}{kind}"
+
+
+def _expiry(ms: int | None) -> date:
+    if ms is None or not 0 < ms <= _LATEST_MS:
+        raise BrokerProtocolError(f"bad expiry {ms}")
+    return datetime.fromtimestamp(ms // 1000, UTC).astimezone(_INDIA).date()
+
+
+def _decimal(value: Decimal | None, *, shift: int = 0) -> str:
+    """Return a decimal with its point moved ``shift`` to the left: (Decimal("5.0"), 2) is 0.05."""
+    if value is None or not value:
+        return "0"
+    # Looked at before it is written out: 1e999999999 would fill the memory.
+    if not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS:
+        raise BrokerProtocolError("a number is larger than any")
+    return normal_decimal(f"{value.scaleb(-shift):f}")
