@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from benchmarks.fyers_frames import FYERS_KINDS, decode_fyers, fyers_snapshots
 from brokers.angel import codec as angel
 from brokers.simulator import angel_encoder
 from brokers.simulator.encoder import Mode, encode_frame, encode_packet
@@ -28,22 +29,33 @@ class BenchedCodec:
     """One broker's codec.
 
     ``kinds`` make the frames of 500 instruments by name of the packet kind, ``decode`` returns
-    something as long as there are ticks in the frame.
+    something as long as there are ticks in the frame. ``first`` makes frames that both decode once
+    before, where a protocol remembers.
     """
 
     kinds: Mapping[str, Callable[[Sequence[Quote]], list[bytes]]]
     decode: Callable[[bytes], Sequence[object]]
     oracle: str = "brokers/bin/python"
+    first: Callable[[Sequence[Quote]], list[bytes]] = lambda quotes: []
 
     def frames(self, kind: str) -> list[bytes]:
         """Return the frames of one kind."""
+        return self.kinds[kind](self._shares())
+
+    def first_frames(self) -> list[bytes]:
+        """Return what is decoded before the frames of any kind."""
+        return self.first(self._shares())
+
+    @staticmethod
+    def _shares() -> list[Quote]:
+        """Return the quotes of instruments that every broker has."""
         market = build_market(seed=7, today=date(2026, 1, 5), now_s=OPENED_S, size=4_000)
         shares = [
             quote
             for quote in market.quotes.values()
             if not quote.instrument.is_index and angel_encoder.name_of(quote.instrument)
         ]
-        return self.kinds[kind](shares[:SYMBOLS])
+        return shares[:SYMBOLS]
 
 
 def _kite(mode: Mode) -> Callable[[Sequence[Quote]], list[bytes]]:
@@ -64,4 +76,5 @@ CODECS: Mapping[str, BenchedCodec] = {
         kinds={mode.name.lower(): _angel(mode) for mode in angel_encoder.AngelMode},
         decode=lambda frame: (angel.decode_frame(frame),),
     ),
+    "fyers": BenchedCodec(kinds=FYERS_KINDS, decode=decode_fyers, first=fyers_snapshots),
 }
