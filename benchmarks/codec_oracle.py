@@ -45,9 +45,43 @@ def fyers():
     return parse
 
 
+def dhan():
+    from dhanhq import DhanContext
+    from dhanhq.marketfeed import MarketFeed
+
+    client = MarketFeed(DhanContext("1", "T"), [])
+    return lambda frame: [client.process_data(frame)]
+
+
+def dhan_depth20():
+    from dhanhq import DhanContext
+    from dhanhq.fulldepth import FullDepth
+
+    client = FullDepth(DhanContext("1", "T"), [], 20)
+
+    def book(frame):
+        sides = []
+        while frame:
+            side = client.process_data(frame)
+            frame = side.pop("remaining_data")
+            sides.append(side)
+        return [sides]  # two sides are one tick
+
+    return book
+
+
+PARSERS = (
+    zerodha,
+    angel,
+    dhan,
+    dhan_depth20,
+    fyers,
+)
+
+
 def main():
     given = json.load(sys.stdin)
-    parse = {"zerodha": zerodha, "angel": angel, "fyers": fyers}[sys.argv[1]]()
+    parse = {each.__name__: each for each in PARSERS}[sys.argv[1]]()
     frames = [bytes.fromhex(text) for text in given["frames"]]
     for text in given["first"]:
         parse(bytes.fromhex(text))

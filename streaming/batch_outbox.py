@@ -140,12 +140,13 @@ class BatchOutbox(Outbox[Any]):
         """Take this client's part of a batch, and the batch itself if one frame can carry it."""
         if self.finished:
             return
-        if batch is not None and not (
-            self._backlog or self._seen or self._is_busy or self.tick_bytes
-        ):
-            if self._write_now is None or not self._write_now(batch.frame):
+        if batch is not None and not (self._backlog or self._seen or self.tick_bytes):
+            # Whoever writes at once knows whether what was taken is still on its way.
+            if self._write_now is not None and self._write_now(batch.frame):
+                return
+            if not self._is_busy:
                 super().push_tick(BATCH_LINE, self._wire(batch))
-            return
+                return
         for line, payload in share.items():
             if self._seen.get(line) is payload:
                 continue

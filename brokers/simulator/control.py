@@ -26,6 +26,7 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "send_message": {"text": str},
     "send_malformed": {},
     "set_rate": {"rate": float},
+    "set_market_status": {"segment": str, "status": str},
     "send_shutdown": {},
     "send_disconnect": {"reason": int},
 }

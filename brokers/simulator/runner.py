@@ -20,17 +20,19 @@ from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.market import build_market
+from brokers.simulator.upstox import UpstoxExchange
 
 __all__ = ["MARKET_EXCHANGES", "SimulatorError", "build_exchange", "build_replay", "run"]
 
 # The brokers that the simulated market can speak as.
 MARKET_EXCHANGES: Mapping[
-    str, type[KiteExchange | AngelExchange | DhanExchange | FyersExchange]
+    str, type[KiteExchange | AngelExchange | DhanExchange | FyersExchange | UpstoxExchange]
 ] = {
     "zerodha": KiteExchange,
     "angel": AngelExchange,
     "dhan": DhanExchange,
     "fyers": FyersExchange,
+    "upstox": UpstoxExchange,
 }
 
 

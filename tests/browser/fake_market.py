@@ -59,7 +59,9 @@ class Client:
         self.wants_status = False
 
     async def say(self, message: dict[str, Any]) -> None:
-        await self._tell({"type": "websocket.send", "text": json.dumps(message)})
+        # As compact as the gateway writes it: the page cuts batches by how they look.
+        text = json.dumps(message, separators=(",", ":"))
+        await self._tell({"type": "websocket.send", "text": text})
 
     async def tick(self, message: dict[str, Any]) -> None:
         await self.say({"type": "ticks", "ticks": [message]} if self.is_batched else message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from brokers.exceptions import BrokerAuthError
 from brokers.fyers.connection import FyersAdapter
 from brokers.simulator.fyers_encoder import (
     FyersName,
@@ -55,7 +56,7 @@ def target() -> Target:
     answers += [encode_reply(4, "N"), encode_custom(51001, "Symbol limit exceeded", 4)]
     tokens = dict.fromkeys(name.topic(topic_kinds(quote.instrument)[0]) for quote, name in some)
     seeds: list[Frame] = [*frames, *answers]
-    made = Target(FyersAdapter, tokens=tokens, seeds=seeds)
+    made = Target(FyersAdapter, tokens=tokens, seeds=seeds, endings=(BrokerAuthError,))
     for frame in frames:
         made.decode(frame)  # an update of what is not known yet would be passed over
     return made

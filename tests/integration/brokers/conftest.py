@@ -16,12 +16,13 @@ from tests.integration.brokers.angel_lab import ANGEL
 from tests.integration.brokers.dhan_lab import DHAN
 from tests.integration.brokers.fyers_lab import FYERS
 from tests.integration.brokers.lab import BrokerLab, MarketBroker
+from tests.integration.brokers.upstox_lab import UPSTOX
 from tests.integration.brokers.zerodha_lab import ZERODHA
 from tests.integration.pool_kit import PoolKit
 
 __all__ = ["LABS", "BrokerPool", "OpenPool", "lab", "open_pool"]
 
-LABS = (ZERODHA, ANGEL, DHAN, FYERS)
+LABS = (ZERODHA, ANGEL, DHAN, FYERS, UPSTOX)
 
 
 class BrokerPool(PoolKit):

@@ -13,11 +13,12 @@ from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.listing import ListedInstrument
 from brokers.simulator.market import Quote
+from brokers.simulator.upstox import UpstoxExchange
 from brokers.types import FeedMode
 
 __all__ = ["BrokerLab", "MarketBroker", "meant_by_most"]
 
-MarketBroker = KiteExchange | AngelExchange | DhanExchange | FyersExchange
+MarketBroker = KiteExchange | AngelExchange | DhanExchange | FyersExchange | UpstoxExchange
 
 
 def meant_by_most(quote: Quote, mode: FeedMode) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
@@ -274,9 +274,8 @@ def test_what_the_worker_says_is_what_is_printed(account: BrokerAccount) -> None
 
     def work() -> None:
         try:
-            (command,) = eventually_sync(  # type: ignore[misc]
-                lambda: command_queue.take("host:1", [account.pk]), timeout=30
-            )
+            taken = eventually_sync(lambda: command_queue.take("host:1", [account.pk]), timeout=30)
+            (command,) = cast("list[PoolCommand]", taken)
             assert command.argument == {"slot": 2}
             command_queue.finish(command.pk, is_done=True, result="Connection 2 is drained.")
         finally:

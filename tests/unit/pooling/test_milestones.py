@@ -73,7 +73,7 @@ def test_a_connection_opens_because_the_previous_is_full(log):
 def test_each_further_hundred_of_symbols_is_told_once(log):
     @virtual
     async def run():
-        big = {"symbols_per_connection": 500, "max_connections": 3}
+        big: dict[str, Any] = {"symbols_per_connection": 500, "max_connections": 3}
         async with open_kit(options={**big, "linger_seconds": 0.1}, **big) as kit:
             for start in range(0, 250, 10):
                 kit.want(*range(start, start + 10))

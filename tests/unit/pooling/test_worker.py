@@ -447,6 +447,7 @@ async def test_statistics_know_the_past_and_the_credentials_end():
     await asyncio.sleep(2)
     stats = kit.store.statuses[-1][0]
     assert stats.all_time == peaks
+    assert stats.today is not None
     assert stats.today.symbols.value == 1
     assert stats.reconnects_today == 3
     assert stats.credential_expiry_ms == EPOCH_MS + 1

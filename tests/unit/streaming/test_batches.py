@@ -108,6 +108,26 @@ def test_a_batch_is_written_at_once_where_nothing_is_in_its_way(time: Time) -> N
     assert [json.loads(frame[2:])["ticks"] for frame in later] == [[2], [3]]
 
 
+def test_a_batch_in_every_turn_is_written_at_once_behind_what_was_taken(time: Time) -> None:
+    """What was taken last has left, or the writer would say that there is no room."""
+    written: list[bytes] = []
+
+    def write_now(frame: bytes) -> bool:
+        written.append(frame)
+        return True
+
+    cohort = make_cohort(time, 0)
+    outbox = reader(cohort, "a", wants_frames=True, write_now=write_now)
+    outbox.push_tick("a", b"0")
+    time.advance(0)
+    assert len(outbox.take(9)) == 1
+    for number in range(3):
+        cohort.push_tick("a", b"%d" % number)
+        time.advance(0)
+    assert len(written) == 3
+    assert outbox.take(9) == []
+
+
 def test_a_cohort_without_ticks_has_no_timer(time: Time) -> None:
     cohort = make_cohort(time)
     outbox = reader(cohort, "a")

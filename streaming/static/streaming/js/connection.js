@@ -48,6 +48,7 @@ export class TickConnection {
   #onMessage;
   #onPhase;
   #onFrame;
+  #takesText;
   #wantsBatches;
   #socket = null;
   #attempt = 0;
@@ -59,15 +60,18 @@ export class TickConnection {
   #openedAt = 0;
 
   /**
-   * `onMessage(message, size)` hears parsed frames of `size` characters. `url()` is asked before each connect, `wantsBatches()` too. `onFrame(text, isSent)` hears every
-   * frame as it is on the wire, before anything is made of it. `random` and `createSocket` are
-   * injected so that the policy can be driven without a network.
+   * `onMessage(message, size)` hears parsed frames of `size` characters, unless `takesText(text)`
+   * has used one up unparsed and returned true. `url()` is asked before each connect,
+   * `wantsBatches()` too. `onFrame(text, isSent)` hears every frame as it is on the wire, before
+   * anything is made of it. `random` and `createSocket` are injected so that the policy can be
+   * driven without a network.
    */
   constructor({
     url,
     onMessage,
     onPhase,
     onFrame = () => {},
+    takesText = () => false,
     wantsBatches = () => true,
     random = Math.random,
     createSocket = (address, protocols) => new WebSocket(address, protocols),
@@ -78,6 +82,7 @@ export class TickConnection {
     this.#onMessage = onMessage;
     this.#onPhase = onPhase;
     this.#onFrame = onFrame;
+    this.#takesText = takesText;
     this.#wantsBatches = wantsBatches;
     this.phase = Phase.CONNECTING;
     this.retryAt = 0;
@@ -134,6 +139,7 @@ export class TickConnection {
   #received(text) {
     this.#lastFrameAt = performance.now();
     this.#onFrame(text, false);
+    if (this.#takesText(text)) return;
     let message;
     try {
       message = JSON.parse(text);

@@ -1,6 +1,7 @@
 /**
  * Owns the bar of lists: a button for each, and the dialogs that name, rename and delete one.
- * `actions` do it; what they throw is shown in the dialog, which then stays open.
+ * `actions` do it; what they throw is shown in the dialog, which then stays open. Who closes it
+ * earlier goes on where they are: what was asked for is done all the same, and a failure is told.
  */
 
 import { count } from "./format.js";
@@ -9,11 +10,12 @@ export class ListBar {
   #nodes;
   #actions;
   #current = null;
-  #submit = null;
+  #question = null; // what the open dialog asks
 
   /**
    * `nodes`: tabs, create, rename, remove, dialog, title, note, label, name, error, confirm, cancel.
-   * `actions`: select(id), create(name), rename(name), remove().
+   * `actions`: select(id), create(name, isAwaited), rename(name), remove(), failed(title, error);
+   * `isAwaited()` tells whether the dialog is still open for it.
    */
   constructor({ nodes, actions }) {
     this.#nodes = nodes;
@@ -26,6 +28,9 @@ export class ListBar {
     nodes.rename.addEventListener("click", () => this.#askRename());
     nodes.remove.addEventListener("click", () => this.#askRemove());
     nodes.cancel.addEventListener("click", () => nodes.dialog.close());
+    nodes.dialog.addEventListener("close", () => {
+      if (!nodes.dialog.open) this.#question = null;
+    });
     nodes.dialog.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#confirm();
@@ -62,7 +67,12 @@ export class ListBar {
 
   /** Ask for the name of a new list. */
   askNew() {
-    this.#ask({ title: "New list", confirm: "Create", run: (name) => this.#actions.create(name) });
+    this.#ask({
+      title: "New list",
+      confirm: "Create",
+      failure: (name) => `List \u201c${name}\u201d was not made.`,
+      run: (name, isAwaited) => this.#actions.create(name, isAwaited),
+    });
   }
 
   #askRename() {
@@ -70,6 +80,7 @@ export class ListBar {
       title: "Rename list",
       confirm: "Rename",
       name: this.#current.name,
+      failure: (name) => `The list was not renamed to \u201c${name}\u201d.`,
       run: (name) => this.#actions.rename(name),
     });
   }
@@ -81,37 +92,45 @@ export class ListBar {
       note: `Its ${count(symbols.length, "instrument")} will no longer be watched here.`,
       confirm: "Delete",
       name: null,
+      failure: () => `List \u201c${name}\u201d was not deleted.`,
       run: () => this.#actions.remove(),
     });
   }
 
   /** `name` null asks for a yes only. */
-  #ask({ title, note = "", confirm, name = "", run }) {
+  #ask({ title, note = "", confirm, name = "", failure, run }) {
     const nodes = this.#nodes;
     nodes.title.textContent = title;
     nodes.note.textContent = note;
     nodes.note.hidden = !note;
     nodes.error.textContent = "";
+    nodes.confirm.disabled = false;
     nodes.confirm.textContent = confirm;
     nodes.label.hidden = nodes.name.hidden = name === null;
     nodes.name.disabled = name === null;
     nodes.name.value = name ?? "";
-    this.#submit = run;
+    this.#question = { failure, run };
     nodes.dialog.showModal();
     if (name === null) nodes.confirm.focus();
     else nodes.name.select();
   }
 
   async #confirm() {
-    const { confirm, dialog, error, name } = this.#nodes;
+    const { confirm, dialog, error } = this.#nodes;
+    const name = this.#nodes.name.value.trim();
+    const question = this.#question;
+    const isAwaited = () => dialog.open && this.#question === question;
     confirm.disabled = true;
     error.textContent = "";
     try {
-      await this.#submit(name.value.trim());
-      dialog.close();
+      await question.run(name, isAwaited);
+      if (isAwaited()) dialog.close();
     } catch (problem) {
+      if (!isAwaited()) {
+        this.#actions.failed(question.failure(name), problem);
+        return;
+      }
       error.textContent = problem.message;
-    } finally {
       confirm.disabled = false;
     }
   }

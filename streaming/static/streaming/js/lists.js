@@ -63,6 +63,7 @@ export class Lists {
   #pending = null; // the list whose symbols wait to be saved
   #saving = Promise.resolve(); // one after the other: a list is made before it is changed
   #failing = false;
+  #changes = 0; // made here: what was fetched before the last of them is old
   #otherTabs;
 
   /**
@@ -81,24 +82,16 @@ export class Lists {
 
   /** Fetch the lists and return the current one; null for a user who has none yet. */
   async load() {
-    const local = this.#readLocal();
-    let lists;
-    try {
-      lists = await fetchLists();
-    } catch (error) {
-      if (error instanceof ApiError && error.isSignedOut) throw error;
-      lists = local.lists; // the copy of this browser, as long as there is no other
-    }
-    this.lists = merge(lists, local.lists);
-    this.current = this.lists.find((list) => list.id === (this.current?.id ?? local.current));
-    this.current ??= this.lists[0] ?? null;
+    const { fetched, local } = await this.#fetch();
+    this.lists = merge(fetched ?? local.lists, local.lists);
+    this.current = this.#find(this.current?.id ?? local.current) ?? this.lists[0] ?? null;
     this.#changed();
     for (const list of this.lists) if (list.unsaved) this.#store(list);
     return this.current;
   }
 
   select(id) {
-    const list = this.lists.find((each) => each.id === id);
+    const list = this.#find(id);
     if (!list || list === this.current) return null;
     this.flush();
     this.current = list;
@@ -106,43 +99,55 @@ export class Lists {
     return list;
   }
 
-  /** Make a list and show it. Throws ApiError with the server's reason. */
+  /**
+   * Make a list. The current one stays until `select`: whoever waits may have gone on with it.
+   * Throws ApiError with the server's reason.
+   */
   async create(name, symbols = []) {
     const made = await createList({ name, symbols: namesOf(symbols) });
-    await this.flush();
-    this.lists.push(made);
-    this.current = made;
+    this.#changes += 1;
+    if (!this.#find(made.id)) this.lists.push(made); // else `load` was faster
     this.#changed({ isShared: true });
-    return made;
+    return made.id;
   }
 
   /** Throws ApiError with the server's reason. */
   async rename(name) {
-    const list = this.current;
-    list.name = (await changeList(list.id, { name })).name;
+    const { id } = this.current;
+    const changed = await changeList(id, { name });
+    this.#changes += 1;
+    const list = this.#find(id);
+    if (list) list.name = changed.name;
     this.#changed({ isShared: true });
   }
 
-  /** Delete the current list and return the one that is shown instead. Throws ApiError. */
+  /**
+   * Delete the current list and return the one to show instead; null when another one has been
+   * chosen meanwhile. Throws ApiError, and the list is what it was.
+   */
   async remove() {
-    const list = this.current;
-    clearTimeout(this.#timer);
-    this.#pending = null;
+    const { id } = this.current;
+    await this.flush();
     try {
-      await deleteList(list.id);
+      await deleteList(id);
     } catch (error) {
       if (error.status !== 404) throw error; // another tab deleted it first
     }
-    const place = this.lists.indexOf(list);
-    this.lists.splice(place, 1);
-    this.current = this.lists[Math.min(place, this.lists.length - 1)] ?? null;
+    this.#changes += 1;
+    if (this.#pending?.id === id) this.#pending = null;
+    const wasCurrent = this.current?.id === id;
+    const place = this.lists.findIndex((list) => list.id === id);
+    if (place >= 0) this.lists.splice(place, 1);
+    if (wasCurrent) this.current = this.lists[Math.min(place, this.lists.length - 1)] ?? null;
     this.#changed({ isShared: true });
-    return this.current;
+    return wasCurrent ? this.current : null;
   }
 
   /** Remember the current list's symbols soon; a burst of changes becomes one request. */
   save(rows) {
     if (!this.current) this.#begin();
+    if (this.#pending !== this.current) this.flush(); // another list's change waits
+    this.#changes += 1;
     this.current.symbols = namesOf(rows);
     this.current.unsaved = true;
     this.#pending = this.current;
@@ -161,6 +166,27 @@ export class Lists {
       this.#store(list, { keepalive });
     }
     return this.#saving;
+  }
+
+  /** The server's lists, newer than any change made here, or undefined; and this browser's copy. */
+  async #fetch() {
+    let fetched;
+    let changes;
+    do {
+      changes = this.#changes;
+      await this.flush();
+      try {
+        fetched = await fetchLists();
+      } catch (error) {
+        if (error instanceof ApiError && error.isSignedOut) throw error;
+        fetched = undefined; // the copy of this browser, as long as there is no other
+      }
+    } while (changes !== this.#changes);
+    return { fetched, local: this.#readLocal() };
+  }
+
+  #find(id) {
+    return this.lists.find((list) => list.id === id);
   }
 
   #begin() {

@@ -4,6 +4,7 @@
  */
 
 import { describeList, findExactly } from "./api.js";
+import { cut } from "./batch_text.js";
 import { Phase, TickConnection } from "./connection.js";
 import { FeedState, scopeOf } from "./feed.js";
 import { count } from "./format.js";
@@ -35,6 +36,7 @@ const feed = new FeedState();
 const store = new RowStore({ onDirty: () => table.schedule() });
 const connection = new TickConnection({
   url: () => `${scheme}//${location.host}${ticksPath}?interval=${BATCH_INTERVAL_MS}`,
+  takesText: batchReceived,
   onMessage: received,
   onPhase: phaseChanged,
 });
@@ -98,9 +100,13 @@ const listBar = new ListBar({
   },
   actions: {
     select: (id) => showList(lists.select(id)),
-    create: async (name) => showList(await lists.create(name)),
+    create: async (name, isAwaited) => {
+      const id = await lists.create(name);
+      if (isAwaited()) showList(lists.select(id));
+    },
     rename: (name) => lists.rename(name),
     remove: async () => showList(await lists.remove()),
+    failed: (title, { message: text }) => notices.show({ key: "list", kind: "error", title, text }),
   },
 });
 const pools = new PoolStrip({
@@ -120,6 +126,11 @@ const search = new Search({
   },
 });
 
+function batchReceived(text) {
+  const now = connection.serverNow();
+  return cut(text, (head, tick) => store.offer(head, tick, now, isTrusted));
+}
+
 function received(message) {
   if (message.type === "market_data") tick(message);
   else if (message.type === "ticks" && Array.isArray(message.ticks)) message.ticks.forEach(tick);
@@ -128,7 +139,11 @@ function received(message) {
 }
 
 function tick(message) {
-  store.apply(message, connection.serverNow(), (row) => feed.isTrusted(row));
+  store.apply(message, connection.serverNow(), isTrusted);
+}
+
+function isTrusted(row) {
+  return feed.isTrusted(row);
 }
 
 function feedChanged(message) {
@@ -255,8 +270,12 @@ function moveRow(steps) {
 }
 
 async function showDefaults() {
+  const list = lists.current;
   try {
-    show(await defaultInstruments());
+    const instruments = await defaultInstruments();
+    // Asked for here and not of a list that was shown, or filled, in the meantime.
+    if (lists.current !== list || store.size) return;
+    show(instruments);
     lists.save(store.rows());
   } catch (error) {
     failed(error);
@@ -329,6 +348,7 @@ window.addEventListener("pageshow", (event) => {
   if (event.persisted) connection.open(); // restored from the back/forward cache: the socket is gone
 });
 setInterval(() => {
+  store.readAll();
   table.second();
   status.second(store.ticks);
 }, 1000);

@@ -1,8 +1,10 @@
 /**
  * Owns the rows: one per instrument of the list, its last values and how far they can be trusted.
- * No DOM and no network. Changed rows collect in `dirty` until the table takes them.
+ * No DOM and no network. Changed rows collect in `dirty` until the table takes them. The newest tick
+ * of a live row may wait as text until somebody looks: `read` the row first.
  */
 
+import { headOf } from "./batch_text.js";
 import { remember } from "./spark.js";
 
 export const RowState = Object.freeze({
@@ -28,15 +30,23 @@ function sideOf(levels, price, size) {
     : { price: bestPrice, size: number(best ? best.quantity : size) };
 }
 
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {}; // not ours to understand; the next tick may be
+  }
+}
+
 export class RowStore {
   #rows = new Map();
+  #heads = new Map(); // how a tick's text begins -> its row
   #onDirty;
 
   constructor({ onDirty = () => {} } = {}) {
     this.#onDirty = onDirty;
     this.dirty = new Set();
     this.ticks = 0;
-    this.lastTickAt = 0;
   }
 
   get size() {
@@ -67,6 +77,9 @@ export class RowStore {
       name,
       tickSize,
       broker: "", // whose feed it comes from, once the server has said so
+      head: headOf({ exchange, symbol }),
+      unread: "", // the newest tick, when nobody has looked yet
+      unreadAt: NaN,
       state: RowState.WAITING,
       reason: "",
       isFirst: true, // the next tick is the first since it was (re)subscribed: maybe an old one
@@ -90,6 +103,7 @@ export class RowStore {
       trailVersion: 0,
     };
     this.#rows.set(key, row);
+    this.#heads.set(row.head, row);
     this.#touch(row);
     return row;
   }
@@ -104,7 +118,10 @@ export class RowStore {
       else this.add(instrument);
     }
     const gone = [...before.values()].filter((row) => !this.#rows.has(row.key));
-    for (const row of gone) this.dirty.delete(row);
+    for (const row of gone) {
+      this.dirty.delete(row);
+      this.#heads.delete(row.head);
+    }
     return gone;
   }
 
@@ -122,6 +139,7 @@ export class RowStore {
   remove(key) {
     const row = this.#rows.get(key);
     this.#rows.delete(key);
+    this.#heads.delete(row?.head);
     this.dirty.delete(row);
     this.#onDirty();
     return row;
@@ -137,12 +155,14 @@ export class RowStore {
 
   /** The next tick of every row may be a stored one. Called when subscriptions are sent again. */
   expectSnapshots() {
+    this.readAll();
     for (const row of this.#rows.values()) row.isFirst = true;
   }
 
   refuse(key, reason) {
     const row = this.#rows.get(key);
     if (!row) return;
+    this.read(row); // it came before the refusal
     row.state = RowState.REFUSED;
     row.reason = reason;
     this.#touch(row);
@@ -167,10 +187,40 @@ export class RowStore {
   markStale(reason, matches = () => true) {
     for (const row of this.#rows.values()) {
       if (!matches(row) || row.state === RowState.REFUSED) continue;
+      this.read(row); // what came before is not what makes it live again
       row.reason = reason;
       if (row.state === RowState.LIVE) row.state = RowState.STALE;
       this.#touch(row);
     }
+  }
+
+  /**
+   * Take a tick as the text that it came in, `head` as `batch_text.js` cuts it. While the row is live
+   * it waits there unread, in the place of the one before; else it is taken at once, like `apply`.
+   */
+  offer(head, text, now, isTrusted) {
+    const row = this.#heads.get(head);
+    if (!row || row.state !== RowState.LIVE || row.isFirst) {
+      this.apply(parsed(text), now, isTrusted);
+      return;
+    }
+    this.ticks += 1;
+    row.unread = text;
+    row.unreadAt = now;
+    this.#touch(row);
+  }
+
+  /** Take up what waits for this row; it is in `dirty` since it came. */
+  read(row) {
+    if (!row.unread) return;
+    const { data, broker } = parsed(row.unread);
+    row.unread = "";
+    if (data) this.#take(row, data, broker, row.unreadAt);
+  }
+
+  /** Take up what waits for any row: often enough for trails and ages to be right. */
+  readAll() {
+    for (const row of this.#rows.values()) this.read(row);
   }
 
   /**
@@ -185,8 +235,14 @@ export class RowStore {
     );
     if (!row) return false;
     this.ticks += 1;
-    this.lastTickAt = now;
-    if (message.broker) row.broker = message.broker;
+    this.read(row);
+    this.#take(row, data, message.broker, now, isTrusted);
+    this.#touch(row);
+    return true;
+  }
+
+  #take(row, data, broker, now, isTrusted = () => true) {
+    if (broker) row.broker = broker;
     row.data = data;
     const isNews = this.#takeValues(row, data);
     this.#judgeAge(row, positive(data.timestamp), now, isNews);
@@ -199,8 +255,6 @@ export class RowStore {
       row.state = RowState.STALE;
     }
     row.isFirst = false;
-    this.#touch(row);
-    return true;
   }
 
   #takeValues(row, data) {

@@ -10,10 +10,10 @@
 import { RowView } from "./row_view.js";
 
 const FOUND_MS = 1500;
-const BETWEEN_FRAMES_MS = 80;
+const BETWEEN_FRAMES_MS = 100;
 const BUILT_PER_FRAME = 40;
-const UNSEEN_PER_FRAME = 12;
-const NEAR_THE_WINDOW = "200px 0px";
+const UNSEEN_PER_FRAME = 4;
+const NEAR_THE_WINDOW = "100px 0px"; // so that a row that is scrolled to says the newest already
 
 export class Table {
   #body;
@@ -182,6 +182,7 @@ export class Table {
       const view = this.#views.get(row.key);
       if (!view) continue; // its turn to be built has not come
       if (!view.isUrgent && --unseen < 0) continue;
+      this.#store.read(row);
       this.#store.dirty.delete(row);
       view.render(now);
       if (view.isFlashing) this.#flashing.add(view);
