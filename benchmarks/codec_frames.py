@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from brokers.angel import codec as angel
-from brokers.simulator import angel_encoder
+from brokers.simulator import angel_encoder, upstox_encoder
 from brokers.simulator.encoder import Mode, encode_frame, encode_packet
+from brokers.simulator.listing import build_listing
 from brokers.simulator.market import Quote, build_market
+from brokers.types import FeedMode
+from brokers.upstox import codec as upstox
 from brokers.zerodha import codec as zerodha
 
 __all__ = ["CODECS", "BenchedCodec"]
 
 SYMBOLS = 500
+UPSTOX_FEEDS_PER_FRAME = 25
+SIZE = 4_000
+TODAY = date(2026, 1, 5)
 OPENED_S = 1_767_600_000
 
 
@@ -37,7 +44,7 @@ class BenchedCodec:
 
     def frames(self, kind: str) -> list[bytes]:
         """Return the frames of one kind."""
-        market = build_market(seed=7, today=date(2026, 1, 5), now_s=OPENED_S, size=4_000)
+        market = build_market(seed=7, today=TODAY, now_s=OPENED_S, size=SIZE)
         shares = [
             quote
             for quote in market.quotes.values()
@@ -54,6 +61,30 @@ def _angel(mode: angel_encoder.AngelMode) -> Callable[[Sequence[Quote]], list[by
     return lambda quotes: [angel_encoder.encode_tick(quote, mode) for quote in quotes]
 
 
+def _upstox(mode: upstox_encoder.UpstoxMode) -> Callable[[Sequence[Quote]], list[bytes]]:
+    def frames(quotes: Sequence[Quote]) -> list[bytes]:
+        feeds = [
+            (upstox_encoder.key_of(each.instrument), upstox_encoder.encode_feed(each, mode))
+            for each in quotes
+        ]
+        return [
+            upstox_encoder.encode_frame(
+                upstox_encoder.FrameType.LIVE_FEED,
+                dict(feeds[start : start + UPSTOX_FEEDS_PER_FRAME]),
+                OPENED_S * 1000,
+            )
+            for start in range(0, len(feeds), UPSTOX_FEEDS_PER_FRAME)
+        ]
+
+    return frames
+
+
+@cache
+def _upstox_keys() -> Mapping[str, FeedMode]:
+    listing = build_listing(today=TODAY, size=SIZE)
+    return {upstox_encoder.key_of(item): FeedMode.DEPTH for item in listing}
+
+
 CODECS: Mapping[str, BenchedCodec] = {
     "zerodha": BenchedCodec(
         kinds={mode.value: _kite(mode) for mode in Mode},
@@ -63,5 +94,9 @@ CODECS: Mapping[str, BenchedCodec] = {
     "angel": BenchedCodec(
         kinds={mode.name.lower(): _angel(mode) for mode in angel_encoder.AngelMode},
         decode=lambda frame: (angel.decode_frame(frame),),
+    ),
+    "upstox": BenchedCodec(
+        kinds={mode.value: _upstox(mode) for mode in upstox_encoder.UpstoxMode},
+        decode=lambda frame: upstox.decode_frame(frame, _upstox_keys()).ticks,
     ),
 }

@@ -26,9 +26,18 @@ def angel():
     return lambda frame: [client._parse_binary_data(frame)]
 
 
+def upstox():
+    import upstox_client
+    from google.protobuf import json_format
+
+    client = upstox_client.MarketDataStreamerV3(upstox_client.ApiClient())
+    # What the client does of a frame before anybody sees it.
+    return lambda frame: json_format.MessageToDict(client.decode_protobuf(frame))["feeds"]
+
+
 def main():
     given = json.load(sys.stdin)
-    parse = {"zerodha": zerodha, "angel": angel}[sys.argv[1]]()
+    parse = {"zerodha": zerodha, "angel": angel, "upstox": upstox}[sys.argv[1]]()
     frames = [bytes.fromhex(text) for text in given["frames"]]
     parsed = sum(len(parse(frame)) for frame in frames)
     started = now = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import angel, binance, zerodha
+from tests.fuzz.targets import angel, binance, upstox, zerodha
 
 __all__ = ["TARGETS"]
 
@@ -13,4 +13,5 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "zerodha": zerodha.target,
     "binance": binance.target,
     "angel": angel.target,
+    "upstox": upstox.target,
 }
