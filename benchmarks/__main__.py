@@ -22,6 +22,7 @@ from benchmarks.fanout import fanout
 from benchmarks.harness import ROOT, RUNS, SECONDS, Result, describe_environment
 from benchmarks.http_pool import http_pool
 from benchmarks.idle import idle, raise_open_files
+from benchmarks.pages import pages
 from benchmarks.pool_scenarios import pool_engine
 from benchmarks.references import references
 from benchmarks.several import several, unwanted
@@ -46,6 +47,7 @@ _ALONE = {
     "http": http_pool,
     "several": several,
     "watch": watch,
+    "pages": pages,
 }
 _IDLE_LOAD = 0.5
 

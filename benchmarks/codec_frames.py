@@ -13,7 +13,9 @@ from datetime import date
 from functools import cache
 
 from brokers.angel import codec as angel
-from brokers.simulator import angel_encoder, upstox_encoder
+from brokers.dhan.codec import FeedDecoder
+from brokers.dhan.deep_codec import DeepDecoder
+from brokers.simulator import angel_encoder, dhan_encoder, upstox_encoder
 from brokers.simulator.encoder import Mode, encode_frame, encode_packet
 from brokers.simulator.listing import build_listing
 from brokers.simulator.market import Quote, build_market
@@ -61,6 +63,14 @@ def _angel(mode: angel_encoder.AngelMode) -> Callable[[Sequence[Quote]], list[by
     return lambda quotes: [angel_encoder.encode_tick(quote, mode) for quote in quotes]
 
 
+def _dhan(encode: Callable[[Quote], bytes]) -> Callable[[Sequence[Quote]], list[bytes]]:
+    return lambda quotes: [encode(quote) for quote in quotes]
+
+
+_dhan_feed = FeedDecoder()
+_dhan_books = DeepDecoder(levels=20)
+
+
 def _upstox(mode: upstox_encoder.UpstoxMode) -> Callable[[Sequence[Quote]], list[bytes]]:
     def frames(quotes: Sequence[Quote]) -> list[bytes]:
         feeds = [
@@ -94,6 +104,18 @@ CODECS: Mapping[str, BenchedCodec] = {
     "angel": BenchedCodec(
         kinds={mode.name.lower(): _angel(mode) for mode in angel_encoder.AngelMode},
         decode=lambda frame: (angel.decode_frame(frame),),
+    ),
+    "dhan": BenchedCodec(
+        kinds={
+            "ticker": _dhan(dhan_encoder.encode_ticker),
+            "quote": _dhan(dhan_encoder.encode_quote),
+            "full": _dhan(dhan_encoder.encode_full),
+        },
+        decode=lambda frame: _dhan_feed.decode(frame, OPENED_S),
+    ),
+    "dhan_depth20": BenchedCodec(
+        kinds={"book": _dhan(lambda quote: dhan_encoder.encode_book(quote, 20))},
+        decode=lambda frame: _dhan_books.decode(frame, OPENED_S),
     ),
     "upstox": BenchedCodec(
         kinds={mode.value: _upstox(mode) for mode in upstox_encoder.UpstoxMode},

@@ -26,6 +26,31 @@ def angel():
     return lambda frame: [client._parse_binary_data(frame)]
 
 
+def dhan():
+    from dhanhq import DhanContext
+    from dhanhq.marketfeed import MarketFeed
+
+    client = MarketFeed(DhanContext("1", "T"), [])
+    return lambda frame: [client.process_data(frame)]
+
+
+def dhan_depth20():
+    from dhanhq import DhanContext
+    from dhanhq.fulldepth import FullDepth
+
+    client = FullDepth(DhanContext("1", "T"), [], 20)
+
+    def book(frame):
+        sides = []
+        while frame:
+            side = client.process_data(frame)
+            frame = side.pop("remaining_data")
+            sides.append(side)
+        return [sides]  # two sides are one tick
+
+    return book
+
+
 def upstox():
     import upstox_client
     from google.protobuf import json_format
@@ -35,9 +60,18 @@ def upstox():
     return lambda frame: json_format.MessageToDict(client.decode_protobuf(frame))["feeds"]
 
 
+PARSERS = (
+    zerodha,
+    angel,
+    dhan,
+    dhan_depth20,
+    upstox,
+)
+
+
 def main():
     given = json.load(sys.stdin)
-    parse = {"zerodha": zerodha, "angel": angel, "upstox": upstox}[sys.argv[1]]()
+    parse = {each.__name__: each for each in PARSERS}[sys.argv[1]]()
     frames = [bytes.fromhex(text) for text in given["frames"]]
     parsed = sum(len(parse(frame)) for frame in frames)
     started = now = time.perf_counter()

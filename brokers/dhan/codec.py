@@ -27,7 +27,7 @@ from brokers.dhan.constants import (
     CODE_TICKER,
     DEPTH_LEVELS,
 )
-from brokers.dhan.values import Disconnection, as_level, named, to_price, to_prices
+from brokers.dhan.values import Disconnection, as_level, named, to_one_price, to_prices
 from brokers.exceptions import BrokerProtocolError
 from brokers.types import DepthLevel, FeedMode, Tick
 
@@ -142,7 +142,7 @@ class FeedDecoder:
     def _ticker(self, frame: bytes, at: int, found: list[Decoded]) -> None:
         field, ltp, traded = _TICKER.unpack_from(frame, at)
         token, scale = named(field)
-        (price,) = to_prices((ltp,), scale)
+        price = to_one_price(ltp, scale)
         found.append(Tick(token, _LTP_MODE, scale, 1, price, self._trade_ms(traded)))
 
     def _quote(self, frame: bytes, at: int, found: list[Decoded]) -> None:
@@ -150,7 +150,8 @@ class FeedDecoder:
             frame, at
         )
         token, scale = named(field)
-        price, open_, close, high, low = to_prices((ltp, *day), scale)
+        prices = to_prices((average, ltp, *day), scale, averages=1)
+        average, price, open_, close, high, low = prices
         known = self._known.get(token)
         # By position, in the order of Tick's fields: names cost a third more on the tick path.
         tick = Tick(
@@ -167,7 +168,7 @@ class FeedDecoder:
             self._close(known, close),
             volume,
             quantity,
-            to_price(average, scale),
+            average,
             known.oi if known is not None else None,
             None,
             None,
@@ -184,10 +185,12 @@ class FeedDecoder:
         values = _FULL.unpack_from(frame, at)
         field, ltp, quantity, traded, average, volume, sell, buy, oi = values[:9]
         token, scale = named(field)
-        prices = to_prices((ltp, *values[9:13], *values[17::6], *values[18::6]), scale)
-        price, open_, close, high, low = prices[:5]
-        bids = _levels(prices[5:10], values[13::6], values[15::6])
-        asks = _levels(prices[10:], values[14::6], values[16::6])
+        prices = to_prices(
+            (average, ltp, *values[9:13], *values[17::6], *values[18::6]), scale, averages=1
+        )
+        average, price, open_, close, high, low = prices[:6]
+        bids = _levels(prices[6:11], values[13::6], values[15::6])
+        asks = _levels(prices[11:], values[14::6], values[16::6])
         bid_price, bid_size, _ = bids[0] if bids else _NO_LEVEL
         ask_price, ask_size, _ = asks[0] if asks else _NO_LEVEL
         known = self._known.get(token)
@@ -205,7 +208,7 @@ class FeedDecoder:
             self._close(known, close),
             volume,
             quantity,
-            to_price(average, scale),
+            average,
             oi,
             bid_price,
             ask_price,
@@ -246,7 +249,7 @@ class FeedDecoder:
     def _previous_close(self, frame: bytes, at: int, found: list[Decoded]) -> None:
         field, value = _CLOSE.unpack_from(frame, at)
         token, scale = named(field)
-        (close,) = to_prices((value,), scale)
+        close = to_one_price(value, scale)
         known = self._known.get(token)
         if known is not None and known.close != close:
             known.close = close

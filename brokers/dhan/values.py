@@ -18,7 +18,15 @@ from brokers.dhan.constants import PRICE_SCALE_CURRENCY, PRICE_SCALE_DEFAULT, SE
 from brokers.exceptions import BrokerProtocolError
 from brokers.types import DepthLevel
 
-__all__ = ["Disconnection", "as_level", "bad_price", "named", "to_price", "to_prices"]
+__all__ = [
+    "Disconnection",
+    "as_level",
+    "bad_price",
+    "named",
+    "to_one_price",
+    "to_price",
+    "to_prices",
+]
 
 MAX_CACHED_NAMES: Final = 16_384
 MAX_RUPEES: Final = 10**12
@@ -39,7 +47,7 @@ _PRECISION: Final = {
         2**10 * PRICE_SCALE_CURRENCY, 2**15 * PRICE_SCALE_CURRENCY, 25
     ),
 }
-_LEAST_PLAIN: Final = {scale: precision.plain for scale, precision in _PRECISION.items()}
+_PLAIN: Final = {scale: precision.plain for scale, precision in _PRECISION.items()}
 
 
 class Disconnection(NamedTuple):
@@ -63,8 +71,12 @@ def named(field: bytes) -> tuple[str, int]:
     return f"{segment}:{int.from_bytes(field[1:], 'little')}", scale
 
 
-def to_prices(values: Sequence[float], scale: int) -> list[int]:
+def to_prices(values: Sequence[float], scale: int, *, averages: int = 0) -> list[int]:
     """Return float32 prices as scaled integers; see the module for how.
+
+    Args:
+        values: in rupees; the first ``averages`` of them are on no tick.
+        scale: of the result.
 
     Raises:
         BrokerProtocolError: one is not a number, infinite, or beyond any price.
@@ -73,10 +85,19 @@ def to_prices(values: Sequence[float], scale: int) -> list[int]:
         prices = [round(value * scale) for value in values]
     except (ValueError, OverflowError) as error:
         raise bad_price() from error
-    plain = _LEAST_PLAIN[scale]
-    if max(prices) >= plain or min(prices) <= -plain:
-        return [_coarse(value, scale) for value in values]
-    return prices
+    plain = _PLAIN[scale]
+    if max(prices) < plain and min(prices) > -plain:
+        return prices
+    coarse = [_coarse(value, scale) for value in values[averages:]]
+    return [to_price(value, scale) for value in values[:averages]] + coarse
+
+
+def to_one_price(value: float, scale: int) -> int:
+    """Return a single float32 price, as ``to_prices`` does."""
+    plain = _PLAIN[scale]
+    if -plain < value * scale < plain:  # not so for NaN
+        return round(value * scale)
+    return _coarse(value, scale)
 
 
 def to_price(value: float, scale: int) -> int:
