@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
+from benchmarks.fyers_frames import FYERS_KINDS, decode_fyers, fyers_snapshots
 from brokers.angel import codec as angel
 from brokers.dhan.codec import FeedDecoder
 from brokers.dhan.deep_codec import DeepDecoder
@@ -37,22 +38,33 @@ class BenchedCodec:
     """One broker's codec.
 
     ``kinds`` make the frames of 500 instruments by name of the packet kind, ``decode`` returns
-    something as long as there are ticks in the frame.
+    something as long as there are ticks in the frame. ``first`` makes frames that both decode once
+    before, where a protocol remembers.
     """
 
     kinds: Mapping[str, Callable[[Sequence[Quote]], list[bytes]]]
     decode: Callable[[bytes], Sequence[object]]
     oracle: str = "brokers/bin/python"
+    first: Callable[[Sequence[Quote]], list[bytes]] = lambda quotes: []
 
     def frames(self, kind: str) -> list[bytes]:
         """Return the frames of one kind."""
+        return self.kinds[kind](self._shares())
+
+    def first_frames(self) -> list[bytes]:
+        """Return what is decoded before the frames of any kind."""
+        return self.first(self._shares())
+
+    @staticmethod
+    def _shares() -> list[Quote]:
+        """Return the quotes of instruments that every broker has."""
         market = build_market(seed=7, today=TODAY, now_s=OPENED_S, size=SIZE)
         shares = [
             quote
             for quote in market.quotes.values()
             if not quote.instrument.is_index and angel_encoder.name_of(quote.instrument)
         ]
-        return self.kinds[kind](shares[:SYMBOLS])
+        return shares[:SYMBOLS]
 
 
 def _kite(mode: Mode) -> Callable[[Sequence[Quote]], list[bytes]]:
@@ -117,6 +129,7 @@ CODECS: Mapping[str, BenchedCodec] = {
         kinds={"book": _dhan(lambda quote: dhan_encoder.encode_book(quote, 20))},
         decode=lambda frame: _dhan_books.decode(frame, OPENED_S),
     ),
+    "fyers": BenchedCodec(kinds=FYERS_KINDS, decode=decode_fyers, first=fyers_snapshots),
     "upstox": BenchedCodec(
         kinds={mode.value: _upstox(mode) for mode in upstox_encoder.UpstoxMode},
         decode=lambda frame: upstox.decode_frame(frame, _upstox_keys()).ticks,
