@@ -10,19 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from benchmarks.fyers_frames import FYERS_KINDS, decode_fyers, fyers_snapshots
 from brokers.angel import codec as angel
 from brokers.dhan.codec import FeedDecoder
 from brokers.dhan.deep_codec import DeepDecoder
-from brokers.simulator import angel_encoder, dhan_encoder
+from brokers.simulator import angel_encoder, dhan_encoder, upstox_encoder
 from brokers.simulator.encoder import Mode, encode_frame, encode_packet
+from brokers.simulator.listing import build_listing
 from brokers.simulator.market import Quote, build_market
+from brokers.types import FeedMode
+from brokers.upstox import codec as upstox
 from brokers.zerodha import codec as zerodha
 
 __all__ = ["CODECS", "BenchedCodec"]
 
 SYMBOLS = 500
+UPSTOX_FEEDS_PER_FRAME = 25
+SIZE = 4_000
+TODAY = date(2026, 1, 5)
 OPENED_S = 1_767_600_000
 
 
@@ -51,7 +58,7 @@ class BenchedCodec:
     @staticmethod
     def _shares() -> list[Quote]:
         """Return the quotes of instruments that every broker has."""
-        market = build_market(seed=7, today=date(2026, 1, 5), now_s=OPENED_S, size=4_000)
+        market = build_market(seed=7, today=TODAY, now_s=OPENED_S, size=SIZE)
         shares = [
             quote
             for quote in market.quotes.values()
@@ -74,6 +81,31 @@ def _dhan(encode: Callable[[Quote], bytes]) -> Callable[[Sequence[Quote]], list[
 
 _dhan_feed = FeedDecoder()
 _dhan_books = DeepDecoder(levels=20)
+
+
+def _upstox(mode: upstox_encoder.UpstoxMode) -> Callable[[Sequence[Quote]], list[bytes]]:
+    def frames(quotes: Sequence[Quote]) -> list[bytes]:
+        feeds = [
+            (upstox_encoder.key_of(each.instrument), upstox_encoder.encode_feed(each, mode))
+            for each in quotes
+        ]
+        return [
+            upstox_encoder.encode_frame(
+                upstox_encoder.FrameType.LIVE_FEED,
+                dict(feeds[start : start + UPSTOX_FEEDS_PER_FRAME]),
+                OPENED_S * 1000,
+            )
+            for start in range(0, len(feeds), UPSTOX_FEEDS_PER_FRAME)
+        ]
+
+    return frames
+
+
+@cache
+def _upstox_keys() -> Mapping[str, FeedMode]:
+    listing = build_listing(today=TODAY, size=SIZE)
+    return {upstox_encoder.key_of(item): FeedMode.DEPTH for item in listing}
+
 
 CODECS: Mapping[str, BenchedCodec] = {
     "zerodha": BenchedCodec(
@@ -98,4 +130,8 @@ CODECS: Mapping[str, BenchedCodec] = {
         decode=lambda frame: _dhan_books.decode(frame, OPENED_S),
     ),
     "fyers": BenchedCodec(kinds=FYERS_KINDS, decode=decode_fyers, first=fyers_snapshots),
+    "upstox": BenchedCodec(
+        kinds={mode.value: _upstox(mode) for mode in upstox_encoder.UpstoxMode},
+        decode=lambda frame: upstox.decode_frame(frame, _upstox_keys()).ticks,
+    ),
 }

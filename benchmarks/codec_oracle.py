@@ -70,12 +70,22 @@ def dhan_depth20():
     return book
 
 
+def upstox():
+    import upstox_client
+    from google.protobuf import json_format
+
+    client = upstox_client.MarketDataStreamerV3(upstox_client.ApiClient())
+    # What the client does of a frame before anybody sees it.
+    return lambda frame: json_format.MessageToDict(client.decode_protobuf(frame))["feeds"]
+
+
 PARSERS = (
     zerodha,
     angel,
     dhan,
     dhan_depth20,
     fyers,
+    upstox,
 )
 
 
