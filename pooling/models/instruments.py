@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from django.db import connection, models
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey
 
-__all__ = ["Instrument", "InstrumentWord", "SearchTier", "starting_with"]
+__all__ = ["CodeField", "Instrument", "InstrumentWord", "SearchTier", "starting_with"]
+
+if TYPE_CHECKING:
+    _TextField = models.CharField[str, str]
+else:
+    _TextField = models.CharField
+
+
+class CodeField(_TextField):
+    """Text of letters, digits and signs that is ordered by its code points in every database.
+
+    PostgreSQL orders text by its locale otherwise, and then an index can serve either a begin or
+    an order, never both at once as a search needs.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
+        """See Django; SQLite compares bytes by itself."""
+        parameters: dict[str, Any] = dict(super().db_parameters(connection))
+        if connection.vendor == "postgresql":
+            parameters["collation"] = "C"
+        return parameters
 
 
 class SearchTier(models.IntegerChoices):
@@ -35,8 +58,8 @@ class Instrument(models.Model):
     """
 
     broker = models.CharField(max_length=32)
-    exchange = models.CharField(max_length=16)
-    symbol = models.CharField(max_length=64, db_index=True)
+    exchange = CodeField(max_length=16)
+    symbol = CodeField(max_length=64, db_index=True)
     broker_token = models.CharField(max_length=64)
     broker_symbol = models.CharField(max_length=64)
     name = models.CharField(max_length=128, blank=True, help_text="In capitals, as it is searched.")
@@ -48,7 +71,7 @@ class Instrument(models.Model):
     tier = models.PositiveSmallIntegerField(
         "kind", choices=SearchTier.choices, default=SearchTier.CASH
     )
-    underlying = models.CharField(
+    underlying = CodeField(
         max_length=64, blank=True, default="", help_text="Of a future or an option."
     )
     loaded = models.DateTimeField(help_text="When a master that lists it was last loaded.")
@@ -58,13 +81,11 @@ class Instrument(models.Model):
             # All that a search compares and sorts by, so that it reads rows of its result only.
             models.Index(
                 fields=["broker", "tier", "symbol", "expiry", "strike", "exchange"],
-                opclasses=["", "", "varchar_pattern_ops", "", "", ""],
                 name="instrument_by_symbol",
             ),
             # A chain of 20,000 options is read in its order, and no further than asked.
             models.Index(
                 fields=["broker", "tier", "underlying", "expiry", "strike", "symbol", "exchange"],
-                opclasses=["", "", "varchar_pattern_ops", "", "", "", ""],
                 name="instrument_by_underlying",
             ),
         )
@@ -89,13 +110,12 @@ class InstrumentWord(models.Model):
 
     instrument = models.ForeignKey(Instrument, on_delete=models.CASCADE, related_name="words")
     broker = models.CharField(max_length=32)
-    word = models.CharField(max_length=64)
+    word = CodeField(max_length=64)
 
     class Meta:
         indexes = (
             models.Index(
                 fields=["broker", "word", "instrument"],
-                opclasses=["", "varchar_pattern_ops", ""],
                 name="instrument_word",
             ),
         )
@@ -105,11 +125,5 @@ class InstrumentWord(models.Model):
 
 
 def starting_with(field: str, prefix: str) -> Q:
-    """Return the condition that ``field`` begins with ``prefix``, in the form that uses the index.
-
-    SQLite's LIKE ignores an index of binary collation, a range does not; PostgreSQL's locales order
-    punctuation in their own way, and its pattern index answers LIKE.
-    """
-    if connection.vendor == "sqlite":
-        return Q(**{f"{field}__gte": prefix, f"{field}__lt": prefix + "\U0010ffff"})
-    return Q(**{f"{field}__startswith": prefix})
+    """Return the condition that a ``CodeField`` begins with ``prefix``, as a range of its index."""
+    return Q(**{f"{field}__gte": prefix, f"{field}__lt": prefix + "\U0010ffff"})

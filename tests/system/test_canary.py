@@ -75,6 +75,9 @@ class Seen:
         found = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         self.texts[where] = self.texts.get(where, "") + found
 
+    def has(self, where: str, words: str) -> bool:
+        return words in self.texts.get(where, "")
+
     def leaks(self) -> list[str]:
         """Say which secret was seen where."""
         return [
@@ -192,7 +195,8 @@ async def use(ready: dict[str, Any], seen: Seen) -> None:
         wanted = [{"exchange": "NSE", "symbol": "RELIANCE"}]
         await socket.send(json.dumps({"action": "subscribe", "symbols": wanted, "mode": "Quote"}))
         async with asyncio.timeout(60):
-            while '"market_data"' not in seen.texts["frames"]:
+            # The bus is heard on a socket of its own, which may be connected later.
+            while '"market_data"' not in seen.texts["frames"] or not seen.has("bus", "RELIANCE"):
                 seen.add("frames", await socket.recv())
 
 
@@ -256,6 +260,11 @@ def crawl(browser: Browser) -> None:
             found = re.findall(r'href="(/[^"#?]*)"', page.text)
             waiting += [each for each in found if each not in done][:60]
     assert {"/admin/pooling/brokeraccount/2/history/", "/admin/pooling/alerttarget/"} <= done
+
+
+def tells_closed(got: list[str]) -> bool:
+    """Whether the pause was told; on a slow machine other states may be told before it."""
+    return any('"state":"closed"' in each for each in got)
 
 
 def pids_of(ready: dict[str, Any]) -> dict[str, int]:
@@ -326,7 +335,7 @@ def test_no_planted_secret_is_seen_anywhere(
             with httpx.Client(base_url=ready["url"], follow_redirects=True, timeout=30) as client:
                 work(Browser(client, seen), running, ready, address, seen)
             # The first attempt fails, so that a retry and its log line are seen too.
-            eventually_sync(lambda: len(got) > 1, timeout=60, message="no alert came")
+            eventually_sync(lambda: tells_closed(got[1:]), timeout=60, message="no alert came")
             look_at_processes(ready, running.process.pid, seen)
         finally:
             is_over.set()
@@ -340,8 +349,7 @@ def test_no_planted_secret_is_seen_anywhere(
     look_at_files(data_dir, seen)
     assert seen.leaks() == []
     # That nothing was found means something only if there was something to be found in.
-    assert '"state":"closed"' in got[-1]
-    assert PLANTED["path of the webhook"] in got[-1]
+    assert all(PLANTED["path of the webhook"] in each for each in got)
     assert "RELIANCE" in seen.texts["bus"]
     assert '"market_data"' in seen.texts["frames"]
     assert "tickpool_clients" in seen.texts["page /metrics"]

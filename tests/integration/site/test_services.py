@@ -69,6 +69,19 @@ assert store_instruments("zerodha", rows).unchanged == len(names)
 assert [r["symbol"] for r in search(["zerodha"], "RELIANCE", "", 9)] == names[2:4]
 assert [r["symbol"] for r in search(["zerodha"], "M&", "NSE", 9)] == ["M&M"]
 assert len(search(["zerodha"], "", "", 10_000)) == 10_000
+with connection.cursor() as cursor:
+    cursor.execute(
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_name LIKE 'pooling_instrument%' AND collation_name = 'C'"
+    )
+    ordered = sorted(name for name, in cursor)
+    assert ordered == ["exchange", "symbol", "underlying", "word"], ordered
+    cursor.execute(
+        "EXPLAIN SELECT id FROM pooling_instrument WHERE broker = 'zerodha' AND tier = 0"
+        " AND symbol >= 'S1' AND symbol < 'S2' ORDER BY symbol LIMIT 50"
+    )
+    plan = str([line for line, in cursor])
+    assert "Index" in plan and "Sort" not in plan, plan
 connection.close()
 
 async def main():
