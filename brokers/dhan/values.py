@@ -18,10 +18,19 @@ from brokers.dhan.constants import PRICE_SCALE_CURRENCY, PRICE_SCALE_DEFAULT, SE
 from brokers.exceptions import BrokerProtocolError
 from brokers.types import DepthLevel
 
-__all__ = ["Disconnection", "as_level", "bad_price", "named", "to_price", "to_prices"]
+__all__ = [
+    "Disconnection",
+    "named",
+    "to_exact_prices",
+    "to_levels",
+    "to_one_price",
+    "to_price",
+    "to_prices",
+]
 
 MAX_CACHED_NAMES: Final = 16_384
 MAX_RUPEES: Final = 10**12
+_MAX_SCALED: Final = MAX_RUPEES * PRICE_SCALE_DEFAULT
 _CURRENCIES: Final = frozenset({"NSE_CURRENCY", "BSE_CURRENCY"})
 
 
@@ -39,7 +48,7 @@ _PRECISION: Final = {
         2**10 * PRICE_SCALE_CURRENCY, 2**15 * PRICE_SCALE_CURRENCY, 25
     ),
 }
-_LEAST_PLAIN: Final = {scale: precision.plain for scale, precision in _PRECISION.items()}
+_PLAIN: Final = {scale: precision.plain for scale, precision in _PRECISION.items()}
 
 
 class Disconnection(NamedTuple):
@@ -63,8 +72,12 @@ def named(field: bytes) -> tuple[str, int]:
     return f"{segment}:{int.from_bytes(field[1:], 'little')}", scale
 
 
-def to_prices(values: Sequence[float], scale: int) -> list[int]:
+def to_prices(values: Sequence[float], scale: int, *, averages: int = 0) -> list[int]:
     """Return float32 prices as scaled integers; see the module for how.
+
+    Args:
+        values: in rupees; the first ``averages`` of them are on no tick.
+        scale: of the result.
 
     Raises:
         BrokerProtocolError: one is not a number, infinite, or beyond any price.
@@ -72,25 +85,55 @@ def to_prices(values: Sequence[float], scale: int) -> list[int]:
     try:
         prices = [round(value * scale) for value in values]
     except (ValueError, OverflowError) as error:
-        raise bad_price() from error
-    plain = _LEAST_PLAIN[scale]
-    if max(prices) >= plain or min(prices) <= -plain:
-        return [_coarse(value, scale) for value in values]
-    return prices
+        raise _bad_price() from error
+    plain = _PLAIN[scale]
+    if max(prices) < plain and min(prices) > -plain:
+        return prices
+    coarse = [_coarse(value, scale) for value in values[averages:]]
+    return [to_price(value, scale) for value in values[:averages]] + coarse
+
+
+def to_one_price(value: float, scale: int) -> int:
+    """Return a single float32 price, as ``to_prices`` does."""
+    plain = _PLAIN[scale]
+    if -plain < value * scale < plain:  # not so for NaN
+        return round(value * scale)
+    return _coarse(value, scale)
 
 
 def to_price(value: float, scale: int) -> int:
-    """Return the nearest scaled integer of an average, or of a price that came in 64 bits.
+    """Return the nearest scaled integer of an average.
 
     Raises:
         BrokerProtocolError: it is not a number, infinite, or beyond any price.
     """
     if not -MAX_RUPEES < value < MAX_RUPEES:  # nor is NaN
-        raise bad_price()
+        raise _bad_price()
     return round(value * scale)
 
 
-def bad_price() -> BrokerProtocolError:
+def to_exact_prices(values: Sequence[float], scale: int) -> list[int]:
+    """Return float64 prices as scaled integers. Raises BrokerProtocolError, as the others do."""
+    try:
+        prices = [round(value * scale) for value in values]
+    except (ValueError, OverflowError) as error:
+        raise _bad_price() from error
+    if prices and (max(prices) >= _MAX_SCALED or min(prices) <= -_MAX_SCALED):
+        raise _bad_price()
+    return prices
+
+
+def to_levels(
+    prices: Sequence[int], quantities: Sequence[int], orders: Sequence[int]
+) -> tuple[DepthLevel, ...]:
+    """Return the levels of one side. Missing ones come as zeros; those are left out."""
+    levels = tuple(map(_as_level, zip(prices, quantities, orders, strict=True)))
+    if 0 in prices:
+        return tuple(level for level in levels if level.price or level.quantity)
+    return levels
+
+
+def _bad_price() -> BrokerProtocolError:
     """Return the error for what is no price."""
     return BrokerProtocolError("dhan: a price is not a number of rupees")
 
@@ -104,4 +147,4 @@ def _coarse(value: float, scale: int) -> int:
 
 
 # What DepthLevel._make does, without a Python frame for each of a packet's ten levels.
-as_level: Final[Callable[[tuple[int, ...]], DepthLevel]] = partial(tuple.__new__, DepthLevel)
+_as_level: Final[Callable[[tuple[int, ...]], DepthLevel]] = partial(tuple.__new__, DepthLevel)

@@ -198,6 +198,8 @@ class DhanExchange(MarketExchange):
             self._say(link, BAD_REQUEST)
             return
         if request.code is None:
+            self._pinged.pop(link, None)
+            self._ending[link] = 0  # whatever it says behind this is not listened to
             self._end(link, 1000, "")
             return
         change = book.apply(request)

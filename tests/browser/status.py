@@ -6,6 +6,8 @@ import re
 
 from playwright.async_api import Locator, Page, expect
 
+from tests.support import eventually
+
 __all__ = ["Status"]
 
 
@@ -18,7 +20,7 @@ class Status:
     async def open(self, url: str) -> None:
         """Show the page of somebody who is logged in, with its first figures."""
         await self.page.goto(f"{url}/status/")
-        await expect(self.pool).to_be_visible(timeout=20_000)
+        await expect(self.pool).to_be_visible()
 
     @property
     def pool(self) -> Locator:
@@ -62,17 +64,17 @@ class Status:
 
     async def worker_pid(self) -> int:
         """The process that owns the pool, as the page names it."""
-        await expect(self.fact("Worker")).to_have_text(re.compile(r":\d+, heard"), timeout=30_000)
-        return _pid(await self.fact("Worker").inner_text())
+        return await _pid(self.fact("Worker"), r":(\d+), heard")
 
     async def gateway_pid(self) -> int:
         """The gateway that serves the page, as the page names it."""
-        here = self.gateways.filter(has_text="serves you")
-        await expect(here).to_have_count(1)
-        return _pid(await here.inner_text())
+        return await _pid(self.gateways.filter(has_text="serves you"), r":(\d+)")
 
 
-def _pid(text: str) -> int:
-    found = re.search(r":(\d+)", text)
-    assert found
-    return int(found[1])
+async def _pid(locator: Locator, pattern: str) -> int:
+    async def found() -> re.Match[str] | None:
+        return re.search(pattern, await locator.inner_text())
+
+    match = await eventually(found, timeout=60)
+    assert isinstance(match, re.Match)
+    return int(match[1])

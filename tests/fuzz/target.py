@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from brokers.base import BrokerAdapter
+from brokers.exceptions import BrokerError
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription, Tick
 from tests.fuzz.mutations import Frame
 
@@ -18,12 +20,20 @@ class Target:
         adapter: the class; built here.
         tokens: the broker's names of what is subscribed, in every mode that the adapter has.
         seeds: valid frames, of at least every kind that the broker sends.
+        endings: what the adapter raises where a frame says that the broker ends the connection:
+            that is read, not refused.
     """
 
     def __init__(
-        self, adapter: type[BrokerAdapter], *, tokens: Iterable[str], seeds: Sequence[Frame]
+        self,
+        adapter: type[BrokerAdapter],
+        *,
+        tokens: Iterable[str],
+        seeds: Sequence[Frame],
+        endings: tuple[type[BrokerError], ...] = (),
     ) -> None:
         self.seeds = seeds
+        self._endings = endings
         self._ticks: list[Tick] = []
         self._adapter = adapter(sink=self)
         instruments = [Instrument(InstrumentKey("X", token), token) for token in tokens]
@@ -33,7 +43,8 @@ class Target:
     def decode(self, frame: Frame) -> list[Tick]:
         """Return the ticks that the adapter publishes of a frame."""
         self._ticks = []
-        self._adapter.receive(frame, 0)
+        with suppress(*self._endings):
+            self._adapter.receive(frame, 0)
         return self._ticks
 
     def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
