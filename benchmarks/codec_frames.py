@@ -10,18 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
+from benchmarks.fyers_frames import FYERS_KINDS, decode_fyers, fyers_snapshots
 from brokers.angel import codec as angel
 from brokers.dhan.codec import FeedDecoder
 from brokers.dhan.deep_codec import DeepDecoder
-from brokers.simulator import angel_encoder, dhan_encoder
+from brokers.simulator import angel_encoder, dhan_encoder, upstox_encoder
 from brokers.simulator.encoder import Mode, encode_frame, encode_packet
+from brokers.simulator.listing import build_listing
 from brokers.simulator.market import Quote, build_market
+from brokers.types import FeedMode
+from brokers.upstox import codec as upstox
 from brokers.zerodha import codec as zerodha
 
 __all__ = ["CODECS", "BenchedCodec"]
 
 SYMBOLS = 500
+UPSTOX_FEEDS_PER_FRAME = 25
+SIZE = 4_000
+TODAY = date(2026, 1, 5)
 OPENED_S = 1_767_600_000
 
 
@@ -30,22 +38,33 @@ class BenchedCodec:
     """One broker's codec.
 
     ``kinds`` make the frames of 500 instruments by name of the packet kind, ``decode`` returns
-    something as long as there are ticks in the frame.
+    something as long as there are ticks in the frame. ``first`` makes frames that both decode once
+    before, where a protocol remembers.
     """
 
     kinds: Mapping[str, Callable[[Sequence[Quote]], list[bytes]]]
     decode: Callable[[bytes], Sequence[object]]
     oracle: str = "brokers/bin/python"
+    first: Callable[[Sequence[Quote]], list[bytes]] = lambda quotes: []
 
     def frames(self, kind: str) -> list[bytes]:
         """Return the frames of one kind."""
-        market = build_market(seed=7, today=date(2026, 1, 5), now_s=OPENED_S, size=4_000)
+        return self.kinds[kind](self._shares())
+
+    def first_frames(self) -> list[bytes]:
+        """Return what is decoded before the frames of any kind."""
+        return self.first(self._shares())
+
+    @staticmethod
+    def _shares() -> list[Quote]:
+        """Return the quotes of instruments that every broker has."""
+        market = build_market(seed=7, today=TODAY, now_s=OPENED_S, size=SIZE)
         shares = [
             quote
             for quote in market.quotes.values()
             if not quote.instrument.is_index and angel_encoder.name_of(quote.instrument)
         ]
-        return self.kinds[kind](shares[:SYMBOLS])
+        return shares[:SYMBOLS]
 
 
 def _kite(mode: Mode) -> Callable[[Sequence[Quote]], list[bytes]]:
@@ -62,6 +81,31 @@ def _dhan(encode: Callable[[Quote], bytes]) -> Callable[[Sequence[Quote]], list[
 
 _dhan_feed = FeedDecoder()
 _dhan_books = DeepDecoder(levels=20)
+
+
+def _upstox(mode: upstox_encoder.UpstoxMode) -> Callable[[Sequence[Quote]], list[bytes]]:
+    def frames(quotes: Sequence[Quote]) -> list[bytes]:
+        feeds = [
+            (upstox_encoder.key_of(each.instrument), upstox_encoder.encode_feed(each, mode))
+            for each in quotes
+        ]
+        return [
+            upstox_encoder.encode_frame(
+                upstox_encoder.FrameType.LIVE_FEED,
+                dict(feeds[start : start + UPSTOX_FEEDS_PER_FRAME]),
+                OPENED_S * 1000,
+            )
+            for start in range(0, len(feeds), UPSTOX_FEEDS_PER_FRAME)
+        ]
+
+    return frames
+
+
+@cache
+def _upstox_keys() -> Mapping[str, FeedMode]:
+    listing = build_listing(today=TODAY, size=SIZE)
+    return {upstox_encoder.key_of(item): FeedMode.DEPTH for item in listing}
+
 
 CODECS: Mapping[str, BenchedCodec] = {
     "zerodha": BenchedCodec(
@@ -84,5 +128,10 @@ CODECS: Mapping[str, BenchedCodec] = {
     "dhan_depth20": BenchedCodec(
         kinds={"book": _dhan(lambda quote: dhan_encoder.encode_book(quote, 20))},
         decode=lambda frame: _dhan_books.decode(frame, OPENED_S),
+    ),
+    "fyers": BenchedCodec(kinds=FYERS_KINDS, decode=decode_fyers, first=fyers_snapshots),
+    "upstox": BenchedCodec(
+        kinds={mode.value: _upstox(mode) for mode in upstox_encoder.UpstoxMode},
+        decode=lambda frame: upstox.decode_frame(frame, _upstox_keys()).ticks,
     ),
 }

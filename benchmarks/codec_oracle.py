@@ -1,6 +1,6 @@
 """How fast a broker's official client parses frames. Run by the interpreter that has the clients.
 
-Standard library and the client only. Reads ``{"frames": [hex, ...], "ticks": n, "seconds": s}``
+Standard library and the client only. Reads ``{"first": [hex, ...], "frames": [...], "seconds": s}``
 from standard input; the argument names the broker. Prints one JSON object.
 """
 
@@ -24,6 +24,25 @@ def angel():
 
     client = SmartWebSocketV2("jwt", "key", "client", "feed")
     return lambda frame: [client._parse_binary_data(frame)]
+
+
+def fyers():
+    from fyers_apiv3.FyersWebsocket.data_ws import FyersDataSocket
+
+    class Symbols(dict):
+        def __missing__(self, topic):
+            return topic
+
+    ticks = []
+    client = FyersDataSocket(access_token="APP:token", on_message=ticks.append)
+    client.symbol_token = Symbols()
+
+    def parse(frame):
+        ticks.clear()
+        client._FyersDataSocket__response_msg(frame)
+        return ticks
+
+    return parse
 
 
 def dhan():
@@ -51,11 +70,22 @@ def dhan_depth20():
     return book
 
 
+def upstox():
+    import upstox_client
+    from google.protobuf import json_format
+
+    client = upstox_client.MarketDataStreamerV3(upstox_client.ApiClient())
+    # What the client does of a frame before anybody sees it.
+    return lambda frame: json_format.MessageToDict(client.decode_protobuf(frame))["feeds"]
+
+
 PARSERS = (
     zerodha,
     angel,
     dhan,
     dhan_depth20,
+    fyers,
+    upstox,
 )
 
 
@@ -63,6 +93,8 @@ def main():
     given = json.load(sys.stdin)
     parse = {each.__name__: each for each in PARSERS}[sys.argv[1]]()
     frames = [bytes.fromhex(text) for text in given["frames"]]
+    for text in given["first"]:
+        parse(bytes.fromhex(text))
     parsed = sum(len(parse(frame)) for frame in frames)
     started = now = time.perf_counter()
     rounds = 0

@@ -11,6 +11,8 @@ from benchmarks.codec_frames import CODECS
 
 def _main(broker: str) -> None:
     codec = CODECS[broker]
+    for frame in codec.first_frames():
+        codec.decode(frame)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         given = json.loads(line)

@@ -41,7 +41,8 @@ async def _row(broker: str, codec: BenchedCodec, kind: str, worker: Child) -> Re
         mend = "the official client is missing: `make test` installs it"
         return Result(title, figures, correct=False, notes=mend, runs=RUNS)
     frames = [frame.hex() for frame in codec.frames(kind)]
-    given = json.dumps({"frames": frames, "seconds": seconds}).encode()
+    first = [frame.hex() for frame in codec.first_frames()]
+    given = json.dumps({"first": first, "frames": frames, "seconds": seconds}).encode()
     theirs = [await asyncio.to_thread(_official, python, broker, given) for _ in range(RUNS)]
     official = median([run["ticks_per_s"] for run in theirs])
     figures |= {"official_ticks_per_s": official, "times_official": rate / official}

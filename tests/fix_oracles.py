@@ -62,7 +62,7 @@ def _interpreter(variable: str, environment: Path) -> Path:
 
 
 def _runner(python: Path, folder: Path) -> RunOracle:
-    async def run(script: str, *arguments: str, given: object = None, timeout: float = 60) -> Any:
+    async def run(script: str, *arguments: str, given: object = None, timeout: float = 110) -> Any:
         process = await asyncio.create_subprocess_exec(
             str(python),
             str(SCRIPTS / script),

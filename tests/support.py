@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-__all__ = ["SHARED_DATA", "eventually", "eventually_sync", "free_port", "is_running"]
+__all__ = ["SHARED_DATA", "AgingClock", "eventually", "eventually_sync", "free_port", "is_running"]
 
 _PORTS = range(10_240, 32_768)
 # Each process of a parallel run has ports of its own: some tests want one that stays unused.
@@ -22,6 +22,16 @@ _CHANCE = random.Random(os.urandom(8))
 _taken_ports: set[int] = set()
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+class AgingClock:
+    """Monotonic seconds that also go on when they are told to."""
+
+    def __init__(self) -> None:
+        self.added_seconds = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.added_seconds
 
 
 async def eventually(

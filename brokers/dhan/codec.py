@@ -27,9 +27,9 @@ from brokers.dhan.constants import (
     CODE_TICKER,
     DEPTH_LEVELS,
 )
-from brokers.dhan.values import Disconnection, as_level, named, to_one_price, to_prices
+from brokers.dhan.values import Disconnection, named, to_levels, to_one_price, to_prices
 from brokers.exceptions import BrokerProtocolError
-from brokers.types import DepthLevel, FeedMode, Tick
+from brokers.types import FeedMode, Tick
 
 __all__ = ["Decoded", "FeedDecoder", "encode_request", "encode_single_request"]
 
@@ -146,12 +146,13 @@ class FeedDecoder:
         found.append(Tick(token, _LTP_MODE, scale, 1, price, self._trade_ms(traded)))
 
     def _quote(self, frame: bytes, at: int, found: list[Decoded]) -> None:
-        field, ltp, quantity, traded, average, volume, sell, buy, *day = _QUOTE.unpack_from(
-            frame, at
+        (field, ltp, quantity, traded, average, volume, sell, buy, open_, close, high, low) = (
+            _QUOTE.unpack_from(frame, at)
         )
         token, scale = named(field)
-        prices = to_prices((average, ltp, *day), scale, averages=1)
-        average, price, open_, close, high, low = prices
+        average, ltp, open_, close, high, low = to_prices(
+            (average, ltp, open_, close, high, low), scale, averages=1
+        )
         known = self._known.get(token)
         # By position, in the order of Tick's fields: names cost a third more on the tick path.
         tick = Tick(
@@ -159,7 +160,7 @@ class FeedDecoder:
             _QUOTE_MODE,
             scale,
             1,
-            price,
+            ltp,
             self._trade_ms(traded),
             None,
             open_,
@@ -189,8 +190,8 @@ class FeedDecoder:
             (average, ltp, *values[9:13], *values[17::6], *values[18::6]), scale, averages=1
         )
         average, price, open_, close, high, low = prices[:6]
-        bids = _levels(prices[6:11], values[13::6], values[15::6])
-        asks = _levels(prices[11:], values[14::6], values[16::6])
+        bids = to_levels(prices[6:11], values[13::6], values[15::6])
+        asks = to_levels(prices[11:], values[14::6], values[16::6])
         bid_price, bid_size, _ = bids[0] if bids else _NO_LEVEL
         ask_price, ask_size, _ = asks[0] if asks else _NO_LEVEL
         known = self._known.get(token)
@@ -229,8 +230,8 @@ class FeedDecoder:
         field, ltp, *values = _MARKET_DEPTH.unpack_from(frame, at)
         token, scale = named(field)
         prices = to_prices((ltp, *values[4::6], *values[5::6]), scale)
-        bids = _levels(prices[1:6], values[::6], values[2::6])
-        asks = _levels(prices[6:], values[1::6], values[3::6])
+        bids = to_levels(prices[1:6], values[::6], values[2::6])
+        asks = to_levels(prices[6:], values[1::6], values[3::6])
         found.append(
             Tick(
                 token,
@@ -301,16 +302,6 @@ def encode_single_request(code: int, token: str) -> str:
 def _named(token: str) -> dict[str, str]:
     segment, _, security_id = token.partition(":")
     return {"ExchangeSegment": segment, "SecurityId": security_id}
-
-
-def _levels(
-    prices: Sequence[int], quantities: Sequence[int], orders: Sequence[int]
-) -> tuple[DepthLevel, ...]:
-    """Return the levels of one side. Missing ones come as zeros; those are left out."""
-    levels = tuple(map(as_level, zip(prices, quantities, orders, strict=True)))
-    if 0 in prices:
-        return tuple(level for level in levels if level.price or level.quantity)
-    return levels
 
 
 _PASSED_OVER: Final[tuple[int, None]] = (0, None)

@@ -20,9 +20,9 @@ from brokers.types import DepthLevel
 
 __all__ = [
     "Disconnection",
-    "as_level",
-    "bad_price",
     "named",
+    "to_exact_prices",
+    "to_levels",
     "to_one_price",
     "to_price",
     "to_prices",
@@ -30,6 +30,7 @@ __all__ = [
 
 MAX_CACHED_NAMES: Final = 16_384
 MAX_RUPEES: Final = 10**12
+_MAX_SCALED: Final = MAX_RUPEES * PRICE_SCALE_DEFAULT
 _CURRENCIES: Final = frozenset({"NSE_CURRENCY", "BSE_CURRENCY"})
 
 
@@ -84,7 +85,7 @@ def to_prices(values: Sequence[float], scale: int, *, averages: int = 0) -> list
     try:
         prices = [round(value * scale) for value in values]
     except (ValueError, OverflowError) as error:
-        raise bad_price() from error
+        raise _bad_price() from error
     plain = _PLAIN[scale]
     if max(prices) < plain and min(prices) > -plain:
         return prices
@@ -101,17 +102,38 @@ def to_one_price(value: float, scale: int) -> int:
 
 
 def to_price(value: float, scale: int) -> int:
-    """Return the nearest scaled integer of an average, or of a price that came in 64 bits.
+    """Return the nearest scaled integer of an average.
 
     Raises:
         BrokerProtocolError: it is not a number, infinite, or beyond any price.
     """
     if not -MAX_RUPEES < value < MAX_RUPEES:  # nor is NaN
-        raise bad_price()
+        raise _bad_price()
     return round(value * scale)
 
 
-def bad_price() -> BrokerProtocolError:
+def to_exact_prices(values: Sequence[float], scale: int) -> list[int]:
+    """Return float64 prices as scaled integers. Raises BrokerProtocolError, as the others do."""
+    try:
+        prices = [round(value * scale) for value in values]
+    except (ValueError, OverflowError) as error:
+        raise _bad_price() from error
+    if prices and (max(prices) >= _MAX_SCALED or min(prices) <= -_MAX_SCALED):
+        raise _bad_price()
+    return prices
+
+
+def to_levels(
+    prices: Sequence[int], quantities: Sequence[int], orders: Sequence[int]
+) -> tuple[DepthLevel, ...]:
+    """Return the levels of one side. Missing ones come as zeros; those are left out."""
+    levels = tuple(map(_as_level, zip(prices, quantities, orders, strict=True)))
+    if 0 in prices:
+        return tuple(level for level in levels if level.price or level.quantity)
+    return levels
+
+
+def _bad_price() -> BrokerProtocolError:
     """Return the error for what is no price."""
     return BrokerProtocolError("dhan: a price is not a number of rupees")
 
@@ -125,4 +147,4 @@ def _coarse(value: float, scale: int) -> int:
 
 
 # What DepthLevel._make does, without a Python frame for each of a packet's ten levels.
-as_level: Final[Callable[[tuple[int, ...]], DepthLevel]] = partial(tuple.__new__, DepthLevel)
+_as_level: Final[Callable[[tuple[int, ...]], DepthLevel]] = partial(tuple.__new__, DepthLevel)

@@ -40,7 +40,6 @@ from brokers.fyers.topics import (
     TrackedInstrument,
     Values,
     book_topic,
-    lite_tick,
     make_tick,
 )
 from brokers.types import FeedMode, Tick
@@ -180,24 +179,25 @@ class FyersDecoder:
                 size = frame[at + 3]
                 new = _FIELDS[size].unpack_from(frame, at + 4)
                 at += 4 + 4 * size
+                if topic is not None:
+                    changed.append((topic, topic.values))
+                    topic.update(new)
+                    tick = topic.tick()
             elif kind == RECORD_LITE:
-                new = _LITE.unpack_from(frame, at)
+                (ltp,) = _LITE.unpack_from(frame, at)
                 at += _LITE.size
                 if topic is not None and topic is not topic.instrument.feed:
                     topic = None  # a book has no last price
-            elif kind == RECORD_SNAPSHOT:
-                at, topic = self._snapshot(frame, at)
-                new = None
+                if topic is not None:
+                    changed.append((topic, topic.values))
+                    topic.update_price(ltp)
+                    tick = topic.lite_tick()
             else:
-                raise BrokerProtocolError(f"fyers: record of type {kind}")
+                at, topic = self._snapshot(frame, at)
+                tick = None if topic is None else topic.tick()
             if topic is None:
                 unknown += key not in self._ended
-                continue
-            if new is not None:
-                changed.append((topic, topic.values))
-                topic.update(new)
-            tick = topic.tick() if kind != RECORD_LITE else lite_tick(topic)
-            if tick is not None:
+            elif tick is not None:
                 ticks.append(tick)
         if at != len(frame):
             raise BrokerProtocolError(f"fyers: {len(frame) - at} bytes behind the last record")
@@ -205,6 +205,8 @@ class FyersDecoder:
 
     def _snapshot(self, frame: bytes, at: int) -> tuple[int, TopicState | None]:
         """Return where the next record is, and the topic if it is one that is tracked."""
+        if frame[at] != RECORD_SNAPSHOT:
+            raise BrokerProtocolError(f"fyers: record of type {frame[at]}")
         number = frame[at + 1 : at + 3]
         name, at = _text(frame, at + 3)
         count = frame[at]

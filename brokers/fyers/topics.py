@@ -25,7 +25,7 @@ from brokers.fyers.constants import (
 )
 from brokers.types import DepthLevel, FeedMode, Tick
 
-__all__ = ["TopicState", "TrackedInstrument", "Values", "book_topic", "lite_tick", "make_tick"]
+__all__ = ["TopicState", "TrackedInstrument", "Values", "book_topic", "make_tick"]
 
 Values = tuple[int, ...]
 Levels = tuple[DepthLevel, ...]
@@ -66,8 +66,8 @@ class TopicState:
         """Take values as they are. Raises BrokerProtocolError for a negative quantity or time."""
         self.values = values
         self.levels: tuple[Levels, Levels] | None = None
-        self.is_plain = min(values) >= 0
-        if not self.is_plain:
+        self.is_plain = is_plain = min(values) >= 0
+        if not is_plain:
             for at in _QUANTITIES[len(values)]:
                 if NO_VALUE < values[at] < 0:
                     raise BrokerProtocolError(f"fyers: field {at} is negative: {values[at]}")
@@ -75,17 +75,30 @@ class TopicState:
     def update(self, new: Values) -> None:
         """Take what has changed. Raises BrokerProtocolError as ``set`` does."""
         old = self.values
-        count = len(old)
-        if len(new) != count:
-            new = (*new, *(NO_VALUE,) * count)[:count]
+        if len(new) != len(old):
+            new = (*new, *(NO_VALUE,) * len(old))[: len(old)]
         if NO_VALUE in new:
-            new = tuple([o if n == NO_VALUE else n for n, o in zip(new, old, strict=True)])
+            # Both are of one length; saying so would cost as much as a tenth of the loop.
+            new = tuple([o if n == NO_VALUE else n for n, o in zip(new, old)])  # noqa: B905
         self.set(new)
+
+    def update_price(self, ltp: int) -> None:
+        """Take a last price, or that it has not changed."""
+        if ltp != NO_VALUE:
+            self.values = (ltp, *self.values[1:])
+            self.is_plain = self.is_plain and ltp >= 0
 
     def tick(self) -> Tick | None:
         """Return the instrument's tick after a record of this topic."""
         instrument = self.instrument
         return make_tick(instrument, instrument.feed, is_timed=self is instrument.feed)
+
+    def lite_tick(self) -> Tick | None:
+        """Return the last price of a feed, all that a lite record has; it says no time."""
+        ltp = self.values[_LTP]
+        if ltp == NO_VALUE:
+            return None
+        return Tick(self.instrument.token, _LTP_MODE, self.scale, 1, ltp)
 
 
 def make_tick(
@@ -107,13 +120,33 @@ def make_tick(
         return Tick(
             instrument.token, mode, feed.scale, 1, ltp, None, stamp_ms, open_, high, low, close
         )
-    ltp, volume, traded, stamp = values[:4]
-    traded_ms = traded * 1000 if traded else None
-    stamp_ms = stamp * 1000 if stamp and is_timed else None
     if mode is _LTP_MODE:
+        ltp, _, traded, stamp = values[:4]
+        stamp_ms = stamp * 1000 if stamp and is_timed else None
+        traded_ms = traded * 1000 if traded else None
         return Tick(instrument.token, mode, feed.scale, 1, ltp, traded_ms, stamp_ms)
-    bid_size, ask_size, bid_price, ask_price, last_quantity, buy, sell, average, oi = values[4:13]
-    low, high, _, _, _, _, open_, close = values[13:]
+    (
+        ltp,
+        volume,
+        traded,
+        stamp,
+        bid_size,
+        ask_size,
+        bid_price,
+        ask_price,
+        last_quantity,
+        buy,
+        sell,
+        average,
+        oi,
+        low,
+        high,
+        *_,
+        open_,
+        close,
+    ) = values
+    stamp_ms = stamp * 1000 if stamp and is_timed else None
+    traded_ms = traded * 1000 if traded else None
     bids = asks = None
     if mode is _DEPTH_MODE:
         book = instrument.book
@@ -152,33 +185,30 @@ def make_tick(
     )
 
 
-def lite_tick(feed: TopicState) -> Tick | None:
-    """Return the last price, all that a lite record has; it says no time, and a book has none."""
-    instrument, ltp = feed.instrument, feed.values[_LTP]
-    if feed is not instrument.feed or ltp == NO_VALUE:
-        return None
-    return Tick(instrument.token, _LTP_MODE, feed.scale, 1, ltp)
-
-
 def _levels(book: TopicState) -> tuple[Levels, Levels]:
     """Return bids and asks; levels that are not there, or came as zeros, are left out."""
-    sides = []
-    for price, size, orders in _SIDES:
-        levels = map(_level, zip(*map(book.values.__getitem__, (price, size, orders)), strict=True))
-        if book.is_plain:
-            side = tuple(levels)
-            if not min(book.values[price]):
-                side = tuple(each for each in side if each.price or each.quantity)
-        else:
-            # Without its orders a level is still one; without price or quantity it is not.
-            side = tuple(
-                DepthLevel(price, quantity, None if orders == NO_VALUE else orders)
-                for price, quantity, orders in levels
-                if NO_VALUE not in (price, quantity) and (price or quantity)
-            )
-        sides.append(side)
-    book.levels = found = (sides[0], sides[1])
+    values = book.values
+    if book.is_plain and all(values[: 2 * DEPTH_LEVELS]):
+        found = (
+            tuple(map(_level, zip(values[:5], values[10:15], values[20:25], strict=True))),
+            tuple(map(_level, zip(values[5:10], values[15:20], values[25:], strict=True))),
+        )
+    else:
+        found = (
+            _known_levels(values[:5], values[10:15], values[20:25]),
+            _known_levels(values[5:10], values[15:20], values[25:]),
+        )
+    book.levels = found
     return found
+
+
+def _known_levels(prices: Values, sizes: Values, orders: Values) -> Levels:
+    """Return one side's levels; without its orders one is still one, without the others not."""
+    return tuple(
+        DepthLevel(price, size, None if count == NO_VALUE else count)
+        for price, size, count in zip(prices, sizes, orders, strict=True)
+        if NO_VALUE not in (price, size) and (price or size)
+    )
 
 
 def _known(values: Values) -> list[Any]:
@@ -208,7 +238,3 @@ _QUANTITIES: Final[dict[int, tuple[int, ...]]] = {
 }
 # Volume, what buyers and sellers want, open interest: sums that may leave their 32 bits.
 _TOTALS: Final = (1, 9, 10, 12)
-# Prices, sizes and orders of the bids, then of the asks.
-_SIDES: Final = tuple(
-    tuple(slice(at + side, at + side + DEPTH_LEVELS) for at in (0, 10, 20)) for side in (0, 5)
-)

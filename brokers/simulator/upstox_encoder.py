@@ -162,9 +162,10 @@ def _market_full(quote: Quote) -> bytes:
 
 def _first_level(quote: Quote) -> bytes:
     best = zip(quote.bids()[:1], quote.asks()[:1], strict=True)
+    levels = () if quote.instrument.is_index else best
     return (
         _nested(1, _ltpc(quote))
-        + b"".join(_nested(2, _level(quote, bid, ask)) for bid, ask in best)
+        + b"".join(_nested(2, _level(quote, bid, ask)) for bid, ask in levels)
         + _nested(3, _double(1, 0.51) + _double(2, -3.25))
         + _integer(4, quote.volume)
         + _double(5, float(quote.oi))

@@ -50,6 +50,7 @@ UNSUBSCRIBE: Final = "unsub"
 
 LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999
 _LARGEST: Final = 2**63 - 1
+_SCALE: Final = float(PRICE_SCALE)  # an int would be converted for each price
 _MAX_SEGMENT_CHARACTERS: Final = 20
 
 
@@ -199,11 +200,12 @@ def _market(key: str, market: Any, mode: FeedMode, ts_event_ms: int | None) -> T
     ltpc = market.ltpc
     day = _day(market.ohlc.candles)
     has_book = market.HasField("book")
-    levels = market.book.levels if has_book else ()
+    # A list of them: each look at one of the message's own makes a new object.
+    levels = list(market.book.levels) if has_book else []
     if len(levels) > MAX_LEVELS:
         raise BrokerProtocolError(f"upstox: {len(levels)} levels in one book")
     if mode is _QUOTE:
-        levels = levels[:1]
+        del levels[1:]
     bid_sizes = [level.bid_quantity for level in levels]
     ask_sizes = [level.ask_quantity for level in levels]
     volume, last_quantity = market.vtt, ltpc.ltq
@@ -271,7 +273,7 @@ def _levels(prices: Sequence[int], quantities: Sequence[int]) -> tuple[DepthLeve
 
 def _prices(values: Iterable[float]) -> list[int]:
     try:
-        scaled = [round(value * PRICE_SCALE) for value in values]
+        scaled = [round(value * _SCALE) for value in values]
     except (ValueError, OverflowError) as error:
         raise BrokerProtocolError("upstox: a price is no finite number") from error
     if max(scaled) > _LARGEST or min(scaled) < -_LARGEST:

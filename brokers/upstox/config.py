@@ -58,6 +58,8 @@ CAPABILITIES: Final = BrokerCapabilities(
     # It pings when idle, and does not say how often; our own pings prove the link.
     heartbeat_seconds=None,
     liveness_timeout_seconds=30.0,
+    # All that a user may subscribe, at once, takes less than one; a frame is parsed as a whole.
+    max_frame_bytes=2 * 1024 * 1024,
     # "valid until 3:30 AM the following day, whenever it was made"
     credentials_end=DailyEnd(time(3, 30), _INDIA),
 )

@@ -68,7 +68,7 @@ client.on_open = on_open
 client.on_data = on_data
 client.on_error = on_error
 threading.Thread(target=client.connect, daemon=True).start()
-is_done = done.wait(50)
+is_done = done.wait(100)
 json.dump({"ticks": ticks_by_mode, "errors": errors}, sys.stdout)
 sys.stdout.flush()
 os._exit(0 if is_done else 1)

@@ -66,7 +66,7 @@ ticker.on_order_update = on_order_update
 ticker.on_error = on_error
 ticker.on_close = on_close
 ticker.connect(threaded=True)
-is_done = done.wait(50)
+is_done = done.wait(100)
 report = {"ticks": ticks_by_mode, "orders": orders, "errors": errors, "closes": closes}
 json.dump(report, sys.stdout, default=plain)
 sys.stdout.flush()

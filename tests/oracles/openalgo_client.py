@@ -15,9 +15,10 @@ sys.path[:0] = sdk
 from openalgo import api  # noqa: E402 - which SDK this is depends on the line above
 
 INFY = [{"exchange": "NSE", "symbol": "INFY"}]
+TCS = [{"exchange": "NSE", "symbol": "TCS"}]
 
 
-def wait_until(condition, timeout=15.0):
+def wait_until(condition, timeout=30.0):
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -32,21 +33,33 @@ def modes(client):
     client.subscribe_quote(INFY, on_data_received=seen["quote"].append)
     client.subscribe_depth(INFY, on_data_received=seen["depth"].append)
     arrived = wait_until(lambda: all(seen.values()))
+    first = {kind: ticks[0] for kind, ticks in seen.items() if ticks}
     caches = [client.get_ltp(), client.get_quotes(), client.get_depth()]
     client.unsubscribe_ltp(INFY)
     client.unsubscribe_quote(INFY)
     client.unsubscribe_depth(INFY)
-    time.sleep(0.3)  # what is on its way arrives; from here on nothing may
+    # Requests are served in their order: behind the first tick of another symbol, nothing may come.
+    others = []
+    client.subscribe_ltp(TCS, on_data_received=others.append)
+    arrived = wait_until(lambda: any(tick["symbol"] == "TCS" for tick in others)) and arrived
     for data in (client.ltp_data, client.quotes_data, client.depth_data):
         data.clear()
+    seen["ltp"] = others
     counts = {kind: len(ticks) for kind, ticks in seen.items()}
     time.sleep(0.5)
+    late = {kind: seen[kind][count:] for kind, count in counts.items()}
     return {
         "arrived": arrived,
-        "first": {kind: ticks[0] for kind, ticks in seen.items() if ticks},
+        "first": first,
         "caches": caches,
-        "after_unsubscribe": [client.get_ltp(), client.get_quotes(), client.get_depth()],
-        "late": {kind: len(ticks) - counts[kind] for kind, ticks in seen.items()},
+        "after_unsubscribe": [
+            client.get_ltp("NSE", "INFY"),
+            client.get_quotes("NSE", "INFY"),
+            client.get_depth("NSE", "INFY"),
+        ],
+        "late": {
+            kind: sum(tick["symbol"] == "INFY" for tick in ticks) for kind, ticks in late.items()
+        },
     }
 
 
@@ -61,7 +74,9 @@ def reconnect(client):
     seen = []
     client.subscribe_quote(INFY, on_data_received=seen.append)
     wait_until(lambda: seen)
-    lost = wait_until(lambda: not client.connected)
+    before = client.ws
+    client.subscribe_ltp(TCS)  # tells the test that it may begin
+    lost = wait_until(lambda: not client.connected or client.ws is not before)
     count, started = len(seen), time.monotonic()
     resumed = wait_until(lambda: len(seen) > count + 3)
     return {"lost": lost, "resumed": resumed, "seconds": time.monotonic() - started}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import angel, binance, dhan, zerodha
+from tests.fuzz.targets import angel, binance, dhan, fyers, upstox, zerodha
 
 __all__ = ["TARGETS"]
 
@@ -16,4 +16,6 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "dhan": dhan.target,
     "dhan_depth20": dhan.target_20,
     "dhan_depth200": dhan.target_200,
+    "fyers": fyers.target,
+    "upstox": upstox.target,
 }

@@ -36,7 +36,7 @@ class BrokerPool(PoolKit):
         self.quotes = {
             tokens[token]: quote
             for quote in exchange.market.quotes.values()
-            if (token := lab.broker_token(quote.instrument)) is not None
+            if (token := lab.broker_token(quote.instrument)) in tokens
         }
 
 

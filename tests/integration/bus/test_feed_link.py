@@ -33,7 +33,7 @@ from streaming.publisher import PoolSink, SharedZmqPublisher
 from streaming.topics import tick_topic
 from tests.integration.bus.fakes import FakeFeedService, RecordingListener
 from tests.integration.bus.support import instrument, tick
-from tests.support import eventually, free_port
+from tests.support import AgingClock, eventually, free_port
 
 INFY = instrument("INFY")
 INFY_TOPIC = tick_topic("1", INFY.key)
@@ -41,16 +41,6 @@ INFY_TOPIC = tick_topic("1", INFY.key)
 
 def want(symbol: str = "INFY", mode: FeedMode = FeedMode.QUOTE) -> Want:
     return Want(InstrumentKey("NSE", symbol), mode)
-
-
-class AgingClock:
-    """Monotonic seconds that also go on when they are told to."""
-
-    def __init__(self) -> None:
-        self.added_seconds = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.added_seconds
 
 
 class Worker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -35,7 +36,14 @@ async def plain_site(scope: Any, receive: Any, send: Any) -> None:
 class EdgeServer:
     """A served gateway; ``link`` and ``directory`` are its fakes."""
 
-    def __init__(self, *, http: Any = plain_site, openalgo_port: int = 0, **limits: Any) -> None:
+    def __init__(
+        self,
+        *,
+        http: Any = plain_site,
+        openalgo_port: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        **limits: Any,
+    ) -> None:
         self.link = FakeFeedLink()
         self.directory = FakeDirectory()
         self.principal = self.directory.add_key(KEY, make_principal(1))
@@ -43,6 +51,7 @@ class EdgeServer:
             make_link=lambda: self.link,
             directory=self.directory,
             limits=EdgeLimits(**{"revalidate_seconds": 60.0, **limits}),
+            clock=clock,
         )
         self.application = build_application(http=http, gateway=self.gateway)
         self.port = 0
@@ -79,7 +88,8 @@ class EdgeServer:
 
     async def connect(self, url: str | None = None, **options: Any) -> ClientConnection:
         """Open a socket that is not authenticated yet."""
-        return await connect(url or self.url, compression=None, proxy=None, **options)
+        options = {"compression": None, "proxy": None, "open_timeout": 60} | options
+        return await connect(url or self.url, **options)
 
     async def client(self, api_key: str = KEY, **options: Any) -> ClientConnection:
         """Open a socket and authenticate it."""
@@ -91,7 +101,7 @@ class EdgeServer:
 
 async def read(socket: ClientConnection) -> dict[str, Any]:
     """Receive one frame."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         frame: dict[str, Any] = json.loads(await socket.recv())
     return frame
 
@@ -105,7 +115,7 @@ async def ask(socket: ClientConnection, **fields: Any) -> dict[str, Any]:
 async def closing(socket: ClientConnection) -> tuple[int | None, str | None]:
     """Read to the end; return close code and reason."""
     with contextlib.suppress(ConnectionClosed):
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             async for _ in socket:
                 pass
     return socket.close_code, socket.close_reason

@@ -16,7 +16,7 @@ from streaming.batches import BATCH_SUBPROTOCOL
 from streaming.testing import make_principal
 from tests.integration.edge.conftest import INFY, TCS, EdgeServer, MakeEdge, ask, closing, read
 from tests.integration.edge.test_browser_route import Login, login, open_page
-from tests.support import eventually
+from tests.support import AgingClock, eventually
 
 __all__ = ["login"]
 
@@ -69,15 +69,17 @@ async def test_at_most_one_frame_an_interval(edge: EdgeServer) -> None:
     socket = await batch_client(edge, "?interval=80")
     await subscribe(socket, "INFY")
     started = time.monotonic()
-    frames = 0
-    deadline = started + 0.5
-    while time.monotonic() < deadline:
-        edge.link.tick("p1", INFY)
-        await asyncio.sleep(0.005)
-    edge.link.tick("p1", INFY, ltp=777)
-    while prices(await read(socket)) != [("INFY", 7.77)]:
-        frames += 1
-    assert 2 <= frames <= (time.monotonic() - started) / 0.08
+
+    async def tick_on() -> None:
+        while True:
+            edge.link.tick("p1", INFY)
+            await asyncio.sleep(0.005)
+
+    ticking = asyncio.create_task(tick_on())
+    for frames in range(1, 7):
+        assert [symbol for symbol, _ in prices(await read(socket))] == ["INFY"]
+        assert (frames - 1) * 0.08 <= time.monotonic() - started
+    ticking.cancel()
     await socket.close()
 
 
@@ -160,7 +162,8 @@ async def test_a_restart_says_when_to_come_back(edge: EdgeServer) -> None:
 
 
 async def test_a_client_that_does_not_read_is_conflated_then_closed(make_edge: MakeEdge) -> None:
-    edge = await make_edge(stall_seconds=1.0)
+    clock = AgingClock()
+    edge = await make_edge(stall_seconds=4.0, clock=clock)
     slow = await batch_client(edge, "?interval=0")
     healthy = await batch_client(edge, "?interval=0")
     symbols = [f"{name}{n}" for name in ("INFY", "TCS") for n in range(400)]
@@ -178,8 +181,9 @@ async def test_a_client_that_does_not_read_is_conflated_then_closed(make_edge: M
     reading = asyncio.create_task(read_on())
     slow.transport.pause_reading()
     sent = 0
+    slow_client = min(hub.clients, key=lambda client: int(client.id))
 
-    def is_closed() -> bool:
+    def is_conflated() -> bool:
         nonlocal sent
         # No faster than the healthy client reads: half a megabyte a turn is more than its loop,
         # which is this one, takes.
@@ -188,11 +192,17 @@ async def test_a_client_that_does_not_read_is_conflated_then_closed(make_edge: M
                 for n in range(400):
                     edge.link.tick("p1", key._replace(symbol=f"{key.symbol}{n}"))
             sent += 800
-        return hub.slow_clients_closed == 1
+        return slow_client.outbox.conflated > 0
 
-    await eventually(is_closed, timeout=20)
+    await eventually(is_conflated, timeout=60)
     await eventually(lambda: received >= sent)
     assert received == sent
+
+    def is_closed() -> bool:
+        clock.added_seconds += 1
+        return hub.slow_clients_closed == 1
+
+    await eventually(is_closed)
     slow.transport.resume_reading()
     assert (await closing(slow))[0] == 4408
     await healthy.close()

@@ -134,16 +134,16 @@ def communicator(edge: EdgeServer, path: str = "/ws") -> WebsocketCommunicator:
 
 async def test_the_same_consumer_without_a_server(edge: EdgeServer) -> None:
     socket = communicator(edge)
-    connected, _ = await socket.connect()
+    connected, _ = await socket.connect(timeout=30)
     assert connected
     assert await socket.receive_nothing()
     await socket.send_json_to({"action": "authenticate", "api_key": KEY})
-    assert (await socket.receive_json_from())["status"] == "success"
+    assert (await socket.receive_json_from(timeout=30))["status"] == "success"
     await socket.send_json_to({"action": "subscribe", "symbol": "INFY", "exchange": "NSE"})
-    assert (await socket.receive_json_from())["type"] == "subscribe"
+    assert (await socket.receive_json_from(timeout=30))["type"] == "subscribe"
     edge.link.tick("p1", INFY)
-    assert (await socket.receive_json_from())["mode"] == 2
-    await socket.disconnect()
+    assert (await socket.receive_json_from(timeout=30))["mode"] == 2
+    await socket.disconnect(timeout=30)
     await eventually(lambda: edge.link.held == {})
 
 
@@ -162,7 +162,7 @@ async def test_a_blocked_client_ends_without_the_servers_help(make_edge: MakeEdg
             await asyncio.Event().wait()
 
     scope = {"type": "websocket", "path": "/ws", "headers": [], "client": ["1.2.3.4", 1]}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await edge.application(scope, frames.get, blocked_send)
     assert sent == ["websocket.accept", "websocket.send"]
     assert edge.gateway.current_hub is not None

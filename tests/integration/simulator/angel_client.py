@@ -43,7 +43,7 @@ class AngelClient:
     async def frames(self, count: int) -> dict[tuple[AngelName, int], bytes]:
         """Receive until ``count`` pairs of name and mode have sent a frame; the latest of each."""
         latest: dict[tuple[AngelName, int], bytes] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(latest) < count:
                 frame = await self.connection.recv()
                 if isinstance(frame, bytes):
@@ -53,7 +53,7 @@ class AngelClient:
 
     async def text(self) -> str:
         """Receive up to the next text message and return it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 frame = await self.connection.recv()
                 if isinstance(frame, str):

@@ -34,6 +34,20 @@ def packets_of(frame: bytes) -> list[bytes]:
 class KiteClient:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
+        self.received = 0
+
+    async def receive(self) -> str | bytes:
+        """Receive one message of whatever kind."""
+        frame: str | bytes = await self.connection.recv()
+        self.received += 1
+        return frame
+
+    async def drain(self, server: KiteExchange) -> None:
+        """Receive everything that the server has sent on this, its only or first, connection."""
+        sent = server.record().connections[0].frames_sent
+        async with asyncio.timeout(30):
+            while self.received < sent:
+                await self.receive()
 
     async def say(self, action: str, value: Any) -> None:
         await self.connection.send(json.dumps({"a": action, "v": value}))
@@ -41,18 +55,18 @@ class KiteClient:
     async def packets(self, count: int) -> dict[int, bytes]:
         """Receive until ``count`` instruments have sent a packet; the latest packet of each."""
         latest: dict[int, bytes] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(latest) < count:
-                frame = await self.connection.recv()
+                frame = await self.receive()
                 if isinstance(frame, bytes):
                     latest |= {int.from_bytes(body[:4], "big"): body for body in packets_of(frame)}
         return latest
 
     async def text(self) -> dict[str, Any]:
         """Receive up to the next text message and return it parsed."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
-                frame = await self.connection.recv()
+                frame = await self.receive()
                 if isinstance(frame, str):
                     parsed: dict[str, Any] = json.loads(frame)
                     return parsed

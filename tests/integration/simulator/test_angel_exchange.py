@@ -201,7 +201,7 @@ async def test_a_client_that_does_not_ping_is_disconnected_and_one_that_does_is_
         await (await framing.connection.ping())
         # Thirty seconds after the connects, and less than that after the pings.
         server._turn(before + PING_SECONDS)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await silent.connection.wait_closed()
         await eventually(lambda: server.record().open == 2)
         await texting.connection.send("ping")
@@ -216,13 +216,13 @@ async def test_errors_and_malformed_frames_reach_the_clients(make_angel_server: 
         assert server.send_error("sorry") == 1
         assert json.loads(await client.text())["errorMessage"] == "sorry"
         assert server.send_malformed() == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await client.connection.recv() == b"\x03\x0128"
 
 
 async def test_the_master_is_served_and_names_what_ticks(make_angel_server: MakeAngelServer):
     server = await make_angel_server()
-    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
         master = (await http.get(MASTER_PATH)).content
         assert (await http.get("/instruments")).status_code == 404
     rows = list(parse_master(master))

@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from brokers.simulator.binance import BinanceReplay
 from brokers.simulator.capture import Capture, parse_capture
-from brokers.simulator.stream_session import MAX_STREAMS
+from brokers.simulator.stream_session import MAX_STREAMS, RequestRate
+from tests.fix_running_time import RunningTime
 from tests.support import SHARED_DATA, eventually
 
 BOOK, TRADE = "btcusdt@bookTicker", "ethusdt@aggTrade"
@@ -47,13 +48,13 @@ async def make_replay() -> AsyncIterator[MakeReplay]:
 
 
 async def receive(connection: ClientConnection, count: int) -> list[str]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [str(await connection.recv()) for _ in range(count)]
 
 
 async def ask(connection: ClientConnection, method: str, *params: Any, id: int = 1) -> Any:
     await connection.send(json.dumps({"method": method, "params": list(params), "id": id}))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return json.loads(await connection.recv())
 
 
@@ -83,13 +84,15 @@ async def test_every_frame_of_a_real_capture_arrives_once_in_order_with_its_byte
 
 async def test_streams_subscribed_in_batches_miss_nothing(make_replay: MakeReplay):
     capture = small_capture()
-    replay = await make_replay(capture, settle_seconds=1.2)
+    replay = await make_replay(capture, settle_seconds=1000)
+    loop = asyncio.get_running_loop()
     async with connect(f"{replay.url}/stream") as connection:
         assert await ask(connection, "SUBSCRIBE", BOOK) == {"result": None, "id": 1}
-        await asyncio.sleep(0.7)
+        first_settled = loop.time() + 1000
         await ask(connection, "SUBSCRIBE", "nobody@trade")
-        await asyncio.sleep(0.7)
+        replay._turn(first_settled)  # too early for the second one
         assert await ask(connection, "SUBSCRIBE", TRADE, id=2) == {"result": None, "id": 2}
+        replay._turn(loop.time() + 1000)
         assert await receive(connection, 40) == messages(capture, BOOK, TRADE)
 
 
@@ -126,13 +129,14 @@ async def test_combined_can_be_switched_on_for_a_raw_connection(make_replay: Mak
 
 @pytest.mark.parametrize(("speed", "seconds"), [(1, 0.39), (4, 0.0975)])
 async def test_the_pace_is_that_of_the_recording_times_speed(
-    make_replay: MakeReplay, speed: float, seconds: float
+    make_replay: MakeReplay, running_time: RunningTime, speed: float, seconds: float
 ):
     replay = await make_replay(speed=speed, settle_seconds=0)
     started = time.monotonic()
     async with connect(f"{replay.url}/stream?streams={BOOK}/{TRADE}") as connection:
         await receive(connection, 40)
-        assert seconds <= time.monotonic() - started < seconds + 5
+        assert seconds <= time.monotonic() - started
+    assert running_time.seconds < seconds + 5
 
 
 async def test_a_loop_starts_again(make_replay: MakeReplay):
@@ -153,6 +157,14 @@ async def test_silence_postpones_and_loses_nothing(make_replay: MakeReplay):
         assert first + await receive(connection, 35) == messages(capture, BOOK, TRADE)
 
 
+@pytest.fixture
+def long_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second of the message rate last as long as the test."""
+    allows = RequestRate.allows
+    monkeypatch.setattr(RequestRate, "allows", lambda rate, now: allows(rate, 0.0))
+
+
+@pytest.mark.usefixtures("long_second")
 async def test_six_messages_in_a_second_end_the_connection_with_1008(make_replay: MakeReplay):
     replay = await make_replay()
     async with connect(f"{replay.url}/ws") as connection:
@@ -166,6 +178,7 @@ async def test_six_messages_in_a_second_end_the_connection_with_1008(make_replay
     assert replay.record().complaints() == ["1 message(s) faster than allowed"]
 
 
+@pytest.mark.usefixtures("long_second")
 async def test_pings_count_as_messages(make_replay: MakeReplay):
     replay = await make_replay()
     async with connect(f"{replay.url}/ws", ping_interval=None) as connection:
@@ -177,7 +190,7 @@ async def test_pings_count_as_messages(make_replay: MakeReplay):
 
 async def test_pings_carry_milliseconds_and_want_an_answer(make_replay: MakeReplay):
     replay = await make_replay(
-        ping_interval_seconds=0.3, pong_timeout_seconds=0.8, clock=lambda: 1_700_000_000.0
+        ping_interval_seconds=1000, pong_timeout_seconds=1000, clock=lambda: 1_700_000_000.0
     )
     async with connect(f"{replay.url}/ws") as polite:
         reader, writer = await asyncio.open_connection("127.0.0.1", replay.port)
@@ -185,10 +198,16 @@ async def test_pings_carry_milliseconds_and_want_an_answer(make_replay: MakeRepl
             b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await reader.readuntil(b"\r\n\r\n")
+            due = asyncio.get_running_loop().time() + 1000
+            replay._turn(due)
             # Opcode 9 and final: a ping. This client answers none, so the exchange cuts it off.
             assert await reader.readexactly(2 + 13) == b"\x89\x0d1700000000000"
+            # The first answer is behind the ping, and the second request behind the pong.
+            for _ in range(2):
+                await ask(polite, "LIST_SUBSCRIPTIONS")
+            replay._turn(due + 1001)
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await reader.readexactly(1_000_000)
         writer.close()
@@ -237,7 +256,7 @@ async def test_shutdown_notice_and_malformed_frames_can_be_sent(make_replay: Mak
 
 async def test_exchange_info_is_served(make_replay: MakeReplay):
     replay = await make_replay()
-    async with httpx.AsyncClient(base_url=replay.http_url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=replay.http_url, trust_env=False, timeout=30) as http:
         info = (await http.get("/api/v3/exchangeInfo")).json()
         assert [item["symbol"] for item in info["symbols"]] == ["BTCUSDT", "ETHUSDT"]
         assert (await http.get("/instruments")).status_code == 404

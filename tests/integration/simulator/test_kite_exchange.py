@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 from brokers.simulator.encoder import Mode, encode_packet
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.manners import key_label
+from tests.fix_running_time import RunningTime
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeKiteServer
 from tests.integration.simulator.kite_client import kite_client, packets_of
 from tests.support import eventually
@@ -117,17 +118,15 @@ async def test_subscribed_instruments_tick_and_unsubscribed_ones_stop(kite_serve
         await client.subscribe(tokens)
         first = await client.packets(300)
         changed: set[int] = set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(changed) < 250:
                 later = await client.packets(1)
                 changed |= {token for token, body in later.items() if body != first[token]}
         await client.say("unsubscribe", tokens)
         await eventually(lambda: kite_server.record().subscribed == 0)
-        # What was under way when the unsubscribe arrived is read up to the first heartbeat.
-        async with asyncio.timeout(10):
-            while len(await client.connection.recv()) != 1:
-                pass
-        assert len(await client.connection.recv()) == 1
+        # What was under way when the unsubscribe arrived.
+        await client.drain(kite_server)
+        assert [len(await client.receive()) for _ in range(2)] == [1, 1], "heartbeats alone"
     assert kite_server.record().complaints() == []
 
 
@@ -138,12 +137,15 @@ async def test_binary_client_messages_are_understood(make_kite_server: MakeKiteS
         assert set(await client.packets(1)) == {INFY}
 
 
-async def test_idle_link_gets_a_one_byte_heartbeat_each_second(kite_server: KiteExchange):
+async def test_idle_link_gets_a_one_byte_heartbeat_each_second(
+    kite_server: KiteExchange, running_time: RunningTime
+):
     started = time.monotonic()
     async with kite_client(kite_server) as client:
         assert len(await client.connection.recv()) == 1
         assert len(await client.connection.recv()) == 1
-        assert 2 <= time.monotonic() - started < 5
+        assert time.monotonic() - started >= 2
+    assert running_time.seconds < 5
 
 
 async def test_excess_over_the_limit_is_refused_in_text_and_the_link_stays(
@@ -162,7 +164,7 @@ async def test_excess_over_the_limit_is_refused_in_text_and_the_link_stays(
         assert (connection.subscribed, connection.over_limit) == (3_000, 100)
         await client.say("unsubscribe", tokens[:1])
         await client.subscribe([tokens[3_100]])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while tokens[3_100] not in await client.packets(1):
                 pass
     assert server.record().peak_subscribed == 3_000
@@ -198,7 +200,9 @@ async def test_two_connections_share_an_instrument(kite_server: KiteExchange):
 
 
 async def test_instruments_are_served_as_gzipped_csv(kite_server: KiteExchange):
-    async with httpx.AsyncClient(base_url=kite_server.http_url, trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=kite_server.http_url, trust_env=False, timeout=30
+    ) as http:
         answer = await http.get("/instruments", headers={"X-Kite-Version": "3"})
         assert answer.headers["Content-Encoding"] == "gzip"
         rows = list(csv.DictReader(io.StringIO(answer.text)))
@@ -211,7 +215,9 @@ async def test_instruments_are_served_as_gzipped_csv(kite_server: KiteExchange):
 
 
 async def test_plain_requests_are_answered_without_a_traceback(kite_server: KiteExchange):
-    async with httpx.AsyncClient(base_url=kite_server.http_url, trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=kite_server.http_url, trust_env=False, timeout=30
+    ) as http:
         assert (await http.get("/health")).json() == {"status": "ok", "connections": 0}
         assert (await http.get("/record")).json()["opened"] == 0
         assert (await http.get("/")).status_code == 404
@@ -222,9 +228,10 @@ async def test_a_frame_carries_many_packets(make_kite_server: MakeKiteServer):
     server = await make_kite_server(rate=20_000)
     async with kite_client(server) as client:
         await client.subscribe(list(server.market.quotes))
-        async with asyncio.timeout(10):
-            while True:
-                frame = await client.connection.recv()
-                assert isinstance(frame, bytes)
-                if 100 < len(packets_of(frame)) < 500:
-                    break
+        await client.packets(len(server.market.quotes))  # the current values
+        async with asyncio.timeout(30):
+            frame = b""
+            while len(packets_of(frame)) <= 100:
+                received = await client.receive()
+                assert isinstance(received, bytes)
+                frame = received

@@ -95,7 +95,7 @@ async def test_the_official_client_decodes_every_packet_kind_to_the_values_meant
         record = server.record()
         return client.done() or (record.ticks_sent >= 3 * len(tokens) and not record.subscribed)
 
-    await eventually(has_seen_all, timeout=45)
+    await eventually(has_seen_all, timeout=100)
     server.send_error("an error for people")
     server.send_order(order)
     report = await client
@@ -114,7 +114,7 @@ async def test_the_official_client_understands_the_refusal_of_a_bad_token(
 ):
     server = await make_kite_server()
     report = await run_oracle("kite_live.py", server.url, API_KEY, "stale", given=[1])
-    ((code, reason),) = report["closes"]
+    code, reason = report["closes"][0]
     assert code == 1006
     assert "403 - Forbidden" in reason
 
