@@ -113,13 +113,17 @@ class Measured:
 
     def cpu_seconds(self) -> float:
         """Return user and system time so far, of it and all that it started, from the kernel."""
+        return sum(self.cpu_seconds_by_process().values())
+
+    def cpu_seconds_by_process(self) -> dict[int, float]:
+        """Return the same for each of them, by process id."""
         assert self.process is not None
-        total = 0
+        found = {}
         for process in _processes(self.process.pid):
             with contextlib.suppress(OSError):
                 fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / _TICKS_PER_SECOND
+                found[process] = (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+        return found
 
     def memory_bytes(self) -> int:
         """Return the resident set now."""

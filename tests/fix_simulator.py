@@ -3,8 +3,8 @@
 ``kite_server``: a Kite exchange of 1,000 instruments, 2,000 ticks/s, valid credential
 ``API_KEY`` / ``ACCESS_TOKEN``. ``make_kite_server``: the same with other arguments
 (``size=``, ``rate=``, anything of ``KiteExchange``); ``make_angel_server``,
-``make_dhan_server``, ``make_upstox_server``: Angel One's, Dhan's and Upstox's likewise. All are
-closed after the test.
+``make_dhan_server``, ``make_fyers_server`` and ``make_upstox_server``: those brokers' likewise.
+All are closed after the test.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 
 from brokers.simulator.angel import AngelExchange
 from brokers.simulator.dhan import DhanExchange
+from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.market import Market, build_market
 from brokers.simulator.upstox import UpstoxExchange
@@ -30,11 +31,13 @@ __all__ = [
     "TODAY",
     "MakeAngelServer",
     "MakeDhanServer",
+    "MakeFyersServer",
     "MakeKiteServer",
     "MakeUpstoxServer",
     "kite_server",
     "make_angel_server",
     "make_dhan_server",
+    "make_fyers_server",
     "make_kite_server",
     "make_market",
     "make_upstox_server",
@@ -48,6 +51,7 @@ OPENED_S = 1_767_600_000  # 2026-01-05 08:00:00 UTC
 
 MakeAngelServer = Callable[..., Awaitable[AngelExchange]]
 MakeDhanServer = Callable[..., Awaitable[DhanExchange]]
+MakeFyersServer = Callable[..., Awaitable[FyersExchange]]
 MakeKiteServer = Callable[..., Awaitable[KiteExchange]]
 MakeUpstoxServer = Callable[..., Awaitable[UpstoxExchange]]
 
@@ -94,6 +98,20 @@ async def make_dhan_server() -> AsyncIterator[MakeDhanServer]:
             defaults: dict[str, Any] = {"access_token": ACCESS_TOKEN}
             return await stack.enter_async_context(
                 DhanExchange(market=market, **(defaults | options))
+            )
+
+        yield make
+
+
+@pytest.fixture
+async def make_fyers_server() -> AsyncIterator[MakeFyersServer]:
+    async with AsyncExitStack() as stack:
+
+        async def make(*, size: int = 1_000, seed: int = 7, **options: Any) -> FyersExchange:
+            market = options.pop("market", None) or make_market(size, seed)
+            defaults: dict[str, Any] = {"access_token": ACCESS_TOKEN}
+            return await stack.enter_async_context(
+                FyersExchange(market=market, **(defaults | options))
             )
 
         yield make

@@ -28,11 +28,14 @@ __all__ = ["DemoPlan", "NotReadyError", "run_demo"]
 
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
+# Variables with something secret in them, and the only parts that have a use for it.
 OWNED = {
-    "EMAIL_PASSWORD": "worker",
-    "SIMULATOR_API_KEY": "simulator",
-    "SIMULATOR_ACCESS_TOKEN": "simulator",
-    "SIMULATOR_CONTROL_TOKEN": "simulator",
+    "DATABASE_URL": ("worker", "gateway"),
+    "REDIS_URL": ("worker", "gateway"),
+    "EMAIL_PASSWORD": ("worker",),
+    "SIMULATOR_API_KEY": ("simulator",),
+    "SIMULATOR_ACCESS_TOKEN": ("simulator",),
+    "SIMULATOR_CONTROL_TOKEN": ("simulator",),
 }
 STOP_ORDER = (("gateway", "worker"), ("simulator",))
 
@@ -69,9 +72,8 @@ class DemoPlan:
         if name == "simulator":
             env["SIMULATOR_API_KEY"] = self.secrets.simulator_api_key
             env["SIMULATOR_ACCESS_TOKEN"] = self.secrets.simulator_access_token
-        # What only one part needs, the others are not even started with.
-        for variable, owner in OWNED.items():
-            if name != owner:
+        for variable, owners in OWNED.items():
+            if name not in owners:
                 env.pop(variable, None)
         return ChildSpec(
             name=name,

@@ -20,9 +20,11 @@ from typing import Any
 import httpx
 import pytest
 import zmq
+from redis import Redis
 from websockets.asyncio.client import connect
 
 from openalgo_site.demo.secrets_file import DemoSecrets, write
+from streaming.curve import CurveKeys
 from tests.fault.test_demo import RunningDemo, demo
 from tests.support import eventually_sync
 
@@ -41,6 +43,8 @@ PLANTED = {
     "password of the mail server": "canarymailpassword22ab",
     "key of Django": "canarydjangosecretkey" + "x7" * 20,
     "token of the exchange's faults": "canarycontroltoken19f",
+    "secret key of the bus": "canarybussecret5d07aa91c3e26f48b70d12e9a",
+    "password of Redis": "canaryredispassword71be",
     "API key that nobody has": "deadca7a" * 8,
     "password that nobody has": "canarywrongpassword66",
 }
@@ -52,8 +56,8 @@ OF_SIMULATOR = {
 }
 BY_ENVIRONMENT = {
     "simulator": OF_SIMULATOR | {"key of Django"},
-    "worker": {"key of Django", "password of the mail server"},
-    "gateway": {"key of Django"},
+    "worker": {"key of Django", "password of the mail server", "password of Redis"},
+    "gateway": {"key of Django", "password of Redis"},
 }
 
 
@@ -139,11 +143,35 @@ class Browser:
         self._seen.add(f"headers {path}", str(dict(answer.headers)))
 
 
-def sniff(port: str, seen: Seen, is_over: threading.Event) -> None:
+def bus_key_file(folder: Path) -> CurveKeys:
+    """Make the file of the bus's keys as ``createkeyfile --bus`` does, of the planted secret."""
+    secret = PLANTED["secret key of the bus"].encode()
+    public = zmq.curve_public(secret)
+    file = folder / "bus.key"
+    text = 'metadata\ncurve\n    public-key = "{}"\n    secret-key = "{}"\n'
+    file.write_text(text.format(public.decode(), secret.decode()))
+    file.chmod(0o600)
+    return CurveKeys(public, secret)
+
+
+@pytest.fixture
+def redis_with_password(redis_url: str) -> str:
+    """A user of its own in the tests' Redis; returns the URL that lets in with the password."""
+    password = PLANTED["password of Redis"]
+    with Redis.from_url(redis_url) as server:
+        server.acl_setuser(
+            "canary", enabled=True, passwords=[f"+{password}"], keys=["*"], channels=["*"],
+            categories=["+@all"],
+        )  # fmt: skip
+    return redis_url.replace("redis://", f"redis://canary:{password}@")
+
+
+def sniff(port: str, keys: CurveKeys, seen: Seen, is_over: threading.Event) -> None:
     """Read everything that a worker says on the bus."""
     context = zmq.Context()
     with context.socket(zmq.SUB) as socket:
         socket.setsockopt(zmq.LINGER, 0)
+        keys.protect_client(socket)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
         socket.connect(f"tcp://127.0.0.1:{port}")
         while not is_over.is_set():
@@ -264,10 +292,16 @@ def look_at_files(data_dir: Path, seen: Seen) -> None:
     database.close()
 
 
-def test_no_planted_secret_is_seen_anywhere(tmp_path: Path, webhook: tuple[str, list[str]]) -> None:
+def test_no_planted_secret_is_seen_anywhere(
+    tmp_path: Path, webhook: tuple[str, list[str]], redis_with_password: str
+) -> None:
     address, got = webhook
+    data_dir, key_dir = tmp_path / "data", tmp_path / "keys"
+    data_dir.mkdir()
+    key_dir.mkdir()
+    keys = bus_key_file(key_dir)
     write(
-        tmp_path / "demo.json",
+        data_dir / "demo.json",
         DemoSecrets(
             username="demo",
             password=PLANTED["password of the user"],
@@ -289,11 +323,13 @@ def test_no_planted_secret_is_seen_anywhere(tmp_path: Path, webhook: tuple[str, 
         "EMAIL_PASSWORD": PLANTED["password of the mail server"],
         "ALERT_HOLD_SECONDS": "0",
         "ALERT_WEBHOOK_HOSTS": address,
+        "ZMQ_CURVE_KEY_FILE": str(key_dir / "bus.key"),
+        "REDIS_URL": redis_with_password,
     }
-    with demo(tmp_path, **environment) as running:
+    with demo(data_dir, **environment) as running:
         ready = running.ready()
         port = running.ports["ZMQ_PORT"]
-        sniffer = threading.Thread(target=sniff, args=(port, seen, is_over))
+        sniffer = threading.Thread(target=sniff, args=(port, keys, seen, is_over))
         sniffer.start()
         try:
             with httpx.Client(base_url=ready["url"], follow_redirects=True, timeout=30) as client:
@@ -310,7 +346,7 @@ def test_no_planted_secret_is_seen_anywhere(tmp_path: Path, webhook: tuple[str, 
             line for line in running.lines if re.match(r"(worker|gateway|simulator)\s+\|", line)
         ]
         seen.add("log", "\n".join(lines))
-    look_at_files(tmp_path, seen)
+    look_at_files(data_dir, seen)
     assert seen.leaks() == []
     # That nothing was found means something only if there was something to be found in.
     assert all(PLANTED["path of the webhook"] in each for each in got)

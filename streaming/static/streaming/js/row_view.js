@@ -15,8 +15,15 @@ const LABELS = {
   [RowState.REFUSED]: "refused",
 };
 
+const quantityOf = (value) => format.quantity(value); // the same whatever a price's decimals
+// One dash for two values that are both missing: the second of them says nothing.
+const sizeOf = (value) => (value === undefined ? "" : format.quantity(value));
+const highOf = (value, decimals) => (value === undefined ? "" : format.price(value, decimals));
+
 export class RowView {
   #written = new Map();
+  #values = new Map(); // the numbers that are written, at these decimals: formatting is dear
+  #decimals = 0;
   #flashedAt = -Infinity;
   #moves = 0;
   #trailVersion = 0;
@@ -54,21 +61,25 @@ export class RowView {
       format.decimalsFor(row.tickSize, row.last, row.bid, row.ask),
     );
     const { decimals } = row;
+    if (decimals !== this.#decimals) {
+      this.#decimals = decimals;
+      this.#values.clear();
+    }
     this.#text("symbol", row.symbol);
     this.#text("exchange", row.exchange);
     this.#text("name", row.name);
-    this.#text("last", format.price(row.last, decimals));
-    this.#text("change", format.signed(row.change, decimals));
-    this.#text("percent", format.percent(row.changePercent));
-    this.#text("bid", format.price(row.bid, decimals));
-    this.#text("bidSize", row.bidSize === undefined ? "" : format.quantity(row.bidSize));
-    this.#text("ask", format.price(row.ask, decimals));
-    this.#text("askSize", row.askSize === undefined ? "" : format.quantity(row.askSize));
-    this.#text("volume", format.quantity(row.volume));
+    this.#number("last", row.last, format.price);
+    this.#number("change", row.change, format.signed);
+    this.#number("percent", row.changePercent, format.percent);
+    this.#number("bid", row.bid, format.price);
+    this.#number("bidSize", row.bidSize, sizeOf);
+    this.#number("ask", row.ask, format.price);
+    this.#number("askSize", row.askSize, sizeOf);
+    this.#number("volume", row.volume, quantityOf);
     this.#text("arrow", ARROWS[row.direction]);
     this.#data("direction", row.direction > 0 ? "up" : row.direction < 0 ? "down" : "");
     this.#data("day", row.change > 0 ? "up" : row.change < 0 ? "down" : "");
-    this.#range(row, decimals);
+    this.#range(row);
     this.#spark(row);
     this.#flash();
     this.renderAge(now);
@@ -107,10 +118,10 @@ export class RowView {
     return Boolean(this.#written.get("data-flash"));
   }
 
-  #range({ low, high, last }, decimals) {
+  #range({ low, high, last }) {
     const isKnown = low !== undefined && high !== undefined;
-    this.#text("low", isKnown ? format.price(low, decimals) : format.DASH);
-    this.#text("high", isKnown ? format.price(high, decimals) : "");
+    this.#number("low", isKnown ? low : undefined, format.price);
+    this.#number("high", isKnown ? high : undefined, highOf);
     const place = isKnown && high > low ? Math.round(((last - low) / (high - low)) * 100) : NaN;
     if (this.#written.get("place") === place) return;
     this.#written.set("place", place);
@@ -132,6 +143,12 @@ export class RowView {
     if (now - this.#flashedAt < BETWEEN_FLASHES_MS) return;
     this.#flashedAt = now;
     this.#data("flash", this.row.direction > 0 ? "up" : "down");
+  }
+
+  #number(field, value, written) {
+    if (this.#values.has(field) && this.#values.get(field) === value) return;
+    this.#values.set(field, value);
+    this.#text(field, written(value, this.#decimals));
   }
 
   #text(field, value) {

@@ -10,7 +10,7 @@
 import { RowView } from "./row_view.js";
 
 const FOUND_MS = 1500;
-const BETWEEN_FRAMES_MS = 100;
+const BETWEEN_FRAMES_MS = 120;
 const BUILT_PER_FRAME = 40;
 const UNSEEN_PER_FRAME = 4;
 const NEAR_THE_WINDOW = "100px 0px"; // so that a row that is scrolled to says the newest already
