@@ -70,11 +70,15 @@ async def _supervise(
     stop = asyncio.Event()
     names = [f"gateway-{number}" for number in range(1, count + 1)]
 
+    def drain() -> None:
+        say("gateways: stopping")
+        stop.set()
+
     def force() -> None:
         say("gateways: stopping at once")
         supervisor.kill()
 
-    with _ready_pipe(count) as (ready_fd, all_ready), stop_signals(stop.set, force):
+    with _ready_pipe(count) as (ready_fd, all_ready), stop_signals(drain, force):
         for number, name in enumerate(names, 1):
             supervisor.start(_child(name, number, manage, host, ports, folder, ready_fd))
         waiting = {

@@ -20,6 +20,8 @@ __all__ = ["ChildFailedError", "ChildSpec", "Supervisor"]
 GUARDED = str(Path(__file__).with_name("guarded.py"))
 READ_BYTES = 64 * 1024
 OUTPUT_GRACE_SECONDS = 1.0
+# A machine that stands still for a while costs one turn, not the last words of a child.
+OUTPUT_GRACE_TURNS = 5
 
 
 class ChildFailedError(Exception):
@@ -172,7 +174,8 @@ class Supervisor:
             del self._processes[spec.name]
             # What it started must not outlive it with its ports and its output.
             _signal_group(process.pid, signal.SIGKILL)
-            await asyncio.wait([output], timeout=OUTPUT_GRACE_SECONDS)
+            for _ in range(OUTPUT_GRACE_TURNS):
+                await asyncio.wait([output], timeout=OUTPUT_GRACE_SECONDS / OUTPUT_GRACE_TURNS)
         finally:
             output.cancel()
             await asyncio.wait([output])

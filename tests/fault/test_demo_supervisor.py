@@ -54,17 +54,17 @@ async def supervisor(said: Said) -> AsyncIterator[Supervisor]:
 async def test_output_is_passed_on_with_the_childs_name(supervisor: Supervisor, said: Said) -> None:
     code = "import sys; print('to out'); print('to err', file=sys.stderr); " + SLEEP
     supervisor.start(child(code, "worker"))
-    await eventually(lambda: said.has("up"))
+    await eventually(lambda: said.has("up"), timeout=60)
     assert {"worker    | to out", "worker    | to err"} <= set(said)
 
 
 async def test_a_killed_child_comes_back_and_it_is_said(supervisor: Supervisor, said: Said) -> None:
     supervisor.start(child(SLEEP))
-    await eventually(lambda: said.has("up"))
+    await eventually(lambda: said.has("up"), timeout=60)
     supervisor.settled()
     first = supervisor.pid("child")
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: said.has("runs again"))
+    await eventually(lambda: said.has("runs again"), timeout=60)
     assert said.has("child was killed by SIGKILL; it is started again in 0.5 s")
     assert said.has(f"child runs again, process {supervisor.pid('child')}")
     assert supervisor.pid("child") != first
@@ -76,7 +76,7 @@ async def test_a_child_that_cannot_start_is_a_failure_after_some_attempts(
     supervisor = Supervisor(say=said.append, start_attempts=2)
     supervisor.start(child("raise SystemExit('port taken')"))
     with pytest.raises(ChildFailedError, match="child cannot be started: it ended with code 1"):
-        await asyncio.wait_for(supervisor.failure(), 20)
+        await asyncio.wait_for(supervisor.failure(), 90)
     assert said.has("port taken")
     await supervisor.stop([["child"]])
 
@@ -86,7 +86,7 @@ async def test_a_configuration_error_is_a_failure_at_once(
 ) -> None:
     supervisor.start(child("raise SystemExit(78)"))
     with pytest.raises(ChildFailedError, match="ended with code 78"):
-        await asyncio.wait_for(supervisor.failure(), 20)
+        await asyncio.wait_for(supervisor.failure(), 90)
     assert not said.has("started again")
 
 
@@ -94,7 +94,7 @@ async def test_a_program_that_does_not_exist_is_a_failure(said: Said) -> None:
     supervisor = Supervisor(say=said.append, start_attempts=1)
     supervisor.start(ChildSpec(name="child", argv=("/no/such/program",), env={}))
     with pytest.raises(ChildFailedError):
-        await asyncio.wait_for(supervisor.failure(), 20)
+        await asyncio.wait_for(supervisor.failure(), 90)
     await supervisor.stop([["child"]])
 
 
@@ -104,16 +104,16 @@ async def test_stop_ends_children_in_their_order(supervisor: Supervisor, said: S
         supervisor.start(
             child(polite + f"import atexit; atexit.register(print, 'bye'); {SLEEP}", name)
         )
-    await eventually(lambda: sum("up" in line for line in said) == 2)
+    await eventually(lambda: sum("up" in line for line in said) == 2, timeout=60)
     pids = [supervisor.pid(name) for name in ("exchange", "worker")]
-    await supervisor.stop([["worker"], ["exchange"]])
+    await supervisor.stop([["worker"], ["exchange"]], grace_seconds=60)
     assert [line for line in said if "bye" in line] == ["worker    | bye", "exchange  | bye"]
     assert not any(is_running(pid) for pid in pids)
 
 
 async def test_a_child_that_will_not_stop_is_killed(supervisor: Supervisor, said: Said) -> None:
     supervisor.start(child(STUBBORN))
-    await eventually(lambda: said.has("up"))
+    await eventually(lambda: said.has("up"), timeout=60)
     pid = supervisor.pid("child")
     await supervisor.stop([["child"]], grace_seconds=0.3)
     assert not is_running(pid)
@@ -121,10 +121,10 @@ async def test_a_child_that_will_not_stop_is_killed(supervisor: Supervisor, said
 
 async def test_what_a_child_started_ends_with_it(supervisor: Supervisor, said: Said) -> None:
     supervisor.start(child(PARENT))
-    await eventually(lambda: said.has("grandchild"))
+    await eventually(lambda: said.has("grandchild"), timeout=60)
     grandchild = int(said[0].split()[-1])
     os.kill(supervisor.pid("child"), signal.SIGKILL)
-    await eventually(lambda: not is_running(grandchild))
+    await eventually(lambda: not is_running(grandchild), timeout=60)
 
 
 SUPERVISE = f"""
@@ -162,4 +162,4 @@ def test_children_die_with_a_supervisor_that_is_killed() -> None:
     supervisor.kill()
     supervisor.wait()
     supervisor.stdout.close()
-    eventually_sync(lambda: not any(is_running(pid) for pid in pids))
+    eventually_sync(lambda: not any(is_running(pid) for pid in pids), timeout=30)
