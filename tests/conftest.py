@@ -29,6 +29,17 @@ pytest_plugins = [
 ]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes that are no text by their number.
+
+    What is packed may hold the time of day, and every process of a parallel run must give a test
+    the same name.
+    """
+    if isinstance(val, bytes) and not val.isascii():
+        return f"{argname}-{len(val)}-bytes"
+    return None
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the test database in a file of this run.

@@ -83,7 +83,7 @@ def _fields(frame: bytes) -> dict[int, bytes]:
     fields: dict[int, bytes] = {}
     at = 4
     for _ in range(frame[3]):
-        size = int.from_bytes(frame[at + 1 : at + 3], "big")
+        size = int.from_bytes(_sized(frame[at + 1 : at + 3], 2), "big")
         fields[frame[at]] = _sized(frame[at + 3 : at + 3 + size], size)
         at += 3 + size
     return fields

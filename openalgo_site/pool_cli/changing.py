@@ -220,10 +220,9 @@ def _import(options: Options, out: Output) -> None:
     if not options["dry_run"]:
         apply_import(plan)
     rows = [(what, name) for what, names in plan.to_dict().items() for name in names]
-    done = "would be" if options["dry_run"] else "are"
     counts = (
-        f"{len(plan.created):,} {done} created, {len(plan.changed):,} changed, "
-        f"{len(plan.unchanged):,} stay."
+        f"{'Nothing is saved yet' if options['dry_run'] else 'Saved'}: {len(plan.created):,} "
+        f"created, {len(plan.changed):,} changed, {len(plan.unchanged):,} unchanged."
     )
     hint = " Enter the credentials of new accounts in the admin." if plan.created else ""
     out.show(

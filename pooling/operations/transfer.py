@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from brokers.redaction import REDACTOR
+from brokers.registry import default_registry
 from pooling.exceptions import PoolingError
 from pooling.models import BrokerAccount, PoolConfig, validate_endpoint
 from pooling.operations.describe import accounts_with_status
@@ -20,6 +21,8 @@ from pooling.operations.naming import account_name
 __all__ = ["Exported", "ImportPlan", "TransferError", "apply_import", "export", "plan_import"]
 
 MAX_ACCOUNTS = 100_000
+FORMAT: Literal["tickpool-accounts"] = "tickpool-accounts"
+VERSION: Literal[1] = 1
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=150)]
 _Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -51,6 +54,13 @@ class ExportedAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
     endpoint: Annotated[str, msgspec.Meta(max_length=255)] = ""
     limits: ExportedLimits = ExportedLimits()
+
+
+class Heading(msgspec.Struct, frozen=True):
+    """What a file says of itself, whatever else it holds."""
+
+    format: str = ""
+    version: int = 0
 
 
 class Exported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +111,7 @@ def export(accounts: Sequence[BrokerAccount] | None = None) -> tuple[Exported, l
                 limits=ExportedLimits(**{name: getattr(config, name) for name in config.OPTIONS}),
             )
         )
-    return Exported(format="tickpool-accounts", version=1, accounts=entries), left_out
+    return Exported(format=FORMAT, version=VERSION, accounts=entries), left_out
 
 
 def plan_import(data: bytes) -> ImportPlan:
@@ -110,10 +120,7 @@ def plan_import(data: bytes) -> ImportPlan:
     Raises:
         TransferError: it is not such a file, or an entry cannot be taken over.
     """
-    try:
-        content = msgspec.json.decode(data, type=Exported)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise TransferError(f"This is not a file of `pool export`: {error}.") from None
+    content = _read(data)
     users = {user.get_username(): user for user in get_user_model().objects.all()}
     missing = sorted({entry.user for entry in content.accounts} - set(users))
     if missing:
@@ -149,6 +156,52 @@ def apply_import(plan: ImportPlan) -> None:
             config.save()
 
 
+def _read(data: bytes) -> Exported:
+    """Read a whole file. Raises TransferError, which says where it is not as it should be."""
+    try:
+        heading = msgspec.json.decode(data, type=Heading)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TransferError(f"This is not a file of `pool export`: {error}.") from None
+    if heading.format != FORMAT:
+        raise TransferError(
+            f'This is not a file of `pool export`: those begin with "format": "{FORMAT}".'
+        )
+    if heading.version != VERSION:
+        raise TransferError(
+            f"The file is of version {heading.version}, and this installation reads version "
+            f"{VERSION}: export it with the same version of TickPool."
+        )
+    try:
+        return msgspec.json.decode(data, type=Exported)
+    except msgspec.ValidationError as error:
+        hint = " Credentials are not imported: enter them in the admin."
+        raise TransferError(
+            f"The file cannot be imported as it is: {error}."
+            f"{hint if '`credentials`' in str(error) else ''}"
+        ) from None
+
+
+def _check_endpoint(endpoint: str) -> None:
+    try:
+        validate_endpoint(endpoint)
+    except ValidationError as error:
+        raise ValidationError({"endpoint": error.messages}) from None
+
+
+def _words(error: ValidationError, account: BrokerAccount) -> str:
+    """Say which field is wrong and why."""
+    fields = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+    if "broker" in fields:
+        known = ", ".join(default_registry().names())
+        fields["broker"] = [f"there is no broker {account.broker}; known are {known}."]
+    return " ".join(
+        f"{name}: {' '.join(messages)}"
+        if name.strip("_") not in ("", "all")
+        else " ".join(messages)
+        for name, messages in fields.items()
+    )
+
+
 def _take_over(
     name: str, entry: ExportedAccount, account: BrokerAccount, config: PoolConfig
 ) -> bool:
@@ -160,10 +213,10 @@ def _take_over(
         setattr(config, field_name, value)
     try:
         if entry.endpoint:
-            validate_endpoint(entry.endpoint)
+            _check_endpoint(entry.endpoint)
         account.clean_fields(exclude=["user", "credentials"])
         config.clean_fields(exclude=["account"])
         config.clean()
     except ValidationError as error:
-        raise TransferError(f"{name}: {' '.join(error.messages)}") from None
+        raise TransferError(f"{name}: {_words(error, account)}") from None
     return before != (entry.enabled, entry.endpoint, list(limits.values()))

@@ -62,14 +62,15 @@ async def collect(
 ) -> dict[str, list[dict[str, Any]]]:
     """Subscribe ``symbols`` and return the ``data`` of their ticks until ``count`` have come."""
     ticks: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    async with connect(ready["openalgo_url"], compression=None) as socket:
+    # Without a bound: a client that stops reading is sent the latest only.
+    async with connect(ready["openalgo_url"], compression=None, max_queue=None) as socket:
         await socket.send(json.dumps({"action": "authenticate", "api_key": ready["api_key"]}))
         assert json.loads(await socket.recv())["broker"] == "binance"
         items = [{"symbol": symbol, "exchange": "BINANCE"} for symbol in symbols]
         await socket.send(json.dumps({"action": "subscribe", "symbols": items, "mode": "Quote"}))
         answer = json.loads(await socket.recv())
         assert answer["status"] == "success", answer
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while sum(map(len, ticks.values())) < count:
             async with asyncio.timeout(deadline - time.monotonic()):
                 message = json.loads(await socket.recv())

@@ -438,11 +438,12 @@ def test_an_endpoint_that_carries_a_credential_is_left_out(
     ("change", "words"),
     [
         ({"user": "nobody"}, "no user nobody"),
-        ({"broker": "unheard"}, "unheard"),
-        ({"endpoint": "http://x"}, "WebSocket URL"),
-        ({"limits": {"max_connections": 99}}, "at most 3"),
-        ({"limits": {"max_connections": "3"}}, "not a file of"),
-        ({"credentials": {"api_key": "x"}}, "not a file of"),
+        ({"broker": "unheard"}, "broker: there is no broker unheard; known are angel, "),
+        ({"endpoint": "http://x"}, "endpoint: Enter a WebSocket URL"),
+        ({"limits": {"max_connections": 99}}, "max_connections: Zerodha allows at most 3"),
+        ({"limits": {"max_connections": "3"}}, "accounts[1].limits.max_connections"),
+        ({"color": "red"}, "unknown field `color` - at `$.accounts[1]`"),
+        ({"credentials": {"api_key": "x"}}, "Credentials are not imported: enter them in the"),
     ],
 )
 def test_one_bad_entry_and_nothing_is_taken_over(
@@ -459,13 +460,27 @@ def test_one_bad_entry_and_nothing_is_taken_over(
     assert BrokerAccount.objects.count() == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"format":"other"}'])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not a file of `pool export`"),
+        (b"{", "not a file of `pool export`"),
+        (b"[]", "not a file of `pool export`"),
+        (b"\xff\xfe", "not a file of `pool export`"),
+        (b"[" * 100_000, "not a file of `pool export`"),
+        (b'{"format":"other"}', 'begin with "format": "tickpool-accounts"'),
+        (b'{"format":"tickpool-accounts","version":2,"new":[]}', "The file is of version 2"),
+    ],
+    ids=range(7),
+)
 def test_what_is_no_export_is_refused(
-    account: BrokerAccount, tmp_path: Path, content: bytes
+    account: BrokerAccount, tmp_path: Path, content: bytes, words: str
 ) -> None:
     file = tmp_path / "accounts.json"
     file.write_bytes(content)
-    assert refused("import", file)[0] == 1
+    code, sentence = refused("import", file)
+    assert code == 1
+    assert words in sentence
     assert refused("import", tmp_path / "missing")[0] == 1
 
 

