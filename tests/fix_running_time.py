@@ -23,9 +23,9 @@ LATE_SECONDS = 0.05  # what a beat may be late without anything being held up
 class RunningTime:
     """A clock that stands still while the machine holds up this process; enter it with ``with``.
 
-    Left out is the time in which none of its threads ran, so that a beat came late, or the time
-    that the thread which entered it stood in the scheduler's queue (Linux), whichever is longer.
-    Time in which the product keeps that thread busy counts.
+    Left out is, from beat to beat, the time in which none of its threads ran, so that the beat came
+    late, or the time that the thread which entered it stood in the scheduler's queue (Linux),
+    whichever is longer. Time in which the product keeps that thread busy counts.
     """
 
     def __init__(self) -> None:
@@ -35,9 +35,9 @@ class RunningTime:
 
     def __enter__(self) -> Self:
         self._queue = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
-        self._queued_before = self._queued_seconds()
+        self._ran, self._queued = self._scheduled()
         self._started = self._beat_at = time.monotonic()
-        self._late = 0.0
+        self._held_up = 0.0
         self._thread.start()
         return self
 
@@ -48,28 +48,31 @@ class RunningTime:
     @property
     def seconds(self) -> float:
         """Seconds since the start that count. Any thread."""
-        queued = self._queued_seconds() - self._queued_before
         with self._lock:
-            now = time.monotonic()
-            late = self._late + self._lateness(now)
-        return now - self._started - max(late, queued)
+            return self._take_in() - self._started - self._held_up
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             with self._lock:
-                now = time.monotonic()
-                self._late += self._lateness(now)
-                self._beat_at = now
+                self._take_in()
 
-    def _lateness(self, now: float) -> float:
+    def _take_in(self) -> float:
+        """Count what held up the process since the last time; return the time now."""
+        now, (ran, queued) = time.monotonic(), self._scheduled()
         late = now - self._beat_at - BEAT_SECONDS
-        return late if late > LATE_SECONDS else 0.0
+        held_up = max(late if late > LATE_SECONDS else 0.0, queued - self._queued)
+        at_rest = now - self._beat_at - (ran - self._ran)
+        self._held_up += max(0.0, min(held_up, max(at_rest, queued - self._queued)))
+        self._beat_at, self._ran, self._queued = now, ran, queued
+        return now
 
-    def _queued_seconds(self) -> float:
+    def _scheduled(self) -> tuple[float, float]:
+        """Return the seconds for which the thread ran, and for which it was queued."""
         try:
-            return int(self._queue.read_text().split()[1]) / 1e9
-        except (OSError, IndexError):
-            return 0.0  # a system that does not tell
+            ran, queued, _ = self._queue.read_text().split()
+        except (OSError, ValueError):
+            return 0.0, 0.0  # a system that does not tell
+        return int(ran) / 1e9, int(queued) / 1e9
 
 
 @pytest.fixture
