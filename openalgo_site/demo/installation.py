@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,19 +56,21 @@ def prepare_database(secrets: DemoSecrets, account: DemoAccount, key_file: Path)
 
 
 def store_master(
-    secrets: DemoSecrets, adapter: type[BrokerAdapter], data: bytes
+    secrets: DemoSecrets, adapter: type[BrokerAdapter], files: Sequence[bytes]
 ) -> tuple[DemoSecrets, int]:
-    """Store a master unless the same one is there; returns the new marks and the rows in force.
+    """Store a master, which is one file or several, unless the same one is there.
+
+    Returns the new marks and the number of rows in force.
 
     Raises:
         BrokerProtocolError: it is not an instruments master.
     """
     broker = adapter.capabilities.name
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(b"".join(files)).hexdigest()
     listed = Instrument.objects.exclude(tier=SearchTier.EXPIRED)
     count = listed.filter(broker=broker).count()
     if secrets.masters.get(broker) != MasterMark(digest=digest, count=count):
-        rows = adapter.parse_master(io.BytesIO(data))
+        rows = adapter.parse_masters([io.BytesIO(file) for file in files])
         # Forced: the exchanges of two demos may differ in size.
         count = store_instruments(broker, rows, is_forced=True).rows
         marks = {**secrets.masters, broker: MasterMark(digest=digest, count=count)}

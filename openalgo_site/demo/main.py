@@ -135,7 +135,7 @@ def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
     master = None
     if not choice.simulated:
         try:
-            master = _download(adapter.master_url(None))
+            master = tuple(_download(url) for url in adapter.master_urls(None))
         except BrokerUnavailableError as error:
             raise BrokerUnavailableError(
                 f"{adapter.capabilities.label} cannot be reached, and this demo needs it: {error}. "

@@ -58,7 +58,7 @@ class DemoPlan:
     secrets: DemoSecrets
     secrets_path: Path
     simulator_arguments: tuple[str, ...] | None
-    master: bytes | None = None
+    master: tuple[bytes, ...] | None = None
 
     def children(self) -> Iterator[ChildSpec]:
         """Yield what to start, in order."""
@@ -145,9 +145,8 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
             http = f"http://127.0.0.1:{env.simulator_port}"
             await _answers(client, f"{http}/health", "the simulator", "SIMULATOR_PORT")
             if master is None:
-                url = plan.adapter.master_url(http)
-                with await asyncio.to_thread(download_master, url) as file:
-                    master = await asyncio.to_thread(file.read)
+                urls = plan.adapter.master_urls(http)
+                master = await asyncio.to_thread(lambda: tuple(map(_download, urls)))
         if master is None:
             raise BrokerUnavailableError("there is no instruments master to load")
         secrets, count = await asyncio.to_thread(store_master, plan.secrets, plan.adapter, master)
@@ -210,3 +209,8 @@ def _has_worker(answer: httpx.Response) -> bool:
 
 class _Readiness(msgspec.Struct):
     workers: int = 0
+
+
+def _download(url: str) -> bytes:
+    with download_master(url) as file:
+        return file.read()
