@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pooling import conf
@@ -38,21 +39,35 @@ class AlertTargetForm(TargetFormBase):
         label="Webhook URL",
         required=False,
         max_length=2000,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="Stored encrypted and never shown again: its path is often a secret.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "class": "vTextField"}),
+        help_text="Where a webhook is sent to. Stored encrypted and never shown again: its path is "
+        "often a secret.",
     )
     secret = forms.CharField(
         label="Signing secret",
         required=False,
         min_length=LEAST_SECRET,
         max_length=256,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Signs each request, so that the receiver knows who sends it. Optional.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"}),
+        help_text="Signs each request of a webhook, so that its receiver knows who sends it. "
+        "Optional.",
     )
 
     class Meta:
         model = AlertTarget
         fields = ("account", "kind", "address", "tells_recovery", "enabled")
+        help_texts: ClassVar[dict[str, str]] = {
+            "address": "The mailbox of an e-mail. Leave it empty for a webhook: its URL is asked "
+            "for below.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "address" in self.fields and self.instance.kind == AlertTarget.Kind.EMAIL:
+            self.fields["address"].help_text = ""
+        for name in ("url", "secret"):
+            if name in self.fields and name in self.instance.secrets:
+                self.fields[name].help_text += " Leave it empty to keep the one that is stored."
 
     def clean(self) -> dict[str, Any]:
         """Refuse URLs that lead inside, and secrets while there is no key to encrypt them."""
@@ -74,6 +89,8 @@ class AlertTargetForm(TargetFormBase):
             cleaned["address"] = self.instance.address
         else:
             self.add_error("url", "Enter where to send to.")
+        if self.errors and any(self.data.get(self.add_prefix(name)) for name in typed):
+            self.add_error(None, "What was typed as URL and secret is not kept: type it again.")
         if any(typed.values()):
             try:
                 CredentialCipher.from_file(conf.key_file())
@@ -137,6 +154,8 @@ class AlertTargetAdmin(TargetAdminBase):
             is_email = obj.kind == AlertTarget.Kind.EMAIL
             own = ("address",) if is_email else ("address", "stored", "url", "secret")
         fields = ("account", "kind", *own, "tells_recovery", "enabled")
+        if obj is not None:
+            fields = (*fields, "outcome")
         if self.has_change_permission(request, obj):
             return fields
         return tuple(name for name in fields if name not in ("url", "secret"))
@@ -146,7 +165,7 @@ class AlertTargetAdmin(TargetAdminBase):
         if obj is None:
             return ()
         own = () if obj.kind == AlertTarget.Kind.EMAIL else ("address", "stored")
-        return ("account", "kind", *own)
+        return ("account", "kind", *own, "outcome")
 
     def save_model(self, request: Any, obj: AlertTarget, form: Any, change: bool) -> None:
         """Encrypt what was typed, then save."""
@@ -175,6 +194,14 @@ class AlertTargetAdmin(TargetAdminBase):
         if target.last_error:
             return badge(Tone.BAD, "failed", target.last_error)
         return badge(Tone.GOOD, "arrived")
+
+    @admin.display(description="last alert")
+    def outcome(self, target: AlertTarget) -> SafeString | str:
+        """How the last attempt ended, when, and what was in its way."""
+        if target.last_tried is None:
+            return "none yet"
+        ended = age(target.last_tried, timezone.now())
+        return format_html("{} {} {}", self.last(target), ended, target.last_error)
 
     @admin.display(description="when", ordering="last_tried")
     def tried(self, target: AlertTarget) -> SafeString | str:

@@ -19,6 +19,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
 from pooling.alerts.contracts import AlertKind, Target
 from pooling.alerts.email import EmailSender
@@ -347,6 +348,25 @@ def test_what_cannot_be_told_is_refused_with_what_mends_it(
     answer = clerk.post(f"{ADMIN}add/", {**FORM, "account": account.pk, **changes})
     assert says in answer.content.decode()
     assert not AlertTarget.objects.exists()
+
+
+def test_the_form_says_what_is_kept_and_how_the_last_alert_ended(
+    clerk: Client, account: BrokerAccount, cipher: CredentialCipher
+) -> None:
+    """Before saving again, after a refusal, and after an alert that nobody took."""
+    row = AlertTarget(account=account, kind="webhook", address="https://hooks.example.com")
+    row.set_secrets({"url": f"https://hooks.example.com{PATH}"}, cipher)
+    row.save()
+    change = f"{ADMIN}{row.pk}/change/"
+    shown = clerk.get(change).content.decode()
+    assert shown.count("Leave it empty to keep the one that is stored.") == 1
+    assert "none yet" in shown
+    AlertTarget.objects.update(last_tried=timezone.now(), last_error="it answered 410 <b>Gone</b>")
+    shown = clerk.get(change).content.decode()
+    assert "it answered 410 &lt;b&gt;Gone&lt;/b&gt;" in shown
+    refused = clerk.post(change, {**FORM, "url": "ftp://x/", "secret": SECRET}).content.decode()
+    assert "not kept: type it again" in refused
+    assert SECRET not in refused
 
 
 async def test_a_look_up_is_made_in_a_thread_that_nobody_waits_for() -> None:
