@@ -159,6 +159,9 @@ class _WebSocketTransport:
 class WebSocketConnector:
     """Opens sockets with ``websockets``: no compression, no pings of its own, no proxy.
 
+    Redirects are followed, without the ``Authorization`` header where they lead to another host
+    or port, and never from TLS to none.
+
     Args:
         clock: stamps arrivals.
     """
@@ -195,8 +198,10 @@ class WebSocketConnector:
             headers.setdefault("Date", formatdate(self._clock.time_ms() / 1000, usegmt=True))
             body = bytes(response.body or b"")[:MAX_REFUSAL_BYTES]
             raise UpgradeRefusedError(response.status_code, headers, body) from None
-        except InvalidURI:
+        except (InvalidURI, ValueError):
             # The URL may hold a credential, and so may the text of the error and its cause.
+            if opened:
+                raise BrokerUnavailableError("the broker redirects to no WebSocket URL") from None
             raise BrokerConfigError("the endpoint is not a WebSocket URL") from None
         except TimeoutError:
             raise BrokerUnavailableError(

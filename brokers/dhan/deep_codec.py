@@ -14,7 +14,7 @@ from typing import Final
 
 from brokers.dhan.codec import Decoded
 from brokers.dhan.constants import CODE_DISCONNECT, DEEP_ASKS, DEEP_BIDS, REASONS
-from brokers.dhan.values import Disconnection, named, to_exact_prices, to_levels
+from brokers.dhan.values import Disconnection, named, to_exact_levels
 from brokers.exceptions import BrokerProtocolError
 from brokers.types import DepthLevel, FeedMode, Tick
 
@@ -107,10 +107,7 @@ class DeepDecoder:
         rows = FIXED_LEVELS if self._levels == FIXED_LEVELS else number
         if rows > self._levels or len(body) != rows * _ROW.size:
             raise BrokerProtocolError(f"dhan: {len(body)} bytes for {rows} rows of a book")
-        if not rows:
-            return ()
-        prices, quantities, orders = zip(*_ROW.iter_unpack(body), strict=True)
-        return to_levels(to_exact_prices(prices, scale), quantities, orders)
+        return to_exact_levels(_ROW.iter_unpack(body), scale)
 
 
 def _tick(token: str, scale: int, bids: Side | None, asks: Side | None) -> Tick:

@@ -10,7 +10,7 @@ of the exchange (5 paise; a quarter of a paisa) is taken, as long as those can: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
@@ -21,7 +21,7 @@ from brokers.types import DepthLevel
 __all__ = [
     "Disconnection",
     "named",
-    "to_exact_prices",
+    "to_exact_levels",
     "to_levels",
     "to_one_price",
     "to_price",
@@ -112,15 +112,25 @@ def to_price(value: float, scale: int) -> int:
     return round(value * scale)
 
 
-def to_exact_prices(values: Sequence[float], scale: int) -> list[int]:
-    """Return float64 prices as scaled integers. Raises BrokerProtocolError, as the others do."""
+def to_exact_levels(rows: Iterable[tuple[float, int, int]], scale: int) -> tuple[DepthLevel, ...]:
+    """Return the levels of rows of float64 price, quantity and orders, without the empty ones.
+
+    Raises:
+        BrokerProtocolError: a price is not a number, infinite, or beyond any price.
+    """
     try:
-        prices = [round(value * scale) for value in values]
+        levels = tuple(
+            [
+                _as_level((round(price * scale), quantity, orders))
+                for price, quantity, orders in rows
+                if price or quantity
+            ]
+        )
     except (ValueError, OverflowError) as error:
         raise _bad_price() from error
-    if prices and (max(prices) >= _MAX_SCALED or min(prices) <= -_MAX_SCALED):
+    if levels and (min(levels)[0] <= -_MAX_SCALED or max(levels)[0] >= _MAX_SCALED):
         raise _bad_price()
-    return prices
+    return levels
 
 
 def to_levels(

@@ -281,6 +281,8 @@ def _day(quote: Quote) -> tuple[float, ...]:
 
 
 def _five(quote: Quote) -> list[float]:
+    if quote.instrument.is_index:
+        return [0] * 30  # nobody offers an index
     values: list[float] = []
     for bid, ask in zip(quote.bids(), quote.asks(), strict=True):
         prices = [rupees(price, quote.instrument) for price, _, _ in (bid, ask)]

@@ -83,7 +83,7 @@ async def books(client, names):
 with contextlib.redirect_stdout(printed):
     client = MarketFeed(context, fill(15), on_message=on_message, on_close=on_close)
     client.start()
-    is_done = done.wait(40)
+    is_done = done.wait(100)
     result = {"packets": packets, "ended": bool(ended)}
     for levels in (20, 200):
         names = [tuple(each) for each in given[str(levels)]]

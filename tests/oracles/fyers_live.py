@@ -71,7 +71,7 @@ client = data_ws.FyersDataSocket(
 )
 client._FyersDataSocket__url = url
 threading.Thread(target=client.connect, daemon=True).start()
-is_done = done.wait(50)
+is_done = done.wait(100)
 json.dump({"ticks": ticks, "said": said, "errors": errors}, sys.stdout)
 sys.stdout.flush()
 os._exit(0 if is_done else 1)

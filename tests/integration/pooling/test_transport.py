@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 
 import pytest
 from websockets.asyncio.server import serve
@@ -82,6 +83,57 @@ async def test_a_url_that_is_no_websocket_is_a_matter_of_configuration():
         await connect(1, scheme="gopher")
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["https://127.0.0.1/", "ws://[", "ws://127.0.0.1:99999/", f"ws://{'a' * 300}.x/", "//", "ws:"],
+)
+async def test_a_redirect_to_nowhere_is_unavailable_and_no_matter_of_configuration(location):
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(answer.encode()) as port:
+        with pytest.raises(BrokerUnavailableError) as caught:
+            await connect(port)
+    assert SECRET not in str(caught.value)
+
+
+@asynccontextmanager
+async def redirecting_server(target):
+    """Answer every upgrade with a redirect to what ``target(port)`` says; yields its port."""
+
+    def answer(connection, request):
+        response = connection.respond(HTTPStatus.FOUND, "")
+        response.headers["Location"] = target(connection.local_address[1])
+        return response
+
+    async with serve(lambda _: None, "127.0.0.1", 0, process_request=answer) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_redirect_is_followed_and_a_credential_stays_with_its_host():
+    heard = []
+
+    async def handler(socket):
+        heard.append(socket.request)
+
+    async with (
+        websocket_server(handler) as there,
+        redirecting_server(lambda _: f"ws://127.0.0.1:{there}/feed?code=1") as here,
+    ):
+        url = f"ws://127.0.0.1:{here}/"
+        handshake = Handshake(url=url, headers={"Authorization": SECRET, "X-A": "b"})
+        connector = WebSocketConnector(clock=SystemClock())
+        transport = await connector(handshake, open_timeout_seconds=30, max_frame_bytes=1024)
+        await eventually(lambda: heard)
+        await transport.close()
+    assert heard[0].path == "/feed?code=1"
+    assert (heard[0].headers.get("X-A"), heard[0].headers.get("Authorization")) == ("b", None)
+
+
+async def test_redirects_without_end_are_unavailable():
+    async with redirecting_server(lambda port: f"ws://127.0.0.1:{port}/") as port:
+        with pytest.raises(BrokerUnavailableError):
+            await connect(port)
 
 
 async def test_messages_pass_both_ways_and_closing_is_said():

@@ -42,7 +42,7 @@ class DhanClient:
     async def packets(self, count: int) -> dict[Kind, bytes]:
         """Receive until ``count`` kinds of packet have come; the latest of each."""
         latest: dict[Kind, bytes] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(latest) < count:
                 for kind, packet in self._split(await self._message()):
                     latest[kind] = packet
@@ -50,7 +50,7 @@ class DhanClient:
 
     async def reason(self) -> int:
         """Receive up to the packet that ends the connection, and return its reason."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 for (code, *_), packet in self._split(await self._message()):
                     if code == DISCONNECTED:

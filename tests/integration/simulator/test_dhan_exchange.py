@@ -55,7 +55,7 @@ async def test_a_bad_credential_is_told_on_the_open_connection_which_then_ends(
     server = await make_dhan_server(client_id="1000000001")
     async with dhan_client(server, path, query) as client:
         assert await client.reason() == reason
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await client.connection.wait_closed()
     assert server.record().refused == {str(reason): 1}
     assert server.record().complaints() == [f"1 upgrade(s) refused with code {reason}"]
@@ -101,7 +101,7 @@ async def test_a_sixth_connection_ends_the_oldest_one_and_so_does_each_further_o
         for path, oldest in (("/", clients[0]), ("/twentydepth", clients[1])):
             await stack.enter_async_context(dhan_client(server, path))
             assert await oldest.reason() == 805
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await oldest.connection.wait_closed()
         await clients[2].ask(TICKER, [INFY])
         await clients[2].packets(2)
@@ -183,7 +183,7 @@ async def test_a_request_over_the_limit_is_refused_as_a_whole(
         await client.ask(TICKER, [NIFTY_50])
         assert await client.reason() == 804
         if ends:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await client.connection.wait_closed()
         else:
             await client.ask(QUOTE, [INFY])
@@ -203,7 +203,7 @@ async def test_bad_manners_are_recorded_and_malformed_ones_answered(
             await client.connection.send(message)
             assert await client.reason() == 814
         await client.connection.send('{"RequestCode":12}')
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await client.connection.wait_closed()
     record = server.record()
     counted = [record.total(name) for name in ("duplicates", "unknown", "not_subscribed")]
@@ -257,7 +257,7 @@ async def test_who_does_not_answer_pings_is_disconnected(make_dhan_server: MakeD
         # Both have answered that ping; the silent one's answer is then taken back.
         await eventually(lambda: all(server._answered[each] > before[each] for each in links))
         server._answered[links[0]] = now - PONG_SECONDS - 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await silent.connection.wait_closed()
         await answering.ask(TICKER, [INFY])
         await answering.packets(2)
@@ -268,11 +268,11 @@ async def test_reasons_and_malformed_frames_reach_the_clients(make_dhan_server: 
     server = await make_dhan_server(rate=0)
     async with dhan_client(server) as client:
         assert server.send_malformed() == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await client.connection.recv() == TRUNCATED_FRAME
         assert server.send_disconnect(800) == 1
         assert await client.reason() == 800
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await client.connection.wait_closed()
     with pytest.raises(ValueError, match="16 bits"):
         server.send_disconnect(2**16)
@@ -280,7 +280,7 @@ async def test_reasons_and_malformed_frames_reach_the_clients(make_dhan_server: 
 
 async def test_the_master_is_served_and_names_what_ticks(make_dhan_server: MakeDhanServer):
     server = await make_dhan_server()
-    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
         master = (await http.get(MASTER_PATH)).content
         assert (await http.get("/instruments")).status_code == 404
     rows = list(parse_master(io.BytesIO(master)))

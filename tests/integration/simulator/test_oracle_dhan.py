@@ -85,6 +85,8 @@ def meant(quote: Quote, code: int) -> dict[str, Any]:
         "low": text(quote.low, item),
     }
     if code == 21:
+        nothing = [(0, 0, 0)] * 5
+        books = (nothing, nothing) if item.is_index else (quote.bids(), quote.asks())
         told |= {
             "OI": quote.oi,
             "oi_day_high": quote.oi_day_high,
@@ -98,7 +100,7 @@ def meant(quote: Quote, code: int) -> dict[str, Any]:
                     "bid_price": text(bid[0], item),
                     "ask_price": text(ask[0], item),
                 }
-                for bid, ask in zip(quote.bids(), quote.asks(), strict=True)
+                for bid, ask in zip(*books, strict=True)
             ],
         }
     return told

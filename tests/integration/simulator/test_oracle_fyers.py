@@ -204,7 +204,8 @@ async def test_the_official_client_understands_the_refusal_of_a_bad_token(
     report = await run_broker_oracle(
         "fyers_live.py", f"{server.url}/hsm/v1-5/prod", access_token("stale-key"), "full", given={}
     )
-    assert [error["code"] for error in report["errors"]] == [11001]
+    # It may tell of the closed connection before it ends.
+    assert report["errors"][0]["code"] == 11001
     assert server.record().refused == {"401": 1}
 
 

@@ -46,7 +46,7 @@ class Client:
         await self.connection.send(json.dumps(request).encode())
 
     async def frame(self) -> Frame:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             frame = await self.connection.recv()
         assert isinstance(frame, bytes)
         return decode_frame(frame, self._wanted)
@@ -88,7 +88,7 @@ async def refusal(
 
 @asynccontextmanager
 async def http_client(server: UpstoxExchange) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
         yield http
 
 
@@ -168,7 +168,7 @@ async def test_a_key_ticks_in_its_mode_until_it_ends(make_upstox_server: MakeUps
         await client.ask("sub", "ltpc", [share])
         assert await client.ticks(share) == {share: FeedMode.LTP}
         await client.ask("change_mode", "full", [share])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await client.ticks(share) != {share: FeedMode.DEPTH}:
                 pass
         await client.ask("unsub", None, [share])
