@@ -485,6 +485,20 @@ async def test_a_silent_gateway_is_released_and_comes_back(port, stack):
     assert gateway.link.gateway_id in worker.service.gateways_released
 
 
+async def test_ones_own_delay_is_nobodys_silence(port, stack):
+    """What came while a process was held up is read before anybody is given up."""
+    worker = await Worker(port, gateway_timeout_seconds=2.5).open()
+    stack.push_async_callback(worker.close)
+    gateway = await Gateway(port, worker_timeout_seconds=2.0).open()
+    stack.push_async_callback(gateway.close)
+    await gateway.met()
+    await gateway.link.want("1", "c", [want()])
+    time.sleep(3.0)  # noqa: ASYNC251 - holds up both
+    await gateway.link.want("1", "c", [want("TCS")])
+    assert gateway.listener.statuses() == [FeedStatus.LIVE]
+    assert worker.service.gateways_released == []
+
+
 async def test_events_reach_the_gateway(worker, gateway):
     """Feed changes, late outcomes and orders, each as it was.
 
