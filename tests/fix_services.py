@@ -72,7 +72,7 @@ def postgres_url() -> Iterator[str]:
         return True
 
     try:
-        eventually_sync(answers, timeout=30, message="PostgreSQL did not start")
+        eventually_sync(answers, timeout=90, message="PostgreSQL did not start")
         yield url
     finally:
         # runuser passes the signal on; PostgreSQL's fast shutdown is SIGINT.
@@ -90,7 +90,7 @@ def postgres_url() -> Iterator[str]:
             check=False,
             cwd="/",
         )
-        server.wait(timeout=20)
+        server.wait(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -116,6 +116,6 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=60)
         assert server.stdout is not None
         server.stdout.close()

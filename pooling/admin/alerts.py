@@ -152,7 +152,7 @@ class AlertTargetAdmin(TargetAdminBase):
         own: tuple[str, ...] = ("address", "url", "secret")
         if obj is not None:
             is_email = obj.kind == AlertTarget.Kind.EMAIL
-            own = ("address",) if is_email else ("address", "stored", "url", "secret")
+            own = ("address",) if is_email else ("origin", "stored", "url", "secret")
         fields = ("account", "kind", *own, "tells_recovery", "enabled")
         if obj is not None:
             fields = (*fields, "outcome")
@@ -164,7 +164,7 @@ class AlertTargetAdmin(TargetAdminBase):
         """Keep a target with its account and kind; a webhook's address follows its URL."""
         if obj is None:
             return ()
-        own = () if obj.kind == AlertTarget.Kind.EMAIL else ("address", "stored")
+        own = () if obj.kind == AlertTarget.Kind.EMAIL else ("origin", "stored")
         return ("account", "kind", *own, "outcome")
 
     def save_model(self, request: Any, obj: AlertTarget, form: Any, change: bool) -> None:
@@ -174,6 +174,11 @@ class AlertTargetAdmin(TargetAdminBase):
         if obj.kind == AlertTarget.Kind.WEBHOOK:
             obj.address = form.cleaned_data["address"]
         super().save_model(request, obj, form, change)
+
+    @admin.display(description="address")
+    def origin(self, target: AlertTarget) -> str:
+        """Scheme and host of a webhook's URL; the rest of it may be secret."""
+        return target.address
 
     @admin.display(description="stored")
     def stored(self, target: AlertTarget) -> SafeString:

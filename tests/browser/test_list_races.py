@@ -41,6 +41,7 @@ async def held_back(page: Page, method: str) -> AsyncIterator[asyncio.Event]:
 
 async def test_who_leaves_the_dialog_stays_in_the_list_that_is_shown(watch: Watch, site: FakeSite):
     """Escape while a list is being made: it comes, beside the one that the user went on with."""
+    await watch.is_remembered()  # so that the request held back is the new list's
     async with held_back(watch.page, "POST") as came:
         await ask_for_list(watch, "Metals")
         await came.wait()
@@ -62,6 +63,7 @@ async def test_a_failure_behind_a_dialog_that_was_left_is_told(
     """The reason comes as a message, and the dialog that is open by then is left alone."""
     console_errors.allow("409")
     page = watch.page
+    await watch.is_remembered()
     async with held_back(page, "POST") as came:
         await ask_for_list(watch, "main")
         await came.wait()

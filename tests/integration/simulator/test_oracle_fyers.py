@@ -204,7 +204,7 @@ async def test_the_official_client_understands_the_refusal_of_a_bad_token(
     report = await run_broker_oracle(
         "fyers_live.py", f"{server.url}/hsm/v1-5/prod", access_token("stale-key"), "full", given={}
     )
-    # It may tell of the closed connection before it ends.
+    # That its mode is refused, too, it may still hear.
     assert report["errors"][0]["code"] == 11001
     assert server.record().refused == {"401": 1}
 

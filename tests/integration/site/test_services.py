@@ -29,7 +29,7 @@ def manage(code: str, data_dir: Path, **environment: str) -> str:
         },
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=110,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -124,10 +124,16 @@ def test_a_disconnection_without_a_reason_has_none() -> None:
     ]
 
 
+def test_a_cut_frame_is_refused() -> None:
+    decoder = DeepDecoder(levels=20)
+    for size in range(332):
+        with pytest.raises(BrokerProtocolError):
+            decoder.decode(FRAMES["bids_20"][:size], 0)
+
+
 @pytest.mark.parametrize(
     "frame",
     [
-        *(FRAMES["bids_20"][:size] for size in range(332)),
         FRAMES["bids_20"] + b"\0",
         side(BID, rows(10.0, 19)),
         side(BID, rows(10.0, 21)),

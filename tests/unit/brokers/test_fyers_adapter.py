@@ -404,3 +404,15 @@ def test_a_token_that_is_no_topic_is_a_configuration_error(
 ) -> None:
     with pytest.raises(BrokerConfigError, match="NSE:X"):
         adapter.subscribe([item(Instrument(InstrumentKey("NSE", "X"), token))])
+
+
+def test_a_late_answer_to_a_refused_request_does_not_end_a_newer_one(
+    adapter: FyersAdapter,
+) -> None:
+    adapter.subscribe([item()])
+    adapter.receive(FRAMES["custom_51"], 0)
+    adapter.subscribe([item()])
+    (late,) = adapter.receive(reply(4, "N"), 0)
+    assert isinstance(late, SubscriptionRejected)
+    assert late.keys == ()
+    assert adapter.receive(data(snapshot(SBIN.broker_token, FEED)), 0) == [Confirmed((SBIN.key,))]

@@ -321,7 +321,8 @@ def test_a_price_of_zero_with_a_quantity_is_a_level() -> None:
     assert tick.bids == (DepthLevel(0, 5, 5),) * 5
 
 
-def test_a_broken_frame_leaves_everything_as_it_was() -> None:
+@pytest.mark.parametrize("broken", [b"\x63", b"\x55\0\1\x15\0"])
+def test_a_broken_frame_leaves_everything_as_it_was(broken: bytes) -> None:
     """Also the records before the broken one, and numbers that it gave to other topics."""
     made = decoder(FeedMode.DEPTH, SBIN, NIFTY)
     ticks(made, snapshot(SBIN, FEED), snapshot(BOOK, LEVELS, number=2))
@@ -331,7 +332,7 @@ def test_a_broken_frame_leaves_everything_as_it_was() -> None:
         snapshot(NIFTY, (1, 2, 3, 4, 5, 6), number=1),
         snapshot(SBIN, FEED, number=4, precision=3),
         snapshot("sf|nse_cm|1", FEED, number=2),
-        b"\x63",
+        broken,
     )
     with pytest.raises(BrokerProtocolError):
         made.decode(data(*bad))
@@ -356,7 +357,7 @@ def test_a_number_that_is_given_to_another_topic_is_no_longer_the_first_ones() -
 def test_a_topic_that_is_given_another_number_no_longer_has_the_first_one() -> None:
     made = decoder(FeedMode.LTP)
     ticks(made, snapshot(SBIN, FEED), snapshot(SBIN, FEED, number=2))
-    assert made.decode(data(lite(8))) == Data(1, [], 1)
+    assert made.decode(data(lite(8), update(FEED))) == Data(1, [], 2)
     assert len(ticks(made, lite(8, number=2))) == 1
 
 

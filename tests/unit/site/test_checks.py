@@ -10,6 +10,7 @@ import pytest
 
 from openalgo_site.checks import check_debug
 from openalgo_site.env import Environment
+from pooling import conf
 from pooling.checks import check_bus_address, check_key_file, check_limits
 from pooling.crypto import create_key_file
 
@@ -42,9 +43,10 @@ def test_a_key_file_must_be_private(data_dir: Path) -> None:
 
 
 def test_a_default_above_every_broker_is_pointed_out(configured: Any) -> None:
-    configured(max_symbols_per_websocket=3000)
+    largest = max(each.capabilities.symbols_per_connection for each in conf.broker_registry())
+    configured(max_symbols_per_websocket=largest)
     assert ids(check_limits()) == []
-    configured(max_symbols_per_websocket=3001)
+    configured(max_symbols_per_websocket=largest + 1)
     assert ids(check_limits()) == ["pooling.W002"]
 
 
