@@ -27,8 +27,9 @@ export class ListBar {
     nodes.create.addEventListener("click", () => this.askNew());
     nodes.rename.addEventListener("click", () => this.#askRename());
     nodes.remove.addEventListener("click", () => this.#askRemove());
-    nodes.cancel.addEventListener("click", () => nodes.dialog.close());
+    nodes.cancel.addEventListener("click", () => this.#close());
     nodes.dialog.addEventListener("close", () => {
+      this.#letGo();
       if (!nodes.dialog.open) this.#question = null;
     });
     nodes.dialog.addEventListener("submit", (event) => {
@@ -124,7 +125,7 @@ export class ListBar {
     error.textContent = "";
     try {
       await question.run(name, isAwaited);
-      if (isAwaited()) dialog.close();
+      if (isAwaited()) this.#close();
     } catch (problem) {
       if (!isAwaited()) {
         this.#actions.failed(question.failure(name), problem);
@@ -133,5 +134,15 @@ export class ListBar {
       error.textContent = problem.message;
       confirm.disabled = false;
     }
+  }
+
+  #close() {
+    this.#nodes.dialog.close();
+    this.#letGo();
+  }
+
+  /** A closed dialog's field keeps the focus until the next frame, and takes the keys till then. */
+  #letGo() {
+    if (!this.#nodes.dialog.open) this.#nodes.name.blur();
   }
 }
