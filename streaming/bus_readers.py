@@ -37,6 +37,9 @@ _LARGE_READ_BYTES = 64 * 1024
 _MAX_SET_BUFFER_BYTES = 1024 * 1024
 _TICK_BYTES = 512
 
+_SHORT_WAIT_SECONDS = 0.002
+_TICKS_WORTH_A_TURN = 3
+
 OnBatch = Callable[[list[bytes]], None]
 
 
@@ -71,7 +74,8 @@ class BusStream(asyncio.Protocol):
             leave it to the kernel.
         on_batch: gets what one read completed.
         patience: asked after each batch; for so many seconds nothing is read, so that ticks that
-            come one by one share a turn. 0: read on.
+            come one by one share a turn. A wait of a few milliseconds ends with the third tick,
+            if that comes sooner. 0: read on.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class BusStream(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
         self._transport: asyncio.Transport | None = None
+        self._least_bytes = 1  # the kernel wakes the loop for
+        self._waiting: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()  # the handshake is over, one way or the other
         self._lost = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -128,6 +134,7 @@ class BusStream(asyncio.Protocol):
         """Greet."""
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        self._least_bytes = 1
         self._transport.write(GREETING)
 
     def data_received(self, data: bytes) -> None:
@@ -149,12 +156,15 @@ class BusStream(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._read_on, self._transport)
         if batch:
             self._on_batch(batch)
-            if not is_large and (seconds := self._patience()) and self._transport is not None:
-                self._transport.pause_reading()
-                asyncio.get_running_loop().call_later(seconds, self._read_on, self._transport)
+            seconds = 0.0 if is_large else self._patience()
+            if seconds:
+                self._wait(seconds, len(data) // len(batch))
+            else:
+                self._read_from(1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Have ``_run`` connect again."""
+        self._end_wait()
         self._transport = None
         self._lost.set()
         self._settled.set()
@@ -219,6 +229,31 @@ class BusStream(asyncio.Protocol):
         if self._unsent and self._transport is not None:
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+
+    def _wait(self, seconds: float, tick_bytes: int) -> None:
+        if self._transport is None:
+            return
+        loop = asyncio.get_running_loop()
+        if seconds > _SHORT_WAIT_SECONDS:
+            self._read_from(1)
+            self._transport.pause_reading()
+            loop.call_later(seconds, self._read_on, self._transport)
+            return
+        # The loop's timers are too coarse for a wait that short; the kernel counts bytes.
+        self._read_from((_TICKS_WORTH_A_TURN - 1) * tick_bytes + 1)
+        self._waiting = loop.call_later(seconds, self._read_from, 1)
+
+    def _read_from(self, least_bytes: int) -> None:
+        self._end_wait()
+        if self._transport is not None and least_bytes != self._least_bytes:
+            self._least_bytes = least_bytes
+            connection = self._transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least_bytes)
+
+    def _end_wait(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def _read_on(self, transport: asyncio.Transport) -> None:
         if transport is self._transport and not transport.is_closing():

@@ -2,7 +2,7 @@
 
 A turn with a single tick costs one write for each client that reads it, and two ticks in a turn
 cost hardly more. So a gateway that spends most of its time on short turns does the same work in a
-fraction of it by reading the bus a millisecond later. One that has time left reads at once.
+fraction of it by reading the bus a moment later. One that has time left reads at once.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 __all__ = ["TurnPacing"]
 
-# uvloop's timers are whole milliseconds; ticks of one are what a person or a strategy never sees.
-_PATIENCE_SECONDS = 0.001
+# At most; a few ticks end the wait sooner (``BusStream``).
+_PATIENCE_SECONDS = 0.002
 _WINDOW_SECONDS = 0.05
 # Of the core, without patience: from here on ticks begin to queue behind each other.
 _BUSY_SHARE = 0.5

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
+from streaming import bus_readers
 from streaming.bus_readers import BusStream
 from streaming.publisher import SharedZmqPublisher
 from streaming.zmtp import GREETING
@@ -103,6 +106,67 @@ async def test_a_handshake_in_pieces() -> None:
         await asyncio.wait_for(ended.wait(), 20)
         server.close()
         await server.wait_closed()
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_short_wait_ends_with_the_third_tick(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it might last; two are left where they are until then."""
+    monkeypatch.setattr(bus_readers, "_SHORT_WAIT_SECONDS", 3600.0)
+
+    async def listen() -> None:
+        port = free_port()
+        patience = [0.0]
+        heard: list[bytes] = []
+        reads: list[list[bytes]] = []
+
+        def take(batch: list[bytes]) -> None:
+            heard.extend(batch)
+            reads.append(batch)
+
+        stream = BusStream(
+            host="127.0.0.1",
+            port=port,
+            receive_hwm=100_000,
+            on_batch=take,
+            patience=lambda: patience[0],
+        )
+        publisher = SharedZmqPublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=1)
+        publisher.open()
+        stream.open()
+        stream.subscribe(b"topic\0")
+
+        def arrived(message: bytes) -> bool:
+            publisher._send(message, 1)
+            return bool(heard)
+
+        try:
+            await eventually(lambda: arrived(b"topic\0?"), message="no subscription")
+            publisher._send(b"topic\0#", 1)
+            await eventually(lambda: heard[-1] == b"topic\0#")
+            patience[0] = 3600.0
+            publisher._send(b"topic\0" + b"0", 1)
+            await eventually(lambda: heard[-1] == b"topic\0" + b"0")
+            reads.clear()
+            for number in b"123":
+                publisher._send(b"topic\0%c" % number, 1)
+                await asyncio.sleep(0.02)
+            await eventually(lambda: reads, message="the third did not end the wait")
+            assert reads == [[b"topic\0" + b"1", b"topic\0" + b"2", b"topic\0" + b"3"]]
+            patience[0] = 0.0
+            for number in b"456":
+                publisher._send(b"topic\0%c" % number, 1)
+            await eventually(lambda: heard[-1] == b"topic\0" + b"6")
+            publisher._send(b"topic\0" + b"7", 1)
+            await eventually(lambda: heard[-1] == b"topic\0" + b"7", message="it still waits")
+        finally:
+            stream.close()
+            publisher.close()
+            await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(listen())
 
 
 async def test_ticks_that_come_one_by_one_are_read_together_by_whoever_has_patience() -> None:
