@@ -199,7 +199,7 @@ class GatewayHub:
         arrivals = self._arrivals
         now = self.clock()
         self.ticks_received += len(messages)
-        self._pacing.note(len(messages), now)
+        self._pacing.note(now)
         ticked: set[LineMembers[Client]] = set()
         for message in messages:
             if arrivals:

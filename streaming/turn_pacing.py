@@ -16,8 +16,9 @@ _PATIENCE_SECONDS = 0.002
 _WINDOW_SECONDS = 0.05
 # Of the core, without patience: from here on ticks begin to queue behind each other.
 _BUSY_SHARE = 0.5
-# Of the core, if each tick were a turn of its own: below this nothing queues even so.
-_CALM_SHARE = 0.35
+# What patience saves cannot be told from having less to do, so it is left off for a window now and
+# then, to look.
+_WINDOWS_BETWEEN_LOOKS = 40
 
 
 class TurnPacing:
@@ -29,30 +30,29 @@ class TurnPacing:
 
     def __init__(self, *, cpu_clock: Callable[[], float]) -> None:
         self._cpu_clock = cpu_clock
-        self._turns = 0
-        self._ticks = 0
         self._began: float | None = None
         self._cpu_began = 0.0
+        self._windows_left = 0
         self.patience_seconds = 0.0
 
     def __repr__(self) -> str:
         return f"<TurnPacing patience={self.patience_seconds}>"
 
-    def note(self, ticks: int, now: float) -> None:
-        """Take note of a turn with ``ticks`` that begins ``now``, in monotonic seconds."""
+    def note(self, now: float) -> None:
+        """Take note of a turn that begins ``now``, in monotonic seconds."""
         if self._began is None or now - self._began >= _WINDOW_SECONDS:
             self._judge(now)
-        self._turns += 1
-        self._ticks += ticks
 
     def _judge(self, now: float) -> None:
         cpu_now = self._cpu_clock()
         if self._began is not None:
-            share = (cpu_now - self._cpu_began) / (now - self._began)
-            if not self.patience_seconds:
-                is_due = share >= _BUSY_SHARE
+            seconds = now - self._began
+            is_busy = (cpu_now - self._cpu_began) / seconds >= _BUSY_SHARE
+            if is_busy and not self.patience_seconds:
+                self._windows_left = _WINDOWS_BETWEEN_LOOKS
+            elif seconds >= 2 * _WINDOW_SECONDS:
+                self._windows_left = 0  # hardly a turn: nothing has to share one
             else:
-                is_due = share * self._ticks / self._turns >= _CALM_SHARE
-            self.patience_seconds = _PATIENCE_SECONDS if is_due else 0.0
+                self._windows_left = max(0, self._windows_left - 1)
+            self.patience_seconds = _PATIENCE_SECONDS if self._windows_left else 0.0
         self._began, self._cpu_began = now, cpu_now
-        self._turns = self._ticks = 0
