@@ -437,6 +437,24 @@ async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):
     await expect(strip).to_contain_text("access token expired")
 
 
+async def test_strip_says_what_the_socket_says_of_its_feed(watch: Watch, site: FakeSite):
+    """The figures may call a pool live for seconds after its worker has gone; the page may not."""
+    strip = watch.page.get_by_label("Capacity of your pools")
+    await expect(strip).to_contain_text("live")
+    feed = {"broker": "zerodha", "account": "main"}
+    site.say("feed", status="stale", reason="worker is not answering", **feed)
+    await expect(strip).to_contain_text("stale")
+    await expect(strip).to_contain_text("worker is not answering")
+    await expect(strip).not_to_contain_text("live")
+    async with watch.page.expect_response("**/api/pools") as told:
+        pass
+    assert '"live"' in await (await told.value).text()
+    await expect(strip).to_contain_text("stale")
+    site.say("feed", status="live", reason="", **feed)
+    await expect(strip).to_contain_text("live")
+    await expect(strip).not_to_contain_text("stale")
+
+
 async def test_phone_width_needs_no_sideways_scrolling(watch: Watch, site: FakeSite):
     """At 360 pixels every figure is still there and nothing is cut off."""
     await watch.search.fill("NFO:NIFTY27OCT2624500CE")

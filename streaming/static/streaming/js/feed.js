@@ -51,6 +51,11 @@ export class FeedState {
     return true;
   }
 
+  /** What is the matter with the whole feed of `{broker, account}`; undefined when it is live. */
+  troubleOf(pool) {
+    return [...this.#troubles].find((each) => !each.symbols && poolOf(each) === poolOf(pool));
+  }
+
   /** The trouble to tell the user about, `{status, text, since}`, or null. */
   get headline() {
     const message = [...this.#troubles].at(-1);

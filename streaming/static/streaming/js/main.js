@@ -114,6 +114,7 @@ const pools = new PoolStrip({
   template: $("pool-template"),
   username,
   onSignedOut: () => connection.close(Phase.SIGNED_OUT),
+  troubleOf: (pool) => feed.troubleOf(pool),
 });
 const search = new Search({
   input: $("search"),
@@ -149,6 +150,7 @@ function isTrusted(row) {
 function feedChanged(message) {
   const isLive = feed.apply(message);
   if (!isLive) store.markStale(message.reason || `Feed ${message.status}`, scopeOf(message));
+  if (!message.symbols) pools.feedChanged();
   status.update();
 }
 

@@ -15,6 +15,7 @@ const STATES = {
   closed: "closed",
 };
 
+const nameOf = (status) => STATES[status] ?? String(status).replaceAll("_", " ");
 const finite = (...values) => values.find(Number.isFinite);
 
 /**
@@ -34,8 +35,10 @@ export function summarize(stats, username) {
     account: [stats.username === username ? "" : stats.username, stats.label]
       .filter(Boolean)
       .join(" \u00b7 "),
+    // Of an own pool the socket tells, too, and sooner.
+    feed: stats.username === username ? { broker: stats.broker, account: stats.label ?? "" } : null,
     status,
-    state: STATES[status] ?? String(status).replaceAll("_", " "),
+    state: nameOf(status),
     reason: status === "live" ? "" : (stats.reason ?? ""),
     used,
     capacity,
@@ -46,19 +49,30 @@ export function summarize(stats, username) {
   };
 }
 
+/** The pool with what is the matter with its feed, where the figures call it live still; pure. */
+export function withTrouble(pool, trouble) {
+  if (!trouble || pool.status !== "live") return pool;
+  const { status, reason } = trouble;
+  return { ...pool, status, state: nameOf(status), reason: reason ?? "" };
+}
+
 export class PoolStrip {
   #region;
   #template;
   #username;
   #onSignedOut;
+  #troubleOf;
+  #pools = []; // as they were told last
   #views = new Map();
   #timer = 0;
 
-  constructor({ region, template, username, onSignedOut }) {
+  /** `troubleOf({broker, account})`: the `feed` message that says what is the matter, or undefined. */
+  constructor({ region, template, username, onSignedOut, troubleOf }) {
     this.#region = region;
     this.#template = template;
     this.#username = username;
     this.#onSignedOut = onSignedOut;
+    this.#troubleOf = troubleOf;
   }
 
   start() {
@@ -69,6 +83,12 @@ export class PoolStrip {
   /** The figures are about to change: ask when they have, not at the next turn. */
   soon() {
     this.#askIn(SOON_MS);
+  }
+
+  /** A feed has changed: show it at once, and ask for the figures. */
+  feedChanged() {
+    for (const pool of this.#pools) this.#write(this.#viewOf(pool.id), pool);
+    this.soon();
   }
 
   stop() {
@@ -93,6 +113,7 @@ export class PoolStrip {
   }
 
   #show(pools) {
+    this.#pools = pools;
     this.#region.dataset.state = "current";
     this.#note(pools.length ? "" : "No broker account yet, so there is no pool to show.");
     const gone = new Set(this.#views.keys());
@@ -119,7 +140,8 @@ export class PoolStrip {
     return view;
   }
 
-  #write({ element, nodes }, pool) {
+  #write({ element, nodes }, told) {
+    const pool = told.feed ? withTrouble(told, this.#troubleOf(told.feed)) : told;
     const isLimited = Number.isFinite(pool.capacity);
     const symbols = isLimited
       ? `${quantity(pool.used)} of ${quantity(pool.capacity)} symbols`
