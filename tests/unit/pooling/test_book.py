@@ -371,7 +371,10 @@ class BookMachine(RuleBasedStateMachine):
             for slot in (1, 2, 3):
                 while self.book.take_batch(slot, 3):
                     pass
-                self.sockets[slot] = dict(self.book._recorder.reconciler(slot).sent)
+                sent = self.book._recorder.reconciler(slot).sent
+                self.sockets[slot] = {
+                    key: placement.subscription for key, placement in sent.items()
+                }
                 self.book.confirm(slot, list(self.sockets[slot]))
         carried = {}
         for socket in self.sockets.values():
