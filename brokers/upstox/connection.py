@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import BinaryIO, Final
+from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ import msgspec
 
 from brokers.base import (
     BrokerAdapter,
+    BrokerCapabilities,
     BrokerEvent,
     Confirmed,
     Credentials,
@@ -41,10 +42,20 @@ from brokers.upstox.codec import (
     decode_frame,
     encode_request,
 )
-from brokers.upstox.config import ASKS_AGAIN_ON_RAISE, CAPABILITIES, FEED_PATH, master_url
+from brokers.upstox.config import (
+    CAPABILITIES,
+    FEED_PATH,
+    UpstoxSettings,
+    capabilities_with,
+    master_url,
+)
 from brokers.upstox.constants import (
+    CATEGORY_D30,
     CATEGORY_FULL,
     CATEGORY_LTPC,
+    DEPTH_LEVELS,
+    DEPTH_LEVELS_PLUS,
+    MODE_D30,
     MODE_FULL,
     MODE_LTPC,
     SEGMENTS,
@@ -59,7 +70,7 @@ _ERROR_CODE: Final = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 _GUID_CHARACTERS: Final = 36
 # The longest request of no keys.
 _EMPTY_REQUEST_BYTES: Final = len(
-    encode_request(CHANGE_MODE, (), MODE_LTPC, "0" * _GUID_CHARACTERS)
+    encode_request(CHANGE_MODE, (), MODE_D30, "0" * _GUID_CHARACTERS)
 )
 
 
@@ -81,14 +92,15 @@ class UpstoxAdapter(BrokerAdapter):
     one connection; whoever connects follows it, and every connect begins at the endpoint anew.
 
     Upstox acknowledges nothing: a subscription is confirmed by its first frame of the kind asked
-    for. Quotes and depth are one mode of its own, ``full``; ticks are published at the mode that is
-    wanted. What is beyond its limits it is not known to answer, so that the limits are kept here.
+    for. Quotes and five levels of depth are one mode of its own, ``full``, and thirty levels are
+    another, ``full_d30``; ticks are published at the mode that is wanted. What is beyond its limits it is not known to answer, so that the limits are kept here.
 
     Args:
         guids: makes the id that every request carries; at most 36 characters of ASCII.
     """
 
     capabilities = CAPABILITIES
+    settings: ClassVar[UpstoxSettings] = UpstoxSettings()
 
     def __init__(
         self,
@@ -102,6 +114,8 @@ class UpstoxAdapter(BrokerAdapter):
         self._instruments: dict[str, Instrument] = {}
         # What is subscribed on this socket, and at which of our modes it is published.
         self._modes: dict[str, FeedMode] = {}
+        # Which of them are asked for with thirty levels.
+        self._deep: set[str] = set()
         # Keys whose subscription ended on this socket: their last ticks are nothing unknown.
         self._ended: set[str] = set()
         # What waits for its first tick; empty in the steady state, which the tick path relies on.
@@ -109,9 +123,14 @@ class UpstoxAdapter(BrokerAdapter):
         self._statuses: Mapping[str, str] = {}
 
     @classmethod
+    def capabilities_with(cls, settings: UpstoxSettings) -> BrokerCapabilities:
+        """Return what Upstox allows an account of these settings, which name its plan."""
+        return capabilities_with(cls.capabilities, settings)
+
+    @classmethod
     def category(cls, subscription: Subscription) -> str:
         """Return which of Upstox's kinds a subscription is of."""
-        return CATEGORY_LTPC if subscription.mode is FeedMode.LTP else CATEGORY_FULL
+        return _CATEGORIES[_mode_name(subscription)]
 
     @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:
@@ -144,8 +163,8 @@ class UpstoxAdapter(BrokerAdapter):
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
         """Return a request per mode and batch; a key that is held in another mode changes it."""
         wanted = {_checked(item.instrument): item for item in items}
-        fresh = {key: item.mode for key, item in wanted.items() if key not in self._modes}
-        held = {key: item.mode for key, item in wanted.items() if key in self._modes}
+        fresh = {key: item for key, item in wanted.items() if key not in self._modes}
+        held = {key: item for key, item in wanted.items() if key in self._modes}
         changes = self._changes(held)
         self._take(wanted)
         return [*self._requests(CHANGE_MODE, changes), *self._requests(SUBSCRIBE, fresh)]
@@ -156,6 +175,7 @@ class UpstoxAdapter(BrokerAdapter):
         for key in keys:
             self._modes.pop(key, None)
             self._instruments.pop(key, None)
+        self._deep.difference_update(keys)
         self._awaiting.difference_update(keys)
         self._ended.update(keys)
         return [encode_request(UNSUBSCRIBE, some, "", self._guids()) for some in self._cut(keys)]
@@ -164,8 +184,10 @@ class UpstoxAdapter(BrokerAdapter):
         """Return ``change_mode`` requests; quotes that come of depth need none."""
         wanted = {_checked(new.instrument): new for _, new in items}
         for old, _ in items:
-            self._modes.setdefault(old.instrument.broker_token, old.mode)
-        changes = self._changes({key: item.mode for key, item in wanted.items()})
+            key = old.instrument.broker_token
+            if key not in self._modes:
+                self._note(key, old)
+        changes = self._changes(wanted)
         self._take(wanted)
         return self._requests(CHANGE_MODE, changes)
 
@@ -191,30 +213,42 @@ class UpstoxAdapter(BrokerAdapter):
         """Forget keys and what waits: Upstox keeps no subscription across sockets."""
         self._instruments.clear()
         self._modes.clear()
+        self._deep.clear()
         self._ended.clear()
         self._awaiting.clear()
 
     def _take(self, wanted: Mapping[str, Subscription]) -> None:
         for key, item in wanted.items():
             self._instruments[key] = item.instrument
-            self._modes[key] = item.mode
+            self._note(key, item)
         self._awaiting.update(wanted)
         self._ended.difference_update(wanted)
 
-    def _changes(self, wanted: Mapping[str, FeedMode]) -> dict[str, FeedMode]:
+    def _note(self, key: str, item: Subscription) -> None:
+        self._modes[key] = item.mode
+        if _is_deep(item):
+            self._deep.add(key)
+        else:
+            self._deep.discard(key)
+
+    def _changes(self, wanted: Mapping[str, Subscription]) -> dict[str, Subscription]:
         """Return what has to be told of: another mode of Upstox's, or more of the same one."""
         changes = {}
-        for key, mode in wanted.items():
-            held = self._modes[key]
-            is_raised = mode > held and ASKS_AGAIN_ON_RAISE
-            if is_raised or _mode_name(mode) != _mode_name(held):
-                changes[key] = mode
+        for key, item in wanted.items():
+            is_raised = item.mode > self._modes[key] and self.settings.asks_again_on_raise
+            if is_raised or _mode_name(item) != self._held_name(key):
+                changes[key] = item
         return changes
 
-    def _requests(self, method: str, modes: Mapping[str, FeedMode]) -> list[str | bytes]:
+    def _held_name(self, key: str) -> str:
+        if key in self._deep:
+            return MODE_D30
+        return MODE_LTPC if self._modes[key] is FeedMode.LTP else MODE_FULL
+
+    def _requests(self, method: str, items: Mapping[str, Subscription]) -> list[str | bytes]:
         by_name: dict[str, list[str]] = {}
-        for key, mode in modes.items():
-            by_name.setdefault(_mode_name(mode), []).append(key)
+        for key, item in items.items():
+            by_name.setdefault(_mode_name(item), []).append(key)
         return [
             encode_request(method, some, name, self._guids())
             for name, keys in sorted(by_name.items())
@@ -236,13 +270,18 @@ class UpstoxAdapter(BrokerAdapter):
 
     def _confirm(self, decoded: Frame) -> Sequence[BrokerEvent]:
         keys: list[InstrumentKey] = []
-        for tick, is_full in zip(decoded.ticks, decoded.are_full, strict=True):
+        for tick, levels in zip(decoded.ticks, decoded.levels, strict=True):
             key = str(tick.broker_token)
-            # What came as ``full`` is all that Upstox has of it, also where the tick holds less.
-            if key in self._awaiting and (is_full or self._modes[key] is FeedMode.LTP):
+            # What was sent with them is all that Upstox has of it, also where the tick holds less.
+            if key in self._awaiting and levels >= self._levels_awaited(key):
                 self._awaiting.discard(key)
                 keys.append(self._instruments[key].key)
         return (Confirmed(tuple(keys)),) if keys else ()
+
+    def _levels_awaited(self, key: str) -> int:
+        if key in self._deep:
+            return DEPTH_LEVELS_PLUS
+        return 0 if self._modes[key] is FeedMode.LTP else DEPTH_LEVELS
 
     def _market_changed(self, statuses: Mapping[str, str]) -> Sequence[BrokerEvent]:
         before, self._statuses = self._statuses, {**self._statuses, **statuses}
@@ -254,8 +293,21 @@ class UpstoxAdapter(BrokerAdapter):
         return (Notice(f"Markets: {', '.join(changed)}"),) if changed else ()
 
 
-def _mode_name(mode: FeedMode) -> str:
-    return MODE_LTPC if mode is FeedMode.LTP else MODE_FULL
+_CATEGORIES: Final = {
+    MODE_LTPC: CATEGORY_LTPC,
+    MODE_FULL: CATEGORY_FULL,
+    MODE_D30: CATEGORY_D30,
+}
+
+
+def _is_deep(item: Subscription) -> bool:
+    return item.mode is FeedMode.DEPTH and item.depth_levels > DEPTH_LEVELS
+
+
+def _mode_name(item: Subscription) -> str:
+    if _is_deep(item):
+        return MODE_D30
+    return MODE_LTPC if item.mode is FeedMode.LTP else MODE_FULL
 
 
 def _feed_url(endpoint: str) -> str:
