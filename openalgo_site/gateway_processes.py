@@ -16,14 +16,15 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openalgo_site.demo.supervisor import ChildSpec, Supervisor
+from openalgo_site.ready_pipe import ready_pipe
 from openalgo_site.stopping import stop_signals
 from streaming.server import listen
 
-__all__ = ["ENV_SIBLINGS", "listen_beside_others", "say_ready", "serve_processes"]
+__all__ = ["ENV_SIBLINGS", "listen_beside_others", "serve_processes"]
 
 # Where the processes of one gateway find each other's metrics, and which of them this one is.
 ENV_SIBLINGS = "TICKPOOL_GATEWAY_SIBLINGS"
@@ -38,11 +39,12 @@ def serve_processes(
     port: int,
     openalgo_port: int,
     say: Callable[[str], None],
+    on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Keep ``count`` gateway processes running until SIGINT, SIGTERM or SIGHUP.
 
-    They are drained then, for less than 10 seconds; a second signal ends them at once. They die
-    with this process, however it ends.
+    ``on_ready`` is called once, when all of them serve. They are drained then, for less than 10
+    seconds; a second signal ends them at once. They die with this process, however it ends.
 
     Raises:
         PortTakenError: one of the two ports is in use; nothing was started.
@@ -55,7 +57,7 @@ def serve_processes(
         ]
         ports = [one.getsockname()[1] for one in held]
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tickpool-gateway-"))
-        asyncio.run(_supervise(count, manage, host, ports, Path(folder), say))
+        asyncio.run(_supervise(count, manage, host, ports, Path(folder), say, on_ready))
 
 
 async def _supervise(
@@ -65,6 +67,7 @@ async def _supervise(
     ports: Sequence[int],
     folder: Path,
     say: Callable[[str], None],
+    on_ready: Callable[[], None],
 ) -> None:
     supervisor = Supervisor(say=say)
     stop = asyncio.Event()
@@ -78,7 +81,7 @@ async def _supervise(
         say("gateways: stopping at once")
         supervisor.kill()
 
-    with _ready_pipe(count) as (ready_fd, all_ready), stop_signals(drain, force):
+    with ready_pipe(count) as (ready_fd, all_ready), stop_signals(drain, force):
         for number, name in enumerate(names, 1):
             supervisor.start(_child(name, number, manage, host, ports, folder, ready_fd))
         waiting = {
@@ -91,6 +94,7 @@ async def _supervise(
             if started.done():
                 supervisor.settled()
                 say(f"gateway: {count} processes, site on port {ports[0]}, OpenAlgo on {ports[1]}")
+                on_ready()
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
                 if task.done():
@@ -124,36 +128,14 @@ def _child(
             str(ports[0]),
             "--openalgo-port",
             str(ports[1]),
+            "--beside-others",
+            str(number),
             "--ready-fd",
             str(ready_fd),
         ),
         env={**os.environ, "PYTHONUNBUFFERED": "1", ENV_SIBLINGS: f"{folder}:{number}"},
         pass_fds=(ready_fd,),
     )
-
-
-@contextlib.contextmanager
-def _ready_pipe(count: int) -> Iterator[tuple[int, asyncio.Event]]:
-    """Give a descriptor for children to write a byte to, and an event for ``count`` of them."""
-    loop = asyncio.get_running_loop()
-    read_end, write_end = os.pipe()
-    os.set_blocking(read_end, False)
-    all_ready = asyncio.Event()
-    seen = 0
-
-    def on_readable() -> None:
-        nonlocal seen
-        seen += len(os.read(read_end, 4096))
-        if seen >= count:
-            all_ready.set()
-
-    loop.add_reader(read_end, on_readable)
-    try:
-        yield write_end, all_ready
-    finally:
-        loop.remove_reader(read_end)
-        os.close(read_end)
-        os.close(write_end)
 
 
 def _hold(host: str, port: int, variable: str) -> socket.socket:
@@ -189,9 +171,3 @@ def _bound(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
-
-
-def say_ready(ready_fd: int) -> None:
-    """Tell the parent that this process serves; it may have stopped listening for that."""
-    with contextlib.suppress(OSError):
-        os.write(ready_fd, b".")

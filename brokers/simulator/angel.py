@@ -22,7 +22,7 @@ from brokers.simulator.angel_subscriptions import AngelBook, BadRequestError, pa
 from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange
+from brokers.simulator.market_exchange import MarketExchange, fits, wire_names
 from brokers.simulator.responses import make_response, text_response
 
 __all__ = ["MAX_CONNECTIONS", "MAX_PAIRS", "AngelExchange"]
@@ -67,6 +67,7 @@ class AngelExchange(MarketExchange):
     ) -> None:
         super().__init__(
             market=market,
+            access_token=access_token,
             rate=rate,
             seed=seed,
             port=port,
@@ -76,15 +77,11 @@ class AngelExchange(MarketExchange):
         if ping_seconds <= 0:
             raise ValueError(f"ping_seconds must be positive, got {ping_seconds}")
         self._api_key = api_key
-        self._access_token = access_token
         self._client_code = client_code
         self._feed_token = feed_token
-        self._is_expired = False
         self._max_pairs = max_pairs
         self._ping_seconds = ping_seconds
-        named = ((name_of(item), item.instrument_token) for item in market.instruments())
-        self._tokens = {name: token for name, token in named if name is not None}
-        self._names = {token: name for name, token in self._tokens.items()}
+        self._tokens, self._names = wire_names(market, name_of)
         self._books: dict[Link, AngelBook] = {}
         self._pinged: dict[Link, float] = {}
         self._ticks: dict[Link, list[bytes]] = {}
@@ -92,15 +89,6 @@ class AngelExchange(MarketExchange):
         self._master = b""
 
     # Verbs
-
-    def expire_token(self) -> None:
-        """Refuse every credential from now on with 401; open connections stay, as at Angel."""
-        self._is_expired = True
-
-    def set_token(self, access_token: str) -> None:
-        """Make this the valid access token, and end an expiry."""
-        self._access_token = access_token
-        self._is_expired = False
 
     def send_error(self, text: str) -> int:
         """Send a text error (E1001) to every connection; how many it reached."""
@@ -146,11 +134,7 @@ class AngelExchange(MarketExchange):
             self._tell(link, "E1001", "Invalid Request Payload.", error.correlation_id)
             return
         change = book.apply(request)
-        manners.duplicates += change.duplicates
-        manners.unknown += change.unknown
-        manners.not_subscribed += change.not_subscribed
-        manners.over_limit += change.over_limit
-        manners.holds(len(book))
+        manners.judged(change, holds=len(book))
         for name in change.added:
             self._hold(link, self._tokens[name])
         for name in change.ended:
@@ -199,14 +183,14 @@ class AngelExchange(MarketExchange):
     def _wrong_part(self, given: Mapping[str, str]) -> str:
         """Name the first part of a credential that is wrong, in Angel's words; "" if none is."""
         access_token = given["access_token"].removeprefix("Bearer ")
-        is_valid = given["is_browser"] or _fits(access_token, self._access_token)
+        is_valid = given["is_browser"] or fits(access_token, self._access_token)
         if not is_valid or self._is_expired:
             return "Auth token"
-        if not _fits(given["client_code"], self._client_code):
+        if not fits(given["client_code"], self._client_code):
             return "Client Code"
-        if not _fits(given["api_key"], self._api_key):
+        if not fits(given["api_key"], self._api_key):
             return "API Key"
-        return "" if _fits(given["feed_token"], self._feed_token) else "Feed Token"
+        return "" if fits(given["feed_token"], self._feed_token) else "Feed Token"
 
     def _controlled(self, link: Link, opcode: Opcode, payload: bytes) -> None:
         if opcode is Opcode.PING and link in self._pinged:
@@ -242,7 +226,3 @@ def _credential(upgrade: Upgrade) -> dict[str, str]:
         "api_key": headers.get("x-api-key", ""),
         "feed_token": headers.get("x-feed-token", ""),
     }
-
-
-def _fits(given: str, wanted: str) -> bool:
-    return bool(given) and given == (wanted or given)

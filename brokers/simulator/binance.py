@@ -133,11 +133,7 @@ class BinanceReplay(LocalExchange):
         if answer.subscribed:
             play.subscribed_at = link.loop.time()
         manners.malformed += answer.malformed
-        manners.duplicates += answer.duplicates
-        manners.unknown += answer.unknown
-        manners.not_subscribed += answer.not_subscribed
-        manners.over_limit += answer.over_limit
-        manners.holds(len(play.session))
+        manners.judged(answer, holds=len(play.session))
         self._push(link, answer.reply, text=True)
 
     def _turn(self, now: float) -> None:

@@ -29,7 +29,7 @@ from brokers.simulator.dhan_subscriptions import BadRequestError, DhanBook, pars
 from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange
+from brokers.simulator.market_exchange import MarketExchange, fits, wire_names
 from brokers.simulator.responses import make_response
 
 __all__ = ["MASTER_PATH", "MAX_CONNECTIONS", "MAX_INSTRUMENTS", "DhanExchange"]
@@ -101,6 +101,7 @@ class DhanExchange(MarketExchange):
     ) -> None:
         super().__init__(
             market=market,
+            access_token=access_token,
             rate=rate,
             seed=seed,
             port=port,
@@ -110,15 +111,11 @@ class DhanExchange(MarketExchange):
         if packets_per_message < 1:
             raise ValueError(f"packets_per_message must be positive, got {packets_per_message}")
         self._client_id = client_id
-        self._access_token = access_token
-        self._is_expired = False
         self._max_instruments = max_instruments
         self._refuses_with_http = refuses_with_http
         self._ends_over_limit = ends_over_limit
         self._packets_per_message = packets_per_message
-        named = [(item, name_of(item)) for item in market.instruments()]
-        self._tokens = {name: item.instrument_token for item, name in named if name is not None}
-        self._names = {token: name for name, token in self._tokens.items()}
+        self._tokens, self._names = wire_names(market, name_of)
         self._feeds: dict[Link, _Feed] = {}
         self._books: dict[Link, DhanBook] = {}
         self._ending: dict[Link, int] = {}
@@ -128,15 +125,6 @@ class DhanExchange(MarketExchange):
         self._master = b""
 
     # Verbs
-
-    def expire_token(self) -> None:
-        """Refuse every credential from now on with 807; open connections stay."""
-        self._is_expired = True
-
-    def set_token(self, access_token: str) -> None:
-        """Make this the valid access token, and end an expiry."""
-        self._access_token = access_token
-        self._is_expired = False
 
     def send_disconnect(self, reason: int) -> int:
         """Say a reason to every connection and end it; how many it reached."""
@@ -203,11 +191,7 @@ class DhanExchange(MarketExchange):
             self._end(link, 1000, "")
             return
         change = book.apply(request)
-        manners.duplicates += change.duplicates
-        manners.unknown += change.unknown
-        manners.not_subscribed += change.not_subscribed
-        manners.over_limit += change.over_limit
-        manners.holds(len(book))
+        manners.judged(change, holds=len(book))
         for name in change.added:
             self._hold(link, self._tokens[name])
         for name in change.ended:
@@ -271,9 +255,9 @@ class DhanExchange(MarketExchange):
         is_feed = not _FEEDS[upgrade.path].levels
         if query.get("authType") != "2" or (is_feed and query.get("version") != "2"):
             return BAD_AUTHENTICATION
-        if not client_id or client_id != (self._client_id or client_id):
+        if not fits(client_id, self._client_id):
             return BAD_CLIENT
-        if not token or token != (self._access_token or token):
+        if not fits(token, self._access_token):
             return BAD_TOKEN
         return EXPIRED if self._is_expired else 0
 

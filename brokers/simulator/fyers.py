@@ -92,6 +92,7 @@ class FyersExchange(MarketExchange):
     ) -> None:
         super().__init__(
             market=market,
+            access_token=access_token,
             rate=rate,
             seed=seed,
             port=port,
@@ -100,8 +101,6 @@ class FyersExchange(MarketExchange):
         )
         if ack_every < 0:
             raise ValueError(f"ack_every must not be negative, got {ack_every}")
-        self._access_token = access_token
-        self._is_expired = False
         self._max_symbols = max_symbols
         self._ack_every = ack_every
         self._topics: dict[str, tuple[int, TopicKind]] = {}
@@ -119,15 +118,6 @@ class FyersExchange(MarketExchange):
         self.acknowledgements = 0
 
     # Verbs
-
-    def expire_token(self) -> None:
-        """Refuse every credential from now on; open connections stay."""
-        self._is_expired = True
-
-    def set_token(self, access_token: str) -> None:
-        """Make this the valid feed key, and end an expiry."""
-        self._access_token = access_token
-        self._is_expired = False
 
     def send_error(self, text: str) -> int:
         """Send a message of the server's own to every connection; how many it reached."""
@@ -195,7 +185,7 @@ class FyersExchange(MarketExchange):
     # Inside
 
     def _authenticate(self, link: Link, client: _Client, key: str) -> None:
-        is_valid = bool(key) and key == (self._access_token or key) and not self._is_expired
+        is_valid = self._is_valid(key)
         client.key = key if is_valid else None
         if not is_valid:
             # There is no status; it counts as what other brokers answer.
@@ -212,11 +202,7 @@ class FyersExchange(MarketExchange):
         }
         change = client.book.apply(request, others)
         manners = self._links[link]
-        manners.duplicates += change.duplicates
-        manners.unknown += change.unknown
-        manners.not_subscribed += change.not_subscribed
-        manners.over_limit += change.over_limit
-        manners.holds(len(client.book.symbols))
+        manners.judged(change, holds=len(client.book.symbols))
         if change.over_limit:
             text = "Symbol limit exceeded"
             self._push(link, encode_custom(LIMIT_EXCEEDED, text, request.kind))

@@ -16,7 +16,7 @@ from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.listing import to_csv
 from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange
+from brokers.simulator.market_exchange import MarketExchange, fits
 from brokers.simulator.responses import make_response
 from brokers.simulator.subscriptions import MalformedMessageError, SubscriptionBook, parse_message
 
@@ -55,6 +55,7 @@ class KiteExchange(MarketExchange):
     ) -> None:
         super().__init__(
             market=market,
+            access_token=access_token,
             rate=rate,
             seed=seed,
             port=port,
@@ -62,23 +63,12 @@ class KiteExchange(MarketExchange):
             clock=clock,
         )
         self._api_key = api_key
-        self._access_token = access_token
-        self._expired = False
         self._max_instruments = max_instruments
         self._books: dict[Link, SubscriptionBook] = {}
         self._packets: dict[Link, list[bytes]] = {}
         self._csv: dict[str, bytes] = {}
 
     # Verbs
-
-    def expire_token(self) -> None:
-        """Refuse every credential from now on with 403; open connections stay, as at Kite."""
-        self._expired = True
-
-    def set_token(self, access_token: str) -> None:
-        """Make this the valid access token, and end an expiry."""
-        self._access_token = access_token
-        self._expired = False
 
     def send_order(self, order: Mapping[str, Any], api_key: str | None = None) -> int:
         """Send an order update to the connections of a key (None: of all); how many it reached."""
@@ -103,12 +93,7 @@ class KiteExchange(MarketExchange):
             return HTTPStatus.NOT_FOUND
         api_key = upgrade.query.get("api_key", "")
         access_token = upgrade.query.get("access_token", "")
-        is_valid = (
-            bool(api_key and access_token)
-            and api_key == (self._api_key or api_key)
-            and access_token == (self._access_token or access_token)
-        )
-        if not is_valid or self._expired:
+        if not fits(api_key, self._api_key) or not self._is_valid(access_token):
             return HTTPStatus.FORBIDDEN
         if len(self._connections_of(api_key)) >= MAX_CONNECTIONS:
             return HTTPStatus.TOO_MANY_REQUESTS
@@ -125,11 +110,7 @@ class KiteExchange(MarketExchange):
         except MalformedMessageError:
             manners.malformed += 1
             return
-        manners.duplicates += change.duplicates
-        manners.unknown += change.unknown
-        manners.not_subscribed += change.not_subscribed
-        manners.over_limit += change.over_limit
-        manners.holds(len(book))
+        manners.judged(change, holds=len(book))
         for token in change.refreshed:
             self._hold(link, token)
         for token in change.ended:

@@ -9,10 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
-__all__ = ["ConnectionManners", "ConnectionRecord", "KeyRecord", "Manners", "Record", "key_label"]
+__all__ = [
+    "ConnectionManners",
+    "ConnectionRecord",
+    "Judgement",
+    "KeyRecord",
+    "Manners",
+    "Record",
+    "key_label",
+]
 
 _MAX_REMEMBERED = 256  # keys and closed connections; the oldest are forgotten first
 
@@ -123,6 +132,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return said
 
 
+class Judgement(Protocol):
+    """What a broker's book found in one message; counts as in ``ConnectionRecord``."""
+
+    @property
+    def duplicates(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
+    @property
+    def not_subscribed(self) -> int: ...
+    @property
+    def over_limit(self) -> int: ...
+
+
 class ConnectionManners:
     """The counters of one connection while it lives; ``to_record`` freezes them."""
 
@@ -158,6 +180,14 @@ class ConnectionManners:
             self._in_second = 0
         self._in_second += 1
         self._peak_in_second = max(self._peak_in_second, self._in_second)
+
+    def judged(self, message: Judgement, *, holds: int) -> None:
+        """Count what was wrong with a message, and note how many instruments are subscribed now."""
+        self.duplicates += message.duplicates
+        self.unknown += message.unknown
+        self.not_subscribed += message.not_subscribed
+        self.over_limit += message.over_limit
+        self.holds(holds)
 
     def holds(self, subscribed: int) -> None:
         """Note how many instruments the connection has subscribed now."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
+from typing import TypeVar
 
 from brokers.simulator.exchange import LocalExchange, Upgrade
 from brokers.simulator.link import Link
+from brokers.simulator.listing import ListedInstrument
 from brokers.simulator.manners import key_label
 from brokers.simulator.market import Market, Quote
 from brokers.simulator.tape import Tape
 
-__all__ = ["MarketExchange"]
+__all__ = ["MarketExchange", "fits", "wire_names"]
+
+NameT = TypeVar("NameT", bound=Hashable)
 
 
 class MarketExchange(LocalExchange):
@@ -25,6 +29,7 @@ class MarketExchange(LocalExchange):
 
     Args:
         market: what trades; the exchange steps it.
+        access_token: the only valid one; empty accepts any that is not.
         rate: ticks per second over all subscribed instruments together, see ``Tape``; 0 freezes
             the market, so that only what is sent on subscribing arrives.
         seed: of the order in which instruments tick.
@@ -34,6 +39,7 @@ class MarketExchange(LocalExchange):
         self,
         *,
         market: Market,
+        access_token: str = "",
         rate: float = 2000.0,
         seed: int = 1,
         port: int = 0,
@@ -46,12 +52,23 @@ class MarketExchange(LocalExchange):
         self._holders: dict[int, dict[Link, None]] = {}
         self._held: dict[Link, set[int]] = {}
         self._labels: dict[Link, str] = {}
+        self._access_token = access_token
+        self._is_expired = False
 
     # Verbs
 
     def set_rate(self, rate: float) -> None:
         """Change the ticks per second over all instruments; 0 freezes the market."""
         self._tape.set_rate(rate)
+
+    def expire_token(self) -> None:
+        """Refuse every credential from now on, as the broker does; open connections stay."""
+        self._is_expired = True
+
+    def set_token(self, access_token: str) -> None:
+        """Make this the valid access token, and end an expiry."""
+        self._access_token = access_token
+        self._is_expired = False
 
     # What a broker's exchange fills in
 
@@ -64,6 +81,10 @@ class MarketExchange(LocalExchange):
         """Send what this turn's quotes came to, and keepalives that are due at ``now``."""
 
     # What it uses
+
+    def _is_valid(self, access_token: str) -> bool:
+        """Whether a token is the valid one and has not expired."""
+        return fits(access_token, self._access_token) and not self._is_expired
 
     def _hold(self, link: Link, token: int) -> None:
         """Let an instrument tick to a connection from now on; idempotent."""
@@ -108,3 +129,20 @@ class MarketExchange(LocalExchange):
             quote = self.market.step(token, now_s)
             self._ticked(quote, self._holders[token])
         self._flush(now)
+
+
+def fits(given: str, wanted: str) -> bool:
+    """Whether a part of a credential is taken: as wanted, or any but none where nothing is."""
+    return bool(given) and given == (wanted or given)
+
+
+def wire_names(
+    market: Market, name_of: Callable[[ListedInstrument], NameT | None]
+) -> tuple[dict[NameT, int], dict[int, NameT]]:
+    """Return the market's token by the broker's name, and the name by the token.
+
+    Without the instruments that the broker does not have, which ``name_of`` gives no name.
+    """
+    named = ((name_of(item), item.instrument_token) for item in market.instruments())
+    tokens = {name: token for name, token in named if name is not None}
+    return tokens, {token: name for name, token in tokens.items()}

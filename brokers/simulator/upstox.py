@@ -15,7 +15,7 @@ from websockets.http11 import Response
 from brokers.simulator.exchange import LOOPBACK, Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange
+from brokers.simulator.market_exchange import MarketExchange, wire_names
 from brokers.simulator.responses import json_response, make_response, text_response
 from brokers.simulator.upstox_encoder import (
     FrameType,
@@ -80,6 +80,7 @@ class UpstoxExchange(MarketExchange):
     ) -> None:
         super().__init__(
             market=market,
+            access_token=access_token,
             rate=rate,
             seed=seed,
             port=port,
@@ -88,8 +89,6 @@ class UpstoxExchange(MarketExchange):
         )
         if ping_seconds <= 0 or (max_keys is not None and max_keys < 1):
             raise ValueError("ping_seconds and max_keys must be positive")
-        self._access_token = access_token
-        self._is_expired = False
         self._plan = UpstoxPlan(plan)
         self._key_limits = (
             self._plan.key_limits
@@ -98,8 +97,7 @@ class UpstoxExchange(MarketExchange):
         )
         self._ping_seconds = ping_seconds
         self._rng = random.Random(seed)  # noqa: S311 - no secret
-        self._tokens = {key_of(item): item.instrument_token for item in self.market.instruments()}
-        self._keys = {token: key for key, token in self._tokens.items()}
+        self._tokens, self._keys = wire_names(market, key_of)
         self._statuses = dict.fromkeys(
             sorted({key.partition("|")[0] for key in self._tokens}), MarketStatus.NORMAL_OPEN
         )
@@ -112,15 +110,6 @@ class UpstoxExchange(MarketExchange):
         self._master = b""
 
     # Verbs
-
-    def expire_token(self) -> None:
-        """Refuse every credential from now on with 401; open connections stay."""
-        self._is_expired = True
-
-    def set_token(self, access_token: str) -> None:
-        """Make this the valid access token, and end an expiry."""
-        self._access_token = access_token
-        self._is_expired = False
 
     def set_market_status(self, segment: str, status: str) -> int:
         """Tell every connection what a segment's market is doing; how many it reached.
@@ -180,11 +169,7 @@ class UpstoxExchange(MarketExchange):
             manners.malformed += 1
             return
         change = book.apply(request)
-        manners.duplicates += change.duplicates
-        manners.unknown += change.unknown
-        manners.not_subscribed += change.not_subscribed
-        manners.over_limit += change.over_limit
-        manners.holds(len(book))
+        manners.judged(change, holds=len(book))
         for key in change.added:
             self._hold(link, self._tokens[key])
         for key in change.ended:
@@ -246,9 +231,6 @@ class UpstoxExchange(MarketExchange):
             return _unauthorized()
         data = {"authorized_redirect_uri": self._feeder_url(user)}
         return json_response({"status": "success", "data": data})
-
-    def _is_valid(self, user: str) -> bool:
-        return bool(user) and user == (self._access_token or user) and not self._is_expired
 
     def _is_full(self, user: str) -> bool:
         return len(self._connections_of(user)) >= self._plan.connections

@@ -21,6 +21,7 @@ from openalgo_site.demo.installation import store_master
 from openalgo_site.demo.secrets_file import DemoSecrets, write
 from openalgo_site.demo.supervisor import ChildSpec, Supervisor
 from openalgo_site.env import Environment
+from openalgo_site.ready_pipe import ready_pipe
 from openalgo_site.stopping import stop_signals
 from pooling.masters import download_master
 
@@ -60,14 +61,14 @@ class DemoPlan:
     simulator_arguments: tuple[str, ...] | None
     master: tuple[bytes, ...] | None = None
 
-    def children(self) -> Iterator[ChildSpec]:
-        """Yield what to start, in order."""
+    def children(self, ready_fd: int) -> Iterator[ChildSpec]:
+        """Yield what to start, in order; the gateway tells ``ready_fd`` when all of it serves."""
         if self.simulator_arguments is not None:
             yield self._child("simulator", "runsimulator", *self.simulator_arguments)
         yield self._child("worker", "runpool")
-        yield self._child("gateway", "rungateway")
+        yield self._child("gateway", "rungateway", "--ready-fd", str(ready_fd), fds=(ready_fd,))
 
-    def _child(self, name: str, *arguments: str) -> ChildSpec:
+    def _child(self, name: str, *arguments: str, fds: tuple[int, ...] = ()) -> ChildSpec:
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if name == "simulator":
             env["SIMULATOR_API_KEY"] = self.secrets.simulator_api_key
@@ -79,6 +80,7 @@ class DemoPlan:
             name=name,
             argv=(sys.executable, str(self.base_dir / "manage.py"), *arguments),
             env=env,
+            pass_fds=fds,
         )
 
 
@@ -101,11 +103,12 @@ async def run_demo(plan: DemoPlan, say: Callable[[str], None], started: float) -
         say("stopping at once")
         supervisor.kill()
 
-    with stop_signals(drain, force):
+    with ready_pipe(1) as (ready_fd, gateway_serves), stop_signals(drain, force):
         try:
-            for child in plan.children():
+            for child in plan.children(ready_fd):
                 supervisor.start(child)
-            ready = await _unless_stopped(_bring_up(plan, supervisor), supervisor, stop)
+            work = _bring_up(plan, supervisor, gateway_serves)
+            ready = await _unless_stopped(work, supervisor, stop)
             if ready is not None:
                 supervisor.settled()
                 say(announce(ready, time.monotonic() - started))
@@ -136,7 +139,7 @@ async def _unless_stopped(
         await asyncio.wait(tasks)
 
 
-async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
+async def _bring_up(plan: DemoPlan, supervisor: Supervisor, gateway_serves: asyncio.Event) -> Ready:
     env = plan.env
     async with httpx.AsyncClient(timeout=2.0) as client:
         master = plan.master
@@ -153,6 +156,8 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
         if secrets != plan.secrets:
             write(plan.secrets_path, secrets)
         url = f"http://{env.host}:{env.port}"
+        # Of several processes behind the port each one is meant; an answer is any one's.
+        await _all_serve(gateway_serves)
         await _answers(client, f"{url}/readyz", "the gateway with its worker", "PORT", _has_worker)
     return Ready(
         url=f"{url}/",
@@ -168,6 +173,14 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor) -> Ready:
             simulator=supervisor.pid("simulator") if simulator else None,
         ),
     )
+
+
+async def _all_serve(gateway_serves: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await gateway_serves.wait()
+    except TimeoutError:
+        raise NotReadyError(f"the gateway does not serve after {READY_SECONDS:g} s") from None
 
 
 def _gateways(pid: int) -> list[int]:

@@ -112,15 +112,17 @@ class Supervisor:
 
     async def _keep(self, spec: ChildSpec) -> None:
         policy = RestartPolicy()
+        is_again = False
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
-                returncode = await self._run(spec)
+                returncode = await self._run(spec, is_again)
             except OSError as error:  # no process, memory or file descriptor to be had
                 self._fail(f"{spec.name} cannot be started: {error.strerror}")
                 return
             if self._stopping.is_set():
                 return
+            is_again = True
             delay = policy.delay_after(time.monotonic() - started)
             end = describe_exit(returncode)
             if not self._settled and (
@@ -136,7 +138,7 @@ class Supervisor:
         self._failure = sentence
         self._failed.set()
 
-    async def _run(self, spec: ChildSpec) -> int:
+    async def _run(self, spec: ChildSpec, is_again: bool) -> int:
         """Run the child once, to its end."""
         # A pipe of our own: with asyncio's, waiting for the child would also wait for whatever
         # inherited its output.
@@ -168,7 +170,7 @@ class Supervisor:
             self._processes[spec.name] = process
             if self._stopping.is_set():  # asked to stop while it was being made
                 _signal_group(process.pid, signal.SIGKILL)
-            elif self._settled:
+            elif is_again:
                 self._say(f"{spec.name} runs again, process {process.pid}")
             returncode = await process.wait()
             del self._processes[spec.name]

@@ -98,6 +98,15 @@ def pids(ready: dict[str, Any]) -> list[int]:
     return [processes["worker"], *processes["gateway"], *simulator]
 
 
+def listens(pid: int, port: str) -> bool:
+    """Tell whether this process itself takes connections at a port of 127.0.0.1."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
+    at_port = {f"socket:[{row[9]}]" for row in rows if row[1] == f"0100007F:{int(port):04X}"}
+    held = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return bool(listening & at_port & held)
+
+
 def get(ready: dict[str, Any], path: str) -> Any:
     request = urllib.request.Request(ready["url"] + path, headers={"X-API-KEY": ready["api_key"]})
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -185,7 +194,7 @@ def test_a_demo_with_several_gateways_names_and_keeps_them(tmp_path: Path) -> No
         ready = running.ready()
         gateways = ready["processes"]["gateway"]
         assert len(gateways) == 2
-        assert all(map(is_running, gateways))
+        assert all(listens(pid, running.ports["PORT"]) for pid in gateways)
         os.kill(gateways[0], signal.SIGKILL)
         eventually_sync(lambda: running.said("gateway-1 runs again"), timeout=90)
         os.killpg(running.process.pid, signal.SIGINT)

@@ -58,10 +58,14 @@ async def test_output_is_passed_on_with_the_childs_name(supervisor: Supervisor, 
     assert {"worker    | to out", "worker    | to err"} <= set(said)
 
 
-async def test_a_killed_child_comes_back_and_it_is_said(supervisor: Supervisor, said: Said) -> None:
+@pytest.mark.parametrize("is_settled", [True, False])
+async def test_a_killed_child_comes_back_and_it_is_said(
+    supervisor: Supervisor, said: Said, is_settled: bool
+) -> None:
     supervisor.start(child(SLEEP))
     await eventually(lambda: said.has("up"), timeout=60)
-    supervisor.settled()
+    if is_settled:
+        supervisor.settled()
     first = supervisor.pid("child")
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: said.has("runs again"), timeout=60)

@@ -49,6 +49,7 @@ PURE_MODULES = [
     "brokers.master_text",
     "brokers.redaction",
     "brokers.retry_after",
+    "brokers.settings",
     "brokers.types",
     "brokers.upstox.codec",
     "brokers.upstox.constants",

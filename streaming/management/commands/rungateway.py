@@ -11,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from openalgo_site.asgi import application, gateway, make_link
 from openalgo_site.demo.supervisor import ChildFailedError
-from openalgo_site.gateway_processes import listen_beside_others, say_ready, serve_processes
+from openalgo_site.gateway_processes import listen_beside_others, serve_processes
 from openalgo_site.metrics_page import answer_siblings
+from openalgo_site.ready_pipe import say_ready
 from streaming.exceptions import BusConfigurationError
 from streaming.server import PortTakenError, run_gateway
 
@@ -35,14 +36,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--workers", type=int, default=env.gateway_workers, help="processes behind these ports"
         )
-        # From the parent of several processes; nobody else has such a descriptor.
+        # From a parent: which of its processes this is, and where it wants to hear that it serves.
+        parser.add_argument("--beside-others", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1", returncode=EXIT_USAGE)
         try:
-            if options["ready_fd"] is not None:
+            if options["beside_others"] is not None:
                 self._serve_beside_others(options)
             elif options["workers"] > 1:
                 self._serve_several(options)
@@ -55,15 +57,18 @@ class Command(BaseCommand):
 
     def _serve(self, options: dict[str, Any]) -> None:
         host, port, openalgo_port = options["host"], options["port"], options["openalgo_port"]
+
+        def on_listening() -> None:
+            self._say(f"gateway: site on {host}:{port}, OpenAlgo on {openalgo_port}")
+            _say_ready(options)
+
         run_gateway(
             application=application,
             gateway=gateway,
             host=host,
             port=port,
             openalgo_port=openalgo_port,
-            on_listening=lambda: self.stdout.write(
-                f"gateway: site on {host}:{port}, OpenAlgo on {openalgo_port}"
-            ),
+            on_listening=on_listening,
         )
 
     def _serve_several(self, options: dict[str, Any]) -> None:
@@ -75,6 +80,7 @@ class Command(BaseCommand):
             port=options["port"],
             openalgo_port=options["openalgo_port"],
             say=self._say,
+            on_ready=lambda: _say_ready(options),
         )
 
     def _serve_beside_others(self, options: dict[str, Any]) -> None:
@@ -82,7 +88,7 @@ class Command(BaseCommand):
 
         def on_listening() -> None:
             answer_siblings(gateway)
-            say_ready(options["ready_fd"])
+            _say_ready(options)
 
         run_gateway(
             application=application,
@@ -100,3 +106,8 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _say_ready(options: dict[str, Any]) -> None:
+    if options["ready_fd"] is not None:
+        say_ready(options["ready_fd"], options["beside_others"] or 0)

@@ -7,6 +7,7 @@ import pytest
 
 from brokers.simulator.control import VERBS, ControlError, run_verb
 from brokers.simulator.manners import Manners, key_label
+from brokers.simulator.subscriptions import Change
 
 
 def test_the_record_counts_connections_by_key_without_holding_the_key():
@@ -43,6 +44,17 @@ def test_polite_clients_raise_no_complaint_and_others_do():
         "1 upgrade(s) refused with HTTP 403",
         "2 duplicate subscription(s)",
     ]
+
+
+def test_what_a_book_finds_in_a_message_is_counted_and_what_it_holds_noted():
+    connection = Manners().opened(id=1, api_key="k")
+    found = Change(duplicates=1, unknown=2, not_subscribed=3, over_limit=4)
+    for holds in (7, 5):
+        connection.judged(found, holds=holds)
+    record = connection.to_record()
+    counts = (record.duplicates, record.unknown, record.not_subscribed, record.over_limit)
+    assert counts == (2, 4, 6, 8)
+    assert (record.subscribed, record.peak_subscribed) == (5, 7)
 
 
 def test_a_reset_keeps_what_is_open_and_forgets_the_rest():
