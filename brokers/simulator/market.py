@@ -3,8 +3,8 @@
 For every instrument at every moment: ``low <= ltp <= high`` and so for open and average price;
 volume never falls; close is the previous close and never moves; every price is on the tick grid
 and fits 32 bits; five bids fall away below five asks, and the last price is the best bid or the
-best ask. A deeper book goes on a tick at a time below and above those. Prices are scaled integers of
-the segment's own scale.
+best ask. A deeper book goes on below and above those, a tick at a time. Prices are scaled integers
+of the segment's own scale.
 """
 
 from __future__ import annotations
@@ -80,8 +80,7 @@ class Quote:
             price = side[-1][0] + step * tick
             if not price:
                 break
-            level = levels[number % 5]
-            side.append((price, (level.lots + number) * lot_size, level.orders))
+            side.append((price, *side[number % 5][1:]))
         return side
 
 

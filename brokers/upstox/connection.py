@@ -69,9 +69,7 @@ _KEY: Final = re.compile(rf"({'|'.join(sorted(SEGMENTS))})\|[ !#-\[\]-~]{{1,64}}
 _ERROR_CODE: Final = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 _GUID_CHARACTERS: Final = 36
 # The longest request of no keys.
-_EMPTY_REQUEST_BYTES: Final = len(
-    encode_request(CHANGE_MODE, (), MODE_D30, "0" * _GUID_CHARACTERS)
-)
+_EMPTY_REQUEST_BYTES: Final = len(encode_request(CHANGE_MODE, (), MODE_D30, "0" * _GUID_CHARACTERS))
 
 
 class _Error(msgspec.Struct):
@@ -93,7 +91,8 @@ class UpstoxAdapter(BrokerAdapter):
 
     Upstox acknowledges nothing: a subscription is confirmed by its first frame of the kind asked
     for. Quotes and five levels of depth are one mode of its own, ``full``, and thirty levels are
-    another, ``full_d30``; ticks are published at the mode that is wanted. What is beyond its limits it is not known to answer, so that the limits are kept here.
+    another, ``full_d30``; ticks are published at the mode that is wanted. What is beyond its limits
+    it is not known to answer, so that the limits are kept here.
 
     Args:
         guids: makes the id that every request carries; at most 36 characters of ASCII.
@@ -114,8 +113,8 @@ class UpstoxAdapter(BrokerAdapter):
         self._instruments: dict[str, Instrument] = {}
         # What is subscribed on this socket, and at which of our modes it is published.
         self._modes: dict[str, FeedMode] = {}
-        # Which of them are asked for with thirty levels.
-        self._deep: set[str] = set()
+        # What Upstox calls the modes in which it holds them, as far as it has been told.
+        self._names: dict[str, str] = {}
         # Keys whose subscription ended on this socket: their last ticks are nothing unknown.
         self._ended: set[str] = set()
         # What waits for its first tick; empty in the steady state, which the tick path relies on.
@@ -174,8 +173,8 @@ class UpstoxAdapter(BrokerAdapter):
         keys = list(dict.fromkeys(_checked(item.instrument) for item in items))
         for key in keys:
             self._modes.pop(key, None)
+            self._names.pop(key, None)
             self._instruments.pop(key, None)
-        self._deep.difference_update(keys)
         self._awaiting.difference_update(keys)
         self._ended.update(keys)
         return [encode_request(UNSUBSCRIBE, some, "", self._guids()) for some in self._cut(keys)]
@@ -213,7 +212,7 @@ class UpstoxAdapter(BrokerAdapter):
         """Forget keys and what waits: Upstox keeps no subscription across sockets."""
         self._instruments.clear()
         self._modes.clear()
-        self._deep.clear()
+        self._names.clear()
         self._ended.clear()
         self._awaiting.clear()
 
@@ -226,24 +225,16 @@ class UpstoxAdapter(BrokerAdapter):
 
     def _note(self, key: str, item: Subscription) -> None:
         self._modes[key] = item.mode
-        if _is_deep(item):
-            self._deep.add(key)
-        else:
-            self._deep.discard(key)
+        self._names[key] = _mode_name(item)
 
     def _changes(self, wanted: Mapping[str, Subscription]) -> dict[str, Subscription]:
         """Return what has to be told of: another mode of Upstox's, or more of the same one."""
         changes = {}
         for key, item in wanted.items():
             is_raised = item.mode > self._modes[key] and self.settings.asks_again_on_raise
-            if is_raised or _mode_name(item) != self._held_name(key):
+            if is_raised or _mode_name(item) != self._names[key]:
                 changes[key] = item
         return changes
-
-    def _held_name(self, key: str) -> str:
-        if key in self._deep:
-            return MODE_D30
-        return MODE_LTPC if self._modes[key] is FeedMode.LTP else MODE_FULL
 
     def _requests(self, method: str, items: Mapping[str, Subscription]) -> list[str | bytes]:
         by_name: dict[str, list[str]] = {}
@@ -273,15 +264,10 @@ class UpstoxAdapter(BrokerAdapter):
         for tick, levels in zip(decoded.ticks, decoded.levels, strict=True):
             key = str(tick.broker_token)
             # What was sent with them is all that Upstox has of it, also where the tick holds less.
-            if key in self._awaiting and levels >= self._levels_awaited(key):
+            if key in self._awaiting and levels >= _LEVELS[self._names[key]]:
                 self._awaiting.discard(key)
                 keys.append(self._instruments[key].key)
         return (Confirmed(tuple(keys)),) if keys else ()
-
-    def _levels_awaited(self, key: str) -> int:
-        if key in self._deep:
-            return DEPTH_LEVELS_PLUS
-        return 0 if self._modes[key] is FeedMode.LTP else DEPTH_LEVELS
 
     def _market_changed(self, statuses: Mapping[str, str]) -> Sequence[BrokerEvent]:
         before, self._statuses = self._statuses, {**self._statuses, **statuses}
@@ -300,12 +286,12 @@ _CATEGORIES: Final = {
 }
 
 
-def _is_deep(item: Subscription) -> bool:
-    return item.mode is FeedMode.DEPTH and item.depth_levels > DEPTH_LEVELS
+# What a feed must have been sent with for the subscription to be confirmed.
+_LEVELS: Final = {MODE_LTPC: 0, MODE_FULL: DEPTH_LEVELS, MODE_D30: DEPTH_LEVELS_PLUS}
 
 
 def _mode_name(item: Subscription) -> str:
-    if _is_deep(item):
+    if item.mode is FeedMode.DEPTH and item.depth_levels > DEPTH_LEVELS:
         return MODE_D30
     return MODE_LTPC if item.mode is FeedMode.LTP else MODE_FULL
 
