@@ -26,7 +26,7 @@ def test_nobody_can_choose_it() -> None:
 def test_a_plan_with_more_connections_is_a_setting() -> None:
     assert TemplateAdapter.capabilities.max_connections == 3
     assert TemplateAdapter.with_settings({"connections": "5"}).capabilities.max_connections == 5
-    with pytest.raises(BrokerConfigError, match="Template: setting connections: .* from 3 to 10"):
+    with pytest.raises(BrokerConfigError, match=r"Template: setting connections: .* from 3 to 10"):
         TemplateAdapter.with_settings({"connections": 2})
 
 
