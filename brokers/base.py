@@ -236,8 +236,9 @@ class BrokerAdapter(ABC):
     def capabilities_with(cls, settings: Any) -> BrokerCapabilities:
         """Return what the broker allows an account of these settings, of the class's own type.
 
-        An override returns ``dataclasses.replace`` of its class's capabilities; name, credential
-        fields and endpoints stay as they are.
+        An override returns ``dataclasses.replace`` of its class's capabilities. Limits, modes,
+        depth levels and sizes of messages may differ, and a running pool follows them; the rest
+        stays, as does whether there are categories. ``cost`` and ``category`` ask no settings.
         """
         return cls.capabilities
 

@@ -87,6 +87,7 @@ PURE_MODULES = [
     "pooling.operations.tables",
     "pooling.rebalance",
     "pooling.reconcile",
+    "pooling.reoffer",
     "pooling.shared_stats",
     "pooling.stats",
     "pooling.tracker",

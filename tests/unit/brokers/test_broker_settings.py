@@ -10,7 +10,7 @@ import pytest
 from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
 from brokers.registry import BrokerRegistry, default_registry
-from brokers.settings import BrokerSettings, changed, fields_of, parse, setting
+from brokers.settings import BrokerSettings, SettingField, changed, fields_of, parse, setting
 from brokers.zerodha.connection import ZerodhaAdapter
 
 
@@ -119,6 +119,14 @@ def test_what_is_not_allowed_is_refused_with_what_is(name: str, given: Any, mend
         parse(PlanSettings, {name: given})
     assert f"setting {name}: {mends}" in str(refused.value)
     assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_a_switch_is_no_number(kind: Any) -> None:
+    field = SettingField(name="n", kind=kind, default=kind(0), label="N", help_text="N.")
+    assert field.read("1") == 1
+    with pytest.raises(BrokerConfigError, match="number, not True"):
+        field.read(True)
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
