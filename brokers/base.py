@@ -237,8 +237,8 @@ class BrokerAdapter(ABC):
         """Return what the broker allows an account of these settings, of the class's own type.
 
         An override returns ``dataclasses.replace`` of its class's capabilities. Limits, modes,
-        depth levels and sizes of messages may differ, and a running pool follows them; the rest
-        stays, as does whether there are categories. ``cost`` and ``category`` ask no settings.
+        depth levels, sizes and pace of messages may differ, and a running pool follows them; the
+        rest stays, as does whether there are categories. ``cost`` and ``category`` ask no settings.
         """
         return cls.capabilities
 

@@ -42,6 +42,7 @@ from tests.unit.pooling.kit import (
 class PlanSettings(BrokerSettings):
     connections: int = setting(1, label="Connections", help_text="Of the plan.", minimum=1)
     thirty: bool = setting(False, label="30 levels", help_text="Of the plan.")
+    pause: float = setting(0.0, label="Pause", help_text="Between two messages.")
     token: str = setting("a", label="Token", help_text="Seen by the broker.")
 
 
@@ -49,7 +50,7 @@ class PlanAdapter(FakeAdapter):
     """A broker whose plans differ in connections and depth."""
 
     settings: ClassVar[PlanSettings] = PlanSettings()
-    capabilities = replace(FakeAdapter.capabilities, max_connections=1)
+    capabilities = replace(FakeAdapter.capabilities, max_connections=1, batch_size=1)
 
     @classmethod
     def capabilities_with(cls, settings: PlanSettings) -> BrokerCapabilities:
@@ -133,6 +134,19 @@ async def test_edited_settings_are_in_force_within_seconds_and_all_is_subscribed
         assert (stats.max_connections, stats.confirmed, stats.waiting) == (1, 3, 1)
         assert kit.seen[-1] == "a"
         assert ("settings_applied", "settings: the defaults") in kit.notes
+
+
+@virtual
+async def test_the_pace_of_messages_follows_on_the_same_connection():
+    async with open_kit() as kit:
+        await kit.want(1, 2, 3)
+        await asyncio.sleep(1)
+        assert kit.worker.stats("7").confirmed == 3
+        kit.edit(pause=4.0)
+        await asyncio.sleep(5)
+        assert 1 <= kit.worker.stats("7").confirmed < 3
+        await asyncio.sleep(10)
+        assert kit.worker.stats("7").confirmed == 3
 
 
 @virtual
