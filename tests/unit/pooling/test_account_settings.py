@@ -55,7 +55,12 @@ class PlanAdapter(FakeAdapter):
     @classmethod
     def capabilities_with(cls, settings: PlanSettings) -> BrokerCapabilities:
         levels = (5, 30) if settings.thirty else (5,)
-        return replace(cls.capabilities, max_connections=settings.connections, depth_levels=levels)
+        return replace(
+            cls.capabilities,
+            max_connections=settings.connections,
+            depth_levels=levels,
+            message_interval_seconds=settings.pause,
+        )
 
     def handshake(self, credentials):
         return Handshake(url=f"ws://fake.invalid/?token={self.settings.token}")
