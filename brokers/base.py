@@ -7,22 +7,25 @@ the retrying and the replaying. One adapter serves one connection and is called 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Self
 
 from brokers.context import current_sink, standalone_sink
 from brokers.credential_expiry import DailyEnd, expiry_of
 from brokers.exceptions import (
     BrokerAuthError,
+    BrokerConfigError,
     BrokerError,
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
 from brokers.retry_after import retry_after_seconds
+from brokers.settings import BrokerSettings, parse
 from brokers.types import (
     FeedMode,
     Instrument,
@@ -204,6 +207,9 @@ BrokerEvent = Confirmed | SubscriptionRejected | OrderUpdate | Notice | Reconnec
 class BrokerAdapter(ABC):
     """Base of all brokers' adapters; a broker fills in ``capabilities`` and a handful of hooks.
 
+    ``settings`` are those of the account: a broker that has some overrides it with the defaults of
+    its own class of them, and ``with_settings`` makes the adapter class of one account.
+
     Args:
         endpoint: WebSocket URL without credentials; None takes the broker's own.
         sink: where ticks go; None takes the pool's from the creation context, and outside of any
@@ -211,6 +217,7 @@ class BrokerAdapter(ABC):
     """
 
     capabilities: ClassVar[BrokerCapabilities]
+    settings: ClassVar[BrokerSettings] = BrokerSettings()
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         self.endpoint = endpoint or self.capabilities.default_endpoint
@@ -224,6 +231,38 @@ class BrokerAdapter(ABC):
         if self._sink is None:
             self._sink = standalone_sink(self.capabilities.name)
         return self._sink
+
+    @classmethod
+    def capabilities_with(cls, settings: Any) -> BrokerCapabilities:
+        """Return what the broker allows an account of these settings, of the class's own type.
+
+        An override returns ``dataclasses.replace`` of its class's capabilities. Limits, modes,
+        depth levels, sizes and pace of messages may differ, and a running pool follows them; the
+        rest stays, as does whether there are categories. ``cost`` and ``category`` ask no settings.
+        """
+        return cls.capabilities
+
+    @classmethod
+    def with_settings(cls, values: Mapping[str, object]) -> type[Self]:
+        """Return the adapter class of an account: this one, if nothing differs from the defaults.
+
+        Equal settings give the same class, as far as the last few hundred are remembered. Safe
+        from any thread.
+
+        Args:
+            values: what differs, as ``brokers.settings.parse`` takes it.
+
+        Raises:
+            BrokerConfigError: an unknown setting, or a value that is not allowed; it says what is.
+        """
+        try:
+            settings = parse(type(cls.settings), values)
+        except BrokerConfigError as error:
+            raise BrokerConfigError(f"{cls.capabilities.label}: {error}") from None
+        if not values or settings == cls.settings:
+            return cls
+        configured: type[Self] = _configured(cls, settings)
+        return configured
 
     @classmethod
     def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
@@ -344,3 +383,15 @@ class BrokerAdapter(ABC):
     def keepalive(self) -> str | bytes | None:
         """Return the message that keeps the link alive, or None if the broker needs none."""
         return None
+
+
+@lru_cache(maxsize=256)
+def _configured(cls: type[BrokerAdapter], settings: BrokerSettings) -> Any:
+    own = {
+        "settings": settings,
+        "capabilities": cls.capabilities_with(settings),
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
+    return ABCMeta(cls.__name__, (cls,), own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from brokers.angel.connection import AngelAdapter
 from brokers.base import BrokerAdapter
@@ -29,13 +29,19 @@ class BrokerRegistry:
             raise ValueError(f"broker {name!r} is registered twice")
         self._adapters[name] = adapter
 
-    def get(self, name: str) -> type[BrokerAdapter]:
-        """Return the adapter class of a broker. Raises BrokerConfigError, naming the known ones."""
+    def get(self, name: str, settings: Mapping[str, object] | None = None) -> type[BrokerAdapter]:
+        """Return the adapter class of a broker, with the settings of an account if there are any.
+
+        Raises:
+            BrokerConfigError: an unknown broker or setting, naming the known ones, or a value that
+                is not allowed.
+        """
         try:
-            return self._adapters[name]
+            adapter = self._adapters[name]
         except KeyError:
             known = ", ".join(sorted(self._adapters)) or "none"
             raise BrokerConfigError(f"unknown broker {name!r}; known: {known}") from None
+        return adapter.with_settings(settings) if settings else adapter
 
     def __iter__(self) -> Iterator[type[BrokerAdapter]]:
         return iter(self._adapters.values())

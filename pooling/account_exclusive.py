@@ -37,7 +37,7 @@ class AccountSeats:
 
     Args:
         lock: the pool's lock.
-        capabilities: what the broker allows.
+        capabilities: what the broker allows; may be replaced, ``limits`` then puts them into force.
         open_sockets: how many market-data connections exist; called under the lock.
         apply: puts limits of market data into force; called under the lock.
         poke: has the pool do what then follows; called without the lock.
@@ -53,7 +53,7 @@ class AccountSeats:
         poke: Callable[[], None],
     ) -> None:
         self._lock = lock
-        self._capabilities = capabilities
+        self.capabilities = capabilities
         self._open_sockets = open_sockets
         self._apply = apply
         self._poke = poke
@@ -99,7 +99,7 @@ class AccountSeats:
         return effective_limits(
             symbols_per_connection=options.symbols_per_connection,
             max_connections=options.max_connections,
-            capabilities=self._capabilities,
+            capabilities=self.capabilities,
         )
 
     def _left_for_feed(self, full: Limits) -> Limits:
@@ -161,7 +161,8 @@ class AccountExclusive:
 
     Args:
         seats: shared with market data.
-        capabilities: what the broker allows.
+        capabilities: what the broker allows; may be replaced, ``update_options`` puts them into
+            force.
         gate, make_adapter, connector: as the account connects.
         clock: where time is read.
         rng: jitter of reconnects.
@@ -179,7 +180,7 @@ class AccountExclusive:
         rng: Randomness,
     ) -> None:
         self._seats = seats
-        self._capabilities = capabilities
+        self.capabilities = capabilities
         self._make_adapter = make_adapter
         self._connector = AccountConnector(
             gate=gate, make_adapter=make_adapter, connector=connector
@@ -246,7 +247,7 @@ class AccountExclusive:
         )
 
     def _exclusive_options(self, options: PoolOptions, max_connections: int) -> ExclusiveOptions:
-        capabilities = self._capabilities
+        capabilities = self.capabilities
         reconnect_seconds = options.exclusive_reconnect_seconds
         return ExclusiveOptions(
             max_connections=max_connections,

@@ -29,7 +29,7 @@ from pooling.outcomes import (
 from pooling.plan import Plan
 from pooling.rebalance import Rebalancer
 from pooling.reconcile import Batch
-from pooling.tracker import Interest, Level, Tracker
+from pooling.tracker import Level, Tracker
 
 __all__ = ["SubscriptionBook"]
 
@@ -217,6 +217,8 @@ class SubscriptionBook:
             if remains is not None:
                 # A raise that had to move: its old connection still carries the lower level.
                 self._recorder.record(self.allocator.revert(key))
+                if self.allocator.is_misplaced(key):  # it had to leave there in any case
+                    levels, remains = (*levels, *self.tracker.expel(key)), None
             self._follow(key, remains)
             outcomes.extend(
                 outcome_of(key, level, OutcomeState.REFUSED, code, message) for level in levels
@@ -366,8 +368,7 @@ class SubscriptionBook:
             self.rebalancer.forget(key)
             self._recorder.record(self.allocator.unassign(key))
             return
-        interest: Interest | None = self.tracker.get(key)
-        slot = self.allocator.slot_of(key)
+        interest, slot = self.tracker.get(key), self.allocator.slot_of(key)
         if interest is None or slot is None:
             self._recorder.is_room_freed = True  # something that waits became cheaper
             return

@@ -234,7 +234,7 @@ class Connection:
         tasks: list[asyncio.Task[None]] = []
         try:
             self._meters.connects += 1
-            self._pacer.reset()
+            self._pacer.reset(self._adapter.capabilities.message_interval_seconds)
             self._opened_at = self._meters.last_frame = self._clock.monotonic()
             self._down_since = None
             self._freshness.reset()

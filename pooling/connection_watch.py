@@ -18,6 +18,9 @@ __all__ = ["ConnectionWatch"]
 KEEPALIVE_SECONDS = 10.0
 WATCH_SECONDS = 1.0
 HEALTH_ANSWER_SECONDS = 5.0
+# Whoever is woken that much too late first gives what came meanwhile some time to be read.
+HELD_UP_SECONDS = 0.5
+CATCH_UP_SECONDS = 0.25
 
 
 class ConnectionWatch:
@@ -93,7 +96,7 @@ class ConnectionWatch:
             due += [at for at in freshness.due(last_frame=last_frame, last_byte=heard) if at > now]
             if not self._is_live():
                 due.append(now + WATCH_SECONDS)
-            await asyncio.sleep(max(min(due) - now, 0.001))
+            await self._sleep(max(min(due) - now, 0.001))
 
     async def check_health(self, interval_seconds: Callable[[], float]) -> None:
         """Ask for a sign of life now and then while there is nothing to carry.
@@ -109,10 +112,17 @@ class ConnectionWatch:
             asked = self._clock.monotonic()
             async with self._pacer.turn():
                 await transport.ping()
-            await asyncio.sleep(HEALTH_ANSWER_SECONDS)
+            await self._sleep(HEALTH_ANSWER_SECONDS)
             heard = max(transport.heard_at, transport.pong_at, self._meters.last_frame or 0.0)
             if heard < asked:
                 raise SilentConnectionError("an idle connection did not answer")
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, and do not take a delay of this process for a silence of the broker's."""
+        wake_at = self._clock.monotonic() + seconds
+        await asyncio.sleep(seconds)
+        if self._clock.monotonic() > wake_at + HELD_UP_SECONDS:
+            await asyncio.sleep(CATCH_UP_SECONDS)
 
     async def _beat(self, *, pings: bool) -> None:
         message = self._adapter.keepalive()

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from brokers.base import Credentials
 from brokers.feed import PoolStats
+from brokers.settings import SettingValue
 from brokers.types import Instrument, InstrumentKey
 from pooling.history import PoolPast
 
@@ -61,8 +62,9 @@ class PoolOptions:
 class AccountSpec:
     """One enabled broker account, as a worker needs it. ``endpoint`` None: the broker's own.
 
-    The pool of a paused account is there and opens no connection. ``credential_expiry_ms`` is epoch
-    milliseconds, None where nobody can know.
+    ``settings`` are (name, value) pairs of the broker's, sorted, of those that differ from the
+    defaults. The pool of a paused account is there and opens no connection.
+    ``credential_expiry_ms`` is epoch milliseconds, None where nobody can know.
     """
 
     pool_id: str
@@ -71,6 +73,7 @@ class AccountSpec:
     label: str
     options: PoolOptions
     endpoint: str | None = None
+    settings: tuple[tuple[str, SettingValue], ...] = ()
     credentials_version: int = 0
     is_paused: bool = False
     credential_expiry_ms: int | None = None

@@ -45,7 +45,7 @@ class CredentialGate:
         pool_id: whose credential it is.
         store: where it is read.
         is_required: False for brokers that need none.
-        interval_seconds: least time between two connects.
+        interval_seconds: least time between two connects. May be changed.
         version: the version known to be stored now.
         endpoint: where the account's connections go.
     """
@@ -65,7 +65,7 @@ class CredentialGate:
         self._store = store
         self._clock = clock
         self._is_required = is_required
-        self._interval = interval_seconds
+        self.interval_seconds = interval_seconds
         self._version = version
         self._endpoint = endpoint
         self._turn = asyncio.Lock()
@@ -183,7 +183,7 @@ class CredentialGate:
 
     async def _keep_interval(self) -> None:
         if self._last_connect is not None:
-            wait = self._last_connect + self._interval - self._clock.monotonic()
+            wait = self._last_connect + self.interval_seconds - self._clock.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
         self._last_connect = self._clock.monotonic()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from brokers.feed import Outcome, RefusalCode
+from brokers.settings import SettingValue
 from pooling.capacity import Limits
 from pooling.clock import Clock
 from pooling.contracts import AccountSpec
@@ -82,6 +83,14 @@ class PoolJournal:
             extra={"action": "config_applied", "revision": revision},
         )
         self._note("config_applied", message)
+
+    def settings_applied(self, settings: Sequence[tuple[str, SettingValue]]) -> None:
+        changed = ", ".join(f"{name}={value}" for name, value in settings)
+        message = f"settings: {changed or 'the defaults'}"
+        logger.info(
+            "pool %s applied %s", self._pool_id, message, extra={"action": "settings_applied"}
+        )
+        self._note("settings_applied", message)
 
     def credentials_renewed(self, version: int) -> None:
         logger.info(

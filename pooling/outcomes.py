@@ -19,6 +19,7 @@ __all__ = [
     "refused_outcome",
     "still_pending",
     "unknown_outcome",
+    "unresolved_outcome",
     "waiting_outcome",
 ]
 
@@ -60,6 +61,15 @@ def unknown_outcome(want: Want) -> Outcome:
         want,
         RefusalCode.SYMBOL_NOT_FOUND,
         f"{want.key} is not an instrument of this broker; check exchange and symbol",
+    )
+
+
+def unresolved_outcome(want: Want) -> Outcome:
+    """Refuse a want of what cannot be looked up now."""
+    return refused_outcome(
+        want,
+        RefusalCode.BROKER_ERROR,
+        "instruments cannot be looked up right now; try again",
     )
 
 

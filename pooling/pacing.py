@@ -28,9 +28,11 @@ class Pacer:
         self._turn = asyncio.Lock()
         self._last: float | None = None
 
-    def reset(self) -> None:
-        """Start over for a new socket, which has sent nothing yet."""
+    def reset(self, interval_seconds: float | None = None) -> None:
+        """Start over for a new socket, which has sent nothing yet; None: at the same pace."""
         self._last = None
+        if interval_seconds is not None:
+            self._interval = interval_seconds
 
     async def until_due(self) -> None:
         """Wait until a message might be sent now; takes no turn."""

@@ -20,6 +20,7 @@ from functools import partial
 from brokers.base import BrokerAdapter
 from brokers.context import pooled_creation
 from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, RefusalCode, Want
+from brokers.settings import SettingValue
 from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.account_exclusive import AccountExclusive, AccountSeats
 from pooling.acquisition import Acquisition
@@ -40,6 +41,7 @@ from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
 from pooling.loop_calls import LoopCalls
 from pooling.plan_performer import PlanPerformer
+from pooling.reoffer import reoffer
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
 
@@ -352,7 +354,26 @@ class ConnectionPool:
         """Connect to another URL from now on; open connections move over. Any thread."""
         with self._lock:
             self._spec = replace(self._spec, endpoint=endpoint)
-        self._calls.call(self._restart_connections)
+        self._calls.call(partial(self._restart_connections, "the endpoint was changed"))
+
+    def update_adapter(
+        self, adapter_class: type[BrokerAdapter], settings: tuple[tuple[str, SettingValue], ...]
+    ) -> None:
+        """Serve the account with edited settings from now on; its connections open anew.
+
+        Whoever holds what the broker does not offer any more is told that it ends; limits follow as
+        in ``update_options``. Any thread.
+        """
+        capabilities = adapter_class.capabilities
+        with self._lock:
+            self._spec = replace(self._spec, settings=settings)
+            self._adapter_class, self._capabilities = adapter_class, capabilities
+            self._seats.capabilities = self._exclusive.capabilities = capabilities
+            ended = reoffer(self._book, capabilities, self._clock.monotonic())
+            self._apply_limits(self._seats.limits(self._spec.options))
+            self._telemetry.observe()
+        self._calls.poke()
+        self._calls.call(partial(self._follow_settings, ended))
 
     def set_paused(self, is_paused: bool) -> None:
         """Close every connection and open none, or take that back; references stay. Any thread."""
@@ -384,11 +405,18 @@ class ConnectionPool:
         if self._gate.renew(version):
             self._feed.credential_renewed(version)
 
-    def _restart_connections(self) -> None:
+    def _follow_settings(self, ended: Sequence[Outcome]) -> None:
+        self._feed.expelled(ended)
+        self._journal.settings_applied(self._spec.settings)
+        self._update_exclusive()
+        self._restart_connections("the settings were changed")
+
+    def _restart_connections(self, reason: str) -> None:
+        self._gate.interval_seconds = self._capabilities.connect_interval_seconds
         self._gate.reopen(self._spec.endpoint or self._capabilities.default_endpoint)
         self._exclusive.update_endpoint()
         for slot in self._table.connections:
-            self._table.restart(slot, "the endpoint was changed")
+            self._table.restart(slot, reason)
 
     def _apply_limits(self, limits: Limits) -> None:
         self._book.resize(limits=limits, linger_seconds=self._book.tracker.linger_seconds)

@@ -8,6 +8,7 @@ connection, and what is sent is always the newest wish.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from brokers.types import InstrumentKey, Subscription
@@ -29,32 +30,39 @@ class Batch(NamedTuple):
 
 
 class Reconciler:
-    """The gap of one connection. Not thread-safe: its owner holds the lock."""
+    """The gap of one connection. Not thread-safe: its owner holds the lock.
 
-    __slots__ = ("_confirmed", "_dirty", "_leaving", "_refused", "sent")
+    What frees room is said before what takes it, and not in one batch with it. As what is wished
+    fits on the connection, no message asks for more than fits, whatever was sent of earlier wishes.
+    """
+
+    __slots__ = ("_changing", "_coming", "_confirmed", "_leaving", "_refused", "sent")
 
     def __init__(self) -> None:
-        self.sent: dict[InstrumentKey, Subscription] = {}
+        self.sent: dict[InstrumentKey, Placement] = {}
         self._confirmed: dict[InstrumentKey, Level] = {}
-        self._dirty: dict[InstrumentKey, None] = {}
-        self._leaving: dict[InstrumentKey, None] = {}  # those that make room: they go first
+        # Those whose wish changed, the latest change last: no longer wished; sent before, and
+        # perhaps to be changed; not sent yet.
+        self._leaving: dict[InstrumentKey, None] = {}
+        self._changing: dict[InstrumentKey, None] = {}
+        self._coming: dict[InstrumentKey, None] = {}
         self._refused: set[InstrumentKey] = set()  # sent, refused, and never confirmed here
 
     @property
     def has_work(self) -> bool:
         """Whether anything may have to be sent."""
-        return bool(self._dirty or self._leaving)
+        return bool(self._leaving or self._changing or self._coming)
 
     def confirm(self, key: InstrumentKey) -> Level | None:
         """Note that the broker carries ``key`` as it was last sent; returns that level.
 
         None for what was not sent on this socket: a late answer to an older wish.
         """
-        subscription = self.sent.get(key)
-        if subscription is None:
+        sent = self.sent.get(key)
+        if sent is None:
             return None
         self._refused.discard(key)
-        level = self._confirmed[key] = Level.of(subscription.mode, subscription.depth_levels)
+        level = self._confirmed[key] = _level(sent.subscription)
         return level
 
     def refuse(self, key: InstrumentKey) -> None:
@@ -71,24 +79,25 @@ class Reconciler:
         return self._confirmed.get(key)
 
     def mark(self, key: InstrumentKey, *, leaves: bool = False) -> None:
-        """Note that the wish for ``key`` changed; ``leaves`` that nothing is wished any more.
-
-        What leaves goes first, for it makes room at the broker, and among the others the newest
-        change goes last: what frees room was decided before what takes it. That holds as well for
-        what was to leave and is wished again, perhaps at a lower level: others have its room.
-        """
-        was_leaving = key in self._leaving and key in self.sent
-        self._dirty.pop(key, None)
+        """Note that the wish for ``key`` changed; ``leaves`` that nothing is wished any more."""
         self._leaving.pop(key, None)
-        (self._leaving if leaves or was_leaving else self._dirty)[key] = None
+        self._changing.pop(key, None)
+        self._coming.pop(key, None)
+        if leaves:
+            self._leaving[key] = None
+        elif key in self.sent:
+            self._changing[key] = None
+        else:
+            self._coming[key] = None
 
     def restart(self, wanted: Iterable[InstrumentKey]) -> None:
         """Start over for a new socket that carries nothing: everything wanted is to be sent."""
         self.sent.clear()
         self._confirmed.clear()
         self._refused.clear()
-        self._dirty = dict.fromkeys(wanted)
         self._leaving.clear()
+        self._changing.clear()
+        self._coming = dict.fromkeys(wanted)
 
     def take(self, wanted: Mapping[InstrumentKey, Placement], limit: int) -> Batch:
         """Return the next changes, of at most ``limit`` instruments, and count them as sent.
@@ -96,34 +105,68 @@ class Reconciler:
         If sending fails the socket is lost, and ``restart`` makes up for it. An empty batch means
         that nothing is left to do.
         """
-        unsubscribe: list[Subscription] = []
-        change: list[tuple[Subscription, Subscription]] = []
-        subscribe: list[Subscription] = []
-        taken = 0
-        while (dirty := self._leaving or self._dirty) and taken < limit:
-            key = next(iter(dirty))
-            del dirty[key]
-            placement, has = wanted.get(key), self.sent.get(key)
-            if placement is None:
-                if has is None:
-                    continue
-                unsubscribe.append(has)
-                del self.sent[key]
-                self._confirmed.pop(key, None)
+        draft = _Draft()
+        self._move(draft, self._leaving, wanted, limit)
+        lowered = [key for key in self._changing if self._frees_room(key, wanted.get(key))]
+        for key in lowered[: max(0, limit - draft.size)]:
+            del self._changing[key]
+            self._add(draft, key, wanted.get(key))
+        # Within a batch an adapter may put changes of mode in another order: the rest waits.
+        if not lowered:
+            self._move(draft, self._changing, wanted, limit)
+            self._move(draft, self._coming, wanted, limit)
+        return Batch(tuple(draft.unsubscribe), tuple(draft.change_mode), tuple(draft.subscribe))
+
+    def _frees_room(self, key: InstrumentKey, placement: Placement | None) -> bool:
+        return placement is None or placement.charge.units < self.sent[key].charge.units
+
+    def _move(
+        self,
+        draft: _Draft,
+        waiting: dict[InstrumentKey, None],
+        wanted: Mapping[InstrumentKey, Placement],
+        limit: int,
+    ) -> None:
+        while waiting and draft.size < limit:
+            key = next(iter(waiting))
+            del waiting[key]
+            self._add(draft, key, wanted.get(key))
+
+    def _add(self, draft: _Draft, key: InstrumentKey, placement: Placement | None) -> None:
+        """Put what has to be said of one instrument into the draft, if there is anything."""
+        has = self.sent.get(key)
+        if placement is None:
+            if has is None:
+                return
+            draft.unsubscribe.append(has.subscription)
+            del self.sent[key]
+            self._confirmed.pop(key, None)
+            self._refused.discard(key)
+        elif has is None or key in self._refused:
+            if has is not None:
+                draft.unsubscribe.append(has.subscription)
                 self._refused.discard(key)
-            elif has is None or key in self._refused:
-                if has is not None:
-                    unsubscribe.append(has)
-                    self._refused.discard(key)
-                subscribe.append(placement.subscription)
-                self.sent[key] = placement.subscription
-            elif has != placement.subscription:
-                change.append((has, placement.subscription))
-                self.sent[key] = new = placement.subscription
-                if key in self._confirmed:
-                    level = Level.of(new.mode, new.depth_levels)
-                    self._confirmed[key] = min(self._confirmed[key], level)
-            else:
-                continue
-            taken += 1
-        return Batch(tuple(unsubscribe), tuple(change), tuple(subscribe))
+            draft.subscribe.append(placement.subscription)
+            self.sent[key] = placement
+        elif has.subscription != placement.subscription:
+            draft.change_mode.append((has.subscription, placement.subscription))
+            self.sent[key] = placement
+            if key in self._confirmed:
+                self._confirmed[key] = min(self._confirmed[key], _level(placement.subscription))
+        else:
+            return
+        draft.size += 1
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A batch that is being filled."""
+
+    size: int = 0
+    unsubscribe: list[Subscription] = field(default_factory=list)
+    change_mode: list[tuple[Subscription, Subscription]] = field(default_factory=list)
+    subscribe: list[Subscription] = field(default_factory=list)
+
+
+def _level(subscription: Subscription) -> Level:
+    return Level.of(subscription.mode, subscription.depth_levels)

@@ -12,7 +12,7 @@ import msgspec
 
 from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import FeedEvent, Holder, Outcome, OutcomeState, PoolStats, RefusalCode, Want
+from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, Want
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.backoff import Randomness
@@ -26,6 +26,7 @@ from pooling.connect_rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.exceptions import PoolClosedError
 from pooling.notes import NoteKeeper
+from pooling.outcomes import unresolved_outcome
 from pooling.pool import ConnectionPool
 from pooling.shared_stats import endpoint_stats, exclusive_totals
 from pooling.statistics_keeper import StatisticsKeeper
@@ -263,7 +264,7 @@ class PoolWorker:
             return _want_or_raise(pool, holder, wants, known)
         failed = set(unresolved)
         taken = iter(_want_or_raise(pool, holder, [w for w in wants if w.key in known], known))
-        return [_unresolved(want) if want.key in failed else next(taken) for want in wants]
+        return [unresolved_outcome(want) if want.key in failed else next(taken) for want in wants]
 
     async def _resolve(
         self, pool: ConnectionPool, keys: Sequence[InstrumentKey]
@@ -299,17 +300,17 @@ class PoolWorker:
             if pool is None:
                 await self._open_pool(spec)
             else:
-                _apply(pool, spec)
+                self._apply(pool, spec)
 
     async def _open_pool(self, spec: AccountSpec) -> None:
         if self._unusable.get(spec.pool_id) == spec:
             return
         try:
-            adapter_class: type[BrokerAdapter] = self._registry.get(spec.broker)
+            adapter_class: type[BrokerAdapter] = self._registry.get(
+                spec.broker, dict(spec.settings)
+            )
         except BrokerConfigError as error:
-            self._unusable[spec.pool_id] = spec
-            logger.error("pool %s cannot be opened: %s", spec.pool_id, error)
-            self._notes.note(spec.pool_id, "config_error", str(error))
+            self._refuse(spec, f"it cannot be opened: {error}")
             return
         pool = self._pools[spec.pool_id] = ConnectionPool(
             spec=spec,
@@ -323,6 +324,34 @@ class PoolWorker:
             on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
         )
         await pool.open()
+
+    def _apply(self, pool: ConnectionPool, spec: AccountSpec) -> None:
+        current = pool.spec
+        if spec.settings != current.settings:
+            self._apply_settings(pool, spec)
+        if spec.options != current.options:
+            pool.update_options(spec.options)
+        if spec.endpoint != current.endpoint:
+            pool.update_endpoint(spec.endpoint)
+        if spec.credentials_version > current.credentials_version:
+            pool.credentials_changed(spec.credentials_version)
+        if spec.is_paused != current.is_paused:
+            pool.set_paused(spec.is_paused)
+
+    def _apply_settings(self, pool: ConnectionPool, spec: AccountSpec) -> None:
+        if self._unusable.get(spec.pool_id) == spec:
+            return
+        try:
+            adapter_class = self._registry.get(spec.broker, dict(spec.settings))
+        except BrokerConfigError as error:
+            self._refuse(spec, f"its settings stay as they are: {error}")
+        else:
+            pool.update_adapter(adapter_class, spec.settings)
+
+    def _refuse(self, spec: AccountSpec, message: str) -> None:
+        self._unusable[spec.pool_id] = spec
+        logger.error("pool %s: %s", spec.pool_id, message)
+        self._notes.note(spec.pool_id, "config_error", message)
 
     def _connector_for(self, adapter_class: type[BrokerAdapter]) -> Connector:
         rate = adapter_class.capabilities.connect_rate
@@ -367,26 +396,3 @@ def _want_or_raise(
         return pool.want(holder, wants, instruments)
     except PoolClosedError:
         raise KeyError(pool.spec.pool_id) from None
-
-
-def _unresolved(want: Want) -> Outcome:
-    return Outcome(
-        want.key,
-        OutcomeState.REFUSED,
-        want.mode,
-        want.depth_levels,
-        RefusalCode.BROKER_ERROR,
-        "instruments cannot be looked up right now; try again",
-    )
-
-
-def _apply(pool: ConnectionPool, spec: AccountSpec) -> None:
-    current = pool.spec
-    if spec.options != current.options:
-        pool.update_options(spec.options)
-    if spec.endpoint != current.endpoint:
-        pool.update_endpoint(spec.endpoint)
-    if spec.credentials_version > current.credentials_version:
-        pool.credentials_changed(spec.credentials_version)
-    if spec.is_paused != current.is_paused:
-        pool.set_paused(spec.is_paused)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from brokers._template.constants import DEPTH_LEVELS
 from brokers.base import BrokerCapabilities, CredentialField
+from brokers.settings import BrokerSettings, setting
 
-__all__ = ["CAPABILITIES", "master_url"]
+__all__ = ["CAPABILITIES", "TemplateSettings", "master_url"]
 
 CAPABILITIES: Final = BrokerCapabilities(
     name="template",
@@ -26,6 +28,19 @@ CAPABILITIES: Final = BrokerCapabilities(
     heartbeat_seconds=10.0,
     liveness_timeout_seconds=30.0,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSettings(BrokerSettings):
+    """What plans differ in, and what the documents leave open, with the safer default."""
+
+    connections: int = setting(
+        CAPABILITIES.max_connections,
+        label="Connections of your plan",
+        help_text="A plan with more of them is sold, too.",
+        minimum=CAPABILITIES.max_connections,
+        maximum=10,
+    )
 
 
 def master_url(http_endpoint: str | None) -> str:

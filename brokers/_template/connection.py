@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from brokers._template.codec import decode_frame, decode_text, encode_request
-from brokers._template.config import CAPABILITIES, master_url
+from brokers._template.config import CAPABILITIES, TemplateSettings, master_url
 from brokers._template.symbols import parse_master
 from brokers.base import (
     BrokerAdapter,
+    BrokerCapabilities,
     BrokerEvent,
     Confirmed,
     Credentials,
@@ -37,10 +39,16 @@ class TemplateAdapter(BrokerAdapter):
     """One connection. Called from its connection's loop only."""
 
     capabilities = CAPABILITIES
+    settings: ClassVar[TemplateSettings] = TemplateSettings()
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self._instruments: dict[int, Instrument] = {}
+
+    @classmethod
+    def capabilities_with(cls, settings: TemplateSettings) -> BrokerCapabilities:
+        """Return what the plan of an account allows."""
+        return replace(cls.capabilities, max_connections=settings.connections)
 
     @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:

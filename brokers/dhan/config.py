@@ -17,6 +17,7 @@ from brokers.dhan.constants import (
     INSTRUMENTS_PER_CONNECTION,
     INSTRUMENTS_PER_MESSAGE,
 )
+from brokers.settings import BrokerSettings, setting
 from brokers.types import FeedMode
 
 __all__ = ["CAPABILITIES", "DEPTH_20", "DEPTH_200", "DhanSettings", "master_url"]
@@ -25,7 +26,7 @@ _MASTER_PATH: Final = "/api-data/api-scrip-master.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DhanSettings:
+class DhanSettings(BrokerSettings):
     """What Dhan's documents leave open, with the answer that does least harm if it is wrong.
 
     Attributes:
@@ -47,15 +48,44 @@ class DhanSettings:
             replaced, the first wait applies again.
     """
 
-    trade_time_offset_seconds: int = 19_800
-    takes_close_from_quotes: bool = False
-    subscribes_before_ending: bool = False
-    replaced_wait_seconds: float = 45.0
-    replaced_wait_limit_seconds: float = 900.0
+    trade_time_offset_seconds: int = setting(
+        19_800,
+        label="Trade times are ahead by (seconds)",
+        help_text="Dhan documents Unix time (0), but is seen to send Indian time counted as UTC "
+        "(19800). Change it if the times of trades are off by 5 h 30 min, or missing.",
+        choices=((19_800, "19800: Indian time counted as UTC"), (0, "0: Unix time")),
+    )
+    takes_close_from_quotes: bool = setting(
+        False,
+        label="Take the previous close from quotes",
+        help_text="Documented is that a quote's close is the day's own and the previous close has "
+        "a packet of its own; others report it to be the previous close.",
+    )
+    subscribes_before_ending: bool = setting(
+        False,
+        label="Ask for a new mode before ending the old one",
+        help_text="No tick is missed while a mode changes, but if Dhan keeps only one mode of an "
+        "instrument, the instrument is lost. Which of both it does is not documented.",
+    )
+    replaced_wait_seconds: float = setting(
+        45.0,
+        label="Wait after being replaced (seconds)",
+        help_text="How long a connection stays away after Dhan closed it in favour of a newer one "
+        "(805); doubled each further time. Dhan counts a dead connection for 40 seconds.",
+        minimum=1,
+        maximum=3600,
+    )
+    replaced_wait_limit_seconds: float = setting(
+        900.0,
+        label="Longest wait after being replaced (seconds)",
+        help_text="Where the doubling of that wait ends.",
+        minimum=1,
+        maximum=3600,
+    )
 
-    def __post_init__(self) -> None:
-        if not 0 < self.replaced_wait_seconds <= self.replaced_wait_limit_seconds:
-            raise ValueError("0 < replaced_wait_seconds <= replaced_wait_limit_seconds")
+    def _check(self) -> None:
+        if self.replaced_wait_seconds > self.replaced_wait_limit_seconds:
+            raise ValueError("replaced_wait_seconds must not be above replaced_wait_limit_seconds")
 
 
 CAPABILITIES: Final = BrokerCapabilities(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Self
-from urllib.parse import parse_qsl, urlsplit
+from dataclasses import dataclass, replace
+from typing import Final
 
-from brokers.base import BrokerCapabilities, CredentialField
-from brokers.exceptions import BrokerConfigError
+from brokers.base import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.fyers.constants import MAX_TOPICS_PER_MESSAGE, SEGMENT_EXCHANGES, TOPICS_PER_CONNECTION
+from brokers.settings import BrokerSettings, setting
 
-__all__ = ["CAPABILITIES", "FEED_PATH", "FyersSettings", "master_urls"]
+__all__ = ["CAPABILITIES", "FEED_PATH", "TOPICS", "FyersSettings", "master_urls", "of_plan"]
+
+TOPICS: Final = "topics"
 
 FEED_PATH: Final = "/hsm/v1-5/prod"
 _MASTER_PATH: Final = "/sym_details/"
@@ -30,11 +30,13 @@ CAPABILITIES: Final = BrokerCapabilities(
     name="fyers",
     label="Fyers",
     exchanges=frozenset({*SEGMENT_EXCHANGES.values(), "NSE_INDEX", "BSE_INDEX"}),
-    # The limit of symbols is one of the API key, so that further connections carry nothing more,
-    # and how many there may be is not documented.
+    # How many there may be is not documented.
     max_connections=1,
     symbols_per_connection=TOPICS_PER_CONNECTION,
     unit="topics",
+    # The limit of symbols is one of the API key: further connections carry nothing more.
+    category_limits=(CategoryLimit(TOPICS, TOPICS_PER_CONNECTION, TOPICS_PER_CONNECTION),),
+    shares_category_limits=True,
     depth_levels=(5,),
     credential_fields=(
         CredentialField(
@@ -57,70 +59,84 @@ CAPABILITIES: Final = BrokerCapabilities(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FyersSettings:
-    """What the protocol leaves open, one account at a time, with the safer defaults.
+class FyersSettings(BrokerSettings):
+    """What plans differ in, and what the protocol leaves open, with the safer defaults.
 
-    They stand behind ``#`` in the account's endpoint, which is never sent to a server:
-    ``wss://socket.fyers.in/hsm/v1-5/prod#lite_channel=12&acks=off``.
-
-    ``channel`` carries what is subscribed. ``lite_channel``, if it is not 0, carries what is
-    wanted as LTP only: lite records hold the last price and no time; whether two channels may be in
-    use at a time is not documented. ``acks``: whether data frames are acknowledged where the server
-    asks for it; the official client does. ``source`` is how the client calls itself.
+    Attributes:
+        symbols: topics that the API key may have, all connections together. 5,000 are documented in
+            newer articles and are what the official client checks; older ones say 200.
+        connections: how many one user may have is not documented.
+        channel: carries what is subscribed; the official client's own by default.
+        lite_channel: if it is not 0, carries what is wanted as LTP only: lite records hold the last
+            price and no time. Whether two channels may be in use at a time is not documented.
+        acks: whether data frames are acknowledged where the server asks for it; the official client
+            does, and what happens without is not known.
+        source: how the client calls itself.
     """
 
-    channel: int = 11
-    lite_channel: int = 0
-    acks: bool = True
-    source: str = "PythonSDK-3.2.0"
+    symbols: int = setting(
+        TOPICS_PER_CONNECTION,
+        label="Symbols of your plan",
+        help_text="What the API key may have, all connections together: 5000 are documented, older "
+        "articles say 200, and plans may allow more. A symbol with its order book counts twice.",
+        minimum=200,
+        maximum=200_000,
+    )
+    connections: int = setting(
+        1,
+        label="Connections",
+        help_text="How many Fyers takes of one user is not documented. The symbols of the plan are "
+        "shared among them.",
+        minimum=1,
+        maximum=10,
+    )
+    channel: int = setting(
+        11,
+        label="Channel",
+        help_text="Which channel of the socket carries the symbols; 11 is the official client's.",
+        minimum=1,
+        maximum=63,
+    )
+    lite_channel: int = setting(
+        0,
+        label="Channel of last prices",
+        help_text="A second channel, in lite mode, for what is wanted as LTP only: fewer bytes, "
+        "and no times. Whether Fyers takes two channels is not documented. 0: none.",
+        minimum=0,
+        maximum=63,
+    )
+    acks: bool = setting(
+        True,
+        label="Acknowledge data",
+        help_text="Where the server asks for it, as the official client does. What happens without "
+        "is not known.",
+    )
+    source: str = setting(
+        "PythonSDK-3.2.0",
+        label="Name of the client",
+        help_text="What the first message says that we are; no other name is known to be taken.",
+        maximum=64,
+    )
 
-    def __post_init__(self) -> None:
-        if not (1 <= self.channel <= 63 and 0 <= self.lite_channel <= 63):
-            raise ValueError("a channel is a number from 1 to 63")
+    def _check(self) -> None:
         if self.channel == self.lite_channel:
             raise ValueError("lite_channel must be another one than channel, or 0")
-        if not (self.source.isascii() and self.source.isprintable() and len(self.source) <= 64):
-            raise ValueError("source must be at most 64 printable ASCII characters")
+        if not (self.source and self.source.isascii()):
+            raise ValueError("source must be ASCII, and not empty")
 
-    @classmethod
-    def of_endpoint(cls, endpoint: str) -> Self:
-        """Return the settings of an endpoint. Raises BrokerConfigError, naming what mends it."""
-        given = dict(parse_qsl(urlsplit(endpoint).fragment, keep_blank_values=True))
-        values: dict[str, int | bool | str] = {}
-        try:
-            for name, text in given.items():
-                values[name] = _READERS[name](text)
-            return cls(**values)  # type: ignore[arg-type]  # each reader returns its field's type
-        except KeyError:
-            known = ", ".join(_READERS)
-            raise BrokerConfigError(
-                f"fyers: the endpoint has the setting {name[:20]!r}; known: {known}"
-            ) from None
-        except ValueError as error:
-            raise BrokerConfigError(f"fyers: a setting of the endpoint: {error}") from None
+
+def of_plan(capabilities: BrokerCapabilities, settings: FyersSettings) -> BrokerCapabilities:
+    """Return the capabilities with what the plan of an account allows."""
+    symbols = settings.symbols
+    return replace(
+        capabilities,
+        max_connections=settings.connections,
+        symbols_per_connection=symbols,
+        category_limits=(CategoryLimit(TOPICS, alone=symbols, mixed=symbols),),
+    )
 
 
 def master_urls(http_endpoint: str | None) -> tuple[str, ...]:
     """Return the URLs of the symbol masters, and of the names that indices have on the socket."""
     base = (http_endpoint or CAPABILITIES.http_endpoint).rstrip("/") + _MASTER_PATH
     return tuple(base + name for name in _MASTERS)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 2):
-        raise ValueError("a channel is a number from 1 to 63")
-    return int(text)
-
-
-def _switch(text: str) -> bool:
-    if text not in ("on", "off"):
-        raise ValueError("acks is on or off")
-    return text == "on"
-
-
-_READERS: Final[dict[str, Callable[[str], int | bool | str]]] = {
-    "channel": _number,
-    "lite_channel": _number,
-    "acks": _switch,
-    "source": str,
-}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, Final
+from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from brokers.base import (
     BrokerAdapter,
+    BrokerCapabilities,
     BrokerEvent,
     Confirmed,
     Credentials,
@@ -26,7 +27,14 @@ from brokers.exceptions import (
 )
 from brokers.fyers.answers import CustomMessage, Reply
 from brokers.fyers.codec import Data, FyersDecoder
-from brokers.fyers.config import CAPABILITIES, FEED_PATH, FyersSettings, master_urls
+from brokers.fyers.config import (
+    CAPABILITIES,
+    FEED_PATH,
+    TOPICS,
+    FyersSettings,
+    master_urls,
+    of_plan,
+)
 from brokers.fyers.constants import (
     FEED_TOPIC,
     INDEX_TOPIC,
@@ -68,10 +76,10 @@ class FyersAdapter(BrokerAdapter):
     """
 
     capabilities = CAPABILITIES
+    settings: ClassVar[FyersSettings] = FyersSettings()
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
-        self._settings = FyersSettings()
         self._decoder = FyersDecoder()
         self._items: dict[str | int, Subscription] = {}
         self._received_us: dict[str, int] = {}
@@ -82,6 +90,16 @@ class FyersAdapter(BrokerAdapter):
         self._unasked: list[str] = []
         self._ack_every = 0
         self._unacknowledged = 0
+
+    @classmethod
+    def capabilities_with(cls, settings: FyersSettings) -> BrokerCapabilities:
+        """Return what the plan of the account allows."""
+        return of_plan(cls.capabilities, settings)
+
+    @classmethod
+    def category(cls, subscription: Subscription) -> str:
+        """Count every topic in the one limit of the API key."""
+        return TOPICS
 
     @classmethod
     def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
@@ -114,7 +132,7 @@ class FyersAdapter(BrokerAdapter):
         There is no header with it: a server that sees ``Authorization`` in the upgrade does not
         answer the first message.
         """
-        self._settings = settings = FyersSettings.of_endpoint(self.endpoint)
+        settings = self.settings
         key = hsm_key(credentials.values.get("access_token", ""))
         messages = [encode_auth(key, settings.source), encode_mode(settings.channel, is_lite=False)]
         if settings.lite_channel:
@@ -218,7 +236,7 @@ class FyersAdapter(BrokerAdapter):
         if reply.kind == TYPE_AUTH:
             if not reply.is_ok:
                 raise BrokerAuthError("Fyers refused the credential: store the one of a new login")
-            self._ack_every = reply.ack_every if self._settings.acks else 0
+            self._ack_every = reply.ack_every if self.settings.acks else 0
             return ()
         if reply.kind == TYPE_SUBSCRIBE:
             tokens = self._pending.answered()
@@ -290,7 +308,7 @@ class FyersAdapter(BrokerAdapter):
         return messages
 
     def _place(self, item: Subscription) -> _Place:
-        settings, mode = self._settings, item.mode
+        settings, mode = self.settings, item.mode
         is_lite = mode is FeedMode.LTP and settings.lite_channel
         channel = settings.lite_channel if is_lite else settings.channel
         return channel, _topics(item.instrument.broker_token, mode)
@@ -314,7 +332,7 @@ def _pairs(place: _Place) -> set[tuple[int, str]]:
 
 
 def _feed_url(endpoint: str) -> str:
-    """Return the endpoint with the feed's path, unless it has one of its own, and no settings."""
+    """Return the endpoint with the feed's path, unless it has one of its own."""
     url = urlsplit(endpoint)
     path = FEED_PATH if url.path in ("", "/") else url.path
     return urlunsplit((url.scheme, url.netloc, path, url.query, ""))

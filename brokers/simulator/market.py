@@ -3,13 +3,14 @@
 For every instrument at every moment: ``low <= ltp <= high`` and so for open and average price;
 volume never falls; close is the previous close and never moves; every price is on the tick grid
 and fits 32 bits; five bids fall away below five asks, and the last price is the best bid or the
-best ask. Prices are scaled integers of the segment's own scale.
+best ask. A deeper book goes on below and above those, a tick at a time. Prices are scaled integers
+of the segment's own scale.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
@@ -58,20 +59,29 @@ class Quote:
     levels: tuple[Level, ...] = (Level(0, 0, 0),) * 10
     turnover: int = 0
 
-    def bids(self) -> list[tuple[int, int, int]]:
-        """Return (price, quantity, orders) of the five bids, best first."""
-        return self._side(self.levels[:5])
+    def bids(self, count: int = 5) -> list[tuple[int, int, int]]:
+        """Return (price, quantity, orders) of the best bids, best first.
 
-    def asks(self) -> list[tuple[int, int, int]]:
-        """Return (price, quantity, orders) of the five asks, best first."""
-        return self._side(self.levels[5:])
+        There are fewer than ``count`` where the price would fall to zero.
+        """
+        return self._side(self.levels[:5], count, step=-1)
 
-    def _side(self, levels: Iterable[Level]) -> list[tuple[int, int, int]]:
+    def asks(self, count: int = 5) -> list[tuple[int, int, int]]:
+        """Return (price, quantity, orders) of the best asks, best first."""
+        return self._side(self.levels[5:], count, step=1)
+
+    def _side(self, levels: Sequence[Level], count: int, step: int) -> list[tuple[int, int, int]]:
         tick, lot_size = self.instrument.tick, self.instrument.lot_size
-        return [
+        side = [
             (self.last_price + level.offset_ticks * tick, level.lots * lot_size, level.orders)
             for level in levels
         ]
+        for number in range(5, count):
+            price = side[-1][0] + step * tick
+            if not price:
+                break
+            side.append((price, *side[number % 5][1:]))
+        return side
 
 
 class Market:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -21,8 +22,9 @@ from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
 from brokers.simulator.market import build_market
 from brokers.simulator.upstox import UpstoxExchange
+from brokers.simulator.upstox_subscriptions import UpstoxPlan
 
-__all__ = ["MARKET_EXCHANGES", "SimulatorError", "build_exchange", "build_replay", "run"]
+__all__ = ["MARKET_EXCHANGES", "PLANS", "SimulatorError", "build_exchange", "build_replay", "run"]
 
 # The brokers that the simulated market can speak as.
 MARKET_EXCHANGES: Mapping[
@@ -34,6 +36,9 @@ MARKET_EXCHANGES: Mapping[
     "fyers": FyersExchange,
     "upstox": UpstoxExchange,
 }
+
+# What their users may have paid for, the usual first.
+PLANS: Mapping[str, tuple[str, ...]] = {"upstox": tuple(UpstoxPlan)}
 
 
 class SimulatorError(Exception):
@@ -49,8 +54,11 @@ def build_exchange(
     api_key: str,
     access_token: str,
     control_token: str,
+    plan: str | None = None,
 ) -> LocalExchange:
     """Return a broker's exchange whose market opens now.
+
+    ``plan`` is one of the broker's in ``PLANS``; None: its usual one.
 
     Raises:
         SimulatorError: a bad argument, or a broker that is not in ``MARKET_EXCHANGES``.
@@ -59,6 +67,10 @@ def build_exchange(
     if kind is None:
         known = ", ".join(MARKET_EXCHANGES)
         raise SimulatorError(f"no local exchange speaks as {broker!r}; known: {known}")
+    options: dict[str, Any] = {} if plan is None else {"plan": plan}
+    if plan is not None and plan not in PLANS.get(broker, ()):
+        plans = ", ".join(PLANS.get(broker, ())) or "none"
+        raise SimulatorError(f"{broker} has no plan {plan!r}; known: {plans}")
     market = build_market(seed=seed, today=date.today(), now_s=int(time.time()))  # noqa: DTZ011
     try:
         return kind(
@@ -69,6 +81,7 @@ def build_exchange(
             port=port,
             control_token=control_token,
             seed=seed,
+            **options,
         )
     except ValueError as error:
         raise SimulatorError(str(error)) from None

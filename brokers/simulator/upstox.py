@@ -28,16 +28,15 @@ from brokers.simulator.upstox_encoder import (
     key_of,
 )
 from brokers.simulator.upstox_subscriptions import (
-    KEY_LIMITS,
     BadRequestError,
     UpstoxBook,
     UpstoxLimits,
+    UpstoxPlan,
     parse_request,
 )
 
-__all__ = ["MAX_CONNECTIONS", "UpstoxExchange"]
+__all__ = ["UpstoxExchange"]
 
-MAX_CONNECTIONS = 2
 MAX_CODES = 256
 PING_SECONDS = 5.0
 FEED_PATH = "/v3/feed/market-data-feed"
@@ -59,7 +58,8 @@ class UpstoxExchange(MarketExchange):
         market, rate, seed: see ``MarketExchange``.
         api_key: not Upstox's business; here so that all exchanges take the same arguments.
         access_token: the only valid one; empty accepts any that is not.
-        max_keys: of a user in any one mode; None: what a normal account has.
+        plan: what every user has: two connections and five levels, or five and thirty.
+        max_keys: of a user in any one mode; None: what the plan has.
         ping_seconds: how long a link rests before it is pinged.
     """
 
@@ -73,6 +73,7 @@ class UpstoxExchange(MarketExchange):
         port: int = 0,
         control_token: str = "",
         seed: int = 1,
+        plan: str = UpstoxPlan.NORMAL,
         max_keys: int | None = None,
         ping_seconds: float = PING_SECONDS,
         clock: Callable[[], float] = time.time,
@@ -88,8 +89,11 @@ class UpstoxExchange(MarketExchange):
         )
         if ping_seconds <= 0 or (max_keys is not None and max_keys < 1):
             raise ValueError("ping_seconds and max_keys must be positive")
+        self._plan = UpstoxPlan(plan)
         self._key_limits = (
-            KEY_LIMITS if max_keys is None else dict.fromkeys(UpstoxMode, (max_keys, max_keys))
+            self._plan.key_limits
+            if max_keys is None
+            else dict.fromkeys(UpstoxMode, (max_keys, max_keys))
         )
         self._ping_seconds = ping_seconds
         self._rng = random.Random(seed)  # noqa: S311 - no secret
@@ -229,7 +233,7 @@ class UpstoxExchange(MarketExchange):
         return json_response({"status": "success", "data": data})
 
     def _is_full(self, user: str) -> bool:
-        return len(self._connections_of(user)) >= MAX_CONNECTIONS
+        return len(self._connections_of(user)) >= self._plan.connections
 
     def _feeder_url(self, user: str) -> str:
         while len(self._codes) >= MAX_CODES:  # the oldest was never used

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta, timezone
 from enum import IntEnum, StrEnum
+from itertools import zip_longest
 from struct import Struct
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = [
 
 _DOUBLE = Struct("<d")
 _DAY, _MINUTE = "1d", "I1"
+_LEVELS_FULL, _LEVELS_D30 = 5, 30
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _INDIA = timezone(timedelta(hours=5, minutes=30))
 
@@ -98,7 +100,7 @@ def key_of(instrument: ListedInstrument) -> str:
 
 
 def encode_feed(quote: Quote, mode: UpstoxMode) -> bytes:
-    """Encode one quote as the ``Feed`` of a mode. Thirty levels are the market's five."""
+    """Encode one quote as the ``Feed`` of a mode."""
     if mode is UpstoxMode.LTPC:
         feed = _nested(1, _ltpc(quote))
     elif mode is UpstoxMode.OPTION_GREEKS:
@@ -106,7 +108,8 @@ def encode_feed(quote: Quote, mode: UpstoxMode) -> bytes:
     elif quote.instrument.is_index:
         feed = _nested(2, _nested(2, _nested(1, _ltpc(quote)) + _nested(2, _candles(quote))))
     else:
-        feed = _nested(2, _nested(1, _market_full(quote)))
+        count = _LEVELS_D30 if mode is UpstoxMode.FULL_D30 else _LEVELS_FULL
+        feed = _nested(2, _nested(1, _market_full(quote, count)))
     return feed + _integer(4, _REQUEST_MODES[mode])
 
 
@@ -142,11 +145,9 @@ def _ltpc(quote: Quote) -> bytes:
     )
 
 
-def _market_full(quote: Quote) -> bytes:
-    levels = b"".join(
-        _nested(1, _level(quote, bid, ask))
-        for bid, ask in zip(quote.bids(), quote.asks(), strict=True)
-    )
+def _market_full(quote: Quote, count: int) -> bytes:
+    sides = zip_longest(quote.bids(count), quote.asks(count), fillvalue=(0, 0, 0))
+    levels = b"".join(_nested(1, _level(quote, bid, ask)) for bid, ask in sides)
     return (
         _nested(1, _ltpc(quote))
         + _nested(2, levels)

@@ -18,6 +18,7 @@ __all__ = [
     "UpstoxChange",
     "UpstoxLimits",
     "UpstoxMethod",
+    "UpstoxPlan",
     "UpstoxRequest",
     "parse_request",
 ]
@@ -69,8 +70,27 @@ KEY_LIMITS: Mapping[UpstoxMode, tuple[int, int]] = {
     UpstoxMode.LTPC: (5000, 2000),
     UpstoxMode.OPTION_GREEKS: (3000, 2000),
     UpstoxMode.FULL: (2000, 1500),
-    UpstoxMode.FULL_D30: (0, 0),  # Upstox Plus only
+    UpstoxMode.FULL_D30: (0, 0),
 }
+
+
+class UpstoxPlan(StrEnum):
+    """What a user has paid for."""
+
+    NORMAL = "normal"
+    PLUS = "plus"
+
+    @property
+    def connections(self) -> int:
+        """How many connections a user may have."""
+        return 5 if self is UpstoxPlan.PLUS else 2
+
+    @property
+    def key_limits(self) -> Mapping[UpstoxMode, tuple[int, int]]:
+        """How many keys of each mode: alone, and beside other modes."""
+        if self is UpstoxPlan.PLUS:
+            return {**KEY_LIMITS, UpstoxMode.FULL_D30: (50, 50)}
+        return KEY_LIMITS
 
 
 class UpstoxLimits:

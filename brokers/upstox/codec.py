@@ -25,7 +25,10 @@ import msgspec
 from brokers.exceptions import BrokerProtocolError
 from brokers.types import DepthLevel, FeedMode, Tick
 from brokers.upstox.constants import (
+    ASKED_AS_D30,
     DAY_INTERVAL,
+    DEPTH_LEVELS,
+    DEPTH_LEVELS_PLUS,
     MARKET_STATUSES,
     MAX_CANDLES,
     MAX_FEEDS,
@@ -57,13 +60,14 @@ _MAX_SEGMENT_CHARACTERS: Final = 20
 class Frame(NamedTuple):
     """What a frame said.
 
-    ``ticks`` are of the instruments asked for, ``are_full`` tells of each whether it came as what
-    quotes and depth are asked as, ``strangers`` are the keys of the others. ``statuses`` are
-    segments and what their markets do, where the frame was about that.
+    ``ticks`` are of the instruments asked for, ``levels`` tells of each how many levels of depth it
+    was sent with (0: as a last price; what it holds may be less, as of an index, which has no
+    book), ``strangers`` are the keys of the others. ``statuses`` are segments and what their
+    markets do, where the frame was about that.
     """
 
     ticks: list[Tick]
-    are_full: list[bool]
+    levels: list[int]
     strangers: list[str]
     statuses: Mapping[str, str]
 
@@ -86,7 +90,7 @@ def decode_frame(frame: bytes, wanted: Mapping[str, FeedMode]) -> Frame:
         raise BrokerProtocolError(f"upstox: {len(feeds)} instruments in one frame")
     ts_event_ms = _time(response.current_ts)
     ticks: list[Tick] = []
-    are_full: list[bool] = []
+    levels: list[int] = []
     strangers: list[str] = []
     mode_of = wanted.get
     for entry in feeds:
@@ -97,17 +101,19 @@ def decode_frame(frame: bytes, wanted: Mapping[str, FeedMode]) -> Frame:
             continue
         feed = entry.feed
         union = feed.WhichOneof("union")
+        sent_with = 0
         if union == "full":
             ticks.append(_full(key, feed.full, mode, ts_event_ms))
+            sent_with = DEPTH_LEVELS_PLUS if feed.asked_as == ASKED_AS_D30 else DEPTH_LEVELS
         elif union == "ltpc":
             ticks.append(_ltpc(key, feed.ltpc, ts_event_ms))
         elif union == "first_level":
             ticks.append(_first_level(key, feed.first_level, ts_event_ms))
         else:
             continue
-        are_full.append(union == "full")
+        levels.append(sent_with)
     statuses = _statuses(response.market_info.statuses) if response.HasField("market_info") else {}
-    return Frame(ticks, are_full, strangers, statuses)
+    return Frame(ticks, levels, strangers, statuses)
 
 
 def encode_request(method: str, keys: Iterable[str], mode: str, guid: str) -> bytes:

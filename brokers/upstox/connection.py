@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import BinaryIO, Final
+from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ import msgspec
 
 from brokers.base import (
     BrokerAdapter,
+    BrokerCapabilities,
     BrokerEvent,
     Confirmed,
     Credentials,
@@ -41,10 +42,20 @@ from brokers.upstox.codec import (
     decode_frame,
     encode_request,
 )
-from brokers.upstox.config import ASKS_AGAIN_ON_RAISE, CAPABILITIES, FEED_PATH, master_url
+from brokers.upstox.config import (
+    CAPABILITIES,
+    FEED_PATH,
+    UpstoxSettings,
+    capabilities_with,
+    master_url,
+)
 from brokers.upstox.constants import (
+    CATEGORY_D30,
     CATEGORY_FULL,
     CATEGORY_LTPC,
+    DEPTH_LEVELS,
+    DEPTH_LEVELS_PLUS,
+    MODE_D30,
     MODE_FULL,
     MODE_LTPC,
     SEGMENTS,
@@ -58,9 +69,7 @@ _KEY: Final = re.compile(rf"({'|'.join(sorted(SEGMENTS))})\|[ !#-\[\]-~]{{1,64}}
 _ERROR_CODE: Final = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 _GUID_CHARACTERS: Final = 36
 # The longest request of no keys.
-_EMPTY_REQUEST_BYTES: Final = len(
-    encode_request(CHANGE_MODE, (), MODE_LTPC, "0" * _GUID_CHARACTERS)
-)
+_EMPTY_REQUEST_BYTES: Final = len(encode_request(CHANGE_MODE, (), MODE_D30, "0" * _GUID_CHARACTERS))
 
 
 class _Error(msgspec.Struct):
@@ -81,14 +90,16 @@ class UpstoxAdapter(BrokerAdapter):
     one connection; whoever connects follows it, and every connect begins at the endpoint anew.
 
     Upstox acknowledges nothing: a subscription is confirmed by its first frame of the kind asked
-    for. Quotes and depth are one mode of its own, ``full``; ticks are published at the mode that is
-    wanted. What is beyond its limits it is not known to answer, so that the limits are kept here.
+    for. Quotes and five levels of depth are one mode of its own, ``full``, and thirty levels are
+    another, ``full_d30``; ticks are published at the mode that is wanted. What is beyond its limits
+    it is not known to answer, so that the limits are kept here.
 
     Args:
         guids: makes the id that every request carries; at most 36 characters of ASCII.
     """
 
     capabilities = CAPABILITIES
+    settings: ClassVar[UpstoxSettings] = UpstoxSettings()
 
     def __init__(
         self,
@@ -102,6 +113,8 @@ class UpstoxAdapter(BrokerAdapter):
         self._instruments: dict[str, Instrument] = {}
         # What is subscribed on this socket, and at which of our modes it is published.
         self._modes: dict[str, FeedMode] = {}
+        # What Upstox calls the modes in which it holds them, as far as it has been told.
+        self._names: dict[str, str] = {}
         # Keys whose subscription ended on this socket: their last ticks are nothing unknown.
         self._ended: set[str] = set()
         # What waits for its first tick; empty in the steady state, which the tick path relies on.
@@ -109,9 +122,14 @@ class UpstoxAdapter(BrokerAdapter):
         self._statuses: Mapping[str, str] = {}
 
     @classmethod
+    def capabilities_with(cls, settings: UpstoxSettings) -> BrokerCapabilities:
+        """Return what Upstox allows an account of these settings, which name its plan."""
+        return capabilities_with(cls.capabilities, settings)
+
+    @classmethod
     def category(cls, subscription: Subscription) -> str:
         """Return which of Upstox's kinds a subscription is of."""
-        return CATEGORY_LTPC if subscription.mode is FeedMode.LTP else CATEGORY_FULL
+        return _CATEGORIES[_mode_name(subscription)]
 
     @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:
@@ -144,8 +162,8 @@ class UpstoxAdapter(BrokerAdapter):
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
         """Return a request per mode and batch; a key that is held in another mode changes it."""
         wanted = {_checked(item.instrument): item for item in items}
-        fresh = {key: item.mode for key, item in wanted.items() if key not in self._modes}
-        held = {key: item.mode for key, item in wanted.items() if key in self._modes}
+        fresh = {key: item for key, item in wanted.items() if key not in self._modes}
+        held = {key: item for key, item in wanted.items() if key in self._modes}
         changes = self._changes(held)
         self._take(wanted)
         return [*self._requests(CHANGE_MODE, changes), *self._requests(SUBSCRIBE, fresh)]
@@ -155,6 +173,7 @@ class UpstoxAdapter(BrokerAdapter):
         keys = list(dict.fromkeys(_checked(item.instrument) for item in items))
         for key in keys:
             self._modes.pop(key, None)
+            self._names.pop(key, None)
             self._instruments.pop(key, None)
         self._awaiting.difference_update(keys)
         self._ended.update(keys)
@@ -164,8 +183,10 @@ class UpstoxAdapter(BrokerAdapter):
         """Return ``change_mode`` requests; quotes that come of depth need none."""
         wanted = {_checked(new.instrument): new for _, new in items}
         for old, _ in items:
-            self._modes.setdefault(old.instrument.broker_token, old.mode)
-        changes = self._changes({key: item.mode for key, item in wanted.items()})
+            key = old.instrument.broker_token
+            if key not in self._modes:
+                self._note(key, old)
+        changes = self._changes(wanted)
         self._take(wanted)
         return self._requests(CHANGE_MODE, changes)
 
@@ -191,30 +212,34 @@ class UpstoxAdapter(BrokerAdapter):
         """Forget keys and what waits: Upstox keeps no subscription across sockets."""
         self._instruments.clear()
         self._modes.clear()
+        self._names.clear()
         self._ended.clear()
         self._awaiting.clear()
 
     def _take(self, wanted: Mapping[str, Subscription]) -> None:
         for key, item in wanted.items():
             self._instruments[key] = item.instrument
-            self._modes[key] = item.mode
+            self._note(key, item)
         self._awaiting.update(wanted)
         self._ended.difference_update(wanted)
 
-    def _changes(self, wanted: Mapping[str, FeedMode]) -> dict[str, FeedMode]:
+    def _note(self, key: str, item: Subscription) -> None:
+        self._modes[key] = item.mode
+        self._names[key] = _mode_name(item)
+
+    def _changes(self, wanted: Mapping[str, Subscription]) -> dict[str, Subscription]:
         """Return what has to be told of: another mode of Upstox's, or more of the same one."""
         changes = {}
-        for key, mode in wanted.items():
-            held = self._modes[key]
-            is_raised = mode > held and ASKS_AGAIN_ON_RAISE
-            if is_raised or _mode_name(mode) != _mode_name(held):
-                changes[key] = mode
+        for key, item in wanted.items():
+            is_raised = item.mode > self._modes[key] and self.settings.asks_again_on_raise
+            if is_raised or _mode_name(item) != self._names[key]:
+                changes[key] = item
         return changes
 
-    def _requests(self, method: str, modes: Mapping[str, FeedMode]) -> list[str | bytes]:
+    def _requests(self, method: str, items: Mapping[str, Subscription]) -> list[str | bytes]:
         by_name: dict[str, list[str]] = {}
-        for key, mode in modes.items():
-            by_name.setdefault(_mode_name(mode), []).append(key)
+        for key, item in items.items():
+            by_name.setdefault(_mode_name(item), []).append(key)
         return [
             encode_request(method, some, name, self._guids())
             for name, keys in sorted(by_name.items())
@@ -236,10 +261,10 @@ class UpstoxAdapter(BrokerAdapter):
 
     def _confirm(self, decoded: Frame) -> Sequence[BrokerEvent]:
         keys: list[InstrumentKey] = []
-        for tick, is_full in zip(decoded.ticks, decoded.are_full, strict=True):
+        for tick, levels in zip(decoded.ticks, decoded.levels, strict=True):
             key = str(tick.broker_token)
-            # What came as ``full`` is all that Upstox has of it, also where the tick holds less.
-            if key in self._awaiting and (is_full or self._modes[key] is FeedMode.LTP):
+            # What was sent with them is all that Upstox has of it, also where the tick holds less.
+            if key in self._awaiting and levels >= _LEVELS[self._names[key]]:
                 self._awaiting.discard(key)
                 keys.append(self._instruments[key].key)
         return (Confirmed(tuple(keys)),) if keys else ()
@@ -254,8 +279,21 @@ class UpstoxAdapter(BrokerAdapter):
         return (Notice(f"Markets: {', '.join(changed)}"),) if changed else ()
 
 
-def _mode_name(mode: FeedMode) -> str:
-    return MODE_LTPC if mode is FeedMode.LTP else MODE_FULL
+_CATEGORIES: Final = {
+    MODE_LTPC: CATEGORY_LTPC,
+    MODE_FULL: CATEGORY_FULL,
+    MODE_D30: CATEGORY_D30,
+}
+
+
+# What a feed must have been sent with for the subscription to be confirmed.
+_LEVELS: Final = {MODE_LTPC: 0, MODE_FULL: DEPTH_LEVELS, MODE_D30: DEPTH_LEVELS_PLUS}
+
+
+def _mode_name(item: Subscription) -> str:
+    if item.mode is FeedMode.DEPTH and item.depth_levels > DEPTH_LEVELS:
+        return MODE_D30
+    return MODE_LTPC if item.mode is FeedMode.LTP else MODE_FULL
 
 
 def _feed_url(endpoint: str) -> str:

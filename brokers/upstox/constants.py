@@ -9,16 +9,20 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ASKED_AS_D30",
+    "CATEGORY_D30",
     "CATEGORY_FULL",
     "CATEGORY_LTPC",
     "DAY_INTERVAL",
     "DEPTH_LEVELS",
+    "DEPTH_LEVELS_PLUS",
     "EXCHANGES",
     "MARKET_STATUSES",
     "MAX_CANDLES",
     "MAX_FEEDS",
     "MAX_LEVELS",
     "MAX_SEGMENTS",
+    "MODE_D30",
     "MODE_FULL",
     "MODE_LTPC",
     "PRICE_SCALE",
@@ -27,12 +31,18 @@ __all__ = [
 
 MODE_LTPC: Final = "ltpc"
 MODE_FULL: Final = "full"  # quotes, candles and five levels
+MODE_D30: Final = "full_d30"  # the same with thirty levels; Upstox Plus only
 
 # The kinds of subscriptions that are counted each for itself.
 CATEGORY_LTPC: Final = "ltpc"
 CATEGORY_FULL: Final = "full"
+CATEGORY_D30: Final = "full_d30"
 
 DEPTH_LEVELS: Final = 5
+DEPTH_LEVELS_PLUS: Final = 30
+
+# What a feed says that it was asked for as; the others follow from what is in it.
+ASKED_AS_D30: Final = 3
 
 # Prices are doubles of rupees. The finest tick is a quarter of a paisa (currencies: 0.0025).
 PRICE_SCALE: Final = 10_000
@@ -40,7 +50,7 @@ PRICE_SCALE: Final = 10_000
 # Bounds of what one frame may hold: twice the keys that a connection may carry, the levels of
 # full_d30, and more candles and segments than there are.
 MAX_FEEDS: Final = 10_000
-MAX_LEVELS: Final = 30
+MAX_LEVELS: Final = DEPTH_LEVELS_PLUS
 MAX_CANDLES: Final = 32
 MAX_SEGMENTS: Final = 64
 

@@ -69,7 +69,12 @@ _MESSAGES: Final[dict[str, tuple[tuple[str, int, str], ...]]] = {
         ("vtt", 4, "int64"),
         ("oi", 5, "double"),
     ),
-    "Feed": (("ltpc", 1, "|Ltpc"), ("full", 2, "|Full"), ("first_level", 3, "|FirstLevel")),
+    "Feed": (
+        ("ltpc", 1, "|Ltpc"),
+        ("full", 2, "|Full"),
+        ("first_level", 3, "|FirstLevel"),
+        ("asked_as", 4, "enum"),
+    ),
     "Entry": (("key", 1, "string"), ("feed", 2, "Feed")),
     "Status": (("segment", 1, "string"), ("status", 2, "enum")),
     "MarketInfo": (("statuses", 1, "[Status]"),),

@@ -14,8 +14,9 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from brokers.base import BrokerCapabilities, Credentials
+from brokers.base import BrokerAdapter, BrokerCapabilities, Credentials
 from brokers.exceptions import BrokerConfigError
+from brokers.settings import changed
 from pooling import conf
 from pooling.contracts import AccountSpec, PoolOptions
 from pooling.crypto import CredentialCipher
@@ -24,7 +25,7 @@ __all__ = ["BrokerAccount", "PoolConfig", "validate_endpoint"]
 
 
 def validate_endpoint(value: str) -> None:
-    """Refuse anything but a ``ws`` or ``wss`` URL with a host and without credentials."""
+    """Refuse anything but a ``ws`` or ``wss`` URL with a host, without credentials or fragment."""
     try:
         parts = urlsplit(value)
         fits = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
@@ -34,6 +35,10 @@ def validate_endpoint(value: str) -> None:
         raise ValidationError("Enter a WebSocket URL such as wss://ws.example.com/path.")
     if parts.username is not None or parts.password is not None:
         raise ValidationError("Leave credentials out of the URL: they have fields of their own.")
+    if "#" in value:
+        raise ValidationError(
+            "Leave out what stands behind #: the account's settings have fields of their own."
+        )
 
 
 class BrokerAccount(models.Model):
@@ -63,6 +68,12 @@ class BrokerAccount(models.Model):
         validators=[validate_endpoint],
         help_text="WebSocket URL to use instead of the broker's own. Empty: the broker's own.",
     )
+    broker_settings = models.JSONField(
+        default=dict,
+        blank=True,
+        editable=False,
+        help_text="What differs from the defaults of the broker's settings, by name.",
+    )
     enabled = models.BooleanField(default=True)
     paused = models.BooleanField(
         default=False,
@@ -90,9 +101,34 @@ class BrokerAccount(models.Model):
         """The name of this account's pool on the bus and in every statistic."""
         return str(self.pk)
 
+    def clean(self) -> None:
+        """Refuse settings that the broker does not have, or values that it does not allow."""
+        super().clean()
+        if self.broker not in conf.broker_registry().names():
+            return  # the field says so
+        try:
+            self.adapter_class()
+        except BrokerConfigError as error:
+            raise ValidationError(str(error)) from None
+
+    def adapter_class(self) -> type[BrokerAdapter]:
+        """Return the broker with this account's settings.
+
+        Raises:
+            BrokerConfigError: a broker unknown here, or settings that it does not allow.
+        """
+        settings = self.broker_settings
+        if not isinstance(settings, dict):
+            raise BrokerConfigError("broker_settings must be an object of names and values")
+        return conf.broker_registry().get(self.broker, settings)
+
     def capabilities(self) -> BrokerCapabilities:
-        """Return what the broker allows. Raises BrokerConfigError for a broker unknown here."""
-        return conf.broker_capabilities(self.broker)
+        """Return what the broker allows an account of these settings.
+
+        Raises:
+            BrokerConfigError: see ``adapter_class``.
+        """
+        return self.adapter_class().capabilities
 
     def set_credentials(self, values: Mapping[str, str], cipher: CredentialCipher) -> None:
         """Encrypt and keep ``values``; fields that are not named stay. Does not save."""
@@ -114,7 +150,7 @@ class BrokerAccount(models.Model):
         return adapter.credential_expiry(Credentials(values), self.credentials_stored)
 
     def to_spec(self) -> AccountSpec:
-        """Return what a worker needs. Raises BrokerConfigError for an unknown broker."""
+        """Return what a worker needs. Raises BrokerConfigError; see ``adapter_class``."""
         config = getattr(self, "config", None) or PoolConfig(account=self)
         return AccountSpec(
             pool_id=self.pool_id,
@@ -123,6 +159,7 @@ class BrokerAccount(models.Model):
             label=self.label,
             options=config.to_options(),
             endpoint=self.endpoint or None,
+            settings=tuple(sorted(changed(self.adapter_class().settings).items())),
             credentials_version=self.credentials_version,
             is_paused=self.paused,
             credential_expiry_ms=(
@@ -232,7 +269,7 @@ class PoolConfig(models.Model):
         """Return own values over the defaults, none above what the broker allows.
 
         Raises:
-            BrokerConfigError: the account's broker is unknown to this installation.
+            BrokerConfigError: see ``BrokerAccount.adapter_class``.
         """
         capabilities = self.account.capabilities()
         own = {

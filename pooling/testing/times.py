@@ -71,6 +71,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return the virtual seconds that have passed."""
         return self._seconds
 
+    def stall(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, as on a machine that stands still."""
+        self._seconds += seconds
+
     def _pass(self, seconds: float) -> None:
         self._seconds += seconds
 

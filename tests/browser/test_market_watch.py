@@ -75,6 +75,27 @@ async def test_price_flashes_and_points_the_way_it_moved(watch: Watch, site: Fak
     await expect(watch.cell("NSE:TCS", "last")).to_have_text("▲3,901.00")
 
 
+async def test_a_colour_ends_when_the_price_turns(watch: Watch, site: FakeSite):
+    """Another flash may not come so soon, and this one would contradict the arrow beside it."""
+    row = watch.row("NSE:TCS")
+    pairs = await row.evaluate_handle(
+        """node => {
+            const seen = [];
+            const note = () => seen.push([node.dataset.direction, node.dataset.flash]);
+            new MutationObserver(note).observe(node, {attributes: true});
+            return seen;
+        }"""
+    )
+    flashes = await Memory.of(row, "data-flash")
+    site.say("tick", exchange="NSE", symbol="TCS", ltp=3900.0)
+    await flashes.saw("down")
+    site.say("tick", exchange="NSE", symbol="TCS", ltp=3901.0)
+    await expect(watch.cell("NSE:TCS", "last")).to_have_text("▲3,901.00")
+    shown = await pairs.json_value()
+    assert ["down", "down"] in shown
+    assert ["up", "down"] not in shown
+
+
 async def test_index_has_no_bid_ask_or_volume(watch: Watch):
     """What an index does not have is a dash, not a zero."""
     for column in ("bid", "ask", "volume"):

@@ -62,6 +62,8 @@ FAILED_SINCE = {
     2151: "a symbol was told to be live after it had lost its place and was wanted anew",
     3702: "a client whose raise the broker refused was thought to hold what it had before",
     6079: "the same as 3299",
+    8925: "a raise refused where lowered limits had moved it came back to a place that was gone",
+    9566: "a raise went out before the change that was to make room for it",
 }
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.simulator.runner import (
     MARKET_EXCHANGES,
+    PLANS,
     SimulatorError,
     build_exchange,
     build_replay,
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1, help="makes the market repeatable")
         parser.add_argument("--api-key", default=env.simulator_api_key)
         parser.add_argument("--access-token", default=env.simulator_access_token)
+        parser.add_argument("--plan", help="of a broker's users: " + _known_plans())
         parser.add_argument("--replay", type=Path, metavar="FILE", help="a recorded capture")
         parser.add_argument("--speed", type=float, default=1.0, help="of the replay; 0: no pauses")
         parser.add_argument("--loop", action="store_true", help="start the replay again at its end")
@@ -40,7 +42,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         live = options["replay"] is None
         build = build_exchange if live else build_replay
-        names = "broker port rate seed api_key access_token" if live else "replay port speed loop"
+        names = (
+            "broker port rate seed api_key access_token plan" if live else "replay port speed loop"
+        )
         chosen = {name: options[name] for name in names.split()}
         chosen["control_token"] = settings.ENV.simulator_control_token
         try:
@@ -51,3 +55,7 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _known_plans() -> str:
+    return "; ".join(f"{broker} has {', '.join(plans)}" for broker, plans in PLANS.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from brokers.dhan.config import DhanSettings
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.feed import FeedStatus, Holder, RefusalCode, Want
+from brokers.settings import setting
 from brokers.simulator.dhan import MAX_CONNECTIONS, DhanExchange
 from brokers.types import FeedMode
 from tests.integration.brokers.conftest import BrokerPool, OpenPool
@@ -19,12 +20,18 @@ from tests.integration.simulator.dhan_client import feed_url
 from tests.support import eventually
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HastySettings(DhanSettings):
+    """With waits that no account may have."""
+
+    replaced_wait_seconds: float = setting(0.2, label="Wait", help_text="Short.")
+    replaced_wait_limit_seconds: float = setting(0.2, label="Longest", help_text="Short.")
+
+
 class HastyAdapter(DhanAdapter):
     """Comes back soon, so that a test need not wait for it."""
 
-    settings: ClassVar[DhanSettings] = DhanSettings(
-        replaced_wait_seconds=0.2, replaced_wait_limit_seconds=0.2
-    )
+    settings: ClassVar[DhanSettings] = HastySettings()
 
 
 def exchange_with(**options: object):

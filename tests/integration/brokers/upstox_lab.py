@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from brokers.simulator.market import Quote
@@ -13,7 +15,7 @@ from brokers.upstox.connection import UpstoxAdapter
 from tests.fix_simulator import ACCESS_TOKEN
 from tests.integration.brokers.lab import BrokerLab, meant_by_most
 
-__all__ = ["UPSTOX", "upstox_meant"]
+__all__ = ["UPSTOX", "UPSTOX_PLUS", "upstox_meant"]
 
 _PRICES = ("ltp", "open", "high", "low", "close", "avg_trade_price")
 
@@ -46,4 +48,10 @@ UPSTOX = BrokerLab(
     broker_token=key_of,
     meant=upstox_meant,
     tells_over_limit=False,
+)
+
+UPSTOX_PLUS = replace(
+    UPSTOX,
+    adapter=UpstoxAdapter.with_settings({"plan": "plus"}),
+    exchange=partial(UpstoxExchange, plan="plus"),
 )

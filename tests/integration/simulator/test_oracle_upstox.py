@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -55,9 +56,10 @@ def meant(quote: Quote, mode: UpstoxMode) -> dict[str, Any]:
     )
     if mode is UpstoxMode.LTPC:
         return {"ltpc": ltpc}
+    count = 30 if mode is UpstoxMode.FULL_D30 else 5
     levels = [
         filled(bidQ=bid[1], bidP=rupees(bid[0]), askQ=ask[1], askP=rupees(ask[0]))
-        for bid, ask in zip(quote.bids(), quote.asks(), strict=True)
+        for bid, ask in zip_longest(quote.bids(count), quote.asks(count), fillvalue=(0, 0, 0))
     ]
     asked = {"requestMode": REQUEST_MODES[mode]}
     if mode is UpstoxMode.OPTION_GREEKS:

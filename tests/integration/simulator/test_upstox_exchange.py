@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -56,8 +56,8 @@ class Client:
         seen: dict[str, FeedMode] = {}
         while not set(keys) <= set(seen):
             decoded = await self.frame()
-            for tick, is_full in zip(decoded.ticks, decoded.are_full, strict=True):
-                mode = FeedMode.DEPTH if is_full else FeedMode.LTP
+            for tick, levels in zip(decoded.ticks, decoded.levels, strict=True):
+                mode = FeedMode.DEPTH if levels else FeedMode.LTP
                 seen[str(tick.broker_token)] = mode
         return seen
 
@@ -159,6 +159,32 @@ async def test_the_third_connection_of_a_user_is_refused(make_upstox_server: Mak
     await eventually(lambda: server.record().open == 0)
     async with upstox_client(server):
         pass
+
+
+async def test_a_plus_account_has_five_connections_and_thirty_levels(
+    make_upstox_server: MakeUpstoxServer,
+):
+    server = await make_upstox_server(rate=0, plan="plus")
+    quote = next(each for each in server.market.quotes.values() if not each.instrument.is_index)
+    key = key_of(quote.instrument)
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(upstox_client(server)) for _ in range(5)]
+        assert await refusal(server) == 429
+        await clients[0].ask("sub", "full_d30", [key])
+        while not (decoded := await clients[0].frame()).ticks:
+            pass
+        assert (decoded.levels, len(decoded.ticks[0].asks or ())) == ([30], 30)
+
+
+async def test_a_normal_account_gets_no_answer_to_thirty_levels(
+    make_upstox_server: MakeUpstoxServer,
+):
+    server = await make_upstox_server(rate=0)
+    async with upstox_client(server) as client:
+        await client.ask("sub", "full_d30", [NIFTY])
+        await eventually(lambda: server.record().total("over_limit") == 1)
+        await client.ask("sub", "full", [NIFTY])
+        assert await client.ticks(NIFTY) == {NIFTY: FeedMode.DEPTH}
 
 
 async def test_a_key_ticks_in_its_mode_until_it_ends(make_upstox_server: MakeUpstoxServer):

@@ -15,11 +15,11 @@ from brokers.exceptions import (
     BrokerLimitError,
     BrokerProtocolError,
 )
-from brokers.fyers.config import FyersSettings
 from brokers.fyers.connection import FyersAdapter
 from brokers.fyers.requests import encode_ack, encode_auth, encode_mode
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
+from pooling.capacity import effective_limits
 from tests.unit.brokers.fyers_frames import NONE, data, lite, reply, snapshot, update
 from tests.unit.brokers.fyers_vectors import FYERS_VECTORS
 
@@ -123,9 +123,9 @@ def test_a_token_that_cannot_be_used_is_a_configuration_error(
     assert token[5:] not in str(refusal.value) or not token[5:]
 
 
-def test_settings_stand_behind_the_endpoint_and_are_not_sent(sink: RecordingSink) -> None:
-    endpoint = "ws://127.0.0.1:9#channel=3&lite_channel=12&acks=off&source=mine"
-    adapter = FyersAdapter(endpoint=endpoint, sink=sink)
+def test_settings_of_the_account_are_what_is_sent(sink: RecordingSink) -> None:
+    settings = {"channel": 3, "lite_channel": 12, "acks": False, "source": "mine"}
+    adapter = FyersAdapter.with_settings(settings)(endpoint="ws://127.0.0.1:9", sink=sink)
     handshake = adapter.handshake(Credentials({"access_token": "key"}))
     assert handshake.url == "ws://127.0.0.1:9/hsm/v1-5/prod"
     assert handshake.first_messages == (
@@ -143,15 +143,30 @@ def test_settings_stand_behind_the_endpoint_and_are_not_sent(sink: RecordingSink
 
 
 @pytest.mark.parametrize(
-    "fragment",
+    ("name", "value"),
     [
-        *("channel=0", "channel=64", "channel=x", "channel=²", "lite_channel=11", "acks=yes"),
-        *("speed=1", "source=%0A", f"source={'x' * 65}", "lite_channel=-1", "channel="),
+        *(("channel", text) for text in ("0", "64", "x", "²", "")),
+        *(("lite_channel", text) for text in ("11", "-1")),
+        *(("source", text) for text in ("", "a\nb", "ключ", "x" * 65)),
+        *(("acks", "maybe"), ("symbols", "199"), ("connections", "11"), ("speed", "1")),
     ],
 )
-def test_a_setting_that_is_none_is_a_configuration_error(fragment: str) -> None:
-    with pytest.raises(BrokerConfigError, match="setting"):
-        FyersSettings.of_endpoint(f"wss://socket.fyers.in/hsm#{fragment}")
+def test_a_setting_that_is_none_is_a_configuration_error(name: str, value: str) -> None:
+    with pytest.raises(BrokerConfigError, match=f"Fyers: .*{name}"):
+        FyersAdapter.with_settings({name: value})
+
+
+def test_what_a_plan_allows_is_shared_by_all_connections() -> None:
+    own = FyersAdapter.capabilities
+    assert own.max_connections == 1
+    capabilities = FyersAdapter.with_settings({"symbols": 300, "connections": 3}).capabilities
+    limits = effective_limits(
+        symbols_per_connection=1000, max_connections=9, capabilities=capabilities
+    )
+    assert (limits.max_connections, limits.units, limits.capacity) == (3, 300, 300)
+    usual = effective_limits(symbols_per_connection=1000, max_connections=9, capabilities=own)
+    assert (usual.max_connections, usual.units, usual.capacity) == (1, 5000, 5000)
+    assert FyersAdapter.category(item()) == capabilities.category_limits[0].category
 
 
 def test_a_refused_credential_is_told_on_the_open_socket(adapter: FyersAdapter) -> None:
@@ -190,7 +205,7 @@ def test_a_mode_changes_by_the_book_alone(adapter: FyersAdapter) -> None:
 def test_a_mode_change_off_the_lite_channel_subscribes_before_it_ends(
     sink: RecordingSink,
 ) -> None:
-    adapter = FyersAdapter(endpoint="ws://127.0.0.1:9#lite_channel=12", sink=sink)
+    adapter = FyersAdapter.with_settings({"lite_channel": 12})(sink=sink)
     adapter.handshake(Credentials({"access_token": "key"}))
     low, high = item(mode=LTP), item(mode=DEPTH)
     adapter.subscribe([low])

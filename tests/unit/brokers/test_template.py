@@ -10,7 +10,7 @@ from brokers._template.codec import decode_frame
 from brokers._template.connection import TemplateAdapter
 from brokers._template.constants import BODY_DEPTH, BODY_LTP, BODY_QUOTE
 from brokers.base import Confirmed, SubscriptionRejected
-from brokers.exceptions import BrokerProtocolError
+from brokers.exceptions import BrokerConfigError, BrokerProtocolError
 from brokers.registry import default_registry
 from brokers.testing import RecordingSink
 from brokers.types import DepthLevel, FeedMode, Instrument, InstrumentKey, Subscription
@@ -21,6 +21,13 @@ HEADER = "token,exchange,symbol,name,expiry,strike,type,lot,tick"
 
 def test_nobody_can_choose_it() -> None:
     assert "template" not in default_registry().names()
+
+
+def test_a_plan_with_more_connections_is_a_setting() -> None:
+    assert TemplateAdapter.capabilities.max_connections == 3
+    assert TemplateAdapter.with_settings({"connections": "5"}).capabilities.max_connections == 5
+    with pytest.raises(BrokerConfigError, match=r"Template: setting connections: .* from 3 to 10"):
+        TemplateAdapter.with_settings({"connections": 2})
 
 
 @pytest.mark.parametrize(

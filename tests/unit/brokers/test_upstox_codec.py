@@ -247,8 +247,19 @@ def test_many_instruments_share_a_frame_and_strangers_are_told() -> None:
     decoded = decode_frame(frame, dict.fromkeys(keys[1:], QUOTE))
     assert [tick.broker_token for tick in decoded.ticks] == keys[1:]
     assert decoded.strangers == keys[:1]
-    assert all(decoded.are_full)
+    assert decoded.levels == [5] * 49
     assert {tick.ts_event_ms for tick in decoded.ticks} == {NOW_MS}
+
+
+def test_what_a_feed_was_asked_for_as_tells_its_levels() -> None:
+    quote = a_quote()
+    key = key_of(quote.instrument)
+    for asked, levels in zip(UpstoxMode, (0, 0, 5, 30), strict=True):
+        decoded = decode_frame(frame_of(key, encode_feed(quote, asked)), {key: DEPTH})
+        assert decoded.levels == [levels], asked
+    assert decoded.ticks[0].asks == tuple(
+        DepthLevel(exact(price, quote), size) for price, size, _ in quote.asks(30)
+    )
 
 
 def test_fields_of_a_newer_schema_are_skipped() -> None:

@@ -279,6 +279,22 @@ def test_a_named_refusal_drops_even_what_was_confirmed():
     assert not len(book.tracker)
 
 
+def test_a_refusal_where_it_had_to_move_ends_it_rather_than_the_limit():
+    """Lowered limits moved it, and it was raised meanwhile: its old place is no longer there."""
+    book = make()
+    want(book, 1)
+    want(book, 2)
+    drain(book)
+    book.confirm(1, [key(1), key(2)])
+    book.resize(limits=Limits(2, 1), linger_seconds=5)
+    want(book, 2, DEPTH, BOB)
+    assert drain(book, 2).subscribe
+    outcomes = book.reject(2, [key(2)], RefusalCode.BROKER_ERROR, "no")
+    assert {(o.mode, o.state) for o in outcomes} == {(QUOTE, REFUSED), (DEPTH, REFUSED)}
+    assert [gone.instrument.key for gone in drain(book).unsubscribe] == [key(2)]
+    assert list(book.allocator.items_on(1)) == [key(1)]
+
+
 @pytest.mark.parametrize("count", [900, 9_000])
 def test_a_subscribe_calls_the_cost_function_once(count):
     calls: list[object] = []
@@ -371,7 +387,10 @@ class BookMachine(RuleBasedStateMachine):
             for slot in (1, 2, 3):
                 while self.book.take_batch(slot, 3):
                     pass
-                self.sockets[slot] = dict(self.book._recorder.reconciler(slot).sent)
+                sent = self.book._recorder.reconciler(slot).sent
+                self.sockets[slot] = {
+                    key: placement.subscription for key, placement in sent.items()
+                }
                 self.book.confirm(slot, list(self.sockets[slot]))
         carried = {}
         for socket in self.sockets.values():

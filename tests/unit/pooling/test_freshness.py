@@ -148,3 +148,43 @@ async def test_a_link_that_stops_answering_is_stale_after_25_s_then_reconnects()
         await asyncio.sleep(5)
         assert kit.broker.attempts[1][0] - silent_since < 65
         assert kit.feed[-1].status is LIVE
+
+
+async def stand_still(kit, seconds: float) -> None:
+    """Hold the process up: the broker goes on, what it says is read after the timers that are due.
+
+    A loop may run those first (libuv's does).
+    """
+    await asyncio.sleep(0.1)
+    kit.broker.go_silent()
+    kit.broker.tick()
+    loop: Any = asyncio.get_running_loop()
+    loop.call_later(seconds + 0.01, kit.broker.speak)
+    loop.stall(seconds)
+    await asyncio.sleep(5)
+
+
+@virtual
+async def test_a_process_that_stood_still_does_not_take_that_for_a_silence():
+    async with open_kit(heartbeat_seconds=1.0, liveness_timeout_seconds=10.0) as kit:
+        kit.want(1)
+        for _ in range(5):
+            await asyncio.sleep(1)
+            kit.broker.tick()
+        await stand_still(kit, 60)
+        assert not kit.feed
+        assert len(kit.broker.attempts) == 1
+
+
+@virtual
+async def test_nor_for_a_health_check_that_was_not_answered():
+    options = {"warm_connections": 1, "health_check_seconds": 20}
+    async with open_kit(options=options, liveness_timeout_seconds=3600.0) as kit:
+        await asyncio.sleep(15)
+        asked_before = kit.broker.open[0].pong_at
+        kit.broker.go_silent()  # the answer comes while nothing runs
+        await asyncio.sleep(8)
+        assert kit.broker.open[0].pong_at == asked_before
+        await stand_still(kit, 60)
+        assert kit.states() == ["live"]
+        assert len(kit.broker.attempts) == 1

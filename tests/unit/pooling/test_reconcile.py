@@ -16,7 +16,10 @@ def sub(number, mode=LTP):
 
 
 def wanted(*subscriptions):
-    return {s.instrument.key: Placement(s, Charge(1)) for s in subscriptions}
+    """Depth takes two places."""
+    return {
+        s.instrument.key: Placement(s, Charge(2 if s.mode is DEPTH else 1)) for s in subscriptions
+    }
 
 
 def key(number):
@@ -74,6 +77,28 @@ def test_room_is_made_before_it_is_taken():
     assert batch.unsubscribe == (sub(1),)
     assert not batch.subscribe
     assert reconciler.take(wanted(sub(2)), 1).subscribe == (sub(2),)
+
+
+def test_a_lower_mode_is_said_before_a_raise_that_was_wished_earlier():
+    """Each in a batch of its own: an adapter may turn the changes of one around."""
+    reconciler = carrying(sub(1, DEPTH), sub(2))
+    reconciler.mark(key(2))
+    reconciler.mark(key(3))
+    reconciler.mark(key(1))
+    items = wanted(sub(1), sub(2, DEPTH), sub(3))
+    first, second = reconciler.take(items, 10), reconciler.take(items, 10)
+    assert first.change_mode == ((sub(1, DEPTH), sub(1)),)
+    assert not first.subscribe
+    assert second.change_mode == ((sub(2), sub(2, DEPTH)),)
+    assert second.subscribe == (sub(3),)
+    assert not reconciler.has_work
+
+
+def test_modes_that_cost_the_same_are_changed_in_one_batch():
+    reconciler = carrying(sub(1), sub(2, FeedMode.QUOTE))
+    reconciler.mark(key(1))
+    reconciler.mark(key(2))
+    assert len(reconciler.take(wanted(sub(1, FeedMode.QUOTE), sub(2)), 10).change_mode) == 2
 
 
 def test_a_restart_forgets_what_the_old_socket_carried():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from random import Random
@@ -38,6 +39,7 @@ def check(quote: Quote) -> None:
     assert all(lower < higher for lower, higher in pairwise(ladder))
     assert all(0 < price <= U32 and price % item.tick == 0 for price in ladder)
     assert all(0 < quantity <= U32 and 0 < orders <= 0xFFFF for _, quantity, orders in bids + asks)
+    check_deep(quote)
     assert quote.last_price in (bids[0][0], asks[0][0])
     assert sum(quantity for _, quantity, _ in bids) <= quote.total_buy_quantity <= U32
     assert sum(quantity for _, quantity, _ in asks) <= quote.total_sell_quantity <= U32
@@ -45,6 +47,29 @@ def check(quote: Quote) -> None:
         assert 0 <= quote.oi_day_low <= quote.oi <= quote.oi_day_high <= U32
     else:
         assert quote.oi == quote.oi_day_high == quote.oi_day_low == 0
+
+
+def check_deep(quote: Quote) -> None:
+    """Assert that a deeper book goes on where the five levels end, and never at no price."""
+    tick, asks, bids = quote.instrument.tick, quote.asks(30), quote.bids(30)
+    assert (bids[:5], asks[:5]) == (quote.bids(), quote.asks())
+    assert len(asks) == 30
+    assert len(bids) == min(30, 4 + bids[4][0] // tick)
+    assert [price for price, _, _ in asks[4:]] == [asks[4][0] + n * tick for n in range(26)]
+    lowest = [price for price, _, _ in bids[4:]]
+    assert lowest == [bids[4][0] - n * tick for n in range(len(lowest))]
+    assert bids[-1][0] > 0
+
+
+def test_a_deep_book_ends_before_it_gives_things_away():
+    quote = next(
+        each
+        for each in Market(listing=LISTING, rng=Random(1), now_s=1_000).quotes.values()
+        if not each.instrument.is_index
+    )
+    cheap = replace(quote, last_price=20 * quote.instrument.tick)
+    check_deep(cheap)
+    assert len(cheap.bids(30)) < 30
 
 
 @settings(max_examples=25, deadline=None)

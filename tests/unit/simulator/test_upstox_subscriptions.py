@@ -15,6 +15,7 @@ from brokers.simulator.upstox_subscriptions import (
     UpstoxBook,
     UpstoxChange,
     UpstoxLimits,
+    UpstoxPlan,
     parse_request,
 )
 
@@ -67,6 +68,19 @@ def test_a_normal_account_has_so_many_keys_of_a_mode(mode: UpstoxMode) -> None:
     book = UpstoxBook(limits=UpstoxLimits(), known=KNOWN)
     assert len(ask(book, "sub", mode, *range(alone)).added) == alone
     assert ask(book, "sub", mode, alone) == UpstoxChange(over_limit=1)
+
+
+def test_a_plus_account_has_five_connections_and_fifty_keys_of_thirty_levels() -> None:
+    assert (UpstoxPlan.NORMAL.connections, UpstoxPlan.PLUS.connections) == (2, 5)
+    assert UpstoxPlan.NORMAL.key_limits == KEY_LIMITS
+    limits = UpstoxLimits(UpstoxPlan.PLUS.key_limits)
+    book = UpstoxBook(limits=limits, known=KNOWN)
+    ask(book, "sub", "full", 60)
+    assert len(ask(book, "sub", "full_d30", *range(50)).added) == 50
+    assert ask(book, "sub", "full_d30", 50) == UpstoxChange(over_limit=1)
+    assert ask(book, "change_mode", "full_d30", 60) == UpstoxChange(over_limit=1)
+    assert len(ask(book, "sub", "full", *range(61, 1_560)).added) == 1_499
+    assert ask(book, "sub", "full", 1_560) == UpstoxChange(over_limit=1)
 
 
 def test_beside_another_mode_each_has_less_also_on_another_connection() -> None:

@@ -140,9 +140,14 @@ export class RowView {
     if (this.row.moves === this.#moves) return;
     this.#moves = this.row.moves;
     const now = performance.now();
-    if (now - this.#flashedAt < BETWEEN_FLASHES_MS) return;
-    this.#flashedAt = now;
-    this.#data("flash", this.row.direction > 0 ? "up" : "down");
+    const way = this.row.direction > 0 ? "up" : "down";
+    if (now - this.#flashedAt >= BETWEEN_FLASHES_MS) {
+      this.#flashedAt = now;
+      this.#data("flash", way);
+    } else if (this.#written.get("data-flash") !== way) {
+      // The price has turned: a colour that says otherwise than the arrow beside it ends early.
+      this.#data("flash", "");
+    }
   }
 
   #number(field, value, written) {
