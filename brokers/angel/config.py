@@ -2,15 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 from brokers.angel.constants import PAIRS_PER_CONNECTION, PAIRS_RESERVED, PONG
 from brokers.base import BrokerCapabilities, CredentialField
+from brokers.settings import BrokerSettings, setting
 
-__all__ = ["CAPABILITIES", "FEED_PATH", "master_url"]
+__all__ = [
+    "CAPABILITIES",
+    "FEED_PATH",
+    "JWT_BARE",
+    "JWT_BEARER",
+    "KEEPALIVE_TEXT",
+    "AngelSettings",
+    "capabilities_with",
+    "master_url",
+]
 
 FEED_PATH: Final = "/smart-stream"
 _MASTER_PATH: Final = "/OpenAPI_File/files/OpenAPIScripMaster.json"
+
+KEEPALIVE_TEXT: Final = "text"
+_KEEPALIVE_PING: Final = "ping"
+_JWT_STORED: Final = "stored"
+JWT_BEARER: Final = "bearer"
+JWT_BARE: Final = "bare"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AngelSettings(BrokerSettings):
+    """What Angel One's documents leave open, or say otherwise than its own clients do."""
+
+    keepalive: str = setting(
+        KEEPALIVE_TEXT,
+        label="What keeps a connection alive",
+        help_text=(
+            'Documented is a text "ping" at least every 30 s. Angel\'s own clients send a ping of '
+            "WebSocket's every 10 s instead, which others report not to count."
+        ),
+        choices=((KEEPALIVE_TEXT, 'The text "ping"'), (_KEEPALIVE_PING, "A ping of WebSocket's")),
+    )
+    jwt_form: str = setting(
+        _JWT_STORED,
+        label="How the JWT is sent",
+        help_text=(
+            "Angel's own client sends it with Bearer before it, because its login returns it so; "
+            'others send it alone. Change it if Angel answers "Invalid Auth token" to a new one.'
+        ),
+        choices=(
+            (_JWT_STORED, "As it is stored"),
+            (JWT_BEARER, "With Bearer before it"),
+            (JWT_BARE, "Alone"),
+        ),
+    )
+    pairs_kept_free: int = setting(
+        PAIRS_RESERVED,
+        label="Places kept free for changes of mode",
+        help_text=(
+            "Angel takes 1,000 pairs of instrument and mode on a connection, and an instrument "
+            "that changes its mode is two of them for a moment. Fewer leave room for more "
+            "instruments and change a full connection's modes in smaller steps."
+        ),
+        minimum=1,
+        maximum=500,
+    )
+    tokens_per_message: int = setting(
+        500,
+        label="Instruments in one message",
+        help_text="Not documented. Less, where Angel answers a request with E1001.",
+        minimum=1,
+        maximum=1000,
+    )
+    message_interval_seconds: float = setting(
+        0.1,
+        label="Seconds between two messages",
+        help_text="How many Angel takes of one connection is not documented.",
+        minimum=0,
+        maximum=10,
+    )
+
 
 CAPABILITIES: Final = BrokerCapabilities(
     name="angel",
@@ -55,6 +126,19 @@ CAPABILITIES: Final = BrokerCapabilities(
     liveness_timeout_seconds=30.0,
     keepalive_answer=PONG,
 )
+
+
+def capabilities_with(
+    capabilities: BrokerCapabilities, settings: AngelSettings
+) -> BrokerCapabilities:
+    """Return what Angel One allows an account of these settings."""
+    return replace(
+        capabilities,
+        symbols_per_connection=PAIRS_PER_CONNECTION - settings.pairs_kept_free,
+        batch_size=settings.tokens_per_message,
+        message_interval_seconds=settings.message_interval_seconds,
+        keepalive_answer=PONG if settings.keepalive == KEEPALIVE_TEXT else None,
+    )
 
 
 def master_url(http_endpoint: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import BinaryIO, Final
+from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from brokers.angel.codec import (
@@ -15,12 +15,22 @@ from brokers.angel.codec import (
     decode_text,
     encode_request,
 )
-from brokers.angel.config import CAPABILITIES, FEED_PATH, master_url
+from brokers.angel.config import (
+    CAPABILITIES,
+    FEED_PATH,
+    JWT_BARE,
+    JWT_BEARER,
+    KEEPALIVE_TEXT,
+    AngelSettings,
+    capabilities_with,
+    master_url,
+)
 from brokers.angel.constants import MODE_NUMBERS, PAIRS_PER_CONNECTION, SEGMENTS
 from brokers.angel.requests import ID_CHARACTERS, SentRequests
 from brokers.angel.symbols import parse_master
 from brokers.base import (
     BrokerAdapter,
+    BrokerCapabilities,
     BrokerEvent,
     Confirmed,
     Credentials,
@@ -45,6 +55,7 @@ _HEADERS: Final = {
     "x-feed-token": "feed_token",
 }
 _PING: Final = "ping"
+_BEARER: Final = "Bearer "
 _LIMIT_EXCEEDED: Final = "E1002"
 _MAX_REASON_CHARACTERS: Final = 200
 _SEGMENT_NAMES: Final = frozenset(map(str, SEGMENTS))
@@ -65,6 +76,7 @@ class AngelAdapter(BrokerAdapter):
     """
 
     capabilities = CAPABILITIES
+    settings: ClassVar[AngelSettings] = AngelSettings()
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
@@ -78,6 +90,11 @@ class AngelAdapter(BrokerAdapter):
         self._awaiting: dict[str | int, FeedMode] = {}
 
     @classmethod
+    def capabilities_with(cls, settings: AngelSettings) -> BrokerCapabilities:
+        """Return what Angel One allows an account of these settings."""
+        return capabilities_with(cls.capabilities, settings)
+
+    @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:
         """Return the URL of the instruments master, a JSON array."""
         return master_url(http_endpoint)
@@ -88,9 +105,9 @@ class AngelAdapter(BrokerAdapter):
         return parse_master(master.read())
 
     def handshake(self, credentials: Credentials) -> Handshake:
-        """Put the credential into four headers; the JWT goes as it was stored.
+        """Put the credential into four headers, the JWT in the form that the settings say.
 
-        Both forms of the JWT are in use, with ``Bearer`` and without.
+        Both forms of it are in use, with ``Bearer`` and without.
         """
         headers = {}
         for header, name in _HEADERS.items():
@@ -99,7 +116,7 @@ class AngelAdapter(BrokerAdapter):
                 raise BrokerConfigError(f"angel: the credential has no {name}")
             if not (value.isascii() and value.isprintable()):
                 raise BrokerConfigError(f"angel: {name} has characters that no header can carry")
-            headers[header] = value
+            headers[header] = value if name != "access_token" else self._jwt(value)
         return Handshake(url=_feed_url(self.endpoint), headers=headers)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
@@ -170,9 +187,15 @@ class AngelAdapter(BrokerAdapter):
         self._ended.clear()
         self._awaiting.clear()
 
-    def keepalive(self) -> str:
+    def keepalive(self) -> str | None:
         """Return the text that Angel wants every 30 s; it answers with ``pong``."""
-        return _PING
+        return _PING if self.settings.keepalive == KEEPALIVE_TEXT else None
+
+    def _jwt(self, stored: str) -> str:
+        bare = stored.removeprefix(_BEARER).strip()
+        if self.settings.jwt_form == JWT_BEARER:
+            return _BEARER + bare
+        return bare if self.settings.jwt_form == JWT_BARE else stored
 
     def _take(self, wanted: Mapping[str, Subscription]) -> None:
         for token, item in wanted.items():

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 from brokers.base import BrokerCapabilities, ConnectRate
 from brokers.binance.constants import MAX_NAMES_PER_REQUEST, MAX_REQUEST_BYTES
+from brokers.settings import BrokerSettings, setting
 
-__all__ = ["CAPABILITIES", "COMBINED_PATH", "master_url"]
+__all__ = ["CAPABILITIES", "COMBINED_PATH", "BinanceSettings", "capabilities_with", "master_url"]
 
 COMBINED_PATH: Final = "/stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinanceSettings(BrokerSettings):
+    """What Binance's documents leave open."""
+
+    connections: int = setting(
+        10,
+        label="Connections",
+        help_text=(
+            "Binance limits how often an address may connect and says nothing of how many "
+            "connections it may have. Each carries 1,024 streams."
+        ),
+        minimum=1,
+        maximum=100,
+    )
+    streams_per_message: int = setting(
+        MAX_NAMES_PER_REQUEST,
+        label="Streams in one message",
+        help_text=(
+            "Not documented; a message of more than some 437 was seen to be dropped without a word."
+        ),
+        # An instrument has up to four, and they never part over two messages.
+        minimum=4,
+        maximum=400,
+    )
+
 
 CAPABILITIES: Final = BrokerCapabilities(
     name="binance",
@@ -33,6 +62,17 @@ CAPABILITIES: Final = BrokerCapabilities(
     liveness_timeout_seconds=60.0,
     max_lifetime_seconds=24 * 3600.0,
 )
+
+
+def capabilities_with(
+    capabilities: BrokerCapabilities, settings: BinanceSettings
+) -> BrokerCapabilities:
+    """Return what Binance allows an account of these settings."""
+    return replace(
+        capabilities,
+        max_connections=settings.connections,
+        batch_size=settings.streams_per_message,
+    )
 
 
 def master_url(http_endpoint: str | None) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from brokers.base import (
     BrokerAdapter,
+    BrokerCapabilities,
     BrokerEvent,
     Confirmed,
     Credentials,
@@ -19,8 +20,14 @@ from brokers.base import (
 )
 from brokers.batching import Bound, batches
 from brokers.binance.codec import BinanceCodec, encode_request, stream_names
-from brokers.binance.config import CAPABILITIES, COMBINED_PATH, master_url
-from brokers.binance.constants import MAX_NAMES_PER_REQUEST, TOO_MANY_SUBSCRIPTIONS
+from brokers.binance.config import (
+    CAPABILITIES,
+    COMBINED_PATH,
+    BinanceSettings,
+    capabilities_with,
+    master_url,
+)
+from brokers.binance.constants import TOO_MANY_SUBSCRIPTIONS
 from brokers.binance.messages import Envelope, Refusal, decode_envelope
 from brokers.binance.requests import PendingRequests, Request
 from brokers.binance.symbols import parse_master
@@ -54,6 +61,7 @@ class BinanceAdapter(BrokerAdapter):
     """
 
     capabilities = CAPABILITIES
+    settings: ClassVar[BinanceSettings] = BinanceSettings()
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
@@ -72,6 +80,11 @@ class BinanceAdapter(BrokerAdapter):
     def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
         """Return the number of streams, which is what a connection's 1024 count."""
         return len(stream_names("", mode, cls.capabilities.depth_levels[0]))
+
+    @classmethod
+    def capabilities_with(cls, settings: BinanceSettings) -> BrokerCapabilities:
+        """Return what Binance allows an account of these settings."""
+        return capabilities_with(cls.capabilities, settings)
 
     @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:
@@ -227,7 +240,7 @@ class BinanceAdapter(BrokerAdapter):
         return batches(
             changes,
             Bound("instruments", limits.batch_size, lambda change: 1),
-            Bound("streams", MAX_NAMES_PER_REQUEST, lambda change: len(change[2])),
+            Bound("streams", self.settings.streams_per_message, lambda change: len(change[2])),
             Bound(
                 "bytes",
                 limits.max_message_bytes - _EMPTY_REQUEST_BYTES,

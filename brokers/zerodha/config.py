@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import time, timedelta, timezone
 from typing import Final
 
 from brokers.base import BrokerCapabilities, CredentialField
 from brokers.credential_expiry import DailyEnd
+from brokers.settings import BrokerSettings, setting
 
-__all__ = ["CAPABILITIES", "KITE_VERSION", "master_url"]
+__all__ = ["CAPABILITIES", "KITE_VERSION", "ZerodhaSettings", "capabilities_with", "master_url"]
 
 KITE_VERSION: Final = "3"
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZerodhaSettings(BrokerSettings):
+    """What Kite's documents leave open."""
+
+    instruments_per_message: int = setting(
+        500,
+        label="Instruments in one message",
+        help_text="Not documented; others send 200. Less, where Kite drops long messages.",
+        minimum=1,
+        maximum=3000,
+    )
+    message_interval_seconds: float = setting(
+        0.1,
+        label="Seconds between two messages",
+        help_text="How many Kite takes of one connection is not documented; others wait 0.5 s.",
+        minimum=0,
+        maximum=10,
+    )
+    silence_limit_seconds: float = setting(
+        10.0,
+        label="Silence that ends a connection (seconds)",
+        help_text=(
+            'Kite sends a byte "every couple of seconds" when there is nothing to send; how often '
+            "exactly is not documented. More, where quiet connections are replaced again and again."
+        ),
+        minimum=5,
+        maximum=120,
+    )
+
 
 CAPABILITIES: Final = BrokerCapabilities(
     name="zerodha",
@@ -54,6 +87,18 @@ CAPABILITIES: Final = BrokerCapabilities(
     # https://kite.trade/docs/connect/v3/user/: "expires at 6 AM on the next day"
     credentials_end=DailyEnd(time(6), _INDIA),
 )
+
+
+def capabilities_with(
+    capabilities: BrokerCapabilities, settings: ZerodhaSettings
+) -> BrokerCapabilities:
+    """Return what Zerodha allows an account of these settings."""
+    return replace(
+        capabilities,
+        batch_size=settings.instruments_per_message,
+        message_interval_seconds=settings.message_interval_seconds,
+        liveness_timeout_seconds=settings.silence_limit_seconds,
+    )
 
 
 def master_url(http_endpoint: str | None) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokers.base import (
     BrokerAdapter,
+    BrokerCapabilities,
     BrokerEvent,
     Confirmed,
     Credentials,
@@ -36,7 +37,13 @@ from brokers.zerodha.codec import (
     encode_subscribe,
     encode_unsubscribe,
 )
-from brokers.zerodha.config import CAPABILITIES, KITE_VERSION, master_url
+from brokers.zerodha.config import (
+    CAPABILITIES,
+    KITE_VERSION,
+    ZerodhaSettings,
+    capabilities_with,
+    master_url,
+)
 from brokers.zerodha.symbols import parse_master
 
 __all__ = ["ZerodhaAdapter"]
@@ -56,6 +63,7 @@ class ZerodhaAdapter(BrokerAdapter):
     """
 
     capabilities = CAPABILITIES
+    settings: ClassVar[ZerodhaSettings] = ZerodhaSettings()
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
@@ -65,6 +73,11 @@ class ZerodhaAdapter(BrokerAdapter):
         self._ended: set[str | int] = set()
         # What waits for its first tick; empty in the steady state, which the tick path relies on.
         self._awaiting: dict[str | int, FeedMode] = {}
+
+    @classmethod
+    def capabilities_with(cls, settings: ZerodhaSettings) -> BrokerCapabilities:
+        """Return what Zerodha allows an account of these settings."""
+        return capabilities_with(cls.capabilities, settings)
 
     @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:

@@ -11,7 +11,7 @@ from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
 from brokers.registry import BrokerRegistry, default_registry
 from brokers.settings import BrokerSettings, SettingField, changed, fields_of, parse, setting
-from brokers.zerodha.connection import ZerodhaAdapter
+from pooling.testing import FakeAdapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class PlanSettings(BrokerSettings):
             raise ValueError("wait must not be above longest")
 
 
-class PlanAdapter(ZerodhaAdapter):
+class PlanAdapter(FakeAdapter):
     settings: ClassVar[PlanSettings] = PlanSettings()
 
     @classmethod
@@ -160,7 +160,7 @@ def test_the_adapter_class_of_an_account_has_its_settings_and_capabilities() -> 
     assert configured.capabilities.symbols_per_connection == 6000
     assert configured.__name__ == "PlanAdapter"
     assert PlanAdapter.settings == PlanSettings()
-    assert PlanAdapter.capabilities.symbols_per_connection == 3000
+    assert PlanAdapter.capabilities.symbols_per_connection == 3
     assert configured().settings.symbols == 6000
 
 
@@ -174,17 +174,17 @@ def test_equal_settings_give_the_same_class_and_the_defaults_the_brokers_own() -
 def test_the_registry_gives_the_configured_class() -> None:
     registry = BrokerRegistry()
     registry.register(PlanAdapter)
-    assert registry.get("zerodha") is PlanAdapter
-    assert registry.get("zerodha", {}) is PlanAdapter
-    assert registry.get("zerodha", {"symbols": 7000}).capabilities.symbols_per_connection == 7000
-    with pytest.raises(BrokerConfigError, match=r"Zerodha.*setting symbols: a whole number from"):
-        registry.get("zerodha", {"symbols": 1})
+    assert registry.get("fake") is PlanAdapter
+    assert registry.get("fake", {}) is PlanAdapter
+    assert registry.get("fake", {"symbols": 7000}).capabilities.symbols_per_connection == 7000
+    with pytest.raises(BrokerConfigError, match=r"Fake.*setting symbols: a whole number from"):
+        registry.get("fake", {"symbols": 1})
 
 
 def test_a_broker_without_settings_refuses_any() -> None:
-    assert fields_of(type(ZerodhaAdapter.settings)) == ()
+    assert fields_of(type(FakeAdapter.settings)) == ()
     with pytest.raises(BrokerConfigError, match="unknown setting 'symbols'; there are none"):
-        ZerodhaAdapter.with_settings({"symbols": 1})
+        FakeAdapter.with_settings({"symbols": 1})
 
 
 @pytest.mark.parametrize("adapter", list(default_registry()), ids=lambda it: it.capabilities.name)
