@@ -49,13 +49,8 @@ def url(account: BrokerAccount) -> str:
 
 
 def post(client: Client, account: BrokerAccount, **changes: Any) -> Any:
-    """Post the page as a browser does, each setting as it stands or as ``changes`` has it."""
-    typed: dict[str, Any] = {
-        f"setting_{field.name}": "on" if value is True else value
-        for field, value in settings_of(account)
-        if value is not False
-    }
-    form = account_form(account, **(typed | changes))
+    """Post the page as a browser does; None in ``changes`` leaves a field out."""
+    form = account_form(account, **changes)
     return client.post(url(account), {name: v for name, v in form.items() if v is not None})
 
 
