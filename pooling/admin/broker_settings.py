@@ -133,5 +133,6 @@ def _form_field(field: SettingField, value: SettingValue) -> forms.Field:
     bounds: dict[str, Any] = {"min_value": field.minimum, "max_value": field.maximum}
     if field.kind is int:
         return forms.IntegerField(**bounds, **common)
+    common["initial"] = int(value) if value == int(value) else value
     widget = forms.NumberInput(attrs={"step": "any"})
     return forms.FloatField(**bounds, **common, widget=widget)

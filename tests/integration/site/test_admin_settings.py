@@ -12,6 +12,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
+from brokers.settings import BrokerSettings
+from brokers.zerodha.connection import ZerodhaAdapter
 from pooling import command_queue
 from pooling.models import BrokerAccount, PoolConfig
 from pooling.operations.settings import settings_of
@@ -83,7 +85,11 @@ def test_the_page_has_a_field_for_each_setting_of_the_accounts_broker(
     assert "counts a dead connection for 40 seconds. Default: 45." in text
 
 
-def test_a_broker_without_settings_has_no_section(editor: Client, account: BrokerAccount) -> None:
+def test_a_broker_without_settings_has_no_section(
+    editor: Client, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Settings of Zerodha" in words(editor.get(url(account)))
+    monkeypatch.setattr(ZerodhaAdapter, "settings", BrokerSettings())
     assert "Settings of" not in words(editor.get(url(account)))
 
 
