@@ -40,7 +40,7 @@ from brokers.angel.pairs import (
     modes_of,
     no_deep_book,
 )
-from brokers.angel.requests import ID_CHARACTERS, SentRequests
+from brokers.angel.requests import ID_CHARACTERS, Pair, SentRequests
 from brokers.angel.symbols import parse_master
 from brokers.base import (
     BrokerAdapter,
@@ -49,6 +49,7 @@ from brokers.base import (
     Confirmed,
     Credentials,
     Handshake,
+    Notice,
     SubscriptionRejected,
 )
 from brokers.batching import Bound, batches
@@ -176,7 +177,10 @@ class AngelAdapter(BrokerAdapter):
 
     def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
         """Return the requests that end ``items``, and drop their late ticks from now on."""
-        named = {checked_token(item.instrument): modes_of(item) for item in items}
+        named = {
+            checked_token(item.instrument): modes_of(item) if has_its_levels(item) else ()
+            for item in items
+        }
         ending = {token: self._modes.pop(token, modes) for token, modes in named.items()}
         self._drop(ending)
         return self._requests(UNSUBSCRIBE, ending)
@@ -287,8 +291,7 @@ class AngelAdapter(BrokerAdapter):
         for mode, named in sorted(by_mode.items()):
             for tokens in self._cut(named, mode):
                 sent = self._sent
-                pairs = [(mode, token) for token in tokens]
-                number = sent.add(pairs) if action == SUBSCRIBE else sent.new_id()
+                number = sent.add((mode, token) for token in tokens if action == SUBSCRIBE)
                 messages.append(encode_request(action, mode, by_segment(tokens), number))
         return messages
 
@@ -314,13 +317,17 @@ class AngelAdapter(BrokerAdapter):
             return ()
         text = f"Angel One refused a request: {refusal.text} ({refusal.code})"
         error = BrokerLimitError(text) if refusal.code == _LIMIT_EXCEEDED else BrokerError(text)
-        tokens = self._end_refused(refusal.correlation_id)
-        return (SubscriptionRejected(error, tuple(tokens.values())),)
+        pairs = self._sent.refused(refusal.correlation_id)
+        if pairs is None:
+            return (SubscriptionRejected(error),)
+        keys = self._end_refused(pairs)
+        # Of a request that is known and concerns nobody any more, people may know.
+        return (SubscriptionRejected(error, keys),) if keys else (Notice(text),)
 
-    def _end_refused(self, correlation_id: str) -> dict[str, InstrumentKey]:
+    def _end_refused(self, pairs: Iterable[Pair]) -> tuple[InstrumentKey, ...]:
         """Note what a refused request did not bring; returns the instruments concerned."""
         concerned: dict[str, InstrumentKey] = {}
-        for mode, token in self._sent.refused(correlation_id):
+        for mode, token in pairs:
             modes = self._modes.get(token, ())
             if mode not in modes:
                 continue
@@ -333,7 +340,7 @@ class AngelAdapter(BrokerAdapter):
                 self._deep.drop(token)
             else:
                 self._drop((token,))
-        return concerned
+        return tuple(concerned.values())
 
 
 def _feed_url(endpoint: str) -> str:

@@ -17,7 +17,7 @@ ID_CHARACTERS: Final = 10  # alphanumeric, as the documents ask for
 
 
 class SentRequests:
-    """The latest subscribe requests of one socket, by correlation id.
+    """The latest requests of one socket, by correlation id; of those that end pairs, none.
 
     A refusal concerns a pair only while no later request has named it.
     """
@@ -27,14 +27,14 @@ class SentRequests:
         self._latest: dict[Pair, str] = {}
         self._next = 0
 
-    def new_id(self) -> str:
+    def _new_id(self) -> str:
         """Return a correlation id that none of the remembered requests has."""
         self._next += 1
         return f"{self._next % 10**ID_CHARACTERS:0{ID_CHARACTERS}d}"
 
     def add(self, pairs: Iterable[Pair]) -> str:
         """Remember a request and return its correlation id; the oldest beyond 256 is forgotten."""
-        correlation_id = self.new_id()
+        correlation_id = self._new_id()
         named = tuple(pairs)
         self._sent[correlation_id] = named
         self._latest.update(dict.fromkeys(named, correlation_id))
@@ -47,9 +47,11 @@ class SentRequests:
         for pair in pairs:
             self._latest.pop(pair, None)
 
-    def refused(self, correlation_id: str) -> list[Pair]:
-        """Return the pairs that a refusal concerns, once; none where nobody knows."""
-        pairs = self._sent.pop(correlation_id, ())
+    def refused(self, correlation_id: str) -> list[Pair] | None:
+        """Return the pairs that a refusal concerns, once; None where nobody knows."""
+        pairs = self._sent.pop(correlation_id, None)
+        if pairs is None:
+            return None
         concerned = [pair for pair in pairs if self._latest.get(pair) == correlation_id]
         self.forget(concerned)
         return concerned
