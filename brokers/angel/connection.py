@@ -336,8 +336,6 @@ class AngelAdapter(BrokerAdapter):
             # refused change has neither mode: its old one was ended right behind the request.
             if rest := tuple(each for each in modes if each != mode):
                 self._modes[token] = rest
-                self._awaiting.pop(token, None)
-                self._deep.drop(token)
             else:
                 self._drop((token,))
         return tuple(concerned.values())

@@ -144,7 +144,11 @@ def test_both_frames_make_one_tick(
     ticks = sink.ticks
     assert [tick.ltp for tick in ticks] == [quote.last_price, *[moved.last_price] * 2]
     assert [tick.asks for tick in ticks] == [asks(quote, 20), asks(quote, 20), asks(moved, 20)]
-    assert [tick.ask_price for tick in ticks] == [tick.asks[0].price for tick in ticks if tick.asks]
+    for tick in ticks:
+        assert tick.bids
+        assert tick.asks
+        assert (tick.bid_price, tick.bid_size) == tick.bids[0][:2]
+        assert (tick.ask_price, tick.ask_size) == tick.asks[0][:2]
     assert {tick.volume for tick in ticks} == {quote.volume}
     assert adapter.ticks_published == 3
 
