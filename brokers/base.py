@@ -329,12 +329,14 @@ class BrokerAdapter(ABC):
         """
         if status in (401, 403):
             return BrokerAuthError(f"the broker refused the credential (HTTP {status})")
+        wait = retry_after_seconds(headers)
         if status == 429:
             return BrokerRateLimitError(
-                "the broker refused the connection: too many (HTTP 429)",
-                retry_after_seconds=retry_after_seconds(headers),
+                "the broker refused the connection: too many (HTTP 429)", retry_after_seconds=wait
             )
-        return BrokerUnavailableError(f"the broker answered the connection with HTTP {status}")
+        return BrokerUnavailableError(
+            f"the broker answered the connection with HTTP {status}", retry_after_seconds=wait
+        )
 
     @abstractmethod
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:

@@ -4,7 +4,8 @@ BrokerError
 ├── BrokerConfigError        an account lacks something that its broker needs
 ├── BrokerAuthError          the broker refused the credential; only a new one helps
 ├── BrokerRateLimitError     too many connections or messages; wait ``retry_after_seconds``
-├── BrokerUnavailableError   the endpoint cannot be reached or answered with a server error
+├── BrokerUnavailableError   the endpoint cannot be reached or answered with a server error, which
+│                            may say to wait ``retry_after_seconds``
 ├── BrokerLimitError         the broker refused a subscription because of its own limits
 └── BrokerProtocolError      bytes that are not what the broker's specification says
 """
@@ -43,7 +44,14 @@ class BrokerRateLimitError(BrokerError):
 
 
 class BrokerUnavailableError(BrokerError):
-    """The endpoint cannot be reached, timed out, or answered with a server error."""
+    """The endpoint cannot be reached, timed out, or answered with a server error.
+
+    ``retry_after_seconds`` is None unless the broker said when to come back.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class BrokerLimitError(BrokerError):

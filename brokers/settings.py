@@ -71,6 +71,11 @@ class SettingField:
     minimum: float | None = None
     maximum: float | None = None
 
+    @property
+    def longest(self) -> int:
+        """The length of the longest text that it takes."""
+        return _LONGEST_TEXT if self.maximum is None else int(self.maximum)
+
     def allowed(self) -> str:
         """Return in words what it takes, for an error message."""
         if self.choices:
@@ -78,7 +83,7 @@ class SettingField:
         if self.kind is bool:
             return "on or off"
         if self.kind is str:
-            return f"a text of at most {self.maximum or _LONGEST_TEXT:g} characters"
+            return f"a text of at most {self.longest} characters"
         noun = "a whole number" if self.kind is int else "a number"
         if self.minimum is not None and self.maximum is not None:
             return f"{noun} from {_plain(self.minimum)} to {_plain(self.maximum)}"
@@ -105,7 +110,7 @@ class SettingField:
         if self.choices:
             return any(value == choice for choice, _ in self.choices)
         if isinstance(value, str):
-            return value.isprintable() and len(value) <= (self.maximum or _LONGEST_TEXT)
+            return value.isprintable() and len(value) <= self.longest
         return (self.minimum is None or value >= self.minimum) and (
             self.maximum is None or value <= self.maximum
         )

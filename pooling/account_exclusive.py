@@ -67,12 +67,15 @@ class AccountSeats:
 
     def limits(self, options: PoolOptions) -> Limits:
         """Put the account's limits into force; returns what of them is left for market data."""
-        self._full = self._effective(options)
+        self._full = self._effective(options, self.capabilities)
         return self._left_for_feed(self._full)
 
-    def tried(self, options: PoolOptions) -> Limits:
-        """Return what these limits would leave for market data; nothing changes."""
-        return self._left_for_feed(self._effective(options))
+    def tried(self, options: PoolOptions, capabilities: BrokerCapabilities | None = None) -> Limits:
+        """Return what these limits would leave for market data; nothing changes.
+
+        ``capabilities`` None: those in force.
+        """
+        return self._left_for_feed(self._effective(options, capabilities or self.capabilities))
 
     def take(self) -> bool:
         """Take a connection if the account has one to spare."""
@@ -95,11 +98,11 @@ class AccountSeats:
                 self._apply(self._left_for_feed(self._full))
         self._poke()
 
-    def _effective(self, options: PoolOptions) -> Limits:
+    def _effective(self, options: PoolOptions, capabilities: BrokerCapabilities) -> Limits:
         return effective_limits(
             symbols_per_connection=options.symbols_per_connection,
             max_connections=options.max_connections,
-            capabilities=self.capabilities,
+            capabilities=capabilities,
         )
 
     def _left_for_feed(self, full: Limits) -> Limits:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerRateLimitError
+from brokers.exceptions import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+)
 from brokers.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.exceptions import CircuitOpenError, ConnectRateError, PlannedReconnectError
 from pooling.lifecycle import ConnectionState
@@ -70,8 +75,9 @@ class Backoff:
         """Count one failure and return how long to wait.
 
         A ``Retry-After`` is a floor, with jitter on top: the broker's clock, not ours, says when.
-        An open circuit says when too, as does a used up rate of connects, and neither counts as a
-        failure: nothing was tried.
+        Who counts requests knows when; a server that is down guesses, so its word can make a delay
+        longer but not shorter. An open circuit says when too, as does a used up rate of connects,
+        and neither counts as a failure: nothing was tried.
         """
         if isinstance(error, CircuitOpenError | ConnectRateError):
             return error.retry_after_seconds + self._rng.uniform(0.0, error.spread_seconds)
@@ -79,13 +85,20 @@ class Backoff:
         cap = self._rate_limited_cap if limited else self._cap
         ceiling = min(cap, self._base * 2 ** min(self.attempt, _MAX_EXPONENT))
         self.attempt += 1
-        if not isinstance(error, BrokerRateLimitError):
-            return self._rng.uniform(0.0, ceiling)
-        if error.retry_after_seconds is not None:
-            floor = min(max(error.retry_after_seconds, 0.0), self._max_retry_after)
-            return floor + self._rng.uniform(0.0, self._base)
-        # Without a Retry-After, the least wait is the base: trying at once would be refused again.
-        return self._rng.uniform(self._base, max(ceiling, self._base))
+        asked = self._asked_seconds(error)
+        if asked is not None:
+            return asked if limited else max(asked, self._rng.uniform(0.0, ceiling))
+        # A rate limit's least wait is the base: trying at once would be refused again.
+        return self._rng.uniform(self._base if limited else 0.0, ceiling)
+
+    def _asked_seconds(self, error: BaseException) -> float | None:
+        """Return the wait that a ``Retry-After`` comes to, or None where there is none."""
+        if not isinstance(error, BrokerRateLimitError | BrokerUnavailableError):
+            return None
+        if error.retry_after_seconds is None:
+            return None
+        floor = min(max(error.retry_after_seconds, 0.0), self._max_retry_after)
+        return floor + self._rng.uniform(0.0, self._base)
 
     def was_healthy(self, seconds: float) -> None:
         """Start over if data flowed for long enough before the loss."""

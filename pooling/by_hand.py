@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
+from brokers.base import BrokerCapabilities
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
 from pooling.book import SubscriptionBook
@@ -56,7 +57,7 @@ class ByHand:
         journal: PoolJournal,
         telemetry: PoolTelemetry,
         perform: Callable[[], None],
-        tried: Callable[[PoolOptions], Limits],
+        tried: Callable[[PoolOptions, BrokerCapabilities | None], Limits],
     ) -> None:
         self._lock = lock
         self._book = book
@@ -202,13 +203,17 @@ class ByHand:
         note = f" {unknown} of those named were not subscribed." if unknown else ""
         return f"{len(held)} symbols are unsubscribed; {len(holders)} clients were told.{note}"
 
-    async def preview(self, options: PoolOptions) -> LimitsPreview:
-        """Return what these limits would drop; changes nothing.
+    async def preview(
+        self, options: PoolOptions, capabilities: BrokerCapabilities | None = None
+    ) -> LimitsPreview:
+        """Return what these limits would drop; changes nothing. None: the broker's own as now.
 
         The lock is held to copy what is held; ticks get their turn while the copy is tried.
         """
         with self._lock:
-            trial = LimitsTrial(allocator=self._book.allocator.emptied(self._tried(options)))
+            trial = LimitsTrial(
+                allocator=self._book.allocator.emptied(self._tried(options, capabilities))
+            )
             held = held_in(self._book.tracker, self._book.offer)
         for start in range(0, len(held), TRIED_AT_ONCE):
             trial.add(held[start : start + TRIED_AT_ONCE])

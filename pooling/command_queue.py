@@ -21,7 +21,8 @@ DRAIN            ``{"slot": n}``                              moves what it can,
 REBALANCE        none                                         moves symbols onto few connections
 UNSUBSCRIBE      ``{"keys": [["NSE", "INFY"], ...]}``         all holders lose these instruments
 PREVIEW          ``{"max_connections": n,                     says what these limits would drop, and
-                 "symbols_per_connection": n}``               changes nothing
+                 "symbols_per_connection": n}``, and          changes nothing
+                 ``"settings"`` of the broker, if others
 ================ ============================================ ======================================
 """
 
@@ -56,6 +57,8 @@ MAX_KEYS = 1000
 MAX_WAITING_PER_ACCOUNT = 20
 MAX_NAME_LENGTH = 64
 MAX_SLOT = 9_999
+MAX_SETTINGS = 100
+MAX_SETTING_LENGTH = 200
 PREVIEWED = ("max_connections", "symbols_per_connection")
 MAX_TAKEN = 50  # of one look; the rest follows at the next
 POLL_SECONDS = 0.1
@@ -230,7 +233,7 @@ def _checked(verb: PoolCommand.Verb, argument: Mapping[str, Any]) -> dict[str, A
         Verb.RECONNECT: {"slot"},
         Verb.DRAIN: {"slot"},
         Verb.UNSUBSCRIBE: {"keys"},
-        Verb.PREVIEW: set(PREVIEWED),
+        Verb.PREVIEW: {*PREVIEWED, "settings"},
     }.get(verb, set())
     if not isinstance(argument, Mapping) or not set(argument) <= takes:
         names = " and ".join(sorted(takes))
@@ -243,7 +246,9 @@ def _checked(verb: PoolCommand.Verb, argument: Mapping[str, Any]) -> dict[str, A
         limits = {name: argument.get(name) for name in PREVIEWED}
         if any(type(limit) is not int or limit < 1 for limit in limits.values()):
             raise CommandRefusedError("Name both limits, each as a number of 1 or more.")
-        return limits
+        if "settings" not in argument:
+            return limits
+        return {**limits, "settings": _checked_settings(argument["settings"])}
     if "slot" in argument:
         slot = argument["slot"]
         if type(slot) is not int or not 1 <= slot <= MAX_SLOT:
@@ -252,6 +257,20 @@ def _checked(verb: PoolCommand.Verb, argument: Mapping[str, Any]) -> dict[str, A
     if verb is Verb.DRAIN:
         raise CommandRefusedError("Name the connection to drain by its slot.")
     return {}
+
+
+def _checked_settings(settings: object) -> dict[str, Any]:
+    if (
+        isinstance(settings, Mapping)
+        and len(settings) <= MAX_SETTINGS
+        and all(len(str(name)) <= MAX_NAME_LENGTH for name in settings)
+        and all(
+            isinstance(value, bool | int | float | str) and len(str(value)) <= MAX_SETTING_LENGTH
+            for value in settings.values()
+        )
+    ):
+        return dict(settings)
+    raise CommandRefusedError("Name the settings as an object of names and values.")
 
 
 def _checked_keys(keys: object) -> list[list[str]]:

@@ -7,7 +7,10 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
+from brokers.exceptions import BrokerConfigError
+from brokers.registry import BrokerRegistry
 from brokers.types import InstrumentKey
 from pooling.contracts import AccountStore, CommandVerb, TakenCommand
 from pooling.exceptions import CommandRefusedError
@@ -30,6 +33,7 @@ class CommandRunner:
         store: where requests wait and their ends are written.
         worker_id: who takes them.
         pools: the worker's pools; read only.
+        registry: the brokers.
         follow_accounts: has the pools be what the store says, now.
     """
 
@@ -39,11 +43,13 @@ class CommandRunner:
         store: AccountStore,
         worker_id: str,
         pools: Mapping[str, ConnectionPool],
+        registry: BrokerRegistry,
         follow_accounts: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._worker_id = worker_id
         self._pools = pools
+        self._registry = registry
         self._follow_accounts = follow_accounts
         self._untold: deque[tuple[int, bool, str]] = deque(maxlen=MAX_UNTOLD)
 
@@ -100,9 +106,20 @@ class CommandRunner:
         if command.verb is CommandVerb.REBALANCE:
             return pool.by_hand.rebalance()
         if command.verb is CommandVerb.PREVIEW:
-            options = replace(pool.spec.options, **argument)
-            return (await pool.by_hand.preview(options)).sentence()
+            return await self._preview(pool, argument)
         return pool.by_hand.unsubscribe([InstrumentKey(*key) for key in argument["keys"]])
+
+    async def _preview(self, pool: ConnectionPool, argument: Mapping[str, Any]) -> str:
+        limits = {name: value for name, value in argument.items() if name != "settings"}
+        capabilities = None
+        if "settings" in argument:
+            try:
+                adapter = self._registry.get(pool.spec.broker, argument["settings"])
+            except BrokerConfigError as error:
+                raise CommandRefusedError(f"{error}.") from None
+            capabilities = adapter.capabilities
+        options = replace(pool.spec.options, **limits)
+        return (await pool.by_hand.preview(options, capabilities)).sentence()
 
 
 def _paused(pool: ConnectionPool) -> str:

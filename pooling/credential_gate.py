@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from brokers.base import Credentials
 from brokers.exceptions import (
@@ -18,11 +19,19 @@ from brokers.exceptions import (
 from brokers.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
-from pooling.exceptions import ConnectRateError
+from pooling.exceptions import CircuitOpenError, ConnectRateError
 
 __all__ = ["CredentialGate"]
 
 logger = logging.getLogger("pooling")
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """Nothing is tried before ``until``, on the monotonic clock; ``kind`` says why."""
+
+    until: float
+    kind: type[BrokerRateLimitError | BrokerUnavailableError]
 
 
 class CredentialGate:
@@ -61,7 +70,7 @@ class CredentialGate:
         self._endpoint = endpoint
         self._turn = asyncio.Lock()
         self._last_connect: float | None = None
-        self._not_before: dict[str, float] = {}  # by endpoint, until the wait is over
+        self._bars: dict[str, _Bar] = {}  # by endpoint, until the wait is over
         self._last_read: Credentials | None = None
         self._refused_version: int | None = None
         self._last_refused: int | None = None
@@ -78,14 +87,16 @@ class CredentialGate:
         """Wait for one's turn and yield the credential to connect with.
 
         A ``BrokerAuthError`` or ``BrokerConfigError`` raised in the block shuts the gate, the
-        ``Retry-After`` of a ``BrokerRateLimitError`` bars it for so long.
+        ``Retry-After`` of a ``BrokerRateLimitError`` or ``BrokerUnavailableError`` bars it for so
+        long.
 
         Raises:
             BrokerAuthError: this credential was refused before; nothing was tried.
             BrokerConfigError: it cannot be read.
-            BrokerRateLimitError: the broker's ``Retry-After`` is not over; nothing was tried.
-            BrokerUnavailableError: none was read so far, or a newer one than the refused is
-                stored, and the store is down.
+            BrokerRateLimitError: the ``Retry-After`` of such an error is not over; nothing was
+                tried.
+            BrokerUnavailableError: likewise; or none was read so far, or a newer one than the
+                refused is stored, and the store is down.
         """
         async with self._turn:
             if self.is_shut:
@@ -108,10 +119,10 @@ class CredentialGate:
                 if endpoint == self._endpoint:  # else the one that is asked next has not refused it
                     self.refuse(version, error)
                 raise
-            except ConnectRateError:
+            except (ConnectRateError, CircuitOpenError):
                 raise  # it was not the broker that asked to wait: each is told its own time
-            except BrokerRateLimitError as error:
-                self._bar(endpoint, error.retry_after_seconds)
+            except (BrokerRateLimitError, BrokerUnavailableError) as error:
+                self._bar(endpoint, error)
                 raise
 
     def refuse(self, version: int, error: BrokerError) -> None:
@@ -155,17 +166,20 @@ class CredentialGate:
         self.reason = ""
         self._renewed.set()
 
-    def _bar(self, endpoint: str, retry_after_seconds: float | None) -> None:
+    def _bar(self, endpoint: str, error: BrokerRateLimitError | BrokerUnavailableError) -> None:
         now = self._clock.monotonic()
-        seconds = min(retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)
-        until = max(self._not_before.get(endpoint, now), now + seconds)
-        pending = {where: at for where, at in self._not_before.items() if at > now}
-        self._not_before = pending | {endpoint: until}
+        seconds = min(error.retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)
+        is_limited = isinstance(error, BrokerRateLimitError)
+        bar = _Bar(now + seconds, BrokerRateLimitError if is_limited else BrokerUnavailableError)
+        self._bars = {where: each for where, each in self._bars.items() if each.until > now}
+        if endpoint not in self._bars or self._bars[endpoint].until < bar.until:
+            self._bars[endpoint] = bar
 
     def _check_retry_after(self) -> None:
-        wait = self._not_before.get(self._endpoint, 0.0) - self._clock.monotonic()
-        if wait > 0:
-            raise BrokerRateLimitError("the broker asked to wait", retry_after_seconds=wait)
+        bar = self._bars.get(self._endpoint)
+        wait = bar.until - self._clock.monotonic() if bar is not None else 0.0
+        if bar is not None and wait > 0:
+            raise bar.kind("the broker asked to wait", retry_after_seconds=wait)
 
     async def _keep_interval(self) -> None:
         if self._last_connect is not None:

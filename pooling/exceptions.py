@@ -141,19 +141,12 @@ class CircuitOpenError(BrokerUnavailableError):
         super().__init__(
             f"{endpoint} is down; it is tried again in {retry_after_seconds:.1f} s at the earliest"
         )
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds: float = retry_after_seconds
         self.spread_seconds = spread_seconds
 
 
 class HttpUnavailableError(BrokerUnavailableError):
-    """An HTTP request got no complete answer or a server error, which may say when to come back.
-
-    ``retry_after_seconds`` is None where it did not.
-    """
-
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
+    """An HTTP request got no complete answer or a server error, which may say when to come back."""
 
 
 class ConnectRateError(BrokerRateLimitError):

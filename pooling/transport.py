@@ -22,6 +22,7 @@ from websockets.frames import Frame, Opcode
 
 from brokers.base import Handshake
 from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
+from brokers.retry_after import retry_after_seconds
 from pooling.clock import Clock
 from pooling.exceptions import ConnectionLostError
 
@@ -39,7 +40,10 @@ class UpgradeRefusedError(BrokerUnavailableError):
     """
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        super().__init__(f"the broker answered the connection with HTTP {status}")
+        super().__init__(
+            f"the broker answered the connection with HTTP {status}",
+            retry_after_seconds=retry_after_seconds(headers),
+        )
         self.status = status
         self.headers = headers
         self.body = body

@@ -123,6 +123,7 @@ class PoolWorker:
             store=store,
             worker_id=worker_id,
             pools=self._pools,
+            registry=registry,
             follow_accounts=self._follow_accounts,
         )
         self._is_closed = False

@@ -12,6 +12,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pooling import conf
+from pooling.admin.broker_settings import (
+    SETTING_PREFIX,
+    SETTINGS_LATER,
+    setting_fields,
+    setting_in_words,
+    settings_fieldset,
+    settings_table,
+)
 from pooling.admin.cells import NOTHING, Tone, age, badge, bar
 from pooling.admin.changes import change_message
 from pooling.admin.confirm_limits import confirm_lowering
@@ -136,26 +144,43 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
     def get_form(
         self, request: Any, obj: BrokerAccount | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Add the credential fields of the account's broker; of all brokers for a new account."""
-        fields = {name: credential_field(name, obj) for name in fields_for(obj)}
+        """Add the credential fields of the account's broker, of all brokers for a new account.
+
+        The settings of its broker can be changed once it is saved.
+        """
+        fields: dict[str, Any] = {name: credential_field(name, obj) for name in fields_for(obj)}
+        fields |= setting_fields(obj)
         kwargs["form"] = type("BrokerAccountForm", (BrokerAccountForm,), fields)
-        return super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, change, **kwargs)
+        if obj is None and (broker := form.base_fields.get("broker")) is not None:
+            broker.help_text = SETTINGS_LATER
+        return form
 
     def get_fieldsets(self, request: Any, obj: BrokerAccount | None = None) -> Any:
-        """Show the credentials in a section of their own."""
-        main = (None, {"fields": ("user", "broker", "label", "endpoint", "enabled")})
-        typed = tuple(fields_for(obj))
-        if not typed:
-            return (main,)
-        credentials = {
-            "fields": (("credential", *typed) if obj else typed),
-            "description": "Stored encrypted and never shown again. Leave empty to keep.",
-        }
-        return (main, ("Credentials", credentials))
+        """Show the credentials and the settings in sections of their own."""
+        sections: list[Any] = [
+            (None, {"fields": ("user", "broker", "label", "endpoint", "enabled")})
+        ]
+        if typed := tuple(fields_for(obj)):
+            credentials = {
+                "fields": (("credential", *typed) if obj else typed),
+                "description": "Stored encrypted and never shown again. Leave empty to keep.",
+            }
+            sections.append(("Credentials", credentials))
+        may_change = obj is not None and self.has_change_permission(request, obj)
+        shown = None if may_change else "settings_in_force"
+        if (settings := settings_fieldset(obj, read_only=shown)) is not None:
+            sections.append(settings)
+        return sections
+
+    @admin.display(description="settings")
+    def settings_in_force(self, account: BrokerAccount) -> SafeString | str:
+        """The settings, for who may not change them."""
+        return settings_table(account)
 
     def get_readonly_fields(self, request: Any, obj: BrokerAccount | None = None) -> Any:
         """Keep a pool with its owner and broker: its history belongs to them."""
-        return ("user", "broker", "credential") if obj else ()
+        return ("user", "broker", "credential", "settings_in_force") if obj else ()
 
     def changeform_view(
         self,
@@ -205,9 +230,15 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
             form,
             formsets or (),
             add=add,
-            words=limit_in_words,
+            words=_in_words,
             is_secret=lambda name: name.startswith(CREDENTIAL_PREFIX),
         )
+
+
+def _in_words(name: str, value: Any) -> str:
+    if name.startswith(SETTING_PREFIX):
+        return setting_in_words(value)
+    return limit_in_words(name, value)
 
 
 def _status(account: BrokerAccount) -> PoolStatus | None:

@@ -7,6 +7,7 @@ the limits is never put on the page; it is asked for again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from pooling import command_queue
+from pooling.admin.broker_settings import SETTING_PREFIX, setting_in_words
 from pooling.admin.changes import field_changes
 from pooling.admin.credentials import CREDENTIAL_PREFIX
 from pooling.admin.limits import limit_in_words
+from pooling.capacity import effective_limits
 from pooling.exceptions import CommandRefusedError
 from pooling.models import BrokerAccount, PoolCommand, PoolConfig, PoolStatus
 
@@ -50,8 +53,13 @@ def estimate_drop(config: PoolConfig, status: PoolStatus) -> Drop:
     held = status.symbols + status.waiting
     without = max(held - options.max_connections * options.symbols_per_connection, 0)
     capabilities = config.account.capabilities()
-    units = options.max_connections * capabilities.symbols_per_connection
-    if capabilities.unit != "symbols" and status.used > units:
+    units = effective_limits(
+        symbols_per_connection=options.symbols_per_connection,
+        max_connections=options.max_connections,
+        capabilities=capabilities,
+    ).capacity
+    counts_otherwise = capabilities.unit != "symbols" or bool(capabilities.category_limits)
+    if counts_otherwise and status.used > units:
         # In its own units the broker allows less: the same share of the symbols has to go.
         without = max(without, ceil(held * (status.used - units) / status.used))
     what = f"{options.max_connections:,} x {options.symbols_per_connection:,}"
@@ -85,35 +93,40 @@ def confirm_lowering(
     formsets, _ = model_admin._create_formsets(request, form.instance, change=True)  # type: ignore[attr-defined]
     if not form.is_valid() or not all_valid(formsets):
         return None
-    row = _changed_limits(formsets)
-    if row is None:
+    row = _limits_row(formsets)
+    settings = [name for name in form.changed_data if name.startswith(SETTING_PREFIX)]
+    if row is None or not (row.has_changed() or settings):
         return None
     drop = estimate_drop(row.instance, status)
     if drop.symbols <= _confirmed(request):
         return None
     if status.is_alive():
-        drop = _asked(request, account, row.instance, drop)
+        drop = _asked(request, account, row.instance, drop, are_settings_changed=bool(settings))
     return _question(model_admin, request, account, form, row, drop, status)
 
 
-def _changed_limits(formsets: list[Any]) -> Any:
-    """Return the form of the limits if any of them differs from what is stored."""
-    for formset in formsets:
-        for row in formset.forms:
-            if formset.model is PoolConfig and row.has_changed():
-                return row
-    return None
+def _limits_row(formsets: list[Any]) -> Any:
+    """Return the form of the limits; None where the page has none."""
+    rows = (row for formset in formsets if formset.model is PoolConfig for row in formset.forms)
+    return next(rows, None)
 
 
 def _asked(
-    request: HttpRequest, account: BrokerAccount, config: PoolConfig, estimate: Drop
+    request: HttpRequest,
+    account: BrokerAccount,
+    config: PoolConfig,
+    estimate: Drop,
+    *,
+    are_settings_changed: bool,
 ) -> Drop:
     """Have the worker try the limits on what is held; the estimate stands where it does not."""
     options = config.to_options()
-    limits = {
+    limits: dict[str, Any] = {
         "max_connections": options.max_connections,
         "symbols_per_connection": options.symbols_per_connection,
     }
+    if are_settings_changed:
+        limits["settings"] = config.account.broker_settings
     try:
         command = command_queue.submit(
             account,
@@ -128,6 +141,17 @@ def _asked(
     if command.state != PoolCommand.State.DONE:
         return estimate
     return replace(estimate, sentence=command.result, is_exact=True)
+
+
+def _limit_changes(row: Any) -> Iterator[str]:
+    return field_changes(row, words=limit_in_words, is_secret=lambda name: False)
+
+
+def _setting_changes(form: Any) -> Iterator[str]:
+    names = [name for name in form.changed_data if name.startswith(SETTING_PREFIX)]
+    for name in names:
+        old, new = form[name].initial, form.cleaned_data.get(name)
+        yield f"{form.fields[name].label}: {setting_in_words(old)} → {setting_in_words(new)}"
 
 
 def _confirmed(request: HttpRequest) -> int:
@@ -160,7 +184,7 @@ def _question(
         "title": "Lower the limits?",
         "opts": model_admin.opts,
         "account": BrokerAccount.objects.select_related("user").get(pk=account.pk),
-        "changes": list(field_changes(row, words=limit_in_words, is_secret=lambda name: False)),
+        "changes": [*_setting_changes(form), *_limit_changes(row)],
         "drop": drop,
         "status": status,
         "is_alive": status.is_alive(),

@@ -5,6 +5,7 @@ What a field says of a stored value is that it is there and when it ends.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from brokers.exceptions import BrokerConfigError
 from pooling import conf
+from pooling.admin.broker_settings import SETTING_PREFIX, typed_settings
 from pooling.admin.cells import Tone, badge
 from pooling.crypto import CredentialCipher, KeyFileError
 from pooling.models import BrokerAccount
@@ -37,7 +40,7 @@ SOON_SECONDS = 7200
 
 
 class BrokerAccountForm(AccountFormBase):
-    """An account, with its broker's credential fields that are written and never shown."""
+    """An account with the settings of its broker, and credentials that are never shown."""
 
     class Meta:
         model = BrokerAccount
@@ -52,7 +55,7 @@ class BrokerAccountForm(AccountFormBase):
         }
 
     def clean(self) -> dict[str, Any]:
-        """Refuse credentials of another broker, and any while there is no key to encrypt them."""
+        """Refuse credentials of another broker, any while there is no key, and wrong settings."""
         cleaned = super().clean() or {}
         for field, (broker, _) in credential_fields().items():
             if cleaned.get(field) and broker != self._broker():
@@ -62,7 +65,17 @@ class BrokerAccountForm(AccountFormBase):
                 CredentialCipher.from_file(conf.key_file())
             except KeyFileError as error:
                 self.add_error(None, str(error))
+        self._take_settings(cleaned)
         return cleaned
+
+    def _take_settings(self, cleaned: Mapping[str, Any]) -> None:
+        """Have the account carry the settings, which its own checks and its limits then go by."""
+        if not any(name.startswith(SETTING_PREFIX) for name in self.fields) or self.errors:
+            return
+        try:
+            self.instance.broker_settings = typed_settings(self.instance, cleaned)
+        except BrokerConfigError as error:
+            self.add_error(None, str(error))
 
     def _broker(self) -> str:
         return str(self.cleaned_data.get("broker") or self.instance.broker)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
 from pooling import conf
+from pooling.admin.broker_settings import PoolConfigFormSet
 from pooling.admin.cells import NOTHING, long_age
 from pooling.models import BrokerAccount, PoolConfig, PoolStatus
 
@@ -79,6 +80,7 @@ class PoolConfigInline(ConfigInlineBase):
 
     model = PoolConfig
     form = PoolConfigForm
+    formset = PoolConfigFormSet
     can_delete = False
     fields = tuple(PoolConfig.OPTIONS)
     template = "pooling/admin/limits_inline.html"
@@ -93,7 +95,8 @@ def limits_panel(account: BrokerAccount, now: datetime | None = None) -> LimitsP
     capabilities = _capabilities(account)
     stored = PoolConfig.objects.filter(account=account).first() if account.pk else None
     status = PoolStatus.objects.filter(account=account).first() if account.pk else None
-    config = stored or PoolConfig(account=BrokerAccount(broker=account.broker))
+    same = BrokerAccount(broker=account.broker, broker_settings=account.broker_settings)
+    config = stored or PoolConfig(account=same)
     in_force, is_applied = _in_force(config, status)
     facts = {name: _facts(name, config, capabilities, status) for name in PoolConfig.OPTIONS}
     return LimitsPanel(

@@ -215,6 +215,20 @@ async def test_retry_after_is_honoured(until):
 
 
 @virtual
+async def test_a_server_that_is_down_says_when_all_connections_of_the_account_come_back():
+    async with open_kit(symbols_per_connection=1) as kit:
+        kit.broker.refuse(503, Retry_After="120")
+        kit.want(1, 2)
+        await asyncio.sleep(119)
+        assert kit.states() == ["backoff", "backoff"]
+        assert len(kit.broker.attempts) == 1
+        assert all(each.next_retry_ms for each in kit.pool.get_stats().connections)
+        kit.broker.accept()
+        await asyncio.sleep(5)
+        assert kit.broker.subscribed.keys() == {"1", "2"}
+
+
+@virtual
 async def test_it_never_gives_up():
     async with open_kit(rng=random.Random(5)) as kit:
         kit.broker.refuse(502)

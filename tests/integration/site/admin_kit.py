@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from pooling import command_queue
 from pooling.models import BrokerAccount, PoolConfig, PoolStatus
+from pooling.operations.settings import settings_of
 
 __all__ = ["account_form", "answering", "long_ago", "make_status", "permit", "staff"]
 
@@ -74,7 +75,13 @@ def account_form(account: BrokerAccount, **changes: Any) -> dict[str, Any]:
     own: dict[str, Any] = dict.fromkeys(PoolConfig.OPTIONS, "")
     if config is not None:
         own = {name: getattr(config, name) for name in PoolConfig.OPTIONS}
+    settings = {
+        f"setting_{field.name}": "on" if value is True else value
+        for field, value in settings_of(account)
+        if value is not False  # a browser leaves out a switch that is off
+    }
     return {
+        **settings,
         "label": account.label,
         "endpoint": account.endpoint,
         "enabled": "on" if account.enabled else "",

@@ -15,6 +15,8 @@ from pooling.models import BrokerAccount, PoolCommand, PoolStatus
 
 Verb, State, Source = PoolCommand.Verb, PoolCommand.State, PoolCommand.Source
 
+PREVIEW = {"max_connections": 1, "symbols_per_connection": 1}
+
 
 def ask(account: BrokerAccount, verb: str = Verb.REBALANCE, **argument: Any) -> PoolCommand:
     return command_queue.submit(account, verb, argument=argument, source=Source.ADMIN)
@@ -71,7 +73,10 @@ def test_a_request_is_kept_with_who_asked_and_where(account: BrokerAccount, user
         (Verb.RECONNECT, {"slot": 1, "x": 1}, "nothing else"),
         (Verb.PREVIEW, {"max_connections": 1}, "both limits"),
         (Verb.PREVIEW, {"max_connections": 1, "symbols_per_connection": 0}, "both limits"),
-        (Verb.PREVIEW, {"slot": 1}, "max_connections and symbols_per_connection"),
+        (Verb.PREVIEW, PREVIEW | {"settings": [1]}, "settings as an object"),
+        (Verb.PREVIEW, PREVIEW | {"settings": {"a": [1]}}, "settings as an object"),
+        (Verb.PREVIEW, PREVIEW | {"settings": {"a": "x" * 201}}, "settings as an object"),
+        (Verb.PREVIEW, {"slot": 1}, "max_connections and settings and symbols_per_connection"),
         (Verb.UNSUBSCRIBE, {}, "exchange, symbol"),
         (Verb.UNSUBSCRIBE, {"keys": "NSE"}, "exchange, symbol"),
         (Verb.UNSUBSCRIBE, {"keys": [["NSE"]]}, "as in NSE and INFY"),

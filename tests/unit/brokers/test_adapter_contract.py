@@ -212,9 +212,16 @@ class TestEveryBroker:
 
 
 @pytest.mark.parametrize("adapter_class", list(default_registry()))
-def test_a_429_says_how_long_to_wait(adapter_class: type[BrokerAdapter]) -> None:
-    error = adapter_class(sink=RecordingSink()).refused(429, {"Retry-After": "30"}, b"")
-    assert isinstance(error, BrokerRateLimitError)
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, BrokerRateLimitError), (503, BrokerUnavailableError)]
+)
+def test_a_refusal_says_how_long_to_wait(
+    adapter_class: type[BrokerAdapter],
+    status: int,
+    kind: type[BrokerRateLimitError | BrokerUnavailableError],
+) -> None:
+    error = adapter_class(sink=RecordingSink()).refused(status, {"Retry-After": "30"}, b"")
+    assert isinstance(error, kind)
     assert error.retry_after_seconds == 30.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from brokers.base import BrokerCapabilities, Handshake
@@ -12,7 +13,7 @@ from brokers.feed import FeedStatus, RefusalCode, SubscriptionChange, Want
 from brokers.registry import BrokerRegistry
 from brokers.settings import BrokerSettings, setting
 from brokers.testing import RecordingSink
-from pooling.contracts import PoolOptions
+from pooling.contracts import CommandVerb, PoolOptions
 from pooling.testing import (
     FakeAdapter,
     FakeBroker,
@@ -224,3 +225,23 @@ async def test_a_paused_pool_follows_and_opens_nothing():
         await asyncio.sleep(5)
         assert kit.seen == ["a", "b"]
         assert kit.worker.stats("7").confirmed == 1
+
+
+@virtual
+async def test_a_preview_tries_the_settings_that_it_is_asked_about():
+    async with open_kit() as kit:
+        kit.edit(connections=2)
+        await asyncio.sleep(5)
+        await kit.want(1, 2, 3, 4, 5)
+        await asyncio.sleep(1)
+        tried = {"max_connections": 2, "symbols_per_connection": 3}
+        ask = partial(kit.store.ask, "7", CommandVerb.PREVIEW, **tried)
+        asked = [ask(), ask(settings={"connections": 1}), ask(settings={"speed": 1})]
+        await asyncio.sleep(3)
+        ended = [kit.store.ended_commands[number] for number in asked]
+        assert ended[0] == (True, "2 x 3 has a place for all 5 symbols.")
+        assert ended[1][0]
+        assert ended[1][1].startswith("1 x 3 leaves 2 of 5 symbols without a place")
+        assert ended[2][0] is False
+        assert "unknown setting 'speed'; known: connections" in ended[2][1]
+        assert kit.worker.stats("7").max_connections == 2

@@ -57,17 +57,31 @@ def test_a_rate_limit_raises_the_cap_to_five_minutes():
     assert backoff.delay_seconds(BrokerRateLimitError("slow down")) == 300
 
 
+WHO_SAY_WHEN = pytest.mark.parametrize("kind", [BrokerRateLimitError, BrokerUnavailableError])
+
+
+@WHO_SAY_WHEN
 @given(retry_after=st.floats(0, 3600), seed=st.integers())
-def test_retry_after_is_a_floor(retry_after, seed):
+def test_retry_after_is_a_floor(kind, retry_after, seed):
     backoff = Backoff(rng=random.Random(seed))
-    error = BrokerRateLimitError("slow down", retry_after_seconds=retry_after)
+    error = kind("not now", retry_after_seconds=retry_after)
     assert retry_after <= backoff.delay_seconds(error) <= retry_after + 1
 
 
-def test_a_retry_after_of_days_is_cut_to_an_hour():
+@WHO_SAY_WHEN
+def test_a_retry_after_of_days_is_cut_to_an_hour(kind):
     backoff = Backoff(rng=Highest())
-    error = BrokerRateLimitError("slow down", retry_after_seconds=1e9)
+    error = kind("not now", retry_after_seconds=1e9)
     assert backoff.delay_seconds(error) == 3601
+
+
+def test_who_counts_requests_is_believed_and_who_is_down_only_delays():
+    """A server that says "in 3 s" for hours is asked as seldom as one that says nothing."""
+    limited, down = Backoff(rng=Highest()), Backoff(rng=Highest())
+    limit = BrokerRateLimitError("slow down", retry_after_seconds=3)
+    outage = BrokerUnavailableError("down", retry_after_seconds=3)
+    assert [limited.delay_seconds(limit) for _ in range(8)] == [4] * 8
+    assert [down.delay_seconds(outage) for _ in range(8)] == [4, 4, 4, 8, 16, 32, 60, 60]
 
 
 def test_the_count_starts_over_only_after_a_minute_of_health():

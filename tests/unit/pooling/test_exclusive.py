@@ -334,6 +334,18 @@ async def test_reconnects_wait_longer_and_longer_with_jitter():
 
 
 @virtual
+async def test_a_reconnect_waits_as_long_as_the_server_asks():
+    async with open_exclusive(reconnect=QUICK) as (pool, broker), pool.acquire("/a"):
+        broker.refuse(503, Retry_After="30")
+        broker.drop()
+        await asyncio.sleep(29)
+        assert len(broker.attempts) == 2
+        broker.accept()
+        await asyncio.sleep(3)
+        assert pool.get_stats().connections[0].state is LinkState.ACTIVE
+
+
+@virtual
 async def test_reconnecting_gives_up_after_so_many_attempts():
     options = ReconnectOptions(base_seconds=1, cap_seconds=8, max_attempts=3)
     async with open_exclusive(reconnect=options) as (pool, broker):

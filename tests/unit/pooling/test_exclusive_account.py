@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from brokers.exceptions import BrokerAuthError
+from brokers.exceptions import BrokerAuthError, BrokerUnavailableError
 from brokers.feed import FeedStatus, RefusalCode
 from pooling.contracts import PoolOptions
 from pooling.exceptions import PoolClosedError, PoolExhaustedError
@@ -130,12 +130,16 @@ async def test_an_edited_limit_binds_both():
             await kit.pool.acquire("/c", timeout=1)
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "error"),
+    [(403, {}, BrokerAuthError), (503, {"Retry_After": "600"}, BrokerUnavailableError)],
+)
 @virtual
-async def test_a_refused_path_does_not_stop_market_data():
-    """A 403 may be about the path; only market data's own connect judges the credential."""
+async def test_a_refused_path_does_not_stop_market_data(status, headers, error):
+    """It may be about the path; only market data's own connect judges credential and endpoint."""
     async with open_kit(broker=CountingBroker(), **OPEN) as kit:
-        kit.broker.refuse(403)
-        with pytest.raises(BrokerAuthError):
+        kit.broker.refuse(status, **headers)
+        with pytest.raises(error):
             await kit.pool.acquire("/expired")
         kit.broker.accept()
         kit.want(1)
