@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from brokers.angel.constants import PAIRS_PER_CONNECTION, PAIRS_RESERVED, PONG
-from brokers.base import BrokerCapabilities, CredentialField
+from brokers.angel.constants import (
+    CATEGORY_DEPTH_20,
+    DEPTH_LEVELS,
+    DEPTH_LEVELS_20,
+    PAIRS_PER_CONNECTION,
+    PAIRS_RESERVED,
+    PONG,
+    TOKENS_DEPTH_20,
+)
+from brokers.base import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.settings import BrokerSettings, setting
 
 __all__ = [
@@ -54,6 +62,15 @@ class AngelSettings(BrokerSettings):
             (_JWT_STORED, "As it is stored"),
             (JWT_BEARER, "With Bearer before it"),
             (JWT_BARE, "Alone"),
+        ),
+    )
+    asks_20_levels: bool = setting(
+        False,
+        label="Books of 20 levels",
+        help_text=(
+            "Angel has announced their end for April 2025, and its client still asks for them: 50 "
+            "shares of the NSE on a connection, each of which takes two places. Where they have "
+            "ended, who asks for 20 levels is refused or waits."
         ),
     )
     pairs_kept_free: int = setting(
@@ -104,7 +121,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     # An instrument is one pair as long as it keeps its mode; the rest is room for changing it.
     symbols_per_connection=PAIRS_PER_CONNECTION - PAIRS_RESERVED,
     # The 20 levels of mode 4 were announced to end in April 2025.
-    depth_levels=(5,),
+    depth_levels=(DEPTH_LEVELS,),
     credential_fields=(
         CredentialField("api_key", "API key", "Of your app at smartapi.angelone.in."),
         CredentialField("client_code", "Client code", "Your Angel One account."),
@@ -132,12 +149,23 @@ def capabilities_with(
     capabilities: BrokerCapabilities, settings: AngelSettings
 ) -> BrokerCapabilities:
     """Return what Angel One allows an account of these settings."""
-    return replace(
+    changed = replace(
         capabilities,
         symbols_per_connection=PAIRS_PER_CONNECTION - settings.pairs_kept_free,
         batch_size=settings.tokens_per_message,
         message_interval_seconds=settings.message_interval_seconds,
         keepalive_answer=PONG if settings.keepalive == KEEPALIVE_TEXT else None,
+    )
+    if not settings.asks_20_levels:
+        return changed
+    return replace(
+        changed,
+        depth_levels=(DEPTH_LEVELS, DEPTH_LEVELS_20),
+        # Each of them is a pair more than it is a symbol.
+        symbols_per_connection=changed.symbols_per_connection - TOKENS_DEPTH_20,
+        category_limits=(
+            CategoryLimit(CATEGORY_DEPTH_20, alone=TOKENS_DEPTH_20, mixed=TOKENS_DEPTH_20),
+        ),
     )
 
 

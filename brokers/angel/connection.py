@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,8 +23,24 @@ from brokers.angel.config import (
     capabilities_with,
     master_url,
 )
-from brokers.angel.constants import MODE_NUMBERS, PAIRS_PER_CONNECTION, SEGMENTS
-from brokers.angel.requests import ID_CHARACTERS, SentRequests
+from brokers.angel.constants import (
+    CATEGORY_DEPTH_20,
+    MODE_DEPTH_20,
+    PAIRS_PER_CONNECTION,
+    SEGMENTS,
+    TOKENS_PER_DEPTH_20_REQUEST,
+)
+from brokers.angel.deep_books import DeepBooks
+from brokers.angel.pairs import (
+    ALL_MODES,
+    by_segment,
+    checked_token,
+    has_its_levels,
+    is_deep,
+    modes_of,
+    no_deep_book,
+)
+from brokers.angel.requests import ID_CHARACTERS, Pair, SentRequests
 from brokers.angel.symbols import parse_master
 from brokers.base import (
     BrokerAdapter,
@@ -35,6 +49,7 @@ from brokers.base import (
     Confirmed,
     Credentials,
     Handshake,
+    Notice,
     SubscriptionRejected,
 )
 from brokers.batching import Bound, batches
@@ -44,7 +59,14 @@ from brokers.exceptions import (
     BrokerError,
     BrokerLimitError,
 )
-from brokers.types import FeedMode, Instrument, InstrumentRow, Subscription, TickSink
+from brokers.types import (
+    FeedMode,
+    Instrument,
+    InstrumentKey,
+    InstrumentRow,
+    Subscription,
+    TickSink,
+)
 
 __all__ = ["AngelAdapter"]
 
@@ -58,7 +80,6 @@ _PING: Final = "ping"
 _BEARER: Final = "Bearer "
 _LIMIT_EXCEEDED: Final = "E1002"
 _MAX_REASON_CHARACTERS: Final = 200
-_SEGMENT_NAMES: Final = frozenset(map(str, SEGMENTS))
 # The longest request of no tokens: it names every segment.
 _EMPTY_REQUEST_BYTES: Final = len(
     encode_request(UNSUBSCRIBE, 1, dict.fromkeys(SEGMENTS, ()), "0" * ID_CHARACTERS)
@@ -73,6 +94,9 @@ class AngelAdapter(BrokerAdapter):
     of token and mode and cannot change a mode, so a change subscribes the new pair and ends the
     old one behind it, as many tokens at a time as the connection has room for: no tick is missed,
     and the pairs never exceed the broker's 1000.
+
+    A book of 20 levels comes without a price: it is a pair beside that of five levels, and what
+    both bring is published as one.
     """
 
     capabilities = CAPABILITIES
@@ -81,8 +105,11 @@ class AngelAdapter(BrokerAdapter):
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self._instruments: dict[str | int, Instrument] = {}
-        # What the broker holds of this socket, as far as it has been told.
-        self._modes: dict[str, FeedMode] = {}
+        # What the broker holds of this socket, as far as it has been told: numbers of modes.
+        self._modes: dict[str, tuple[int, ...]] = {}
+        self._deep = DeepBooks()
+        # Changes that cannot be expressed; told once those that can have been sent.
+        self._unsendable: list[InstrumentKey] = []
         self._sent = SentRequests()
         # Tokens whose subscription ended on this socket: their last ticks are nothing unknown.
         self._ended: set[str | int] = set()
@@ -93,6 +120,11 @@ class AngelAdapter(BrokerAdapter):
     def capabilities_with(cls, settings: AngelSettings) -> BrokerCapabilities:
         """Return what Angel One allows an account of these settings."""
         return capabilities_with(cls.capabilities, settings)
+
+    @classmethod
+    def category(cls, subscription: Subscription) -> str:
+        """Return what bounds a book of 20 levels; nothing but the pairs bounds anything else."""
+        return CATEGORY_DEPTH_20 if is_deep(subscription) else ""
 
     @classmethod
     def master_url(cls, http_endpoint: str | None) -> str:
@@ -128,36 +160,45 @@ class AngelAdapter(BrokerAdapter):
         return error
 
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
-        """Return a request per mode and batch; a token that is held in another mode changes it."""
-        wanted = {_checked(item.instrument): item for item in items}
-        changing = [
-            (token, self._modes[token], item)
-            for token, item in wanted.items()
-            if self._modes.get(token, item.mode) is not item.mode
-        ]
-        fresh = {token: item for token, item in wanted.items() if token not in self._modes}
+        """Return a request per mode and batch; a token that is held in another mode changes it.
+
+        Raises:
+            BrokerConfigError: a token without a segment, or 20 levels of what has not so many.
+        """
+        wanted = {checked_token(item.instrument): item for item in items}
+        if unsendable := [item for item in items if not has_its_levels(item)]:
+            raise no_deep_book(unsendable[0].instrument.key)
+        modes = {token: modes_of(item) for token, item in wanted.items()}
+        fresh = {token: some for token, some in modes.items() if token not in self._modes}
         self._take(wanted)
-        messages = self._change(changing)
-        self._modes.update({token: item.mode for token, item in fresh.items()})
-        return messages + self._requests(
-            SUBSCRIBE, {token: item.mode for token, item in fresh.items()}
-        )
+        messages = self._change({t: some for t, some in modes.items() if t not in fresh})
+        self._modes.update(fresh)
+        return messages + self._requests(SUBSCRIBE, fresh)
 
     def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
         """Return the requests that end ``items``, and drop their late ticks from now on."""
-        named = {_checked(item.instrument): item.mode for item in items}
-        ending = {token: self._modes.pop(token, mode) for token, mode in named.items()}
+        named = {
+            checked_token(item.instrument): modes_of(item) if has_its_levels(item) else ()
+            for item in items
+        }
+        ending = {token: self._modes.pop(token, modes) for token, modes in named.items()}
         self._drop(ending)
         return self._requests(UNSUBSCRIBE, ending)
 
     def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
         """Return requests that subscribe the new mode and, behind them, end the old one."""
-        wanted = {_checked(new.instrument): (old, new) for old, new in items}
-        changing = [
-            (token, self._modes.get(token, old.mode), new) for token, (old, new) in wanted.items()
-        ]
-        self._take({token: new for token, (_, new) in wanted.items()})
-        return self._change([change for change in changing if change[1] is not change[2].mode])
+        for old, new in items:
+            self._modes.setdefault(checked_token(new.instrument), modes_of(old))
+        self._unsendable += [new.instrument.key for _, new in items if not has_its_levels(new)]
+        wanted = {new.instrument.broker_token: new for _, new in items if has_its_levels(new)}
+        self._take(wanted)
+        return self._change({token: modes_of(item) for token, item in wanted.items()})
+
+    def settle(self) -> Sequence[BrokerEvent]:
+        """Tell of changes to 20 levels of what has not so many; they were not sent."""
+        keys = tuple(self._unsendable)
+        self._unsendable.clear()
+        return (SubscriptionRejected(no_deep_book(keys[0]), keys),) if keys else ()
 
     def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Publish the tick of a binary frame, or tell what a text frame says."""
@@ -170,11 +211,16 @@ class AngelAdapter(BrokerAdapter):
             if token not in self._ended:
                 self.ticks_unknown += 1
             return ()
+        if self._deep or frame[0] == MODE_DEPTH_20:
+            joined = self._deep.join(tick, is_book=frame[0] == MODE_DEPTH_20)
+            if joined is None:
+                return ()
+            tick = joined
         self.sink.publish(instrument, tick, ts_received_us)
         self.ticks_published += 1
         if self._awaiting:
             awaited = self._awaiting.get(token)
-            if awaited is not None and tick.mode.covers(awaited):
+            if awaited is not None and tick.mode.covers(awaited) and self._deep.is_whole(token):
                 del self._awaiting[token]
                 return (Confirmed((instrument.key,)),)
         return ()
@@ -183,6 +229,8 @@ class AngelAdapter(BrokerAdapter):
         """Forget tokens and what waits: Angel keeps no subscription across sockets."""
         self._instruments.clear()
         self._modes.clear()
+        self._deep.clear()
+        self._unsendable.clear()
         self._sent.clear()
         self._ended.clear()
         self._awaiting.clear()
@@ -201,6 +249,10 @@ class AngelAdapter(BrokerAdapter):
         for token, item in wanted.items():
             self._instruments[token] = item.instrument
             self._awaiting[token] = item.mode
+            if is_deep(item):
+                self._deep.track(token)
+            else:
+                self._deep.drop(token)
         self._ended.difference_update(wanted)
 
     def _drop(self, tokens: Iterable[str]) -> None:
@@ -208,35 +260,49 @@ class AngelAdapter(BrokerAdapter):
             self._modes.pop(token, None)
             self._instruments.pop(token, None)
             self._awaiting.pop(token, None)
+            self._deep.drop(token)
             self._ended.add(token)
-        self._sent.forget(tokens)
+            self._sent.forget((mode, token) for mode in ALL_MODES)
 
-    def _change(self, changes: Sequence[tuple[str, FeedMode, Subscription]]) -> list[str | bytes]:
-        # One at a time at the least: the reserve of the capabilities is what keeps it more.
-        room = max(1, PAIRS_PER_CONNECTION - len(self._modes))
+    def _change(self, changes: Mapping[str, tuple[int, ...]]) -> list[str | bytes]:
+        """Return the requests that turn tokens over to other modes, and note those."""
+        held = sum(map(len, self._modes.values()))
+        waiting = [(t, self._modes[t], new) for t, new in changes.items() if self._modes[t] != new]
+        most_added = max((len({*new} - {*old}) for _, old, new in waiting), default=0) or 1
         messages: list[str | bytes] = []
-        for start in range(0, len(changes), room):
-            some = changes[start : start + room]
-            messages += self._requests(SUBSCRIBE, {token: new.mode for token, _, new in some})
-            messages += self._requests(UNSUBSCRIBE, {token: old for token, old, _ in some})
-        self._modes.update({token: new.mode for token, _, new in changes})
+        while waiting:
+            # One at a time at the least: the reserve of the capabilities is what keeps it more.
+            room = max(1, (PAIRS_PER_CONNECTION - held) // most_added)
+            some, waiting = waiting[:room], waiting[room:]
+            added = {t: tuple(m for m in new if m not in old) for t, old, new in some}
+            ended = {t: tuple(m for m in old if m not in new) for t, old, new in some}
+            messages += self._requests(SUBSCRIBE, added)
+            messages += self._requests(UNSUBSCRIBE, ended)
+            self._modes.update({token: new for token, _, new in some})
+            held += sum(len(new) - len(old) for _, old, new in some)
         return messages
 
-    def _requests(self, action: int, modes: Mapping[str, FeedMode]) -> list[str | bytes]:
+    def _requests(self, action: int, modes: Mapping[str, Iterable[int]]) -> list[str | bytes]:
+        by_mode: dict[int, list[str]] = {}
+        for token, numbers in modes.items():
+            for mode in numbers:
+                by_mode.setdefault(mode, []).append(token)
         messages: list[str | bytes] = []
-        for mode, group in groupby(sorted(modes.items(), key=itemgetter(1)), key=itemgetter(1)):
-            for tokens in self._cut(token for token, _ in group):
+        for mode, named in sorted(by_mode.items()):
+            for tokens in self._cut(named, mode):
                 sent = self._sent
-                number = sent.add(tokens) if action == SUBSCRIBE else sent.new_id()
-                by_segment = _by_segment(tokens)
-                messages.append(encode_request(action, MODE_NUMBERS[mode], by_segment, number))
+                number = sent.add((mode, token) for token in tokens if action == SUBSCRIBE)
+                messages.append(encode_request(action, mode, by_segment(tokens), number))
         return messages
 
-    def _cut(self, tokens: Iterable[str]) -> list[list[str]]:
+    def _cut(self, tokens: Iterable[str], mode: int) -> list[list[str]]:
         limits = self.capabilities
+        most = limits.batch_size
+        if mode == MODE_DEPTH_20:
+            most = min(most, TOKENS_PER_DEPTH_20_REQUEST)
         return batches(
             tokens,
-            Bound("instruments", limits.batch_size, lambda token: 1),
+            Bound("instruments", most, lambda token: 1),
             # Each in quotes and with its comma; that it is longer by its segment is room to spare.
             Bound(
                 "bytes",
@@ -251,11 +317,28 @@ class AngelAdapter(BrokerAdapter):
             return ()
         text = f"Angel One refused a request: {refusal.text} ({refusal.code})"
         error = BrokerLimitError(text) if refusal.code == _LIMIT_EXCEEDED else BrokerError(text)
-        tokens = self._sent.refused(refusal.correlation_id)
-        keys = tuple(self._instruments[token].key for token in tokens)
-        # A refused change has neither mode: its old one was ended right behind the request.
-        self._drop(tokens)
-        return (SubscriptionRejected(error, keys),)
+        pairs = self._sent.refused(refusal.correlation_id)
+        if pairs is None:
+            return (SubscriptionRejected(error),)
+        keys = self._end_refused(pairs)
+        # Of a request that is known and concerns nobody any more, people may know.
+        return (SubscriptionRejected(error, keys),) if keys else (Notice(text),)
+
+    def _end_refused(self, pairs: Iterable[Pair]) -> tuple[InstrumentKey, ...]:
+        """Note what a refused request did not bring; returns the instruments concerned."""
+        concerned: dict[str, InstrumentKey] = {}
+        for mode, token in pairs:
+            modes = self._modes.get(token, ())
+            if mode not in modes:
+                continue
+            concerned[token] = self._instruments[token].key
+            # Of a book of 20 levels the other pair is there still, until it is ended. Any other
+            # refused change has neither mode: its old one was ended right behind the request.
+            if rest := tuple(each for each in modes if each != mode):
+                self._modes[token] = rest
+            else:
+                self._drop((token,))
+        return tuple(concerned.values())
 
 
 def _feed_url(endpoint: str) -> str:
@@ -263,22 +346,3 @@ def _feed_url(endpoint: str) -> str:
     url = urlsplit(endpoint)
     path = FEED_PATH if url.path in ("", "/") else url.path
     return urlunsplit((url.scheme, url.netloc, path, url.query, ""))
-
-
-def _by_segment(tokens: Iterable[str]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
-    for token in tokens:
-        segment, _, name = token.partition(":")
-        found.setdefault(int(segment), []).append(name)
-    return found
-
-
-def _checked(instrument: Instrument) -> str:
-    """Return the instrument's ``exchangeType:token``. Raises BrokerConfigError for another form."""
-    token = instrument.broker_token
-    segment, _, name = token.partition(":")
-    if segment not in _SEGMENT_NAMES or not (name.isascii() and name.isdigit()):
-        raise BrokerConfigError(
-            f"angel: {instrument.key} has no token of a segment; load the instruments again"
-        )
-    return token

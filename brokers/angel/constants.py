@@ -10,7 +10,10 @@ from typing import Final
 from brokers.types import FeedMode
 
 __all__ = [
+    "CATEGORY_DEPTH_20",
     "DEPTH_LEVELS",
+    "DEPTH_LEVELS_20",
+    "EXCHANGE_DEPTH_20",
     "EXCHANGE_TYPES",
     "FRAME_DEPTH_20",
     "FRAME_LTP",
@@ -28,6 +31,8 @@ __all__ = [
     "PRICE_SCALE_DEFAULT",
     "SEGMENTS",
     "SEGMENT_CURRENCY",
+    "TOKENS_DEPTH_20",
+    "TOKENS_PER_DEPTH_20_REQUEST",
 ]
 
 # The first byte of a frame is its mode, and the mode is its length.
@@ -42,6 +47,14 @@ FRAME_SNAP_QUOTE: Final = 379
 FRAME_DEPTH_20: Final = 443
 
 DEPTH_LEVELS: Final = 5
+DEPTH_LEVELS_20: Final = 20
+
+# Books of 20 levels: of the shares of this exchange only. One request may name 50 of them, says the
+# Python client, and fewer, says the Java one; how many a connection may have is not documented.
+CATEGORY_DEPTH_20: Final = "depth20"
+EXCHANGE_DEPTH_20: Final = "NSE"
+TOKENS_DEPTH_20: Final = 50
+TOKENS_PER_DEPTH_20_REQUEST: Final = 49
 
 MODE_NUMBERS: Final[dict[FeedMode, int]] = {
     FeedMode.LTP: MODE_LTP,

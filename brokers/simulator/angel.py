@@ -18,7 +18,12 @@ from brokers.simulator.angel_encoder import (
     encode_tick,
     name_of,
 )
-from brokers.simulator.angel_subscriptions import AngelBook, BadRequestError, parse_request
+from brokers.simulator.angel_subscriptions import (
+    AngelBook,
+    AngelRequest,
+    BadRequestError,
+    parse_request,
+)
 from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.market import Market, Quote
@@ -45,6 +50,7 @@ class AngelExchange(MarketExchange):
         api_key, access_token, client_code, feed_token: the only valid credential; an empty part
             accepts any that is not.
         max_pairs: of (token, mode), per connection.
+        has_depth_20: whether there are books of 20 levels, which Angel has announced to end.
         ping_seconds: a client that sends neither a text ``ping`` nor a ping frame for so long is
             disconnected.
     """
@@ -62,6 +68,7 @@ class AngelExchange(MarketExchange):
         control_token: str = "",
         seed: int = 1,
         max_pairs: int = MAX_PAIRS,
+        has_depth_20: bool = True,
         ping_seconds: float = PING_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -80,6 +87,7 @@ class AngelExchange(MarketExchange):
         self._client_code = client_code
         self._feed_token = feed_token
         self._max_pairs = max_pairs
+        self._has_depth_20 = has_depth_20
         self._ping_seconds = ping_seconds
         self._tokens, self._names = wire_names(market, name_of)
         self._books: dict[Link, AngelBook] = {}
@@ -128,7 +136,7 @@ class AngelExchange(MarketExchange):
             return
         manners, book = self._links[link], self._books[link]
         try:
-            request = parse_request(message)
+            request = self._parsed(message)
         except BadRequestError as error:
             manners.malformed += 1
             self._tell(link, "E1001", "Invalid Request Payload.", error.correlation_id)
@@ -179,6 +187,12 @@ class AngelExchange(MarketExchange):
         return make_response(HTTPStatus.OK, self._master, "application/json")
 
     # Inside
+
+    def _parsed(self, message: str | bytes) -> AngelRequest:
+        request = parse_request(message)
+        if request.params.mode is AngelMode.DEPTH_20 and not self._has_depth_20:
+            raise BadRequestError("20 levels have ended", request.correlation_id)
+        return request
 
     def _wrong_part(self, given: Mapping[str, str]) -> str:
         """Name the first part of a credential that is wrong, in Angel's words; "" if none is."""

@@ -70,10 +70,7 @@ def name_of(instrument: ListedInstrument) -> AngelName | None:
 
 
 def encode_tick(quote: Quote, mode: AngelMode, sequence: int = 1) -> bytes:
-    """Encode one quote. Raises ValueError for an instrument that Angel does not have.
-
-    Twenty levels are the market's five, then zeros.
-    """
+    """Encode one quote. Raises ValueError for an instrument that Angel does not have."""
     name = name_of(quote.instrument)
     if name is None:
         raise ValueError(f"Angel does not have {quote.instrument.tradingsymbol}")
@@ -81,7 +78,7 @@ def encode_tick(quote: Quote, mode: AngelMode, sequence: int = 1) -> bytes:
     head = (mode.value, kind, token.encode())
     stamp = quote.exchange_time * 1000
     if mode is AngelMode.DEPTH_20:
-        sides = [*_twenty(quote.bids()), *_twenty(quote.asks())]
+        sides = [*_twenty(quote.bids(20)), *_twenty(quote.asks(20))]
         return _DEPTH_20.pack(*head, stamp, stamp, *sides)
     traded = (*head, sequence, stamp, quote.last_price)
     if mode is AngelMode.LTP:

@@ -48,6 +48,11 @@ class AngelRequest(msgspec.Struct, frozen=True):
         ]
 
 
+# Of books of 20 levels: how many one request may name, and whose.
+MAX_DEPTH_20_TOKENS = 50
+NSE_SHARES = 1
+
+
 class _Correlated(msgspec.Struct, frozen=True):
     correlation_id: str = msgspec.field(name="correlationID", default="")
 
@@ -59,9 +64,14 @@ _CORRELATED = msgspec.json.Decoder(_Correlated)
 def parse_request(message: str | bytes) -> AngelRequest:
     """Decode one client message. Raises BadRequestError."""
     try:
-        return _DECODER.decode(message)
+        request = _DECODER.decode(message)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadRequestError(str(error), _correlation_id(message)) from None
+    if request.params.mode is AngelMode.DEPTH_20:
+        names = request.names()
+        if len(names) > MAX_DEPTH_20_TOKENS or any(n.exchange_type != NSE_SHARES for n in names):
+            raise BadRequestError("20 levels of too many, or of others", request.correlation_id)
+    return request
 
 
 def _correlation_id(message: str | bytes) -> str:

@@ -125,6 +125,16 @@ async def test_subscribing_sends_current_values(
     assert [frames[INFY, mode], frames[NIFTY_50, mode]] == expected
 
 
+async def test_books_of_20_levels_may_have_ended(make_angel_server: MakeAngelServer):
+    server = await make_angel_server(rate=0, has_depth_20=False)
+    async with angel_client(server) as client:
+        await client.ask(SUBSCRIBE, DEPTH_20, [INFY], "x1")
+        answer = json.loads(await client.text())
+        assert (answer["errorCode"], answer["correlationID"]) == ("E1001", "x1")
+        await client.ask(SUBSCRIBE, SNAP, [INFY])
+        assert set(await client.frames(1)) == {(INFY, SNAP)}
+
+
 async def test_each_mode_of_a_token_ticks_for_itself_and_ends_for_itself(
     make_angel_server: MakeAngelServer,
 ):

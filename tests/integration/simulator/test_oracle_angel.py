@@ -40,10 +40,10 @@ def meant(quote: Quote, mode: AngelMode) -> dict[str, Any]:
         "exchange_timestamp": quote.exchange_time * 1000,
     }
     if mode is AngelMode.DEPTH_20:
-        for side, levels in (("buy", quote.bids()), ("sell", quote.asks())):
+        for side, levels in (("buy", quote.bids(20)), ("sell", quote.asks(20))):
             tick[f"depth_20_{side}_data"] = [
                 {"quantity": quantity, "price": price, "num_of_orders": orders}
-                for price, quantity, orders in levels + [(0, 0, 0)] * 15
+                for price, quantity, orders in levels + [(0, 0, 0)] * (20 - len(levels))
             ]
         return tick
     tick["last_traded_price"] = quote.last_price
@@ -243,7 +243,7 @@ async def test_extreme_values_and_the_vectors_are_decoded_alike(run_broker_oracl
     segments = [each for each in Segment if each not in (Segment.BCD, Segment.NCO)]
     quotes = [extreme(segment, *each) for segment in segments for each in values]
     modes = (AngelMode.LTP, AngelMode.QUOTE, AngelMode.SNAP_QUOTE)
-    small = [extreme(Segment.NSE, price, 2**31 - 1, far, 2**15 - 1) for price in (2**31 - 1, -5)]
+    small = [extreme(Segment.NSE, price, 2**31 - 1, far, 2**15 - 1) for price in (2**31 - 16, -5)]
     kinds = [(quote, mode) for quote in quotes for mode in modes]
     kinds += [(quote, AngelMode.DEPTH_20) for quote in small]
     frames = [encode_tick(quote, mode) for quote, mode in kinds]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brokers.angel.connection import AngelAdapter
-from brokers.base import Confirmed, Credentials, SubscriptionRejected
+from brokers.base import Confirmed, Credentials, Notice, SubscriptionRejected
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,
@@ -253,9 +253,16 @@ def test_a_refusal_of_an_older_request_does_not_end_a_newer_one(adapter: AngelAd
     adapter.unsubscribe([subscription(RELIANCE)])
     adapter.subscribe([subscription(RELIANCE)])
     (event,) = adapter.receive(refusal(first, "E1002"), 0)
-    assert isinstance(event, SubscriptionRejected)
-    assert event.keys == ()
+    assert isinstance(event, Notice), "a rejection that names nobody would end what waits"
     assert adapter.receive(FRAMES["quote"], 0) == (Confirmed((RELIANCE.key,)),)
+
+
+def test_a_refused_end_concerns_nobody(adapter: AngelAdapter) -> None:
+    adapter.subscribe([subscription(RELIANCE), subscription(OPTION)])
+    (message,) = adapter.unsubscribe([subscription(RELIANCE)])
+    (event,) = adapter.receive(refusal(message, "E1001"), 0)
+    assert isinstance(event, Notice)
+    assert adapter.receive(FRAMES["snap"], 0) == (Confirmed((OPTION.key,)),)
 
 
 def test_a_refused_change_leaves_nothing_subscribed(adapter: AngelAdapter) -> None:

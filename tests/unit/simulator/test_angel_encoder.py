@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -83,14 +84,28 @@ def test_snap_quote_equals_the_vector_but_for_what_the_market_does_not_have() ->
     assert frame == expected
 
 
-def test_twenty_levels_are_five_of_the_market_and_then_zeros() -> None:
-    frame = encode_tick(quote_of(listed()), AngelMode.DEPTH_20)
+def test_twenty_levels_are_five_of_the_market_and_go_on() -> None:
+    quote = quote_of(listed())
+    frame = encode_tick(quote, AngelMode.DEPTH_20)
     expected = vector("depth20")
     assert len(frame) == len(expected)
     assert frame[:35] == expected[:35]
     assert frame[43:93] == expected[43:93]
-    assert frame[93:243] == bytes(150)
-    assert frame[293:] == bytes(150)
+    rows = [
+        row
+        for side in (quote.bids(20), quote.asks(20))
+        for row in side + [(0, 0, 0)] * (20 - len(side))
+    ]
+    assert [struct.unpack_from("<iih", frame, 43 + 10 * at) for at in range(40)] == [
+        (quantity, price, orders) for price, quantity, orders in rows
+    ]
+
+
+def test_levels_that_are_not_there_are_zeros() -> None:
+    cheap = replace(quote_of(listed()), last_price=8 * listed().tick)
+    assert len(cheap.bids(20)) < 20
+    frame = encode_tick(cheap, AngelMode.DEPTH_20)
+    assert frame[43 + 10 * len(cheap.bids(20)) : 243] == bytes(10 * (20 - len(cheap.bids(20))))
 
 
 @pytest.mark.parametrize(

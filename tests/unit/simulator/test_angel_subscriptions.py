@@ -102,6 +102,14 @@ def test_what_is_no_request_is_refused(text: str) -> None:
         parse_request(text)
 
 
+@pytest.mark.parametrize(("count", "kind"), [(51, 1), (1, 3)])
+def test_twenty_levels_are_of_fifty_shares_of_the_nse(count: int, kind: int) -> None:
+    parse_request(message(1, 4, *range(50)))
+    with pytest.raises(BadRequestError) as refused:
+        parse_request(message(1, 4, *range(count), kind=kind))
+    assert refused.value.correlation_id == "abcde12345"
+
+
 def test_a_bad_request_still_says_which_it_was() -> None:
     with pytest.raises(BadRequestError) as refusal:
         parse_request(message(9, LTP, 1))
