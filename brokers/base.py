@@ -113,6 +113,7 @@ class BrokerCapabilities:
     them). ``max_lifetime_seconds`` is when the broker
     itself ends a connection (None: never). ``http_endpoint`` is the base URL of its HTTP API.
     ``credentials_end`` is when it ends all credentials, every day (None: it has no such habit).
+    ``may_count_with`` names brokers whose connections may count together with its own.
     """
 
     name: str
@@ -139,6 +140,7 @@ class BrokerCapabilities:
     max_lifetime_seconds: float | None = None
     max_frame_bytes: int = 4 * 1024 * 1024
     credentials_end: DailyEnd | None = None
+    may_count_with: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

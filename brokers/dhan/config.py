@@ -125,6 +125,8 @@ CAPABILITIES: Final = BrokerCapabilities(
     # It pings every 10 s, and closes a link that has not answered for 40 s.
     heartbeat_seconds=10.0,
     liveness_timeout_seconds=30.0,
+    # Not documented either way.
+    may_count_with=("dhan_depth20", "dhan_depth200"),
 )
 
 DEPTH_20: Final = replace(
@@ -137,6 +139,7 @@ DEPTH_20: Final = replace(
     depth_levels=(20,),
     default_endpoint="wss://depth-api-feed.dhan.co/twentydepth",
     batch_size=50,
+    may_count_with=("dhan", "dhan_depth200"),
 )
 
 # The documents name this path, the official client connects to "/".
@@ -148,6 +151,7 @@ DEPTH_200: Final = replace(
     depth_levels=(200,),
     default_endpoint="wss://full-depth-api.dhan.co/twohundreddepth",
     batch_size=1,
+    may_count_with=("dhan", "dhan_depth20"),
 )
 
 

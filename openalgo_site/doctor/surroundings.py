@@ -126,7 +126,11 @@ def brokers() -> Iterator[Finding]:
         try:
             capabilities = account.capabilities()
         except BrokerConfigError as error:
-            yield failed("brokers", str(error), "install its adapter, or disable the account")
+            yield failed(
+                "brokers",
+                str(error),
+                "install its adapter, mend the account's settings in the admin, or disable it",
+            )
             continue
         urls[account.endpoint or capabilities.default_endpoint] = capabilities.label
         if not account.endpoint and capabilities.http_endpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -36,6 +36,7 @@ from pooling.admin.operate import OperateMixin
 from pooling.admin.states import connection_rows, state_badge
 from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount, PoolStatus
+from pooling.operations.crowding import crowding
 
 if TYPE_CHECKING:
     AccountAdminBase = admin.ModelAdmin[BrokerAccount]
@@ -221,6 +222,13 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         if values := form.credentials():
             obj.set_credentials(values, CredentialCipher.from_file(conf.key_file()))
         super().save_model(request, obj, form, change)
+
+    def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
+        """Save the limits, too, and warn where accounts together may open too many connections."""
+        super().save_related(request, form, formsets, change)
+        account = BrokerAccount.objects.get(pk=form.instance.pk)
+        if (warning := crowding(account)) is not None:
+            self.message_user(request, warning, messages.WARNING)
 
     def construct_change_message(
         self, request: Any, form: Any, formsets: Any, add: bool = False

@@ -224,3 +224,26 @@ def test_an_endpoint_with_settings_behind_it_is_refused_with_where_they_are(
 ) -> None:
     answer = post(editor, fyers, endpoint="wss://socket.fyers.in/hsm#lite_channel=12")
     assert "the account's settings have fields of their own" in words(answer)
+
+
+def test_accounts_that_may_count_together_are_warned_of_when_they_are_too_many(
+    editor: Client, dhan: BrokerAccount
+) -> None:
+    deep = BrokerAccount.objects.create(user=dhan.user, broker="dhan_depth20")
+    for account, limit in ((dhan, 3), (deep, 3)):
+        PoolConfig.objects.create(account=account, max_connections=limit)
+    page = words(follow(editor, dhan))
+    assert "asha/dhan/main with 3 and asha/dhan_depth20/main with 3 together, and allows 5" in page
+    assert 'Lower "max connections" so that they are 5 at most together' in page
+    assert "may count" in words(follow(editor, deep))
+    assert "may count" not in words(follow(editor, deep, **{"config-0-max_connections": "2"}))
+    assert "may count" in words(follow(editor, deep, **{"config-0-max_connections": "3"}))
+    assert "may count" not in words(follow(editor, deep, label="another"))
+
+
+def follow(client: Client, account: BrokerAccount, **changes: Any) -> Any:
+    """Save, and return the page that is shown then."""
+    account = BrokerAccount.objects.get(pk=account.pk)
+    answer = post(client, account, _continue="1", **changes)
+    assert answer.status_code == 302
+    return client.get(answer.url)
