@@ -124,6 +124,8 @@ async def usable_quotas(mounts: Path = MOUNTS) -> Layout:
 def _enabled_layout(mounts: Path) -> Layout:
     layout = find_layout(mounts.read_text())
     if layout.version == 2:
+        if "cpu" not in (layout.root / "cgroup.controllers").read_text().split():
+            raise QuotasUnavailableError(f"{layout.root} does not have the CPU controller")
         enabled = layout.root / "cgroup.subtree_control"
         if "cpu" not in enabled.read_text().split():
             raise QuotasUnavailableError(f"the CPU controller is off; echo +cpu > {enabled}")

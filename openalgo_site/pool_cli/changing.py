@@ -1,4 +1,4 @@
-"""``pool set-limit``, ``pause``, ``export`` and the rest that changes something or writes files."""
+"""``pool set-limit``, ``set-setting``, ``pause``, ``export``: what changes or writes something."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.core.management.base import CommandParser
 from django.db.models import PositiveIntegerField
 
 from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand
+from openalgo_site.pool_cli.reading import settings_table
 from pooling import command_queue, conf
 from pooling.models import PoolCommand, PoolConfig
 from pooling.operations.describe import command_dict
@@ -26,6 +27,14 @@ from pooling.operations.limits import (
     wait_until_applied,
 )
 from pooling.operations.naming import account_name, find_account
+from pooling.operations.settings import (
+    SettingChange,
+    SettingError,
+    apply_settings,
+    plan_settings,
+    setting_dicts,
+    wait_until_in_force,
+)
 from pooling.operations.tables import table
 from pooling.operations.transfer import TransferError, apply_import, export, plan_import
 
@@ -138,6 +147,62 @@ def _outcome(
     return (
         f"Revision {revision} is saved, but the worker has not taken it up within "
         f"{options['wait']:g} s: see `manage.py pool doctor`."
+    ), Exit.ERROR
+
+
+# Settings
+
+
+def _set_setting_arguments(parser: CommandParser) -> None:
+    _pool_argument(parser)
+    parser.add_argument("name", help="as in `pool show`")
+    parser.add_argument("value", help="or 'default'")
+    parser.add_argument("--yes", action="store_true", help="do not ask before dropping anything")
+    _wait_argument(parser, 10.0)
+
+
+def _set_setting(options: Options, out: Output) -> Exit | None:
+    account = find_account(options["pool"])
+    name, value = options["name"], options["value"]
+    try:
+        change = plan_settings(account, {name: None if value == DEFAULT else value})
+        effect = plan_change(change.with_settings(), {})
+    except (SettingError, LimitError) as error:
+        raise CliError(str(error), Exit.USAGE) from None
+    applied = None
+    if change.is_change:
+        if (effect.drops or effect.closes) and not options["yes"]:
+            out.confirm(_loss(effect))
+        told = apply_settings(change, by=f"{getpass.getuser()} on the command line")
+        if options["wait"] > 0:
+            applied = wait_until_in_force(told, options["wait"])
+    words, code = _setting_outcome(change, applied, options)
+    found = {
+        "pool": account.pk,
+        "settings": {name: {"old": change.old[name], "new": change.new[name]}},
+        "drops": effect.drops,
+        "closes": effect.closes,
+        "saved": change.is_change,
+        "applied": applied,
+        "message": words,
+    }
+    rows = [each for each in setting_dicts(account) if each["name"] == name]
+    out.show(found, f"{settings_table(rows)}\n\n{words}")
+    return code
+
+
+def _setting_outcome(
+    change: SettingChange, applied: bool | None, options: Options
+) -> tuple[str, Exit | None]:
+    if not change.is_change:
+        return "Nothing to change: that is the value already.", None
+    if applied:
+        return "It is in force; the pool's connections are opened anew.", None
+    if applied is None:
+        return "It is saved; the pool's worker takes it up once it runs.", None
+    return (
+        f"It is saved, but the worker has not taken it up within {options['wait']:g} s: see "
+        "`manage.py pool doctor`."
     ), Exit.ERROR
 
 
@@ -290,16 +355,22 @@ CHANGING = (
         run=_set_limit,
         arguments=_set_limit_arguments,
     ),
+    Subcommand(
+        name="set-setting",
+        help="change a setting of a pool's broker account, such as its plan",
+        run=_set_setting,
+        arguments=_set_setting_arguments,
+    ),
     *_requests(),
     Subcommand(
         name="export",
-        help="write accounts and limits as JSON, without credentials",
+        help="write accounts, settings and limits as JSON, without credentials",
         run=_export,
         arguments=_export_arguments,
     ),
     Subcommand(
         name="import",
-        help="take over accounts and limits from a file of `pool export`",
+        help="take over accounts, settings and limits from a file of `pool export`",
         run=_import,
         arguments=_import_arguments,
     ),

@@ -27,10 +27,11 @@ from pooling.operations.describe import (
 )
 from pooling.operations.history import MEASURES, history, history_csv, peaks
 from pooling.operations.naming import find_account
+from pooling.operations.settings import setting_dicts, setting_text
 from pooling.operations.tables import age, bar, pairs, table
 from streaming.models import GatewayStatus
 
-__all__ = ["READING", "gateway_dict"]
+__all__ = ["READING", "gateway_dict", "settings_table"]
 
 RECENT = 5
 
@@ -87,17 +88,21 @@ def _show(options: Options, out: Output) -> None:
         limits, problem = limits_of(account), ""
     except BrokerConfigError as error:
         limits, problem = {}, str(error)
+    settings = setting_dicts(account)
     rows = connections(account, now)
     events = [event_dict(event) for event in account.events.all()[:RECENT]]
     commands = [command_dict(command) for command in account.commands.all()[:RECENT]]
     value = {
         **msgspec.to_builtins(view),
         "limits": limits,
+        "settings": settings,
         "connection_list": rows,
         "events": events,
         "requests": commands,
     }
     parts = [pairs(_facts(view)), problem or _limits_table(limits)]
+    if settings:
+        parts.append(settings_table(settings))
     if rows:
         parts.append(_connections_table(rows, now))
     if events:
@@ -148,6 +153,22 @@ def _limits_table(limits: dict[str, dict[str, Any]]) -> str:
         for name, each in limits.items()
     ]
     return table(("LIMIT", "SET", "IN FORCE", "BROKER ALLOWS"), rows, right=(1, 2, 3))
+
+
+def settings_table(settings: Sequence[Mapping[str, Any]]) -> str:
+    """Return settings of a broker as ``pool show`` and ``pool set-setting`` print them."""
+    return table(
+        ("SETTING", "VALUE", "", "ALLOWED"),
+        [
+            (
+                each["name"],
+                setting_text(each["value"]),
+                "default" if each["is_default"] else f"default {setting_text(each['default'])}",
+                each["allowed"],
+            )
+            for each in settings
+        ],
+    )
 
 
 def _connections_table(rows: Sequence[Any], now: datetime) -> str:

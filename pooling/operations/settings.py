@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from brokers.settings import SettingField, SettingValue, changed, fields_of, parse
 from pooling import conf
 from pooling.exceptions import PoolingError
-from pooling.models import BrokerAccount, PoolEvent
+from pooling.models import BrokerAccount, PoolEvent, PoolStatus
 
 __all__ = [
     "SettingChange",
@@ -20,8 +23,12 @@ __all__ = [
     "apply_settings",
     "plan_settings",
     "setting_dicts",
+    "setting_text",
     "settings_of",
+    "wait_until_in_force",
 ]
+
+POLL_SECONDS = 0.1
 
 
 class SettingError(PoolingError):
@@ -30,17 +37,22 @@ class SettingError(PoolingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingChange:
-    """What a change would store: ``stored`` is all that then differs from the defaults."""
+    """What a change would store: ``stored`` is all that then differs from the defaults.
+
+    ``is_change`` tells whether anything else is stored so far.
+    """
 
     account: BrokerAccount
     old: Mapping[str, SettingValue]
     new: Mapping[str, SettingValue]
     stored: Mapping[str, SettingValue]
+    is_change: bool
 
-    @property
-    def is_change(self) -> bool:
-        """Whether anything would be different."""
-        return dict(self.account.broker_settings) != dict(self.stored)
+    def with_settings(self) -> BrokerAccount:
+        """Return a copy of the account as it would be; saving it is not meant."""
+        changed_account = copy(self.account)
+        changed_account.broker_settings = dict(self.stored)
+        return changed_account
 
 
 def settings_of(account: BrokerAccount) -> list[tuple[SettingField, SettingValue]]:
@@ -74,6 +86,13 @@ def setting_dicts(account: BrokerAccount) -> list[dict[str, Any]]:
     ]
 
 
+def setting_text(value: SettingValue) -> str:
+    """Return a value as people write it on the command line."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def plan_settings(account: BrokerAccount, values: Mapping[str, object | None]) -> SettingChange:
     """Return what setting ``values`` would do (None: the default); saves nothing.
 
@@ -83,36 +102,67 @@ def plan_settings(account: BrokerAccount, values: Mapping[str, object | None]) -
     before = {field.name: value for field, value in settings_of(account)}
     try:
         adapter = conf.broker_registry().get(account.broker)
-        kind = type(adapter.settings)
-        known = {field.name: field.default for field in fields_of(kind)}
-        asked = {
-            name: known.get(name, value) if value is None else value
-            for name, value in values.items()
-        }
-        settings = parse(kind, {**before, **asked})
     except BrokerConfigError as error:
         raise SettingError(f"{error}.") from None
+    kind = type(adapter.settings)
+    defaults = {field.name: field.default for field in fields_of(kind)}
+    asked = {
+        name: defaults.get(name, value) if value is None else value
+        for name, value in values.items()
+    }
+    try:
+        settings = parse(kind, {**before, **asked})
+    except BrokerConfigError as error:
+        raise SettingError(f"{adapter.capabilities.label}: {error}.") from None
     return SettingChange(
         account=account,
         old={name: before[name] for name in values},
         new={name: getattr(settings, name) for name in values},
         stored=changed(settings),
+        is_change=account.broker_settings != changed(settings),
     )
 
 
-def apply_settings(change: SettingChange, *, by: str) -> None:
-    """Save a change and note in the pool's events who made it, with old and new values."""
+def apply_settings(change: SettingChange, *, by: str) -> PoolEvent:
+    """Save a change and note in the pool's events who made it, with old and new values.
+
+    Returns that event.
+    """
     account = change.account
     words = ", ".join(
-        f"{name} {change.old[name]} → {value}"
+        f"{name} {setting_text(change.old[name])} → {setting_text(value)}"
         for name, value in change.new.items()
         if value != change.old[name]
     )
     with transaction.atomic():
         account.broker_settings = dict(change.stored)
         account.save(update_fields=["broker_settings"])
-        PoolEvent.objects.create(
+        return PoolEvent.objects.create(
             account=account,
             kind="settings_changed",
             message=f"{words or 'what could not be used was taken out'} by {by}"[:500],
         )
+
+
+def wait_until_in_force(
+    told: PoolEvent,
+    timeout_seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool | None:
+    """Wait for the worker to say that it uses what was saved; None without a worker.
+
+    ``told`` is the event of the saving: what the worker said before it was about older settings.
+    """
+    deadline = clock() + timeout_seconds
+    said = PoolEvent.objects.filter(account=told.account, kind="settings_applied", pk__gt=told.pk)
+    while True:
+        status = PoolStatus.objects.filter(account=told.account).first()
+        if status is None or not status.is_alive(timezone.now()):
+            return None
+        if said.exists():
+            return True
+        if clock() >= deadline:
+            return False
+        sleep(POLL_SECONDS)

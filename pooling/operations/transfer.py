@@ -1,4 +1,4 @@
-"""Accounts and limits as a file, without credentials: to keep, to compare, to move elsewhere."""
+"""Accounts, settings and limits as a file, without credentials: to keep, compare and move."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.db import transaction
 
 from brokers.redaction import REDACTOR
 from brokers.registry import default_registry
+from brokers.settings import changed
 from pooling.exceptions import PoolingError
 from pooling.models import BrokerAccount, PoolConfig, validate_endpoint
 from pooling.operations.describe import accounts_with_status
@@ -25,6 +26,7 @@ FORMAT: Literal["tickpool-accounts"] = "tickpool-accounts"
 VERSION: Literal[1] = 1
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=150)]
+_Settings = Annotated[dict[str, bool | int | float | str], msgspec.Meta(max_length=100)]
 _Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -53,6 +55,7 @@ class ExportedAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label: _Label
     enabled: bool = True
     endpoint: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    settings: _Settings = {}
     limits: ExportedLimits = ExportedLimits()
 
 
@@ -108,6 +111,7 @@ def export(accounts: Sequence[BrokerAccount] | None = None) -> tuple[Exported, l
                 label=account.label,
                 enabled=account.enabled,
                 endpoint=endpoint,
+                settings=dict(account.broker_settings),
                 limits=ExportedLimits(**{name: getattr(config, name) for name in config.OPTIONS}),
             )
         )
@@ -140,9 +144,9 @@ def plan_import(data: bytes) -> ImportPlan:
         if account is None:
             account = BrokerAccount(user=users[entry.user], broker=entry.broker, label=entry.label)
         config = getattr(account, "config", None) or PoolConfig(account=account)
-        changed = _take_over(name, entry, account, config)
-        (plan.created if is_new else plan.changed if changed else plan.unchanged).append(name)
-        if is_new or changed:
+        differs = _take_over(name, entry, account, config)
+        (plan.created if is_new else plan.changed if differs else plan.unchanged).append(name)
+        if is_new or differs:
             plan.rows.append((account, config))
     return plan
 
@@ -207,16 +211,29 @@ def _take_over(
 ) -> bool:
     """Set an entry's values on the rows and check them; tells whether any differs."""
     limits = msgspec.structs.asdict(entry.limits)
-    before = (account.enabled, account.endpoint, [getattr(config, each) for each in limits])
+    before = (
+        account.enabled,
+        account.endpoint,
+        account.broker_settings,
+        [getattr(config, each) for each in limits],
+    )
     account.enabled, account.endpoint = entry.enabled, entry.endpoint
+    account.broker_settings = entry.settings
     for field_name, value in limits.items():
         setattr(config, field_name, value)
     try:
         if entry.endpoint:
             _check_endpoint(entry.endpoint)
         account.clean_fields(exclude=["user", "credentials"])
+        account.clean()
+        account.broker_settings = changed(account.adapter_class().settings)
         config.clean_fields(exclude=["account"])
         config.clean()
     except ValidationError as error:
         raise TransferError(f"{name}: {_words(error, account)}") from None
-    return before != (entry.enabled, entry.endpoint, list(limits.values()))
+    return before != (
+        entry.enabled,
+        entry.endpoint,
+        account.broker_settings,
+        list(limits.values()),
+    )

@@ -47,11 +47,21 @@ def test_each_version_has_its_own_files() -> None:
     }
 
 
-async def test_a_controller_that_is_off_says_how_to_turn_it_on(tmp_path: Path) -> None:
-    (tmp_path / "cgroup.subtree_control").write_text("memory pids")
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        ("cpu memory", r"echo \+cpu > .*cgroup.subtree_control"),
+        ("memory pids", "does not have the CPU controller"),
+    ],
+)
+async def test_a_controller_that_is_off_says_what_mends_it(
+    tmp_path: Path, there: str, reason: str
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text(there)
+    (tmp_path / "cgroup.subtree_control").write_text("memory")
     mounts = tmp_path / "mounts"
     mounts.write_text(f"cgroup2 {tmp_path} cgroup2 rw 0 0")
-    with pytest.raises(QuotasUnavailableError, match=r"echo \+cpu > .*cgroup.subtree_control"):
+    with pytest.raises(QuotasUnavailableError, match=reason):
         await usable_quotas(mounts)
 
 
