@@ -114,7 +114,7 @@ class ConnectionPool:
         self._book = SubscriptionBook(
             limits=self._seats.limits(spec.options),
             cost=adapter_class.cost,
-            category=adapter_class.category if self._capabilities.category_limits else None,
+            category=adapter_class.category,
             modes=self._capabilities.modes,
             depth_levels=self._capabilities.depth_levels,
             linger_seconds=spec.options.linger_seconds,

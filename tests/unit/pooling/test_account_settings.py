@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
-from brokers.base import BrokerCapabilities, Handshake
+from brokers.base import BrokerCapabilities, CategoryLimit, Handshake
 from brokers.feed import FeedStatus, RefusalCode, SubscriptionChange, Want
 from brokers.registry import BrokerRegistry
 from brokers.settings import BrokerSettings, setting
@@ -60,8 +60,13 @@ class PlanAdapter(FakeAdapter):
             cls.capabilities,
             max_connections=settings.connections,
             depth_levels=levels,
+            category_limits=(CategoryLimit("deep", 2, 2),) if settings.thirty else (),
             message_interval_seconds=settings.pause,
         )
+
+    @classmethod
+    def category(cls, subscription):
+        return "deep" if subscription.depth_levels == 30 else ""
 
     def handshake(self, credentials):
         return Handshake(url=f"ws://fake.invalid/?token={self.settings.token}")
@@ -153,6 +158,15 @@ async def test_the_pace_of_messages_follows_on_the_same_connection():
         assert 1 <= kit.worker.stats("7").confirmed < 3
         await asyncio.sleep(10)
         assert kit.worker.stats("7").confirmed == 3
+
+
+@virtual
+async def test_limits_that_come_with_a_plan_bind_a_running_pool():
+    async with open_kit() as kit:
+        await kit.want(1)
+        kit.edit(thirty=True)
+        await asyncio.sleep(5)
+        assert await kit.want(1, 2, 3, mode=DEPTH, depth=30) == [PENDING, PENDING, REFUSED]
 
 
 @virtual
