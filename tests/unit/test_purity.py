@@ -22,6 +22,8 @@ PURE_MODULES = [
     "brokers._template.symbols",
     "brokers.angel.codec",
     "brokers.angel.constants",
+    "brokers.angel.deep_books",
+    "brokers.angel.pairs",
     "brokers.angel.requests",
     "brokers.angel.symbols",
     "brokers.batching",
