@@ -105,11 +105,15 @@ class Limits:
     def capacity(self) -> int:
         """What all connections together may carry, in the broker's units."""
         capacity = self.max_connections * self.units
+        return capacity if self.shared_cap is None else min(capacity, self.shared_cap)
+
+    @property
+    def shared_cap(self) -> int | None:
+        """What the broker grants all connections together, however many there are; None: all."""
         if not (self.are_categories_shared and self.categories):
-            return capacity
+            return None
         limits = self.categories.values()
-        alone, mixed = max(each.alone for each in limits), sum(each.mixed for each in limits)
-        return min(capacity, max(alone, mixed))
+        return max(max(each.alone for each in limits), sum(each.mixed for each in limits))
 
     def has_room(self, load: Load) -> bool:
         """Tell whether a connection with this load may take anything at all."""

@@ -20,26 +20,16 @@ from brokers.dhan.constants import (
 from brokers.settings import BrokerSettings, setting
 from brokers.types import FeedMode
 
-__all__ = ["CAPABILITIES", "DEPTH_20", "DEPTH_200", "DhanSettings", "master_url"]
+__all__ = ["CAPABILITIES", "DEPTH_20", "DEPTH_200", "DhanSettings", "DhanWaits", "master_url"]
 
 _MASTER_PATH: Final = "/api-data/api-scrip-master.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DhanSettings(BrokerSettings):
-    """What Dhan's documents leave open, with the answer that does least harm if it is wrong.
+class DhanWaits(BrokerSettings):
+    """What Dhan's documents leave open of every feed, with what does least harm if it is wrong.
 
     Attributes:
-        trade_time_offset_seconds: what times of trades are ahead of Unix time. Documented as none;
-            two independent projects found Indian time counted as UTC, one did not. A trade that
-            seems to come from the future has no time at all.
-        takes_close_from_quotes: the close of a quote is documented as the day's own, sent after the
-            market has closed, so the previous close is that of its own packet. Others report it to
-            be the previous one, or 0.
-        subscribes_before_ending: a change of mode asks for the new one before it ends the old one,
-            so that no tick is missed. What Dhan does with one instrument under two codes is not
-            known: if it keeps one of them only, the instrument would be lost. The safe order misses
-            what is traded between two messages; current values follow at once.
         replaced_wait_seconds: how long a connection stays away after the broker closed it in favour
             of a newer one (805). The broker counts a dead link for 40 s, so that within this time a
             place of our own becomes free; each further time the wait doubles, so that two programs
@@ -48,25 +38,6 @@ class DhanSettings(BrokerSettings):
             replaced, the first wait applies again.
     """
 
-    trade_time_offset_seconds: int = setting(
-        19_800,
-        label="Trade times are ahead by (seconds)",
-        help_text="Dhan documents Unix time (0), but is seen to send Indian time counted as UTC "
-        "(19800). Change it if the times of trades are off by 5 h 30 min, or missing.",
-        choices=((19_800, "19800: Indian time counted as UTC"), (0, "0: Unix time")),
-    )
-    takes_close_from_quotes: bool = setting(
-        False,
-        label="Take the previous close from quotes",
-        help_text="Documented is that a quote's close is the day's own and the previous close has "
-        "a packet of its own; others report it to be the previous close.",
-    )
-    subscribes_before_ending: bool = setting(
-        False,
-        label="Ask for a new mode before ending the old one",
-        help_text="No tick is missed while a mode changes, but if Dhan keeps only one mode of an "
-        "instrument, the instrument is lost. Which of both it does is not documented.",
-    )
     replaced_wait_seconds: float = setting(
         45.0,
         label="Wait after being replaced (seconds)",
@@ -86,6 +57,44 @@ class DhanSettings(BrokerSettings):
     def _check(self) -> None:
         if self.replaced_wait_seconds > self.replaced_wait_limit_seconds:
             raise ValueError("replaced_wait_seconds must not be above replaced_wait_limit_seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhanSettings(DhanWaits):
+    """What Dhan's documents leave open of the live feed, too.
+
+    Attributes:
+        trade_time_offset_seconds: what times of trades are ahead of Unix time. Documented as none;
+            two independent projects found Indian time counted as UTC, one did not. A trade that
+            seems to come from the future has no time at all.
+        takes_close_from_quotes: the close of a quote is documented as the day's own, sent after the
+            market has closed, so the previous close is that of its own packet. Others report it to
+            be the previous one, or 0.
+        subscribes_before_ending: a change of mode asks for the new one before it ends the old one,
+            so that no tick is missed. What Dhan does with one instrument under two codes is not
+            known: if it keeps one of them only, the instrument would be lost. The safe order misses
+            what is traded between two messages; current values follow at once.
+    """
+
+    trade_time_offset_seconds: int = setting(
+        19_800,
+        label="Trade times are ahead by (seconds)",
+        help_text="Dhan documents Unix time (0), but is seen to send Indian time counted as UTC "
+        "(19800). Change it if the times of trades are off by 5 h 30 min, or missing.",
+        choices=((19_800, "Indian time counted as UTC (19800)"), (0, "Unix time (0)")),
+    )
+    takes_close_from_quotes: bool = setting(
+        False,
+        label="Take the previous close from quotes",
+        help_text="Documented is that a quote's close is the day's own and the previous close has "
+        "a packet of its own; others report it to be the previous close.",
+    )
+    subscribes_before_ending: bool = setting(
+        False,
+        label="Ask for a new mode before ending the old one",
+        help_text="No tick is missed while a mode changes, but if Dhan keeps only one mode of an "
+        "instrument, the instrument is lost. Which of both it does is not documented.",
+    )
 
 
 CAPABILITIES: Final = BrokerCapabilities(

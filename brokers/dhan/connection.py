@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -19,7 +20,14 @@ from brokers.base import (
 )
 from brokers.batching import Bound, batches
 from brokers.dhan.codec import Decoded, FeedDecoder, encode_request, encode_single_request
-from brokers.dhan.config import CAPABILITIES, DEPTH_20, DEPTH_200, DhanSettings, master_url
+from brokers.dhan.config import (
+    CAPABILITIES,
+    DEPTH_20,
+    DEPTH_200,
+    DhanSettings,
+    DhanWaits,
+    master_url,
+)
 from brokers.dhan.constants import (
     REASON_INSTRUMENTS,
     REASON_REPLACED,
@@ -44,7 +52,7 @@ from brokers.exceptions import (
 )
 from brokers.types import FeedMode, Instrument, InstrumentRow, Subscription, TickSink
 
-__all__ = ["DhanAdapter", "DhanDepth20Adapter", "DhanDepth200Adapter"]
+__all__ = ["DhanAdapter", "DhanDepth20Adapter", "DhanDepth200Adapter", "DhanFeed"]
 
 _SEGMENT_NAMES: Final = frozenset(SEGMENTS.values())
 # The longest request of no instruments.
@@ -67,8 +75,8 @@ class _Decoder(Protocol):
     def decode(self, frame: bytes, now_s: int) -> list[Decoded]: ...
 
 
-class DhanAdapter(BrokerAdapter):
-    """One connection to the live market feed. Called from its connection's loop only.
+class DhanFeed(BrokerAdapter):
+    """What Dhan's feeds have in common. Called from its connection's loop only.
 
     Dhan acknowledges nothing: a subscription is confirmed by its first tick that covers the mode
     asked for. It says why it ends a connection, in a packet on the open socket: a credential that
@@ -76,8 +84,7 @@ class DhanAdapter(BrokerAdapter):
     ``BrokerRateLimitError``, and a request that it does not take is a rejected subscription.
     """
 
-    capabilities = CAPABILITIES
-    settings: ClassVar[DhanSettings] = DhanSettings()
+    settings: ClassVar[DhanWaits] = DhanWaits()
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
@@ -204,13 +211,13 @@ class DhanAdapter(BrokerAdapter):
         self._awaiting.clear()
         self._decoder.clear()
 
-    # What the feeds of deep books do otherwise
+    # What the feeds do otherwise
 
-    def _make_decoder(self) -> _Decoder:
-        return FeedDecoder(
-            trade_time_offset_seconds=self.settings.trade_time_offset_seconds,
-            takes_close_from_quotes=self.settings.takes_close_from_quotes,
-        )
+    @abstractmethod
+    def _make_decoder(self) -> _Decoder: ...
+
+    def _begins_before_ending(self) -> bool:
+        return False
 
     def _endpoint(self) -> str:
         return self.endpoint
@@ -249,7 +256,7 @@ class DhanAdapter(BrokerAdapter):
         ends = self._requests({token: self._modes[token] for token in changes}, ends=True)
         begins = self._requests({token: new.mode for token, new in changes.items()})
         self._modes.update({token: new.mode for token, new in changes.items()})
-        return begins + ends if self.settings.subscribes_before_ending else ends + begins
+        return begins + ends if self._begins_before_ending() else ends + begins
 
     def _cut(self, tokens: Iterable[str]) -> list[list[str]]:
         limits = self.capabilities
@@ -297,7 +304,23 @@ class DhanAdapter(BrokerAdapter):
         return min(wait, limit)
 
 
-class DhanDepth20Adapter(DhanAdapter):
+class DhanAdapter(DhanFeed):
+    """One connection to the live market feed."""
+
+    capabilities = CAPABILITIES
+    settings: ClassVar[DhanSettings] = DhanSettings()
+
+    def _make_decoder(self) -> _Decoder:
+        return FeedDecoder(
+            trade_time_offset_seconds=self.settings.trade_time_offset_seconds,
+            takes_close_from_quotes=self.settings.takes_close_from_quotes,
+        )
+
+    def _begins_before_ending(self) -> bool:
+        return self.settings.subscribes_before_ending
+
+
+class DhanDepth20Adapter(DhanFeed):
     """One connection to the books of 20 levels, 50 instruments of NSE and NFO."""
 
     capabilities: ClassVar[BrokerCapabilities] = DEPTH_20

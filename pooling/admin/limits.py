@@ -18,6 +18,7 @@ from brokers.exceptions import BrokerConfigError
 from pooling import conf
 from pooling.admin.broker_settings import PoolConfigFormSet
 from pooling.admin.cells import NOTHING, long_age
+from pooling.capacity import effective_limits
 from pooling.models import BrokerAccount, PoolConfig, PoolStatus
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class LimitFacts:
 class LimitsPanel:
     """What stands around the limits of one pool.
 
-    ``places`` is what the limits in force allow, ``held`` the symbols that clients hold.
+    ``held`` are the symbols that clients hold, ``account_cap`` what the broker grants all
+    connections together (None: as much as each may carry).
     """
 
     facts: Mapping[str, LimitFacts]
@@ -63,7 +65,7 @@ class LimitsPanel:
     held: int
     clients: int
     used: int
-    places: int
+    account_cap: int | None
     told: str
 
 
@@ -107,9 +109,19 @@ def limits_panel(account: BrokerAccount, now: datetime | None = None) -> LimitsP
         held=status.symbols + status.waiting if status else 0,
         clients=status.clients if status else 0,
         used=status.used if status else 0,
-        places=status.max_connections * status.symbols_per_connection if status else 0,
+        account_cap=_account_cap(capabilities),
         told=_told(status, moment_now),
     )
+
+
+def _account_cap(capabilities: BrokerCapabilities | None) -> int | None:
+    if capabilities is None:
+        return None
+    return effective_limits(
+        symbols_per_connection=capabilities.symbols_per_connection,
+        max_connections=capabilities.max_connections,
+        capabilities=capabilities,
+    ).shared_cap
 
 
 def _capabilities(account: BrokerAccount) -> BrokerCapabilities | None:

@@ -112,6 +112,14 @@ async def test_a_limit_is_lowered_after_its_price_was_told(admin: Page, ready: d
         await expect(hint).to_have_text(
             "2 x 5 = 10 places: 20 of 30 symbols would have no place, the newest first."
         )
+        table = admin.locator(".tp-limits-table")
+        await table.evaluate("table => { table.dataset.accountCap = 8; }")
+        await admin.get_by_label("Max connections:").fill("3")
+        await expect(hint).to_have_text(
+            "3 x 5 = 15 places, of which the broker grants an account 8: "
+            "22 of 30 symbols would have no place, the newest first."
+        )
+        await admin.get_by_label("Max connections:").fill("2")
         await admin.get_by_role("button", name="Save", exact=True).click()
         await expect(admin.get_by_role("heading", name="Lower the limits?")).to_be_visible()
         await expect(admin.locator(".tp-note-warn")).to_contain_text(

@@ -87,6 +87,16 @@ def test_the_form_shows_default_cap_force_and_use_of_each_limit(
     assert "Revision 1 in force since" in shown
 
 
+@pytest.mark.parametrize(("broker", "cap"), [("upstox", 5000), ("zerodha", None)])
+def test_the_page_knows_what_a_broker_grants_all_connections_together(
+    editor: Client, account: BrokerAccount, limits: PoolConfig, broker: str, cap: int | None
+) -> None:
+    account.broker = broker
+    account.save()
+    found = re.findall(r'data-account-cap="(\d+)"', editor.get(url(account)).content.decode())
+    assert found == ([] if cap is None else [str(cap)])
+
+
 def test_what_is_dropped_is_told_first_and_saved_after_a_yes(
     editor: Client, account: BrokerAccount, limits: PoolConfig
 ) -> None:

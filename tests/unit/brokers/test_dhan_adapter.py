@@ -21,6 +21,7 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
+from brokers.settings import fields_of
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from tests.unit.brokers.dhan_vectors import DHAN_DEEP_VECTORS, DHAN_VECTORS
@@ -298,3 +299,11 @@ def test_deep_books_reach_the_sink_and_confirm(
     assert (sink.ticks[0].bid_price, sink.ticks[0].asks) == (157340, None)
     with pytest.raises(BrokerAuthError, match="807"):
         adapter.receive(struct.pack("<hBBiIH", 14, 50, 0, 0, 0, 807), NOW_US)
+
+
+def test_the_feeds_of_deep_books_have_the_waits_only() -> None:
+    waits = ["replaced_wait_seconds", "replaced_wait_limit_seconds"]
+    for deep in (DhanDepth20Adapter, DhanDepth200Adapter):
+        assert [field.name for field in fields_of(type(deep.settings))] == waits
+        assert deep.with_settings({"replaced_wait_seconds": 60}).capabilities is deep.capabilities
+    assert {field.name for field in fields_of(type(DhanAdapter.settings))} > set(waits)

@@ -16,10 +16,13 @@
   const describe = (table) => {
     const connections = numberOf(table.querySelector("[data-limit='max_connections']"));
     const symbols = numberOf(table.querySelector("[data-limit='symbols_per_connection']"));
-    const places = connections.effective * symbols.effective;
+    const product = connections.effective * symbols.effective;
+    const granted = table.dataset.accountCap ? Number(table.dataset.accountCap) : Infinity;
+    const places = Math.min(product, granted);
     const held = Number(table.dataset.held);
     const without = Math.max(held - places, 0);
-    const sum = `${words(connections.effective)} x ${words(symbols.effective)} = ${words(places)} places`;
+    const bound = places < product ? `, of which the broker grants an account ${words(places)}` : "";
+    const sum = `${words(connections.effective)} x ${words(symbols.effective)} = ${words(product)} places${bound}`;
     if (connections.isCapped || symbols.isCapped) {
       const cap = connections.isCapped
         ? `${words(connections.cap)} connections`
