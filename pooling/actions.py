@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from brokers.feed import Outcome
 from brokers.types import InstrumentKey
+from pooling.allocator import Allocator
+from pooling.capacity import Charge, Load
 from pooling.plan import (
     ChangeMode,
     CloseConnection,
@@ -14,7 +16,7 @@ from pooling.plan import (
     Subscribe,
     Unsubscribe,
 )
-from pooling.reconcile import Reconciler
+from pooling.reconcile import Batch, Reconciler
 
 __all__ = ["Actions", "PlanRecorder"]
 
@@ -52,6 +54,7 @@ class PlanRecorder:
         self.actions = Actions()
         self.is_room_freed = False
         self._reconcilers: dict[int, Reconciler] = {}
+        self._sent = Load()  # of all sockets together
 
     def take_actions(self) -> Actions:
         """Return what was recorded since the last call."""
@@ -62,17 +65,41 @@ class PlanRecorder:
         """Return what a connection's socket carries; of an unknown one, nothing that is kept."""
         return self._reconcilers.get(slot) or Reconciler()
 
+    def take_batch(self, slot: int, limit: int, allocator: Allocator) -> Batch:
+        """Return the next changes to send on a connection, empty where all waits for room.
+
+        Where limits bound all connections together, what one of them is to end counts until that
+        was said: a message of another one that came before it would ask for too much.
+        """
+        reconciler, wanted = self.reconciler(slot), allocator.items_on(slot)
+        limits = allocator.limits
+        if not limits.are_categories_shared:
+            return reconciler.take(wanted, limit)
+
+        def has_room(charge: Charge, instead_of: Charge | None) -> bool:
+            return limits.fit_together(self._sent, charge, instead_of=instead_of)
+
+        batch = reconciler.take(wanted, limit, has_room)
+        if batch or not reconciler.has_work:
+            return batch
+        can_proceed = any(
+            each.can_proceed(allocator.items_on(number), has_room)
+            for number, each in self._reconcilers.items()
+        )
+        return batch if can_proceed else reconciler.force(wanted)
+
     def record(self, plan: Plan) -> None:
         """Take note of a plan."""
         for step in plan:
             self.is_room_freed |= not isinstance(step, OpenConnection | Subscribe)
             if isinstance(step, OpenConnection):
                 self.actions.opened.append(step.slot)
-                self._reconcilers[step.slot] = Reconciler()
+                self._reconcilers[step.slot] = Reconciler(self._sent)
             elif isinstance(step, CloseConnection):
                 self.actions.closed.append(step.slot)
                 if (closed := self._reconcilers.pop(step.slot, None)) is not None:
                     self.actions.gone += closed.sent
+                    closed.restart()
             else:
                 subscription = step.new if isinstance(step, ChangeMode) else step.subscription
                 self._reconcilers[step.slot].mark(

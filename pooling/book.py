@@ -150,7 +150,7 @@ class SubscriptionBook:
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on a connection; empty when there are none."""
-        return self._recorder.reconciler(slot).take(self.allocator.items_on(slot), limit)
+        return self._recorder.take_batch(slot, limit, self.allocator)
 
     def restart(self, slot: int) -> list[InstrumentKey]:
         """Note that a connection's socket is gone; returns the instruments that were confirmed.

@@ -40,6 +40,7 @@ __all__ = ["Connection"]
 logger = logging.getLogger("pooling")
 
 RESCUE_SECONDS = 5.0
+ROOM_SECONDS = 0.25
 
 
 class Connection:
@@ -315,12 +316,8 @@ class Connection:
 
     def _count_malformed(self, error: BrokerProtocolError) -> None:
         if self._meters.is_malformed_news(self._clock.monotonic()):
-            logger.warning(
-                "connection %s dropped a malformed frame (%d so far): %s",
-                self._name,
-                self._meters.malformed,
-                error,
-            )
+            text = "connection %s dropped a malformed frame (%d so far): %s"
+            logger.warning(text, self._name, self._meters.malformed, error)
 
     async def _send_changes(
         self, transport: Transport, first_messages: Sequence[str | bytes]
@@ -335,6 +332,9 @@ class Connection:
                 # Decided when it may be sent and not before: what is told until then counts.
                 await self._pacer.until_due()
                 batch = self._owner.take_batch(self.slot, adapter.capabilities.batch_size)
+                if not batch:  # it waits for room that other connections are about to make
+                    asyncio.get_running_loop().call_later(ROOM_SECONDS, self._wake.set)
+                    break
                 for message in encode_batch(adapter, batch, refuse):
                     await self._send(transport, message)
                 if settled := adapter.settle():

@@ -7,15 +7,16 @@ connection, and what is sent is always the newest wish.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from brokers.types import InstrumentKey, Subscription
+from pooling.capacity import Charge, Load
 from pooling.plan import Placement
 from pooling.tracker import Level
 
-__all__ = ["Batch", "Reconciler"]
+__all__ = ["Batch", "HasRoom", "Reconciler"]
 
 
 class Batch(NamedTuple):
@@ -29,16 +30,29 @@ class Batch(NamedTuple):
         return bool(self.unsubscribe or self.change_mode or self.subscribe)
 
 
+# Whether a charge, perhaps in place of another, fits beside everything that was sent.
+HasRoom = Callable[[Charge, Charge | None], bool]
+
+
+def _always(charge: Charge, instead_of: Charge | None) -> bool:
+    return True
+
+
 class Reconciler:
     """The gap of one connection. Not thread-safe: its owner holds the lock.
 
     What frees room is said before what takes it, and not in one batch with it. As what is wished
     fits on the connection, no message asks for more than fits, whatever was sent of earlier wishes.
+
+    Args:
+        total: what the sockets of all connections were asked for, kept up to date here; None: of
+            nobody else.
     """
 
-    __slots__ = ("_changing", "_coming", "_confirmed", "_leaving", "_refused", "sent")
+    __slots__ = ("_changing", "_coming", "_confirmed", "_leaving", "_refused", "_total", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, total: Load | None = None) -> None:
+        self._total = Load() if total is None else total
         self.sent: dict[InstrumentKey, Placement] = {}
         self._confirmed: dict[InstrumentKey, Level] = {}
         # Those whose wish changed, the latest change last: no longer wished; sent before, and
@@ -83,15 +97,15 @@ class Reconciler:
         self._leaving.pop(key, None)
         self._changing.pop(key, None)
         self._coming.pop(key, None)
-        if leaves:
-            self._leaving[key] = None
-        elif key in self.sent:
-            self._changing[key] = None
-        else:
+        if key in self.sent:
+            (self._leaving if leaves else self._changing)[key] = None
+        elif not leaves:
             self._coming[key] = None
 
-    def restart(self, wanted: Iterable[InstrumentKey]) -> None:
+    def restart(self, wanted: Iterable[InstrumentKey] = ()) -> None:
         """Start over for a new socket that carries nothing: everything wanted is to be sent."""
+        for placement in self.sent.values():
+            self._total.remove(placement.charge)
         self.sent.clear()
         self._confirmed.clear()
         self._refused.clear()
@@ -99,11 +113,13 @@ class Reconciler:
         self._changing.clear()
         self._coming = dict.fromkeys(wanted)
 
-    def take(self, wanted: Mapping[InstrumentKey, Placement], limit: int) -> Batch:
+    def take(
+        self, wanted: Mapping[InstrumentKey, Placement], limit: int, has_room: HasRoom = _always
+    ) -> Batch:
         """Return the next changes, of at most ``limit`` instruments, and count them as sent.
 
         If sending fails the socket is lost, and ``restart`` makes up for it. An empty batch means
-        that nothing is left to do.
+        that nothing is left to do, or that all of it waits for room.
         """
         draft = _Draft()
         self._move(draft, self._leaving, wanted, limit)
@@ -113,9 +129,35 @@ class Reconciler:
             self._add(draft, key, wanted.get(key))
         # Within a batch an adapter may put changes of mode in another order: the rest waits.
         if not lowered:
-            self._move(draft, self._changing, wanted, limit)
-            self._move(draft, self._coming, wanted, limit)
-        return Batch(tuple(draft.unsubscribe), tuple(draft.change_mode), tuple(draft.subscribe))
+            self._move(draft, self._changing, wanted, limit, has_room)
+            self._move(draft, self._coming, wanted, limit, has_room)
+        return draft.batch()
+
+    def can_proceed(self, wanted: Mapping[InstrumentKey, Placement], has_room: HasRoom) -> bool:
+        """Tell whether something of what the socket carries is about to end or to change."""
+        return bool(self._leaving) or any(
+            self._frees_room(key, wanted.get(key)) or self._has_room(key, wanted.get(key), has_room)
+            for key in self._changing
+        )
+
+    def force(self, wanted: Mapping[InstrumentKey, Placement]) -> Batch:
+        """Return one change that has no room, where waiting makes none.
+
+        What is carried is ended; it is subscribed anew as soon as that finds room.
+        """
+        if not self._changing:
+            return self.take(wanted, 1)
+        draft, key = _Draft(), next(iter(self._changing))
+        del self._changing[key]
+        self._add(draft, key, None)
+        self._coming[key] = None
+        return draft.batch()
+
+    def _has_room(self, key: InstrumentKey, placement: Placement | None, has_room: HasRoom) -> bool:
+        if placement is None:
+            return True
+        has = self.sent.get(key)
+        return has_room(placement.charge, None if has is None else has.charge)
 
     def _frees_room(self, key: InstrumentKey, placement: Placement | None) -> bool:
         return placement is None or placement.charge.units < self.sent[key].charge.units
@@ -126,11 +168,15 @@ class Reconciler:
         waiting: dict[InstrumentKey, None],
         wanted: Mapping[InstrumentKey, Placement],
         limit: int,
+        has_room: HasRoom = _always,
     ) -> None:
-        while waiting and draft.size < limit:
-            key = next(iter(waiting))
-            del waiting[key]
-            self._add(draft, key, wanted.get(key))
+        for key in tuple(waiting):
+            if draft.size >= limit:
+                return
+            placement = wanted.get(key)
+            if self._has_room(key, placement, has_room):
+                del waiting[key]
+                self._add(draft, key, placement)
 
     def _add(self, draft: _Draft, key: InstrumentKey, placement: Placement | None) -> None:
         """Put what has to be said of one instrument into the draft, if there is anything."""
@@ -140,6 +186,7 @@ class Reconciler:
                 return
             draft.unsubscribe.append(has.subscription)
             del self.sent[key]
+            self._total.remove(has.charge)
             self._confirmed.pop(key, None)
             self._refused.discard(key)
         elif has is None or key in self._refused:
@@ -147,15 +194,21 @@ class Reconciler:
                 draft.unsubscribe.append(has.subscription)
                 self._refused.discard(key)
             draft.subscribe.append(placement.subscription)
-            self.sent[key] = placement
+            self._note_sent(key, has, placement)
         elif has.subscription != placement.subscription:
             draft.change_mode.append((has.subscription, placement.subscription))
-            self.sent[key] = placement
+            self._note_sent(key, has, placement)
             if key in self._confirmed:
                 self._confirmed[key] = min(self._confirmed[key], _level(placement.subscription))
         else:
             return
         draft.size += 1
+
+    def _note_sent(self, key: InstrumentKey, has: Placement | None, new: Placement) -> None:
+        if has is not None:
+            self._total.remove(has.charge)
+        self._total.add(new.charge)
+        self.sent[key] = new
 
 
 @dataclass(slots=True)
@@ -166,6 +219,9 @@ class _Draft:
     unsubscribe: list[Subscription] = field(default_factory=list)
     change_mode: list[tuple[Subscription, Subscription]] = field(default_factory=list)
     subscribe: list[Subscription] = field(default_factory=list)
+
+    def batch(self) -> Batch:
+        return Batch(tuple(self.unsubscribe), tuple(self.change_mode), tuple(self.subscribe))
 
 
 def _level(subscription: Subscription) -> Level:
