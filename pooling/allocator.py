@@ -282,7 +282,7 @@ class Allocator:
         failing: Slot | None = None
         limits = self.limits
         if not limits.fit_together(self._load, charge):
-            raise self._no_room()
+            raise self.no_room()
         for number in self._roomy:
             slot = self._slots[number]
             if slot in but or (among is not None and number not in among):
@@ -299,7 +299,7 @@ class Allocator:
         # Better on a connection that is about to be replaced than refused while there is room.
         retiring = self._retiring(charge) if may_retire else None
         if retiring is None:
-            raise self._no_room()
+            raise self.no_room()
         return retiring, ()
 
     def _retiring(self, charge: Charge) -> Slot | None:
@@ -309,7 +309,8 @@ class Allocator:
                 return slot
         return None
 
-    def _no_room(self) -> PoolCapacityError:
+    def no_room(self) -> PoolCapacityError:
+        """Return the refusal of what fits nowhere, with the numbers as they are now."""
         limits = self.limits
         return PoolCapacityError(
             connections=sum(not slot.is_surplus for slot in self._slots.values()),

@@ -155,6 +155,18 @@ class Limits:
             if instead_of is not None:
                 total.add(instead_of)
 
+    def exceeded_together(self, total: Load) -> frozenset[str]:
+        """Return the shared categories of which all connections together carry too much."""
+        if not self.are_categories_shared:
+            return frozenset()
+        are_mixed = len(total.categories) > 1
+        return frozenset(
+            name
+            for name, units in total.categories.items()
+            if (limit := self.categories.get(name)) is not None
+            and units > (limit.mixed if are_mixed else limit.alone)
+        )
+
     def _allow_categories(self, categories: Mapping[str, int]) -> bool:
         are_mixed = len(categories) > 1
         for name, units in categories.items():

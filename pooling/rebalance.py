@@ -7,11 +7,13 @@ placed again, oldest first, as soon as there is room. What lingers unheld goes b
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import reduce
 from typing import Protocol
 
 from brokers.types import Instrument, InstrumentKey
 from pooling.allocator import Allocator
+from pooling.capacity import Load
 from pooling.exceptions import PoolCapacityError
 from pooling.plan import Plan
 from pooling.tracker import Level, Tracker
@@ -61,6 +63,7 @@ class Rebalancer:
     def fit(self) -> None:
         """Bring everything within the limits, after they were lowered."""
         ranks = {key: rank for rank, key in enumerate(self._tracker)}
+        self._shed(ranks)
         newest = list(ranks)
         for key in self._allocator.misplaced(ranks):
             while self._allocator.is_misplaced(key):
@@ -70,6 +73,38 @@ class Rebalancer:
                     self._give_up_one(newest, error)
                 else:
                     break
+
+    def _shed(self, ranks: Mapping[InstrumentKey, int]) -> None:
+        """Give up what is beyond limits that all connections share: lingers, then the newest."""
+        if not self._surplus(ranks):
+            return
+        while (lingering := self._tracker.evict_unheld()) is not None:
+            self._mover.dropped(lingering)
+        for key in self._surplus(ranks):
+            self._waiting[key] = None
+            self._mover.displaced(key, self._allocator.no_room())
+
+    def _surplus(self, ranks: Mapping[InstrumentKey, int]) -> list[InstrumentKey]:
+        """Return what all connections together carry beyond shared limits, the newest first."""
+        slots, limits = self._allocator.slots.values(), self._allocator.limits
+        total = reduce(Load.plus, (slot.staying for slot in slots), Load())
+        if not limits.exceeded_together(total):
+            return []
+        charges = {
+            key: placement.charge
+            for slot in slots
+            for key, placement in slot.items.items()
+            if key not in slot.leaving
+        }
+        found: list[InstrumentKey] = []
+        for key in sorted(charges, key=ranks.__getitem__, reverse=True):
+            exceeded = limits.exceeded_together(total)
+            if charges[key].category in exceeded:
+                total.remove(charges[key])
+                found.append(key)
+            elif not exceeded:
+                break
+        return found
 
     def place_waiting(self) -> None:
         """Place what waits, as far as there is room."""

@@ -68,8 +68,9 @@ def settings_fieldset(
     if account is None or not names:
         return None
     label = conf.broker_capabilities(account.broker).label
+    differing = sum(value != field.default for field, value in settings_of(account))
     return (
-        f"Settings of {label}",
+        f"Settings of {label}" + (f" ({differing} not the default)" if differing else ""),
         {
             "fields": names if read_only is None else (read_only,),
             "classes": ("collapse",),

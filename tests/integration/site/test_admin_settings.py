@@ -115,6 +115,7 @@ def test_only_what_differs_is_stored_and_the_history_says_from_what_to_what(
         "takes_close_from_quotes": True,
         "replaced_wait_seconds": 60.5,
     }
+    assert "Settings of Dhan (3 not the default)" in words(editor.get(url(dhan)))
     message = LogEntry.objects.latest("pk").get_change_message()
     assert "Take the previous close from quotes: no → yes" in message
     assert "Trade times are ahead by (seconds): 19800 → 0" in message

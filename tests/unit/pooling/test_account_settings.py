@@ -73,9 +73,9 @@ class PlanAdapter(FakeAdapter):
 
 
 class Kit:
-    def __init__(self) -> None:
+    def __init__(self, adapter: type[FakeAdapter]) -> None:
         registry = BrokerRegistry()
-        registry.register(PlanAdapter)
+        registry.register(adapter)
         self.store = InMemoryAccountStore(spec(symbols_per_connection=3, max_connections=3))
         self.broker = FakeBroker()
         self.sink = RecordingSink()
@@ -116,8 +116,8 @@ class Kit:
 
 
 @asynccontextmanager
-async def open_kit():
-    kit = Kit()
+async def open_kit(adapter: type[FakeAdapter] = PlanAdapter):
+    kit = Kit(adapter)
     await kit.worker.open()
     try:
         yield kit
@@ -259,3 +259,65 @@ async def test_a_preview_tries_the_settings_that_it_is_asked_about():
         assert ended[2][0] is False
         assert "unknown setting 'speed'; known: connections" in ended[2][1]
         assert kit.worker.stats("7").max_connections == 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSettings(BrokerSettings):
+    symbols: int = setting(6, label="Symbols", help_text="Of all connections together.")
+
+
+class SharedAdapter(FakeAdapter):
+    """A broker that counts all connections of an account as one."""
+
+    settings: ClassVar[SharedSettings] = SharedSettings()
+    capabilities = replace(
+        FakeAdapter.capabilities,
+        symbols_per_connection=6,
+        category_limits=(CategoryLimit("all", 6, 6),),
+        shares_category_limits=True,
+    )
+
+    @classmethod
+    def capabilities_with(cls, settings: SharedSettings) -> BrokerCapabilities:
+        limit = CategoryLimit("all", settings.symbols, settings.symbols)
+        return replace(cls.capabilities, category_limits=(limit,))
+
+    @classmethod
+    def category(cls, subscription):
+        return "all"
+
+
+@virtual
+async def test_a_lowered_limit_of_all_connections_together_displaces_the_newest():
+    async with open_kit(SharedAdapter) as kit:
+        await kit.want(1, 2, 3, 4, 5, 6)
+        await asyncio.sleep(1)
+        assert [c.used for c in kit.worker.stats("7").connections] == [3, 3]
+        kit.edit(symbols=4)
+        await asyncio.sleep(5)
+        stats = kit.worker.stats("7")
+        assert (stats.used, stats.confirmed, stats.waiting, stats.wanted) == (4, 4, 2, 6)
+        told = {o.key for o in kit.outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED}
+        assert told == set(keys(5, 6))
+        kit.edit()
+        await asyncio.sleep(5)
+        stats = kit.worker.stats("7")
+        assert (stats.used, stats.confirmed, stats.waiting) == (6, 6, 0)
+
+
+@virtual
+async def test_what_only_lingers_goes_before_anything_that_is_held():
+    async with open_kit(SharedAdapter) as kit:
+        kit.store.specs["7"] = replace(
+            kit.store.specs["7"],
+            options=replace(kit.store.specs["7"].options, linger_seconds=100.0),
+        )
+        await asyncio.sleep(3)
+        await kit.want(1, 2, 3, 4, 5, 6)
+        await asyncio.sleep(1)
+        await kit.worker.release("7", ANN, keys(1, 2))
+        kit.edit(symbols=4)
+        await asyncio.sleep(5)
+        stats = kit.worker.stats("7")
+        assert (stats.used, stats.confirmed, stats.waiting) == (4, 4, 0)
+        assert not [o for o in kit.outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED]
