@@ -65,6 +65,11 @@ class PlanRecorder:
         """Return what a connection's socket carries; of an unknown one, nothing that is kept."""
         return self._reconcilers.get(slot) or Reconciler()
 
+    def grow_older(self) -> None:
+        """Note that about a second passed."""
+        for reconciler in self._reconcilers.values():
+            reconciler.grow_older()
+
     def take_batch(self, slot: int, limit: int, allocator: Allocator) -> Batch:
         """Return the next changes to send on a connection, empty where all waits for room.
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
-import msgspec
-
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, Instrument, InstrumentKey
 from pooling.actions import Actions, PlanRecorder
@@ -22,7 +20,7 @@ from pooling.offer import BrokerOffer
 from pooling.outcomes import (
     capacity_refused_outcome,
     outcome_of,
-    still_pending,
+    settled_outcome,
     unknown_outcome,
     waiting_outcome,
 )
@@ -121,22 +119,8 @@ class SubscriptionBook:
 
     def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
         """Return the outcome of a holder's pending want as it is now."""
-        if outcome.state is not OutcomeState.PENDING:
-            return outcome
-        interest = self.tracker.get(outcome.key)
-        level = Level.of(outcome.mode, outcome.depth_levels)
-        if interest is None or holder not in interest.holders:
-            return msgspec.structs.replace(
-                outcome,
-                state=OutcomeState.REFUSED,
-                code=RefusalCode.BROKER_ERROR,
-                message="the broker refused this subscription",
-            )
-        if interest.is_active(level):
-            return msgspec.structs.replace(outcome, state=OutcomeState.ACTIVE, code=None)
         waits = outcome.key in self.rebalancer.waiting
-        is_known = waits is (outcome.code is RefusalCode.MAX_CAPACITY_REACHED)
-        return outcome if is_known else still_pending(outcome, waits=waits)
+        return settled_outcome(outcome, self.tracker.get(outcome.key), holder, waits=waits)
 
     def expire(self, now: float) -> None:
         """End lingers that are over."""
@@ -201,7 +185,7 @@ class SubscriptionBook:
         """Drop what the broker refused; returns the wants that are refused by it.
 
         No ``keys`` means that the broker did not say which: everything sent on the connection and
-        not confirmed.
+        not confirmed. What was confirmed in a way that leaves room for doubt is subscribed anew.
         """
         sent = self._recorder.reconciler(slot).sent
         named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
@@ -223,6 +207,8 @@ class SubscriptionBook:
             outcomes.extend(
                 outcome_of(key, level, OutcomeState.REFUSED, code, message) for level in levels
             )
+        if not keys:
+            self._verify_again(slot)
         self._refill()
         return outcomes
 
@@ -264,6 +250,10 @@ class SubscriptionBook:
         """Open connections until as many exist as are to be kept warm."""
         while len(self.allocator.slots) < self.warm_connections and self.allocator.may_open:
             self._recorder.record(self.allocator.open())
+
+    def grow_older(self) -> None:
+        """Note that about a second passed: called for each."""
+        self._recorder.grow_older()
 
     def close_idle(self, slot: int) -> None:
         """Close a connection that carries nothing."""
@@ -390,6 +380,15 @@ class SubscriptionBook:
         if is_room_freed and self.rebalancer.waiting:
             self.rebalancer.place_waiting()
             self._recorder.is_room_freed = False
+
+    def _verify_again(self, slot: int) -> None:
+        """Subscribe anew what a tick of an earlier subscription may have confirmed.
+
+        A refusal that names nothing may be of it, and come behind what the broker sent before.
+        """
+        doubtful = self._recorder.reconciler(slot).distrust()
+        self.tracker.unconfirm(key for key in doubtful if self.allocator.slot_of(key) == slot)
+        self._recorder.actions.changed.add(slot)
 
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
         interest = self.tracker.get(key)

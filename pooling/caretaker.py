@@ -109,6 +109,7 @@ class Caretaker:
     def _keep_up(self) -> None:
         with self._lock:
             self.warm_up()
+            self._book.grow_older()
             tasks = self._review()
             notes = [note for task in tasks if (note := self._carry_out(task))]
         for note in notes:

@@ -256,7 +256,7 @@ class Connection:
             transport.abort()
             raise
         except (BrokerAuthError, BrokerConfigError) as error:
-            self._gate.refuse(self._credentials_version, error)
+            self._gate.refuse(self._credentials_version, error, self._adapter.endpoint)
             raise
         finally:
             self._opened_at, self._down_since = None, self._clock.monotonic()

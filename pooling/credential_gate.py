@@ -26,6 +26,17 @@ __all__ = ["CredentialGate"]
 logger = logging.getLogger("pooling")
 
 
+MAX_REFUSALS = 16  # endpoints whose refusals are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """This version of the credential is not taken, and why."""
+
+    version: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Bar:
     """Nothing is tried before ``until``, on the monotonic clock; ``kind`` says why."""
@@ -73,7 +84,7 @@ class CredentialGate:
         self._bars: dict[str, _Bar] = {}  # by endpoint, until the wait is over
         self._last_read: Credentials | None = None
         self._refused_version: int | None = None
-        self._last_refused: int | None = None
+        self._refusals: dict[str, _Refusal] = {}  # by endpoint, the latest of each
         self._renewed = asyncio.Event()
         self.reason = ""
 
@@ -107,7 +118,8 @@ class CredentialGate:
             try:
                 credentials = await self._read()
                 version = credentials.version if self._is_required else version
-                if self._is_required and version == self._last_refused:
+                refusal = self._refusals.get(self._endpoint)
+                if self._is_required and refusal is not None and version == refusal.version:
                     # A newer one is stored and cannot be read: the store is down.
                     raise BrokerUnavailableError("the new credential cannot be read yet")
                 # The store took its time: what counts is when, and where, the broker is asked.
@@ -116,8 +128,7 @@ class CredentialGate:
                 self._last_connect = self._clock.monotonic()
                 yield credentials
             except (BrokerAuthError, BrokerConfigError) as error:
-                if endpoint == self._endpoint:  # else the one that is asked next has not refused it
-                    self.refuse(version, error)
+                self.refuse(version, error, endpoint)
                 raise
             except (ConnectRateError, CircuitOpenError):
                 raise  # it was not the broker that asked to wait: each is told its own time
@@ -125,19 +136,25 @@ class CredentialGate:
                 self._bar(endpoint, error)
                 raise
 
-    def refuse(self, version: int, error: BrokerError) -> None:
-        """Note that the broker does not take this version of the credential.
+    def refuse(self, version: int, error: BrokerError, endpoint: str | None = None) -> None:
+        """Note that the broker does not take this version of the credential at an endpoint.
 
         Where there is none, a refusal is not about it, and nothing a person saves would help.
+
+        Args:
+            version: of the credential.
+            error: why.
+            endpoint: who refused it; None: the present one.
         """
         if isinstance(error, BrokerAuthError) and not self._is_required:
             return
-        self._last_refused = version
-        if version < self._version:
-            return  # a newer one was saved while this one was being tried
-        self._refused_version = self._version = version
-        self.reason = str(error)
-        self._renewed.clear()
+        where = self._endpoint if endpoint is None else endpoint
+        self._refusals.pop(where, None)
+        self._refusals[where] = refusal = _Refusal(version, str(error))
+        if len(self._refusals) > MAX_REFUSALS:
+            del self._refusals[next(iter(self._refusals))]
+        if where == self._endpoint:  # else the one that is asked next has not refused it
+            self._shut(refusal)
 
     def renew(self, version: int) -> bool:
         """Note which version is stored now; returns whether this opened a shut gate."""
@@ -150,16 +167,24 @@ class CredentialGate:
     def reopen(self, endpoint: str) -> None:
         """Follow an edited endpoint: what another one refused says nothing about this one.
 
-        A ``Retry-After`` binds where it was told, also whoever comes back there.
+        A refusal and a ``Retry-After`` bind where they were told, also whoever comes back there.
         """
         self._endpoint = endpoint
-        self._last_refused = None
         self._open()
+        if endpoint in self._refusals:
+            self._shut(self._refusals[endpoint])
 
     async def wait_until_open(self) -> None:
         """Wait for a newer credential; returns at once when none is needed."""
         while self.is_shut:
             await self._renewed.wait()
+
+    def _shut(self, refusal: _Refusal) -> None:
+        if refusal.version < self._version:
+            return  # a newer one was saved while this one was being tried
+        self._refused_version = self._version = refusal.version
+        self.reason = refusal.reason
+        self._renewed.clear()
 
     def _open(self) -> None:
         self._refused_version = None

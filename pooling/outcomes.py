@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
+from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import InstrumentKey
 from pooling.exceptions import PoolCapacityError
-from pooling.tracker import Level, Tracker
+from pooling.tracker import Interest, Level, Tracker
 
 __all__ = [
     "DEFAULT_DEPTH_LEVELS",
@@ -17,6 +17,7 @@ __all__ = [
     "capacity_refused_outcome",
     "outcome_of",
     "refused_outcome",
+    "settled_outcome",
     "still_pending",
     "unknown_outcome",
     "unresolved_outcome",
@@ -48,6 +49,32 @@ def active_outcomes(tracker: Tracker, keys: Iterable[InstrumentKey]) -> list[Out
         for level in interest.levels
         if interest.is_active(level)
     ]
+
+
+def settled_outcome(
+    outcome: Outcome, interest: Interest | None, holder: Holder, *, waits: bool
+) -> Outcome:
+    """Return a holder's outcome as it is now, if it was pending.
+
+    Args:
+        outcome: as it was.
+        interest: all that is wanted of its instrument.
+        holder: whose it is.
+        waits: whether the instrument waits for a place.
+    """
+    if outcome.state is not OutcomeState.PENDING:
+        return outcome
+    if interest is None or holder not in interest.holders:
+        return msgspec.structs.replace(
+            outcome,
+            state=OutcomeState.REFUSED,
+            code=RefusalCode.BROKER_ERROR,
+            message="the broker refused this subscription",
+        )
+    if interest.is_active(Level.of(outcome.mode, outcome.depth_levels)):
+        return msgspec.structs.replace(outcome, state=OutcomeState.ACTIVE, code=None)
+    is_known = waits is (outcome.code is RefusalCode.MAX_CAPACITY_REACHED)
+    return outcome if is_known else still_pending(outcome, waits=waits)
 
 
 def refused_outcome(want: Want, code: RefusalCode, message: str) -> Outcome:

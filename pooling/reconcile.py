@@ -49,7 +49,17 @@ class Reconciler:
             nobody else.
     """
 
-    __slots__ = ("_changing", "_coming", "_confirmed", "_leaving", "_refused", "_total", "sent")
+    __slots__ = (
+        "_changing",
+        "_coming",
+        "_confirmed",
+        "_doubtful",
+        "_ended",
+        "_leaving",
+        "_refused",
+        "_total",
+        "sent",
+    )
 
     def __init__(self, total: Load | None = None) -> None:
         self._total = Load() if total is None else total
@@ -61,6 +71,10 @@ class Reconciler:
         self._changing: dict[InstrumentKey, None] = {}
         self._coming: dict[InstrumentKey, None] = {}
         self._refused: set[InstrumentKey] = set()  # sent, refused, and never confirmed here
+        # What came from here and was ended; and of that what was subscribed once more, so that
+        # ticks under way from the first time may look like an answer to the second.
+        self._ended: set[InstrumentKey] = set()
+        self._doubtful: dict[InstrumentKey, int] = {}  # and for how many looks since the answer
 
     @property
     def has_work(self) -> bool:
@@ -88,6 +102,25 @@ class Reconciler:
         if key in self.sent and key not in self._confirmed:
             self._refused.add(key)
 
+    def grow_older(self) -> None:
+        """Note that about a second passed: a refusal of what was answered before it has come."""
+        for key, looks in list(self._doubtful.items()):
+            if key in self._confirmed:
+                self._doubtful[key] = looks + 1
+                if looks:
+                    del self._doubtful[key]
+
+    def distrust(self) -> list[InstrumentKey]:
+        """Have what may be confirmed by mistake subscribed anew, once; returns it."""
+        doubtful = [key for key in self._doubtful if key in self._confirmed]
+        self._doubtful.clear()
+        for key in doubtful:
+            del self._confirmed[key]
+            self._refused.add(key)
+            if key not in self._leaving:
+                self.mark(key)
+        return doubtful
+
     def confirmed(self, key: InstrumentKey) -> Level | None:
         """Return the level at which this socket is known to carry ``key``."""
         return self._confirmed.get(key)
@@ -109,6 +142,8 @@ class Reconciler:
         self.sent.clear()
         self._confirmed.clear()
         self._refused.clear()
+        self._ended.clear()
+        self._doubtful.clear()
         self._leaving.clear()
         self._changing.clear()
         self._coming = dict.fromkeys(wanted)
@@ -187,12 +222,16 @@ class Reconciler:
             draft.unsubscribe.append(has.subscription)
             del self.sent[key]
             self._total.remove(has.charge)
-            self._confirmed.pop(key, None)
+            self._doubtful.pop(key, None)
+            if self._confirmed.pop(key, None) is not None:
+                self._ended.add(key)
             self._refused.discard(key)
         elif has is None or key in self._refused:
             if has is not None:
                 draft.unsubscribe.append(has.subscription)
                 self._refused.discard(key)
+            elif key in self._ended:
+                self._doubtful[key] = 0
             draft.subscribe.append(placement.subscription)
             self._note_sent(key, has, placement)
         elif has.subscription != placement.subscription:

@@ -20,6 +20,7 @@ __all__ = ["Conduct"]
 
 SURELY_HEARD_SECONDS = 4.0
 EARLIEST_ROTATION = 0.84
+DOUBT_SECONDS = 2.0  # until a paced message has gone out
 TWICE_SECONDS = 20.0  # a move waits 10 s for its new connection to speak, and is paced
 AWAY_SECONDS = 22.0  # 15 s until a dead connection hands over, upkeep, and the pace of messages
 EXTRA_SECONDS = 6.0  # beyond the linger, until an instrument nobody wants is taken off
@@ -57,8 +58,17 @@ class Conduct:
             world.checker.complain(f"connect to {endpoint}, the account's is {sorted(known)}")
 
     def unsubscribed(self, link: SimulatedLink, token: int) -> None:
-        """An instrument was taken off: nobody wants it, or another link carries it."""
-        if self._is_needed(token) and token not in link.refused and not self._limits_change():
+        """An instrument was taken off: nobody wants it, or another link carries it.
+
+        Or it is asked for anew: whom a refusal without names is about is not sure where ticks of a
+        first subscription may have looked like an answer to a second.
+        """
+        is_in_doubt = (
+            token in link.asked_again and self._world.loop.time() <= link.unnamed_at + DOUBT_SECONDS
+        )
+        if is_in_doubt or token in link.refused or self._limits_change():
+            return
+        if self._is_needed(token):
             self._world.checker.complain(f"{link} was told to end {token}, which only it carries")
 
     def left(self, link: SimulatedLink, how: str) -> None:

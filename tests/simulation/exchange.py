@@ -253,6 +253,8 @@ class SimulatedExchange:
             self._tell(link, "subscription limit exceeded")
             return False
         link.refused.discard(token)
+        if token in link.ended:
+            link.asked_again.add(token)
         link.asked_at[token] = self.now()
         link.modes[token] = FeedMode.QUOTE
         return True
@@ -272,6 +274,7 @@ class SimulatedExchange:
             link.ready_at.pop(token, None)
             if was_carried:
                 self._observer.unsubscribed(link, token)
+                link.ended.add(token)
             elif token not in link.refused:
                 self._complain(f"{link}: {token} was not subscribed")
 

@@ -25,7 +25,11 @@ class Ending(Protocol):
 
 
 class SimulatedLink:
-    """One socket. ``endpoint`` is the host that it leads to, ``refused`` what it was denied."""
+    """One socket. ``endpoint`` is the host that it leads to, ``refused`` what it was denied.
+
+    ``asked_again`` was subscribed, ended and subscribed once more; ``unnamed_at`` is when it last
+    told of a refusal without saying what was refused.
+    """
 
     def __init__(self, exchange: Ending, number: int, endpoint: str) -> None:
         self.number = number
@@ -34,6 +38,9 @@ class SimulatedLink:
         self.asked_at: dict[int, float] = {}
         self.ready_at: dict[int, float] = {}
         self.refused: set[int] = set()
+        self.ended: set[int] = set()
+        self.asked_again: set[int] = set()
+        self.unnamed_at = float("-inf")
         self.is_open = True
         self.is_silent = False
         self.silent_since = float("-inf")
@@ -87,6 +94,8 @@ class SimulatedLink:
             self._held_back.append(frame)
             return False
         self.heard_at = self._exchange.now()
+        if isinstance(frame, str) and '"tokens":[]' in frame:
+            self.unnamed_at = self.heard_at
         self._incoming.append(frame)
         self._wake()
         return True

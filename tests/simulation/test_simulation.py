@@ -63,6 +63,8 @@ FAILED_SINCE = {
     3702: "a client whose raise the broker refused was thought to hold what it had before",
     6079: "the same as 3299",
     8925: "a raise refused where lowered limits had moved it came back to a place that was gone",
+    22716: "a tick from before a symbol was ended confirmed it anew, and its refusal hit nobody",
+    23890: "a credential went back to an endpoint that had refused it",
     9566: "a raise went out before the change that was to make room for it",
 }
 

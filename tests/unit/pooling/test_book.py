@@ -257,6 +257,55 @@ def test_a_broker_that_does_not_say_which_refuses_what_was_not_confirmed():
     assert drain(book).unsubscribe[0].instrument.key == key(2)
 
 
+def subscribed_once_more(book):
+    """Subscribed, ended and subscribed again on one socket, and confirmed by a tick."""
+    want(book, 1)
+    want(book, 2)
+    drain(book)
+    book.confirm(1, [key(1), key(2)])
+    book.release(ANN, [key(1)], 0)
+    book.expire(10)
+    drain(book)
+    want(book, 1, now=11)
+    drain(book)
+    book.confirm(1, [key(1)])
+    book.take_actions()
+
+
+def test_a_refusal_of_nobody_may_be_of_what_an_older_tick_has_confirmed():
+    """The tick may have been under way since before it was ended: it is asked for anew."""
+    book = make()
+    subscribed_once_more(book)
+    assert book.reject(1, (), RefusalCode.BROKER_ERROR, "no") == []
+    assert book.take_actions().changed == {1}
+    assert want(book, 1, now=12).state is PENDING
+    batch = drain(book)
+    assert [s.instrument.key for s in (*batch.unsubscribe, *batch.subscribe)] == [key(1), key(1)]
+    assert [o.state for o in book.confirm(1, [key(1)])] == [ACTIVE]
+    assert not drain(book)
+    book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
+    assert not drain(book), "once is enough"
+
+
+def test_a_refusal_that_comes_seconds_later_is_of_something_else():
+    book = make()
+    subscribed_once_more(book)
+    for _ in range(2):
+        book.grow_older()
+    book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
+    assert not drain(book)
+
+
+def test_what_is_asked_for_anew_is_refused_by_the_next_refusal():
+    book = make()
+    subscribed_once_more(book)
+    book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
+    drain(book)
+    (outcome,) = book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
+    assert (outcome.key, outcome.state) == (key(1), REFUSED)
+    assert list(book.tracker) == [key(2)]
+
+
 def test_a_named_refusal_of_a_raise_goes_back_to_the_old_mode():
     book = make()
     want(book, 1, LTP)

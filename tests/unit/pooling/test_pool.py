@@ -21,6 +21,7 @@ from tests.unit.pooling.kit import (
     PENDING,
     QUOTE,
     REFUSED,
+    TOKEN_FIELD,
     key,
     keys,
     open_kit,
@@ -233,6 +234,28 @@ async def test_another_endpoint_is_connected_to_and_everything_replayed():
         await asyncio.sleep(5)
         assert len(kit.broker.attempts) == 2
         assert kit.broker.subscribed.keys() == {"1"}
+
+
+@virtual
+async def test_an_endpoint_that_refused_the_credential_is_not_asked_again_with_it():
+    """Neither when somebody edits the endpoint away and back; a newer credential is tried."""
+    async with open_kit(credential_fields=TOKEN_FIELD) as kit:
+        kit.broker.good_tokens = {"b"}
+        kit.store.save_credentials("7", {"token": "a"})
+        kit.want(1)
+        await asyncio.sleep(5)
+        assert kit.feed[-1].status is FeedStatus.AUTH_REQUIRED
+        tried = len(kit.broker.attempts)
+        kit.pool.update_endpoint("ws://other.invalid")
+        await asyncio.sleep(5)
+        assert len(kit.broker.attempts) == tried + 1
+        kit.pool.update_endpoint(None)
+        await asyncio.sleep(60)
+        assert len(kit.broker.attempts) == tried + 1
+        assert kit.states() == ["auth_required"]
+        kit.pool.credentials_changed(kit.store.save_credentials("7", {"token": "b"}))
+        await asyncio.sleep(5)
+        assert kit.feed[-1].status is FeedStatus.LIVE
 
 
 @virtual
