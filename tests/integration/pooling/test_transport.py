@@ -106,7 +106,10 @@ async def redirecting_server(target):
         response.headers["Location"] = target(connection.local_address[1])
         return response
 
-    async with serve(lambda _: None, "127.0.0.1", 0, process_request=answer) as server:
+    async def nobody(connection):
+        """Everyone is sent elsewhere before this."""
+
+    async with serve(nobody, "127.0.0.1", 0, process_request=answer) as server:
         yield server.sockets[0].getsockname()[1]
 
 
