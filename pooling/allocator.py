@@ -282,7 +282,7 @@ class Allocator:
         failing: Slot | None = None
         limits = self.limits
         if not limits.fit_together(self._load, charge):
-            raise self.no_room()
+            raise self.no_room(charge)
         for number in self._roomy:
             slot = self._slots[number]
             if slot in but or (among is not None and number not in among):
@@ -299,7 +299,7 @@ class Allocator:
         # Better on a connection that is about to be replaced than refused while there is room.
         retiring = self._retiring(charge) if may_retire else None
         if retiring is None:
-            raise self.no_room()
+            raise self.no_room(charge)
         return retiring, ()
 
     def _retiring(self, charge: Charge) -> Slot | None:
@@ -309,15 +309,21 @@ class Allocator:
                 return slot
         return None
 
-    def no_room(self) -> PoolCapacityError:
+    def no_room(self, charge: Charge | None = None) -> PoolCapacityError:
         """Return the refusal of what fits nowhere, with the numbers as they are now."""
         limits = self.limits
+        kind = ""
+        if charge is not None and charge.category in limits.categories:
+            loads = (slot.load for slot in self._slots.values() if not slot.is_ending)
+            if self.may_open or any(limits.has_places(load, charge) for load in loads):
+                kind = charge.category
         return PoolCapacityError(
             connections=sum(not slot.is_surplus for slot in self._slots.values()),
             max_connections=limits.max_connections,
             symbols_per_connection=limits.symbols_per_connection,
             used=self.used,
             capacity=limits.capacity,
+            kind=kind,
         )
 
     def _open(self) -> tuple[Slot, Plan]:

@@ -119,6 +119,12 @@ class Limits:
         """Tell whether a connection with this load may take anything at all."""
         return load.symbols < self.symbols_per_connection and load.units < self.units
 
+    def has_places(self, load: Load, charge: Charge) -> bool:
+        """Tell whether a connection with this load has as many places, of whatever kind."""
+        return (
+            load.symbols < self.symbols_per_connection and load.units + charge.units <= self.units
+        )
+
     def allow(self, load: Load) -> bool:
         """Tell whether a connection may carry this load."""
         return (

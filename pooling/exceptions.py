@@ -64,7 +64,11 @@ class PoolingError(Exception):
 
 
 class PoolCapacityError(PoolingError):
-    """All connections are full and no further one may be opened; the numbers are attributes."""
+    """All connections are full and no further one may be opened; the numbers are attributes.
+
+    ``kind`` is the broker's kind of subscription of which there may be no more, where that alone
+    is in the way ("": it is not).
+    """
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class PoolCapacityError(PoolingError):
         symbols_per_connection: int,
         used: int,
         capacity: int,
+        kind: str = "",
     ) -> None:
         super().__init__(
             f"the pool is full: {used} of {capacity} used on {connections} of {max_connections} "
@@ -84,6 +89,7 @@ class PoolCapacityError(PoolingError):
         self.symbols_per_connection = symbols_per_connection
         self.used = used
         self.capacity = capacity
+        self.kind = kind
 
     def details(self) -> Mapping[str, int]:
         """Return the numbers under the names that the client protocol uses."""

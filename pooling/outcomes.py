@@ -138,6 +138,12 @@ def still_pending(outcome: Outcome, *, waits: bool) -> Outcome:
 
 
 def _how_to_make_room(error: PoolCapacityError) -> str:
+    if error.kind:
+        return (
+            f"the broker takes no more subscriptions of the kind {error.kind!r} of this account, "
+            "whatever its limits here; unsubscribe some of them, or ask for a lower mode or fewer "
+            "levels"
+        )
     taken = "all" if error.used >= error.capacity else f"{error.used} of"
     return (
         f"{taken} {error.capacity} places are taken and no connection has room "

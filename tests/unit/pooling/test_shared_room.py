@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from brokers.base import CategoryLimit
-from brokers.feed import Holder, Want
+from brokers.feed import Holder, RefusalCode, Want
 from brokers.types import FeedMode
 from pooling.book import SubscriptionBook
 from pooling.capacity import Limits
@@ -120,6 +120,17 @@ def test_a_lost_socket_and_a_closed_connection_leave_their_places():
     exchange.forget_closed()
     assert exchange.send(1, 10)
     assert len(exchange.sockets[1]) == 4
+
+
+def test_what_is_full_is_named():
+    """Raising limits would not help where the broker's own are the narrower ones."""
+    book, _ = carrying_three_books()
+    refused = want(book, HOLDERS[0], 6, DEPTH)
+    assert refused.code is RefusalCode.MAX_CAPACITY_REACHED
+    assert "no more subscriptions of the kind 'full'" in refused.message
+    book.resize(limits=limits(1), linger_seconds=0)
+    refused = want(book, HOLDERS[0], 6, LTP)
+    assert "raise the limits" in refused.message
 
 
 @pytest.mark.parametrize("first", [1, 2])
