@@ -185,7 +185,7 @@ class SubscriptionBook:
         """Drop what the broker refused; returns the wants that are refused by it.
 
         No ``keys`` means that the broker did not say which: everything sent on the connection and
-        not confirmed. What was confirmed in a way that leaves room for doubt is subscribed anew.
+        not confirmed. It may also be of what ``verify_again`` returns.
         """
         sent = self._recorder.reconciler(slot).sent
         named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
@@ -207,10 +207,18 @@ class SubscriptionBook:
             outcomes.extend(
                 outcome_of(key, level, OutcomeState.REFUSED, code, message) for level in levels
             )
-        if not keys:
-            self._verify_again(slot)
         self._refill()
         return outcomes
+
+    def verify_again(self, slot: int) -> list[InstrumentKey]:
+        """Subscribe anew what a tick of an earlier subscription may have confirmed; returns it.
+
+        A refusal that names nothing may be of it, and come behind what the broker sent before.
+        """
+        doubtful = self._recorder.reconciler(slot).distrust()
+        doubtful = [key for key in doubtful if self.allocator.slot_of(key) == slot]
+        self._recorder.actions.changed.add(slot)
+        return self.tracker.unconfirm(doubtful)
 
     def expel(
         self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
@@ -380,15 +388,6 @@ class SubscriptionBook:
         if is_room_freed and self.rebalancer.waiting:
             self.rebalancer.place_waiting()
             self._recorder.is_room_freed = False
-
-    def _verify_again(self, slot: int) -> None:
-        """Subscribe anew what a tick of an earlier subscription may have confirmed.
-
-        A refusal that names nothing may be of it, and come behind what the broker sent before.
-        """
-        doubtful = self._recorder.reconciler(slot).distrust()
-        self.tracker.unconfirm(key for key in doubtful if self.allocator.slot_of(key) == slot)
-        self._recorder.actions.changed.add(slot)
 
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
         interest = self.tracker.get(key)

@@ -252,8 +252,7 @@ class Connection:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             raise first_failure(tasks)
         except SilentConnectionError:
-            # A peer that says nothing would not answer a close frame either.
-            transport.abort()
+            transport.abort()  # a peer that says nothing would not answer a close frame either
             raise
         except (BrokerAuthError, BrokerConfigError) as error:
             self._gate.refuse(self._credentials_version, error, self._adapter.endpoint)
@@ -262,8 +261,10 @@ class Connection:
             self._opened_at, self._down_since = None, self._clock.monotonic()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await transport.close()
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:  # closed for good in this moment, it must not stay open either
+                await transport.close()
 
     def _make_watch(self, transport: Transport) -> ConnectionWatch:
         return ConnectionWatch(

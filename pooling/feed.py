@@ -335,7 +335,11 @@ class PoolFeed:
             message = "the broker refused this subscription: its own limit is reached"
         with self._lock:
             outcomes = self._book.reject(slot, keys, code, message)
+            doubtful = [] if keys else self._book.verify_again(slot)
+            self._stale.update(doubtful)
             self._telemetry.observe()
+        self._sink.forget(doubtful)
+        self._announcer.stale(doubtful, "asked for anew: it may be what the broker refused")
         self._announcer.outcomes(outcomes)
         self._poke()
 

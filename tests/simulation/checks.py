@@ -27,6 +27,7 @@ HEALTHY_SECONDS = 4.0
 GAP_SECONDS = 1.0  # of a symbol that moves because limits were lowered
 MAX_VIOLATIONS = 20
 DISPLACED = "the limits were lowered and it has no place"
+MOVED = "the endpoint was changed"
 
 
 class Checker:
@@ -66,8 +67,12 @@ class Checker:
             return
         if event.reason == DISPLACED:
             return  # its unsubscribe follows in the same instant, however late the edit was read
+        here = self._world.conduct.edits.stored_endpoint
         for key in event.keys or ():
-            if any(self._is_healthy(link, key, now) for link in self._carriers(key)):
+            links = self._carriers(key)
+            if event.reason == MOVED:  # those that lead elsewhere close in the same instant
+                links = [link for link in links if link.endpoint == here]
+            if any(self._is_healthy(link, key, now) for link in links):
                 self.complain(f"{key} was called stale although it is carried: {event.reason}")
 
     def check_refusals(self, outcomes: Iterable[Outcome]) -> None:

@@ -67,6 +67,11 @@ class Edits:
         """Tell whether an edit of limits may be taking effect."""
         return now - self._limits_at < APPLIED_SECONDS
 
+    @property
+    def stored_endpoint(self) -> str:
+        """The host that is stored now."""
+        return self._endpoint
+
     def endpoints(self, now: float) -> Set[str]:
         """Return the hosts that may be in force."""
         self._settle(now)

@@ -277,14 +277,15 @@ def test_a_refusal_of_nobody_may_be_of_what_an_older_tick_has_confirmed():
     book = make()
     subscribed_once_more(book)
     assert book.reject(1, (), RefusalCode.BROKER_ERROR, "no") == []
+    assert book.verify_again(1) == [key(1)]
     assert book.take_actions().changed == {1}
     assert want(book, 1, now=12).state is PENDING
     batch = drain(book)
     assert [s.instrument.key for s in (*batch.unsubscribe, *batch.subscribe)] == [key(1), key(1)]
     assert [o.state for o in book.confirm(1, [key(1)])] == [ACTIVE]
     assert not drain(book)
-    book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
-    assert not drain(book), "once is enough"
+    assert not book.verify_again(1), "once is enough"
+    assert not drain(book)
 
 
 def test_a_refusal_that_comes_seconds_later_is_of_something_else():
@@ -292,14 +293,14 @@ def test_a_refusal_that_comes_seconds_later_is_of_something_else():
     subscribed_once_more(book)
     for _ in range(2):
         book.grow_older()
-    book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
+    assert not book.verify_again(1)
     assert not drain(book)
 
 
 def test_what_is_asked_for_anew_is_refused_by_the_next_refusal():
     book = make()
     subscribed_once_more(book)
-    book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
+    book.verify_again(1)
     drain(book)
     (outcome,) = book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
     assert (outcome.key, outcome.state) == (key(1), REFUSED)

@@ -246,6 +246,21 @@ async def test_an_idle_connection_that_is_dead_is_found_by_a_health_check():
 
 
 @virtual
+async def test_a_connection_that_goes_while_it_was_to_move_leaves_no_socket():
+    """Limits and endpoint edited at once: its end came while it was closing to open anew."""
+    async with open_kit() as kit:
+        kit.want(1, 2, 3, 4)
+        await asyncio.sleep(1)
+        assert len(kit.broker.open) == 2
+        kit.release(3)
+        await asyncio.sleep(10)
+        kit.pool.update_options(limits(3, 1))
+        kit.pool.update_endpoint("ws://other.invalid")
+        await asyncio.sleep(30)
+        assert [set(t.subscribed) for t in kit.broker.open] == [{"1", "2", "4"}]
+
+
+@virtual
 async def test_two_half_empty_connections_become_one_without_a_gap():
     async with open_kit(options={"max_idle_seconds": 60}) as kit:
         kit.want(*range(6))
