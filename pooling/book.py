@@ -81,10 +81,13 @@ class SubscriptionBook:
             return unknown_outcome(want)
         if (unsupported := self.offer.refusal(want)) is not None:
             return unsupported
+        known, waits = self.tracker.get(want.key), want.key in self.rebalancer.waiting
+        if known is not None and waits and not known.holders:
+            self.tracker.expel(want.key)  # where nothing is carried, nothing can linger
+            self.dropped(want.key)
+            known, waits = None, False
         level = Level.of(want.mode, want.depth_levels)
         target = self.tracker.target(want.key, level)
-        known = self.tracker.get(want.key)
-        waits = want.key in self.rebalancer.waiting
         if known is None or waits or target != known.upstream:
             try:
                 self.place(known.instrument if known else instrument, target)
@@ -216,9 +219,8 @@ class SubscriptionBook:
         A refusal that names nothing may be of it, and come behind what the broker sent before.
         """
         doubtful = self._recorder.reconciler(slot).distrust()
-        doubtful = [key for key in doubtful if self.allocator.slot_of(key) == slot]
         self._recorder.actions.changed.add(slot)
-        return self.tracker.unconfirm(doubtful)
+        return self.tracker.unconfirm(k for k in doubtful if self.allocator.slot_of(k) == slot)
 
     def expel(
         self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str

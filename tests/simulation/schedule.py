@@ -97,7 +97,10 @@ def make_plan(seed: int, *, seconds: float | None = None, is_plain: bool = False
         max_lifetime_seconds=chance.choice((None, None, None, 100.0)),
         max_idle_seconds=chance.choice((5.0, 300.0)),
         store_seconds=chance.choice((0.0, 0.3)),
-        steps=sorted(_steps(chance, seconds, FAULT_VERBS if is_plain else MORE_FAULT_VERBS)),
+        steps=sorted(
+            _steps(chance, seconds, FAULT_VERBS if is_plain else MORE_FAULT_VERBS),
+            key=lambda step: step.at,
+        ),
     )
 
 

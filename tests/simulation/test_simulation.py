@@ -66,6 +66,8 @@ FAILED_SINCE = {
     12242: "what was asked for anew was not told to be stale meanwhile",
     14342: "a move was settled as its new link closed for an edit: the checker took the old one",
     14720: "a link that was closed for good while it was to open anew stayed open",
+    15906: "what was let go while it waited made room for itself, and kept a mode nobody wants",
+    16255: "the same, with Depth",
     22716: "a tick from before a symbol was ended confirmed it anew, and its refusal hit nobody",
     23890: "a credential went back to an endpoint that had refused it",
     9566: "a raise went out before the change that was to make room for it",

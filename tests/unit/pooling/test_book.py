@@ -329,6 +329,21 @@ def test_a_named_refusal_drops_even_what_was_confirmed():
     assert not len(book.tracker)
 
 
+def test_what_waited_and_was_let_go_is_wanted_as_if_it_were_new():
+    """It has no place to linger in, and another that lingers makes room for it."""
+    book = make(connections=1)
+    for number in (1, 2):
+        want(book, number)
+    book.resize(limits=Limits(1, 1), linger_seconds=5)
+    assert list(book.rebalancer.waiting) == [key(2)]
+    book.release(ANN, [key(2)], 1)
+    book.release(ANN, [key(1)], 2)
+    assert want(book, 2, LTP, EVE, now=3).state is PENDING
+    assert [s.mode for s in drain(book).subscribe] == [LTP]
+    assert book.tracker.get(key(2)).upstream.mode is LTP
+    assert list(book.tracker) == [key(2)]
+
+
 def test_a_refusal_where_it_had_to_move_ends_it_rather_than_the_limit():
     """Lowered limits moved it, and it was raised meanwhile: its old place is no longer there."""
     book = make()
