@@ -69,7 +69,7 @@ async def status(real_watch: Watch, ready: dict[str, Any]) -> AsyncIterator[Stat
 
 async def ticks_on(watch: Watch, key: str) -> None:
     """Wait until the price of ``key`` moves."""
-    before = await watch.cell(key, "last").inner_text()
+    before = await watch.cell(key, "last").text_content() or ""
     await expect(watch.cell(key, "last")).not_to_have_text(before)
 
 
