@@ -174,6 +174,10 @@ class CredentialGate:
         if endpoint in self._refusals:
             self._shut(self._refusals[endpoint])
 
+    def forget_refusals(self) -> None:
+        """Note that credentials are presented in another way now: each may be tried once more."""
+        self._refusals.clear()
+
     async def wait_until_open(self) -> None:
         """Wait for a newer credential; returns at once when none is needed."""
         while self.is_shut:

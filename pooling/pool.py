@@ -409,6 +409,7 @@ class ConnectionPool:
         self._feed.expelled(ended)
         self._journal.settings_applied(self._spec.settings)
         self._update_exclusive()
+        self._gate.forget_refusals()  # a setting may say how the credential is sent
         self._restart_connections("the settings were changed")
 
     def _restart_connections(self, reason: str) -> None:

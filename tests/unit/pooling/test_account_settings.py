@@ -32,6 +32,7 @@ from tests.unit.pooling.kit import (
     PENDING,
     QUOTE,
     REFUSED,
+    TOKEN_FIELD,
     key,
     keys,
     spec,
@@ -145,6 +146,26 @@ async def test_edited_settings_are_in_force_within_seconds_and_all_is_subscribed
         assert (stats.max_connections, stats.confirmed, stats.waiting) == (1, 3, 1)
         assert kit.seen[-1] == "a"
         assert ("settings_applied", "settings: the defaults") in kit.notes
+
+
+class PresentingAdapter(PlanAdapter):
+    """Its settings say how the credential is presented."""
+
+    capabilities = replace(PlanAdapter.capabilities, credential_fields=TOKEN_FIELD)
+
+
+@virtual
+async def test_a_refused_credential_is_tried_once_more_in_another_form():
+    async with open_kit(PresentingAdapter) as kit:
+        kit.broker.good_tokens = {"b"}
+        await kit.want(1)
+        await asyncio.sleep(5)
+        assert kit.worker.stats("7").status is FeedStatus.AUTH_REQUIRED
+        assert kit.seen == ["a"]
+        kit.edit(token="b")
+        await asyncio.sleep(5)
+        assert kit.worker.stats("7").status is FeedStatus.LIVE
+        assert kit.seen == ["a", "b"]
 
 
 @virtual
