@@ -53,29 +53,26 @@ async def several() -> AsyncIterator[Result]:
 
 
 async def _saturated(stack: BareStack, title: str, rates: list[float]) -> Result:
-    runs = await stack.runs(RUNS, SECONDS, _MODE)
-    figures = accounts(runs)
-    rates.append(figures["delivered_per_s"])
-    return Result(
-        f"{title}, saturated, not pinned",
-        {**figures, "over_one_worker": rates[-1] / rates[0]},
-        correct=all(run.is_right for run in runs),
-        notes=judged(runs, f"publisher, load and gateways share all cores; {limited_by(runs)}"),
-        runs=RUNS,
-    )
+    why = "publisher, load and gateways share all cores"
+    return await _rated(stack, f"{title}, saturated, not pinned", why, rates)
 
 
 async def _limited(stack: BareStack, quotas: CpuQuotas, title: str, rates: list[float]) -> Result:
     for process in stack.gateway.cpu_seconds_by_process():
         quotas.limit(process, _SHARE)
+    why = "by the kernel's quota, server_busy in all"
+    return await _rated(stack, f"{title}, saturated, {_SHARE:g} of a core each", why, rates)
+
+
+async def _rated(stack: BareStack, name: str, why: str, rates: list[float]) -> Result:
     runs = await stack.runs(RUNS, SECONDS, _MODE)
     figures = accounts(runs)
     rates.append(figures["delivered_per_s"])
     return Result(
-        f"{title}, saturated, {_SHARE:g} of a core each",
+        name,
         {**figures, "over_one_worker": rates[-1] / rates[0]},
         correct=all(run.is_right for run in runs),
-        notes=judged(runs, f"by the kernel's quota, server_busy in all; {limited_by(runs)}"),
+        notes=judged(runs, f"{why}; {limited_by(runs)}"),
         runs=RUNS,
     )
 

@@ -9,7 +9,7 @@ are categories on a connection, however many symbols it carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -163,23 +163,17 @@ class Limits:
 
     def exceeded_together(self, total: Load) -> frozenset[str]:
         """Return the shared categories of which all connections together carry too much."""
-        if not self.are_categories_shared:
-            return frozenset()
-        are_mixed = len(total.categories) > 1
-        return frozenset(
-            name
-            for name, units in total.categories.items()
-            if (limit := self.categories.get(name)) is not None
-            and units > (limit.mixed if are_mixed else limit.alone)
-        )
+        return frozenset(self._exceeded(total.categories) if self.are_categories_shared else ())
 
     def _allow_categories(self, categories: Mapping[str, int]) -> bool:
+        return not any(self._exceeded(categories))
+
+    def _exceeded(self, categories: Mapping[str, int]) -> Iterator[str]:
         are_mixed = len(categories) > 1
         for name, units in categories.items():
             limit = self.categories.get(name)
             if limit is not None and units > (limit.mixed if are_mixed else limit.alone):
-                return False
-        return True
+                yield name
 
 
 def effective_limits(
