@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import httpx
+import httpx2
 
 from benchmarks.harness import RUNS, Child, Result, cores, median
 from pooling.clock import SystemClock
@@ -86,8 +86,8 @@ async def _timed(ask: Ask) -> float:
 
 
 async def _alone(url: str, context: ssl.SSLContext) -> bool:
-    async with httpx.AsyncClient(verify=context, http2=True) as client:
-        return (await client.get(url)).status_code == httpx.codes.OK
+    async with httpx2.AsyncClient(verify=context, http2=True) as client:
+        return (await client.get(url)).status_code == httpx2.codes.OK
 
 
 async def _through(pool: HttpPool, url: str, version: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-import httpx
+import httpx2
 
 from brokers.exceptions import BrokerError, BrokerProtocolError
 from brokers.master_text import MAX_MASTER_BYTES
@@ -35,7 +35,7 @@ def download_masters(
     urls: Mapping[K, str],
     *,
     options: HttpOptions | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
     progress: Progress = no_progress,
 ) -> dict[K, BinaryIO | BrokerError]:
     """Download all of ``urls`` (a name of the caller's to URL) side by side, through one pool.
@@ -50,7 +50,7 @@ def download_master(
     url: str,
     *,
     options: HttpOptions | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
     progress: Progress = no_progress,
 ) -> BinaryIO:
     """Return what ``url`` serves, completely, as a temporary file that the caller closes.
@@ -73,7 +73,7 @@ def download_master(
 async def _download(
     urls: Mapping[K, str],
     options: HttpOptions | None,
-    transport: httpx.AsyncBaseTransport | None,
+    transport: httpx2.AsyncBaseTransport | None,
     progress: Progress,
 ) -> dict[K, BinaryIO | BrokerError]:
     async with HttpPool(

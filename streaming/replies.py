@@ -269,7 +269,7 @@ def feed_change(account: AccountRef, change: FeedChange, held: Container[Feed]) 
     ]
 
 
-# The names that OpenAlgo's clients read (SDK 2.0.3), and those that brokers' own objects use.
+# The names that OpenAlgo's clients read (SDK 2.0.5), and those that brokers' own objects use.
 _ORDER_FIELDS = (
     ("orderid", "order_id"),
     ("symbol", "tradingsymbol"),

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 
 from brokers.base import BrokerAdapter
@@ -141,7 +141,7 @@ async def _unless_stopped(
 
 async def _bring_up(plan: DemoPlan, supervisor: Supervisor, gateway_serves: asyncio.Event) -> Ready:
     env = plan.env
-    async with httpx.AsyncClient(timeout=2.0) as client:
+    async with httpx2.AsyncClient(timeout=2.0) as client:
         master = plan.master
         simulator = plan.simulator_arguments is not None
         if simulator:
@@ -193,17 +193,17 @@ def _gateways(pid: int) -> list[int]:
 
 
 async def _answers(
-    client: httpx.AsyncClient,
+    client: httpx2.AsyncClient,
     url: str,
     who: str,
     variable: str,
-    is_ready: Callable[[httpx.Response], bool] = lambda answer: True,
+    is_ready: Callable[[httpx2.Response], bool] = lambda answer: True,
 ) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
-        with contextlib.suppress(httpx.HTTPError):
+        with contextlib.suppress(httpx2.HTTPError):
             answer = await client.get(url)
-            if answer.status_code == httpx.codes.OK and is_ready(answer):
+            if answer.status_code == httpx2.codes.OK and is_ready(answer):
                 return
         if time.monotonic() > deadline:
             raise NotReadyError(
@@ -212,7 +212,7 @@ async def _answers(
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _has_worker(answer: httpx.Response) -> bool:
+def _has_worker(answer: httpx2.Response) -> bool:
     """Tell whether a gateway's readiness says that a worker is there."""
     try:
         return bool(msgspec.json.decode(answer.content, type=_Readiness).workers)

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
-import httpx
+import httpx2
 from django.conf import settings
 from django.utils import timezone
 
@@ -152,16 +152,16 @@ def gateways() -> Iterator[Finding]:
     host = "127.0.0.1" if env.host in ("0.0.0.0", "") else "[::1]" if env.host == "::" else env.host
     url = f"http://{host}:{env.port}/livez"
     try:
-        status = httpx.get(url, timeout=HTTP_SECONDS, trust_env=False).status_code
-    except httpx.HTTPError as error:
+        status = httpx2.get(url, timeout=HTTP_SECONDS, trust_env=False).status_code
+    except httpx2.HTTPError as error:
         if alive:
             yield fine(name, f"{len(alive)} process(es) are heard; none on this machine's PORT")
             return
         yield failed(name, f"{url} does not answer ({type(error).__name__})", START_GATEWAY)
         return
-    if status == httpx.codes.OK:
+    if status == httpx2.codes.OK:
         yield fine(name, f"{url} answers; {len(alive)} process(es) are heard")
-    elif status == httpx.codes.BAD_REQUEST:
+    elif status == httpx2.codes.BAD_REQUEST:
         yield failed(
             name, f"{url} is refused: {host} is no host of the site", f"add {host} to ALLOWED_HOSTS"
         )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from django.conf import settings
 from django.core.checks import ERROR, WARNING, run_checks
 
@@ -168,10 +168,10 @@ def _skew(url: str, where: str) -> Iterator[Finding]:
     """Compare this clock with the Date of the broker's answer, which has whole seconds."""
     try:
         before = datetime.now(UTC)
-        answer = httpx.get(url, timeout=CONNECT_SECONDS, trust_env=False)
+        answer = httpx2.get(url, timeout=CONNECT_SECONDS, trust_env=False)
         after = datetime.now(UTC)
         theirs = parsedate_to_datetime(answer.headers["Date"])
-    except (httpx.HTTPError, KeyError, ValueError):
+    except (httpx2.HTTPError, KeyError, ValueError):
         return  # it has no clock to compare with; the connection was judged above
     ahead = (before - theirs).total_seconds() - 1.0  # their second may be nearly over
     behind = (theirs - after).total_seconds()

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-import httpx
+import httpx2
 
 from brokers.redaction import REDACTOR
 from pooling.alerts.addresses import WebhookUrl
@@ -54,7 +54,7 @@ class WebhookSender:
         clock: Clock,
         resolver: Resolve = resolve,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         if timeout_seconds <= 0:
             raise ValueError("timeout_seconds must be positive")
@@ -78,9 +78,9 @@ class WebhookSender:
             async with asyncio.timeout(self._timeout):
                 address = url.choose(await self._resolve(url.host, url.port))
                 status = await self._post(url, address, target, alert)
-        except (TimeoutError, httpx.TimeoutException):  # whichever of the two bounds is first
+        except (TimeoutError, httpx2.TimeoutException):  # whichever of the two bounds is first
             raise AlertError(f"no answer within {self._timeout:g} s") from None
-        except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        except (OSError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             # Its text may quote the URL.
             raise AlertError(f"not reachable ({type(error).__name__})") from None
         if 200 <= status < 300:
@@ -99,7 +99,7 @@ class WebhookSender:
         if target.secret:
             sent = self._clock.time_ms() // 1000
             headers[SIGNATURE_HEADER] = signature(body, target.secret, sent)
-        client = httpx.AsyncClient(
+        client = httpx2.AsyncClient(
             transport=self._transport,
             timeout=self._timeout,
             trust_env=False,

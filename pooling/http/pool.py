@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, BinaryIO, Self
 
-import httpx
+import httpx2
 
 from brokers.exceptions import BrokerAuthError, BrokerError, BrokerUnavailableError
 from pooling.backoff import Randomness
@@ -30,7 +30,12 @@ logger = logging.getLogger("pooling")
 FIRST_SERVER_ERROR = 500
 CLOSE_SECONDS = 5.0
 # What may be gone at the next try; a wrong scheme or a loop of redirects stays.
-_PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
+_PASSING = (
+    httpx2.TimeoutException,
+    httpx2.NetworkError,
+    httpx2.RemoteProtocolError,
+    httpx2.ProxyError,
+)
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -65,7 +70,7 @@ class HttpPool:
         rng: Randomness,
         options: HttpOptions | None = None,
         verify: ssl.SSLContext | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._options = options or HttpOptions()
         self._clock = clock
@@ -75,7 +80,7 @@ class HttpPool:
         self._circuits = CircuitRegistry(clock=clock, rng=rng, policy=self._options.circuit)
         self._endpoints: dict[str, _Endpoint] = {}
         self._places = asyncio.Semaphore(self._options.max_connections)
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
         self._closing = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -88,13 +93,13 @@ class HttpPool:
     async def __aenter__(self) -> Self:
         """Make the client; no connection is opened yet."""
         options = self._options
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             http2=options.is_http2_offered,
             verify=self._verify if self._verify is not None else True,
             transport=self._transport,
             timeout=options.timeout_seconds,
             follow_redirects=True,
-            limits=httpx.Limits(
+            limits=httpx2.Limits(
                 max_connections=options.max_connections,
                 max_keepalive_connections=options.max_connections,
                 keepalive_expiry=options.keepalive_seconds,
@@ -206,18 +211,18 @@ class HttpPool:
 
     def _build(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
-    ) -> httpx.Request:
+    ) -> httpx2.Request:
         if self._client is None:
             raise PoolClosedError("the HTTP pool is not open")
         try:
             return self._client.build_request(
                 method.upper(), url, headers=dict(headers), content=content
             )
-        except (httpx.InvalidURL, UnicodeError) as error:
+        except (httpx2.InvalidURL, UnicodeError) as error:
             raise BrokerUnavailableError(f"{url[:100]!r} cannot be read: {error}") from error
 
     async def _perform(
-        self, request: httpx.Request, body: Body, progress: Progress
+        self, request: httpx2.Request, body: Body, progress: Progress
     ) -> tuple[int, str, Mapping[str, str]]:
         """Send until there is an answer, or no further retry."""
         endpoint = self._endpoint(str(request.url))
@@ -245,7 +250,7 @@ class HttpPool:
             ) from None
 
     async def _attempt(
-        self, endpoint: _Endpoint, request: httpx.Request, body: Body, progress: Progress
+        self, endpoint: _Endpoint, request: httpx2.Request, body: Body, progress: Progress
     ) -> tuple[int, str, Mapping[str, str]]:
         async with self._place(endpoint):
             client = self._client
@@ -263,7 +268,7 @@ class HttpPool:
                     return await self._receive(response, request, counts, body, progress)
                 finally:
                     await response.aclose()
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 counts.failures += 1
                 if self._closing.is_set():
                     raise PoolClosedError("the HTTP pool was closed") from error
@@ -278,8 +283,8 @@ class HttpPool:
 
     async def _receive(
         self,
-        response: httpx.Response,
-        request: httpx.Request,
+        response: httpx2.Response,
+        request: httpx2.Request,
         counts: EndpointCounts,
         body: Body,
         progress: Progress,
@@ -287,7 +292,7 @@ class HttpPool:
         headers = {name.title(): value for name, value in response.headers.items()}
         error = error_of(_named(request), response.status_code, headers)
         if error is not None:
-            counts.rate_limited += response.status_code == httpx.codes.TOO_MANY_REQUESTS
+            counts.rate_limited += response.status_code == httpx2.codes.TOO_MANY_REQUESTS
             counts.failures += response.status_code >= FIRST_SERVER_ERROR
             raise error
         size = headers.get("Content-Length", "")
@@ -380,6 +385,6 @@ def _report(circuit: CircuitBreaker, attempt: int, is_up: bool | None, now: floa
         circuit.failed(attempt, now)
 
 
-def _named(request: httpx.Request) -> str:
+def _named(request: httpx2.Request) -> str:
     """Return the URL without what may be secret in it."""
     return str(request.url.copy_with(query=None, fragment=None, userinfo=b""))

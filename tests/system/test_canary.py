@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import zmq
 from redis import Redis
@@ -118,16 +118,16 @@ def webhook() -> Iterator[tuple[str, list[str]]]:
 class Browser:
     """A person in the admin; every page is kept."""
 
-    def __init__(self, client: httpx.Client, seen: Seen) -> None:
+    def __init__(self, client: httpx2.Client, seen: Seen) -> None:
         self._client = client
         self._seen = seen
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str) -> httpx2.Response:
         answer = self._client.get(path)
         self._keep(path, answer)
         return answer
 
-    def post(self, path: str, data: dict[str, str]) -> httpx.Response:
+    def post(self, path: str, data: dict[str, str]) -> httpx2.Response:
         """Send the form of a page; what the page held and ``data`` does not name stays."""
         page = self.get(path)
         fields = dict(
@@ -138,7 +138,7 @@ class Browser:
         self._keep(path, answer)
         return answer
 
-    def _keep(self, path: str, answer: httpx.Response) -> None:
+    def _keep(self, path: str, answer: httpx2.Response) -> None:
         self._seen.add(f"page {path}", answer.text)
         self._seen.add(f"headers {path}", str(dict(answer.headers)))
 
@@ -332,7 +332,7 @@ def test_no_planted_secret_is_seen_anywhere(
         sniffer = threading.Thread(target=sniff, args=(port, keys, seen, is_over))
         sniffer.start()
         try:
-            with httpx.Client(base_url=ready["url"], follow_redirects=True, timeout=30) as client:
+            with httpx2.Client(base_url=ready["url"], follow_redirects=True, timeout=30) as client:
                 work(Browser(client, seen), running, ready, address, seen)
             # The first attempt fails, so that a retry and its log line are seen too.
             eventually_sync(lambda: tells_closed(got[1:]), timeout=60, message="no alert came")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from brokers.types import Instrument, InstrumentKey
@@ -92,7 +92,7 @@ async def open_pool(lab: BrokerLab) -> AsyncIterator[OpenPool]:
 
 async def listed(lab: BrokerLab, exchange: MarketBroker) -> list[Instrument]:
     """Return the instruments as ``loadinstruments`` finds them."""
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
         answers = [await http.get(url) for url in lab.adapter.master_urls(exchange.http_url)]
     files = [io.BytesIO(answer.raise_for_status().content) for answer in answers]
     return [

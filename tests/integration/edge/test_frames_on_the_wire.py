@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket as socket_module
 
-import httpx
+import httpx2
 import pytest
 
 from brokers.feed import RefusalCode
@@ -218,7 +218,7 @@ async def test_a_client_that_stops_reading_is_closed_and_others_lose_nothing(
 
 
 async def test_http_on_the_openalgo_port_says_what_it_is_for(edge: EdgeServer) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False) as http:
         reply = await http.get(f"http://127.0.0.1:{edge.openalgo_port}/")
         assert reply.status_code == 426
         assert "WebSocket" in reply.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 from django.core.asgi import get_asgi_application
 
@@ -11,8 +11,8 @@ from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def health(edge: EdgeServer, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+async def health(edge: EdgeServer, path: str) -> httpx2.Response:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
         return await http.get(f"http://127.0.0.1:{edge.port}{path}")
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
@@ -63,10 +63,10 @@ async def process(
 
 
 async def is_up(url: str) -> bool:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
         try:
             return (await http.get(url)).status_code == 200
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return False
 
 
@@ -85,7 +85,7 @@ async def test_it_serves_both_ports_and_a_signal_stops_it(
     gateway = await start()
     site = f"http://127.0.0.1:{ports['PORT']}"
     await eventually(lambda: is_up(f"{site}/livez"), timeout=90)
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
         health = (await http.get(f"{site}/readyz")).json()
     assert health["status"] == "degraded"
     assert health["database"] is True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -232,7 +232,7 @@ async def test_errors_and_malformed_frames_reach_the_clients(make_angel_server: 
 
 async def test_the_master_is_served_and_names_what_ticks(make_angel_server: MakeAngelServer):
     server = await make_angel_server()
-    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
         master = (await http.get(MASTER_PATH)).content
         assert (await http.get("/instruments")).status_code == 404
     rows = list(parse_master(master))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -256,7 +256,7 @@ async def test_shutdown_notice_and_malformed_frames_can_be_sent(make_replay: Mak
 
 async def test_exchange_info_is_served(make_replay: MakeReplay):
     replay = await make_replay()
-    async with httpx.AsyncClient(base_url=replay.http_url, trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=replay.http_url, trust_env=False, timeout=30) as http:
         info = (await http.get("/api/v3/exchangeInfo")).json()
         assert [item["symbol"] for item in info["symbols"]] == ["BTCUSDT", "ETHUSDT"]
         assert (await http.get("/instruments")).status_code == 404

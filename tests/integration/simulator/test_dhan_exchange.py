@@ -7,7 +7,7 @@ import io
 import json
 from contextlib import AsyncExitStack
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -280,7 +280,7 @@ async def test_reasons_and_malformed_frames_reach_the_clients(make_dhan_server: 
 
 async def test_the_master_is_served_and_names_what_ticks(make_dhan_server: MakeDhanServer):
     server = await make_dhan_server()
-    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
         master = (await http.get(MASTER_PATH)).content
         assert (await http.get("/instruments")).status_code == 404
     rows = list(parse_master(io.BytesIO(master)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -233,7 +233,7 @@ async def test_a_client_that_does_not_read_cannot_grow_the_server(make_kite_serv
 async def test_verbs_over_http_need_the_control_token(make_kite_server: MakeKiteServer):
     server = await make_kite_server(control_token=CONTROL_TOKEN)
     async with (
-        httpx.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http,
+        httpx2.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http,
         kite_client(server) as client,
     ):
         assert (await http.get("/control/drop")).status_code == 403

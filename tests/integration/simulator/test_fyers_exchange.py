@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
@@ -242,7 +242,7 @@ async def test_errors_and_malformed_frames_reach_the_clients(make_fyers_server: 
 
 async def test_the_masters_are_served(make_fyers_server: MakeFyersServer):
     server = await make_fyers_server()
-    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=server.http_url, trust_env=False) as http:
         for name in ("NSE_CM.csv", "index_hsm_mapping.json"):
             answer = await http.get(f"/sym_details/{name}")
             assert answer.status_code == 200

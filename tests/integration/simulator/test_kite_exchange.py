@@ -8,7 +8,7 @@ import io
 import json
 import time
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -200,7 +200,7 @@ async def test_two_connections_share_an_instrument(kite_server: KiteExchange):
 
 
 async def test_instruments_are_served_as_gzipped_csv(kite_server: KiteExchange):
-    async with httpx.AsyncClient(
+    async with httpx2.AsyncClient(
         base_url=kite_server.http_url, trust_env=False, timeout=30
     ) as http:
         answer = await http.get("/instruments", headers={"X-Kite-Version": "3"})
@@ -215,7 +215,7 @@ async def test_instruments_are_served_as_gzipped_csv(kite_server: KiteExchange):
 
 
 async def test_plain_requests_are_answered_without_a_traceback(kite_server: KiteExchange):
-    async with httpx.AsyncClient(
+    async with httpx2.AsyncClient(
         base_url=kite_server.http_url, trust_env=False, timeout=30
     ) as http:
         assert (await http.get("/health")).json() == {"status": "ok", "connections": 0}

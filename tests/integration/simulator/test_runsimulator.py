@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
@@ -101,7 +101,7 @@ async def test_it_replays_a_capture(start: Start, tmp_path: Path):
     await first_line(process)
     async with connect(f"ws://127.0.0.1:{port}/stream?streams={stream}") as connection:
         assert await connection.recv() == message
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
         info = (await http.get(f"http://127.0.0.1:{port}/api/v3/exchangeInfo")).json()
     assert json.dumps(info).count("BTCUSDT") == 1
 

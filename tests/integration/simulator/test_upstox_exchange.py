@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
@@ -87,8 +87,8 @@ async def refusal(
 
 
 @asynccontextmanager
-async def http_client(server: UpstoxExchange) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
+async def http_client(server: UpstoxExchange) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=server.http_url, trust_env=False, timeout=30) as http:
         yield http
 
 

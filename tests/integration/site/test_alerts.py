@@ -13,7 +13,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
@@ -158,10 +158,10 @@ async def test_a_receiver_that_hangs_or_is_gone_is_an_error_without_the_url(
 async def test_the_clients_own_bound_of_time_reads_like_the_senders() -> None:
     """Which of the two is first is chance when the machine was busy."""
 
-    def late(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadTimeout("late", request=request)
+    def late(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadTimeout("late", request=request)
 
-    send = sender("hooks.test", transport=httpx.MockTransport(late))
+    send = sender("hooks.test", transport=httpx2.MockTransport(late))
     with pytest.raises(AlertError, match="no answer within 10 s"):
         await send(webhook(f"http://hooks.test{PATH}"), ALERT)
 

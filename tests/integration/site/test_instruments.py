@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
-import httpx
+import httpx2
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
@@ -223,14 +223,14 @@ def test_an_interrupted_download_changes_nothing(
 
 
 def test_an_unreachable_host_is_a_sentence() -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("connection refused", request=request)
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("connection refused", request=request)
 
     with pytest.raises(BrokerUnavailableError, match=r"example\.test.*cannot be read"):
         download_master(
             "http://example.test/x",
             options=HttpOptions(retry=RetryPolicy(retries=0)),
-            transport=httpx.MockTransport(refuse),
+            transport=httpx2.MockTransport(refuse),
         )
 
 

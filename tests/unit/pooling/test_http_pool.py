@@ -7,7 +7,7 @@ import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from brokers.exceptions import (
@@ -28,13 +28,13 @@ URL = "https://api.example.test/instruments?token=secret"
 class Server:
     """Answers with what it is told, the last of it again and again, and keeps what it saw."""
 
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
+    def __init__(self, *answers: httpx2.Response | Exception) -> None:
         self.answers = list(answers)
         self.seen: list[tuple[float, str]] = []
         self.gate: asyncio.Event | None = None
         self.most_at_once = self.at_once = 0
 
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.seen.append((asyncio.get_running_loop().time(), request.method))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -46,7 +46,7 @@ class Server:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return httpx.Response(
+        return httpx2.Response(
             answer.status_code, headers=answer.headers, content=answer.content, request=request
         )
 
@@ -59,7 +59,7 @@ def run(
             clock=VirtualClock(),
             rng=MiddleOfRange(),
             options=options,
-            transport=httpx.MockTransport(server),
+            transport=httpx2.MockTransport(server),
         ) as pool:
             return await test(pool)
 
@@ -68,7 +68,7 @@ def run(
 
 
 def test_a_reply_has_status_headers_and_body() -> None:
-    server = Server(httpx.Response(404, headers={"x-reason": "gone"}, content=b"none"))
+    server = Server(httpx2.Response(404, headers={"x-reason": "gone"}, content=b"none"))
     reply = run(server, lambda pool: pool.request("get", URL))
     assert (reply.status, reply.body, reply.headers["X-Reason"]) == (404, b"none", "gone")
     assert not reply.is_success
@@ -77,7 +77,7 @@ def test_a_reply_has_status_headers_and_body() -> None:
 
 def test_failures_are_repeated_with_growing_waits() -> None:
     server = Server(
-        httpx.ConnectError("refused"), httpx.Response(503), httpx.Response(200, content=b"ok")
+        httpx2.ConnectError("refused"), httpx2.Response(503), httpx2.Response(200, content=b"ok")
     )
 
     async def test(pool: HttpPool) -> None:
@@ -92,7 +92,7 @@ def test_failures_are_repeated_with_growing_waits() -> None:
 
 
 def test_a_429_is_repeated_when_the_broker_says() -> None:
-    server = Server(httpx.Response(429, headers={"Retry-After": "5"}), httpx.Response(200))
+    server = Server(httpx2.Response(429, headers={"Retry-After": "5"}), httpx2.Response(200))
     assert run(server, lambda pool: pool.request("GET", URL)).is_success
     assert [at for at, _ in server.seen] == [0, 5.375]
 
@@ -102,13 +102,13 @@ def test_a_retry_after_as_a_date_counts_from_the_answers_own_date() -> None:
         "Retry-After": "Sat, 21 Nov 2026 10:00:09 GMT",
         "Date": "Sat, 21 Nov 2026 10:00:00 GMT",
     }
-    server = Server(httpx.Response(503, headers=headers), httpx.Response(200))
+    server = Server(httpx2.Response(503, headers=headers), httpx2.Response(200))
     assert run(server, lambda pool: pool.request("GET", URL)).is_success
     assert [at for at, _ in server.seen] == [0, 9.375]
 
 
 def test_who_is_to_stay_away_for_long_is_told_so_at_once() -> None:
-    server = Server(httpx.Response(429, headers={"Retry-After": "120"}))
+    server = Server(httpx2.Response(429, headers={"Retry-After": "120"}))
     with pytest.raises(BrokerRateLimitError) as limited:
         run(server, lambda pool: pool.request("GET", URL))
     assert limited.value.retry_after_seconds == 120
@@ -116,14 +116,14 @@ def test_who_is_to_stay_away_for_long_is_told_so_at_once() -> None:
 
 
 def test_an_order_is_never_sent_twice() -> None:
-    server = Server(httpx.ReadError("cut"))
+    server = Server(httpx2.ReadError("cut"))
     with pytest.raises(BrokerUnavailableError):
         run(server, lambda pool: pool.request("POST", URL, content=b"{}"))
     assert [method for _, method in server.seen] == ["POST"]
 
 
 def test_errors_show_no_query() -> None:
-    server = Server(httpx.ConnectError("refused"))
+    server = Server(httpx2.ConnectError("refused"))
     with pytest.raises(BrokerUnavailableError) as failed:
         run(server, lambda pool: pool.request("GET", URL))
     assert "api.example.test/instruments" in str(failed.value)
@@ -132,7 +132,7 @@ def test_errors_show_no_query() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://x/", "http://[", "nothing"])
 def test_what_is_no_url_is_not_repeated(url: str) -> None:
-    server = Server(httpx.UnsupportedProtocol("no"))
+    server = Server(httpx2.UnsupportedProtocol("no"))
     with pytest.raises(BrokerUnavailableError):
         run(server, lambda pool: pool.request("GET", url))
     assert len(server.seen) <= 1
@@ -140,7 +140,7 @@ def test_what_is_no_url_is_not_repeated(url: str) -> None:
 
 def test_an_endpoint_that_is_down_is_left_alone() -> None:
     """Five failures in a row open its circuit; another endpoint's is its own."""
-    server = Server(httpx.ConnectError("refused"))
+    server = Server(httpx2.ConnectError("refused"))
 
     async def test(pool: HttpPool) -> None:
         for _ in range(5):
@@ -151,7 +151,7 @@ def test_an_endpoint_that_is_down_is_left_alone() -> None:
         assert len(server.seen) == 5
         (stats,) = pool.get_stats().endpoints
         assert stats.circuit.state is CircuitState.OPEN
-        server.answers = [httpx.Response(204)]
+        server.answers = [httpx2.Response(204)]
         assert (await pool.request("POST", "https://other.example.test/")).is_success
         await asyncio.sleep(stats.circuit.retry_in_seconds or 0)
         assert (await pool.request("POST", URL)).is_success
@@ -161,7 +161,7 @@ def test_an_endpoint_that_is_down_is_left_alone() -> None:
 
 
 def test_a_429_does_not_open_the_circuit() -> None:
-    server = Server(httpx.Response(429))
+    server = Server(httpx2.Response(429))
 
     async def test(pool: HttpPool) -> None:
         for _ in range(7):
@@ -174,7 +174,7 @@ def test_a_429_does_not_open_the_circuit() -> None:
 
 
 def test_no_host_gets_more_requests_at_once_than_it_may() -> None:
-    server = Server(httpx.Response(200))
+    server = Server(httpx2.Response(200))
 
     async def test(pool: HttpPool) -> None:
         server.gate = asyncio.Event()
@@ -190,7 +190,7 @@ def test_no_host_gets_more_requests_at_once_than_it_may() -> None:
 
 
 def test_who_gets_no_place_in_time_is_told_so() -> None:
-    server = Server(httpx.Response(200))
+    server = Server(httpx2.Response(200))
 
     async def test(pool: HttpPool) -> None:
         server.gate = asyncio.Event()
@@ -207,7 +207,7 @@ def test_who_gets_no_place_in_time_is_told_so() -> None:
 
 
 def test_a_cancelled_request_gives_its_place_back() -> None:
-    server = Server(httpx.Response(200))
+    server = Server(httpx2.Response(200))
 
     async def test(pool: HttpPool) -> None:
         server.gate = asyncio.Event()
@@ -227,7 +227,7 @@ def test_a_cancelled_request_gives_its_place_back() -> None:
 
 
 def test_a_request_takes_no_longer_than_it_may_with_all_its_retries() -> None:
-    server = Server(httpx.ConnectError("refused"))
+    server = Server(httpx2.ConnectError("refused"))
     options = HttpOptions(total_seconds=2, retry=RetryPolicy(retries=50))
     with pytest.raises(BrokerUnavailableError, match="within 2 s"):
         run(server, lambda pool: pool.request("GET", URL), options)
@@ -235,13 +235,13 @@ def test_a_request_takes_no_longer_than_it_may_with_all_its_retries() -> None:
 
 
 def test_an_answer_that_is_too_large_is_refused() -> None:
-    server = Server(httpx.Response(200, content=b"x" * 1001))
+    server = Server(httpx2.Response(200, content=b"x" * 1001))
     with pytest.raises(BrokerProtocolError, match=r"1,000 bytes"):
         run(server, lambda pool: pool.request("GET", URL), HttpOptions(max_body_bytes=1000))
 
 
 def test_a_download_comes_to_a_file_and_tells_how_far_it_is() -> None:
-    server = Server(httpx.ReadError("cut"), httpx.Response(200, content=b"master"))
+    server = Server(httpx2.ReadError("cut"), httpx2.Response(200, content=b"master"))
     told: list[tuple[int, int | None]] = []
     file = io.BytesIO()
     run(
@@ -264,13 +264,13 @@ def test_a_download_comes_to_a_file_and_tells_how_far_it_is() -> None:
 def test_a_download_that_is_refused_is_typed(status: int, error: type[Exception]) -> None:
     with pytest.raises(error, match=str(status)):
         run(
-            Server(httpx.Response(status)),
+            Server(httpx2.Response(status)),
             lambda pool: pool.download(URL, io.BytesIO(), max_bytes=100),
         )
 
 
 def test_warming_up_asks_for_nothing_and_fails_nobody() -> None:
-    server = Server(httpx.ConnectError("refused"), httpx.Response(405))
+    server = Server(httpx2.ConnectError("refused"), httpx2.Response(405))
     options = HttpOptions(retry=RetryPolicy(retries=0))
     urls = ["https://a.example.test/", "https://b.example.test/"]
     assert run(server, lambda pool: pool.warm_up(urls), options) == 1
@@ -278,7 +278,7 @@ def test_warming_up_asks_for_nothing_and_fails_nobody() -> None:
 
 
 def test_closing_lets_requests_end_and_refuses_new_ones() -> None:
-    server = Server(httpx.Response(200))
+    server = Server(httpx2.Response(200))
 
     async def test(pool: HttpPool) -> None:
         server.gate = asyncio.Event()
@@ -298,7 +298,7 @@ def test_closing_lets_requests_end_and_refuses_new_ones() -> None:
 
 
 def test_closing_ends_the_wait_for_a_retry() -> None:
-    server = Server(httpx.Response(503, headers={"Retry-After": "20"}))
+    server = Server(httpx2.Response(503, headers={"Retry-After": "20"}))
 
     async def test(pool: HttpPool) -> None:
         request = asyncio.create_task(pool.request("GET", URL))

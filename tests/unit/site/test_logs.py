@@ -121,7 +121,7 @@ def test_every_configured_handler_redacts(style: LogFormat) -> None:
 WALK = """
 import django, logging
 django.setup()
-import openalgo_site.asgi, pooling.worker, uvicorn, websockets, httpx
+import openalgo_site.asgi, pooling.worker, uvicorn, websockets, httpx2
 from openalgo_site.logs import RedactingFilter
 loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict] + [logging.root]
 for logger in loggers:
