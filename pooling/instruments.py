@@ -1,25 +1,26 @@
-"""Instruments masters: from a file into the database, all or nothing."""
+"""Instruments masters: from a file into the database, all or nothing; and what expires there."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import DataError, IntegrityError, connection, transaction
-from django.db.models import Max
+from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
 
 from brokers.exceptions import BrokerProtocolError
+from brokers.market_clock import closed_days, last_expired
 from brokers.types import InstrumentRow
 from pooling.exceptions import MasterTooSmallError
 from pooling.instrument_words import name_words, underlying_of
-from pooling.models import Instrument, InstrumentWord, SearchTier
+from pooling.models import Instrument, InstrumentWord, NamesRevision, SearchTier
 from pooling.operations.progress import Progress, counted, no_progress
 
-__all__ = ["LoadResult", "store_instruments"]
+__all__ = ["LoadResult", "expire_instruments", "store_instruments"]
 
 T = TypeVar("T")
 
@@ -88,7 +89,8 @@ def store_instruments(
         rows: of the master; read to its end before anything is written.
         progress: is told how far it is.
         is_forced: take a master that has less than half of the rows of the one before.
-        today: what expiries are compared with; None takes the site's date.
+        today: what expires before it has expired; None: whatever is not traded any more, by the
+            clock of its exchange.
 
     Raises:
         BrokerProtocolError: there is no row, or a row that does not fit.
@@ -99,7 +101,7 @@ def store_instruments(
     stored = _stored(broker)
     listed_before = sum(not each.is_expired for each in stored.values())
     changed, keys = _changed(
-        broker, counted(rows, progress, "reading", "rows"), stored, today or timezone.localdate()
+        broker, counted(rows, progress, "reading", "rows"), stored, _last_expired(today, now)
     )
     if not keys:
         raise BrokerProtocolError(f"the instruments master of {broker} has no rows")
@@ -128,6 +130,41 @@ def store_instruments(
     return result
 
 
+def expire_instruments(now: datetime) -> int:
+    """Mark what is past its expiry by its exchange's clock; returns how many. ``now`` is aware.
+
+    Between two loads contracts expire, too, and their tokens may be given to others.
+    """
+    days = closed_days(now)
+    named = [name for names in days for name in names]
+    past = Q()
+    for names, day in days.items():
+        where = Q(exchange__in=names) if names else ~Q(exchange__in=named)
+        past |= where & Q(expiry__lte=day)
+    with transaction.atomic():
+        gone: QuerySet[Instrument] = Instrument.objects.filter(past).exclude(
+            tier=SearchTier.EXPIRED
+        )
+        brokers = list(gone.order_by().values_list("broker", flat=True).distinct())
+        marked = gone.update(tier=SearchTier.EXPIRED)
+        for broker in brokers:
+            _note_change(broker, now)
+    return marked
+
+
+def _note_change(broker: str, now: datetime) -> None:
+    """Tell workers that names may mean something else now."""
+    NamesRevision.objects.get_or_create(broker=broker, defaults={"changed": now})
+    NamesRevision.objects.filter(broker=broker).update(revision=F("revision") + 1, changed=now)
+
+
+def _last_expired(today: date | None, now: datetime) -> Callable[[str], date]:
+    if today is None:
+        return lambda exchange: last_expired(exchange, now)
+    yesterday = today - timedelta(days=1)
+    return lambda exchange: yesterday
+
+
 def _loaded_at(broker: str) -> datetime | None:
     newest: datetime | None = Instrument.objects.filter(broker=broker).aggregate(at=Max("loaded"))[
         "at"
@@ -144,7 +181,10 @@ def _stored(broker: str) -> dict[_Key, _Stored]:
 
 
 def _changed(
-    broker: str, rows: Iterable[InstrumentRow], stored: dict[_Key, _Stored], today: date
+    broker: str,
+    rows: Iterable[InstrumentRow],
+    stored: dict[_Key, _Stored],
+    expired: Callable[[str], date],
 ) -> tuple[list[tuple[Any, ...]], set[_Key]]:
     """Return the values that differ from what is stored, and the keys of all rows."""
     changed: list[tuple[Any, ...]] = []
@@ -155,7 +195,7 @@ def _changed(
             continue
         keys.add(key)
         try:
-            values = _values(row, today)
+            values = _values(row, expired(row.exchange))
         except ValueError as error:
             raise BrokerProtocolError(f"{row.exchange}:{row.symbol}: {error}") from error
         known = stored.get(key)
@@ -164,11 +204,11 @@ def _changed(
     return changed, keys
 
 
-def _values(row: InstrumentRow, today: date) -> tuple[Any, ...]:
+def _values(row: InstrumentRow, last: date) -> tuple[Any, ...]:
     """Return the values of ``COMPARED``."""
     expiry = date.fromisoformat(row.expiry) if row.expiry else None
     kind = SearchTier.of(row.instrument_type)
-    is_past = expiry is not None and expiry < today
+    is_past = expiry is not None and expiry <= last
     return (
         row.broker_token,
         row.broker_symbol,
@@ -218,6 +258,8 @@ def _write(
         done += len(values)
     progress("storing", done, done, "rows")
     mine.filter(tier=SearchTier.EXPIRED, loaded__lt=now - EXPIRED_KEPT).delete()
+    if changed or gone:
+        _note_change(broker, now)
     _tell_planner()
 
 

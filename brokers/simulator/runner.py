@@ -7,12 +7,13 @@ import errno
 import signal
 import time
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from brokers.market_clock import INDIA
 from brokers.simulator.angel import AngelExchange
 from brokers.simulator.binance import BinanceReplay
 from brokers.simulator.capture import CaptureError, parse_capture
@@ -71,7 +72,7 @@ def build_exchange(
     if plan is not None and plan not in PLANS.get(broker, ()):
         plans = ", ".join(PLANS.get(broker, ())) or "none"
         raise SimulatorError(f"{broker} has no plan {plan!r}; known: {plans}")
-    market = build_market(seed=seed, today=date.today(), now_s=int(time.time()))  # noqa: DTZ011
+    market = build_market(seed=seed, today=datetime.now(INDIA).date(), now_s=int(time.time()))
     try:
         return kind(
             market=market,

@@ -10,7 +10,13 @@ from pooling.models.accounts import BrokerAccount, PoolConfig, validate_endpoint
 from pooling.models.alerts import AlertTarget
 from pooling.models.commands import PoolCommand
 from pooling.models.history import PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
-from pooling.models.instruments import Instrument, InstrumentWord, SearchTier, starting_with
+from pooling.models.instruments import (
+    Instrument,
+    InstrumentWord,
+    NamesRevision,
+    SearchTier,
+    starting_with,
+)
 from pooling.models.status import NO_WORKER, PeakSeen, PoolStatus
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "BrokerAccount",
     "Instrument",
     "InstrumentWord",
+    "NamesRevision",
     "PeakSeen",
     "PoolCommand",
     "PoolConfig",

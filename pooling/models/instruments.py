@@ -11,7 +11,14 @@ from django.db.models import Q
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey
 
-__all__ = ["CodeField", "Instrument", "InstrumentWord", "SearchTier", "starting_with"]
+__all__ = [
+    "CodeField",
+    "Instrument",
+    "InstrumentWord",
+    "NamesRevision",
+    "SearchTier",
+    "starting_with",
+]
 
 if TYPE_CHECKING:
     _TextField = models.CharField[str, str]
@@ -122,6 +129,20 @@ class InstrumentWord(models.Model):
 
     def __str__(self) -> str:
         return self.word
+
+
+class NamesRevision(models.Model):
+    """How often the names of a broker's instruments changed: what workers look at for news.
+
+    Counted up in the transaction of every load, and wherever contracts are marked as expired.
+    """
+
+    broker = models.CharField(max_length=32, unique=True)
+    revision = models.PositiveBigIntegerField(default=0)
+    changed = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.broker} {self.revision}"
 
 
 def starting_with(field: str, prefix: str) -> Q:

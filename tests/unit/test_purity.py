@@ -48,6 +48,7 @@ PURE_MODULES = [
     "brokers.fyers.requests",
     "brokers.fyers.symbols",
     "brokers.fyers.topics",
+    "brokers.market_clock",
     "brokers.master_text",
     "brokers.redaction",
     "brokers.retry_after",

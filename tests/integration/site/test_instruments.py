@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,13 +22,14 @@ from django.utils import timezone
 
 from brokers.binance.connection import BinanceAdapter
 from brokers.exceptions import BrokerProtocolError, BrokerUnavailableError
+from brokers.market_clock import INDIA
 from brokers.types import InstrumentRow
 from brokers.zerodha.connection import ZerodhaAdapter
 from pooling.exceptions import MasterTooSmallError
 from pooling.http.policy import HttpOptions, RetryPolicy
-from pooling.instruments import LoadResult, store_instruments
+from pooling.instruments import LoadResult, expire_instruments, store_instruments
 from pooling.masters import download_master, open_master
-from pooling.models import BrokerAccount, Instrument, SearchTier
+from pooling.models import BrokerAccount, Instrument, NamesRevision, SearchTier
 from tests.support import SHARED_DATA
 
 pytestmark = pytest.mark.django_db
@@ -58,6 +59,56 @@ def row(number: int, **changes: Any) -> InstrumentRow:
 
 def listed() -> QuerySet[Instrument]:
     return Instrument.objects.filter(broker="zerodha").exclude(tier=SearchTier.EXPIRED)
+
+
+def in_india(hour: int, minute: int) -> datetime:
+    return datetime.combine(TODAY, time(hour, minute), INDIA)
+
+
+def revision(broker: str = "zerodha") -> int:
+    found = NamesRevision.objects.filter(broker=broker).first()
+    return 0 if found is None else found.revision
+
+
+FUTURES = [
+    row(1, exchange="MCX", expiry=TODAY.isoformat()),
+    row(2, exchange="NFO", expiry=TODAY.isoformat()),
+    row(3, exchange="NFO", expiry=(TODAY + timedelta(days=1)).isoformat()),
+]
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kolkata"])
+def test_a_contract_expires_by_its_exchange_and_not_by_the_site(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    settings.TIME_ZONE = zone
+    for now, symbols in ((in_india(15, 31), {"S1", "S3"}), (in_india(23, 55), {"S3"})):
+        monkeypatch.setattr("pooling.instruments.timezone.now", lambda now=now: now)
+        store_instruments("zerodha", FUTURES, is_forced=True)
+        assert {each.symbol for each in listed()} == symbols
+
+
+def test_what_expires_between_two_loads_is_marked_and_workers_can_see_that() -> None:
+    store_instruments("zerodha", FUTURES, today=TODAY)
+    store_instruments("binance", [row(1)], today=TODAY)
+    before = revision(), revision("binance")
+    assert expire_instruments(in_india(15, 29)) == 0
+    assert (revision(), revision("binance")) == before
+    assert expire_instruments(in_india(15, 30)) == 1
+    assert {each.symbol for each in listed()} == {"S1", "S3"}
+    assert (revision(), revision("binance")) == (before[0] + 1, before[1])
+    assert expire_instruments(in_india(23, 55)) == 1
+    assert expire_instruments(in_india(23, 56)) == 0
+
+
+def test_a_load_that_changes_something_is_seen_by_workers_and_no_other() -> None:
+    rows = [row(1), row(2)]
+    assert revision() == 0
+    for number, loaded in enumerate((rows, [*rows, row(3)], rows), start=1):
+        store_instruments("zerodha", loaded, today=TODAY)
+        assert revision() == number
+        store_instruments("zerodha", loaded, today=TODAY)
+        assert revision() == number
 
 
 def test_only_what_has_changed_is_written() -> None:
