@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
+from openalgo_site.key_uses import KEY_USES
 from streaming.limits import AuthFailures, EdgeLimits
 from streaming.models import ApiKey
 
@@ -63,6 +64,7 @@ class KeyGate:
             failed = self._failures.failed_recently(digest, now)
         key = None if failed else ApiKey.objects.find(plaintext)
         if key is not None:
+            KEY_USES.note(key.pk)
             return key.user
         with self._lock:
             over = self._failures.record(address, digest, now)

@@ -13,6 +13,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402
 
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
+from openalgo_site.key_uses import KEY_USES  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
 from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
@@ -41,7 +42,7 @@ def make_link() -> FeedLink:
 
 gateway = Gateway(
     make_link=make_link,
-    directory=DjangoDirectory(),
+    directory=DjangoDirectory(on_use=KEY_USES.note),
     limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})),
     presence=DjangoPresence(),
     status=DjangoStatusSource(),

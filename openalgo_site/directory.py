@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.models import Session
+from django.db import Error as DatabaseFailure
 from django.db.models import F, Value
 from django.db.models.functions import Abs, Length
 from django.utils import timezone
@@ -16,9 +18,10 @@ from django.utils.crypto import constant_time_compare
 
 from brokers.exceptions import BrokerConfigError
 from pooling import conf
-from pooling.database import in_database
+from pooling.database import from_database
 from pooling.models import BrokerAccount, Instrument, SearchTier, starting_with
 from streaming.directory import AccountRef, Principal
+from streaming.exceptions import DirectoryUnavailableError
 from streaming.models import ApiKey
 
 if TYPE_CHECKING:
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DjangoDirectory"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+LOOK_UP_SECONDS = 5.0
+MAX_SESSION_KEY = 64
 
 MAX_SYMBOL_LENGTH = 64
 CANDIDATES = 200
@@ -36,33 +43,67 @@ IDS_PER_QUERY = 500
 class DjangoDirectory:
     """Authentication and look-ups in the site's database.
 
-    Every coroutine runs its queries in Django's thread, on a connection that is given back
-    afterwards. Safe for concurrent calls; cancelling one leaves nothing behind.
+    Every coroutine runs its queries in a thread for look-ups, on a connection that is given back
+    afterwards, and writes nothing. Safe for concurrent calls; cancelling one leaves nothing behind.
+
+    Args:
+        on_use: told the id of each API key that opened the door.
     """
+
+    def __init__(self, *, on_use: Callable[[int], None] = lambda key_id: None) -> None:
+        self._on_use = on_use
 
     async def authenticate_api_key(self, api_key: str) -> Principal | None:
         """Return whose key this is; None for an unknown, revoked or inactive one. Constant work."""
-        return await in_database(_principal_of_key, api_key)
-
-    async def authenticate_session(self, user_id: int, session_key: str) -> Principal | None:
-        """Return the principal of a logged-in browser session; None when it has ended."""
-        claimed = Principal(user_id=user_id, username="", accounts=(), session_key=session_key)
-        (principal,) = await self.refresh([claimed])
+        principal = await _look_up(_principal_of_key, api_key)
+        if principal is not None and principal.key_id is not None:
+            self._on_use(principal.key_id)
         return principal
+
+    async def authenticate_session(self, session_key: str) -> Principal | None:
+        """Return the principal of a logged-in browser session; None when it has ended."""
+        return await _look_up(_principal_of_session, session_key)
 
     async def refresh(self, principals: Sequence[Principal]) -> Sequence[Principal | None]:
         """Return each principal as it is now: None where key, session or user has ended."""
-        return await in_database(_refresh, principals)
+        return await _look_up(_refresh, principals)
 
     async def suggest(
         self, broker: str, exchange: str, symbol: str, limit: int = 3
     ) -> Sequence[str]:
         """Return up to ``limit`` symbols nearest to an unknown one, best first."""
-        return await in_database(_suggest, broker, exchange, symbol, limit)
+        return await _look_up(_suggest, broker, exchange, symbol, limit)
 
     async def supported_brokers(self) -> Sequence[str]:
         """Name all brokers that this installation can serve."""
         return conf.broker_registry().names()
+
+
+async def _look_up(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a look-up. Raises DirectoryUnavailableError when it fails or takes too long."""
+    try:
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            return await from_database(function, *args, **kwargs)
+    except TimeoutError as error:
+        raise DirectoryUnavailableError(
+            f"the database did not answer within {LOOK_UP_SECONDS:g} s"
+        ) from error
+    except DatabaseFailure as error:
+        raise DirectoryUnavailableError(f"{type(error).__name__}: {error}") from error
+
+
+def _principal_of_session(session_key: str) -> Principal | None:
+    if not (
+        session_key.isascii() and session_key.isalnum() and len(session_key) <= MAX_SESSION_KEY
+    ):
+        return None
+    session = _valid_sessions({session_key}).get(session_key)
+    try:
+        user_id = int(str((session or {}).get(SESSION_KEY, "")))
+    except ValueError:
+        return None  # nobody is logged in there
+    claimed = Principal(user_id=user_id, username="", accounts=(), session_key=session_key)
+    return _refresh([claimed])[0]
 
 
 def _principal_of_key(api_key: str) -> Principal | None:

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from openalgo_site.api_access import KEY_GATE, ApiError
 from openalgo_site.gateway_processes import ENV_SIBLINGS
 from openalgo_site.gateway_siblings import Siblings
-from pooling.database import in_database
+from pooling.database import from_database
 from streaming.gateway import Gateway
 from streaming.metrics import (
     exposition,
@@ -78,7 +78,7 @@ async def _may_read(request: HttpRequest) -> bool:
     key = request.headers.get("X-API-KEY", "")
     address = request.META.get("REMOTE_ADDR", "")
     if key:
-        await in_database(KEY_GATE.user_of, key, address)
+        await from_database(KEY_GATE.user_of, key, address)
         return True
     forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
     if not forwarded and _is_loopback(address):

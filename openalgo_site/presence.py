@@ -9,9 +9,10 @@ from typing import ParamSpec, TypeVar
 
 import msgspec
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 from django.utils import timezone
 
+from openalgo_site.key_uses import KEY_USES, KeyUses
 from pooling.database import in_database
 from streaming.exceptions import PresenceUnavailableError
 from streaming.models import ApiKey, ClientConnection, GatewayStatus
@@ -34,10 +35,14 @@ class DjangoPresence:
 
     Args:
         clock: monotonic seconds, for what is done now and then.
+        uses: of API keys, written with the heartbeat.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, uses: KeyUses = KEY_USES
+    ) -> None:
         self._clock = clock
+        self._uses = uses
         self._forgot_at: float | None = None
 
     async def save_gateway(self, figures: GatewayFigures) -> bool:
@@ -81,13 +86,22 @@ class DjangoPresence:
         if self._forgot_at is None or moment - self._forgot_at >= FORGET_SECONDS:
             self._forgot_at = moment
             GatewayStatus.objects.forget_dead(now)
+        self._write_uses()
         return not is_known
+
+    def _write_uses(self) -> None:
+        uses = self._uses.take()
+        try:
+            ApiKey.objects.note_uses(uses)
+        except Error:
+            self._uses.give_back(uses)
+            raise
 
 
 async def _in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return await in_database(function, *args, **kwargs)
-    except (DatabaseError, GatewayStatus.DoesNotExist) as error:
+    except (Error, GatewayStatus.DoesNotExist) as error:
         raise PresenceUnavailableError(f"{type(error).__name__}: {error}") from error
 
 

@@ -1,7 +1,8 @@
 """``AccountStore`` on Django's database: the one door between a worker and the ORM.
 
-Every query runs in Django's thread and never on the event loop, on a connection that is given back
-afterwards. A cancelled call may still finish its write.
+No query runs on the event loop. What writes runs in Django's thread, what only reads in threads
+that no write holds up, each on a connection that is given back afterwards. A cancelled call may
+still finish its write.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from brokers.types import InstrumentKey
 from pooling import command_queue
 from pooling.contracts import AccountSpec, CommandVerb, TakenCommand, UsageSample
 from pooling.crypto import CredentialCipher
-from pooling.database import in_database
+from pooling.database import from_database, in_database
 from pooling.history import PoolPast
 from pooling.history_store import at, existing_accounts, prune, read_pasts, write_usage
 from pooling.models import BrokerAccount, Instrument, PoolEvent, PoolStatus, SearchTier
@@ -67,23 +68,28 @@ class DjangoAccountStore:
         self._applied: dict[str, tuple[int, datetime]] = {}
         self._events_since_prune: defaultdict[int, int] = defaultdict(int)
         self._unusable: frozenset[int] = frozenset()
+        # By account: version and expiry of a credential, to be written with the next status.
+        self._expiries: dict[int, tuple[int, datetime | None]] = {}
 
     async def accounts(self) -> Sequence[AccountSpec]:
         """Return all enabled accounts of brokers that this installation knows."""
-        return await in_database(self._accounts)
+        return await from_database(self._accounts)
 
     async def credentials(self, pool_id: str) -> Credentials:
         """Return the credential in clear. Raises BrokerConfigError when it cannot be decrypted."""
-        return await in_database(self._credentials, pool_id)
+        return await from_database(self._credentials, pool_id)
 
     async def resolve(
         self, broker: str, keys: Sequence[InstrumentKey]
     ) -> Mapping[InstrumentKey, InstrumentValue]:
         """Return the known ones of ``keys``; expired ones are not known."""
-        return await in_database(self._resolve, broker, keys)
+        return await from_database(self._resolve, broker, keys)
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
-        """Write the heartbeat row of each pool; accounts deleted meanwhile are left out."""
+        """Write the heartbeat row of each pool, and when credentials expire.
+
+        Accounts deleted meanwhile are left out.
+        """
         if stats:
             await in_database(self._save_status, worker_id, epoch, stats)
 
@@ -94,7 +100,7 @@ class DjangoAccountStore:
 
     async def pasts(self, pool_ids: Collection[str]) -> Mapping[str, PoolPast]:
         """Return what earlier workers left behind of these pools."""
-        return await in_database(read_pasts, pool_ids)
+        return await from_database(read_pasts, pool_ids)
 
     async def take_commands(
         self, worker_id: str, pool_ids: Collection[str]
@@ -135,8 +141,7 @@ class DjangoAccountStore:
         expiry = account.expiry_of(values)
         if expiry != account.credentials_expire:
             # Only the whole credential tells; a form may have brought a part of it.
-            same = BrokerAccount.objects.filter(pk=account.pk, credentials_version=version)
-            same.update(credentials_expire=expiry)
+            self._expiries[account.pk] = (version, expiry)
         return Credentials(values=values, version=version)
 
     def _resolve(
@@ -153,6 +158,7 @@ class DjangoAccountStore:
         return found
 
     def _save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
+        self._save_expiries()
         now = timezone.now()
         rows = [self._status_row(worker_id, epoch, each, now) for each in stats]
         columns = [
@@ -168,6 +174,13 @@ class DjangoAccountStore:
                 unique_fields=["account"],
                 update_fields=columns,
             )
+
+    def _save_expiries(self) -> None:
+        for pk, (version, expiry) in list(self._expiries.items()):
+            same = BrokerAccount.objects.filter(pk=pk, credentials_version=version)
+            same.update(credentials_expire=expiry)
+            if self._expiries.get(pk) == (version, expiry):
+                del self._expiries[pk]
 
     def _status_row(
         self, worker_id: str, epoch: int, stats: PoolStats, now: datetime

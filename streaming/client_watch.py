@@ -9,6 +9,7 @@ from typing import Protocol
 
 from streaming.client import Client
 from streaming.directory import Directory
+from streaming.exceptions import DirectoryUnavailableError
 from streaming.holdings import Departure
 from streaming.limits import EdgeLimits
 from streaming.protocol import CloseCode
@@ -21,6 +22,7 @@ logger = logging.getLogger("streaming")
 
 _SWEEP_SECONDS = 1.0
 _SHORT_SWEEP_SECONDS = 0.1
+_FAILURE_LOG_SECONDS = 60.0
 
 
 class WatchedHub(Protocol):
@@ -49,6 +51,7 @@ class ClientWatch:
     def __init__(self, *, hub: WatchedHub) -> None:
         self._hub = hub
         self._revalidate_now = asyncio.Event()
+        self._last_failure_log: float | None = None
 
     def revalidate_soon(self) -> None:
         """Look at once whether the connected clients may still be here."""
@@ -76,7 +79,9 @@ class ClientWatch:
             self._revalidate_now.clear()
             try:
                 await self._revalidate_once()
-            except Exception:  # supervision point: a database away for a moment ends nobody
+            except DirectoryUnavailableError as error:
+                self._log_failure(error)
+            except Exception:  # supervision point: one failed look ends nobody
                 logger.exception("gateway: looking whether clients are still allowed failed")
 
     async def _revalidate_once(self) -> None:
@@ -90,3 +95,9 @@ class ClientWatch:
                 hub.close_client(client, CloseCode.UNAUTHENTICATED, reason)
             elif (departure := client.session.update_principal(principal)) is not None:
                 hub.take_away(client, departure)
+
+    def _log_failure(self, error: DirectoryUnavailableError) -> None:
+        now, last = self._hub.clock(), self._last_failure_log
+        if last is None or now - last >= _FAILURE_LOG_SECONDS:
+            self._last_failure_log = now
+            logger.error("gateway: cannot look whether clients are still allowed: %s", error)

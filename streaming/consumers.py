@@ -14,11 +14,13 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
+from django.conf import settings
 
 from streaming import replies
 from streaming.batches import BATCH_SUBPROTOCOL, Cohort, interval_of
 from streaming.client import AsgiSender, Client
 from streaming.directory import Principal
+from streaming.exceptions import DirectoryUnavailableError
 from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
 from streaming.limits import TokenBucket
@@ -57,6 +59,11 @@ def user_group(user_id: int) -> str:
     return f"user.{user_id}"
 
 
+_CANNOT_LOOK_UP = (
+    "The server cannot look up API keys now (its database does not answer); "
+    "yours was not refused. Try again in a few seconds."
+)
+_TRY_AGAIN = "database does not answer; try again"
 _SERVER_ERROR = ProtocolError(ErrorCode.SERVER_ERROR, "The server failed; try again.")
 
 
@@ -245,13 +252,21 @@ class OpenAlgoConsumer(EdgeConsumer):
 
     async def accepted(self, hub: GatewayHub, client: Client) -> None:
         """Wait for the key. Nothing is sent before the client's first message."""
-        self._auth_timeout = asyncio.get_running_loop().call_later(
-            self.limits.auth_timeout_seconds,
-            hub.close_client,
-            client,
-            CloseCode.UNAUTHENTICATED,
-            "auth timeout",
+        self._expect_key(
+            CloseCode.UNAUTHENTICATED, "auth timeout", self.limits.auth_timeout_seconds
         )
+
+    def _expect_key(self, code: CloseCode, reason: str, seconds: float) -> None:
+        """Close the client unless it sends a key within ``seconds``."""
+        if self.hub is not None and self.client is not None:
+            self._auth_timeout = asyncio.get_running_loop().call_later(
+                seconds, self.hub.close_client, self.client, code, reason
+            )
+
+    def _stop_expecting(self) -> None:
+        """Stop the clock: what is late from here on is ours, not the client's."""
+        if self._auth_timeout is not None:
+            self._auth_timeout.cancel()
 
     def max_frame_bytes(self, client: Client) -> int:
         """Strangers get little."""
@@ -271,6 +286,7 @@ class OpenAlgoConsumer(EdgeConsumer):
     async def _authenticate(self, hub: GatewayHub, client: Client, request: Authenticate) -> None:
         session = client.session
         session.move(SessionState.AUTHENTICATING)
+        self._stop_expecting()
         try:
             principal = await self.gateway.gate.principal_of(request.api_key, client.address)
         except ProtocolError as refusal:
@@ -284,17 +300,29 @@ class OpenAlgoConsumer(EdgeConsumer):
                 delay_seconds=self.limits.auth_failure_close_seconds,
             )
             return
+        except DirectoryUnavailableError:
+            self._ask_again(client, _CANNOT_LOOK_UP, request)
+            return
+        except Exception:  # supervision point: whatever failed, it says nothing about the key
+            logger.exception("client %s: looking its key up failed", client.id)
+            self._ask_again(client, _SERVER_ERROR.message, request)
+            return
         if session.state is not SessionState.AUTHENTICATING:
-            return  # the time for it ran out meanwhile
-        if self._auth_timeout is not None:
-            self._auth_timeout.cancel()
+            return  # it was closed meanwhile
         told = replies.auth_succeeded(principal, request.request_id)
         self._admit(hub, client, principal, told)
         await self._join_user_group(principal)
 
+    def _ask_again(self, client: Client, message: str, request: Authenticate) -> None:
+        """Let a client whose key nobody refused try again, on this socket or on a new one."""
+        if client.session.state is not SessionState.AUTHENTICATING:
+            return
+        client.send(replies.auth_failed(ErrorCode.SERVER_ERROR, message, request.request_id))
+        client.session.move(SessionState.AWAITING_AUTH)
+        self._expect_key(CloseCode.BACKEND_DOWN, _TRY_AGAIN, self.limits.auth_retry_seconds)
+
     async def _leave(self) -> None:
-        if self._auth_timeout is not None:
-            self._auth_timeout.cancel()
+        self._stop_expecting()
         await super()._leave()
 
 
@@ -303,17 +331,23 @@ class BrowserConsumer(EdgeConsumer):
 
     async def accepted(self, hub: GatewayHub, client: Client) -> None:
         """Admit the session's user, or close with 4401 so that the page can send him to log in."""
-        user, session = self.scope.get("user"), self.scope.get("session")
-        session_key = getattr(session, "session_key", None)
+        session_key = (self.scope.get("cookies") or {}).get(settings.SESSION_COOKIE_NAME)
         client.session.move(SessionState.AUTHENTICATING)
-        principal: Principal | None = None
-        if user is not None and user.is_authenticated and session_key:
-            principal = await hub.directory.authenticate_session(user.pk, session_key)
+        try:
+            principal = await self._principal_of(hub, session_key)
+        except DirectoryUnavailableError:
+            hub.close_client(client, CloseCode.BACKEND_DOWN, _TRY_AGAIN)
+            return
         if principal is None:
             hub.close_client(client, CloseCode.UNAUTHENTICATED, "not logged in")
         elif client.session.state is SessionState.AUTHENTICATING:
             self._admit(hub, client, principal)
             await self._join_user_group(principal)
+
+    async def _principal_of(self, hub: GatewayHub, session_key: str | None) -> Principal | None:
+        if not session_key:
+            return None
+        return await hub.directory.authenticate_session(session_key)
 
     def max_frame_bytes(self, client: Client) -> int:
         """A page never needs more."""

@@ -45,12 +45,15 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class Directory(Protocol):
-    """Authentication and look-ups; never called on the tick path."""
+    """Authentication and look-ups; never called on the tick path.
+
+    All raise DirectoryUnavailableError while it cannot be said; they do not wait long for that.
+    """
 
     async def authenticate_api_key(self, api_key: str) -> Principal | None:
         """Return whose key this is; None for an unknown, revoked or inactive one. Constant work."""
 
-    async def authenticate_session(self, user_id: int, session_key: str) -> Principal | None:
+    async def authenticate_session(self, session_key: str) -> Principal | None:
         """Return the principal of a logged-in browser session; None when it has ended."""
 
     async def refresh(self, principals: Sequence[Principal]) -> Sequence[Principal | None]:

@@ -8,6 +8,7 @@ StreamingError
 │   └── BusConfigurationError     the bus settings cannot be used; a person must change them
 │       ├── CurveRequiredError        a non-loopback address without keys
 │       └── CurveKeyFileError         the key file is missing, unsafe or unreadable
+├── DirectoryUnavailableError whose a key or a session is cannot be looked up now
 ├── PresenceUnavailableError  the store of gateways and clients cannot be used now
 ├── StatusUnavailableError    how pools are cannot be read now
 └── ControlError              a worker did not do what was asked
@@ -24,6 +25,7 @@ __all__ = [
     "ControlError",
     "CurveKeyFileError",
     "CurveRequiredError",
+    "DirectoryUnavailableError",
     "MalformedMessageError",
     "PresenceUnavailableError",
     "RequestRefusedError",
@@ -70,6 +72,10 @@ class CurveRequiredError(BusConfigurationError):
 
 class CurveKeyFileError(BusConfigurationError):
     """The CURVE key file is missing, readable by others, or not a key file."""
+
+
+class DirectoryUnavailableError(StreamingError):
+    """Whose a key or a session is cannot be looked up now; nobody is refused for that."""
 
 
 class PresenceUnavailableError(StreamingError):

@@ -13,6 +13,7 @@ from streaming.limits import EdgeLimits
 from streaming.link import FeedLink
 from streaming.pool_watch import StatusSource
 from streaming.presence import Presence, PresenceStore
+from streaming.remembered import RememberingDirectory
 
 __all__ = ["Gateway"]
 
@@ -43,8 +44,8 @@ class Gateway:
         status: StatusSource | None = None,
     ) -> None:
         self.limits = limits or EdgeLimits()
-        self.directory = directory
-        self.gate = ApiKeyGate(directory=directory, limits=self.limits, clock=clock)
+        self.directory = RememberingDirectory(directory, clock=clock)
+        self.gate = ApiKeyGate(directory=self.directory, limits=self.limits, clock=clock)
         self._make_link = make_link
         self._clock = clock
         self._hub: GatewayHub | None = None
@@ -66,6 +67,7 @@ class Gateway:
                     hub = GatewayHub(
                         link=self._make_link(),
                         directory=self.directory,
+                        on_notice=self.directory.doubt,
                         limits=self.limits,
                         clock=self._clock,
                         status=self._status,

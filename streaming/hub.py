@@ -63,6 +63,7 @@ class GatewayHub:
         wall_clock_ms: epoch milliseconds, for times that are sent.
         cpu_clock: seconds of CPU that the calling thread has taken.
         status: who knows how pools are; None: nobody here.
+        on_notice: called when somebody's rights are said to have changed.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class GatewayHub:
         *,
         link: FeedLink,
         directory: Directory,
+        on_notice: Callable[[], None] = lambda: None,
         status: StatusSource | None = None,
         limits: EdgeLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -78,6 +80,7 @@ class GatewayHub:
     ) -> None:
         self.link = link
         self.directory = directory
+        self._on_notice = on_notice
         self.limits = limits or EdgeLimits()
         self.clock = clock
         self.wall_clock_ms = wall_clock_ms
@@ -318,6 +321,7 @@ class GatewayHub:
 
     def revalidate_soon(self) -> None:
         """Look at once whether the connected clients may still be here."""
+        self._on_notice()
         self._watch.revalidate_soon()
 
     def _join(

@@ -15,7 +15,8 @@ __all__ = ["AuthFailures", "ConnectionCounter", "EdgeLimits", "TokenBucket"]
 class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Every bound of the client edge with its default; Django setting ``GATEWAY_LIMITS`` overrides.
 
-    ``message_burst`` lets a spreadsheet subscribe every cell at once; after
+    ``auth_retry_seconds`` is how long a client whose key could not be looked up has to try again on
+    the same socket. ``message_burst`` lets a spreadsheet subscribe every cell at once; after
     ``messages_refused_before_close`` refused frames the client is closed.
     """
 
@@ -24,6 +25,7 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     unauthenticated_frame_bytes: int = 4096
     auth_timeout_seconds: float = 10.0
     auth_failure_close_seconds: float = 0.3
+    auth_retry_seconds: float = 2.0
     auth_failures_per_minute: int = 5
     messages_per_second: float = 100.0
     message_burst: int = 2000

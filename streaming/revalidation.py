@@ -16,6 +16,8 @@ async def changed_principals(
 ) -> Sequence[tuple[Client, Principal | None]]:
     """Ask the directory once for all admitted clients; return those whose principal changed.
 
+    It is asked without any, too: it may have somebody in mind who is not connected.
+
     None stands for a key, session or user that is no longer valid. Clients may have come and gone
     while the directory was asked.
     """
@@ -25,8 +27,6 @@ async def changed_principals(
             user = client.session.user
             identity = (user.user_id, user.key_id, user.session_key)
             by_identity.setdefault(identity, []).append(client)
-    if not by_identity:
-        return []
     groups = list(by_identity.values())
     current = await directory.refresh([group[0].session.user for group in groups])
     return [

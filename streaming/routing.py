@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.sessions import CookieMiddleware
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.urls import re_path
@@ -30,7 +30,9 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 def build_application(*, http: Callable[..., Awaitable[None]], gateway: Gateway) -> Application:
     """Join the site's HTTP application with the WebSocket routes of ``gateway``."""
     open_algo = OpenAlgoConsumer.as_asgi(gateway=gateway)
-    pages = AuthMiddlewareStack(BrowserConsumer.as_asgi(gateway=gateway))
+    # The directory looks the session up; Channels' own middleware would do so in the thread that
+    # writes, and end the handshake with a traceback where the database is away.
+    pages = CookieMiddleware(BrowserConsumer.as_asgi(gateway=gateway))
     websocket = URLRouter(
         [
             re_path(r"^ws/ticks/$", _SameOrigin(pages)),  # type: ignore[arg-type]

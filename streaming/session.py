@@ -38,7 +38,10 @@ __all__ = [
 
 
 class SessionState(Enum):
-    """Where a session stands; it only ever moves down this list."""
+    """Where a session stands.
+
+    It moves down this list, except that it awaits a key again where one could not be looked up.
+    """
 
     AWAITING_AUTH = "awaiting_auth"
     AUTHENTICATING = "authenticating"
@@ -48,7 +51,11 @@ class SessionState(Enum):
 
 _MOVES = {
     SessionState.AWAITING_AUTH: {SessionState.AUTHENTICATING, SessionState.CLOSED},
-    SessionState.AUTHENTICATING: {SessionState.READY, SessionState.CLOSED},
+    SessionState.AUTHENTICATING: {
+        SessionState.AWAITING_AUTH,
+        SessionState.READY,
+        SessionState.CLOSED,
+    },
     SessionState.READY: {SessionState.CLOSED},
     SessionState.CLOSED: {SessionState.CLOSED},
 }

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from brokers.feed import Outcome, OutcomeState, RefusalCode
 from streaming.directory import Directory
+from streaming.exceptions import DirectoryUnavailableError
 from streaming.holdings import Feed
 from streaming.session import ClientSession
 
@@ -40,6 +41,8 @@ async def suggest_names(
                 account = session.owns(feed.pool_id)
                 if account is not None:
                     found[feed] = await directory.suggest(account.broker, *feed.key)
+    except (DirectoryUnavailableError, TimeoutError) as error:
+        logger.warning("gateway: the nearest symbols cannot be looked up: %s", error or "too slow")
     except Exception:  # supervision point: the answer itself must not fail
         logger.exception("gateway: looking up the nearest symbols failed")
     return found

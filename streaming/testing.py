@@ -25,6 +25,7 @@ from brokers.feed import (
 )
 from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
 from streaming.directory import AccountRef, Principal
+from streaming.exceptions import DirectoryUnavailableError
 from streaming.frames import encode_tick
 from streaming.link import FeedListener, TickMessage, WantReply
 from streaming.topics import tick_topic
@@ -266,7 +267,7 @@ class FakeDirectory:
 
     def __init__(self) -> None:
         self.keys: dict[str, Principal] = {}
-        self.sessions: dict[tuple[int, str], Principal] = {}
+        self.sessions: dict[str, Principal] = {}
         self.suggestions: dict[str, Sequence[str]] = {}
         self.lookups = 0
         self.refreshes = 0
@@ -284,7 +285,7 @@ class FakeDirectory:
     def add_session(self, session_key: str, principal: Principal) -> Principal:
         """Let ``principal`` be logged in."""
         known = msgspec.structs.replace(principal, session_key=session_key)
-        self.sessions[(principal.user_id, session_key)] = known
+        self.sessions[session_key] = known
         return known
 
     def revoke(self, api_key: str) -> None:
@@ -292,9 +293,9 @@ class FakeDirectory:
         principal = self.keys.pop(api_key)
         self._changed[(principal.key_id, None)] = None
 
-    def end_session(self, user_id: int, session_key: str) -> None:
+    def end_session(self, session_key: str) -> None:
         """Log a browser out."""
-        self.sessions.pop((user_id, session_key))
+        self.sessions.pop(session_key)
         self._changed[(None, session_key)] = None
 
     def change(self, principal: Principal) -> None:
@@ -313,6 +314,10 @@ class FakeDirectory:
         """Let the database be away."""
         self.failing = True
 
+    def recover(self) -> None:
+        """Let the database be back."""
+        self.failing = False
+
     async def authenticate_api_key(self, api_key: str) -> Principal | None:
         """See ``Directory``."""
         self.lookups += 1
@@ -320,10 +325,10 @@ class FakeDirectory:
         self._check()
         return self.keys.get(api_key)
 
-    async def authenticate_session(self, user_id: int, session_key: str) -> Principal | None:
+    async def authenticate_session(self, session_key: str) -> Principal | None:
         """See ``Directory``."""
         self._check()
-        return self.sessions.get((user_id, session_key))
+        return self.sessions.get(session_key)
 
     async def refresh(self, principals: Sequence[Principal]) -> Sequence[Principal | None]:
         """See ``Directory``."""
@@ -344,4 +349,4 @@ class FakeDirectory:
 
     def _check(self) -> None:
         if self.failing:
-            raise ConnectionError("the directory is away")
+            raise DirectoryUnavailableError("the directory is away")

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from openalgo_site.status_page.history import Span, Step
 from openalgo_site.status_page.history_rows import PORTION, usage_portion
-from pooling.database import in_database
+from pooling.database import from_database
 
 __all__ = ["csv_cell", "csv_head", "csv_lines"]
 
@@ -52,7 +52,7 @@ async def csv_lines(name: str, account_id: int, span: Span) -> AsyncIterator[str
     yield _text([csv_head(span.step)])
     after: tuple[Any, ...] | None = None
     while True:
-        rows = await in_database(usage_portion, account_id, span, after)
+        rows = await from_database(usage_portion, account_id, span, after)
         if rows:
             yield _text([(name, *row) for _, *row in rows])
             after = rows[-1][:2]

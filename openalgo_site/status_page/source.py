@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from openalgo_site.status_page.access import SEE_GATEWAYS, SEE_POOLS
 from openalgo_site.status_page.shape import Page, page_of, pool_entry
-from pooling.database import in_database
+from pooling.database import from_database
 from pooling.models import PoolStatus
 from pooling.operations.describe import PoolView, accounts_with_status, view_of
 from streaming.exceptions import StatusUnavailableError
@@ -40,7 +40,7 @@ class DjangoStatusSource:
     ) -> Mapping[StatusView, str]:
         """Return each view's ``pool_status`` object; runs in Django's thread."""
         try:
-            return await in_database(read_views, views, gateway)
+            return await from_database(read_views, views, gateway)
         except DatabaseError as error:
             raise StatusUnavailableError(f"{type(error).__name__}: {error}") from error
 

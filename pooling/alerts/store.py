@@ -11,7 +11,7 @@ from pooling.alerts.contracts import AlertKind, PoolTargets, Target
 from pooling.alerts.message import Alert
 from pooling.alerts.threads import in_daemon_thread
 from pooling.crypto import CredentialCipher
-from pooling.database import in_database
+from pooling.database import from_database, in_database
 from pooling.models import AlertTarget, BrokerAccount
 from pooling.signals import pool_state_changed
 
@@ -34,7 +34,7 @@ class DjangoAlertStore:
         Raises:
             BrokerConfigError: a secret cannot be decrypted.
         """
-        return await in_database(read_targets, int(pool_id), self._key_file)
+        return await from_database(read_targets, int(pool_id), self._key_file)
 
     async def delivered(self, target_id: int, error: str) -> None:
         """Note how the last attempt ended."""

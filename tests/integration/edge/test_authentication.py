@@ -137,12 +137,79 @@ async def test_a_second_key_on_one_socket_is_refused(edge: EdgeServer) -> None:
     await socket.close()
 
 
-async def test_a_directory_that_fails_is_a_coded_error(edge: EdgeServer) -> None:
+async def test_a_key_that_cannot_be_looked_up_is_not_refused(edge: EdgeServer) -> None:
     edge.directory.fail()
+    socket = await edge.connect()
+    reply = await ask(socket, action="authenticate", api_key=KEY, request_id="r")
+    assert (reply["type"], reply["status"], reply["code"]) == ("auth", "error", "SERVER_ERROR")
+    assert reply["request_id"] == "r"
+    assert "yours was not refused" in reply["message"]
+    edge.directory.recover()
+    again = await ask(socket, action="authenticate", api_key=KEY)
+    assert again["status"] == "success", "trying again works on the same socket"
+    await socket.close()
+    assert edge.gateway.gate.refused == 0
+
+
+async def test_who_does_not_try_again_is_closed_with_4503(make_edge: MakeEdge) -> None:
+    edge = await make_edge(auth_retry_seconds=0.05)
+    edge.directory.fail()
+    socket = await edge.connect()
+    assert (await ask(socket, action="authenticate", api_key=KEY))["code"] == "SERVER_ERROR"
+    assert await closing(socket) == (4503, "database does not answer; try again")
+
+
+async def test_a_failure_of_ours_is_never_the_keys(
+    edge: EdgeServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(api_key: str) -> None:
+        raise RuntimeError(f"cannot look {api_key} up")
+
+    monkeypatch.setattr(edge.directory, "authenticate_api_key", broken)
     socket = await edge.connect()
     reply = await ask(socket, action="authenticate", api_key=KEY)
     assert reply["code"] == "SERVER_ERROR"
-    assert "directory" not in reply["message"]
+    assert "look" not in reply["message"]
+    monkeypatch.undo()
+    assert (await ask(socket, action="authenticate", api_key=KEY))["status"] == "success"
+    await socket.close()
+
+
+async def test_the_time_for_the_key_stands_still_while_it_is_looked_up(
+    make_edge: MakeEdge,
+) -> None:
+    edge = await make_edge(auth_timeout_seconds=50)
+    edge.directory.hold()
+    socket = await edge.connect()
+    await socket.send(json.dumps({"action": "authenticate", "api_key": KEY}))
+    await eventually(lambda: edge.directory.lookups)
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    loop.time = lambda: now() + 50  # type: ignore[method-assign]
+    await asyncio.sleep(0.05)
+    edge.directory.resume()
+    assert (await read(socket))["status"] == "success"
+    await socket.close()
+
+
+async def test_known_keys_come_in_while_the_directory_is_away(edge: EdgeServer) -> None:
+    await (await edge.client()).close()
+    edge.directory.fail()
+    await (await edge.client()).close()
+    socket = await edge.connect()
+    assert (await ask(socket, action="authenticate", api_key="wrong"))["code"] == "SERVER_ERROR"
+    await socket.close()
+
+
+async def test_a_revoked_key_is_not_remembered(make_edge: MakeEdge) -> None:
+    edge = await make_edge(revalidate_seconds=0.05)
+    await (await edge.client()).close()
+    edge.directory.revoke(KEY)
+    looks = edge.directory.refreshes
+    await eventually(lambda: edge.directory.refreshes > looks)
+    edge.directory.fail()
+    socket = await edge.connect()
+    assert (await ask(socket, action="authenticate", api_key=KEY))["code"] == "SERVER_ERROR"
     await socket.close()
 
 

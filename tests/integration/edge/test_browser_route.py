@@ -103,7 +103,7 @@ async def test_an_ended_session_closes_the_page(make_edge: MakeEdge, login: Logi
     edge = await make_edge(revalidate_seconds=0.05)
     edge.directory.add_session(login.session_key, make_principal(login.user_id))
     page = await open_page(edge, login.session_key)
-    edge.directory.end_session(login.user_id, login.session_key)
+    edge.directory.end_session(login.session_key)
     assert await closing(page) == (4401, "session ended")
 
 
@@ -113,7 +113,7 @@ async def test_a_notice_of_the_channel_layer_is_taken_at_once(
     edge.directory.add_session(login.session_key, make_principal(login.user_id))
     page = await open_page(edge, login.session_key)
     await ask(page, action="ping")
-    edge.directory.end_session(login.user_id, login.session_key)
+    edge.directory.end_session(login.session_key)
     layer = get_channel_layer()
     assert layer is not None
     await layer.group_send(user_group(login.user_id), {"type": "principal.changed"})
@@ -167,3 +167,12 @@ async def test_a_blocked_client_ends_without_the_servers_help(make_edge: MakeEdg
     assert sent == ["websocket.accept", "websocket.send"]
     assert edge.gateway.current_hub is not None
     assert edge.gateway.current_hub.sockets.total == 0
+
+
+async def test_a_page_whose_session_cannot_be_looked_up_is_told_to_come_again(
+    edge: EdgeServer, login: Login
+) -> None:
+    edge.directory.add_session(login.session_key, make_principal(login.user_id))
+    edge.directory.fail()
+    page = await open_page(edge, login.session_key)
+    assert await closing(page) == (4503, "database does not answer; try again")

@@ -65,14 +65,13 @@ async def test_other_keys_name_nobody(directory: DjangoDirectory, user: User, ke
 
 async def test_a_session_lasts_until_logout(directory: DjangoDirectory, user: User) -> None:
     session = await log_in(user)
-    principal = await directory.authenticate_session(user.pk, session)
+    principal = await directory.authenticate_session(session)
     assert principal is not None
     assert (principal.username, principal.session_key) == ("asha", session)
-    assert await directory.authenticate_session(user.pk + 1, session) is None
-    assert await directory.authenticate_session(user.pk, "unknown") is None
+    assert await directory.authenticate_session("unknown") is None
     await sync_to_async(lambda: Client(headers={}).logout())()
     await sync_to_async(_delete_session)(session)
-    assert await directory.authenticate_session(user.pk, session) is None
+    assert await directory.authenticate_session(session) is None
 
 
 def _delete_session(session_key: str) -> None:
@@ -85,7 +84,7 @@ async def test_a_new_password_ends_older_sessions(directory: DjangoDirectory, us
     session = await log_in(user)
     user.set_password("another-password-2")
     await sync_to_async(user.save)()
-    assert await directory.authenticate_session(user.pk, session) is None
+    assert await directory.authenticate_session(session) is None
 
 
 async def test_an_expired_session_is_over(directory: DjangoDirectory, user: User) -> None:
@@ -98,7 +97,7 @@ async def test_an_expired_session_is_over(directory: DjangoDirectory, user: User
         Session.objects.update(expire_date=timezone.now())
 
     await expire()
-    assert await directory.authenticate_session(user.pk, session) is None
+    assert await directory.authenticate_session(session) is None
 
 
 async def test_refresh_answers_each_principal_as_it_is_now(
@@ -110,7 +109,7 @@ async def test_refresh_answers_each_principal_as_it_is_now(
     asked = [
         await directory.authenticate_api_key(plaintext),
         await directory.authenticate_api_key(revoked_plaintext),
-        await directory.authenticate_session(user.pk, session),
+        await directory.authenticate_session(session),
     ]
     principals = [each for each in asked if each is not None]
     assert len(principals) == 3
