@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
-from brokers.base import BrokerAdapter, BrokerEvent, ReconnectSoon, SendNow
+from brokers.base import BrokerAdapter, BrokerEvent, Confirmed, ReconnectSoon, SendNow
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,
@@ -284,14 +284,15 @@ class Connection:
 
     async def _read(self, transport: Transport) -> None:
         adapter, clock, owner = self._adapter, self._clock, self._owner
+        meters, freshness = self._meters, self._freshness
         no_data = adapter.capabilities.keepalive_answer
         while True:
             frame = await transport.recv()
             if frame == no_data:
                 continue  # the transport has heard it; of prices it says nothing
-            self._meters.last_frame = clock.monotonic()
-            self._meters.frames += 1
-            if self._state is ConnectionState.STALE:
+            now = meters.last_frame = clock.monotonic()
+            meters.frames += 1
+            if self._state is ConnectionState.STALE and not freshness.has_dried_up:
                 self._go_live("data arrives again")
             published = adapter.ticks_published
             try:
@@ -301,11 +302,19 @@ class Connection:
                 continue
             published = adapter.ticks_published - published
             if published:
-                self._meters.last_tick = self._meters.last_frame
-                self._meters.ticks += published
+                meters.last_tick = now
+                meters.ticks += published
                 owner.on_ticks(published)
+                if now >= freshness.counts_from:
+                    self._note_ticks(now, published, events)
             if events:
                 await self._take_events(transport, events)
+
+    def _note_ticks(self, now: float, published: int, events: Sequence[BrokerEvent]) -> None:
+        first = sum(len(event.keys) for event in events if isinstance(event, Confirmed))
+        is_trusted = self._freshness.note(now, is_first_word=first >= published)
+        if is_trusted and self._state is ConnectionState.STALE:
+            self._go_live("data arrives again")
 
     async def _take_events(self, transport: Transport, events: Sequence[BrokerEvent]) -> None:
         self._owner.on_events(self.slot, events)
@@ -336,8 +345,15 @@ class Connection:
                 if not batch:  # it waits for room that other connections are about to make
                     asyncio.get_running_loop().call_later(ROOM_SECONDS, self._wake.set)
                     break
+                self._freshness.asked(
+                    self._clock.monotonic(),
+                    came=len(batch.subscribe),
+                    left=len(batch.unsubscribe),
+                    changed=len(batch.change_mode),
+                )
                 for message in encode_batch(adapter, batch, refuse):
                     await self._send(transport, message)
+                self._freshness.asked(self._clock.monotonic())  # the last of them, just now
                 if settled := adapter.settle():
                     await self._take_events(transport, settled)
             if self._state is ConnectionState.SUBSCRIBING:

@@ -9,7 +9,7 @@ from brokers.base import BrokerAdapter
 from pooling.clock import Clock
 from pooling.connection_meters import ConnectionMeters
 from pooling.exceptions import SilentConnectionError
-from pooling.freshness import Freshness
+from pooling.freshness import Freshness, LastHeard
 from pooling.pacing import Pacer, check_message_size
 from pooling.transport import Transport
 
@@ -85,15 +85,13 @@ class ConnectionWatch:
             heard = max(transport.heard_at, last_frame, transport.pong_at if pings else 0.0)
             if now >= heard + dead_after:
                 raise SilentConnectionError(f"nothing was heard for {dead_after:g} s")
-            freshness.sample(now, meters.frames)
-            self._judged(
-                freshness.judge(now, last_frame=last_frame, last_byte=heard, frames=meters.frames)
-            )
+            last = LastHeard(last_frame, heard, meters.last_tick)
+            self._judged(freshness.judge(now, last))
             if now >= next_beat:
                 next_beat = now + KEEPALIVE_SECONDS
                 await self._beat(pings=pings)
             due = [heard + dead_after, next_beat]
-            due += [at for at in freshness.due(last_frame=last_frame, last_byte=heard) if at > now]
+            due += [at for at in freshness.due(last) if at > now]
             if not self._is_live():
                 due.append(now + WATCH_SECONDS)
             await self._sleep(max(min(due) - now, 0.001))

@@ -319,10 +319,17 @@ class PoolFeed:
             outcomes = self._book.confirm(slot, keys)
             # A refused move may still tick on the connection that its symbol did not stay on.
             carried = [key for key in keys if self._book.allocator.carrier_of(key) == slot]
-            fresh = [key for key in carried if key in self._stale and self._is_confirmed(key)]
+            fresh = [key for key in carried if key in self._stale and self._is_fresh(key)]
             self._stale.difference_update(fresh)
+            # On a link that dried up a subscription begins with a price that may be old.
+            old = [key for key in carried if self._is_confirmed(key) and not self._is_fresh(key)]
+            self._stale.update(old)
+            if old:
+                outcomes = [outcome for outcome in outcomes if outcome.key not in self._stale]
             has_actions = self._book.has_actions
+        self._sink.forget(old)
         self._announcer.live(fresh)
+        self._announcer.stale(old, "no data yet on a link that dried up")
         self._announcer.outcomes(outcomes)
         if has_actions:
             self._poke()

@@ -6,28 +6,59 @@ says nothing: their instruments may rest for hours. There any byte (a frame, a p
 answer to a ping of ours, which goes out every 10 s) proves for 25 s that the link works, and a
 working link is live.
 
-One more thing is judged there: a link that was busy and dries up. Where at least 30 frames came in
-the minute before the silence, 25 s without one are no rest, and prices are stale until the next
-frame, however well pings are answered. A market's close looks the same and is told the same: the
-prices are old then, too. None of this reconnects; only *liveness*, no byte at all, does.
+One more thing is judged, and for both kinds alike: a link that was busy and dries up. Where ticks
+came in at least 30 seconds of the minute before the silence, 25 s without one are no rest, and
+prices are stale, whatever else still arrives: beats, answers, texts, packets of nothing that is
+subscribed. Seconds are counted and not ticks, so that what a few thousand subscriptions begin with,
+at night, too, is not taken for a busy link. A market's close looks the same and is told the same:
+the prices are old then, too. None of this reconnects; only *liveness*, no byte at all, does.
+
+Ticks bring a link back that dried up, but not those that a new subscription begins with: a broker
+sends its last known price then, however old that is.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
+from typing import NamedTuple
 
-__all__ = ["Freshness"]
+__all__ = ["Freshness", "LastHeard"]
 
 STEADY_HEARTBEAT_SECONDS = 5.0
 MISSED_BEATS = 2.5
 LEAST_SECONDS = 5.0
 QUIET_SECONDS = 25.0
-BUSY_FRAMES = 30
+BUSY_COUNT = 30  # seconds with ticks
 BUSY_SECONDS = 60.0
+# What arrives this soon behind a request may be its answer.
+ANSWER_SECONDS = 2.0
+# Where requests follow one another without end: seconds with ticks, and of how many.
+FLOWING_COUNT = 5
+FLOWING_SECONDS = 10.0
+# Of so few instruments a single one may have been all that was busy.
+FEW_INSTRUMENTS = 10
+_NEVER, _ALWAYS = float("inf"), float("-inf")
+
+
+class LastHeard(NamedTuple):
+    """When something last came on a link, monotonic seconds.
+
+    Of the ``byte``s, answers to pings are some; ``tick`` is one of something subscribed, None:
+    there was none.
+    """
+
+    frame: float
+    byte: float
+    tick: float | None
 
 
 class Freshness:
     """Judges the silence of one socket after another of a connection.
+
+    ``has_dried_up`` while the link has no ticks although it had plenty. Ticks are to be told
+    (``note``) when they come at or after ``counts_from``, in monotonic seconds: about one in a
+    second is enough.
 
     Args:
         heartbeat_seconds: how often an idle link carries a byte from the broker; None: never.
@@ -40,47 +71,85 @@ class Freshness:
         self.limit_seconds = QUIET_SECONDS
         if self.is_steady and heartbeat_seconds is not None:
             self.limit_seconds = max(MISSED_BEATS * heartbeat_seconds, LEAST_SECONDS)
-        self._samples: deque[tuple[float, int]] = deque()
-        self._dried_up_at: int | None = None  # how many frames had come then
+        self.has_dried_up = False
+        self.counts_from = _ALWAYS
+        self._seconds: deque[float] = deque(maxlen=int(BUSY_SECONDS) + 1)  # those with ticks
+        self._asked_at = _ALWAYS  # when something was last subscribed or changed
+        self._carried = 0
+        self._most_carried = 0  # while ``_seconds`` were collected
 
     def reset(self) -> None:
         """Begin with a new socket."""
-        self._samples.clear()
-        self._dried_up_at = None
+        self._carried = 0
+        self._asked_at = _ALWAYS
+        self._forget()
 
-    def sample(self, now: float, frames: int) -> None:
-        """Note how many frames have come so far; called every 10 s or more often."""
-        self._samples.append((now, frames))
-        while len(self._samples) > 1 and self._samples[1][0] <= now - BUSY_SECONDS - QUIET_SECONDS:
-            self._samples.popleft()
+    def asked(self, now: float, *, came: int = 0, left: int = 0, changed: int = 0) -> None:
+        """Note that so many instruments are being subscribed, let go, and changed in their mode.
 
-    def judge(self, now: float, *, last_frame: float, last_byte: float, frames: int) -> str:
-        """Return why prices are stale, "" while they are fresh.
+        Where what made a link busy may have been let go, what is left begins anew.
+        """
+        self._asked_at = now
+        self._carried = max(0, self._carried + came - left)
+        self._most_carried = max(self._most_carried, self._carried)
+        if self.has_dried_up:
+            is_another = not self._carried
+        else:
+            is_small = self._carried < FEW_INSTRUMENTS or 2 * self._carried <= self._most_carried
+            is_another = is_small and bool(left or changed)
+        if is_another:
+            self._forget()
+
+    def note(self, now: float, *, is_first_word: bool) -> bool:
+        """Take note of ticks; returns whether the link can be trusted.
 
         Args:
-            now: monotonic seconds.
-            last_frame: when the last frame came.
-            last_byte: when the last byte of any kind came, answers to pings included.
-            frames: how many frames have come so far.
+            now: when they came, monotonic seconds.
+            is_first_word: whether all of them are the first of what was subscribed.
         """
+        if not self.has_dried_up:
+            if now >= self.counts_from:
+                self._seconds.append(now)
+                self.counts_from = now + 1.0
+            return True
+        if is_first_word:
+            return False
+        if not self._seconds or now >= self._seconds[-1] + 1.0:
+            self._seconds.append(now)
+        if now >= self._asked_at + ANSWER_SECONDS or self._is_flowing(now):
+            self.has_dried_up = False
+        return not self.has_dried_up
+
+    def judge(self, now: float, last: LastHeard) -> str:
+        """Return why prices are stale, "" while they are fresh."""
         # The same sums as in ``due``: a difference may round to just below the limit at the very
         # moment that was waited for, and the next look would come seconds later.
         limit = self.limit_seconds
-        if self.is_steady:
-            return f"no data for {limit:g} s" if now >= last_frame + limit else ""
-        if now >= last_byte + limit:
+        if self.is_steady and now >= last.frame + limit:
+            return f"no data for {limit:g} s"
+        if not self.is_steady and now >= last.byte + limit:
             return f"nothing was heard for {limit:g} s"
-        if now >= last_frame + limit and self._has_dried_up(last_frame, frames):
-            return f"no data for {limit:g} s on a link that had plenty"
+        if self._dries_up(now, last.tick):
+            self.has_dried_up, self.counts_from = True, _ALWAYS
+        if self.has_dried_up:
+            return f"no data for {QUIET_SECONDS:g} s on a link that had plenty"
         return ""
 
-    def due(self, *, last_frame: float, last_byte: float) -> tuple[float, ...]:
+    def due(self, last: LastHeard) -> tuple[float, ...]:
         """Return when the judgement may next change if nothing more is heard."""
-        return tuple(at + self.limit_seconds for at in (last_frame, last_byte))
+        dry_at = _NEVER if last.tick is None else last.tick + QUIET_SECONDS
+        return last.frame + self.limit_seconds, last.byte + self.limit_seconds, dry_at
 
-    def _has_dried_up(self, last_frame: float, frames: int) -> bool:
-        if self._dried_up_at != frames:
-            before = [seen for at, seen in self._samples if at >= last_frame - BUSY_SECONDS]
-            was_busy = bool(before) and frames - before[0] >= BUSY_FRAMES
-            self._dried_up_at = frames if was_busy else None
-        return self._dried_up_at == frames
+    def _dries_up(self, now: float, last_tick: float | None) -> bool:
+        if last_tick is None or now < last_tick + QUIET_SECONDS:
+            return False
+        return sum(at >= last_tick - BUSY_SECONDS for at in self._seconds) >= BUSY_COUNT
+
+    def _is_flowing(self, now: float) -> bool:
+        latest = islice(reversed(self._seconds), FLOWING_COUNT)
+        return sum(at > now - FLOWING_SECONDS for at in latest) == FLOWING_COUNT
+
+    def _forget(self) -> None:
+        self.has_dried_up, self.counts_from = False, _ALWAYS
+        self._seconds.clear()
+        self._most_carried = self._carried

@@ -85,6 +85,7 @@ class SimulatedExchange:
         self.messages = 0
         self.handshakes = 0
         self.tick_number = 0
+        self.ticked_at = float("-inf")
         self.good_tokens: set[str] | None = None
         self.refusal: tuple[int, int | None] | None = None
         self.ack_seconds = 0.0
@@ -296,7 +297,8 @@ class SimulatedExchange:
         self._beat_timer = self._loop.call_later(self.rules.beat_seconds, self._beat)
         self._beats += 1
         ticks = self.is_open_market and self._beats % self.rules.tick_every_beats == 0
-        self.tick_number += ticks
+        if ticks:
+            self.tick_number, self.ticked_at = self.tick_number + 1, self.now()
         delivered: set[int] = set()
         lifetime = self.rules.capabilities.max_lifetime_seconds
         for link in list(self.links.values()):

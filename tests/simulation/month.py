@@ -30,6 +30,7 @@ OPENS, CLOSES = 9.25 * HOUR_SECONDS, 15.5 * HOUR_SECONDS
 WEEKEND = (5, 6)
 BACK_SECONDS = 5.0  # from a saved credential to prices
 BEAT_SECONDS = 1.0
+CLOSING = 60.0  # of a closed market: how long it is open before and afterwards
 CARRYING = 2  # connections of three symbols for six
 MESSAGES = 6  # to subscribe three symbols one by one, each with its mode
 
@@ -55,8 +56,10 @@ def count_roll_overs(plan: Plan) -> int:
 
 
 def make_closed_market(hours: float) -> Plan:
-    """Return a plan in which only heartbeats come for so long."""
-    return _calm_plan(0, hours * HOUR_SECONDS, [*_wants(), Step(60.0, "close_market")])
+    """Return a plan in which only heartbeats come for so long, between two minutes of trading."""
+    opens = hours * HOUR_SECONDS
+    steps = [*_wants(), Step(CLOSING, "close_market"), Step(opens, "open_market")]
+    return _calm_plan(0, opens + CLOSING, steps)
 
 
 def make_rotation(seed: int, *, hours: float = 1.0) -> Plan:

@@ -129,9 +129,13 @@ def test_a_month_of_roll_overs_needs_nobody_but_the_daily_login():
 
 
 def test_a_closed_market_forces_no_reconnect():
-    """From Friday's close to Monday's opening; a night of 16 h is how it begins."""
+    """From Friday's close to Monday's opening; a night of 16 h is how it begins.
+
+    Prices are old meanwhile, and told so once, as they are told to be live once at the opening.
+    """
     hours = 65.75
-    report = play(make_closed_market(hours), ignore)
+    told: list[str] = []
+    report = play(make_closed_market(hours), told.append)
     assert not report.violations
     assert report.stats is not None
     assert report.virtual_seconds > hours * 3600
@@ -139,6 +143,10 @@ def test_a_closed_market_forces_no_reconnect():
     assert (report.attempts, report.forced) == (1, 0)
     assert report.stats.status is FeedStatus.LIVE
     assert report.stats.confirmed == report.stats.wanted == 3
+    changes = [text for text in told if "FeedChange" in text and "CLOSED" not in text]
+    assert len(changes) == 2
+    assert "STALE" in changes[0]
+    assert "LIVE" in changes[1]
 
 
 def test_the_same_seed_is_the_same_story():

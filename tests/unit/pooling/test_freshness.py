@@ -9,12 +9,15 @@ import pytest
 
 from brokers.binance.config import CAPABILITIES as BINANCE
 from brokers.feed import FeedStatus
+from brokers.registry import default_registry
 from brokers.zerodha.config import CAPABILITIES as ZERODHA
-from pooling.freshness import Freshness
-from tests.unit.pooling.kit import LTP, key, open_kit, virtual
+from pooling.freshness import Freshness, LastHeard
+from tests.unit.pooling.kit import ACTIVE, BOB, LTP, PENDING, key, open_kit, virtual
 
 STALE, LIVE = FeedStatus.STALE, FeedStatus.LIVE
+REGISTRY = default_registry()
 HOUR = 3600.0
+RESTORED = "the feed is being restored; prices come once it is"
 QUIET: dict[str, Any] = {
     "heartbeat_seconds": BINANCE.heartbeat_seconds,
     "liveness_timeout_seconds": BINANCE.liveness_timeout_seconds,
@@ -32,38 +35,112 @@ def test_brokers_that_beat_are_judged_by_their_beat(heartbeat, limit):
     assert Freshness(heartbeat).limit_seconds == limit
 
 
+def busy(heartbeat: float | None = None, until: int = 60) -> Freshness:
+    """Return the judgement of a link of 80 instruments that had ticks in every second."""
+    freshness = Freshness(heartbeat)
+    freshness.asked(0, came=80)
+    for second in range(until + 1):
+        assert freshness.counts_from <= second
+        assert freshness.note(second, is_first_word=False)
+    return freshness
+
+
+def judged(
+    freshness: Freshness, now: float, tick: float | None, *, frame: float | None = None
+) -> str:
+    """Judge a link that beats or answers until ``now``."""
+    heard = now if frame is None else frame
+    return freshness.judge(now, LastHeard(heard, now, tick))
+
+
 def test_a_steady_link_is_stale_without_frames_whatever_else_is_heard():
     freshness = Freshness(2.0)
-    assert freshness.judge(4.9, last_frame=0, last_byte=4.9, frames=1) == ""
-    assert "no data for 5 s" in freshness.judge(5, last_frame=0, last_byte=5, frames=1)
+    assert judged(freshness, 4.9, None, frame=0) == ""
+    assert "no data for 5 s" in judged(freshness, 5, None, frame=0)
 
 
 def test_a_quiet_link_that_answers_is_fresh_and_one_that_does_not_is_stale():
     freshness = Freshness(None)
-    assert freshness.judge(1000, last_frame=0, last_byte=990, frames=1) == ""
-    assert "heard" in freshness.judge(1015, last_frame=0, last_byte=990, frames=1)
+    assert freshness.judge(1000, LastHeard(0, 990, None)) == ""
+    assert "heard" in freshness.judge(1015, LastHeard(0, 990, None))
 
 
-def test_a_busy_link_that_dries_up_is_stale_until_the_next_frame():
-    freshness = Freshness(None)
-    for second in range(0, 61, 10):
-        freshness.sample(second, second)
-    assert freshness.judge(84, last_frame=60, last_byte=84, frames=60) == ""
+@pytest.mark.parametrize("heartbeat", [None, 20.0, 1.0, 2.0])
+def test_a_busy_link_that_dries_up_is_stale_until_the_next_tick_whatever_else_arrives(heartbeat):
+    freshness = busy(heartbeat)
+    assert judged(freshness, 84, 60) == ""
+    assert freshness.due(LastHeard(70, 71, 60))[-1] == 85
     for now in (85, 200, 5000):
-        freshness.sample(now, 60)
-        assert "plenty" in freshness.judge(now, last_frame=60, last_byte=now, frames=60)
-    assert freshness.judge(5001, last_frame=5001, last_byte=5001, frames=61) == ""
-    assert freshness.judge(6000, last_frame=5001, last_byte=6000, frames=61) == "", "it rests"
+        assert "plenty" in judged(freshness, now, 60)
+        assert freshness.has_dried_up
+    assert freshness.note(5001, is_first_word=False)
+    assert judged(freshness, 5001, 5001) == ""
+    assert judged(freshness, 6000, 5001) == "", "it rests"
+
+
+def test_what_a_subscription_begins_with_is_an_old_price_and_brings_no_feed_back():
+    freshness = busy()
+    assert judged(freshness, 85, 60)
+    freshness.asked(90, came=1)
+    assert not freshness.note(90.2, is_first_word=True)
+    # Kite sends a quote before it knows that all of it is wanted.
+    assert not freshness.note(90.3, is_first_word=False)
+    assert judged(freshness, 200, 90.3)
+    assert freshness.note(201, is_first_word=False)
+
+
+def test_a_feed_that_flows_is_believed_however_often_somebody_subscribes():
+    freshness = busy()
+    assert judged(freshness, 85, 60)
+    noted = []
+    for second in range(90, 96):
+        freshness.asked(second, came=1)
+        noted.append(freshness.note(second + 0.5, is_first_word=False))
+    assert noted == [False] * 4 + [True] * 2
+
+
+def test_the_first_words_of_thousands_of_subscriptions_are_no_busy_link():
+    freshness = Freshness(None)
+    for message in range(90):  # 9,000 of them, a hundred in a message, ten messages a second
+        freshness.asked(message / 10, came=100)
+        freshness.note(message / 10 + 0.05, is_first_word=True)
+    assert judged(freshness, 600, 9) == ""
+
+
+@pytest.mark.parametrize(
+    ("came", "change", "is_still_judged"),
+    [
+        (2, {"left": 1}, False),
+        (2, {"changed": 1}, False),
+        (100, {"left": 80}, False),
+        (100, {"left": 1}, True),
+        (100, {"changed": 1}, True),
+    ],
+    ids=["one of two left", "one of two lowered", "most left", "one left", "one lowered"],
+)
+def test_what_is_left_of_a_busy_link_may_be_quiet(came, change, is_still_judged):
+    freshness = Freshness(None)
+    freshness.asked(0, came=came)
+    for second in range(61):
+        freshness.note(second, is_first_word=False)
+    freshness.asked(60.5, **change)
+    assert bool(judged(freshness, 86, 60)) is is_still_judged
+
+
+def test_a_link_that_dried_up_is_not_believed_for_what_was_let_go_unless_that_was_all():
+    freshness = busy()
+    assert judged(freshness, 85, 60)
+    freshness.asked(90, left=79)
+    assert judged(freshness, 100, 60)
+    freshness.asked(100, left=1)
+    assert judged(freshness, 101, 60) == ""
 
 
 def test_a_new_socket_is_judged_anew():
-    freshness = Freshness(None)
-    for second in range(0, 61, 10):
-        freshness.sample(second, second)
-    assert freshness.judge(85, last_frame=60, last_byte=85, frames=60)
+    freshness = busy()
+    assert judged(freshness, 85, 60)
     freshness.reset()
-    freshness.sample(90, 60)
-    assert freshness.judge(120, last_frame=90, last_byte=120, frames=60) == ""
+    assert judged(freshness, 120, 60) == ""
 
 
 @virtual
@@ -131,6 +208,103 @@ async def test_answers_to_keepalives_do_not_pass_for_prices():
         await asyncio.sleep(1)
         assert [c.status for c in kit.feed] == [STALE, LIVE]
         assert len(kit.broker.attempts) == 1
+
+
+NO_TICKS = ("{}", '{"ticks": ["99"]}', "\x00", '{"no": []}')
+"""A beat or an answer, a tick of what nobody has, what is no message, a refusal of nothing."""
+
+
+@pytest.mark.parametrize("broker", REGISTRY.names())
+@virtual
+async def test_frames_without_ticks_do_not_pass_for_prices(broker):
+    """80 liquid shares, 45 s of ticks, then all kinds of frames but those: at all brokers alike."""
+    capabilities = REGISTRY.get(broker).capabilities
+    link: dict[str, Any] = {
+        "heartbeat_seconds": capabilities.heartbeat_seconds,
+        "liveness_timeout_seconds": capabilities.liveness_timeout_seconds,
+        "keepalive_answer": capabilities.keepalive_answer,
+    }
+    options = {"symbols_per_connection": 100}
+    async with open_kit(options=options, symbols_per_connection=100, **link) as kit:
+        kit.want(*range(80))
+        for _ in range(90):
+            await asyncio.sleep(0.5)
+            kit.broker.tick()
+        dry_since = asyncio.get_running_loop().time()
+        for number in range(60):
+            kit.broker.say(NO_TICKS[number % len(NO_TICKS)])
+            await asyncio.sleep(1)
+            if not kit.feed:
+                assert asyncio.get_running_loop().time() < dry_since + 26.1
+        assert [change.status for change in kit.feed] == [STALE]
+        assert kit.feed[0].reason == "no data for 25 s on a link that had plenty"
+        assert len(kit.feed[0].keys or ()) == 80
+        assert kit.states() == ["stale"]
+        assert kit.pool.get_stats().status is STALE
+        assert set(kit.sink.forgotten) == {key(n) for n in range(80)}
+        [outcome] = kit.want(1, holder=BOB)
+        assert (outcome.state, outcome.message) == (PENDING, RESTORED)
+        assert len(kit.broker.attempts) == 1
+        kit.broker.tick()
+        await asyncio.sleep(1)
+        assert [change.status for change in kit.feed] == [STALE, LIVE]
+        assert kit.pool.get_stats().status is LIVE
+
+
+@virtual
+async def test_a_newcomer_on_a_link_that_dried_up_is_stale_until_the_feed_flows():
+    """What it begins with is the last known price, and confirms it."""
+    options = {"symbols_per_connection": 100}
+    async with open_kit(options=options, symbols_per_connection=100, **BEATING) as kit:
+        kit.want(*range(80))
+        for _ in range(45):
+            await asyncio.sleep(1)
+            kit.broker.tick()
+        await beat(kit, 30)
+        assert [change.status for change in kit.feed] == [STALE]
+        before = len(kit.outcomes)
+        assert kit.want(90)[0].state is PENDING
+        await beat(kit, 10)
+        assert [change.status for change in kit.feed] == [STALE, STALE]
+        assert kit.feed[1].keys == [key(90)]
+        assert kit.outcomes[before:] == [], "it has an old price at most"
+        assert kit.want(90, holder=BOB)[0].message == RESTORED
+        assert key(90) in kit.sink.forgotten
+        kit.broker.tick()
+        await asyncio.sleep(1)
+        assert kit.feed[-1].status is LIVE
+        assert {key(1), key(90)} <= set(kit.feed[-1].keys or ())
+        assert key(90) in {o.key for o in kit.outcomes[before:] if o.state is ACTIVE}
+
+
+@virtual
+async def test_the_first_words_of_many_at_night_leave_a_link_live():
+    options = {"symbols_per_connection": 5000}
+    async with open_kit(
+        options=options, symbols_per_connection=5000, batch_size=100, **BEATING
+    ) as kit:
+        kit.want(*range(1000))
+        await beat(kit, 100)
+        assert not kit.feed
+        assert kit.states() == ["live"]
+
+
+@virtual
+async def test_an_illiquid_rest_of_a_busy_link_is_not_called_stale():
+    async with open_kit(options={"linger_seconds": 0}, **BEATING) as kit:
+        kit.want(1, 2)
+        for _ in range(60):
+            await asyncio.sleep(1)
+            kit.broker.tick()
+        kit.release(1)
+        await beat(kit, 120)
+        assert not kit.feed
+
+
+async def beat(kit, seconds: int) -> None:
+    for _ in range(seconds):
+        kit.broker.say("{}")
+        await asyncio.sleep(1)
 
 
 @virtual
