@@ -197,7 +197,7 @@ class FakeMarket:
         if action == "ping":
             await client.say(
                 {"type": "pong", "status": "success", "server_timestamp": now_ms()}
-                | {"client_timestamp": request["timestamp"]}
+                | {"client_timestamp": request["timestamp"], "_pingId": request["_pingId"]}
             )
         elif action == "subscribe_status":
             client.wants_status = True

@@ -11,6 +11,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -68,6 +69,16 @@ class FakeSite:
         assert self._process.stdout
         self._process.stdout.close()
         self._process = None
+
+    def freeze(self) -> None:
+        """Do nothing from now on, with every socket open: a dead link looks the same."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on where ``freeze`` stopped."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     def say(self, verb: str, **arguments: Any) -> Any:
         """Have the market do ``verb``: see ``fake_server.verbs``."""

@@ -232,22 +232,31 @@ async def test_worker_that_dies_is_stale_and_its_successor_takes_over(status: St
     await within_six_seconds(until_stale)
 
 
-async def test_gateway_that_hangs_leaves_no_green_page(status: Status):
-    """Figures that nobody brings any more are not shown as current; then they are again."""
+async def test_gateway_that_hangs_leaves_no_green_page(status: Status, real_watch: Watch):
+    """Figures and prices that nobody brings any more are not shown as current; then they are."""
+    row, pool = real_watch.row("NSE:RELIANCE"), real_watch.page.locator(".pool")
 
     async def until_stale() -> float:
         await expect(status.state).to_have_text("live")
         gateway = await status.gateway_pid()
-        state = await Memory.of(status.state)
+        await expect(pool).to_have_attribute("data-status", "live")
+        memories = [
+            await Memory.of(status.state),
+            await Memory.of(row, "data-state"),
+            await Memory.of(pool, "data-status"),
+        ]
         stopped = time.time()
         os.kill(gateway, signal.SIGSTOP)
         try:
-            seconds = await state.saw("stale") - stopped
+            seconds = max([await each.saw("stale") for each in memories]) - stopped
             await expect(status.banner).to_contain_text("Nothing below")
+            await expect(real_watch.banner).to_contain_text("Prices below are from before")
         finally:
             os.kill(gateway, signal.SIGCONT)
         await expect(status.state).to_have_text("live", timeout=60_000)
         await expect(status.banner).to_be_hidden()
+        await ticks_on(real_watch, "NSE:RELIANCE")
+        await expect(real_watch.banner).to_be_hidden()
         return seconds
 
     await within_six_seconds(until_stale)

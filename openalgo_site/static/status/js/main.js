@@ -17,6 +17,8 @@ const $ = (id) => document.getElementById(id);
 const { username, ticksPath, timeZone } = document.body.dataset;
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 
+const { title } = document; // when all is well
+
 let figures = null;
 let receivedAt = -Infinity; // by performance.now(), which no clock change moves
 let openedAt = -Infinity;
@@ -85,6 +87,7 @@ function show() {
 function showLink(isOpen, current, sinceFigures) {
   const [tone, word] = linkState(isOpen, current);
   badge($("link"), { tone, word });
+  document.title = tone === "bad" ? `${word} \u00b7 ${title}` : title;
   const seconds = Math.floor(sinceFigures / 1000);
   setText($("figures-age"), !figures || current ? "" : `figures are ${quantity(seconds)} s old`);
   showStates(current);
@@ -98,6 +101,7 @@ function showLink(isOpen, current, sinceFigures) {
 function linkState(isOpen, current) {
   if (connection.phase === Phase.SIGNED_OUT) return ["bad", "signed out"];
   if (connection.phase === Phase.REFUSED) return ["bad", "refused"];
+  if (connection.phase === Phase.SILENT) return ["bad", "no answer"];
   if (!isOpen) return connection.everOpened ? ["bad", "disconnected"] : ["off", "connecting"];
   if (!figures || current) return ["good", "connected"];
   return ["bad", "stale"];
@@ -115,6 +119,7 @@ function bannerText(isOpen, current, sinceFigures) {
   if (current || (isOpen && sinceFigures < 2000)) return "";
   const since = `${quantity(Math.floor(sinceFigures / 1000))} s`;
   if (isOpen) return `Connected, but no figures have come for ${since}. Nothing below is current.`;
+  if (connection.phase === Phase.SILENT) return `The gateway does not answer. Nothing below is newer than ${since}.`;
   return `The connection to the gateway is lost. Nothing below is newer than ${since}.`;
 }
 
@@ -151,13 +156,8 @@ $("search").addEventListener("input", () => {
     ask();
   }, TYPING_MS);
 });
-window.addEventListener("online", () => {
-  if (connection.phase === Phase.WAITING) connection.open();
-});
-window.addEventListener("pageshow", (event) => {
-  if (event.persisted) connection.open();
-});
 setInterval(show, TURN_MS);
 
 show();
+connection.heed();
 connection.open();

@@ -5,9 +5,12 @@
  * messages mean is not known here: every parsed object goes to `onMessage`.
  */
 
+import { Advice, LOOK_EVERY_MS, Link } from "./link.js";
+
 export const Phase = Object.freeze({
   CONNECTING: "connecting",
   OPEN: "open",
+  SILENT: "silent", // open as far as anybody knows, but nothing proves it: nothing is current
   WAITING: "waiting", // lost, will connect again at `retryAt`
   SIGNED_OUT: "signed-out", // needs a new login
   REFUSED: "refused", // the server asked not to come back by itself
@@ -17,11 +20,12 @@ export const Phase = Object.freeze({
 export const BATCHES = "tickpool.batch.v1";
 
 const FINAL_CODES = new Set([1009, 4400, 4403, 4413]);
-const PING_EVERY_MS = 10_000;
-const SILENT_AFTER_MS = 8_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 const HEALTHY_AFTER_MS = 10_000;
 const MAX_FRAME_CHARS = 60_000; // the server closes 1009 above 64 KiB
+const TIMELY_MS = 2000; // an answer that took longer says nothing about the server's clock
+
+const now = () => ({ steady: performance.now(), wall: Date.now() });
 
 /** What to do after a close code: "retry", "sign-in" or "stop". */
 export function afterClose(code) {
@@ -55,16 +59,17 @@ export class TickConnection {
   #hintMs = 0;
   #offers = true; // whether this attempt asks for batches
   #timer = 0;
-  #pingTimer = 0;
-  #lastFrameAt = 0;
+  #link = null; // of the open socket: how far it is believed
+  #lookTimer = 0;
+  #pings = 0; // numbered over all sockets, so that no answer is taken for another one's
   #openedAt = 0;
 
   /**
    * `onMessage(message, size)` hears parsed frames of `size` characters, unless `takesText(text)`
-   * has used one up unparsed and returned true. `url()` is asked before each connect,
-   * `wantsBatches()` too. `onFrame(text, isSent)` hears every frame as it is on the wire, before
-   * anything is made of it. `random` and `createSocket` are injected so that the policy can be
-   * driven without a network.
+   * has used one up unparsed and returned true. `onPhase(phase, before)`. `url()` is asked before
+   * each connect, `wantsBatches()` too. `onFrame(text, isSent)` hears every frame as it is on the
+   * wire, before anything is made of it. `random` and `createSocket` are injected so that the policy
+   * can be driven without a network.
    */
   constructor({
     url,
@@ -115,7 +120,7 @@ export class TickConnection {
 
   /** Send one request; false when it could not go out (the caller replays it on the next open). */
   send(request) {
-    if (this.phase !== Phase.OPEN) return false;
+    if (!this.#hasOpened) return false;
     const text = JSON.stringify(request);
     if (text.length > MAX_FRAME_CHARS) throw new RangeError("request is larger than a frame may be");
     this.#socket.send(text);
@@ -123,21 +128,42 @@ export class TickConnection {
     return true;
   }
 
+  /** Heed from now on what the browser says of network and page; once for a connection. */
+  heed(page = window) {
+    page.addEventListener("offline", () => this.#hasOpened && this.#doubt());
+    page.addEventListener("online", () => {
+      if (this.#hasOpened) this.#ask();
+      else if (this.phase === Phase.WAITING || this.phase === Phase.CONNECTING) this.open();
+    });
+    page.addEventListener("pageshow", ({ persisted }) => {
+      if (persisted) this.open(); // restored from the back/forward cache: the socket is gone
+    });
+    // A hidden page's timers come late, a frozen one's not at all.
+    page.document.addEventListener("visibilitychange", () => this.#seenAgain());
+    page.document.addEventListener("resume", () => this.#seenAgain());
+  }
+
   /** Epoch milliseconds by the server's clock. */
   serverNow() {
     return Date.now() + this.serverOffsetMs;
   }
 
+  get #hasOpened() {
+    return this.phase === Phase.OPEN || this.phase === Phase.SILENT;
+  }
+
   #opened() {
     clearTimeout(this.#timer);
     this.everOpened = true;
-    this.#openedAt = this.#lastFrameAt = performance.now();
+    this.#openedAt = performance.now();
+    this.#link = new Link(now());
+    this.#lookTimer = setInterval(() => this.#look(), LOOK_EVERY_MS);
     this.#enter(Phase.OPEN);
-    this.#ping();
+    this.#ask();
   }
 
   #received(text) {
-    this.#lastFrameAt = performance.now();
+    this.#link.heard(now());
     this.#onFrame(text, false);
     if (this.#takesText(text)) return;
     let message;
@@ -152,34 +178,45 @@ export class TickConnection {
     else this.#onMessage(message, text.length);
   }
 
-  #ping() {
-    this.send({ action: "ping", timestamp: Date.now() });
-    this.#pingTimer = setTimeout(() => {
-      // A half-open link never says that it is gone: only an answer proves that it is not.
-      if (performance.now() - this.#lastFrameAt > SILENT_AFTER_MS + PING_EVERY_MS) {
-        this.#closed(1006, "");
-      } else {
-        this.#ping();
-      }
-    }, PING_EVERY_MS);
+  #look() {
+    const advice = this.#link.look(now());
+    if (advice === Advice.ASK) this.#ask();
+    else if (advice === Advice.DOUBT) this.#doubt();
+    else if (advice === Advice.GIVE_UP) this.#closed(1006, "");
+  }
+
+  #ask() {
+    this.#pings += 1;
+    this.#link.asked(now(), this.#pings);
+    this.send({ action: "ping", timestamp: Date.now(), _pingId: this.#pings });
+  }
+
+  #doubt() {
+    this.#link.doubt(now());
+    if (this.phase !== Phase.SILENT) this.#enter(Phase.SILENT);
+    if (this.#hasOpened) this.#ask(); // unless whoever heard it has closed
+  }
+
+  #seenAgain() {
+    if (this.#hasOpened && !document.hidden && this.#link.isOutdated(now())) this.#doubt();
   }
 
   #pong(message) {
-    const now = Date.now();
+    if (this.#link.answered(message._pingId)) this.#enter(Phase.OPEN);
+    const at = Date.now();
     const sentAt = Number(message.client_timestamp);
-    if (!(sentAt > 0 && sentAt <= now)) return;
-    this.roundTripMs = now - sentAt;
-    if (message.server_timestamp) {
-      this.serverOffsetMs = message.server_timestamp - (sentAt + now) / 2;
+    if (!(sentAt > 0 && sentAt <= at)) return;
+    this.roundTripMs = at - sentAt;
+    if (message.server_timestamp && this.roundTripMs < TIMELY_MS) {
+      this.serverOffsetMs = message.server_timestamp - (sentAt + at) / 2;
     }
   }
 
   #closed(code, reason) {
     // A browser fails the handshake of a server that does not know the subprotocol, and does not
     // say why: the next attempt goes without it, the one after that offers it again.
-    this.#offers = this.phase === Phase.OPEN || !this.#offers;
-    const wasHealthy =
-      this.phase === Phase.OPEN && performance.now() - this.#openedAt > HEALTHY_AFTER_MS;
+    this.#offers = this.#hasOpened || !this.#offers;
+    const wasHealthy = this.#hasOpened && performance.now() - this.#openedAt > HEALTHY_AFTER_MS;
     this.#detach();
     this.closeCode = code;
     this.roundTripMs = NaN;
@@ -202,7 +239,7 @@ export class TickConnection {
   /** Let go of the socket without waiting for its close handshake, which a dead peer never ends. */
   #detach() {
     clearTimeout(this.#timer);
-    clearTimeout(this.#pingTimer);
+    clearInterval(this.#lookTimer);
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -211,7 +248,8 @@ export class TickConnection {
   }
 
   #enter(phase) {
+    const before = this.phase;
     this.phase = phase;
-    this.#onPhase(phase);
+    this.#onPhase(phase, before);
   }
 }

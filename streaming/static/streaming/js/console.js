@@ -14,11 +14,14 @@ import { javascriptCode, pythonCode } from "./snippets.js";
 const LABELS = {
   [Phase.CONNECTING]: ["busy", "Connecting"],
   [Phase.OPEN]: ["good", "Connected"],
+  [Phase.SILENT]: ["bad", "No answer from the server"],
   [Phase.WAITING]: ["bad", "Disconnected; connecting again by itself"],
   [Phase.SIGNED_OUT]: ["bad", "Signed out"],
   [Phase.REFUSED]: ["bad", "The server ended the connection"],
 };
 const COPIED_MS = 1500;
+// The page's own heartbeat, one a second while nothing else comes: it would push out what was asked for.
+const BEAT = /^\{"(?:action":"ping"|type":"pong")/;
 
 const $ = (id) => document.getElementById(id);
 const { ticksPath, programPath } = document.body.dataset;
@@ -30,7 +33,7 @@ const interval = () => Number($("batching").value);
 const connection = new TickConnection({
   url: () => origin + ticksPath + (interval() ? `?interval=${interval()}` : ""),
   wantsBatches: () => interval() > 0,
-  onFrame: (text, isSent) => log.add(text, isSent),
+  onFrame: (text, isSent) => BEAT.test(text) || log.add(text, isSent),
   onMessage: received,
   onPhase: phaseChanged,
 });
@@ -64,7 +67,7 @@ function received(message, size) {
 
 function phaseChanged(phase) {
   const [state, label] = LABELS[phase];
-  const code = phase === Phase.CONNECTING || phase === Phase.OPEN ? 0 : connection.closeCode;
+  const code = [Phase.CONNECTING, Phase.OPEN, Phase.SILENT].includes(phase) ? 0 : connection.closeCode;
   $("pill").dataset.state = state;
   $("pill-text").textContent = code ? `${label} (code ${code})` : label;
   $("login-again").hidden = phase !== Phase.SIGNED_OUT;
@@ -164,10 +167,8 @@ document.addEventListener("keydown", (event) => {
     search.focus();
   }
 });
-window.addEventListener("pageshow", (event) => {
-  if (event.persisted) connection.open(); // restored from the back/forward cache: the socket is gone
-});
 setInterval(showFigures, 1000);
 
 showCode();
+connection.heed();
 connection.open();

@@ -24,6 +24,7 @@ const MAX_ROWS = 1000; // as many as the server remembers
 const MAX_LOOKUPS = 20; // of single names: what is in a stored list comes at once
 const BATCH_INTERVAL_MS = 50; // every update of a feed of 20 a second arrives
 const LINK_LOST = "The connection to the server is lost";
+const NO_ANSWER = "The server does not answer";
 
 const $ = (id) => document.getElementById(id);
 const { userId, username, ticksPath } = document.body.dataset;
@@ -154,18 +155,33 @@ function feedChanged(message) {
   status.update();
 }
 
-function phaseChanged(phase) {
-  if (phase === Phase.OPEN) {
-    feed.reset();
-    subscriptions.replay();
+function phaseChanged(phase, before) {
+  if (phase === Phase.SILENT) {
+    store.doubt(NO_ANSWER);
+  } else if (phase === Phase.OPEN) {
+    store.believe();
+    if (before !== Phase.SILENT) resume();
     pools.soon();
   } else {
     store.markStale(LINK_LOST);
   }
+  pools.linkChanged(troubleOfLink(phase));
   if (phase === Phase.SIGNED_OUT) pools.stop();
   // A handshake refused for want of a session looks like any failure: an HTTP answer tells.
   if (phase === Phase.WAITING) pools.start();
   status.update();
+}
+
+/** A new connection knows nothing of what was asked for before. */
+function resume() {
+  feed.reset();
+  subscriptions.replay();
+}
+
+/** What is the matter with the link; before the first connection nothing is. */
+function troubleOfLink(phase) {
+  if (phase === Phase.OPEN || !connection.everOpened) return "";
+  return phase === Phase.SILENT ? NO_ANSWER : LINK_LOST;
 }
 
 /** Add an instrument that the user chose. */
@@ -340,22 +356,18 @@ new Keyboard({
     close: () => table.close(),
   },
 });
-window.addEventListener("online", () => {
-  if (connection.phase === Phase.WAITING) connection.open();
-});
 window.addEventListener("pagehide", () => {
   lists.flush({ keepalive: true });
-});
-window.addEventListener("pageshow", (event) => {
-  if (event.persisted) connection.open(); // restored from the back/forward cache: the socket is gone
 });
 setInterval(() => {
   store.readAll();
   table.second();
+  pools.second();
   status.second(store.ticks);
 }, 1000);
 
 showCount();
+connection.heed();
 connection.open();
 pools.start();
 load();

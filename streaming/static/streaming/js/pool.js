@@ -4,6 +4,7 @@
 
 import { fetchPools } from "./api.js";
 import { count, quantity } from "./format.js";
+import { SILENT_AFTER_MS } from "./link.js";
 
 const EVERY_MS = 5000;
 const SOON_MS = 1500; // a worker writes its figures about once a second
@@ -13,6 +14,7 @@ const STATES = {
   stale: "stale",
   auth_required: "login needed",
   closed: "closed",
+  unknown: "not known",
 };
 
 const nameOf = (status) => STATES[status] ?? String(status).replaceAll("_", " ");
@@ -49,6 +51,11 @@ export function summarize(stats, username) {
   };
 }
 
+/** The pool when nothing proves that what was told of it still holds, for the reason `why`; pure. */
+export function withoutWord(pool, { status, why }) {
+  return { ...pool, status, state: nameOf(status), reason: why };
+}
+
 /** The pool with what is the matter with its feed, where the figures call it live still; pure. */
 export function withTrouble(pool, trouble) {
   if (!trouble || pool.status !== "live") return pool;
@@ -63,6 +70,9 @@ export class PoolStrip {
   #onSignedOut;
   #troubleOf;
   #pools = []; // as they were told last
+  #toldAt = 0; // when, by performance.now()
+  #doubt = null; // why nothing that was told is current, `{status, why}`
+  #link = ""; // what is the matter with the socket; "" while it is believed
   #views = new Map();
   #timer = 0;
 
@@ -87,8 +97,20 @@ export class PoolStrip {
 
   /** A feed has changed: show it at once, and ask for the figures. */
   feedChanged() {
-    for (const pool of this.#pools) this.#write(this.#viewOf(pool.id), pool);
+    this.#writeAll();
     this.soon();
+  }
+
+  /** What is the matter with the link, "" when nothing is: what it says of rows holds for pools. */
+  linkChanged(why) {
+    if (why === this.#link) return;
+    this.#link = why;
+    this.#judge();
+  }
+
+  /** Once a second: figures grow old by themselves. */
+  second() {
+    this.#judge();
   }
 
   stop() {
@@ -106,15 +128,33 @@ export class PoolStrip {
       this.#show((await fetchPools()).map((pool) => summarize(pool, this.#username)));
     } catch (error) {
       if (error.isSignedOut) return this.#onSignedOut();
-      this.#region.dataset.state = "old";
+      this.#toldAt = -Infinity;
       this.#note("Capacity figures are not available; asking again.");
+      this.#judge();
     }
     this.#askIn(EVERY_MS);
   }
 
+  #judge() {
+    const isOld = performance.now() - this.#toldAt > EVERY_MS + SILENT_AFTER_MS;
+    const doubt = this.#link
+      ? { status: "stale", why: this.#link }
+      : isOld ? { status: "unknown", why: "its figures cannot be had at the moment" } : null;
+    if (doubt?.why === this.#doubt?.why) return;
+    this.#doubt = doubt;
+    this.#writeAll();
+  }
+
+  #writeAll() {
+    this.#region.dataset.state = this.#doubt ? "old" : "current";
+    for (const pool of this.#pools) this.#write(this.#viewOf(pool.id), pool);
+  }
+
   #show(pools) {
     this.#pools = pools;
-    this.#region.dataset.state = "current";
+    this.#toldAt = performance.now();
+    this.#judge();
+    this.#region.dataset.state = this.#doubt ? "old" : "current";
     this.#note(pools.length ? "" : "No broker account yet, so there is no pool to show.");
     const gone = new Set(this.#views.keys());
     for (const pool of pools) {
@@ -141,7 +181,7 @@ export class PoolStrip {
   }
 
   #write({ element, nodes }, told) {
-    const pool = told.feed ? withTrouble(told, this.#troubleOf(told.feed)) : told;
+    const pool = this.#shown(told);
     const isLimited = Number.isFinite(pool.capacity);
     const symbols = isLimited
       ? `${quantity(pool.used)} of ${quantity(pool.capacity)} symbols`
@@ -162,6 +202,11 @@ export class PoolStrip {
     nodes.meter.setAttribute("aria-valuenow", String(pool.used));
     nodes.meter.setAttribute("aria-valuetext", symbols);
     nodes.fill.style.width = `${(pool.ratio * 100).toFixed(2)}%`;
+  }
+
+  #shown(told) {
+    if (this.#doubt) return withoutWord(told, this.#doubt);
+    return told.feed ? withTrouble(told, this.#troubleOf(told.feed)) : told;
   }
 
   #note(text) {

@@ -1,6 +1,6 @@
 /**
  * Owns the words about the connection: the pill in the header line, the banner when something is
- * wrong, ticks per second and the round trip.
+ * wrong, the title of the page, ticks per second and the round trip.
  */
 
 import { Phase } from "./connection.js";
@@ -23,6 +23,7 @@ export class StatusLine {
   #rate = NaN;
   #countedTicks = 0;
   #bannerText = "";
+  #title = document.title; // of the page when all is well
 
   /** `nodes`: pill, pillText, rate, roundTrip, banner, bannerText, countdown, retry, login. */
   constructor({ nodes, connection, feed, onRetry }) {
@@ -41,6 +42,9 @@ export class StatusLine {
     const [state, label] = this.#pill(phase);
     this.#nodes.pill.dataset.state = state;
     setText(this.#nodes.pillText, label);
+    // A tab in the background says so, too. Connecting for the first time is no trouble.
+    const isWell = state === "good" || (state === "busy" && !this.#lostAt);
+    document.title = isWell ? this.#title : `${label} \u00b7 ${this.#title}`;
     this.#banner(phase);
     this.#countdown();
   }
@@ -63,6 +67,7 @@ export class StatusLine {
 
   #pill(phase) {
     if (phase === Phase.CONNECTING) return ["busy", this.#lostAt ? "Reconnecting" : "Connecting"];
+    if (phase === Phase.SILENT) return ["bad", "No answer"];
     if (phase === Phase.WAITING) return ["bad", "Disconnected"];
     if (phase === Phase.SIGNED_OUT) return ["bad", "Signed out"];
     if (phase === Phase.REFUSED) return ["bad", "Refused"];
@@ -97,6 +102,10 @@ export class StatusLine {
       if (!trouble) return ["", ""];
       const since = trouble.since ? ` Since ${clock(trouble.since)}.` : "";
       return [trouble.text + since, "warn"];
+    }
+    if (phase === Phase.SILENT) {
+      const why = navigator.onLine ? "The server does not answer." : "This machine is offline.";
+      return [why + old, "bad"];
     }
     if (this.#lostAt) return [`The connection to the server is lost.${old}`, "bad"];
     if (phase === Phase.WAITING) return ["The server cannot be reached yet.", "bad"];

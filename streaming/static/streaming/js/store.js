@@ -41,6 +41,7 @@ function parsed(text) {
 export class RowStore {
   #rows = new Map();
   #heads = new Map(); // how a tick's text begins -> its row
+  #isDoubted = false; // nothing proves that the link is alive: see `doubt`
   #onDirty;
 
   constructor({ onDirty = () => {} } = {}) {
@@ -82,6 +83,7 @@ export class RowStore {
       unreadAt: NaN,
       state: RowState.WAITING,
       reason: "",
+      isHeld: false, // live, were it not for the doubt about the link
       isFirst: true, // the next tick is the first since it was (re)subscribed: maybe an old one
       direction: 0,
       moves: 0,
@@ -164,6 +166,7 @@ export class RowStore {
     if (!row) return;
     this.read(row); // it came before the refusal
     row.state = RowState.REFUSED;
+    row.isHeld = false;
     row.reason = reason;
     this.#touch(row);
   }
@@ -189,7 +192,33 @@ export class RowStore {
       if (!matches(row) || row.state === RowState.REFUSED) continue;
       this.read(row); // what came before is not what makes it live again
       row.reason = reason;
+      row.isHeld = false;
       if (row.state === RowState.LIVE) row.state = RowState.STALE;
+      this.#touch(row);
+    }
+  }
+
+  /** No price is live until `believe`, though what still comes is taken up. */
+  doubt(reason) {
+    this.#isDoubted = true;
+    for (const row of this.#rows.values()) {
+      if (row.state !== RowState.LIVE) continue;
+      this.read(row);
+      row.state = RowState.STALE;
+      row.reason = reason;
+      row.isHeld = true;
+      this.#touch(row);
+    }
+  }
+
+  /** The doubt is over: rows are what they are, by what came before it and meanwhile. */
+  believe() {
+    this.#isDoubted = false;
+    for (const row of this.#rows.values()) {
+      if (!row.isHeld) continue;
+      row.isHeld = false;
+      row.state = RowState.LIVE;
+      row.reason = "";
       this.#touch(row);
     }
   }
@@ -248,11 +277,13 @@ export class RowStore {
     this.#judgeAge(row, positive(data.timestamp), now, isNews);
     const isSeen = row.heardAt === now && row.last !== undefined; // not a stored price
     if (isSeen && remember(row.trail, now, row.last)) row.trailVersion += 1;
-    if (row.state !== RowState.LIVE && (!row.isFirst || isTrusted(row))) {
+    const isLive = row.state !== RowState.LIVE && (!row.isFirst || isTrusted(row));
+    if (isLive && !this.#isDoubted) {
       row.state = RowState.LIVE;
       row.reason = "";
-    } else if (row.state === RowState.WAITING) {
-      row.state = RowState.STALE;
+    } else if (row.state !== RowState.LIVE) {
+      if (row.state === RowState.WAITING) row.state = RowState.STALE;
+      row.isHeld ||= isLive;
     }
     row.isFirst = false;
   }
