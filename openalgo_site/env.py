@@ -89,7 +89,8 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     email_security: EmailSecurity = EmailSecurity.STARTTLS
     email_from: str = "tickpool@localhost"
 
-    # Broker HTTP
+    # Broker HTTP, and the way to brokers
+    broker_proxy: str = "environment"
     http_max_connections: Count = 100
     http_max_connections_per_host: Count = 30
     http_connection_timeout: Seconds = 30.0

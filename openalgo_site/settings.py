@@ -15,6 +15,7 @@ from brokers.redaction import REDACTOR
 from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environment
 from openalgo_site.logs import logging_config
 from openalgo_site.secret_files import read_or_create_secret
+from pooling.proxies import proxy_passwords
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(BASE_DIR / ".env")
@@ -162,5 +163,6 @@ REDACTOR.learn(
         ENV.simulator_api_key,
         ENV.simulator_access_token,
         ENV.simulator_control_token,
+        *proxy_passwords(ENV.broker_proxy, os.environ),
     ]
 )

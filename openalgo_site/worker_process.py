@@ -19,6 +19,8 @@ from openalgo_site.stopping import end_within, stop_signals
 from pooling.alerts.service import AlertService
 from pooling.clock import Clock, SystemClock
 from pooling.contracts import AccountStore
+from pooling.proxies import DIRECT, ProxyRules
+from pooling.transport import WebSocketConnector
 from pooling.worker import PoolWorker
 from streaming.control_server import ControlServer
 from streaming.curve import CurveKeys
@@ -34,12 +36,15 @@ THREADS_SECONDS = 1.0  # of the ten: for what the store still does
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """Where the bus of a worker is, its bound, how often it saves its peaks, and its midnight."""
+    """Where the bus of a worker is, its bound, how often it saves its peaks, its midnight, and its
+    way to brokers.
+    """
 
     endpoint: str
     curve: CurveKeys | None
     usage_interval_seconds: float
     zone: tzinfo
+    proxies: ProxyRules = DIRECT
     send_hwm: int = 100_000
 
 
@@ -84,6 +89,7 @@ async def _serve(
         rng=random.SystemRandom(),
         worker_id=worker_id,
         epoch=epoch,
+        connector=WebSocketConnector(clock=clock, proxies=settings.proxies),
         usage_interval_seconds=settings.usage_interval_seconds,
         zone=settings.zone,
         on_status=alerts.observe if alerts else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ from brokers.base import BrokerCapabilities
 from brokers.registry import BrokerRegistry, default_registry
 from pooling.contracts import PoolOptions
 from pooling.http.policy import HttpOptions, RetryPolicy
+from pooling.proxies import ProxyRules
 
 __all__ = [
     "PoolingEnvironment",
@@ -23,6 +25,7 @@ __all__ = [
     "environment",
     "http_options",
     "key_file",
+    "proxy_rules",
 ]
 
 KEY_FILE_NAME = "credentials.key"
@@ -63,6 +66,9 @@ class PoolingEnvironment(Protocol):
 
     @property
     def zmq_curve_key_file(self) -> str: ...
+
+    @property
+    def broker_proxy(self) -> str: ...
 
     @property
     def http_max_connections(self) -> int: ...
@@ -112,7 +118,13 @@ def http_options() -> HttpOptions:
         max_connections_per_host=min(env.http_max_connections_per_host, env.http_max_connections),
         timeout_seconds=env.http_connection_timeout,
         retry=RetryPolicy(retries=max(0, env.http_retry_attempts)),
+        proxies=proxy_rules(),
     )
+
+
+def proxy_rules() -> ProxyRules:
+    """Return which proxy leads to a broker, for sockets and HTTP alike."""
+    return ProxyRules(setting=environment().broker_proxy, environ=os.environ)
 
 
 @cache

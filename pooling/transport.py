@@ -14,8 +14,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidProxyStatus,
     InvalidStatus,
     InvalidURI,
+    ProxyError,
     WebSocketException,
 )
 from websockets.frames import Frame, Opcode
@@ -25,6 +27,7 @@ from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
 from brokers.retry_after import retry_after_seconds
 from pooling.clock import Clock
 from pooling.exceptions import ConnectionLostError
+from pooling.proxies import DIRECT, Proxy, ProxyRules
 
 __all__ = ["Connector", "Transport", "UpgradeRefusedError", "WebSocketConnector"]
 
@@ -93,7 +96,7 @@ class Connector(Protocol):
         Raises:
             UpgradeRefusedError: the broker answered with an HTTP status other than 101.
             BrokerUnavailableError: it cannot be reached or did not answer in time.
-            BrokerConfigError: the URL cannot be used.
+            BrokerConfigError: the URL, or what names the proxy, cannot be used.
         """
 
 
@@ -161,22 +164,26 @@ class _WebSocketTransport:
 
 
 class WebSocketConnector:
-    """Opens sockets with ``websockets``: no compression, no pings of its own, no proxy.
+    """Opens sockets with ``websockets``: no compression, no pings of its own.
 
     Redirects are followed, without the ``Authorization`` header where they lead to another host
     or port, and never from TLS to none.
 
     Args:
         clock: stamps arrivals.
+        proxies: which way leads to a broker.
     """
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, proxies: ProxyRules = DIRECT) -> None:
         self._clock = clock
+        self._proxies = proxies
 
     async def __call__(
         self, handshake: Handshake, *, open_timeout_seconds: float, max_frame_bytes: int
     ) -> Transport:
         """Open one socket; see ``Connector``."""
+        proxy = self._proxies.proxy_for(handshake.url)
+        through = f", through the proxy {proxy}" if proxy else ""
         opened: list[_ObservedConnection] = []
 
         def create(*args: Any, **kwargs: Any) -> ClientConnection:
@@ -190,7 +197,7 @@ class WebSocketConnector:
                 additional_headers=dict(handshake.headers),
                 create_connection=create,  # type: ignore[arg-type]  # called, never subclassed
                 compression=None,
-                proxy=None,
+                proxy=proxy.url if proxy else None,
                 max_size=max_frame_bytes,
                 open_timeout=open_timeout_seconds,
                 close_timeout=CLOSE_TIMEOUT_SECONDS,
@@ -202,6 +209,8 @@ class WebSocketConnector:
             headers.setdefault("Date", formatdate(self._clock.time_ms() / 1000, usegmt=True))
             body = bytes(response.body or b"")[:MAX_REFUSAL_BYTES]
             raise UpgradeRefusedError(response.status_code, headers, body) from None
+        except ProxyError as error:
+            raise BrokerUnavailableError(_refused_way(error, proxy)) from None
         except (InvalidURI, ValueError):
             # The URL may hold a credential, and so may the text of the error and its cause.
             if opened:
@@ -209,17 +218,24 @@ class WebSocketConnector:
             raise BrokerConfigError("the endpoint is not a WebSocket URL") from None
         except TimeoutError:
             raise BrokerUnavailableError(
-                f"the broker did not answer within {open_timeout_seconds:g} s"
+                f"the broker did not answer within {open_timeout_seconds:g} s{through}"
             ) from None
         except (InvalidHandshake, WebSocketException) as error:
             raise BrokerUnavailableError(
-                f"the broker's handshake failed ({type(error).__name__})"
+                f"the broker's handshake failed ({type(error).__name__}){through}"
             ) from None
         except OSError as error:
             raise BrokerUnavailableError(
-                f"the broker cannot be reached ({error.strerror or type(error).__name__})"
+                f"the broker cannot be reached ({error.strerror or type(error).__name__}){through}"
             ) from None
         return _WebSocketTransport(opened[-1])
+
+
+def _refused_way(error: ProxyError, proxy: Proxy | None) -> str:
+    status = (
+        f" with HTTP {error.response.status_code}" if isinstance(error, InvalidProxyStatus) else ""
+    )
+    return f"the proxy {proxy} refused the way to the broker{status}"
 
 
 def _lost(error: ConnectionClosed) -> ConnectionLostError:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,7 +27,7 @@ from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_
 from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.env import Environment
 from pooling import conf
-from pooling.http.policy import HttpOptions, RetryPolicy
+from pooling.http.policy import RetryPolicy
 from pooling.masters import download_master
 
 __all__ = ["DEMO_ERRORS", "DemoChoice", "DemoUsageError", "run"]
@@ -117,7 +117,9 @@ def run(choice: DemoChoice, *, with_parent: bool = False) -> None:
 
 def _download(url: str) -> bytes:
     # Somebody waits in front of the screen: no retries.
-    options = HttpOptions(timeout_seconds=REACH_SECONDS, retry=RetryPolicy(retries=0))
+    options = replace(
+        conf.http_options(), timeout_seconds=REACH_SECONDS, retry=RetryPolicy(retries=0)
+    )
     with download_master(url, options=options) as master:
         return master.read()
 

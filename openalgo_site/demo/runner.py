@@ -141,7 +141,7 @@ async def _unless_stopped(
 
 async def _bring_up(plan: DemoPlan, supervisor: Supervisor, gateway_serves: asyncio.Event) -> Ready:
     env = plan.env
-    async with httpx2.AsyncClient(timeout=2.0) as client:
+    async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as client:
         master = plan.master
         simulator = plan.simulator_arguments is not None
         if simulator:

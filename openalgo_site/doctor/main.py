@@ -32,6 +32,7 @@ def all_checks(*, network: bool = False, clients: int | None = None) -> list[Che
         Check("origins", surroundings.origins),
         Check("open files", partial(surroundings.open_files, clients)),
         Check("clock", surroundings.clock),
+        Check("proxy", surroundings.proxy),
         Check("disk", storage.disk),
         Check("database", storage.database),
         Check("migrations", storage.migrations, needs=("database",)),

@@ -17,10 +17,12 @@ from django.core.checks import ERROR, WARNING, run_checks
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
+from pooling import conf
 from pooling.models import BrokerAccount
+from pooling.proxies import Proxy
 from streaming.curve import is_loopback
 
-__all__ = ["brokers", "clock", "open_files", "origins", "system_checks"]
+__all__ = ["brokers", "clock", "open_files", "origins", "proxy", "system_checks"]
 
 # Of one process, beside its clients: database, bus, logs, libraries.
 OTHER_FILES = 256
@@ -119,6 +121,21 @@ def clock() -> Iterator[Finding]:
         yield fine("clock", "the wall clock runs steadily; --network compares it with the brokers'")
 
 
+def proxy() -> Iterator[Finding]:
+    """Which way leads to the brokers: a proxy changes the address that they see."""
+    rules, name = conf.proxy_rules(), "proxy"
+    urls = ("wss://broker.invalid/", "https://broker.invalid/")
+    try:
+        sockets, http = (rules.proxy_for(url) for url in urls)
+    except BrokerConfigError as error:
+        yield failed(name, str(error), "mend it, or set BROKER_PROXY=none for the direct way")
+        return
+    if sockets is None and http is None:
+        yield fine(name, "brokers are reached directly")
+        return
+    yield fine(name, f"sockets and HTTP to brokers go through {sockets or http}")
+
+
 def brokers() -> Iterator[Finding]:
     """Whether the endpoints of enabled accounts can be reached, and what time it is there."""
     urls: dict[str, str] = {}
@@ -147,6 +164,13 @@ def _reach(url: str, label: str) -> Iterator[Finding]:
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     where = f"{label} at {host}:{port}"
     mends = "check the network, a firewall, and the account's endpoint in the admin"
+    try:
+        way = conf.proxy_rules().proxy_for(url)
+    except BrokerConfigError:
+        return  # said by a check of its own
+    if way is not None:
+        yield from _reach_through(way, url, where)
+        return
     started = time.perf_counter()
     try:
         with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as raw:
@@ -164,11 +188,30 @@ def _reach(url: str, label: str) -> Iterator[Finding]:
     yield from _skew(f"{'https' if secure else 'http'}://{parts.netloc}/", where)
 
 
-def _skew(url: str, where: str) -> Iterator[Finding]:
+def _reach_through(way: Proxy, url: str, where: str) -> Iterator[Finding]:
+    """Ask over HTTP, as a proxy has to be asked; any answer shows that the broker is there."""
+    mends = f"check the proxy that {way.source} names, or set BROKER_PROXY=none"
+    https = f"http{'s' if urlsplit(url).scheme in ('wss', 'https') else ''}"
+    target = f"{https}://{urlsplit(url).netloc}/"
+    started = time.perf_counter()
+    try:
+        httpx2.head(target, timeout=CONNECT_SECONDS, trust_env=False, proxy=way.url)
+    except httpx2.HTTPError as error:
+        words = (
+            f"{where} cannot be reached through the proxy {way} ({error or type(error).__name__})"
+        )
+        yield failed("brokers", words, mends)
+        return
+    elapsed = (time.perf_counter() - started) * 1000
+    yield fine("brokers", f"{where} answered through the proxy {way} in {elapsed:.0f} ms")
+    yield from _skew(target, where, way.url)
+
+
+def _skew(url: str, where: str, way: str | None = None) -> Iterator[Finding]:
     """Compare this clock with the Date of the broker's answer, which has whole seconds."""
     try:
         before = datetime.now(UTC)
-        answer = httpx2.get(url, timeout=CONNECT_SECONDS, trust_env=False)
+        answer = httpx2.get(url, timeout=CONNECT_SECONDS, trust_env=False, proxy=way)
         after = datetime.now(UTC)
         theirs = parsedate_to_datetime(answer.headers["Date"])
     except (httpx2.HTTPError, KeyError, ValueError):

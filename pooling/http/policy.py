@@ -10,6 +10,7 @@ from brokers.retry_after import retry_after_seconds
 from pooling.backoff import Randomness
 from pooling.circuit import CircuitPolicy
 from pooling.exceptions import HttpUnavailableError
+from pooling.proxies import DIRECT, ProxyRules
 
 __all__ = ["HttpOptions", "HttpReply", "RetryPolicy", "error_of"]
 
@@ -84,7 +85,7 @@ class HttpOptions:
     ``total_seconds`` a whole request with its retries. ``max_connections`` counts open ones, idle
     ones included; ``max_connections_per_host`` requests under way at one scheme, host and port. An
     idle connection is closed after ``keepalive_seconds``. A body above ``max_body_bytes`` is
-    refused, whatever it was compressed to.
+    refused, whatever it was compressed to. ``proxies`` says which way leads to a URL.
     """
 
     max_connections: int = 100
@@ -94,6 +95,7 @@ class HttpOptions:
     keepalive_seconds: float = 60.0
     max_body_bytes: int = 4 * 1024 * 1024
     is_http2_offered: bool = True
+    proxies: ProxyRules = DIRECT
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
 

@@ -20,6 +20,7 @@ from pooling.clock import Clock
 from pooling.exceptions import HttpUnavailableError, PoolClosedError, PoolExhaustedError
 from pooling.http.body import Body, FileBody, MemoryBody
 from pooling.http.policy import HttpOptions, HttpReply, error_of
+from pooling.http.routes import RoutedTransport
 from pooling.http.stats import EndpointCounts, HttpStats
 from pooling.operations.progress import Progress, no_progress
 
@@ -94,18 +95,29 @@ class HttpPool:
         """Make the client; no connection is opened yet."""
         options = self._options
         self._client = httpx2.AsyncClient(
-            http2=options.is_http2_offered,
-            verify=self._verify if self._verify is not None else True,
-            transport=self._transport,
+            transport=self._transport
+            or RoutedTransport(proxies=options.proxies, make=self._make_transport),
             timeout=options.timeout_seconds,
             follow_redirects=True,
+            trust_env=False,
+        )
+        return self
+
+    def _make_transport(self, proxy: str | None) -> httpx2.AsyncHTTPTransport:
+        options = self._options
+        if self._verify is None:
+            self._verify = httpx2.create_ssl_context()  # takes 20 ms: once for all ways
+        return httpx2.AsyncHTTPTransport(
+            verify=self._verify,
+            http2=options.is_http2_offered,
             limits=httpx2.Limits(
                 max_connections=options.max_connections,
                 max_keepalive_connections=options.max_connections,
                 keepalive_expiry=options.keepalive_seconds,
             ),
+            proxy=proxy,
+            trust_env=False,
         )
-        return self
 
     async def __aexit__(
         self,
@@ -260,7 +272,7 @@ class HttpPool:
             attempt = circuit.admit(self._clock.monotonic())
             is_up: bool | None = None
             counts.attempts += 1
-            request.extensions["trace"] = _Opened(counts)
+            opened = request.extensions["trace"] = _Opened(counts)
             try:
                 response = await client.send(request, stream=True)
                 try:
@@ -270,9 +282,13 @@ class HttpPool:
                     await response.aclose()
             except httpx2.HTTPError as error:
                 counts.failures += 1
+                if isinstance(error, httpx2.ProxyError):
+                    await opened.close()
                 if self._closing.is_set():
                     raise PoolClosedError("the HTTP pool was closed") from error
                 text = f"{_named(request)} cannot be read: {error or type(error).__name__}"
+                if proxy := self._options.proxies.proxy_for(str(request.url)):
+                    text += f", through the proxy {proxy}"
                 if not isinstance(error, _PASSING):
                     raise BrokerUnavailableError(text) from error
                 is_up = is_up or False
@@ -366,14 +382,25 @@ class HttpPool:
 
 
 class _Opened:
-    """httpcore's trace: counts the connections that a request opened."""
+    """httpcore2's trace: counts the connections that a request opened, and knows the last.
+
+    A proxy that refuses over SOCKS leaves its connection open, until the collector finds it or
+    the process ends (httpcore2 2.16.2), also once the client is closed: ``close`` ends it.
+    """
 
     def __init__(self, counts: EndpointCounts) -> None:
         self._counts = counts
+        self._stream: Any = None  # the last one opened
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
+        if event.endswith(".connect_tcp.complete"):
             self._counts.connections_opened += 1
+            self._stream = info["return_value"]
+
+    async def close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.aclose()
 
 
 def _report(circuit: CircuitBreaker, attempt: int, is_up: bool | None, now: float) -> None:

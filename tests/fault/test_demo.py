@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CAPTURE = SHARED_DATA / "capture_BINANCE.ws.1.0"
 READY_SECONDS = 200
 PORTS = ("PORT", "OPENALGO_PORT", "ZMQ_PORT", "SIMULATOR_PORT")
+# Where nobody listens: everything of a demo is on this machine, which no proxy leads to.
+PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,7 +42,13 @@ class RunningDemo:
         self.process = subprocess.Popen(
             command or self.command(),
             cwd=ROOT,
-            env={**os.environ, **self.ports, "DATA_DIR": str(data_dir), **environment},
+            env={
+                **os.environ,
+                **self.ports,
+                **PROXIES,
+                "DATA_DIR": str(data_dir),
+                **environment,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

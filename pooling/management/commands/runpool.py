@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from brokers.exceptions import BrokerConfigError
 from openalgo_site.alerts import make_alerts
 from openalgo_site.worker_process import WorkerSettings, run_worker
 from pooling import conf
@@ -42,8 +43,10 @@ class Command(BaseCommand):
                 curve=load_key_file(env.zmq_curve_key_file),
                 usage_interval_seconds=env.usage_interval_seconds,
                 zone=timezone.get_default_timezone(),
+                proxies=conf.proxy_rules(),
                 send_hwm=env.zmq_send_hwm,
             )
+            _check_proxy()
             _check_database(options["account"])
             store = DjangoAccountStore(key_file=conf.key_file(), account_ids=options["account"])
             run_worker(worker, store, conf.broker_registry(), make_alerts)
@@ -57,6 +60,13 @@ class Command(BaseCommand):
 
 class _ConfigurationError(Exception):
     """The installation is not complete; the message says what is missing."""
+
+
+def _check_proxy() -> None:
+    try:
+        conf.proxy_rules().proxy_for("wss://broker.invalid/")
+    except BrokerConfigError as error:
+        raise _ConfigurationError(str(error)) from None
 
 
 def _check_database(account_ids: list[int] | None) -> None:
