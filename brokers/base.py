@@ -24,6 +24,7 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
+from brokers.passed_over import PassedOver
 from brokers.retry_after import retry_after_seconds
 from brokers.settings import BrokerSettings, parse
 from brokers.types import (
@@ -299,26 +300,34 @@ class BrokerAdapter(ABC):
 
     @classmethod
     @abstractmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the instruments of a downloaded master, in the file's order.
+
+        What no tick needs (lot and tick sizes, names for people) is "" where it cannot be read.
 
         Args:
             master: seekable, and read from where it stands; as the broker served it, at most 128
                 MiB. A master in lines is best read line by line (``brokers.master_text``), so that
                 100,000 rows cost no memory.
+            passed: notes rows that are no instruments of this feed, and those that cannot be used;
+                None: the first of the latter ends the reading (``brokers.passed_over``).
 
         Raises:
             BrokerProtocolError: the file is not an instruments master of this broker.
         """
 
     @classmethod
-    def parse_masters(cls, masters: Sequence[BinaryIO]) -> Iterator[InstrumentRow]:
+    def parse_masters(
+        cls, masters: Sequence[BinaryIO], passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the instruments of all files of ``master_urls``, in their order.
 
         Raises:
             BrokerProtocolError: one of them is not a part of this broker's instruments master.
         """
-        return chain.from_iterable(map(cls.parse_master, masters))
+        return chain.from_iterable(cls.parse_master(master, passed) for master in masters)
 
     @abstractmethod
     def handshake(self, credentials: Credentials) -> Handshake:

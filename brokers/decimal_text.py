@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Final
 
 from brokers.exceptions import BrokerProtocolError
 
-__all__ = ["normal_decimal", "scaled"]
+__all__ = ["any_decimal", "normal_decimal", "scaled"]
 
 # Twenty digits before the point hold any price or volume, and bound what int() is given.
+_MOST_DIGITS: Final = 18
+_ANY: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][+-]?0?[0-9])?", re.ASCII)
 _DECIMAL: Final = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))?", re.ASCII)
 
 
@@ -25,6 +28,23 @@ def normal_decimal(text: str) -> str:
     whole = match[1].lstrip("0") or "0"
     fraction = (match[2] or "").rstrip("0")
     return f"{whole}.{fraction}" if fraction else whole
+
+
+def any_decimal(text: str, *, shift: int = 0) -> str:
+    """Return what ``normal_decimal`` does of a number that nobody needs; "" where it is none.
+
+    An exponent is read ("1.00E+07" is "10000000"), and the point moved ``shift`` to the left.
+    """
+    match = _ANY.fullmatch(text)
+    if match is None:
+        return ""
+    number = Decimal(text).normalize().scaleb(-shift)
+    if not number:
+        return "0"
+    # Looked at before it is written out.
+    if number.adjusted() > _MOST_DIGITS or int(number.as_tuple().exponent) < -_MOST_DIGITS:
+        return ""
+    return normal_decimal(f"{number:f}")
 
 
 def scaled(text: str, digits: int) -> int:

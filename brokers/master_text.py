@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Final, cast
 
 from brokers.exceptions import BrokerProtocolError
 
-__all__ = ["MAX_MASTER_BYTES", "master_lines"]
+__all__ = ["MAX_MASTER_BYTES", "fields_of", "master_lines", "master_table"]
 
 # The largest known is about 50 MB; this stops a small file that unpacks without end.
 MAX_MASTER_BYTES: Final = 128 * 1024 * 1024
@@ -57,3 +58,37 @@ def master_lines(master: BinaryIO) -> Iterator[str]:
         raise BrokerProtocolError("not UTF-8 text") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BrokerProtocolError(f"broken compression: {error}") from error
+
+
+def master_table(
+    master: BinaryIO, columns: Sequence[str]
+) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Yield the rows of a CSV file with a header, by column; each with its place, as "line 7".
+
+    A row that is too short has None in what it lacks.
+
+    Raises:
+        BrokerProtocolError: as ``master_lines``, or a column of ``columns`` is missing, or a line
+            is no CSV.
+    """
+    reader = csv.DictReader(master_lines(master))
+    try:
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise BrokerProtocolError(f"no column {missing[0]!r}")
+        for values in reader:
+            yield f"line {reader.line_num}", values
+    except csv.Error as error:
+        raise BrokerProtocolError(f"line {reader.line_num}: {error}") from error
+
+
+def fields_of(values: dict[str, str | None], columns: Sequence[str]) -> dict[str, str]:
+    """Return the row's ``columns`` without spaces around them.
+
+    Raises:
+        BrokerProtocolError: the row lacks one of them.
+    """
+    fields = {column: value.strip() for column in columns if (value := values[column]) is not None}
+    if len(fields) < len(columns):
+        raise BrokerProtocolError("too few columns")
+    return fields

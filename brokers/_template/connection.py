@@ -21,6 +21,7 @@ from brokers.base import (
 )
 from brokers.batching import Bound, batches
 from brokers.exceptions import BrokerConfigError, BrokerLimitError
+from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
     Instrument,
@@ -56,9 +57,11 @@ class TemplateAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the instruments of the master; see ``symbols.parse_master``."""
-        return parse_master(master)
+        return parse_master(master, passed)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the credential where the broker wants it, here into a header."""

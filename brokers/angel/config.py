@@ -112,6 +112,7 @@ CAPABILITIES: Final = BrokerCapabilities(
             "CDS",
             "MCX",
             "NCDEX",
+            "NCO",
             "NSE_INDEX",
             "BSE_INDEX",
             "MCX_INDEX",

@@ -59,6 +59,7 @@ from brokers.exceptions import (
     BrokerError,
     BrokerLimitError,
 )
+from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
     Instrument,
@@ -132,9 +133,11 @@ class AngelAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the instruments of the master; see ``symbols.parse_master``."""
-        return parse_master(master.read())
+        return parse_master(master.read(), passed)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the credential into four headers, the JWT in the form that the settings say.

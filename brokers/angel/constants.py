@@ -65,7 +65,8 @@ MODE_NUMBERS: Final[dict[FeedMode, int]] = {
 # What it answers to our text "ping".
 PONG: Final = "pong"
 
-# What the master calls a segment, and the number that the socket has for it.
+# What the master calls a segment, and the number that the socket has for it. NSE's commodities are
+# in no document: 7 is "ncx_fo", the only segment of commodities beside MCX's.
 EXCHANGE_TYPES: Final[dict[str, int]] = {
     "NSE": 1,
     "NFO": 2,
@@ -73,6 +74,7 @@ EXCHANGE_TYPES: Final[dict[str, int]] = {
     "BFO": 4,
     "MCX": 5,
     "NCDEX": 7,
+    "NCO": 7,
     "CDS": 13,
 }
 SEGMENTS: Final = frozenset(EXCHANGE_TYPES.values())

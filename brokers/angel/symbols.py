@@ -15,8 +15,10 @@ from typing import Final
 import msgspec
 
 from brokers.angel.constants import EXCHANGE_TYPES
-from brokers.decimal_text import normal_decimal, scaled
+from brokers.decimal_text import any_decimal, normal_decimal, scaled
 from brokers.exceptions import BrokerProtocolError
+from brokers.index_names import index_symbol
+from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 
 __all__ = ["MAX_MASTER_BYTES", "parse_master"]
@@ -25,15 +27,7 @@ __all__ = ["MAX_MASTER_BYTES", "parse_master"]
 MAX_MASTER_BYTES: Final = 128 * 1024 * 1024
 
 _INDEX_EXCHANGES: Final = {"NSE": "NSE_INDEX", "BSE": "BSE_INDEX", "MCX": "MCX_INDEX"}
-_INDEX_NAMES: Final = {
-    "NIFTY50": "NIFTY",
-    "NIFTYBANK": "BANKNIFTY",
-    "NIFTYFINSERVICE": "FINNIFTY",
-    "NIFTYMIDSELECT": "MIDCPNIFTY",
-    "NIFTYMIDCAPSELECT": "MIDCPNIFTY",
-    "NIFTYNEXT50": "NIFTYNXT50",
-    "SNSX50": "SENSEX50",
-}
+_GUESSED: Final = "NCO"
 # The series of an NSE share that trades as shares do; others (bonds, funds) keep theirs.
 _SHARE_SERIES: Final = ("-EQ", "-BE")
 _MONTHS: Final = {
@@ -55,10 +49,10 @@ class _Row(msgspec.Struct):
     name: str
     expiry: str
     strike: str
-    lotsize: str
     instrumenttype: str
     exch_seg: str
-    tick_size: str
+    lotsize: object = ""
+    tick_size: object = ""
 
 
 # One row after the other becomes an object: two hundred thousand at once take 300 MB.
@@ -67,14 +61,17 @@ _NOT_JSON: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _ROW: Final = msgspec.json.Decoder(_Row)
 
 
-def parse_master(data: bytes) -> Iterator[InstrumentRow]:
-    """Yield the instruments of the master, in the file's order.
+def parse_master(data: bytes, passed: PassedOver | None = None) -> Iterator[InstrumentRow]:
+    """Yield the instruments of the master, in the file's order, those of NCO behind the others.
 
-    Rows of segments and kinds that the adapter does not declare are left out.
+    Args:
+        data: the file.
+        passed: notes rows of segments and kinds that the adapter does not declare, and those that
+            cannot be used; None: the first of the latter ends the reading.
 
     Raises:
         BrokerProtocolError: not the instruments master, larger than ``MAX_MASTER_BYTES``, or a row
-            without a usable token, expiry or number; names the row.
+            without a usable token, expiry or strike; names the row.
     """
     if len(data) > MAX_MASTER_BYTES:
         raise BrokerProtocolError("instruments master: too large")
@@ -82,30 +79,40 @@ def parse_master(data: bytes) -> Iterator[InstrumentRow]:
         rows = _ROWS.decode(data)
     except _NOT_JSON as error:
         raise BrokerProtocolError(f"instruments master: {error}") from error
-    for number, row in enumerate(rows):
-        try:
-            instrument = _instrument(_ROW.decode(row))
-        except (BrokerProtocolError, *_NOT_JSON) as error:
-            raise BrokerProtocolError(f"instruments master: row {number}: {error}") from error
-        if instrument is not None:
-            yield instrument
+    numbered = ((f"row {number}", row) for number, row in enumerate(rows))
+    # Their numbers are a guess: one that an instrument of NCDEX has, too, is that one's.
+    guessed: list[InstrumentRow] = []
+    try:
+        for instrument in usable_rows(numbered, _instrument, passed):
+            if instrument.exchange == _GUESSED:
+                guessed.append(instrument)
+            else:
+                yield instrument
+    except BrokerProtocolError as error:
+        raise BrokerProtocolError(f"instruments master: {error}") from error
+    yield from guessed
 
 
-def _instrument(row: _Row) -> InstrumentRow | None:
+def _instrument(raw: msgspec.Raw) -> InstrumentRow | LeftOut:
+    try:
+        row = _ROW.decode(raw)
+    except _NOT_JSON as error:
+        raise BrokerProtocolError(str(error)) from error
     segment = EXCHANGE_TYPES.get(row.exch_seg)
     if segment is None:
-        return None
+        return LeftOut(f"unknown segment {row.exch_seg[:20]}", row.symbol, is_fault=True)
     kind = _kind(row)
     if kind is None:
-        return None
+        what = f"{row.instrumenttype[:20] or 'no kind'} of {row.exch_seg}"
+        return LeftOut(f"{what} is neither traded nor an index", row.symbol)
     if not _TOKEN.fullmatch(row.token):
         raise BrokerProtocolError(f"bad token {row.token[:30]!r}")
     expiry = _expiry(row.expiry) if kind in ("FUT", "CE", "PE") else None
     strike = _strike(row) if kind in ("CE", "PE") else ""
     exchange = _INDEX_EXCHANGES.get(row.exch_seg) if kind == "INDEX" else row.exch_seg
     if exchange is None:
-        return None
-    symbol = _symbol(row, kind, expiry, strike)
+        return LeftOut(f"indices of {row.exch_seg} have no name", row.symbol)
+    symbol = _symbol(row, exchange, kind, expiry, strike)
     if not symbol:
         raise BrokerProtocolError("no symbol")
     return InstrumentRow(
@@ -116,8 +123,8 @@ def _instrument(row: _Row) -> InstrumentRow | None:
         name=row.name,
         expiry=expiry.isoformat() if expiry else "",
         strike=strike,
-        lot_size=normal_decimal(row.lotsize or "0"),
-        tick_size=_shifted(row.tick_size or "0", _PAISE_DIGITS),
+        lot_size=any_decimal(str(row.lotsize or "0")),
+        tick_size=any_decimal(str(row.tick_size or "0"), shift=_PAISE_DIGITS),
         instrument_type=kind,
     )
 
@@ -137,10 +144,9 @@ def _kind(row: _Row) -> str | None:
     return "EQ" if not kind and row.exch_seg in ("NSE", "BSE") else None
 
 
-def _symbol(row: _Row, kind: str, expiry: date | None, strike: str) -> str:
+def _symbol(row: _Row, exchange: str, kind: str, expiry: date | None, strike: str) -> str:
     if kind == "INDEX":
-        name = row.symbol.replace(" ", "").upper()
-        return _INDEX_NAMES.get(name, name)
+        return index_symbol(exchange, row.symbol, row.name)
     if expiry is None:
         return row.symbol.removesuffix(
             next((s for s in _SHARE_SERIES if row.symbol.endswith(s)), "")

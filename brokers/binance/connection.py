@@ -32,6 +32,7 @@ from brokers.binance.messages import Envelope, Refusal, decode_envelope
 from brokers.binance.requests import PendingRequests, Request
 from brokers.binance.symbols import parse_master
 from brokers.exceptions import BrokerError, BrokerLimitError, BrokerProtocolError
+from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
     Instrument,
@@ -92,9 +93,11 @@ class BinanceAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the symbols that are trading; see ``symbols.parse_master``."""
-        return parse_master(master.read())
+        return parse_master(master.read(), passed)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Connect to the combined streams with none subscribed; public data needs no credential."""

@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
-from brokers.decimal_text import normal_decimal
+from brokers.decimal_text import any_decimal
 from brokers.exceptions import BrokerProtocolError
+from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 
 __all__ = ["EXCHANGE", "parse_master"]
@@ -34,28 +35,43 @@ class _Symbol(msgspec.Struct, rename="camel"):
 
 
 class _ExchangeInfo(msgspec.Struct):
-    symbols: list[_Symbol]
+    symbols: list[msgspec.Raw]
 
 
+_NOT_JSON: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _DECODER: Final = msgspec.json.Decoder(_ExchangeInfo)
+_SYMBOL: Final = msgspec.json.Decoder(_Symbol)
 
 
-def parse_master(data: bytes) -> Iterator[InstrumentRow]:
+def parse_master(data: bytes, passed: PassedOver | None = None) -> Iterator[InstrumentRow]:
     """Yield the symbols that are trading, in the file's order.
+
+    Args:
+        data: the file.
+        passed: notes symbols that are not trading, and those that cannot be used; None: the first
+            of the latter ends the reading.
 
     Raises:
         BrokerProtocolError: not an exchangeInfo answer.
     """
     try:
         info = _DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except _NOT_JSON as error:
         raise BrokerProtocolError(f"exchangeInfo: {error}") from error
-    for symbol in info.symbols:
-        if symbol.status == "TRADING":
-            yield _instrument(symbol)
+    numbered = ((f"symbol {number}", symbol) for number, symbol in enumerate(info.symbols))
+    try:
+        yield from usable_rows(numbered, _instrument, passed)
+    except BrokerProtocolError as error:
+        raise BrokerProtocolError(f"exchangeInfo: {error}") from error
 
 
-def _instrument(symbol: _Symbol) -> InstrumentRow:
+def _instrument(raw: msgspec.Raw) -> InstrumentRow | LeftOut:
+    try:
+        symbol = _SYMBOL.decode(raw)
+    except _NOT_JSON as error:
+        raise BrokerProtocolError(str(error)) from error
+    if symbol.status != "TRADING":
+        return LeftOut(f"{symbol.status[:20]} is not trading", symbol.symbol)
     filters = {each.filter_type: each for each in symbol.filters}
     price_filter = filters.get("PRICE_FILTER")
     lot_size = filters.get("LOT_SIZE")
@@ -67,11 +83,7 @@ def _instrument(symbol: _Symbol) -> InstrumentRow:
         name=f"{symbol.base_asset}/{symbol.quote_asset}",
         expiry="",
         strike="",
-        lot_size=_step(lot_size.step_size if lot_size else ""),
-        tick_size=_step(price_filter.tick_size if price_filter else ""),
+        lot_size=any_decimal(lot_size.step_size if lot_size else ""),
+        tick_size=any_decimal(price_filter.tick_size if price_filter else ""),
         instrument_type="SPOT",
     )
-
-
-def _step(text: str) -> str:
-    return normal_decimal(text) if text else ""

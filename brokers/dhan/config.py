@@ -109,6 +109,7 @@ CAPABILITIES: Final = BrokerCapabilities(
             "CDS",
             "BCD",
             "MCX",
+            "NCO",
             "NSE_INDEX",
             "BSE_INDEX",
             "MCX_INDEX",

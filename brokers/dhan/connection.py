@@ -50,6 +50,7 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
+from brokers.passed_over import PassedOver
 from brokers.types import FeedMode, Instrument, InstrumentRow, Subscription, TickSink
 
 __all__ = ["DhanAdapter", "DhanDepth20Adapter", "DhanDepth200Adapter", "DhanFeed"]
@@ -105,10 +106,11 @@ class DhanFeed(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield those of the master that this feed has; see ``symbols.parse_master``."""
-        exchanges = cls.capabilities.exchanges
-        return (row for row in parse_master(master) if row.exchange in exchanges)
+        return parse_master(master, passed, cls.capabilities.exchanges)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the credential into the query, which is the whole of Dhan's authentication."""

@@ -53,7 +53,8 @@ DEEP_ASKS: Final = 51
 
 DEPTH_LEVELS: Final = 5
 
-# The number that packets have for a segment, and its name in requests. There is no 6.
+# The number that packets have for a segment, and its name in requests. NSE's commodities stand in
+# the master and in orders, but not in the annexure: 6 is the one number that it leaves free.
 SEGMENTS: Final[dict[int, str]] = {
     0: "IDX_I",
     1: "NSE_EQ",
@@ -61,6 +62,7 @@ SEGMENTS: Final[dict[int, str]] = {
     3: "NSE_CURRENCY",
     4: "BSE_EQ",
     5: "MCX_COMM",
+    6: "NSE_COMM",
     7: "BSE_CURRENCY",
     8: "BSE_FNO",
 }

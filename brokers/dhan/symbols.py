@@ -7,15 +7,16 @@ One company's shares, warrants and bonds have the same trading symbol, and diffe
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import date
 from typing import BinaryIO, Final
 
-from brokers.decimal_text import normal_decimal, scaled
+from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
-from brokers.master_text import master_lines
+from brokers.index_names import index_symbol
+from brokers.master_text import fields_of, master_table
+from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 
 __all__ = ["parse_master"]
@@ -39,6 +40,7 @@ _COLUMNS: Final = (
 _SEGMENTS: Final = {
     ("NSE", "E"): ("NSE", "NSE_EQ"),
     ("NSE", "D"): ("NFO", "NSE_FNO"),
+    ("NSE", "M"): ("NCO", "NSE_COMM"),
     ("NSE", "C"): ("CDS", "NSE_CURRENCY"),
     ("NSE", "I"): ("NSE_INDEX", "IDX_I"),
     ("BSE", "E"): ("BSE", "BSE_EQ"),
@@ -48,14 +50,7 @@ _SEGMENTS: Final = {
     ("MCX", "M"): ("MCX", "MCX_COMM"),
     ("MCX", "I"): ("MCX_INDEX", "IDX_I"),
 }
-_INDEX_NAMES: Final = {
-    "NIFTY50": "NIFTY",
-    "NIFTYBANK": "BANKNIFTY",
-    "NIFTYFINSERVICE": "FINNIFTY",
-    "NIFTYMIDSELECT": "MIDCPNIFTY",
-    "NIFTYNEXT50": "NIFTYNXT50",
-    "SNSX50": "SENSEX50",
-}
+EXCHANGES: Final = frozenset(exchange for exchange, _ in _SEGMENTS.values())
 # The series of an NSE share that trades as shares do; others (warrants, bonds) keep theirs.
 _SHARE_SERIES: Final = frozenset({"", "EQ", "BE", "NA"})
 _MONTHS: Final = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"
@@ -64,62 +59,61 @@ _DERIVATIVE: Final = re.compile(r"(.+?)-(?:[0-9]{1,2})?[A-Za-z]{3}[0-9]{4}-.+", 
 _SECURITY_ID: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _ISO_DATE_CHARACTERS: Final = 10
 _PAISE_DIGITS: Final = 2
-_TICK_DIGITS: Final = 6
 _MAX_SECURITY_ID: Final = 2**32
 
 
-def parse_master(master: BinaryIO) -> Iterator[InstrumentRow]:
+def parse_master(
+    master: BinaryIO,
+    passed: PassedOver | None = None,
+    exchanges: Container[str] = EXCHANGES,
+) -> Iterator[InstrumentRow]:
     """Yield the instruments of the compact CSV, in the file's order, as it is read.
 
-    Rows of segments and kinds that the adapter does not declare are left out.
+    Args:
+        master: the file.
+        passed: notes rows that are left out; None: the first one that cannot be used ends the
+            reading.
+        exchanges: those that the adapter declares; rows of others are left out.
 
     Raises:
         BrokerProtocolError: not the compact master, larger than any, or a row without a usable id,
-            expiry or number; names the line.
+            expiry or strike; names the line.
     """
-    reader = csv.DictReader(_lines(master))
-    try:
-        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise BrokerProtocolError(f"instruments master: no column {missing[0]!r}")
-        for values in reader:
-            try:
-                row = _row(values)
-            except BrokerProtocolError as error:
-                line = reader.line_num
-                raise BrokerProtocolError(f"instruments master: line {line}: {error}") from error
-            if row is not None:
-                yield row
-    except csv.Error as error:
-        raise BrokerProtocolError(f"instruments master: line {reader.line_num}: {error}") from error
 
+    def read(values: dict[str, str | None]) -> InstrumentRow | LeftOut:
+        row = _row(values)
+        if isinstance(row, InstrumentRow) and row.exchange not in exchanges:
+            return LeftOut(f"{row.exchange} is not on this feed", row.symbol)
+        return row
 
-def _lines(master: BinaryIO) -> Iterator[str]:
     try:
-        yield from master_lines(master)
+        yield from usable_rows(master_table(master, _COLUMNS), read, passed)
     except BrokerProtocolError as error:
         raise BrokerProtocolError(f"instruments master: {error}") from error
 
 
-def _row(values: dict[str, str | None]) -> InstrumentRow | None:
-    segment = _SEGMENTS.get((values["SEM_EXM_EXCH_ID"] or "", values["SEM_SEGMENT"] or ""))
+def _row(values: dict[str, str | None]) -> InstrumentRow | LeftOut:
+    market = (values["SEM_EXM_EXCH_ID"] or "", values["SEM_SEGMENT"] or "")
+    segment = _SEGMENTS.get(market)
     if segment is None:
-        return None
-    if any(values[column] is None for column in _COLUMNS):
-        raise BrokerProtocolError("too few columns")
-    fields = {column: (values[column] or "").strip() for column in _COLUMNS}
+        example = values["SEM_TRADING_SYMBOL"] or ""
+        return LeftOut(f"unknown segment {market[0][:12]} {market[1][:4]}", example, is_fault=True)
+    fields = fields_of(values, _COLUMNS)
     kind = _kind(fields)
     if kind is None:
-        return None
+        what = fields["SEM_INSTRUMENT_NAME"][:20]
+        return LeftOut(f"{what} is neither traded nor an index", fields["SEM_TRADING_SYMBOL"])
     exchange, feed_segment = segment
     security_id = fields["SEM_SMST_SECURITY_ID"]
     if not (_SECURITY_ID.fullmatch(security_id) and int(security_id) < _MAX_SECURITY_ID):
         raise BrokerProtocolError(f"bad security id {security_id[:30]!r}")
     expiry = _expiry(fields) if kind in ("FUT", "CE", "PE") else None
     strike = normal_decimal(fields["SEM_STRIKE_PRICE"]) if kind in ("CE", "PE") else ""
-    symbol = _symbol(fields, kind, expiry, strike)
+    symbol = _symbol(fields, exchange, kind, expiry, strike)
     if not symbol:
         raise BrokerProtocolError("no trading symbol")
+    # Of indices in points, else in paise.
+    shift = 0 if kind == "INDEX" else _PAISE_DIGITS
     return InstrumentRow(
         exchange=exchange,
         symbol=symbol,
@@ -128,8 +122,8 @@ def _row(values: dict[str, str | None]) -> InstrumentRow | None:
         name=fields["SM_SYMBOL_NAME"] or fields["SEM_CUSTOM_SYMBOL"],
         expiry=expiry.isoformat() if expiry else "",
         strike=strike,
-        lot_size=normal_decimal(fields["SEM_LOT_UNITS"] or "0"),
-        tick_size=_tick_size(fields["SEM_TICK_SIZE"], is_index=kind == "INDEX"),
+        lot_size=any_decimal(fields["SEM_LOT_UNITS"] or "0"),
+        tick_size=any_decimal(fields["SEM_TICK_SIZE"] or "0", shift=shift),
         instrument_type=kind,
     )
 
@@ -152,12 +146,13 @@ def _kind(fields: dict[str, str]) -> str | None:
     return None
 
 
-def _symbol(fields: dict[str, str], kind: str, expiry: date | None, strike: str) -> str:
+def _symbol(
+    fields: dict[str, str], exchange: str, kind: str, expiry: date | None, strike: str
+) -> str:
     """Return OpenAlgo's name: of a derivative from the columns, never from a name for people."""
     trading_symbol = fields["SEM_TRADING_SYMBOL"]
     if kind == "INDEX":
-        name = trading_symbol.replace(" ", "").upper()
-        return _INDEX_NAMES.get(name, name)
+        return index_symbol(exchange, trading_symbol, fields["SEM_CUSTOM_SYMBOL"])
     if expiry is None:
         series = fields["SEM_SERIES"]
         is_share = fields["SEM_EXM_EXCH_ID"] != "NSE" or series in _SHARE_SERIES
@@ -177,11 +172,3 @@ def _expiry(fields: dict[str, str]) -> date:
         return date.fromisoformat(text[:_ISO_DATE_CHARACTERS])
     except ValueError as error:
         raise BrokerProtocolError(f"bad expiry {text[:20]!r}") from error
-
-
-def _tick_size(text: str, *, is_index: bool) -> str:
-    if is_index or not text:
-        return normal_decimal(text or "0")
-    places = _TICK_DIGITS + _PAISE_DIGITS
-    whole, fraction = divmod(scaled(text, _TICK_DIGITS), 10**places)
-    return normal_decimal(f"{whole}.{fraction:0{places}d}")

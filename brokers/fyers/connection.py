@@ -56,6 +56,7 @@ from brokers.fyers.requests import (
 )
 from brokers.fyers.symbols import parse_masters
 from brokers.fyers.topics import book_topic
+from brokers.passed_over import PassedOver
 from brokers.types import FeedMode, Instrument, InstrumentKey, InstrumentRow, Subscription, TickSink
 
 __all__ = ["FyersAdapter"]
@@ -117,14 +118,18 @@ class FyersAdapter(BrokerAdapter):
         return master_urls(http_endpoint)
 
     @classmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the instruments of one symbol master, or of several in one file."""
-        return parse_masters([master])
+        return parse_masters([master], passed)
 
     @classmethod
-    def parse_masters(cls, masters: Sequence[BinaryIO]) -> Iterator[InstrumentRow]:
+    def parse_masters(
+        cls, masters: Sequence[BinaryIO], passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the instruments of all of them; see ``symbols.parse_masters``."""
-        return parse_masters(masters)
+        return parse_masters(masters, passed)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Say who we are in the first message.

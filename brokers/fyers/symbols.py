@@ -14,10 +14,12 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from brokers.decimal_text import normal_decimal
+from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
 from brokers.fyers.constants import FEED_TOPIC, FYTOKEN_SEGMENTS, INDEX_TOPIC, SEGMENT_EXCHANGES
+from brokers.index_names import index_symbol
 from brokers.master_text import master_lines
+from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 
 __all__ = ["parse_masters"]
@@ -34,12 +36,6 @@ _MAX_FYTOKEN: Final = 30
 
 _INDEX_SUFFIX: Final = "-INDEX"
 _INDEX_EXCHANGES: Final = {"NSE": "NSE_INDEX", "BSE": "BSE_INDEX"}
-_INDEX_SYMBOLS: Final = {
-    "NIFTY50": "NIFTY",
-    "NIFTYBANK": "BANKNIFTY",
-    "NIFTYNEXT50": "NIFTYNXT50",
-    "SNSX50": "SENSEX50",
-}
 # Used where the mapping has not come with the masters.
 _INDEX_NAMES: Final = {
     "NSE:NIFTY50-INDEX": "Nifty 50",
@@ -62,16 +58,19 @@ _LATEST: Final = 253_402_300_799  # the last second of the year 9999
 _MAPPING: Final = msgspec.json.Decoder(dict[str, str])
 
 
-def parse_masters(masters: Sequence[BinaryIO]) -> Iterator[InstrumentRow]:
+def parse_masters(
+    masters: Sequence[BinaryIO], passed: PassedOver | None = None
+) -> Iterator[InstrumentRow]:
     """Yield the instruments of all symbol masters, in order, as they are read.
 
-    Rows of segments that the adapter does not declare, and underlyings that are not traded, are
-    left out. One of ``masters`` may be the
-    mapping of index names, wherever it stands.
+    Args:
+        masters: one of them may be the mapping of index names, wherever it stands.
+        passed: notes rows of segments that the adapter does not declare, underlyings that are not
+            traded, and rows that cannot be used; None: the first of the latter ends the reading.
 
     Raises:
         BrokerProtocolError: a file is neither, or has a row without a usable token, expiry or
-            number; names the line.
+            strike; names the line.
     """
     names: dict[str, str] = dict(_INDEX_NAMES)
     tables: list[BinaryIO] = []
@@ -83,7 +82,7 @@ def parse_masters(masters: Sequence[BinaryIO]) -> Iterator[InstrumentRow]:
         else:
             tables.append(master)
     for table in tables:
-        yield from _rows(table, names)
+        yield from _rows(table, names, passed)
 
 
 def _mapping(master: BinaryIO) -> Mapping[str, str]:
@@ -96,30 +95,28 @@ def _mapping(master: BinaryIO) -> Mapping[str, str]:
         raise BrokerProtocolError(f"index names: {error}") from error
 
 
-def _rows(master: BinaryIO, names: Mapping[str, str]) -> Iterator[InstrumentRow]:
-    reader = csv.reader(_lines(master))
-    try:
-        for row in reader:
-            try:
-                instrument = _instrument(row, names)
-            except BrokerProtocolError as error:
-                raise BrokerProtocolError(
-                    f"symbol master: line {reader.line_num}: {error}"
-                ) from error
-            if instrument is not None:
-                yield instrument
-    except csv.Error as error:
-        raise BrokerProtocolError(f"symbol master: line {reader.line_num}: {error}") from error
+def _rows(
+    master: BinaryIO, names: Mapping[str, str], passed: PassedOver | None
+) -> Iterator[InstrumentRow]:
+    def read(row: Sequence[str]) -> InstrumentRow | LeftOut:
+        return _instrument(row, names)
 
-
-def _lines(master: BinaryIO) -> Iterator[str]:
     try:
-        yield from master_lines(master)
+        yield from usable_rows(_lines(master), read, passed)
     except BrokerProtocolError as error:
         raise BrokerProtocolError(f"symbol master: {error}") from error
 
 
-def _instrument(row: Sequence[str], names: Mapping[str, str]) -> InstrumentRow | None:
+def _lines(master: BinaryIO) -> Iterator[tuple[str, list[str]]]:
+    reader = csv.reader(master_lines(master))
+    try:
+        for row in reader:
+            yield f"line {reader.line_num}", row
+    except csv.Error as error:
+        raise BrokerProtocolError(f"line {reader.line_num}: {error}") from error
+
+
+def _instrument(row: Sequence[str], names: Mapping[str, str]) -> InstrumentRow | LeftOut:
     if len(row) < _LEAST_COLUMNS:
         raise BrokerProtocolError(f"{len(row)} columns")
     fytoken, ticker = row[_FYTOKEN].strip(), row[_TICKER].strip()
@@ -127,7 +124,7 @@ def _instrument(row: Sequence[str], names: Mapping[str, str]) -> InstrumentRow |
         raise BrokerProtocolError(f"bad fytoken {fytoken[:40]!r}")
     segment = FYTOKEN_SEGMENTS.get(fytoken[:4])
     if segment is None:
-        return None
+        return LeftOut(f"unknown segment {fytoken[:4]}", ticker, is_fault=True)
     exchange, _, name = ticker.partition(":")
     if not name:
         raise BrokerProtocolError(f"bad symbol {ticker[:40]!r}")
@@ -135,7 +132,7 @@ def _instrument(row: Sequence[str], names: Mapping[str, str]) -> InstrumentRow |
         return _index(row, segment, exchange, names)
     kind, expiry = _kind(row, name)
     if kind == "EQ" and segment not in _SHARE_SEGMENTS:
-        return None  # the underlying of derivatives, which nobody trades
+        return LeftOut("the underlying of derivatives is not traded", ticker)
     return InstrumentRow(
         exchange=SEGMENT_EXCHANGES[segment],
         symbol=_symbol(row, name, exchange, kind, expiry),
@@ -144,35 +141,35 @@ def _instrument(row: Sequence[str], names: Mapping[str, str]) -> InstrumentRow |
         name=row[_NAME].strip(),
         expiry=expiry.isoformat() if expiry else "",
         strike=normal_decimal(row[_STRIKE].strip()) if kind in ("CE", "PE") else "",
-        lot_size=normal_decimal(row[_LOT].strip() or "0"),
-        tick_size=normal_decimal(row[_TICK].strip() or "0"),
+        lot_size=any_decimal(row[_LOT].strip() or "0"),
+        tick_size=any_decimal(row[_TICK].strip() or "0"),
         instrument_type=kind,
     )
 
 
 def _index(
     row: Sequence[str], segment: str, exchange: str, names: Mapping[str, str]
-) -> InstrumentRow | None:
+) -> InstrumentRow | LeftOut:
     ticker = row[_TICKER].strip()
     own = ticker.partition(":")[2].removesuffix(_INDEX_SUFFIX)
     name = names.get(ticker) or own
-    symbol = own.replace(" ", "").upper()
     # More is no name of a topic: it has one byte for its length, and bars between its parts.
     fits = name.isascii() and name.isprintable() and len(name) <= MAX_TOPIC_CHARACTERS
-    if not (symbol and fits) or "|" in name:
+    if not (own.strip() and fits) or "|" in name:
         raise BrokerProtocolError(f"bad index {ticker[:40]!r}")
-    if exchange not in _INDEX_EXCHANGES:
-        return None
+    market = _INDEX_EXCHANGES.get(exchange)
+    if market is None:
+        return LeftOut(f"indices of {exchange[:20]} have no name", ticker)
     return InstrumentRow(
-        exchange=_INDEX_EXCHANGES[exchange],
-        symbol=_INDEX_SYMBOLS.get(symbol, symbol),
+        exchange=market,
+        symbol=index_symbol(market, own, name),
         broker_token=f"{INDEX_TOPIC}|{segment}|{name}",
         broker_symbol=ticker,
         name=row[_NAME].strip(),
         expiry="",
         strike="",
-        lot_size=normal_decimal(row[_LOT].strip() or "0"),
-        tick_size=normal_decimal(row[_TICK].strip() or "0"),
+        lot_size=any_decimal(row[_LOT].strip() or "0"),
+        tick_size=any_decimal(row[_TICK].strip() or "0"),
         instrument_type="INDEX",
     )
 

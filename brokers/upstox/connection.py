@@ -26,6 +26,7 @@ from brokers.exceptions import (
     BrokerError,
     BrokerProtocolError,
 )
+from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
     Instrument,
@@ -137,9 +138,11 @@ class UpstoxAdapter(BrokerAdapter):
         return master_url(http_endpoint)
 
     @classmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield the instruments of the master, gzipped or not; see ``symbols.parse_master``."""
-        return parse_master(master)
+        return parse_master(master, passed)
 
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the access token into the header that the redirect is asked for with."""

@@ -16,9 +16,11 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
-from brokers.decimal_text import normal_decimal
+from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
+from brokers.index_names import index_symbol
 from brokers.master_text import MAX_MASTER_BYTES
+from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 from brokers.upstox.constants import EXCHANGES
 
@@ -26,15 +28,6 @@ __all__ = ["parse_master"]
 
 _GZIP: Final = b"\x1f\x8b"
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
-_INDEX_NAMES: Final = {
-    "NIFTY 50": "NIFTY",
-    "NIFTY BANK": "BANKNIFTY",
-    "NIFTY FIN SERVICE": "FINNIFTY",
-    "NIFTY MID SELECT": "MIDCPNIFTY",
-    "NIFTY MIDCAP SELECT": "MIDCPNIFTY",
-    "NIFTY NEXT 50": "NIFTYNXT50",
-    "SNSX50": "SENSEX50",
-}
 # The series of an NSE share that trades as shares do; others (bonds, funds) show theirs.
 _SHARE_SERIES: Final = frozenset({"EQ", "BE"})
 _DERIVATIVES: Final = frozenset({"FUT", "CE", "PE"})
@@ -53,38 +46,42 @@ class _Row(msgspec.Struct):
     instrument_key: str
     instrument_type: str
     trading_symbol: str
-    name: str = ""
+    name: str | None = ""
     expiry: int | None = None
     strike_price: Decimal | None = None
-    lot_size: Decimal | None = None
-    tick_size: Decimal | None = None
+    lot_size: object = None
+    tick_size: object = None
     underlying_symbol: str | None = None
     asset_symbol: str | None = None
 
 
-_DECODER: Final = msgspec.json.Decoder(list[_Row])
+_NOT_JSON: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+# One row after the other becomes an object: one that is not as the others ends none of them.
+_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ROW: Final = msgspec.json.Decoder(_Row)
 
 
-def parse_master(master: BinaryIO) -> Iterator[InstrumentRow]:
+def parse_master(master: BinaryIO, passed: PassedOver | None = None) -> Iterator[InstrumentRow]:
     """Yield the instruments of the master, gzipped or not, in the file's order.
 
-    Rows of segments and kinds that the adapter does not declare are left out.
+    Args:
+        master: the file.
+        passed: notes rows of segments and kinds that the adapter does not declare, and those that
+            cannot be used; None: the first of the latter ends the reading.
 
     Raises:
         BrokerProtocolError: not the instruments master, larger than any, or a row without a usable
-            key, expiry or number; names the row.
+            key, expiry or strike; names the row.
     """
     try:
-        rows = _DECODER.decode(_content(master))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        rows = _ROWS.decode(_content(master))
+    except _NOT_JSON as error:
         raise BrokerProtocolError(f"instruments master: {error}") from error
-    for number, row in enumerate(rows):
-        try:
-            instrument = _instrument(row)
-        except BrokerProtocolError as error:
-            raise BrokerProtocolError(f"instruments master: row {number}: {error}") from error
-        if instrument is not None:
-            yield instrument
+    numbered = ((f"row {number}", row) for number, row in enumerate(rows))
+    try:
+        yield from usable_rows(numbered, _instrument, passed)
+    except BrokerProtocolError as error:
+        raise BrokerProtocolError(f"instruments master: {error}") from error
 
 
 def _content(master: BinaryIO) -> bytes:
@@ -102,17 +99,24 @@ def _content(master: BinaryIO) -> bytes:
     return content
 
 
-def _instrument(row: _Row) -> InstrumentRow | None:
+def _instrument(raw: msgspec.Raw) -> InstrumentRow | LeftOut:
+    try:
+        row = _ROW.decode(raw)
+    except _NOT_JSON as error:
+        raise BrokerProtocolError(str(error)) from error
     exchange = EXCHANGES.get(row.segment)
+    if exchange is None:
+        return LeftOut(f"unknown segment {row.segment[:20]}", row.trading_symbol, is_fault=True)
     kind = _kind(row)
-    if exchange is None or kind is None:
-        return None
+    if kind is None:
+        what = f"{row.instrument_type[:20]} of {row.segment}"
+        return LeftOut(f"{what} is neither traded nor an index", row.trading_symbol)
     key = row.instrument_key
     if not key.startswith(f"{row.segment}|") or not (key.isascii() and key.isprintable()):
         raise BrokerProtocolError(f"bad instrument key {key[:40]!r}")
     expiry = _expiry(row.expiry) if kind in _DERIVATIVES else None
     strike = _decimal(row.strike_price) if kind in ("CE", "PE") else ""
-    symbol = _symbol(row, kind, expiry, strike)
+    symbol = _symbol(row, exchange, kind, expiry, strike)
     if not symbol:
         raise BrokerProtocolError("no symbol")
     return InstrumentRow(
@@ -120,11 +124,11 @@ def _instrument(row: _Row) -> InstrumentRow | None:
         symbol=symbol,
         broker_token=key,
         broker_symbol=row.trading_symbol,
-        name=row.name,
+        name=row.name or "",
         expiry=expiry.isoformat() if expiry else "",
         strike=strike,
-        lot_size=_decimal(row.lot_size),
-        tick_size=_decimal(row.tick_size, shift=_PAISE_DIGITS),
+        lot_size=any_decimal(str(row.lot_size or "0")),
+        tick_size=any_decimal(str(row.tick_size or "0"), shift=_PAISE_DIGITS),
         instrument_type=kind,
     )
 
@@ -138,10 +142,9 @@ def _kind(row: _Row) -> str | None:
     return "EQ" if row.segment in _CASH_SEGMENTS else None
 
 
-def _symbol(row: _Row, kind: str, expiry: date | None, strike: str) -> str:
+def _symbol(row: _Row, exchange: str, kind: str, expiry: date | None, strike: str) -> str:
     if kind == "INDEX":
-        name = row.instrument_key.partition("|")[2].upper()
-        return _INDEX_NAMES.get(name, name.replace(" ", ""))
+        return index_symbol(exchange, row.instrument_key.partition("|")[2], row.trading_symbol)
     if expiry is None:
         series = row.instrument_type
         is_share = row.segment != "NSE_EQ" or series in _SHARE_SERIES
@@ -161,11 +164,10 @@ def _expiry(ms: int | None) -> date:
     return datetime.fromtimestamp(ms // 1000, UTC).astimezone(_INDIA).date()
 
 
-def _decimal(value: Decimal | None, *, shift: int = 0) -> str:
-    """Return a decimal with its point moved ``shift`` to the left: (Decimal("5.0"), 2) is 0.05."""
+def _decimal(value: Decimal | None) -> str:
     if value is None or not value:
         return "0"
     # Looked at before it is written out: 1e999999999 would fill the memory.
     if not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS:
         raise BrokerProtocolError("a number is larger than any")
-    return normal_decimal(f"{value.scaleb(-shift):f}")
+    return normal_decimal(f"{value:f}")

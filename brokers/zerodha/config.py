@@ -62,6 +62,7 @@ CAPABILITIES: Final = BrokerCapabilities(
             "NSE_INDEX",
             "BSE_INDEX",
             "MCX_INDEX",
+            "GLOBAL_INDEX",
         }
     ),
     max_connections=3,

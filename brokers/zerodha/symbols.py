@@ -5,14 +5,15 @@ Source of the columns: kite.trade/docs/connect/v3/market-quotes (instruments).
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from datetime import date
 from typing import BinaryIO, Final
 
-from brokers.decimal_text import normal_decimal
+from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
-from brokers.master_text import master_lines
+from brokers.index_names import index_symbol
+from brokers.master_text import fields_of, master_table
+from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 
 __all__ = ["openalgo_symbol", "parse_master"]
@@ -30,16 +31,16 @@ _COLUMNS: Final = (
     "exchange",
 )
 _EXCHANGES: Final = frozenset({"NSE", "BSE", "NFO", "BFO", "CDS", "BCD", "MCX", "NCO"})
-_INDEX_EXCHANGES: Final = {"NSE": "NSE_INDEX", "BSE": "BSE_INDEX", "MCX": "MCX_INDEX"}
-_INDEX_NAMES: Final = {
-    "NIFTY 50": "NIFTY",
-    "NIFTY BANK": "BANKNIFTY",
-    "NIFTY FIN SERVICE": "FINNIFTY",
-    "NIFTY MID SELECT": "MIDCPNIFTY",
-    "NIFTY NEXT 50": "NIFTYNXT50",
-    "INDIA VIX": "INDIAVIX",
-    "SNSX50": "SENSEX50",
+_INDEX_EXCHANGES: Final = {
+    "NSE": "NSE_INDEX",
+    "BSE": "BSE_INDEX",
+    "MCX": "MCX_INDEX",
+    "GLOBAL": "GLOBAL_INDEX",
+    "NSEIX": "GLOBAL_INDEX",
 }
+# Of these nothing but indices is listed: of the world's exchanges, and of NSE's at GIFT City.
+_INDEX_MARKETS: Final = frozenset({"GLOBAL", "NSEIX"})
+_DERIVATIVES: Final = frozenset({"FUT", "CE", "PE"})
 # Not strftime: its month names follow the locale.
 _MONTHS: Final = (
     "JAN",
@@ -60,31 +61,21 @@ _MONTHS: Final = (
 _EXPIRY_CHARACTERS: Final = 5
 
 
-def parse_master(master: BinaryIO) -> Iterator[InstrumentRow]:
+def parse_master(master: BinaryIO, passed: PassedOver | None = None) -> Iterator[InstrumentRow]:
     """Yield the instruments of the CSV dump, gzipped or not, in the file's order, as it is read.
 
     Rows of exchanges that the adapter does not declare are left out. Only options have a strike.
 
+    Args:
+        master: the dump.
+        passed: notes rows that cannot be used; None: the first one ends the reading.
+
     Raises:
         BrokerProtocolError: not the instruments dump, larger than any, or a row without a usable
-            token, expiry or number; names the line.
+            token, expiry or strike; names the line.
     """
-    reader = csv.DictReader(_lines(master))
     try:
-        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise BrokerProtocolError(f"instruments dump: no column {missing[0]!r}")
-        for values in reader:
-            row = _row(values, reader.line_num)
-            if row is not None:
-                yield row
-    except csv.Error as error:
-        raise BrokerProtocolError(f"instruments dump: line {reader.line_num}: {error}") from error
-
-
-def _lines(master: BinaryIO) -> Iterator[str]:
-    try:
-        yield from master_lines(master)
+        yield from usable_rows(master_table(master, _COLUMNS), _row, passed)
     except BrokerProtocolError as error:
         raise BrokerProtocolError(f"instruments dump: {error}") from error
 
@@ -100,7 +91,7 @@ def openalgo_symbol(
     Raises:
         BrokerProtocolError: a derivative without a valid expiry or an underlying.
     """
-    if instrument_type not in {"FUT", "CE", "PE"}:
+    if instrument_type not in _DERIVATIVES:
         return tradingsymbol
     try:
         day = date.fromisoformat(expiry)
@@ -114,21 +105,19 @@ def openalgo_symbol(
     return f"{underlying}{day.day:02d}{_MONTHS[day.month - 1]}{day.year % 100:02d}{ending}"
 
 
-def _row(values: dict[str, str | None], line: int) -> InstrumentRow | None:
-    if any(values[column] is None for column in _COLUMNS):
-        raise BrokerProtocolError(f"instruments dump: line {line}: too few columns")
-    fields = {column: (values[column] or "").strip() for column in _COLUMNS}
-    is_index = fields["segment"] == "INDICES"
-    exchange = _INDEX_EXCHANGES.get(fields["exchange"]) if is_index else fields["exchange"]
-    if exchange is None or (not is_index and exchange not in _EXCHANGES):
-        return None
+def _row(values: dict[str, str | None]) -> InstrumentRow | LeftOut:
+    fields = fields_of(values, _COLUMNS)
+    market = fields["exchange"]
+    is_index = market in _INDEX_MARKETS or fields["segment"] == "INDICES"
+    exchange = _INDEX_EXCHANGES.get(market) if is_index else market
+    if market in _INDEX_MARKETS and fields["instrument_type"] in _DERIVATIVES:
+        return LeftOut(f"derivatives of {market} have no name", fields["tradingsymbol"])
+    if exchange is None or not (is_index or exchange in _EXCHANGES):
+        return LeftOut(f"unknown exchange {market[:20]}", fields["tradingsymbol"], is_fault=True)
     token = fields["instrument_token"]
     if not (token.isascii() and token.isdigit() and len(token) <= 10 and int(token) < 2**32):
-        raise BrokerProtocolError(f"instruments dump: line {line}: bad token {token[:20]!r}")
-    try:
-        return _instrument(fields, exchange, is_index=is_index)
-    except BrokerProtocolError as error:
-        raise BrokerProtocolError(f"instruments dump: line {line}: {error}") from error
+        raise BrokerProtocolError(f"bad token {token[:20]!r}")
+    return _instrument(fields, exchange, is_index=is_index)
 
 
 def _instrument(fields: dict[str, str], exchange: str, *, is_index: bool) -> InstrumentRow:
@@ -137,7 +126,7 @@ def _instrument(fields: dict[str, str], exchange: str, *, is_index: bool) -> Ins
     is_option = instrument_type in {"CE", "PE"}
     strike = normal_decimal(fields["strike"] or "0") if is_option else ""
     if is_index:
-        symbol = _INDEX_NAMES.get(tradingsymbol, tradingsymbol.replace(" ", ""))
+        symbol = index_symbol(exchange, tradingsymbol, fields["name"])
     else:
         symbol = openalgo_symbol(
             tradingsymbol=tradingsymbol,
@@ -156,7 +145,7 @@ def _instrument(fields: dict[str, str], exchange: str, *, is_index: bool) -> Ins
         name=fields["name"],
         expiry=fields["expiry"],
         strike=strike,
-        lot_size=normal_decimal(fields["lot_size"] or "0"),
-        tick_size=normal_decimal(fields["tick_size"] or "0"),
+        lot_size=any_decimal(fields["lot_size"] or "0"),
+        tick_size=any_decimal(fields["tick_size"] or "0"),
         instrument_type=instrument_type,
     )

@@ -19,6 +19,7 @@ from brokers.base import (
 )
 from brokers.batching import Bound, batches
 from brokers.exceptions import BrokerConfigError, BrokerLimitError, BrokerProtocolError
+from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
     Instrument,
@@ -59,7 +60,9 @@ class FakeAdapter(BrokerAdapter):
         return "http://fake.invalid/"
 
     @classmethod
-    def parse_master(cls, master: BinaryIO) -> Iterator[InstrumentRow]:
+    def parse_master(
+        cls, master: BinaryIO, passed: PassedOver | None = None
+    ) -> Iterator[InstrumentRow]:
         """Yield nothing."""
         return iter(())
 

@@ -145,8 +145,6 @@ def test_what_is_not_traded_there_is_left_out(change: dict[str, str]) -> None:
         {"token": "1x"},
         {"token": "²"},
         {"symbol": ""},
-        {"lotsize": "one"},
-        {"tick_size": "-5"},
         OPTION | {"expiry": ""},
         OPTION | {"expiry": "31FEB2024"},
         OPTION | {"expiry": "28MAI2024"},

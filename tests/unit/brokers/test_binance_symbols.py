@@ -66,9 +66,6 @@ def test_missing_filters_leave_steps_open() -> None:
         b'{"symbols":[{"symbol":1}]}',
         b'{"code":-1003,"msg":"Too many requests"}',
         b"[" * 100_000,
-        json.dumps(
-            {"symbols": [{**BTCUSDT, "filters": [{"filterType": "LOT_SIZE", "stepSize": "x"}]}]}
-        ).encode(),
     ],
 )
 def test_something_else_is_refused(data: bytes) -> None:

@@ -196,6 +196,7 @@ def test_an_offset_of_more_than_a_day_is_refused() -> None:
         (3, "NSE_CURRENCY", 10_000),
         (4, "BSE_EQ", 100),
         (5, "MCX_COMM", 100),
+        (6, "NSE_COMM", 100),
         (7, "BSE_CURRENCY", 10_000),
         (8, "BSE_FNO", 100),
     ],
@@ -278,10 +279,10 @@ def test_a_cut_or_stretched_frame_is_refused(decoder: FeedDecoder, kind: str) ->
         changed("ticker", 1, "<H", 0),
         changed("status", 1, "<H", 0),
         changed("status", 1, "<H", 7),
-        changed("ticker", 3, "<B", 6),
+        changed("ticker", 3, "<B", 10),
         changed("quote", 3, "<B", 9),
         changed("oi", 3, "<B", 255),
-        changed("prev_close", 3, "<B", 6),
+        changed("prev_close", 3, "<B", 10),
     ],
 )
 def test_a_packet_that_contradicts_itself_is_refused(decoder: FeedDecoder, frame: bytes) -> None:

@@ -143,7 +143,7 @@ def test_a_cut_frame_is_refused() -> None:
         side(BID, [(float("nan"), 1, 1), *rows(1.0, 19)]),
         side(BID, [(float("inf"), 1, 1), *rows(1.0, 19)]),
         side(BID, [(1e300, 1, 1), *rows(1.0, 19)]),
-        FRAMES["bids_20"][:3] + b"\x06" + FRAMES["bids_20"][4:],
+        FRAMES["bids_20"][:3] + b"\x09" + FRAMES["bids_20"][4:],
     ],
 )
 def test_what_breaks_the_layout_is_refused_as_a_whole(frame: bytes) -> None:

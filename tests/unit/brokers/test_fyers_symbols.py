@@ -164,8 +164,6 @@ def test_what_is_not_traded_or_not_known_is_left_out() -> None:
         {0: "1010000000x"},
         {0: "1" * 31},
         {9: "SBIN"},
-        {4: "-0.05"},
-        {4: "nan"},
         OPTION | {8: ""},
         OPTION | {8: "soon"},
         OPTION | {8: "9" * 12},

@@ -164,8 +164,8 @@ def test_what_is_not_declared_is_left_out() -> None:
         ({"underlying_symbol": None, "asset_symbol": ""}, "underlying"),
         ({"strike_price": -1}, "decimal"),
         ({"strike_price": "NaN"}, "larger"),
-        ({"lot_size": 1e300}, "larger"),
-        ({"tick_size": "1e999999999"}, "larger"),
+        ({"strike_price": 1e300}, "larger"),
+        ({"strike_price": "1e999999999"}, "larger"),
         ({"segment": 5}, "segment"),
     ],
 )

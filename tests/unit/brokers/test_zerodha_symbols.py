@@ -121,7 +121,22 @@ def test_an_index_is_called_one() -> None:
 
 
 def test_exchanges_that_are_not_carried_are_left_out() -> None:
-    assert parse("1,1,GIFT NIFTY,,0,,0,0,0,EQ,INDICES,NSEIX", "2,2,X,,0,,,1,1,EQ,X,XYZ") == []
+    future = "1,1,NIFTY26JANFUT,NIFTY,0,2026-01-27,0,0.5,1,FUT,NSEIX-FUT,NSEIX"
+    assert parse(future, "2,2,X,,0,,,1,1,EQ,X,XYZ") == []
+
+
+def test_indices_of_the_world_and_of_gift_city_are_one_exchange() -> None:
+    rows = parse(
+        "291849,1140,GIFT NIFTY,,0,,0,0,0,EQ,INDICES,NSEIX",
+        "3001865,11726,US30,DOW JONES,0,,0,0,0,EQ,INDICES,GLOBAL",
+        "3002121,11727,US 10YR YIELD,,0,,0,0,0,EQ,GLOBAL,GLOBAL",
+    )
+    assert [(row.exchange, row.symbol) for row in rows] == [
+        ("GLOBAL_INDEX", "GIFTNIFTY"),
+        ("GLOBAL_INDEX", "US30"),
+        ("GLOBAL_INDEX", "US10YRYIELD"),
+    ]
+    assert {row.instrument_type for row in rows} == {"INDEX"}
 
 
 def test_quoted_names_and_a_byte_order_mark() -> None:
@@ -138,7 +153,6 @@ def test_quoted_names_and_a_byte_order_mark() -> None:
         "4294967296,1,INFY,INFOSYS,0,,,0.05,1,EQ,NSE,NSE",
         ",1,INFY,INFOSYS,0,,,0.05,1,EQ,NSE,NSE",
         "1,1,,INFOSYS,0,,,0.05,1,EQ,NSE,NSE",
-        "1,1,INFY,INFOSYS,0,,,free,1,EQ,NSE,NSE",
         "1,1,NIFTY24MARFUT,NIFTY,0,,0,0.05,50,FUT,NFO-FUT,NFO",
         "1,1,FUT,,0,2024-03-28,0,0.05,50,FUT,NFO-FUT,NFO",
         "1,1,INFY",
