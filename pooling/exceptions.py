@@ -205,13 +205,18 @@ class PlannedReconnectError(BrokerUnavailableError):
 
 
 class MasterTooSmallError(BrokerProtocolError):
-    """An instruments master lacks most of what the one before had; nothing was changed."""
+    """An instruments master lacks most of what the one before had; nothing was changed.
 
-    def __init__(self, broker: str, *, rows: int, before: int) -> None:
+    ``exchange`` is the one of which it does; "": of all together.
+    """
+
+    def __init__(self, broker: str, *, rows: int, before: int, exchange: str = "") -> None:
+        what = f"rows of {exchange}" if exchange else "rows"
         super().__init__(
-            f"the instruments master of {broker} has {rows:,} rows and the one before had "
+            f"the instruments master of {broker} has {rows:,} {what} and the one before had "
             f"{before:,}: nothing was changed. If that is right, load it with --force"
         )
         self.broker = broker
         self.rows = rows
         self.before = before
+        self.exchange = exchange

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -14,8 +15,10 @@ from django.utils import timezone
 
 from brokers.exceptions import BrokerProtocolError
 from brokers.market_clock import closed_days, last_expired
+from brokers.passed_over import PassedOver, Reason
 from brokers.types import InstrumentRow
 from pooling.exceptions import MasterTooSmallError
+from pooling.instrument_names import MAX_NAME_LENGTH, named_apart
 from pooling.instrument_words import name_words, underlying_of
 from pooling.models import Instrument, InstrumentWord, NamesRevision, SearchTier
 from pooling.operations.progress import Progress, counted, no_progress
@@ -29,6 +32,9 @@ logger = logging.getLogger(__name__)
 ROWS_PER_STATEMENT = 500
 # Of the rows before: a master that lacks more is half a file, or an answer meant for nobody.
 LEAST_SHARE = 0.5
+# An exchange with fewer rows may well lose most of them from one day to the next.
+LEAST_EXCHANGE = 100
+MAX_KIND_LENGTH = 16
 EXPIRED_KEPT = timedelta(days=30)
 KEY = ("exchange", "symbol")
 COMPARED = (
@@ -44,6 +50,7 @@ COMPARED = (
     "underlying",
 )
 TIER_AT = 1 + len(KEY) + COMPARED.index("tier")
+TOKEN_AT = 1 + len(KEY) + COMPARED.index("broker_token")
 KIND_AT = TIER_AT - 1  # without the primary key
 # Any number of one's own; PostgreSQL's advisory locks are named by numbers.
 LOCK = 7_240_451
@@ -55,6 +62,7 @@ class _Stored(NamedTuple):
     pk: int
     fingerprint: int
     is_expired: bool
+    token: str
 
 
 _Key = tuple[str, str]
@@ -62,12 +70,18 @@ _Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What a load did. ``rows`` are listed now; ``expired`` were marked by this load."""
+    """What a load did. ``rows`` are listed now; ``expired`` were marked by this load.
+
+    ``passed_over`` is what of the master was left out, and ``renamed`` how many instruments got
+    their token behind a name that another has.
+    """
 
     rows: int
     written: int
     unchanged: int
     expired: int
+    passed_over: tuple[Reason, ...] = ()
+    renamed: int = 0
 
 
 def store_instruments(
@@ -76,37 +90,44 @@ def store_instruments(
     progress: Progress = no_progress,
     *,
     is_forced: bool = False,
+    is_strict: bool = False,
+    passed: PassedOver | None = None,
     today: date | None = None,
 ) -> LoadResult:
     """Make ``rows`` the instruments of ``broker``, in one transaction: all or nothing.
 
     Rows that have not changed are not written, so the write lock is held for the difference only.
-    Of rows with the same exchange and symbol the first counts. Those that are no longer listed,
+    Each has a name of its own (``instrument_names.named_apart``). Those that are no longer listed,
     or are past their expiry, are marked as expired, and deleted a month later.
 
     Args:
         broker: whose they are.
         rows: of the master; read to its end before anything is written.
         progress: is told how far it is.
-        is_forced: take a master that has less than half of the rows of the one before.
+        is_forced: take a master that has less than half of the rows of the one before, of all or
+            of one exchange.
+        is_strict: refuse a master with rows that should have been instruments and are none.
+        passed: what the reading of ``rows`` has passed over so far, and the load adds to.
         today: what expires before it has expired; None: whatever is not traded any more, by the
             clock of its exchange.
 
     Raises:
-        BrokerProtocolError: there is no row, or a row that does not fit.
+        BrokerProtocolError: there is no row, a value that is none, or one too few (strict).
         MasterTooSmallError: it lacks most of what the one before had.
     """
     now = timezone.now()
     seen_at = _loaded_at(broker)
     stored = _stored(broker)
-    listed_before = sum(not each.is_expired for each in stored.values())
-    changed, keys = _changed(
-        broker, counted(rows, progress, "reading", "rows"), stored, _last_expired(today, now)
-    )
+    passed = PassedOver() if passed is None else passed
+    before = {key: each.token for key, each in stored.items() if not each.is_expired}
+    read = counted(rows, progress, "reading", "rows")
+    changed, keys = _changed(named_apart(read, before, passed), stored, _last_expired(today, now))
     if not keys:
         raise BrokerProtocolError(f"the instruments master of {broker} has no rows")
-    if len(keys) < listed_before * LEAST_SHARE and not is_forced:
-        raise MasterTooSmallError(broker, rows=len(keys), before=listed_before)
+    if is_strict and passed.faults:
+        raise BrokerProtocolError(f"the instruments master of {broker}: {_faults(passed)}")
+    if not is_forced:
+        _check_size(broker, keys, before)
     gone = [each.pk for key, each in stored.items() if key not in keys and not each.is_expired]
     try:
         with transaction.atomic():
@@ -119,15 +140,34 @@ def store_instruments(
         written=len(changed),
         unchanged=len(keys) - len(changed),
         expired=len(gone),
+        passed_over=tuple(passed.reasons.values()),
+        renamed=passed.renamed.count,
     )
     logger.info(
-        "broker %s: %d instruments, %d of them new or changed, %d gone",
+        "broker %s: %d instruments, %d of them new or changed, %d gone; %d rows cannot be used",
         broker,
         result.rows,
         result.written,
         result.expired,
+        passed.faults,
     )
     return result
+
+
+def _check_size(broker: str, keys: Iterable[_Key], before: Iterable[_Key]) -> None:
+    """Refuse a file of which a part is missing: of all rows, or of those of one exchange."""
+    now, then = (Counter(exchange for exchange, _ in each) for each in (keys, before))
+    if now.total() < then.total() * LEAST_SHARE:
+        raise MasterTooSmallError(broker, rows=now.total(), before=then.total())
+    for exchange, count in sorted(then.items()):
+        if count >= LEAST_EXCHANGE and now[exchange] < count * LEAST_SHARE:
+            raise MasterTooSmallError(broker, rows=now[exchange], before=count, exchange=exchange)
+
+
+def _faults(passed: PassedOver) -> str:
+    faults = [reason for reason in passed.reasons.values() if reason.is_fault]
+    reasons = "; ".join(f"{each.count:,} of: {each.text} ({each.examples[0]})" for each in faults)
+    return f"{passed.faults:,} rows should be instruments and are none: {reasons}"
 
 
 def expire_instruments(now: datetime) -> int:
@@ -175,27 +215,26 @@ def _loaded_at(broker: str) -> datetime | None:
 def _stored(broker: str) -> dict[_Key, _Stored]:
     rows = Instrument.objects.filter(broker=broker).values_list("pk", *KEY, *COMPARED)
     return {
-        (row[1], row[2]): _Stored(row[0], hash(row[3:]), row[TIER_AT] == SearchTier.EXPIRED)
+        (row[1], row[2]): _Stored(
+            row[0], hash(row[3:]), row[TIER_AT] == SearchTier.EXPIRED, row[TOKEN_AT]
+        )
         for row in rows.iterator(chunk_size=2000)
     }
 
 
 def _changed(
-    broker: str,
-    rows: Iterable[InstrumentRow],
+    rows: Iterable[tuple[InstrumentRow, str]],
     stored: dict[_Key, _Stored],
     expired: Callable[[str], date],
 ) -> tuple[list[tuple[Any, ...]], set[_Key]]:
     """Return the values that differ from what is stored, and the keys of all rows."""
     changed: list[tuple[Any, ...]] = []
     keys: set[_Key] = set()
-    for row in rows:
+    for row, symbol in rows:
         key = (row.exchange, row.symbol)
-        if key in keys:
-            continue
         keys.add(key)
         try:
-            values = _values(row, expired(row.exchange))
+            values = _values(row, symbol, expired(row.exchange))
         except ValueError as error:
             raise BrokerProtocolError(f"{row.exchange}:{row.symbol}: {error}") from error
         known = stored.get(key)
@@ -204,22 +243,22 @@ def _changed(
     return changed, keys
 
 
-def _values(row: InstrumentRow, last: date) -> tuple[Any, ...]:
-    """Return the values of ``COMPARED``."""
+def _values(row: InstrumentRow, symbol: str, last: date) -> tuple[Any, ...]:
+    """Return the values of ``COMPARED``; ``symbol`` is the name without anything behind it."""
     expiry = date.fromisoformat(row.expiry) if row.expiry else None
     kind = SearchTier.of(row.instrument_type)
     is_past = expiry is not None and expiry <= last
     return (
         row.broker_token,
         row.broker_symbol,
-        row.name.upper()[:128],
+        row.name.upper()[:MAX_NAME_LENGTH],
         expiry,
         _number(row.strike),
         _number(row.tick_size),
         _number(row.lot_size),
-        row.instrument_type,
+        row.instrument_type[:MAX_KIND_LENGTH],
         int(SearchTier.EXPIRED if is_past else kind),
-        "" if kind is SearchTier.CASH else underlying_of(row.symbol),
+        "" if kind is SearchTier.CASH else underlying_of(symbol),
     )
 
 

@@ -81,6 +81,7 @@ PURE_MODULES = [
     "pooling.exclusive_types",
     "pooling.history",
     "pooling.http.policy",
+    "pooling.instrument_names",
     "pooling.instrument_words",
     "pooling.http.stats",
     "pooling.lifecycle",

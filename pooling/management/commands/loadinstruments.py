@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.exceptions import BrokerConfigError, BrokerError
+from brokers.passed_over import PassedOver
 from pooling import conf
 from pooling.instruments import LoadResult, store_instruments
 from pooling.masters import download_masters, open_master
@@ -37,6 +38,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--force", action="store_true", help="take a master with less than half of the rows"
         )
+        parser.add_argument(
+            "--strict",
+            action="store_true",
+            help="refuse a master with rows that should be instruments and cannot be used",
+        )
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -48,7 +54,7 @@ class Command(BaseCommand):
         try:
             for broker, masters in _masters(brokers, options, progress).items():
                 try:
-                    results[broker] = _store(broker, masters, progress, is_forced=options["force"])
+                    results[broker] = _store(broker, masters, progress, options)
                 except (BrokerError, OSError) as error:
                     failures[broker] = str(error)
         finally:
@@ -65,6 +71,16 @@ class Command(BaseCommand):
                     "instruments": result.rows,
                     "written": result.written,
                     "expired": result.expired,
+                    "renamed": result.renamed,
+                    "passed_over": [
+                        {
+                            "reason": reason.text,
+                            "rows": reason.count,
+                            "is_fault": reason.is_fault,
+                            "examples": reason.examples,
+                        }
+                        for reason in result.passed_over
+                    ],
                 }
                 self.stdout.write(json.dumps(figures))
             else:
@@ -72,6 +88,18 @@ class Command(BaseCommand):
                     f"{broker}: {result.rows:,} instruments, {result.written:,} of them new or "
                     f"changed; {result.expired:,} expired"
                 )
+                for line in _passed_over(result):
+                    self.stdout.write(line)
+
+
+def _passed_over(result: LoadResult) -> Iterator[str]:
+    """Say what of the master is no instrument, what should be one first."""
+    if result.renamed:
+        yield f"  {result.renamed:,} share a name with another: their token is behind it"
+    for reason in sorted(result.passed_over, key=lambda each: (not each.is_fault, -each.count)):
+        what = "cannot be used" if reason.is_fault else "passed over"
+        examples = ", ".join(filter(None, reason.examples))
+        yield f"  {reason.count:,} {what}: {reason.text}" + (f" ({examples})" if examples else "")
 
 
 def _brokers(name: str | None, source: object) -> list[str]:
@@ -122,13 +150,20 @@ def _store(
     broker: str,
     masters: list[BinaryIO] | BrokerError,
     progress: ProgressReporter,
-    *,
-    is_forced: bool,
+    options: Mapping[str, Any],
 ) -> LoadResult:
     if isinstance(masters, BrokerError):
         raise masters
     with ExitStack() as stack:
         for master in masters:
             stack.enter_context(master)
-        rows = conf.broker_registry().get(broker).parse_masters(masters)
-        return store_instruments(broker, rows, progress, is_forced=is_forced)
+        passed = PassedOver()
+        rows = conf.broker_registry().get(broker).parse_masters(masters, passed)
+        return store_instruments(
+            broker,
+            rows,
+            progress,
+            is_forced=options["force"],
+            is_strict=options["strict"],
+            passed=passed,
+        )

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, IntegrityError
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -206,10 +206,17 @@ def test_a_write_that_fails_half_way_changes_nothing(monkeypatch: pytest.MonkeyP
     assert [each.symbol for each in Instrument.objects.all()] == ["S9"]
 
 
-def test_a_row_that_the_database_refuses_is_named_as_the_masters_fault() -> None:
+def test_a_row_that_the_database_refuses_is_named_as_the_masters_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise IntegrityError("no such value")
+
     store_instruments("zerodha", [row(9)], today=TODAY)
-    with pytest.raises(BrokerProtocolError, match="zerodha"):
-        store_instruments("zerodha", [row(1), row(2, broker_token=None)])
+    with monkeypatch.context() as broken:
+        broken.setattr(QuerySet, "bulk_create", refuse)
+        with pytest.raises(BrokerProtocolError, match="zerodha"):
+            store_instruments("zerodha", [row(1), row(9)])
     assert [each.symbol for each in Instrument.objects.all()] == ["S9"]
 
 
@@ -320,6 +327,8 @@ def test_without_a_name_every_broker_in_use_is_loaded(monkeypatch: pytest.Monkey
         "instruments": 1,
         "written": 1,
         "expired": 0,
+        "renamed": 0,
+        "passed_over": [],
     }
 
 
