@@ -101,7 +101,8 @@ class FeedStatus(StrEnum):
 class FeedChange(msgspec.Struct, frozen=True, tag="feed"):
     """The feed of a pool, or of the named instruments of it, changed its status.
 
-    ``keys`` None means the whole pool. ``since_ms`` is epoch milliseconds.
+    ``keys`` None means the whole pool. ``since_ms`` is epoch milliseconds. ``life`` says which
+    opening of the pool speaks, as ``PoolStats.life`` does; 0: it is not known.
     """
 
     pool_id: str
@@ -109,13 +110,18 @@ class FeedChange(msgspec.Struct, frozen=True, tag="feed"):
     since_ms: int
     reason: str
     keys: Sequence[InstrumentKey] | None = None
+    life: int = 0
 
 
 class SubscriptionChange(msgspec.Struct, frozen=True, tag="subscription"):
-    """Subscriptions that were pending became active, or were refused after all."""
+    """Subscriptions that were pending became active, or were refused after all.
+
+    ``life`` is that of ``FeedChange``.
+    """
 
     pool_id: str
     outcomes: Sequence[Outcome]
+    life: int = 0
 
 
 class OrderUpdated(msgspec.Struct, frozen=True, tag="order"):
@@ -217,7 +223,9 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     and ``all_time`` survive restarts, ``credential_expiry_ms`` is None where nobody can know.
     ``losses`` counts the ends of sockets and attempts by ``pooling.losses.LossReason``; ``circuit``
     is the state of the circuit of the pool's endpoint, empty before the first attempt, as
-    ``endpoint`` is None. ``exclusive`` is None until the first connection was lent.
+    ``endpoint`` is None. ``exclusive`` is None until the first connection was lent. ``life``
+    numbers the openings of pools within one life of their worker: a pool that was closed and opened
+    again knows nothing of what was wanted before, and has another one.
     """
 
     pool_id: str
@@ -256,6 +264,7 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     circuit: str = ""
     endpoint: EndpointStats | None = None
     exclusive: ExclusiveTotals | None = None
+    life: int = 0
 
 
 class FeedService(Protocol):

@@ -40,6 +40,8 @@ class RecordingSink:
     def __init__(self) -> None:
         self.published: list[PublishedTick] = []
         self.forgotten: list[InstrumentKey] = []
+        self.forgot_all = 0  # how often everything was dropped at once
+        self.is_closed = False
 
     def __repr__(self) -> str:
         return f"<RecordingSink {len(self.published)} ticks, {len(self.forgotten)} forgotten>"
@@ -53,9 +55,16 @@ class RecordingSink:
         """Keep the tick."""
         self.published.append(PublishedTick(instrument, tick, ts_received_us))
 
-    def forget(self, keys: Iterable[InstrumentKey]) -> None:
+    def forget(self, keys: Iterable[InstrumentKey] | None) -> None:
         """Keep the keys."""
-        self.forgotten.extend(keys)
+        if keys is None:
+            self.forgot_all += 1
+        else:
+            self.forgotten.extend(keys)
+
+    def close(self) -> None:
+        """Note that the pool ended."""
+        self.is_closed = True
 
 
 def kite_frame(*bodies: bytes) -> bytes:

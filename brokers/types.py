@@ -124,8 +124,11 @@ class TickSink(Protocol):
         ``ts_received_us`` is when its frame was read, in epoch microseconds.
         """
 
-    def forget(self, keys: Iterable[InstrumentKey]) -> None:
-        """Drop the last values of ``keys``: they may no longer be shown to new subscribers."""
+    def forget(self, keys: Iterable[InstrumentKey] | None) -> None:
+        """Drop the last values of ``keys``, or of everything (None): nobody may be shown them."""
+
+    def close(self) -> None:
+        """Drop every last value and what is published from now on: the pool ended. Idempotent."""
 
 
 class InstrumentRow(msgspec.Struct, frozen=True):

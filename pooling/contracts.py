@@ -64,7 +64,8 @@ class AccountSpec:
 
     ``settings`` are (name, value) pairs of the broker's, sorted, of those that differ from the
     defaults. The pool of a paused account is there and opens no connection.
-    ``credential_expiry_ms`` is epoch milliseconds, None where nobody can know.
+    ``credential_expiry_ms`` is epoch milliseconds, None where nobody can know. ``problem`` says why
+    what is stored cannot be served, for people; limits and settings mean nothing then.
     """
 
     pool_id: str
@@ -77,6 +78,7 @@ class AccountSpec:
     credentials_version: int = 0
     is_paused: bool = False
     credential_expiry_ms: int | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,10 @@ class AccountStore(Protocol):
     """
 
     async def accounts(self) -> Sequence[AccountSpec]:
-        """Return all enabled accounts; read again every few seconds to notice edits."""
+        """Return all enabled accounts; read again every few seconds to notice edits.
+
+        One that cannot be served has a ``problem`` and costs no other its place in the list.
+        """
 
     async def credentials(self, pool_id: str) -> Credentials:
         """Return the credential in clear. Raises BrokerConfigError when it cannot be decrypted."""

@@ -203,9 +203,7 @@ class PoolFeed:
         """Tell that the pool is closed for as long as it is paused."""
         self.health.is_paused = True
         self.judge()
-        with self._lock:
-            keys = list(self._book.tracker)
-        self._sink.forget(keys)
+        self._sink.forget(None)
         self._announced = FeedStatus.CLOSED
         self._announcer.close()  # what is gathered came before and must not be heard afterwards
         self._announcer.pool(FeedStatus.CLOSED, self.health.reason)
@@ -215,10 +213,9 @@ class PoolFeed:
         self.health.is_paused = False
         self.judge("resumed; connecting")
         with self._lock:
-            keys = list(self._book.tracker)
             is_idle = not self._book.allocator.symbols
         # A socket that was being closed may have brought a last price.
-        self._sink.forget(keys)
+        self._sink.forget(None)
         self._live_again = "the pool was resumed"
         self._announced = FeedStatus.LIVE if is_idle else FeedStatus.STALE
         self._announcer.pool(
@@ -232,7 +229,8 @@ class PoolFeed:
         self._announcer.outcomes(outcomes)
 
     def close(self) -> None:
-        """Tell that the pool is closed; nothing is told afterwards."""
+        """Tell that the pool is closed; nothing is told or published afterwards."""
+        self._sink.close()
         self.health.close(self._clock.time_ms())
         self._announcer.pool(FeedStatus.CLOSED, self.health.reason)
         self._announcer.close()

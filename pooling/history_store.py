@@ -5,13 +5,14 @@ Blocking; runs in a thread that may use the database. Days are those of TIME_ZON
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
-from django.db import models, transaction
+from django.db import DataError, IntegrityError, models, transaction
 from django.utils import timezone
 
 from brokers.feed import Peak, Peaks, PoolStats
@@ -27,9 +28,23 @@ from pooling.models import (
     PoolUsageDay,
 )
 
-__all__ = ["Pruned", "at", "existing_accounts", "prune", "read_pasts", "write_usage"]
+__all__ = [
+    "Pruned",
+    "at",
+    "existing_accounts",
+    "prune",
+    "read_pasts",
+    "write_apart",
+    "write_usage",
+]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T", PoolUsageDay, PoolRecord)
+V = TypeVar("V")
+
+# What says that a value does not fit, as opposed to a database that cannot be reached.
+UNSTORABLE = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
 
 # Below the 999 parameters of one SQLite statement, and below the size where PostgreSQL's planner
 # prefers a scan.
@@ -56,6 +71,28 @@ class Pruned:
 
     usage: int
     commands: int
+
+
+def write_apart(items: Sequence[V], write: Callable[[Sequence[V]], None], what: str) -> None:
+    """Write items of several pools at once, or one by one where one of them cannot be stored.
+
+    A database that does not answer raises as ever; a value that it does not take costs its own
+    pool's row only, and is logged.
+
+    Args:
+        items: what is written, at most a few of each pool.
+        write: writes some of them, all or nothing.
+        what: one of them, in words.
+    """
+    try:
+        write(items)
+        return
+    except UNSTORABLE as error:
+        if len(items) == 1:
+            logger.error("%s cannot be stored: %s", what, error)
+            return
+    for item in items:
+        write_apart([item], write, what)
 
 
 def write_usage(samples: Sequence[UsageSample]) -> None:

@@ -229,11 +229,13 @@ class ConnectionPool:
         for connection in connections:
             self._table.spawn_close(connection)
         exclusive = asyncio.create_task(self._exclusive.close(), name="pool-close-exclusive")
-        await asyncio.wait({exclusive, *self._table.wait_closed()}, timeout=CLOSE_SECONDS)
-        if was_closed:
-            return
-        self._feed.close()
-        self._journal.pool_closed()
+        try:
+            await asyncio.wait({exclusive, *self._table.wait_closed()}, timeout=CLOSE_SECONDS)
+        finally:
+            # Also when nobody waits any longer: its last prices must not outlive it.
+            if not was_closed:
+                self._feed.close()
+                self._journal.pool_closed()
 
     def want(
         self,
@@ -418,6 +420,7 @@ class ConnectionPool:
         self._exclusive.update_endpoint()
         for slot in self._table.connections:
             self._table.restart(slot, reason)
+        self._sink.forget(None)  # none of it is a price of where they connect next
 
     def _apply_limits(self, limits: Limits) -> None:
         self._book.resize(limits=limits, linger_seconds=self._book.tracker.linger_seconds)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from django.db import transaction
@@ -24,11 +25,24 @@ from brokers.feed import PoolStats
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey
 from pooling import command_queue
-from pooling.contracts import AccountSpec, CommandVerb, TakenCommand, UsageSample
+from pooling.contracts import (
+    AccountSpec,
+    CommandVerb,
+    PoolOptions,
+    TakenCommand,
+    UsageSample,
+)
 from pooling.crypto import CredentialCipher
 from pooling.database import from_database, in_database
 from pooling.history import PoolPast
-from pooling.history_store import at, existing_accounts, prune, read_pasts, write_usage
+from pooling.history_store import (
+    at,
+    existing_accounts,
+    prune,
+    read_pasts,
+    write_apart,
+    write_usage,
+)
 from pooling.models import BrokerAccount, Instrument, PoolEvent, PoolStatus, SearchTier
 
 __all__ = ["DjangoAccountStore"]
@@ -67,12 +81,11 @@ class DjangoAccountStore:
         self._expired_at: float | None = None
         self._applied: dict[str, tuple[int, datetime]] = {}
         self._events_since_prune: defaultdict[int, int] = defaultdict(int)
-        self._unusable: frozenset[int] = frozenset()
         # By account: version and expiry of a credential, to be written with the next status.
         self._expiries: dict[int, tuple[int, datetime | None]] = {}
 
     async def accounts(self) -> Sequence[AccountSpec]:
-        """Return all enabled accounts of brokers that this installation knows."""
+        """Return all enabled accounts; one that cannot be served says why."""
         return await from_database(self._accounts)
 
     async def credentials(self, pool_id: str) -> Credentials:
@@ -120,17 +133,7 @@ class DjangoAccountStore:
         accounts = BrokerAccount.objects.filter(enabled=True, user__is_active=True)
         if self._account_ids is not None:
             accounts = accounts.filter(pk__in=self._account_ids)
-        specs: list[AccountSpec] = []
-        unusable: set[int] = set()
-        for account in accounts.select_related("config").order_by("pk"):
-            try:
-                specs.append(account.to_spec())
-            except (BrokerConfigError, ValueError) as error:
-                unusable.add(account.pk)
-                if account.pk not in self._unusable:
-                    logger.error("account %s left out: %s", account.pk, error)
-        self._unusable = frozenset(unusable)
-        return specs
+        return [_spec_of(each) for each in accounts.select_related("config").order_by("pk")]
 
     def _credentials(self, pool_id: str) -> Credentials:
         account = BrokerAccount.objects.filter(pk=int(pool_id)).first()
@@ -166,14 +169,18 @@ class DjangoAccountStore:
             for field in PoolStatus._meta.concrete_fields
             if field.name not in ("id", "account")
         ]
-        with transaction.atomic():
-            existing = existing_accounts(row.account_id for row in rows)
-            PoolStatus.objects.bulk_create(
-                [row for row in rows if row.account_id in existing],
-                update_conflicts=True,
-                unique_fields=["account"],
-                update_fields=columns,
-            )
+
+        def write(rows: Sequence[PoolStatus]) -> None:
+            with transaction.atomic():
+                existing = existing_accounts(row.account_id for row in rows)
+                PoolStatus.objects.bulk_create(
+                    [row for row in rows if row.account_id in existing],
+                    update_conflicts=True,
+                    unique_fields=["account"],
+                    update_fields=columns,
+                )
+
+        write_apart(rows, write, "a pool's status")
 
     def _save_expiries(self) -> None:
         for pk, (version, expiry) in list(self._expiries.items()):
@@ -194,7 +201,7 @@ class DjangoAccountStore:
             owner=worker_id[:128],
             epoch=epoch,
             state=stats.status.value,
-            reason=stats.reason[:255],
+            reason=_storable(stats.reason)[:255],
             since=at(stats.since_ms),
             connections=len(stats.connections),
             max_connections=stats.max_connections,
@@ -211,11 +218,11 @@ class DjangoAccountStore:
             applied_revision=stats.config_revision,
             applied=applied,
             heartbeat=now,
-            stats=msgspec.to_builtins(stats),
+            stats=_storable_stats(stats),
         )
 
     def _save_usage(self, samples: Sequence[UsageSample]) -> None:
-        write_usage(samples)
+        write_apart(samples, write_usage, "a pool's usage")
         now = self._clock()
         if self._pruned_at is None or now - self._pruned_at >= PRUNE_SECONDS:
             self._pruned_at = now
@@ -226,26 +233,73 @@ class DjangoAccountStore:
         if self._expired_at is None or now - self._expired_at >= EXPIRE_SECONDS:
             self._expired_at = now
             command_queue.expire_old()
-        return [
-            TakenCommand(
-                id=command.pk,
-                pool_id=str(command.account_id),
-                verb=CommandVerb(command.verb),
-                argument=command.argument,
+        taken: list[TakenCommand] = []
+        for command in command_queue.take(worker_id, {int(each) for each in pool_ids}):
+            try:
+                verb = CommandVerb(command.verb)
+            except ValueError:
+                command_queue.finish(
+                    command.pk,
+                    is_done=False,
+                    result=f"This worker does not know the verb {command.verb!r}.",
+                )
+                continue
+            taken.append(
+                TakenCommand(
+                    id=command.pk,
+                    pool_id=str(command.account_id),
+                    verb=verb,
+                    argument=command.argument,
+                )
             )
-            for command in command_queue.take(worker_id, {int(each) for each in pool_ids})
-        ]
+        return taken
 
     def _record_event(self, pool_id: str, kind: str, message: str) -> None:
         account_id = int(pool_id)
         with transaction.atomic():
             if not existing_accounts([account_id]):
                 return
-            PoolEvent.objects.create(account_id=account_id, kind=kind[:64], message=message[:500])
+            PoolEvent.objects.create(
+                account_id=account_id, kind=kind[:64], message=_storable(message)[:500]
+            )
         self._events_since_prune[account_id] += 1
         if self._events_since_prune[account_id] >= EVENTS_BETWEEN_PRUNES:
             self._events_since_prune[account_id] = 0
             PoolEvent.prune(account_id)
+
+
+def _spec_of(account: BrokerAccount) -> AccountSpec:
+    """Return what a worker needs of an account; one that is not in order says what is wrong."""
+    try:
+        return account.to_spec()
+    except BrokerConfigError as error:
+        problem = str(error)
+    except Exception as error:
+        # Supervision point: a row that no form would store must not hide the accounts behind it.
+        logger.debug("account %s cannot be read", account.pk, exc_info=error)
+        problem = f"what is stored of it makes no sense ({type(error).__name__})"
+    return AccountSpec(
+        pool_id=account.pool_id,
+        broker=account.broker,
+        user_id=account.user_id,
+        label=account.label,
+        options=PoolOptions(),
+        credentials_version=account.credentials_version,
+        is_paused=account.paused,
+        problem=problem,
+    )
+
+
+def _storable(text: str) -> str:
+    """Return text that every database takes: PostgreSQL has no NUL, and brokers may send one."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _storable_stats(stats: PoolStats) -> Any:
+    encoded = msgspec.json.encode(stats)
+    if b"\\u0000" in encoded:
+        encoded = encoded.replace(b"\\u0000", b"\\ufffd")
+    return msgspec.json.decode(encoded)
 
 
 def _by_exchange(keys: Sequence[InstrumentKey]) -> Iterator[tuple[str, list[str]]]:

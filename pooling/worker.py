@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 
 from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, Want
+from brokers.feed import FeedEvent, Holder, OrderUpdated, Outcome, PoolStats, Want
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.backoff import Randomness
@@ -28,6 +29,7 @@ from pooling.exceptions import PoolClosedError
 from pooling.notes import NoteKeeper
 from pooling.outcomes import unresolved_outcome
 from pooling.pool import ConnectionPool
+from pooling.refused import RefusedAccount
 from pooling.shared_stats import endpoint_stats, exclusive_totals
 from pooling.statistics_keeper import StatisticsKeeper
 from pooling.transport import Connector, WebSocketConnector
@@ -106,8 +108,11 @@ class PoolWorker:
         self._on_status = on_status
         self._command_seconds = command_seconds
         self._pools: dict[str, ConnectionPool] = {}
+        self._lives: dict[str, int] = {}  # which opening of each pool is the present one
+        self._life_numbers = itertools.count(1)
+        self._refused: dict[str, RefusedAccount] = {}  # accounts without a pool, and why
+        self._kept_settings: dict[str, AccountSpec] = {}  # edits that pools do not follow
         self._following = asyncio.Lock()
-        self._unusable: dict[str, AccountSpec] = {}
         self._listeners: list[Callable[[FeedEvent], None]] = []
         self._chores = Chores(worker_id=worker_id, clock=clock)
         self._notes = NoteKeeper(store=store, worker_id=worker_id)
@@ -154,7 +159,8 @@ class PoolWorker:
         self._is_closed = True
         await self._chores.stop()
         pools = list(self._pools.values())
-        await asyncio.gather(*(pool.close() for pool in pools))
+        ends = await asyncio.gather(*(pool.close() for pool in pools), return_exceptions=True)
+        self._log_ends(pools, ends)
         try:
             async with asyncio.timeout(CLOSE_STORE_SECONDS):
                 await self._save_usage()
@@ -175,8 +181,8 @@ class PoolWorker:
     # -- FeedService --------------------------------------------------------------------------
 
     def pool_ids(self) -> Sequence[str]:
-        """Name the pools that this worker owns."""
-        return list(self._pools)
+        """Name the pools that this worker owns, those that it cannot open included."""
+        return [*self._pools, *(one for one in self._refused if one not in self._pools)]
 
     async def want(self, pool_id: str, holder: Holder, wants: Sequence[Want]) -> Sequence[Outcome]:
         """Take or change references; one outcome per want, in order. Idempotent.
@@ -187,7 +193,9 @@ class PoolWorker:
         Raises:
             KeyError: this worker does not own the pool.
         """
-        pool = self._pools[pool_id]
+        pool = self._pools.get(pool_id)
+        if pool is None:
+            return self._refused[pool_id].to_outcomes(wants)
         outcomes: list[Outcome] = []
         for start in range(0, len(wants), WANT_CHUNK):
             chunk = wants[start : start + WANT_CHUNK]
@@ -205,16 +213,27 @@ class PoolWorker:
 
     async def release_gateway(self, gateway: str) -> None:
         """Give up every reference of every client of a gateway that is gone."""
-        clients = sum(pool.release_gateway(gateway) for pool in self._pools.values())
+        clients = 0
+        for pool_id, pool in tuple(self._pools.items()):
+            try:
+                clients += pool.release_gateway(gateway)
+            except Exception:
+                # Supervision point: a pool's defect must not leave references with the others.
+                logger.exception("pool %s could not release gateway %s", pool_id, gateway)
         if clients:
             logger.info("gateway %s is gone; released its %d clients", gateway, clients)
 
     def stats(self, pool_id: str) -> PoolStats:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
-        pool = self._pools[pool_id]
+        pool = self._pools.get(pool_id)
+        if pool is None:
+            return self._refused[pool_id].to_stats()
         stats = self._statistics.stats(pool)
         return msgspec.structs.replace(
-            stats, **self._endpoint_of(pool), exclusive=exclusive_totals(pool.get_exclusive_stats())
+            stats,
+            **self._endpoint_of(pool),
+            exclusive=exclusive_totals(pool.get_exclusive_stats()),
+            life=self._lives.get(pool_id, 0),
         )
 
     def circuit_stats(self) -> Sequence[CircuitStats]:
@@ -290,30 +309,49 @@ class PoolWorker:
         gone = [
             pool_id
             for pool_id, pool in self._pools.items()
-            if pool_id not in specs or specs[pool_id].broker != pool.spec.broker
+            if pool_id not in specs or _is_another(specs[pool_id], pool.spec)
         ]
         # They leave the table once they are closed: cancelled here, ``close`` finds them there.
-        await asyncio.gather(*(self._pools[pool_id].close() for pool_id in gone))
+        ending = [self._pools[pool_id] for pool_id in gone]
+        ends = await asyncio.gather(*(pool.close() for pool in ending), return_exceptions=True)
+        self._log_ends(ending, ends)
         for pool_id in gone:
             self._statistics.leave(self._pools.pop(pool_id))
+        for table in (self._refused, self._kept_settings):
+            for pool_id in [one for one in table if one not in specs]:
+                del table[pool_id]
         for spec in specs.values():
-            pool = self._pools.get(spec.pool_id)
-            if pool is None:
-                await self._open_pool(spec)
-            else:
-                self._apply(pool, spec)
+            try:
+                await self._follow(spec)
+            except Exception as error:
+                # Supervision point: one account's failure is that account's state, nobody else's.
+                self._chores.log_failure(f"account {spec.pool_id}", error)
+                self._refuse(spec, f"{type(error).__name__}: {error}"[:200], is_final=False)
 
-    async def _open_pool(self, spec: AccountSpec) -> None:
-        if self._unusable.get(spec.pool_id) == spec:
+    async def _follow(self, spec: AccountSpec) -> None:
+        pool = self._pools.get(spec.pool_id)
+        if pool is not None:
+            self._apply(pool, spec)
+            self._refused.pop(spec.pool_id, None)
+            return
+        refused = self._refused.get(spec.pool_id)
+        if refused is not None and refused.is_final and refused.spec == spec:
+            return
+        if spec.problem:
+            self._refuse(spec, spec.problem, is_final=True)
             return
         try:
             adapter_class: type[BrokerAdapter] = self._registry.get(
                 spec.broker, dict(spec.settings)
             )
         except BrokerConfigError as error:
-            self._refuse(spec, f"it cannot be opened: {error}")
-            return
-        pool = self._pools[spec.pool_id] = ConnectionPool(
+            self._refuse(spec, str(error), is_final=True)
+        else:
+            await self._open_pool(spec, adapter_class)
+
+    async def _open_pool(self, spec: AccountSpec, adapter_class: type[BrokerAdapter]) -> None:
+        life = next(self._life_numbers)
+        pool = ConnectionPool(
             spec=spec,
             adapter_class=adapter_class,
             sink=self._sink_for(spec.pool_id, spec.broker),
@@ -321,10 +359,18 @@ class PoolWorker:
             clock=self._clock,
             rng=self._rng,
             connector=self._connector_for(adapter_class),
-            on_event=self._emit,
+            on_event=lambda event: self._emit(_of_life(event, life)),
             on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
         )
-        await pool.open()
+        self._lives[spec.pool_id] = life
+        self._pools[spec.pool_id] = pool
+        try:
+            await pool.open()
+        except Exception:
+            del self._pools[spec.pool_id]
+            await pool.close()
+            raise
+        self._refused.pop(spec.pool_id, None)
 
     def _apply(self, pool: ConnectionPool, spec: AccountSpec) -> None:
         current = pool.spec
@@ -340,19 +386,42 @@ class PoolWorker:
             pool.set_paused(spec.is_paused)
 
     def _apply_settings(self, pool: ConnectionPool, spec: AccountSpec) -> None:
-        if self._unusable.get(spec.pool_id) == spec:
+        if self._kept_settings.get(spec.pool_id) == spec:
             return
         try:
             adapter_class = self._registry.get(spec.broker, dict(spec.settings))
         except BrokerConfigError as error:
-            self._refuse(spec, f"its settings stay as they are: {error}")
+            self._kept_settings[spec.pool_id] = spec
+            self._note_problem(spec, f"its settings stay as they are: {error}")
         else:
+            self._kept_settings.pop(spec.pool_id, None)
             pool.update_adapter(adapter_class, spec.settings)
 
-    def _refuse(self, spec: AccountSpec, message: str) -> None:
-        self._unusable[spec.pool_id] = spec
+    def _refuse(self, spec: AccountSpec, why: str, *, is_final: bool) -> None:
+        """Have an account that cannot be opened, or followed, say so; what runs goes on."""
+        reason = f"it cannot be opened: {why}"
+        known = self._refused.get(spec.pool_id)
+        if known is not None and (known.spec, known.reason) == (spec, reason):
+            return
+        self._refused[spec.pool_id] = RefusedAccount(
+            spec=spec,
+            reason=reason,
+            since_ms=self._clock.time_ms(),
+            life=next(self._life_numbers),
+            is_final=is_final,
+        )
+        self._note_problem(spec, reason)
+
+    def _note_problem(self, spec: AccountSpec, message: str) -> None:
         logger.error("pool %s: %s", spec.pool_id, message)
         self._notes.note(spec.pool_id, "config_error", message)
+
+    def _log_ends(
+        self, pools: Sequence[ConnectionPool], ends: Sequence[BaseException | None]
+    ) -> None:
+        for pool, end in zip(pools, ends, strict=True):
+            if isinstance(end, Exception):
+                logger.error("pool %s did not close properly", pool.spec.pool_id, exc_info=end)
 
     def _connector_for(self, adapter_class: type[BrokerAdapter]) -> Connector:
         rate = adapter_class.capabilities.connect_rate
@@ -365,10 +434,27 @@ class PoolWorker:
     # -- History ------------------------------------------------------------------------------
 
     async def _save_status(self) -> None:
-        stats = [self._statistics.stats(pool) for pool in self._pools.values()]
+        stats = [*self._stats_of_pools(), *self._stats_of_refused()]
         if self._on_status is not None:
-            self._on_status(stats)
+            try:
+                self._on_status(stats)
+            except Exception as error:
+                # Supervision point: who watches must not keep the rows from being written.
+                self._chores.log_failure("telling statistics", error)
         await self._statistics.save_status(stats)
+
+    def _stats_of_pools(self) -> Iterator[PoolStats]:
+        for pool_id, pool in self._pools.items():
+            try:
+                yield self._statistics.stats(pool)
+            except Exception as error:
+                # Supervision point: one pool's defect must not hide the others.
+                self._chores.log_failure(f"the status of pool {pool_id}", error)
+
+    def _stats_of_refused(self) -> Iterator[PoolStats]:
+        for pool_id, refused in self._refused.items():
+            if pool_id not in self._pools:
+                yield refused.to_stats()
 
     async def _save_usage(self) -> None:
         await self._statistics.save_usage(self._pools.values())
@@ -385,6 +471,17 @@ class PoolWorker:
             except Exception:
                 # Supervision point: one listener's defect must not reach connections or others.
                 logger.exception("a listener of worker %s failed", self._worker_id)
+
+
+def _is_another(spec: AccountSpec, current: AccountSpec) -> bool:
+    """Tell whether an account's pool has to end for what is stored now."""
+    return bool(spec.problem) or spec.broker != current.broker
+
+
+def _of_life(event: FeedEvent, life: int) -> FeedEvent:
+    if isinstance(event, OrderUpdated):
+        return event
+    return msgspec.structs.replace(event, life=life)
 
 
 def _want_or_raise(

@@ -68,12 +68,16 @@ class ErrorCode(StrEnum):
 
 
 class PoolBeat(msgspec.Struct, frozen=True, array_like=True):
-    """One pool of a worker and how its feed is."""
+    """One pool of a worker, how its feed is, and which opening of it that is.
+
+    With another ``life`` than before the pool knows nothing of what was wanted of it.
+    """
 
     pool_id: str
     status: FeedStatus
     since_ms: int
     reason: str
+    life: int = 0
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):

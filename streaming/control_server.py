@@ -214,10 +214,10 @@ class ControlServer:
                 stats = self._service.stats(pool_id)
             except KeyError:
                 continue
-            pool = cm.PoolBeat(pool_id, stats.status, stats.since_ms, stats.reason)
-            if farewell and stats.status in (FeedStatus.LIVE, FeedStatus.STALE):
-                pool = cm.PoolBeat(pool_id, FeedStatus.STALE, now_ms, farewell)
-            pools.append(pool)
+            status, since_ms, reason = stats.status, stats.since_ms, stats.reason
+            if farewell and status in (FeedStatus.LIVE, FeedStatus.STALE):
+                status, since_ms, reason = FeedStatus.STALE, now_ms, farewell
+            pools.append(cm.PoolBeat(pool_id, status, since_ms, reason, stats.life))
         beat = cm.Beat(
             worker_id=self._worker_id,
             epoch=self._publisher.epoch,

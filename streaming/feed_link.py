@@ -14,6 +14,7 @@ from brokers.feed import (
     FeedChange,
     FeedEvent,
     FeedStatus,
+    OrderUpdated,
     PoolStats,
     Want,
 )
@@ -240,6 +241,8 @@ class ZmqFeedLink(FeedLink):
         expected = peer.beat_number + 1
         is_new = peer.meet(beat)
         if is_new:
+            for pool_id in self._keeper.owned_by(peer):
+                self._disown(pool_id, "the worker was started anew")
             logger.info("worker %r answers at %s", beat.worker_id, peer.endpoint)
             self._begin_with(peer)
         announced = {pool.pool_id for pool in beat.pools}
@@ -247,14 +250,7 @@ class ZmqFeedLink(FeedLink):
             if pool_id not in announced:
                 self._disown(pool_id, "no worker owns the pool")
         for pool in beat.pools:
-            owner = self._keeper.owner(pool.pool_id)
-            if owner is not peer and owner is not None and owner.epoch > peer.epoch:
-                continue  # fenced: a newer worker has taken the pool over
-            if owner is not peer:
-                self._keeper.own(peer, pool.pool_id)
-            change = self._states.on_beat(pool, beat.sent_ms)
-            if change is not None:
-                self._emit(change)
+            self._on_pool_beat(peer, pool, beat.sent_ms)
         self._keeper.reconcile(peer)
         # A beat that is missing itself was lost with whatever it had to say.
         missed_beat = not is_new and beat.number > expected
@@ -268,6 +264,22 @@ class ZmqFeedLink(FeedLink):
         )
         self._emit_ticks(self._filter.heal(snapshots))
 
+    def _on_pool_beat(self, peer: WorkerPeer, pool: cm.PoolBeat, sent_ms: int) -> None:
+        pool_id = pool.pool_id
+        owner = self._keeper.owner(pool_id)
+        if owner is peer and self._keeper.life(pool_id) == pool.life:
+            pass
+        elif owner is not None and owner is not peer and owner.epoch > peer.epoch:
+            return  # fenced: a newer worker has taken the pool over
+        else:
+            if owner is not None:
+                is_same = owner is peer
+                self._disown(pool_id, "the pool was started anew" if is_same else "the pool moved")
+            self._keeper.own(peer, pool_id, pool.life)
+        change = self._states.on_beat(pool, sent_ms)
+        if change is not None:
+            self._emit(change)
+
     def _on_notice(self, peer: WorkerPeer, notice: cm.ResyncNotice | cm.EventNotice) -> None:
         if isinstance(notice, cm.ResyncNotice):
             logger.warning("worker at %s does not know this gateway; all wants go again", peer)
@@ -275,9 +287,23 @@ class ZmqFeedLink(FeedLink):
             self._keeper.reconcile(peer)
         elif self._keeper.owner(notice.event.pool_id) is peer:
             event = notice.event
+            if self._is_of_another_life(event):
+                return
             if isinstance(event, FeedChange) and not self._states.on_event(event):
                 return
             self._emit(event)
+
+    def _is_of_another_life(self, event: FeedEvent) -> bool:
+        """Tell whether an opening of the pool speaks that was not told what is wanted here."""
+        life = 0 if isinstance(event, OrderUpdated) else event.life
+        known = self._keeper.life(event.pool_id)
+        if not life or known is None or life == known:
+            return False
+        if life > known:
+            # What it says is not of this gateway's wants; its beat, behind the last tick of the
+            # one before, is where it begins here.
+            self._disown(event.pool_id, "the pool was started anew")
+        return True
 
     def _begin_with(self, peer: WorkerPeer) -> None:
         """Say hello: the worker then holds nothing for this gateway, so everything is dirty."""
@@ -328,5 +354,7 @@ class ZmqFeedLink(FeedLink):
         return self._listener.patience_seconds() if self._listener is not None else 0.0
 
     def _emit(self, event: FeedEvent) -> None:
+        if isinstance(event, FeedChange) and event.status is not FeedStatus.LIVE:
+            self._keeper.void(event.pool_id, event.keys)
         if self._listener is not None and not self._closed:
             self._listener.on_event(event)

@@ -35,18 +35,19 @@ _pack_header = HEADER.pack
 class _Slot:
     """One instrument of one pool: its topic, its encoder, its count and its last message.
 
-    The count outlives ``forget``, so a topic's sequence never goes back within an epoch.
+    The count outlives ``forget`` and the sink, so a topic's sequence never goes back within an
+    epoch: gateways would take what comes next for repeats.
     """
 
     __slots__ = ("frames", "last", "noted", "sequence", "settled", "topic")
 
-    def __init__(self, topic: bytes, frames: InstrumentFrames) -> None:
+    def __init__(self, topic: bytes, frames: InstrumentFrames, sequence: int = 0) -> None:
         self.topic = topic
         self.frames: InstrumentFrames | None = frames
-        self.sequence = 0
+        self.sequence = sequence
         self.last: bytes | None = None
         # The count at the last beat, and whether gateways were told that it stood still.
-        self.noted = 0
+        self.noted = sequence
         self.settled = True
 
 
@@ -185,18 +186,21 @@ class SharedZmqPublisher:
             self._context.destroy(0)
 
     def for_pool(self, pool_id: str, broker: str) -> PoolSink:
-        """Return the sink of one pool; the same one for the same pool, so its counts go on.
+        """Return the sink of one pool: the open one, or the successor of a closed one.
+
+        A successor may be another broker's. It knows no last value, and its counts go on.
 
         Raises:
-            ValueError: the pool has a sink of another broker.
+            ValueError: the pool has an open sink of another broker.
             TopicError: the pool id cannot be part of a topic.
         """
         tick_topic(pool_id, InstrumentKey("-", "-"))
         with self._lock:
             sink = self._sinks.get(pool_id)
-            if sink is None:
+            if sink is None or sink._is_closed:
+                counts = {} if sink is None else sink._counts
                 sink = self._sinks[pool_id] = PoolSink(
-                    publisher=self, pool_id=pool_id, broker=broker
+                    publisher=self, pool_id=pool_id, broker=broker, counts=counts
                 )
         if sink.broker != broker:
             raise ValueError(f"pool {pool_id!r} publishes for {sink.broker!r}, not {broker!r}")
@@ -212,14 +216,6 @@ class SharedZmqPublisher:
         """Return the instrument's last message taken apart, or None if there is none."""
         message = self.last_message(pool_id, key)
         return None if message is None else unpack_message(message)
-
-    def forget_pool(self, pool_id: str) -> None:
-        """Drop all last values of a pool that is gone."""
-        sink = self._sinks.get(pool_id)
-        if sink is not None:
-            with self._lock:
-                keys = list(sink._slots)
-            sink.forget(keys)
 
     def settled_topics(self, limit: int) -> list[tuple[bytes, int]]:
         """Return up to ``limit`` topics that fell silent since the last call, with their counts.
@@ -290,14 +286,25 @@ class SharedZmqPublisher:
 class PoolSink(TickSink):
     """The sink of one pool: what is published here can only get that pool's topics.
 
-    Made by ``SharedZmqPublisher.for_pool``. Every method may be called from any thread.
+    Made by ``SharedZmqPublisher.for_pool``, and used up once it is closed. Every method may be
+    called from any thread.
     """
 
-    def __init__(self, *, publisher: SharedZmqPublisher, pool_id: str, broker: str) -> None:
+    def __init__(
+        self,
+        *,
+        publisher: SharedZmqPublisher,
+        pool_id: str,
+        broker: str,
+        counts: dict[InstrumentKey, int],
+    ) -> None:
         self.pool_id = pool_id
         self.broker = broker
         self._publisher = publisher
         self._slots: dict[InstrumentKey, _Slot] = {}
+        # Where the counts of instruments stood that have no slot here: for who comes next.
+        self._counts = counts
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<PoolSink {self.pool_id!r} broker={self.broker} instruments={len(self._slots)}>"
@@ -310,6 +317,8 @@ class PoolSink(TickSink):
         """
         slot = self._slots.get(instrument.key)
         if slot is None:
+            if self._is_closed:
+                return
             slot = self._add(instrument.key)
         frames = slot.frames or self._frames_again(slot, instrument.key)
         body = frames.encode(tick)
@@ -317,6 +326,8 @@ class PoolSink(TickSink):
         # The lock orders the counts of a topic and guards the socket; ZeroMQ queues the message,
         # so nothing waits for the network here.
         with publisher._lock:
+            if self._is_closed:
+                return
             sequence = slot.sequence = slot.sequence + 1
             # The first tick of a topic is timed, too.
             after_us = _after_us(ts_received_us) if sequence & _TIMED_MASK == 1 else 0
@@ -336,19 +347,28 @@ class PoolSink(TickSink):
             publisher.published += 1
             publisher._send_locked(message)
 
-    def forget(self, keys: Iterable[InstrumentKey]) -> None:
-        """Drop the last values and encoders of ``keys``; the topics' counts go on."""
+    def forget(self, keys: Iterable[InstrumentKey] | None) -> None:
+        """Drop the last values and encoders of ``keys`` (None: all); the topics' counts go on."""
         with self._publisher._lock:
-            for key in keys:
+            for key in self._slots if keys is None else keys:
                 slot = self._slots.get(key)
                 if slot is not None:
                     slot.last = slot.frames = None
+
+    def close(self) -> None:
+        """Drop every last value and what is published from now on. Idempotent."""
+        with self._publisher._lock:
+            self._is_closed = True
+            self._counts.update((key, slot.sequence) for key, slot in self._slots.items())
+            self._slots = {}
 
     def _add(self, key: InstrumentKey) -> _Slot:
         topic = tick_topic(self.pool_id, key)
         frames = InstrumentFrames(broker=self.broker, key=key)
         with self._publisher._lock:
-            return self._slots.setdefault(key, _Slot(topic, frames))
+            if self._is_closed:
+                return _Slot(topic, frames)  # of nobody: what is published into it is dropped
+            return self._slots.setdefault(key, _Slot(topic, frames, self._counts.pop(key, 0)))
 
     def _frames_again(self, slot: _Slot, key: InstrumentKey) -> InstrumentFrames:
         frames = slot.frames = InstrumentFrames(broker=self.broker, key=key)

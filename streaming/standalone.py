@@ -73,8 +73,11 @@ class _StandaloneSink(TickSink):
     def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
         self._sink().publish(instrument, tick, ts_received_us)
 
-    def forget(self, keys: Iterable[InstrumentKey]) -> None:
+    def forget(self, keys: Iterable[InstrumentKey] | None) -> None:
         self._sink().forget(keys)
+
+    def close(self) -> None:
+        self._sink().close()
 
     def _sink(self) -> TickSink:
         return self._bus.publisher().for_pool(f"standalone-{self._broker}", self._broker)

@@ -56,6 +56,8 @@ class TickFilter:
         self.counters = BusCounters()
         self._last: dict[bytes, TickMessage | None] = {}
         self._fresh: set[bytes] = set()
+        # Last messages that may not be handed out any more; their counts still tell repeats.
+        self._void: dict[bytes, TickMessage] = {}
 
     def hold(self, topic: bytes) -> None:
         """Accept ticks of ``topic`` from now on."""
@@ -67,6 +69,18 @@ class TickFilter:
         """Accept ticks of ``topic`` no longer and forget what was seen."""
         self._last.pop(topic, None)
         self._fresh.discard(topic)
+        self._void.pop(topic, None)
+
+    def void(self, topics: Iterable[bytes]) -> None:
+        """Hand out the last messages of ``topics`` no more: their prices were told to be old.
+
+        The next message of each is news again, as is a snapshot that the publisher still vouches
+        for.
+        """
+        for topic in topics:
+            last = self._last.get(topic)
+            if last is not None:
+                self._void[topic] = last
 
     def refresh(self, topics: Iterable[bytes], epoch: int) -> None:
         """Make held topics fresh again: their publisher is another one or was out of reach.
@@ -83,8 +97,9 @@ class TickFilter:
                 self._last[topic] = None
 
     def newest(self, topic: bytes) -> TickMessage | None:
-        """Return the last message of a topic, or None."""
-        return self._last.get(topic)
+        """Return the last message of a topic, or None if there is none to be shown."""
+        last = self._last.get(topic)
+        return None if last is self._void.get(topic) else last
 
     def accept(self, batch: Iterable[bytes]) -> tuple[list[TickMessage], list[bytes]]:
         """Return the ticks to pass on, and the messages that are no ticks."""
@@ -140,6 +155,8 @@ class TickFilter:
             elif (message.epoch, message.sequence) > (previous.epoch, previous.sequence):
                 newer.append(message)
             else:
+                if (message.epoch, message.sequence) == (previous.epoch, previous.sequence):
+                    self._void.pop(message.topic, None)
                 continue
             self._last[message.topic] = message
         return Offered(first, newer)

@@ -59,6 +59,7 @@ class WantKeeper:
         self._request_timeout_seconds = request_timeout_seconds
         self._table = WantTable()
         self._owners: dict[str, WorkerPeer] = {}
+        self._lives: dict[str, int] = {}  # which opening of an owned pool was told what is wanted
         self._ever_owned: set[WorkerPeer] = set()
         self._dirty: dict[WorkerPeer, dict[tuple[str, str], set[InstrumentKey]]] = {}
         self._replays: dict[WorkerPeer, asyncio.Task[None]] = {}
@@ -127,11 +128,18 @@ class WantKeeper:
         """Return what is wanted of each pool of a worker."""
         return {pool_id: self._table.instruments(pool_id) for pool_id in self.owned_by(peer)}
 
-    def own(self, peer: WorkerPeer, pool_id: str) -> None:
+    def life(self, pool_id: str) -> int | None:
+        """Return which opening of a pool is owned, or None."""
+        return self._lives.get(pool_id)
+
+    def own(self, peer: WorkerPeer, pool_id: str, life: int) -> None:
         """Note who answers for a pool, and that it knows nothing of what is wanted there."""
         self._owners[pool_id] = peer
+        self._lives[pool_id] = life
         self._ever_owned.add(peer)
-        topics = [tick_topic(pool_id, key) for key in self._table.instruments(pool_id)]
+        topics = self._topics(pool_id, None)
+        # Before anybody vouches for them again, what was heard of these topics is history.
+        self._filter.void(topics)
         self._filter.refresh(topics, peer.epoch)
         for topic in topics:
             for other in self._ever_owned - {peer}:
@@ -143,12 +151,22 @@ class WantKeeper:
     def disown(self, pool_id: str) -> None:
         """Note that nobody answers for a pool now."""
         self._owners.pop(pool_id, None)
+        self._lives.pop(pool_id, None)
+
+    def void(self, pool_id: str, keys: Sequence[InstrumentKey] | None) -> None:
+        """Hand out the last prices of ``keys`` (None: of the whole pool) no more: they are old."""
+        self._filter.void(self._topics(pool_id, keys))
+
+    def _topics(self, pool_id: str, keys: Sequence[InstrumentKey] | None) -> list[bytes]:
+        if keys is None:
+            keys = self._table.instruments(pool_id)
+        return [tick_topic(pool_id, key) for key in keys if _is_valid(pool_id, key)]
 
     def begin(self, peer: WorkerPeer) -> None:
         """Note that a worker has just been greeted and holds nothing for this gateway."""
         self._dirty.pop(peer, None)
         for pool_id in self.owned_by(peer):
-            self.own(peer, pool_id)
+            self.own(peer, pool_id, self._lives.get(pool_id, 0))
 
     def _mark(
         self, peer: WorkerPeer, pool_id: str, client: str, keys: Sequence[InstrumentKey]

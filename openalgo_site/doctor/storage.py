@@ -112,6 +112,11 @@ def credentials() -> Iterator[Finding]:
             what, _, mends = str(error).partition(": ")
             yield failed(name, f"{pool}: {what}", mends or f"see the account {pool} in the admin")
             continue
+        except Exception as error:
+            # Supervision point: what is stored of one account must not hide the others.
+            what = f"what is stored of it makes no sense ({type(error).__name__})"
+            yield failed(name, f"{pool}: {what}", f"see the account {pool} in the admin")
+            continue
         lacking = [field.label for field in fields if field.name not in values]
         expires = account.credentials_expire
         if not account.enabled:

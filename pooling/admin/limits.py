@@ -5,6 +5,7 @@ what is used now, and what a lower value would drop.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,8 @@ def _facts(
     cap = getattr(capabilities, name) if capabilities and name in PoolConfig.CAPPED else None
     effective = NOTHING
     if capabilities is not None:
-        effective = _number(getattr(config.to_options(), option))
+        with suppress(BrokerConfigError):  # limits that no form stores; the worker says so
+            effective = _number(getattr(config.to_options(), option))
     return LimitFacts(
         default=_number(default),
         cap=NOTHING if cap is None else _number(cap),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from django.db import connections
 from django.utils import timezone
 
+from brokers.exceptions import BrokerConfigError
 from pooling.alerts.contracts import AlertKind, PoolTargets, Target
 from pooling.alerts.message import Alert
 from pooling.alerts.threads import in_daemon_thread
@@ -16,6 +18,9 @@ from pooling.models import AlertTarget, BrokerAccount
 from pooling.signals import pool_state_changed
 
 __all__ = ["DjangoAlertStore", "announce", "read_targets"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class DjangoAlertStore:
@@ -31,28 +36,38 @@ class DjangoAlertStore:
     async def targets(self, pool_id: str) -> PoolTargets | None:
         """Return whom to tell about a pool; None: there is no such pool any more.
 
-        Raises:
-            BrokerConfigError: a secret cannot be decrypted.
+        A target whose secret cannot be decrypted is left out, and its row says why.
         """
-        return await from_database(read_targets, int(pool_id), self._key_file)
+        found, unreadable = await from_database(read_targets, int(pool_id), self._key_file)
+        for target_id, error in unreadable.items():
+            await self.delivered(target_id, error)
+        return found
 
     async def delivered(self, target_id: int, error: str) -> None:
         """Note how the last attempt ended."""
         await in_database(_note, target_id, error)
 
 
-def read_targets(account_id: int, key_file: Path) -> PoolTargets | None:
-    """Return whom to tell about an account's pool, with secrets in clear."""
+def read_targets(account_id: int, key_file: Path) -> tuple[PoolTargets | None, dict[int, str]]:
+    """Return whom to tell about an account's pool, secrets in clear, and who cannot be, and why."""
     account = BrokerAccount.objects.select_related("user").filter(pk=account_id).first()
     if account is None:
-        return None
-    rows = AlertTarget.objects.filter(account=account, enabled=True)
-    return PoolTargets(
+        return None, {}
+    targets, unreadable = [], {}
+    for row in AlertTarget.objects.filter(account=account, enabled=True):
+        try:
+            targets.append(_target(row, key_file))
+        except (BrokerConfigError, ValueError) as error:
+            # The others are told all the same.
+            logger.error("alert target %s is left out: %s", row.pk, error)
+            unreadable[row.pk] = str(error)
+    found = PoolTargets(
         user=str(account.user),
         broker=account.broker,
         label=account.label,
-        targets=[_target(row, key_file) for row in rows],
+        targets=targets,
     )
+    return found, unreadable
 
 
 async def announce(alert: Alert) -> None:

@@ -269,9 +269,15 @@ class PoolConfig(models.Model):
         """Return own values over the defaults, none above what the broker allows.
 
         Raises:
-            BrokerConfigError: see ``BrokerAccount.adapter_class``.
+            BrokerConfigError: limits that no form would store; see ``BrokerAccount.adapter_class``.
         """
         capabilities = self.account.capabilities()
+        try:
+            return self._options_within(capabilities)
+        except ValueError as error:
+            raise BrokerConfigError(f"its limits make no sense: {error}") from None
+
+    def _options_within(self, capabilities: BrokerCapabilities) -> PoolOptions:
         own = {
             option: getattr(self, name)
             for name, option in self.OPTIONS.items()

@@ -103,6 +103,10 @@ def export(accounts: Sequence[BrokerAccount] | None = None) -> tuple[Exported, l
         if REDACTOR.redact(endpoint) != endpoint:
             left_out.append(account_name(account))
             endpoint = ""
+        settings = account.broker_settings
+        if not isinstance(settings, dict):  # nothing that an import would take
+            left_out.append(account_name(account))
+            settings = {}
         config = getattr(account, "config", None) or PoolConfig(account=account)
         entries.append(
             ExportedAccount(
@@ -111,7 +115,7 @@ def export(accounts: Sequence[BrokerAccount] | None = None) -> tuple[Exported, l
                 label=account.label,
                 enabled=account.enabled,
                 endpoint=endpoint,
-                settings=dict(account.broker_settings),
+                settings=settings,
                 limits=ExportedLimits(**{name: getattr(config, name) for name in config.OPTIONS}),
             )
         )

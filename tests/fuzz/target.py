@@ -53,5 +53,8 @@ class Target:
         assert str(tick.broker_token) == instrument.broker_token, (instrument, tick)
         self._ticks.append(tick)
 
-    def forget(self, keys: Iterable[InstrumentKey]) -> None:
+    def forget(self, keys: Iterable[InstrumentKey] | None) -> None:
+        """Be a sink; an adapter does not ask for this."""
+
+    def close(self) -> None:
         """Be a sink; an adapter does not ask for this."""

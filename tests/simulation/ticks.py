@@ -36,8 +36,14 @@ class LastValues:
             self._complain(f"tick {number} of {key} came behind tick {last}")
         self._numbers[key] = max(number, last)
 
-    def forget(self, keys: Iterable[InstrumentKey]) -> None:
-        self.keys.difference_update(keys)
+    def forget(self, keys: Iterable[InstrumentKey] | None) -> None:
+        if keys is None:
+            self.keys.clear()
+        else:
+            self.keys.difference_update(keys)
+
+    def close(self) -> None:
+        self.keys.clear()
 
     def expect(self, number: int, keys: Collection[InstrumentKey]) -> None:
         """Take note of what has to come out before the next call."""

@@ -32,6 +32,9 @@ class NullSink:
     def forget(self, keys):
         pass
 
+    def close(self):
+        pass
+
 
 class Soon:
     """Randomness that keeps the pauses between attempts short."""

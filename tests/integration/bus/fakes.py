@@ -37,6 +37,7 @@ class FakeFeedService:
         self.state = OutcomeState.ACTIVE
         self.status = FeedStatus.LIVE
         self.since_ms = 1
+        self.life = 1
         self.want_calls: list[tuple[str, Holder, tuple[Want, ...]]] = []
         self.gateways_released: list[str] = []
         self.stalled: set[str] = set()
@@ -134,6 +135,7 @@ class FakeFeedService:
             peak_connections=_NO_PEAK,
             peak_clients=_NO_PEAK,
             peak_ticks_per_second=_NO_PEAK,
+            life=self.life,
         )
 
     def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:

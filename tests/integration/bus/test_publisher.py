@@ -160,9 +160,6 @@ def test_the_last_value_is_kept_until_forgotten(publisher):
     assert publisher.snapshot("1", INFY.key) is None
     sink.publish(INFY, tick(7), 1)
     assert publisher.snapshot("1", INFY.key).sequence == 3
-    publisher.forget_pool("1")
-    publisher.forget_pool("other")
-    assert publisher.snapshot("1", INFY.key) is None
 
 
 def test_a_pool_keeps_its_sink_and_its_broker(publisher):
@@ -367,3 +364,57 @@ def test_an_unusable_key_file_is_refused(tmp_path, case):
         path.write_text("\n".join(path.read_text().splitlines()[:3]))
     with pytest.raises(CurveKeyFileError, match="ZMQ_CURVE_KEY_FILE"):
         load_key_file(path)
+
+
+def test_a_closed_pool_hands_out_nothing_and_its_counts_go_on(publisher):
+    """What was published before a pool ended is no price of the pool that comes after it."""
+    other = instrument("TCS")
+    old = publisher.for_pool("1", "zerodha")
+    with raw_subscriber(publisher.port, b"1/") as subscriber:
+        arrive(publisher, subscriber)
+        old.publish(INFY, tick(5), 1)
+        old.publish(other, tick(5), 1)
+        old.close()
+        old.close()
+        old.publish(INFY, tick(6), 1)
+        old.publish(instrument("LATE"), tick(6), 1)
+        assert publisher.snapshot("1", INFY.key) is None
+        new = publisher.for_pool("1", "zerodha")
+        assert new is not old
+        assert publisher.snapshot("1", INFY.key) is None
+        old.publish(INFY, tick(7), 1)
+        old.forget(None)
+        old.close()
+        new.publish(INFY, tick(8), 1)
+        assert publisher.snapshot("1", INFY.key).sequence == 2
+        assert publisher.snapshot("1", other.key) is None
+        heard = take_all(publisher, subscriber)
+    assert [(one.topic, one.sequence, one.epoch) for one in heard] == [
+        (b"1/NSE/INFY\0", 1, 7),
+        (b"1/NSE/TCS\0", 1, 7),
+        (b"1/NSE/INFY\0", 2, 7),
+    ]
+
+
+def test_a_pool_comes_back_at_another_broker(publisher):
+    """An account whose broker was changed keeps its topics' counts and none of its prices."""
+    publisher.for_pool("1", "zerodha").publish(INFY, tick(5), 1)
+    publisher.for_pool("1", "zerodha").close()
+    sink = publisher.for_pool("1", "binance")
+    assert publisher.snapshot("1", INFY.key) is None
+    sink.publish(INFY, tick(6), 1)
+    kept = publisher.snapshot("1", INFY.key)
+    assert (kept.sequence, b'"binance"' in kept.body) == (2, True)
+    assert not publisher.settled_topics(10)
+
+
+def test_everything_of_a_pool_can_be_forgotten_at_once(publisher):
+    """Also of instruments that nobody names any more."""
+    sink = publisher.for_pool("1", "zerodha")
+    sink.publish(INFY, tick(5), 1)
+    sink.publish(instrument("TCS"), tick(5), 1)
+    sink.forget(None)
+    assert publisher.snapshot("1", INFY.key) is None
+    assert publisher.snapshot("1", InstrumentKey("NSE", "TCS")) is None
+    sink.publish(INFY, tick(6), 1)
+    assert publisher.snapshot("1", INFY.key).sequence == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,18 +103,65 @@ async def test_accounts_carry_limits_capped_by_the_broker(
     assert spec.options.revision == 1
 
 
-async def test_accounts_leave_out_disabled_ones_unknown_brokers_and_inactive_users(
+async def test_accounts_leave_out_disabled_ones_and_inactive_users(
     store: DjangoAccountStore, account: BrokerAccount, user: User
 ) -> None:
     @sync_to_async
     def prepare() -> None:
         BrokerAccount.objects.create(user=user, broker="binance", enabled=False)
-        BrokerAccount.objects.create(user=user, broker="gone")
         other = User.objects.create_user("left", is_active=False)
         BrokerAccount.objects.create(user=other, broker="zerodha")
 
     await prepare()
     assert [spec.pool_id for spec in await store.accounts()] == [str(account.pk)]
+
+
+async def test_an_account_that_cannot_be_served_says_why_and_hides_nobody(
+    store: DjangoAccountStore, account: BrokerAccount, user: User
+) -> None:
+    """Whatever a fixture, an import or the ORM has stored: the others are served."""
+
+    @sync_to_async
+    def prepare() -> dict[str, str]:
+        def add(word: str, **fields: object) -> BrokerAccount:
+            fields = {"broker": "zerodha", "label": word, **fields}
+            return BrokerAccount.objects.create(user=user, **fields)
+
+        broken = {
+            "gone": add("unknown", broker="gone"),
+            "'no_such'": add("setting", broker_settings={"no_such": 1}),
+            "must be an object": add("list", broker_settings=["no", "object"]),
+            "max_connections must be": add("limits"),
+        }
+        PoolConfig.objects.create(account=broken["max_connections must be"], max_connections=0)
+        add("behind")
+        return {text: one.pool_id for text, one in broken.items()}
+
+    broken = await prepare()
+    specs = {spec.pool_id: spec for spec in await store.accounts()}
+    assert len(specs) == 6
+    for text, pool_id in broken.items():
+        assert text in specs[pool_id].problem
+    assert [spec.label for spec in specs.values() if not spec.problem] == ["main", "behind"]
+
+
+async def test_what_the_database_cannot_store_costs_its_own_pool_only(
+    store: DjangoAccountStore, account: BrokerAccount, user: User
+) -> None:
+    second = await sync_to_async(BrokerAccount.objects.create)(user=user, broker="binance")
+    rows = [stats(account.pool_id, used=2**80), stats(second.pool_id, reason="a\0b")]
+    await store.save_status("w", 1, rows)
+
+    @sync_to_async
+    def written() -> list[tuple[int, str]]:
+        return list(PoolStatus.objects.values_list("account_id", "reason"))
+
+    assert await written() == [(second.pk, "a\N{REPLACEMENT CHARACTER}b")]
+    bad = replace(sample(account.pool_id), ticks_received=2**80)
+    await store.save_usage([bad, sample(second.pool_id)])
+    assert await sync_to_async(PoolUsage.objects.get)() is not None
+    await store.record_event(account.pool_id, "lost", "the broker said \0")
+    assert "said" in (await sync_to_async(PoolEvent.objects.get)()).message
 
 
 async def test_only_the_named_accounts_are_served(

@@ -248,8 +248,15 @@ async def test_accounts_may_be_chosen():
 async def test_an_unknown_broker_is_said_once_and_does_not_stop_the_others():
     async with open_worker(replace(spec(), pool_id="1", broker="nobody"), spec()) as kit:
         await asyncio.sleep(10)
-        assert kit.worker.pool_ids() == ["7"]
+        assert kit.worker.pool_ids() == ["7", "1"]
         assert [kind for _, kind, _ in kit.store.events] == ["config_error"]
+        refused = kit.worker.stats("1")
+        assert refused.status is FeedStatus.CLOSED
+        assert "unknown broker 'nobody'" in refused.reason
+        assert [stats.pool_id for stats in kit.store.statuses[-1]] == ["7", "1"]
+        (outcome,) = await kit.want(1, pool_id="1")
+        assert (outcome.state, outcome.code) == (PENDING, RefusalCode.BROKER_UNAVAILABLE)
+        assert "nobody" in outcome.message
 
 
 @virtual

@@ -133,3 +133,37 @@ def test_the_first_tick_of_a_topic_may_be_the_lost_one():
     assert sequences(ticks.heal([packed(1)])) == [(1, 1)]
     assert ticks.counters.gaps == 1
     assert not ticks.is_behind([(TOPIC, 1)], 1)
+
+
+def test_what_was_told_to_be_old_is_handed_out_no_more_and_still_counts():
+    """Its sequence goes on telling repeats and gaps; the next tick is news, and shown again."""
+    ticks = held()
+    ticks.accept([packed(1), packed(2)])
+    ticks.void([TOPIC, b"unknown\0"])
+    assert ticks.newest(TOPIC) is None
+    assert sequences(ticks.accept([packed(2), packed(4)])[0]) == [(1, 4)]
+    assert (ticks.counters.repeats, ticks.counters.gaps) == (1, 1)
+    assert ticks.newest(TOPIC).sequence == 4
+
+
+def test_a_snapshot_that_the_worker_still_has_may_be_handed_out_again():
+    """Who keeps a value after a silence vouches for it; who has dropped it does not."""
+    ticks = held()
+    ticks.accept([packed(2)])
+    ticks.void([TOPIC])
+    ticks.refresh([TOPIC], 1)
+    assert ticks.offer([TOPIC], []) == ([], [])
+    assert ticks.newest(TOPIC) is None
+    ticks.refresh([TOPIC], 1)
+    assert ticks.offer([TOPIC], [packed(2)]) == ([], [])
+    assert ticks.newest(TOPIC).sequence == 2
+
+
+def test_what_nobody_holds_any_more_is_not_remembered_as_old():
+    ticks = held()
+    ticks.accept([packed(2)])
+    ticks.void([TOPIC])
+    ticks.release(TOPIC)
+    ticks.hold(TOPIC)
+    ticks.accept([packed(2)])
+    assert ticks.newest(TOPIC).sequence == 2
