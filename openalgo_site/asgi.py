@@ -14,6 +14,7 @@ from django.conf import settings  # noqa: E402
 
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.key_uses import KEY_USES  # noqa: E402
+from openalgo_site.notices import SENDER  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
 from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
@@ -47,4 +48,5 @@ gateway = Gateway(
     presence=DjangoPresence(),
     status=DjangoStatusSource(),
 )
+SENDER.send_through(gateway.announce)
 application = build_application(http=django_application, gateway=gateway)

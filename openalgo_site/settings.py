@@ -12,6 +12,7 @@ import dj_database_url
 from dotenv import load_dotenv
 
 from brokers.redaction import REDACTOR
+from openalgo_site.channel_layer import channel_layers
 from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environment
 from openalgo_site.logs import logging_config
 from openalgo_site.secret_files import read_or_create_secret
@@ -21,6 +22,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(BASE_DIR / ".env")
 try:
     ENV = read_environment(os.environ)
+    CHANNEL_LAYERS = channel_layers(ENV.redis_url)
 except EnvironmentValueError as error:
     sys.exit(f"{error} (see .env.example)")
 
@@ -103,16 +105,6 @@ else:
         },
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-
-if ENV.redis_url:
-    CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": [ENV.redis_url]},
-        }
-    }
-else:
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 AUTHENTICATION_BACKENDS = [
     "openalgo_site.login_limits.LimitedLoginBackend",  # first: it stops guessing before hashing

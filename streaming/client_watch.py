@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from streaming.client import Client
@@ -52,9 +53,14 @@ class ClientWatch:
         self._hub = hub
         self._revalidate_now = asyncio.Event()
         self._last_failure_log: float | None = None
+        self._changed: set[int] = set()  # users of whom somebody said so since the last look
 
-    def revalidate_soon(self) -> None:
-        """Look at once whether the connected clients may still be here."""
+    def revalidate_soon(self, user_ids: Collection[int]) -> None:
+        """Look at once whether the connected clients may still be here, if one is of these users.
+
+        However many are named in a row, the looks are one after the other.
+        """
+        self._changed.update(user_ids)
         self._revalidate_now.set()
 
     async def sweep(self) -> None:
@@ -70,19 +76,30 @@ class ClientWatch:
 
     async def revalidate(self) -> None:
         """Ask the directory about all clients, now and then and when told to, for ever."""
+        loop = asyncio.get_running_loop()
+        next_at = loop.time() + self._hub.limits.revalidate_seconds
         while True:
-            try:
-                async with asyncio.timeout(self._hub.limits.revalidate_seconds):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_at):
                     await self._revalidate_now.wait()
-            except TimeoutError:
-                pass
             self._revalidate_now.clear()
+            changed, self._changed = self._changed, set()
+            if loop.time() < next_at and not self._has_client_of(changed):
+                continue
             try:
                 await self._revalidate_once()
             except DirectoryUnavailableError as error:
                 self._log_failure(error)
             except Exception:  # supervision point: one failed look ends nobody
                 logger.exception("gateway: looking whether clients are still allowed failed")
+            next_at = loop.time() + self._hub.limits.revalidate_seconds
+
+    def _has_client_of(self, user_ids: Collection[int]) -> bool:
+        sessions = (client.session for client in self._hub.clients)
+        return any(
+            session.state is SessionState.READY and session.user.user_id in user_ids
+            for session in sessions
+        )
 
     async def _revalidate_once(self) -> None:
         hub = self._hub

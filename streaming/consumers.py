@@ -40,7 +40,6 @@ __all__ = [
     "FORCE_CLOSE_EXTENSION",
     "BrowserConsumer",
     "OpenAlgoConsumer",
-    "user_group",
 ]
 
 logger = logging.getLogger("streaming")
@@ -52,11 +51,6 @@ FAREWELL_EXTENSION = "tickpool.farewell"
 # Reconnecting clients spread over this time; a restart takes a second or two.
 _RECONNECT_AFTER_MS = (500, 5000)
 _MAX_USER_AGENT = 200
-
-
-def user_group(user_id: int) -> str:
-    """Return the channel layer group of one user; send ``{"type": "principal.changed"}`` to it."""
-    return f"user.{user_id}"
 
 
 _CANNOT_LOOK_UP = (
@@ -83,7 +77,6 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
             rate=self.limits.messages_per_second, burst=self.limits.message_burst
         )
         self._refused_messages = 0
-        self._groups: list[str] = []
         self._abandoned = False
 
     async def __call__(
@@ -92,14 +85,24 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         receive: Callable[[], Awaitable[dict[str, Any]]],
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
+        """Serve the client until it is gone.
+
+        Channels' own would wait for the channel layer as well, which would hang every client's life
+        on a server that is there for rare notices; ``streaming/notices.py`` reads it instead.
+        """
+        self.scope = scope
+        self.base_send = send
         self._task = asyncio.current_task()
         try:
-            await super().__call__(scope, receive, send)
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
         except asyncio.CancelledError:
             if not self._abandoned:
                 raise
         finally:
-            await self._leave()
+            self._leave()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the method for ``message``.
@@ -196,17 +199,6 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         """End; ``__call__`` gives up what the client held."""
         raise StopConsumer
 
-    async def principal_changed(self, message: dict[str, Any]) -> None:
-        """Take the channel layer's word that this user's keys, sessions or accounts changed."""
-        if self.hub is not None:
-            self.hub.revalidate_soon()
-
-    async def _join_user_group(self, principal: Principal) -> None:
-        if self.channel_layer is not None:
-            group = user_group(principal.user_id)
-            await self.channel_layer.group_add(group, self.channel_name)
-            self._groups.append(group)
-
     def _check_rate(self, now: float) -> None:
         if self._bucket.allows(now):
             return
@@ -235,14 +227,12 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         if self._task is not None:
             self._task.cancel()
 
-    async def _leave(self) -> None:
+    def _leave(self) -> None:
         hub, client = self.hub, self.client
         if hub is None or client is None:
             return
         hub.sockets.leave(client.address)
         hub.leave(client)
-        for group in self._groups:
-            await self.channel_layer.group_discard(group, self.channel_name)
 
 
 class OpenAlgoConsumer(EdgeConsumer):
@@ -311,7 +301,6 @@ class OpenAlgoConsumer(EdgeConsumer):
             return  # it was closed meanwhile
         told = replies.auth_succeeded(principal, request.request_id)
         self._admit(hub, client, principal, told)
-        await self._join_user_group(principal)
 
     def _ask_again(self, client: Client, message: str, request: Authenticate) -> None:
         """Let a client whose key nobody refused try again, on this socket or on a new one."""
@@ -321,9 +310,9 @@ class OpenAlgoConsumer(EdgeConsumer):
         client.session.move(SessionState.AWAITING_AUTH)
         self._expect_key(CloseCode.BACKEND_DOWN, _TRY_AGAIN, self.limits.auth_retry_seconds)
 
-    async def _leave(self) -> None:
+    def _leave(self) -> None:
         self._stop_expecting()
-        await super()._leave()
+        super()._leave()
 
 
 class BrowserConsumer(EdgeConsumer):
@@ -342,7 +331,6 @@ class BrowserConsumer(EdgeConsumer):
             hub.close_client(client, CloseCode.UNAUTHENTICATED, "not logged in")
         elif client.session.state is SessionState.AUTHENTICATING:
             self._admit(hub, client, principal)
-            await self._join_user_group(principal)
 
     async def _principal_of(self, hub: GatewayHub, session_key: str | None) -> Principal | None:
         if not session_key:

@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from channels.layers import get_channel_layer
+
 from streaming.authentication import ApiKeyGate
 from streaming.directory import Directory
 from streaming.hub import GatewayHub
 from streaming.limits import EdgeLimits
 from streaming.link import FeedLink
+from streaming.notices import ChannelLayer, Notices
 from streaming.pool_watch import StatusSource
 from streaming.presence import Presence, PresenceStore
 from streaming.remembered import RememberingDirectory
@@ -31,6 +34,7 @@ class Gateway:
         clock: monotonic seconds.
         presence: where the gateway tells of itself and its clients; None: nowhere.
         status: who knows how pools are, for those who watch them; None: nobody.
+        make_layer: returns the channel layer that carries notices.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Gateway:
         clock: Callable[[], float] = time.monotonic,
         presence: PresenceStore | None = None,
         status: StatusSource | None = None,
+        make_layer: Callable[[], ChannelLayer] = get_channel_layer,
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.directory = RememberingDirectory(directory, clock=clock)
@@ -52,12 +57,24 @@ class Gateway:
         self._presence_store = presence
         self._status = status
         self._presence: Presence | None = None
+        self._make_layer = make_layer
+        self._notices: Notices | None = None
         self._lock = asyncio.Lock()
 
     @property
     def current_hub(self) -> GatewayHub | None:
         """The hub, None before ``open``."""
         return self._hub
+
+    @property
+    def notices(self) -> Notices | None:
+        """The way of notices, None before ``open``."""
+        return self._notices
+
+    def announce(self, user_id: int) -> bool:
+        """Tell every gateway that a user changed, from any thread; False when this is not open."""
+        notices = self._notices
+        return notices is not None and notices.announce(user_id)
 
     async def open(self) -> GatewayHub:
         """Return the hub, opened. May be called often and at the same time."""
@@ -73,6 +90,12 @@ class Gateway:
                         status=self._status,
                     )
                     await hub.open()
+                    self._notices = Notices(
+                        make_layer=self._make_layer,
+                        on_changed=hub.principals_changed,
+                        clock=self._clock,
+                    )
+                    await self._notices.open()
                     if self._presence_store is not None:
                         self._presence = Presence(hub=hub, store=self._presence_store)
                         self._presence.open()
@@ -81,6 +104,9 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the hub. Idempotent."""
+        notices, self._notices = self._notices, None
+        if notices is not None:
+            await notices.close()
         presence, self._presence = self._presence, None
         if presence is not None:
             await presence.close()

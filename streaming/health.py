@@ -12,6 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from brokers.feed import FeedStatus
 from streaming.gateway import Gateway
 from streaming.link import FeedOverview
+from streaming.notices import NoticeState
 from streaming.routing import GATEWAY_SCOPE_KEY
 
 __all__ = ["livez", "readyz"]
@@ -25,8 +26,9 @@ async def livez(request: HttpRequest) -> JsonResponse:
 async def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 with the state of things; 503 when the database does not answer.
 
-    ``degraded``: a pool is not live or no worker is there; clients are served all the same, so a
-    load balancer must not take the gateway out. The list of the same name says what it is.
+    ``degraded``: a pool is not live, no worker is there, or the channel layer is away; clients are
+    served all the same, so a load balancer must not take the gateway out. The list of the same name
+    says what it is.
     """
     database = await sync_to_async(_database_answers)()
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
@@ -36,6 +38,8 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     workers = link.workers() if isinstance(link, FeedOverview) else 0
     live = sum(status is FeedStatus.LIVE for status in pools.values())
     degraded = _degraded(workers, pools.values())
+    if gateway is not None and gateway.notices is not None:
+        degraded += _late(gateway.notices.state, gateway.limits.revalidate_seconds)
     status = "degraded" if degraded else "ok"
     return JsonResponse(
         {
@@ -56,6 +60,15 @@ def _degraded(workers: int, pools: Collection[FeedStatus]) -> list[str]:
     states = Counter(status for status in pools if status is not FeedStatus.LIVE)
     return found + [
         f"{states[each]} of {len(pools)} pools: {each.value}" for each in sorted(states)
+    ]
+
+
+def _late(notices: NoticeState, look_seconds: float) -> list[str]:
+    if notices is not NoticeState.AWAY:
+        return []
+    return [
+        "the channel layer (Redis) does not answer: revoked keys, ended sessions and changed "
+        f"accounts are noticed within {look_seconds:g} s instead of at once"
     ]
 
 

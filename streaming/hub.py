@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from brokers.feed import (
@@ -63,7 +63,7 @@ class GatewayHub:
         wall_clock_ms: epoch milliseconds, for times that are sent.
         cpu_clock: seconds of CPU that the calling thread has taken.
         status: who knows how pools are; None: nobody here.
-        on_notice: called when somebody's rights are said to have changed.
+        on_notice: called with the ids of users whose rights are said to have changed.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class GatewayHub:
         *,
         link: FeedLink,
         directory: Directory,
-        on_notice: Callable[[], None] = lambda: None,
+        on_notice: Callable[[Collection[int]], None] = lambda user_ids: None,
         status: StatusSource | None = None,
         limits: EdgeLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -319,10 +319,10 @@ class GatewayHub:
         for payload in self.feed_objects(client.session.user):
             client.send_behind_ticks(payload)
 
-    def revalidate_soon(self) -> None:
-        """Look at once whether the connected clients may still be here."""
-        self._on_notice()
-        self._watch.revalidate_soon()
+    def principals_changed(self, user_ids: Collection[int]) -> None:
+        """Look at once whether the clients of these users, if any, may still be here."""
+        self._on_notice(user_ids)
+        self._watch.revalidate_soon(user_ids)
 
     def _join(
         self,

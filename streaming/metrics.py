@@ -27,6 +27,7 @@ from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
 from streaming.latency import Latency
 from streaming.link import FeedLink, FeedOverview, PublisherCounts
+from streaming.notices import Notices, NoticeState
 from streaming.protocol import CloseCode
 from streaming.tick_filter import BusCounters
 
@@ -102,12 +103,37 @@ def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Met
             "reason",
         ),
     ]
+    if gateway.notices is not None:
+        found += _notice_metrics(gateway.notices, label)
     if isinstance(hub.link, FeedOverview):
         workers = hub.link.workers()
         found.append(_gauge("tickpool_workers", "Workers that answer now.", workers, label))
     if isinstance(hub.link, _BusSeen):
         found += _bus_metrics(hub.link, label)
     return found
+
+
+def _notice_metrics(notices: Notices, label: Sequence[str]) -> list[Metric]:
+    results = {
+        ("received",): notices.received,
+        ("refused",): notices.refused,
+        ("unsent",): notices.unsent,
+    }
+    return [
+        _gauge(
+            "tickpool_notices_live",
+            "1 while the channel layer answers, so that notices arrive at once.",
+            notices.state is NoticeState.LIVE,
+            label,
+        ),
+        _counter(
+            "tickpool_notices",
+            "Notices that somebody's rights changed, by what became of them.",
+            results,
+            label,
+            "result",
+        ),
+    ]
 
 
 def _bus_metrics(link: _BusSeen, label: Sequence[str]) -> list[Metric]:

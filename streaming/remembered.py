@@ -38,7 +38,7 @@ class RememberingDirectory:
 
     The directory itself is asked first, always: what is remembered counts only where it fails or
     takes longer than a second. A key that it refuses is forgotten, at the attempt as at each
-    ``refresh``, which looks at remembered keys, too; ``doubt`` puts all of them aside until then.
+    ``refresh``, which looks at remembered keys, too; ``doubt`` puts a user's aside until then.
     Only salted digests of keys are kept. Bound to one event loop; every coroutine may be cancelled.
 
     Args:
@@ -110,11 +110,12 @@ class RememberingDirectory:
         """Name all brokers that this installation can serve."""
         return await self._directory.supported_brokers()
 
-    def doubt(self) -> None:
-        """Count nothing that is remembered until the directory has confirmed it again."""
+    def doubt(self, user_ids: Collection[int]) -> None:
+        """Count nothing remembered of these users until the directory has confirmed it again."""
         self._doubted_at = self._clock()
         for entry in self._entries.values():
-            entry.confirmed_at = None
+            if entry.principal.user_id in user_ids:
+                entry.confirmed_at = None
 
     def _recall(self, digest: bytes) -> Principal | None:
         entry = self._entries.get(digest)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import pytest
 
 from tests.support import eventually_sync, free_port
 
-__all__ = ["postgres_url", "redis_url", "require"]
+__all__ = ["RedisServer", "own_redis", "postgres_url", "redis_url", "require"]
 
 
 def require(what: str, found: object, install: str) -> None:
@@ -94,28 +96,69 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+class RedisServer:
+    """A Redis without persistence on a port of its own, which can be ended in several ways."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("redis-server")
+        require("Redis", binary, "apt-get install -y redis-server")
+        assert binary is not None
+        self.port = free_port()
+        self._command = [
+            binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--appendonly", "no", "--dir", str(folder),
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start, and wait until it serves; with nothing of what it knew."""
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        eventually_sync(self._answers, timeout=60, message="Redis did not start")
+
+    def kill(self) -> None:
+        """End at once, as a crash does. Idempotent."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(timeout=60)
+
+    def hang(self) -> None:
+        """Keep every connection and answer nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End the hanging."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as link:
+                link.sendall(b"PING\r\n")
+                return link.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start Redis without persistence and return its URL."""
-    binary = shutil.which("redis-server")
-    require("Redis", binary, "apt-get install -y redis-server")
-    assert binary is not None
-    port = free_port()
-    folder = tmp_path_factory.mktemp("redis")
-    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    server = subprocess.Popen(
-        [binary, "--port", str(port), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        assert server.stdout is not None
-        for line in server.stdout:
-            if b"Ready to accept connections" in line:
-                break
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
-        assert server.stdout is not None
-        server.stdout.close()
+    """Start Redis and return its URL."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server.url
+    server.kill()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of this test's own, not yet started."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()

@@ -43,6 +43,7 @@ def all_checks(*, network: bool = False, clients: int | None = None) -> list[Che
         Check("workers", processes.workers, needs=tables),
         Check("bus", processes.bus),
         Check("gateways", processes.gateways, needs=tables),
+        Check("redis", processes.notices),
     ]
     if network:
         checks.append(Check("brokers", surroundings.brokers, needs=tables))

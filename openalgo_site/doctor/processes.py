@@ -6,8 +6,10 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 import httpx2
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.utils import timezone
 
@@ -20,10 +22,11 @@ from streaming.feed_link import ZmqFeedLink
 from streaming.link import TickMessage
 from streaming.models import GatewayStatus
 
-__all__ = ["bus", "gateways", "workers"]
+__all__ = ["bus", "gateways", "notices", "workers"]
 
 BEAT_SECONDS = 4.0
 HTTP_SECONDS = 5.0
+NOTICE_SECONDS = 3.0
 STEP_SECONDS = 0.05
 MAX_AHEAD_SECONDS = 2.0
 START_WORKER = "start one with `python manage.py runpool` (`make run` for the demo) and see its log"
@@ -143,6 +146,46 @@ def _is_listening(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def notices() -> Iterator[Finding]:
+    """Whether the channel layer of ``REDIS_URL`` carries a message there and back."""
+    name, where = "redis", _without_credentials(settings.ENV.redis_url)
+    if not where:
+        yield skipped(name, "REDIS_URL is not set: each gateway process looks every 2 s itself")
+        return
+    try:
+        milliseconds = asyncio.run(_notice_round_trip())
+    except Exception as error:  # a layer may fail as it likes
+        reason = str(error) or "no answer in time"
+        yield failed(
+            name,
+            f"the channel layer at {where} does not work ({type(error).__name__}: {reason}); "
+            "clients are served, and revoked keys are noticed within 2 s instead of at once",
+            "start Redis, or correct REDIS_URL and start the gateways again",
+        )
+        return
+    yield fine(name, f"{where}: a message was back in {milliseconds:.1f} ms")
+
+
+async def _notice_round_trip() -> float:
+    """Return the milliseconds that a message to ourselves takes."""
+    layer = get_channel_layer()
+    async with asyncio.timeout(NOTICE_SECONDS):
+        channel = await layer.new_channel()
+        await layer.send(channel, {"type": "doctor"})  # the connection's own time is not counted
+        await layer.receive(channel)
+        started = time.perf_counter()
+        await layer.send(channel, {"type": "doctor"})
+        await layer.receive(channel)
+        elapsed = (time.perf_counter() - started) * 1000
+        await layer.close_pools()
+    return elapsed
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def gateways() -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from channels.layers import get_channel_layer
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -42,6 +43,7 @@ class EdgeServer:
         http: Any = plain_site,
         openalgo_port: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        make_layer: Callable[[], Any] = get_channel_layer,
         **limits: Any,
     ) -> None:
         self.link = FakeFeedLink()
@@ -52,6 +54,7 @@ class EdgeServer:
             directory=self.directory,
             limits=EdgeLimits(**{"revalidate_seconds": 60.0, **limits}),
             clock=clock,
+            make_layer=make_layer,
         )
         self.application = build_application(http=http, gateway=self.gateway)
         self.port = 0

@@ -13,7 +13,7 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client as Browser
 from websockets.typing import Subprotocol
 
-from streaming.consumers import user_group
+from streaming.notices import send_notice
 from streaming.testing import make_principal
 from tests.integration.edge.conftest import INFY, KEY, EdgeServer, MakeEdge, ask, closing
 from tests.support import eventually
@@ -116,7 +116,7 @@ async def test_a_notice_of_the_channel_layer_is_taken_at_once(
     edge.directory.end_session(login.session_key)
     layer = get_channel_layer()
     assert layer is not None
-    await layer.group_send(user_group(login.user_id), {"type": "principal.changed"})
+    await send_notice(layer, [login.user_id])
     assert await closing(page) == (4401, "session ended")
 
 

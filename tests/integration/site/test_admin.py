@@ -15,6 +15,7 @@ from django.test import Client
 from pooling.crypto import CredentialCipher, create_key_file
 from pooling.models import BrokerAccount, PoolConfig
 from streaming.models import ApiKey, hash_api_key
+from streaming.notices import GROUP, changed_users
 
 
 @pytest.fixture
@@ -173,20 +174,21 @@ def test_a_key_is_shown_exactly_once(admin: Client, user: User) -> None:
     assert ApiKey.objects.find(plaintext) == key
 
 
-async def _heard(user_id: int, act: Any) -> list[dict[str, Any]]:
-    """Return what the user's gateways are told while ``act`` runs."""
+async def _heard(user_id: int, act: Any) -> int:
+    """Return how often gateways are told that the user changed while ``act`` runs."""
     from asgiref.sync import sync_to_async
 
     layer = get_channel_layer()
     channel = await layer.new_channel()
-    await layer.group_add(f"user.{user_id}", channel)
+    await layer.group_add(GROUP, channel)
     await sync_to_async(act)()
     # A mark behind whatever was said: no waiting, and none of it is missed.
     await layer.send(channel, {"type": "end"})
-    heard = []
+    heard = 0
     while (message := await layer.receive(channel))["type"] != "end":
-        heard.append(message)
-    await layer.group_discard(f"user.{user_id}", channel)
+        assert changed_users(message) == [user_id]
+        heard += 1
+    await layer.group_discard(GROUP, channel)
     return heard
 
 
@@ -208,7 +210,7 @@ async def test_revoking_a_key_tells_the_users_gateways(transactional_db: None) -
             {"action": "revoke", "_selected_action": [key.pk], "confirmed": "yes"},
         )
 
-    assert await _heard(user.pk, revoke) == [{"type": "principal.changed"}]
+    assert await _heard(user.pk, revoke) == 1
     await sync_to_async(key.refresh_from_db)()
     assert key.revoked_at is not None
 
@@ -227,11 +229,10 @@ async def test_logout_password_and_limits_tell_the_users_gateways(
         user.set_password("another-password-2")
         user.save()
 
-    told = [{"type": "principal.changed"}]
-    assert await _heard(user.pk, lambda: PoolConfig.objects.create(account=account)) == told
-    assert await _heard(user.pk, client.logout) == told
-    assert await _heard(user.pk, change_password) == told
-    assert await _heard(user.pk, lambda: client.force_login(user)) == []
+    assert await _heard(user.pk, lambda: PoolConfig.objects.create(account=account)) == 1
+    assert await _heard(user.pk, client.logout) == 1
+    assert await _heard(user.pk, change_password) == 1
+    assert await _heard(user.pk, lambda: client.force_login(user)) == 0
 
 
 def test_history_is_read_only(admin: Client) -> None:

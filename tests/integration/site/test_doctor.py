@@ -20,6 +20,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
+from openalgo_site.channel_layer import channel_layers
 from openalgo_site.doctor import processes, storage, surroundings
 from openalgo_site.doctor.findings import Check, Finding, Outcome, failed, fine
 from openalgo_site.doctor.main import all_checks, examine
@@ -185,6 +186,25 @@ def test_a_bus_without_a_worker(
     problem(processes.bus(), "ZMQ_CURVE_KEY_FILE")
     configured(zmq_host="192.0.2.1")
     problem(processes.bus(), "ZMQ_CURVE_KEY_FILE")
+
+
+@pytest.mark.redis
+def test_a_channel_layer_that_works_and_one_that_does_not(
+    configured: Callable[..., None], settings: Any, redis_url: str
+) -> None:
+    def look(url: str) -> Iterable[Finding]:
+        configured(redis_url=url)
+        settings.CHANNEL_LAYERS = channel_layers(url)
+        return processes.notices()
+
+    assert all_fine(look(redis_url))
+    assert [each.outcome for each in look("")] == [Outcome.SKIPPED]
+    found = problem(look(f"redis://:secret-word@127.0.0.1:{free_port()}/0"), "Redis", "REDIS_URL")
+    assert found.outcome is Outcome.FAILED
+    assert "secret-word" not in found.message
+    assert "2 s" in found.message  # what it costs
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        problem(look(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"), "no answer in time")
 
 
 class WebServer:

@@ -38,6 +38,7 @@ VALUES: dict[tuple[str, str], set[str]] = {
     ("tickpool_deliveries_conflated_total", "reason"): {"slow", "interval"},
     ("tickpool_deliveries_dropped_total", "reason"): {"unsubscribed", "closed"},
     ("tickpool_auth_failures_total", "reason"): {"invalid", "limited"},
+    ("tickpool_notices_total", "result"): {"received", "refused", "unsent"},
     ("tickpool_latency_seconds_bucket", "stage"): set(Latency().stages),
 }
 

@@ -405,7 +405,7 @@ async def test_a_revoked_principal_is_closed_and_hears_no_more(edge: Edge) -> No
     other, _ = edge.client(make_principal(2))
     await edge.subscribe(client, "INFY", 2)
     edge.directory.revoke("k")
-    edge.hub.revalidate_soon()
+    edge.hub.principals_changed([1])
     await eventually(lambda: sender.closed)
     assert sender.closed == (4401, "API key revoked")
     edge.link.tick("p1", INFY)
@@ -417,7 +417,7 @@ async def test_a_revoked_principal_is_closed_and_hears_no_more(edge: Edge) -> No
 async def test_a_directory_that_is_away_ends_nobody(edge: Edge) -> None:
     client, _ = edge.client(edge.directory.add_key("k", make_principal(1)))
     edge.directory.fail()
-    edge.hub.revalidate_soon()
+    edge.hub.principals_changed([1])
     await eventually(lambda: edge.directory.refreshes)
     assert client.session.state is SessionState.READY
 
@@ -427,7 +427,7 @@ async def test_a_lost_account_ends_its_subscriptions(edge: Edge) -> None:
     client, sender = edge.client(principal)
     await edge.subscribe(client, "INFY", 2)
     edge.directory.change(msgspec.structs.replace(principal, accounts=()))
-    edge.hub.revalidate_soon()
+    edge.hub.principals_changed([1])
     await eventually(lambda: edge.link.held == {})
     await eventually(lambda: len(sender.frames) == 2)
     assert sender.frames[1]["code"] == "BROKER_UNAVAILABLE"

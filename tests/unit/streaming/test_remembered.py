@@ -97,11 +97,13 @@ async def test_who_has_left_is_looked_at_for_a_minute_and_no_longer(kit: Kit) ->
     assert repr(kit.directory) == "<RememberingDirectory keys=0>"
 
 
-async def test_a_notice_puts_all_in_doubt_until_the_directory_was_asked(kit: Kit) -> None:
+async def test_a_notice_puts_its_user_in_doubt_until_the_directory_was_asked(kit: Kit) -> None:
     await kit.who("key of ann")
     kit.now += 1
-    kit.directory.doubt()
     kit.inner.fail()
+    kit.directory.doubt([99])
+    assert await kit.who("key of ann") == kit.ann
+    kit.directory.doubt([1])
     with pytest.raises(DirectoryUnavailableError):
         await kit.who("key of ann")
     kit.inner.recover()
@@ -117,7 +119,7 @@ async def test_what_was_asked_before_a_notice_takes_no_doubt_away(kit: Kit) -> N
     class Slow(FakeDirectory):
         async def refresh(self, principals):
             kit.now += 1
-            kit.directory.doubt()
+            kit.directory.doubt([1])
             return list(principals)
 
     kit.directory._directory = Slow()

@@ -1,0 +1,48 @@
+"""Notices leave a process without holding it up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from openalgo_site import notices
+from openalgo_site.notices import NoticeSender
+
+
+class Layer:
+    """A layer that fails, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        self.asked += 1
+        raise OSError("away")
+
+
+@pytest.fixture
+def layer(monkeypatch: pytest.MonkeyPatch) -> Layer:
+    layer = Layer()
+    monkeypatch.setattr(notices, "get_channel_layer", lambda: layer)
+    return layer
+
+
+def test_a_gateway_takes_the_notice_and_nothing_else_is_asked(layer: Layer) -> None:
+    taken: list[int] = []
+    sender = NoticeSender()
+    sender.send_through(lambda user_id: taken.append(user_id) is None)
+    sender.send(7)
+    assert taken == [7]
+    assert layer.asked == 0
+
+
+def test_a_command_leaves_a_layer_that_failed_alone_for_a_while(layer: Layer) -> None:
+    now = 100.0
+    sender = NoticeSender(clock=lambda: now)
+    for user_id in range(50):
+        sender.send(user_id)
+    assert layer.asked == 2  # one notice, tried twice
+    now += notices.REST_SECONDS
+    sender.send(1)
+    assert layer.asked == 4
