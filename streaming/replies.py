@@ -186,13 +186,19 @@ def list_reply(subscriptions: Sequence[Mapping[str, Any]], request_id: RequestId
 
 def broker_info(
     principal: Principal,
-    stats: PoolStats | None,
+    stats: Sequence[PoolStats | None],
     status: FeedStatus | None,
     held: int,
     max_held: int,
     request_id: RequestId,
 ) -> str:
-    """Build limits and usage of the default account's pool; unknown numbers are left out."""
+    """Build limits and usage of the user's pools; unknown numbers are left out.
+
+    ``stats`` are of the first accounts, in their order; those of the default account stand at the
+    top as well, and ``status`` is its feed's.
+    """
+    known = [_usage(each) for each in stats]
+    unasked: list[dict[str, Any]] = [{} for _ in principal.accounts[len(known) :]]
     reply: dict[str, Any] = {
         "type": "broker_info",
         "status": "success",
@@ -200,28 +206,37 @@ def broker_info(
         "adapter_status": "not_configured" if status is None else _ADAPTER_STATUS[status],
         "user_id": principal.username,
         "accounts": [
-            {"broker": account.broker, "label": account.label} for account in principal.accounts
+            {"broker": account.broker, "label": account.label, **usage}
+            for account, usage in zip(principal.accounts, [*known, *unasked], strict=True)
         ],
         "client": {"subscriptions": held, "max_subscriptions": max_held},
     }
     if status is not None:
         reply["feed_status"] = status
-    if stats is not None:
-        reply["limits"] = {
-            "max_connections": stats.max_connections,
-            "symbols_per_connection": stats.symbols_per_connection,
-            "capacity": stats.capacity,
-        }
-        reply["usage"] = {
-            "connections": len(stats.connections),
-            "used": stats.used,
-            "wanted": stats.wanted,
-            "confirmed": stats.confirmed,
-            "clients": stats.clients,
-            "ticks_per_second": stats.ticks_per_second,
-        }
-        reply["reason"] = stats.reason
+    if stats and stats[0] is not None:
+        reply |= known[0]
+        reply["reason"] = stats[0].reason
     return encode(reply, request_id)
+
+
+def _usage(stats: PoolStats | None) -> dict[str, Any]:
+    """Return limits and usage of one pool, or nothing while no worker answers for it."""
+    if stats is None:
+        return {}
+    limits = {
+        "max_connections": stats.max_connections,
+        "symbols_per_connection": stats.symbols_per_connection,
+        "capacity": stats.capacity,
+    }
+    usage = {
+        "connections": len(stats.connections),
+        "used": stats.used,
+        "wanted": stats.wanted,
+        "confirmed": stats.confirmed,
+        "clients": stats.clients,
+        "ticks_per_second": stats.ticks_per_second,
+    }
+    return {"limits": limits, "usage": usage}
 
 
 def feed_object(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from streaming import replies
 from streaming.client import Client
 from streaming.holdings import Departure
@@ -26,6 +28,8 @@ from streaming.protocol import (
 from streaming.session import SessionState
 
 __all__ = ["serve", "serve_anyone"]
+
+_MOST_POOLS_ASKED = 8  # for one ``get_broker_info``: each costs a request to a worker
 
 
 async def serve_anyone(hub: GatewayHub, client: Client, request: Request) -> bool:
@@ -118,13 +122,13 @@ def _watch_pools(hub: GatewayHub, client: Client, request: WatchPools) -> None:
 
 async def _broker_info(hub: GatewayHub, client: Client, request: GetBrokerInfo) -> None:
     session = client.session
-    account = session.user.accounts[0] if session.user.accounts else None
-    stats = await hub.link.stats(account.pool_id) if account is not None else None
+    asked = session.user.accounts[:_MOST_POOLS_ASKED]
+    found = await asyncio.gather(*(hub.link.stats(each.pool_id) for each in asked))
     client.send(
         replies.broker_info(
             session.user,
-            stats,
-            hub.link.feed_status(account.pool_id) if account is not None else None,
+            found,
+            hub.link.feed_status(asked[0].pool_id) if asked else None,
             len(session.held),
             session.max_instruments,
             request.request_id,

@@ -91,6 +91,7 @@ class FakeMarket:
         self.stored: dict[str, int] = {}  # symbol -> when the exchange sent its last price
         self.rate = 0.0  # ticks per second of each subscribed symbol
         self.is_silent = False
+        self.counted: int | None = None  # symbols, as the worker says when it is asked
         self.knows_batches = True
         self.prices = {key: item["price"] for key, item in INSTRUMENTS.items()}
         self.volumes = dict.fromkeys(INSTRUMENTS, 1_234_567)
@@ -199,6 +200,12 @@ class FakeMarket:
                 {"type": "pong", "status": "success", "server_timestamp": now_ms()}
                 | {"client_timestamp": request["timestamp"], "_pingId": request["_pingId"]}
             )
+        elif action == "get_broker_info":
+            usage = {"used": self.counted, "connections": 1}
+            account = {"broker": "zerodha", "label": "main"} | (
+                {"usage": usage} if self.counted is not None else {}
+            )
+            await client.say({"type": "broker_info", "status": "success", "accounts": [account]})
         elif action == "subscribe_status":
             client.wants_status = True
             await client.say({"type": action, "status": "success", "message": "ok"} | echo)

@@ -38,7 +38,7 @@ def verbs_of(market: FakeMarket) -> dict[str, Verb]:
     """What a test may say to the site."""
 
     async def reset() -> None:
-        STATE.update(watchlists={}, fail=[], used=9, pool={})
+        STATE.update(watchlists={}, fail=[], used=9, pool={}, other_pools=[], written_ago_ms=300)
         market.reset()
 
     async def set_state(**values: Any) -> None:

@@ -10,7 +10,7 @@ from django.urls import include, path
 
 from tests.browser.fake_market import INSTRUMENTS
 
-STATE: dict[str, Any] = {"watchlists": {}, "made": 0, "fail": set(), "used": 9}
+STATE: dict[str, Any] = {"watchlists": {}, "made": 0, "fail": set()}
 
 
 def refuse(request: HttpRequest, name: str) -> HttpResponse | None:
@@ -89,8 +89,10 @@ def pools(request: HttpRequest) -> HttpResponse:
         "symbols_per_connection": 3000,
         "used": STATE["used"],
         "capacity": 9000,
+        "heartbeat_age_ms": STATE["written_ago_ms"],
     }
-    return JsonResponse({"results": [pool | STATE.get("pool", {})]})
+    pools = [pool | STATE["pool"], *(pool | other for other in STATE["other_pools"])]
+    return JsonResponse({"results": pools})
 
 
 urlpatterns = [

@@ -153,6 +153,49 @@ async def test_day_range_and_trend_are_drawn(watch: Watch, site: FakeSite):
     await expect(mark).to_have_attribute("style", "left: 50%;")
 
 
+async def test_trend_outlives_a_change_of_list_and_a_reload(watch: Watch, site: FakeSite):
+    """What this tab has seen of a price is there again with its row."""
+    line = watch.row("NSE:INFY").locator(".spark path")
+
+    async def is_drawn() -> bool:
+        for price in (1550.0, 1560.0):
+            site.say("tick", exchange="NSE", symbol="INFY", ltp=price)
+        return bool(await line.get_attribute("d"))
+
+    await eventually(is_drawn, interval=0.25, timeout=20)
+    await new_list(watch, "Empty")
+    await tab(watch, "Main").click()
+    await watch.has_prices()
+    await expect(line).to_have_attribute("d", re.compile("M.*L"))
+    await watch.page.reload()
+    await watch.has_prices()
+    await expect(line).to_have_attribute("d", re.compile("M.*L"))
+
+
+async def test_a_new_list_waits_for_its_first_instrument(watch: Watch):
+    """Whoever made a list types the first name at once."""
+    await new_list(watch, "Metals")
+    await expect(watch.search).to_be_focused()
+    await watch.page.keyboard.type("NSE:TATASTEEL")
+    await watch.page.keyboard.press("Enter")
+    await expect(watch.row("NSE:TATASTEEL")).to_have_attribute("data-state", "live")
+
+
+async def test_order_book_leaves_out_what_a_share_does_not_have(watch: Watch, site: FakeSite):
+    """Wires send 0 for none: an open interest of a share, an average price without a trade."""
+    await watch.row("NSE:INFY").locator(".c-last").click()
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1580.0, oi=0, avg_trade_price=0, ltt=0)
+    facts = watch.page.locator(".facts")
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,580.00")
+    await expect(facts).to_contain_text("Previous close")
+    for name in ("Open interest", "Average price", "Last trade"):
+        await expect(facts.get_by_text(name, exact=True)).to_be_hidden()
+    await add(watch, "NFO:NIFTY27OCT2624500CE")
+    await watch.row("NFO:NIFTY27OCT2624500CE").locator(".c-last").click()
+    site.say("tick", exchange="NFO", symbol="NIFTY27OCT2624500CE", ltp=142.0, oi=0)
+    await expect(facts).to_contain_text(re.compile(r"Open interest\s*0"))
+
+
 async def test_rows_are_worked_by_keyboard(watch: Watch, site: FakeSite):
     """Down, open, close, move, remove, next list, help: the keys that the help names."""
     press = watch.page.keyboard.press
@@ -179,6 +222,8 @@ async def test_rows_are_worked_by_keyboard(watch: Watch, site: FakeSite):
     await press("Enter")
     await expect(watch.page.get_by_role("dialog")).to_be_hidden()
     await expect(tab(watch, "Second")).to_have_attribute("aria-pressed", "true")
+    await expect(watch.search).to_be_focused()
+    await press("Escape")
     await press("[")
     await expect(tab(watch, "Main")).to_have_attribute("aria-pressed", "true")
     await press("?")

@@ -7,12 +7,14 @@ import json
 import socket as socket_module
 
 import httpx2
+import msgspec
 import pytest
 
 from brokers.feed import RefusalCode
 from brokers.types import FeedMode, InstrumentKey
 from streaming.testing import make_principal
 from tests.integration.edge.conftest import INFY, TCS, EdgeServer, MakeEdge, ask, closing, read
+from tests.integration.edge.test_metrics import stats
 from tests.support import AgingClock, eventually
 
 
@@ -178,6 +180,25 @@ async def test_broker_info_names_limits_and_usage(edge: EdgeServer) -> None:
         "user1",
     )
     assert info["client"]["subscriptions"] == 0
+    await socket.close()
+
+
+async def test_broker_info_counts_each_pool_of_the_user(make_edge: MakeEdge) -> None:
+    """Each account that a worker answers for has its own limits and usage."""
+    edge = await make_edge()
+    first = edge.principal.accounts[0]
+    other = msgspec.structs.replace(first, pool_id="p2", broker="binance", label="spot")
+    edge.directory.add_key("two", msgspec.structs.replace(edge.principal, accounts=(first, other)))
+    edge.link.pool_stats = {"p1": stats("p1"), "p2": stats("p2", "binance")}
+    socket = await edge.client("two")
+    info = await ask(socket, action="get_broker_info")
+    assert [each["usage"]["used"] for each in info["accounts"]] == [2, 2]
+    assert [each["limits"]["capacity"] for each in info["accounts"]] == [30, 30]
+    assert info["usage"] == info["accounts"][0]["usage"]
+    del edge.link.pool_stats["p1"]
+    info = await ask(socket, action="get_broker_info")
+    assert ["usage" in each for each in info["accounts"]] == [False, True]
+    assert "usage" not in info
     await socket.close()
 
 

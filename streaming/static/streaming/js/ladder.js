@@ -21,11 +21,22 @@ const FACTS = [
   ["ltt", "Last trade", "time"],
   ["timestamp", "Exchange time", "time"],
 ];
+const CONTRACTS = new Set(["NFO", "BFO", "CDS", "BCD", "MCX", "NCO", "NCDEX", "NSEIX"]);
 const STATES = {
   [RowState.WAITING]: "No price yet.",
   [RowState.STALE]: "stale: these figures are not current.",
   [RowState.REFUSED]: "refused: no figures arrive.",
 };
+
+/**
+ * Whether there is anything to say; pure. Wires send 0 for what does not exist: a price or a time of
+ * 0 is none, and only contracts have an open interest.
+ */
+export function isFact(value, name, kind, exchange) {
+  if (!Number.isFinite(value)) return false;
+  if (value === 0 && name === "oi") return CONTRACTS.has(exchange);
+  return value !== 0 || kind === "quantity";
+}
 
 /** Price, quantity and orders of `count` levels of one side; pure. Missing levels are empty. */
 export function levelsOf(side, count = LEVELS) {
@@ -72,7 +83,7 @@ export class Ladder {
   }
 
   render(now) {
-    const { data = {}, decimals } = this.#row;
+    const { data = {}, decimals, exchange } = this.#row;
     const bids = levelsOf(data.depth?.buy);
     const asks = levelsOf(data.depth?.sell);
     const largest = Math.max(1, ...[...bids, ...asks].map(({ quantity = 0 }) => quantity));
@@ -83,7 +94,7 @@ export class Ladder {
     for (const [name, , kind] of FACTS) {
       const { line, value } = this.#facts.get(name);
       const raw = data[name];
-      line.hidden = !Number.isFinite(raw);
+      line.hidden = !isFact(raw, name, kind, exchange);
       if (line.hidden) continue;
       if (kind === "time") put(value, format.clock(raw));
       else put(value, kind === "price" ? format.price(raw, decimals) : format.quantity(raw));

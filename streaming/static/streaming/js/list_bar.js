@@ -14,8 +14,8 @@ export class ListBar {
 
   /**
    * `nodes`: tabs, create, rename, remove, dialog, title, note, label, name, error, confirm, cancel.
-   * `actions`: select(id), create(name, isAwaited), rename(name), remove(), failed(title, error);
-   * `isAwaited()` tells whether the dialog is still open for it.
+   * `actions`: select(id), create(name, isAwaited), created(), rename(name), remove(),
+   * failed(title, error); `isAwaited()` tells whether the dialog is still open for it.
    */
   constructor({ nodes, actions }) {
     this.#nodes = nodes;
@@ -73,6 +73,7 @@ export class ListBar {
       confirm: "Create",
       failure: (name) => `List \u201c${name}\u201d was not made.`,
       run: (name, isAwaited) => this.#actions.create(name, isAwaited),
+      done: () => this.#actions.created(),
     });
   }
 
@@ -99,7 +100,7 @@ export class ListBar {
   }
 
   /** `name` null asks for a yes only. */
-  #ask({ title, note = "", confirm, name = "", failure, run }) {
+  #ask({ title, note = "", confirm, name = "", failure, run, done = () => {} }) {
     const nodes = this.#nodes;
     nodes.title.textContent = title;
     nodes.note.textContent = note;
@@ -110,7 +111,7 @@ export class ListBar {
     nodes.label.hidden = nodes.name.hidden = name === null;
     nodes.name.disabled = name === null;
     nodes.name.value = name ?? "";
-    this.#question = { failure, run };
+    this.#question = { failure, run, done };
     nodes.dialog.showModal();
     if (name === null) nodes.confirm.focus();
     else nodes.name.select();
@@ -125,7 +126,9 @@ export class ListBar {
     error.textContent = "";
     try {
       await question.run(name, isAwaited);
-      if (isAwaited()) this.#close();
+      if (!isAwaited()) return;
+      this.#close();
+      question.done();
     } catch (problem) {
       if (!isAwaited()) {
         this.#actions.failed(question.failure(name), problem);

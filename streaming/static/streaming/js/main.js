@@ -19,6 +19,7 @@ import { StatusLine } from "./status.js";
 import { RowState, RowStore, keyOf } from "./store.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Table } from "./table.js";
+import { Trails, tabStorage } from "./trails.js";
 
 const MAX_ROWS = 1000; // as many as the server remembers
 const MAX_LOOKUPS = 20; // of single names: what is in a stored list comes at once
@@ -34,7 +35,11 @@ let isLoaded = false;
 
 const notices = new Notices($("notices"));
 const feed = new FeedState();
-const store = new RowStore({ onDirty: () => table.schedule() });
+const trails = new Trails({ storage: tabStorage(), userId });
+const store = new RowStore({
+  onDirty: () => table.schedule(),
+  trailOf: (key) => trails.of(key, connection.serverNow()),
+});
 const connection = new TickConnection({
   url: () => `${scheme}//${location.host}${ticksPath}?interval=${BATCH_INTERVAL_MS}`,
   takesText: batchReceived,
@@ -105,6 +110,7 @@ const listBar = new ListBar({
       const id = await lists.create(name);
       if (isAwaited()) showList(lists.select(id));
     },
+    created: () => search.focus(),
     rename: (name) => lists.rename(name),
     remove: async () => showList(await lists.remove()),
     failed: (title, { message: text }) => notices.show({ key: "list", kind: "error", title, text }),
@@ -137,6 +143,7 @@ function received(message) {
   if (message.type === "market_data") tick(message);
   else if (message.type === "ticks" && Array.isArray(message.ticks)) message.ticks.forEach(tick);
   else if (message.type === "feed") feedChanged(message);
+  else if (message.type === "broker_info") pools.counted(message);
   else subscriptions.answered(message);
 }
 
@@ -161,7 +168,7 @@ function phaseChanged(phase, before) {
   } else if (phase === Phase.OPEN) {
     store.believe();
     if (before !== Phase.SILENT) resume();
-    pools.soon();
+    countSoon();
   } else {
     store.markStale(LINK_LOST);
   }
@@ -176,6 +183,12 @@ function phaseChanged(phase, before) {
 function resume() {
   feed.reset();
   subscriptions.replay();
+}
+
+/** What is asked for has changed: the workers' count comes behind the answer to that. */
+function countSoon() {
+  connection.send({ action: "get_broker_info" });
+  pools.soon();
 }
 
 /** What is the matter with the link; before the first connection nothing is. */
@@ -203,7 +216,7 @@ function add(instrument) {
   const row = store.add(instrument);
   table.add(row);
   subscriptions.subscribe([row], { isChosen: true });
-  pools.soon();
+  countSoon();
   lists.save(store.rows());
   describe([row]);
   showCount();
@@ -214,7 +227,7 @@ function remove(key) {
   const row = drop(key);
   if (!row) return;
   subscriptions.unsubscribe([row]);
-  pools.soon();
+  countSoon();
   $("list-news").textContent = `${row.symbol} removed`;
 }
 
@@ -263,7 +276,7 @@ function show(instruments) {
   isLoaded = true;
   showCount();
   subscriptions.subscribe(rows.filter((row) => row.state !== RowState.LIVE));
-  pools.soon();
+  countSoon();
   describe(rows);
 }
 
@@ -357,6 +370,8 @@ new Keyboard({
   },
 });
 window.addEventListener("pagehide", () => {
+  store.readAll();
+  trails.save(connection.serverNow());
   lists.flush({ keepalive: true });
 });
 setInterval(() => {

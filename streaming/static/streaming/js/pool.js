@@ -21,6 +21,20 @@ const nameOf = (status) => STATES[status] ?? String(status).replaceAll("_", " ")
 const finite = (...values) => values.find(Number.isFinite);
 
 /**
+ * The figures of `get_broker_info`, straight from the workers: `{feed, used, connections}` for each
+ * pool that answered; pure.
+ */
+export function figuresOf({ accounts = [] }) {
+  return accounts
+    .filter(({ usage }) => usage)
+    .map(({ broker, label, usage: { used, connections } }) => ({
+      feed: { broker, account: label ?? "" },
+      used,
+      connections,
+    }));
+}
+
+/**
  * What a pool of the API means for the person `username`; pure. Missing figures stay undefined.
  * The owner is named only where it is someone else.
  */
@@ -39,6 +53,8 @@ export function summarize(stats, username) {
       .join(" \u00b7 "),
     // Of an own pool the socket tells, too, and sooner.
     feed: stats.username === username ? { broker: stats.broker, account: stats.label ?? "" } : null,
+    isDisabled: stats.enabled === false,
+    writtenAgoMs: finite(stats.heartbeat_age_ms, Infinity),
     status,
     state: nameOf(status),
     reason: status === "live" ? "" : (stats.reason ?? ""),
@@ -46,10 +62,10 @@ export function summarize(stats, username) {
     capacity,
     connections,
     maxConnections: stats.max_connections,
-    ratio: capacity > 0 ? Math.min(1, used / capacity) : 0,
-    isNearlyFull: capacity > 0 && used / capacity >= NEARLY_FULL,
   };
 }
+
+const isSamePool = (one, other) => one?.broker === other.broker && one.account === other.account;
 
 /** The pool when nothing proves that what was told of it still holds, for the reason `why`; pure. */
 export function withoutWord(pool, { status, why }) {
@@ -71,6 +87,8 @@ export class PoolStrip {
   #troubleOf;
   #pools = []; // as they were told last
   #toldAt = 0; // when, by performance.now()
+  #counted = []; // by the workers when they were asked last: see `figuresOf`
+  #countedAt = -Infinity; // when, by performance.now()
   #doubt = null; // why nothing that was told is current, `{status, why}`
   #link = ""; // what is the matter with the socket; "" while it is believed
   #views = new Map();
@@ -93,6 +111,13 @@ export class PoolStrip {
   /** The figures are about to change: ask when they have, not at the next turn. */
   soon() {
     this.#askIn(SOON_MS);
+  }
+
+  /** Take what the workers counted: newer than anything that was written before. */
+  counted(message) {
+    this.#counted = figuresOf(message);
+    this.#countedAt = performance.now();
+    this.#writeAll();
   }
 
   /** A feed has changed: show it at once, and ask for the figures. */
@@ -125,7 +150,8 @@ export class PoolStrip {
   async #poll() {
     this.stop();
     try {
-      this.#show((await fetchPools()).map((pool) => summarize(pool, this.#username)));
+      const pools = await fetchPools();
+      this.#show(pools.map((pool) => summarize(pool, this.#username)));
     } catch (error) {
       if (error.isSignedOut) return this.#onSignedOut();
       this.#toldAt = -Infinity;
@@ -147,24 +173,29 @@ export class PoolStrip {
 
   #writeAll() {
     this.#region.dataset.state = this.#doubt ? "old" : "current";
-    for (const pool of this.#pools) this.#write(this.#viewOf(pool.id), pool);
+    for (const pool of this.#pools) {
+      if (!pool.isDisabled) this.#write(this.#viewOf(pool.id), pool);
+    }
   }
 
   #show(pools) {
     this.#pools = pools;
     this.#toldAt = performance.now();
     this.#judge();
-    this.#region.dataset.state = this.#doubt ? "old" : "current";
-    this.#note(pools.length ? "" : "No broker account yet, so there is no pool to show.");
+    const disabled = pools.filter(({ isDisabled }) => isDisabled);
+    const names = disabled.map(({ title, account }) => [title, account].filter(Boolean).join(" "));
+    const isNone = !pools.length;
+    this.#note(
+      isNone ? "No broker account yet, so there is no pool to show." : "",
+      names.length ? `Disabled: ${names.join(", ")}.` : "",
+    );
     const gone = new Set(this.#views.keys());
-    for (const pool of pools) {
-      gone.delete(pool.id);
-      this.#write(this.#viewOf(pool.id), pool);
-    }
+    for (const { id, isDisabled } of pools) if (!isDisabled) gone.delete(id);
     for (const id of gone) {
       this.#views.get(id).element.remove();
       this.#views.delete(id);
     }
+    this.#writeAll();
   }
 
   #viewOf(id) {
@@ -175,7 +206,7 @@ export class PoolStrip {
       for (const node of element.querySelectorAll("[data-field]")) nodes[node.dataset.field] = node;
       view = { element, nodes };
       this.#views.set(id, view);
-      this.#region.append(element);
+      this.#region.querySelector("[data-field=disabled]").before(element);
     }
     return view;
   }
@@ -190,7 +221,8 @@ export class PoolStrip {
       ? `${quantity(pool.connections)} of ${count(pool.maxConnections, "connection")}`
       : count(pool.connections, "connection");
     element.dataset.status = pool.status;
-    element.dataset.full = String(pool.isNearlyFull);
+    const share = pool.capacity > 0 ? Math.min(1, pool.used / pool.capacity) : 0;
+    element.dataset.full = String(share >= NEARLY_FULL);
     nodes.title.textContent = pool.title;
     nodes.account.textContent = pool.account;
     nodes.state.textContent = pool.state;
@@ -201,17 +233,27 @@ export class PoolStrip {
     nodes.meter.setAttribute("aria-valuemax", String(isLimited ? pool.capacity : pool.used));
     nodes.meter.setAttribute("aria-valuenow", String(pool.used));
     nodes.meter.setAttribute("aria-valuetext", symbols);
-    nodes.fill.style.width = `${(pool.ratio * 100).toFixed(2)}%`;
+    nodes.fill.style.width = `${(share * 100).toFixed(2)}%`;
   }
 
-  #shown(told) {
+  #shown(pool) {
+    const told = this.#counting(pool);
     if (this.#doubt) return withoutWord(told, this.#doubt);
     return told.feed ? withTrouble(told, this.#troubleOf(told.feed)) : told;
   }
 
-  #note(text) {
-    const note = this.#region.querySelector("[data-field=note]");
-    note.textContent = text;
-    note.hidden = !text;
+  /** With the workers' own count, where what was written is older. */
+  #counting(pool) {
+    const counted = this.#counted.find(({ feed }) => isSamePool(pool.feed, feed));
+    if (!counted || this.#toldAt - pool.writtenAgoMs > this.#countedAt) return pool;
+    return { ...pool, used: counted.used, connections: counted.connections };
+  }
+
+  #note(text, disabled = "") {
+    for (const [field, said] of [["note", text], ["disabled", disabled]]) {
+      const note = this.#region.querySelector(`[data-field=${field}]`);
+      note.textContent = said;
+      note.hidden = !said;
+    }
   }
 }

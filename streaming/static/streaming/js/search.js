@@ -149,7 +149,8 @@ export class Search {
       this.#enter();
     } else if (event.key === "Escape") {
       event.preventDefault(); // a search field would clear its text at once
-      if (this.#list.hidden) this.#clear();
+      if (this.#list.hidden && !this.#input.value) this.#input.blur(); // to the page's keys
+      else if (this.#list.hidden) this.#clear();
       else this.#close();
     }
   }

@@ -104,8 +104,8 @@ export class StatusLine {
       return [trouble.text + since, "warn"];
     }
     if (phase === Phase.SILENT) {
-      const why = navigator.onLine ? "The server does not answer." : "This machine is offline.";
-      return [why + old, "bad"];
+      const why = navigator.onLine ? "" : " The browser takes this machine for offline.";
+      return [`The server does not answer.${why}${old}`, "bad"];
     }
     if (this.#lostAt) return [`The connection to the server is lost.${old}`, "bad"];
     if (phase === Phase.WAITING) return ["The server cannot be reached yet.", "bad"];

@@ -43,9 +43,12 @@ export class RowStore {
   #heads = new Map(); // how a tick's text begins -> its row
   #isDoubted = false; // nothing proves that the link is alive: see `doubt`
   #onDirty;
+  #trailOf;
 
-  constructor({ onDirty = () => {} } = {}) {
+  /** `trailOf(key)`: what is known of its trail so far; the row goes on with it. */
+  constructor({ onDirty = () => {}, trailOf = () => [] } = {}) {
     this.#onDirty = onDirty;
+    this.#trailOf = trailOf;
     this.dirty = new Set();
     this.ticks = 0;
   }
@@ -71,6 +74,7 @@ export class RowStore {
     const key = keyOf(exchange, symbol);
     const known = this.#rows.get(key);
     if (known) return known;
+    const trail = this.#trailOf(key);
     const row = {
       key,
       exchange,
@@ -101,8 +105,8 @@ export class RowStore {
       high: undefined,
       data: undefined, // of the last tick, as it was sent
       decimals: 2, // shown; the table raises it
-      trail: [], // see spark.js
-      trailVersion: 0,
+      trail, // see spark.js
+      trailVersion: trail.length ? 1 : 0,
     };
     this.#rows.set(key, row);
     this.#heads.set(row.head, row);
