@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from streaming.curve import is_loopback
+from brokers.addresses import is_loopback
 
 __all__ = ["check_debug"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 
 from asgiref.sync import sync_to_async
@@ -10,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily
 
+from brokers.addresses import is_loopback
 from openalgo_site.api_access import KEY_GATE, ApiError
 from openalgo_site.gateway_processes import ENV_SIBLINGS
 from openalgo_site.gateway_siblings import Siblings
@@ -81,17 +81,10 @@ async def _may_read(request: HttpRequest) -> bool:
         await from_database(KEY_GATE.user_of, key, address)
         return True
     forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
-    if not forwarded and _is_loopback(address):
+    if not forwarded and is_loopback(address):
         return True
     return await sync_to_async(_is_staff)(request)
 
 
 def _is_staff(request: HttpRequest) -> bool:
     return request.user.is_active and request.user.is_staff
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

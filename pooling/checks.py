@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from brokers.addresses import is_loopback
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
 
@@ -57,7 +57,7 @@ def check_limits(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
 def check_bus_address(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
     """Ticks and subscriptions leave the machine encrypted or not at all."""
     env = conf.environment()
-    if not _is_loopback(env.zmq_host) and not env.zmq_curve_key_file:
+    if not is_loopback(env.zmq_host) and not env.zmq_curve_key_file:
         return [
             Error(
                 f"ZMQ_HOST={env.zmq_host} can be reached from other machines without encryption.",
@@ -74,10 +74,3 @@ def check_bus_address(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
             )
         ]
     return []
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from brokers.addresses import netloc
 from brokers.base import Handshake
 from brokers.exceptions import BrokerUnavailableError
 from pooling.circuit import CircuitBreaker, CircuitPolicy, CircuitState, CircuitStats, Jitter
@@ -28,7 +29,7 @@ def endpoint_of(url: str) -> str:
         port = parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
         return "an endpoint that is not a URL"
-    return f"{parts.scheme}://{parts.hostname or ''}:{port}"
+    return f"{parts.scheme}://{netloc(parts.hostname or '', port)}"
 
 
 class CircuitRegistry:

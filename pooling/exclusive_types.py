@@ -9,6 +9,8 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from brokers.addresses import netloc
+
 __all__ = [
     "ConnectionTerms",
     "ExclusiveConnectionStats",
@@ -196,13 +198,11 @@ def resolve_uri(base_uri: str | None, path_or_uri: str, *, is_bound: bool = Fals
 def describe_uri(uri: str) -> str:
     """Return a URI without what may be secret: user, query, and path segments as long as a key."""
     parts = urlsplit(uri)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = "" if parts.port is None else f":{parts.port}"
     segments = (
         segment if len(segment) <= MAX_SHOWN_SEGMENT else f"{segment[:4]}…"
         for segment in parts.path.split("/")
     )
-    return f"{parts.scheme}://{host}{port}{'/'.join(segments)}"
+    return f"{parts.scheme}://{netloc(parts.hostname or '', parts.port)}{'/'.join(segments)}"
 
 
 def _origin(uri: str) -> tuple[str, str, int]:

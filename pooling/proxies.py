@@ -7,13 +7,13 @@ reached on two ways. Here it is decided once, and both are told.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # in no stub
 
+from brokers.addresses import is_loopback, netloc
 from brokers.exceptions import BrokerConfigError
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "NONE",
     "Proxy",
     "ProxyRules",
-    "is_loopback_host",
     "proxy_passwords",
 ]
 
@@ -53,8 +52,7 @@ class Proxy:
     def address(self) -> str:
         """The proxy as ``host:port``, safe to show."""
         parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        return f"{f'[{host}]' if ':' in host else host}:{parts.port or _default_port(parts.scheme)}"
+        return netloc(parts.hostname or "", parts.port or _default_port(parts.scheme))
 
     def __str__(self) -> str:
         return f"{self.address} ({self.source})"
@@ -80,12 +78,11 @@ class ProxyRules:
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if self.setting == NONE or is_loopback_host(host):
+        if self.setting == NONE or is_loopback(host):
             return None
         if self.setting != ENVIRONMENT:
             return _proxy(self.setting, SETTING)
-        address = f"{host}:{parts.port}" if parts.port else host
-        if proxy_bypass_environment(address, {"no": self._read("no_proxy")[1]}):
+        if proxy_bypass_environment(netloc(host, parts.port), {"no": self._read("no_proxy")[1]}):
             return None
         for variable in _VARIABLES.get(parts.scheme, ()):
             name, value = self._read(variable)
@@ -102,14 +99,6 @@ class ProxyRules:
 
 
 DIRECT = ProxyRules()
-
-
-def is_loopback_host(host: str) -> bool:
-    """Tell whether a host of a URL (an address or a name, no port) is this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
 def proxy_passwords(setting: str, environ: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ import zmq
 from brokers.feed import FeedEvent, FeedService, FeedStatus, Holder, OutcomeState
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
+from streaming.curve import bus_endpoint
 from streaming.exceptions import BusError, MalformedMessageError
 from streaming.gateway_lanes import GatewayLanes
 from streaming.loop_socket import LoopSocket
@@ -115,8 +116,7 @@ class ControlServer:
         socket = self._publisher.context.socket(zmq.ROUTER)
         try:
             self._prepare(socket)
-            host = f"[{self._publisher.host}]" if ":" in self._publisher.host else None
-            socket.bind(f"tcp://{host or self._publisher.host}:0")
+            socket.bind(bus_endpoint(self._publisher.host, 0))
         except zmq.ZMQError as error:
             socket.close(0)
             self._watch.close()

@@ -7,7 +7,6 @@ process part of the installation. The file is a ZeroMQ certificate (CurveZMQ, ht
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
+from brokers.addresses import is_loopback, netloc
 from streaming.exceptions import CurveKeyFileError, CurveRequiredError
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "CurveKeys",
     "bus_endpoint",
     "create_key_file",
-    "is_loopback",
     "load_key_file",
     "require_curve",
 ]
@@ -78,16 +77,6 @@ class CurveGate:
             self._authenticator.stop()
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach ``host``; of names, only localhost counts."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def require_curve(host: str, keys: CurveKeys | None) -> None:
     """Refuse an address that others can reach while there are no keys.
 
@@ -104,7 +93,7 @@ def require_curve(host: str, keys: CurveKeys | None) -> None:
 
 def bus_endpoint(host: str, port: int) -> str:
     """Return the ZeroMQ endpoint of a host and port; IPv6 addresses get their brackets."""
-    return f"tcp://[{host}]:{port}" if ":" in host and host[0] != "[" else f"tcp://{host}:{port}"
+    return f"tcp://{netloc(host, port)}"
 
 
 def load_key_file(path: str | Path) -> CurveKeys | None:

@@ -23,6 +23,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
+from brokers.addresses import bare_host
 from streaming.client import KERNEL_UNSENT_BYTES
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.exceptions import StreamingError
@@ -160,11 +161,12 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
         PortTakenError: the port is in use.
         OSError: the address cannot be used at all.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bare = bare_host(host)
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        listener.bind((bare, port))
         listener.listen(2048)
         listener.setblocking(False)
     except OSError as error:

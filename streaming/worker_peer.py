@@ -10,7 +10,7 @@ import zmq
 
 from streaming import control_messages as cm
 from streaming.bus_readers import BusReader, BusSocket, BusStream, prepare_client
-from streaming.curve import CurveKeys, require_curve
+from streaming.curve import CurveKeys, bus_endpoint, require_curve
 from streaming.exceptions import MalformedMessageError, RequestRefusedError, WorkerTimeoutError
 from streaming.link import PublisherCounts
 from streaming.loop_socket import LoopSocket
@@ -193,7 +193,7 @@ class WorkerPeer:
         socket.setsockopt(zmq.ROUTING_ID, self._gateway_id.encode("ascii"))
         socket.setsockopt(zmq.SNDHWM, 20_000)
         socket.setsockopt(zmq.RCVHWM, 20_000)
-        prepare_client(socket, f"tcp://{self._host}:{port}", self._curve)
+        prepare_client(socket, bus_endpoint(self._host, port), self._curve)
         self._control_port = port
         self._control = LoopSocket(
             socket=socket,

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 
+from brokers.addresses import host_to_connect, netloc
 from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerUnavailableError
 from openalgo_site.demo.announcement import Processes, Ready, announce
@@ -155,13 +156,14 @@ async def _bring_up(plan: DemoPlan, supervisor: Supervisor, gateway_serves: asyn
         secrets, count = await asyncio.to_thread(store_master, plan.secrets, plan.adapter, master)
         if secrets != plan.secrets:
             write(plan.secrets_path, secrets)
-        url = f"http://{env.host}:{env.port}"
+        host = host_to_connect(env.host)
+        url = f"http://{netloc(host, env.port)}"
         # Of several processes behind the port each one is meant; an answer is any one's.
         await _all_serve(gateway_serves)
         await _answers(client, f"{url}/readyz", "the gateway with its worker", "PORT", _has_worker)
     return Ready(
         url=f"{url}/",
-        openalgo_url=f"ws://{env.host}:{env.openalgo_port}",
+        openalgo_url=f"ws://{netloc(host, env.openalgo_port)}",
         admin_url=f"{url}/admin/",
         username=secrets.username,
         password=secrets.password,

@@ -13,6 +13,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.utils import timezone
 
+from brokers.addresses import host_to_connect, netloc
 from brokers.feed import FeedEvent
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from pooling.operations.describe import DISABLED, accounts_with_status, view_of
@@ -142,7 +143,7 @@ async def _round_trip(link: ZmqFeedLink) -> tuple[bool, float | None, int]:
 
 def _is_listening(host: str, port: int) -> bool:
     try:
-        with socket.create_connection((host.strip("[]"), port), timeout=1.0):
+        with socket.create_connection((host_to_connect(host), port), timeout=1.0):
             return True
     except OSError:
         return False
@@ -192,8 +193,8 @@ def gateways() -> Iterator[Finding]:
     """Whether a gateway was heard within seconds, and whether the site answers on this machine."""
     env, name, now = settings.ENV, "gateways", timezone.now()
     alive = list(GatewayStatus.objects.alive(now))
-    host = "127.0.0.1" if env.host in ("0.0.0.0", "") else "[::1]" if env.host == "::" else env.host
-    url = f"http://{host}:{env.port}/livez"
+    host = host_to_connect(env.host)
+    url = f"http://{netloc(host, env.port)}/livez"
     try:
         status = httpx2.get(url, timeout=HTTP_SECONDS, trust_env=False).status_code
     except httpx2.HTTPError as error:
@@ -206,7 +207,9 @@ def gateways() -> Iterator[Finding]:
         yield fine(name, f"{url} answers; {len(alive)} process(es) are heard")
     elif status == httpx2.codes.BAD_REQUEST:
         yield failed(
-            name, f"{url} is refused: {host} is no host of the site", f"add {host} to ALLOWED_HOSTS"
+            name,
+            f"{url} is refused: {netloc(host)} is no host of the site",
+            f"add {netloc(host)} to ALLOWED_HOSTS",
         )
     else:
         yield failed(

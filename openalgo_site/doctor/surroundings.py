@@ -15,12 +15,12 @@ import httpx2
 from django.conf import settings
 from django.core.checks import ERROR, WARNING, run_checks
 
+from brokers.addresses import is_loopback, netloc
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from pooling import conf
 from pooling.models import BrokerAccount
 from pooling.proxies import Proxy
-from streaming.curve import is_loopback
 
 __all__ = ["brokers", "clock", "open_files", "origins", "proxy", "system_checks"]
 
@@ -162,7 +162,7 @@ def _reach(url: str, label: str) -> Iterator[Finding]:
     parts = urlsplit(url)
     secure = parts.scheme in ("wss", "https")
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-    where = f"{label} at {host}:{port}"
+    where = f"{label} at {netloc(host, port)}"
     mends = "check the network, a firewall, and the account's endpoint in the admin"
     try:
         way = conf.proxy_rules().proxy_for(url)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from brokers.addresses import netloc
 from pooling.exceptions import AlertRefusedError
 
 __all__ = ["WebhookUrl"]
@@ -52,7 +53,7 @@ class WebhookUrl:
             raise AlertRefusedError("Leave user and password out of the URL; sign it instead.")
         number = port or PORTS[parts.scheme]
         allowed = {each.lower() for each in allowed_hosts}
-        is_trusted = host in allowed or f"{_bracketed(host)}:{number}" in allowed
+        is_trusted = host in allowed or f"{netloc(host)}:{number}" in allowed
         if parts.scheme == "http" and not is_trusted:
             raise AlertRefusedError(
                 f"Use https, or name {host} in ALERT_WEBHOOK_HOSTS to allow it without."
@@ -69,7 +70,7 @@ class WebhookUrl:
     def origin(self) -> str:
         """Scheme and host, and the port if it is not the usual one."""
         port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{_bracketed(self.host)}{port}"
+        return f"{self.scheme}://{netloc(self.host)}{port}"
 
     @property
     def host_header(self) -> str:
@@ -78,7 +79,7 @@ class WebhookUrl:
 
     def at(self, address: str) -> str:
         """Return the URL with the host's address in its place."""
-        return f"{self.scheme}://{_bracketed(address)}:{self.port}{self.target}"
+        return f"{self.scheme}://{netloc(address)}:{self.port}{self.target}"
 
     def choose(self, addresses: Iterable[str]) -> str:
         """Return the address to connect to.
@@ -114,7 +115,3 @@ def _is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

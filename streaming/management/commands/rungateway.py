@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from brokers.addresses import netloc
 from openalgo_site.asgi import application, gateway, make_link
 from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.gateway_processes import listen_beside_others, serve_processes
@@ -59,7 +60,7 @@ class Command(BaseCommand):
         host, port, openalgo_port = options["host"], options["port"], options["openalgo_port"]
 
         def on_listening() -> None:
-            self._say(f"gateway: site on {host}:{port}, OpenAlgo on {openalgo_port}")
+            self._say(f"gateway: site on {netloc(host, port)}, OpenAlgo on {openalgo_port}")
             _say_ready(options)
 
         run_gateway(
