@@ -7,9 +7,9 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openalgo_site.settings")
-    from django.core.management import execute_from_command_line  # noqa: PLC0415
+    from openalgo_site.command_line import run  # noqa: PLC0415
 
-    execute_from_command_line(sys.argv)
+    run(sys.argv)
 
 
 if __name__ == "__main__":

@@ -95,13 +95,25 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 else:
+    DATABASES["default"]["ENGINE"] = "openalgo_site.postgresql"
+    # A cursor of the server's outside of a transaction is lost where a pooler such as PgBouncer
+    # gives the next statement another connection.
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
     DATABASES["default"]["OPTIONS"] = {
+        # A server that is gone without a word is given up; DATABASE_URL may say otherwise.
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
         **DATABASES["default"].get("OPTIONS", {}),
         "pool": {
             "min_size": ENV.db_min_connections,
             "max_size": ENV.db_max_connections,
             "timeout": ENV.db_connection_timeout,
             "max_idle": ENV.db_idle_timeout,
+            # The waits between attempts double; started anew they are short when it is back.
+            "reconnect_timeout": 5.0,
         },
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -7,7 +7,9 @@ from django.urls import include, path
 
 from openalgo_site.metrics_page import metrics
 
-__all__ = ["urlpatterns"]
+__all__ = ["handler500", "urlpatterns"]
+
+handler500 = "openalgo_site.failures.server_error"
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -30,6 +30,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 ROWS_PER_STATEMENT = 500
+ROWS_PER_LOOK = 5000
 # Of the rows before: a master that lacks more is half a file, or an answer meant for nobody.
 LEAST_SHARE = 0.5
 # An exchange with fewer rows may well lose most of them from one day to the next.
@@ -218,8 +219,19 @@ def _stored(broker: str) -> dict[_Key, _Stored]:
         (row[1], row[2]): _Stored(
             row[0], hash(row[3:]), row[TIER_AT] == SearchTier.EXPIRED, row[TOKEN_AT]
         )
-        for row in rows.iterator(chunk_size=2000)
+        for row in _by_primary_key(rows)
     }
+
+
+def _by_primary_key(rows: QuerySet[Any, tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield rows that begin with their primary key, a few at a time, without a cursor kept open.
+
+    A pooler between here and the server would lose the cursor.
+    """
+    last = 0
+    while portion := list(rows.filter(pk__gt=last).order_by("pk")[:ROWS_PER_LOOK]):
+        yield from portion
+        last = portion[-1][0]
 
 
 def _changed(

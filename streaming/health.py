@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 
-from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connection
+from django.db import Error, close_old_connections
 from django.http import HttpRequest, JsonResponse
 
 from brokers.feed import FeedStatus
 from streaming.gateway import Gateway
 from streaming.link import FeedOverview
+from streaming.models import ApiKey
 from streaming.notices import NoticeState
 from streaming.routing import GATEWAY_SCOPE_KEY
 
-__all__ = ["livez", "readyz"]
+__all__ = ["DatabaseProbe", "livez", "readyz"]
+
+PROBE_SECONDS = 1.5
 
 
 async def livez(request: HttpRequest) -> JsonResponse:
@@ -30,7 +34,7 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     served all the same, so a load balancer must not take the gateway out. The list of the same name
     says what it is.
     """
-    database = await sync_to_async(_database_answers)()
+    database = await _PROBE.answers()
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
     hub = await gateway.open() if gateway is not None else None
     link = hub.link if hub is not None else None
@@ -63,6 +67,44 @@ def _degraded(workers: int, pools: Collection[FeedStatus]) -> list[str]:
     ]
 
 
+class DatabaseProbe:
+    """Looks whether a table can be read: one look at a time, and nobody waits for it for long.
+
+    A database that hangs keeps a look for as long as it hangs; until then the answer is no.
+
+    Args:
+        look: blocking; raises what the database raises.
+    """
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        self._look = look
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database probe")
+        # The look under way, or the last one.
+        self._looking: Future[bool] | None = None
+
+    async def answers(self) -> bool:
+        """Tell whether the database answers within two seconds."""
+        if self._looking is None or self._looking.done():
+            self._looking = self._executor.submit(self._try)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await asyncio.shield(asyncio.wrap_future(self._looking))
+        except TimeoutError:
+            return False
+
+    def _try(self) -> bool:
+        try:
+            self._look()
+        except Error:
+            return False
+        finally:
+            close_old_connections()
+        return True
+
+
+_PROBE = DatabaseProbe(lambda: ApiKey.objects.exists())
+
+
 def _late(notices: NoticeState, look_seconds: float) -> list[str]:
     if notices is not NoticeState.AWAY:
         return []
@@ -70,12 +112,3 @@ def _late(notices: NoticeState, look_seconds: float) -> list[str]:
         "the channel layer (Redis) does not answer: revoked keys, ended sessions and changed "
         f"accounts are noticed within {look_seconds:g} s instead of at once"
     ]
-
-
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True

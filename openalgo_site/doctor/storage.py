@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.sessions.models import Session
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max
 from django.utils import timezone
@@ -37,7 +37,7 @@ def database() -> Iterator[Finding]:
         connection.close()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except (DatabaseError, ValueError) as error:
+    except (Error, ValueError) as error:
         yield failed(
             name,
             f"the database does not answer: {_first_line(error)}",
@@ -52,6 +52,13 @@ def migrations() -> Iterator[Finding]:
     """Whether the tables are those of this version."""
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing and not executor.loader.applied_migrations:
+        yield failed(
+            "migrations",
+            "the database has no tables: it is new, or its file was lost or replaced",
+            "restore it from a backup, or run `python manage.py migrate` if it is new",
+        )
+        return
     if missing:
         names = ", ".join(f"{each.app_label}.{each.name}" for each, _ in missing[:3])
         more = ", …" if len(missing) > 3 else ""
@@ -74,7 +81,7 @@ def writable() -> Iterator[Finding]:
                 expire_date=timezone.now(),
             )
             transaction.set_rollback(True)
-    except DatabaseError as error:
+    except Error as error:
         yield failed(
             "writable",
             f"nothing can be written to the database: {_first_line(error)}",

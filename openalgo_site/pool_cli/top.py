@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.db import DatabaseError, connection
+from django.db import Error, close_old_connections
 from django.utils import timezone
 
 from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand
@@ -39,9 +39,10 @@ def read_snapshot() -> Snapshot:
     try:
         pools = [view_of(account, now) for account in accounts_with_status()]
         gateways = list(GatewayStatus.objects.alive(now))
-    except DatabaseError as error:
-        connection.close()
+    except Error as error:
         return Snapshot(at=now, pools=(), problem=f"The database does not answer: {error}")
+    finally:
+        close_old_connections()  # the server may be started again until the next look
     return Snapshot(
         at=timezone.localtime(now),
         pools=pools,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 
 from openalgo_site.status_page.access import SEE_GATEWAYS, SEE_POOLS
@@ -41,7 +41,7 @@ class DjangoStatusSource:
         """Return each view's ``pool_status`` object; runs in Django's thread."""
         try:
             return await from_database(read_views, views, gateway)
-        except DatabaseError as error:
+        except Error as error:
             raise StatusUnavailableError(f"{type(error).__name__}: {error}") from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
@@ -140,6 +140,7 @@ def wait_until_applied(
             return True
         if clock() >= deadline:
             return False
+        close_old_connections()  # the server may be started again meanwhile
         sleep(POLL_SECONDS)
 
 

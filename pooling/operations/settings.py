@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
@@ -165,4 +165,5 @@ def wait_until_in_force(
             return True
         if clock() >= deadline:
             return False
+        close_old_connections()  # the server may be started again meanwhile
         sleep(POLL_SECONDS)

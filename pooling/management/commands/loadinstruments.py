@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from brokers.exceptions import BrokerConfigError, BrokerError
 from brokers.passed_over import PassedOver
+from openalgo_site.command_line import database_sentence
 from pooling import conf
 from pooling.instruments import LoadResult, store_instruments
 from pooling.masters import download_masters, open_master
@@ -57,6 +59,8 @@ class Command(BaseCommand):
                     results[broker] = _store(broker, masters, progress, options)
                 except (BrokerError, OSError) as error:
                     failures[broker] = str(error)
+                except Error as error:
+                    failures[broker] = f"{broker}: {database_sentence(error)}"
         finally:
             progress.close()
         self._report(results, as_json=options["json"])

@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import Error
 
+from openalgo_site.command_line import database_sentence
 from openalgo_site.doctor.main import DOCTOR
 from openalgo_site.pool_cli.base import CliError, Exit, Output
 from openalgo_site.pool_cli.changing import CHANGING
@@ -56,10 +57,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=error.code) from None
         except PoolingError as error:
             raise CommandError(str(error), returncode=Exit.ERROR) from None
-        except DatabaseError as error:
-            raise CommandError(
-                f"The database cannot be used ({error}): `python manage.py pool doctor` says why.",
-                returncode=Exit.ERROR,
-            ) from None
+        except Error as error:
+            raise CommandError(database_sentence(error), returncode=Exit.ERROR) from None
         if code:
             sys.exit(int(code))

@@ -6,12 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.alerts import make_alerts
+from openalgo_site.command_line import database_sentence
 from openalgo_site.worker_process import WorkerSettings, run_worker
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
@@ -54,8 +55,8 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=CONFIGURATION) from None
         except BusError as error:
             raise CommandError(str(error)) from None
-        except DatabaseError as error:
-            raise CommandError(f"the database cannot be used: {error}") from None
+        except Error as error:
+            raise CommandError(database_sentence(error)) from None
 
 
 class _ConfigurationError(Exception):

@@ -1,0 +1,1 @@
+"""The database as people run it: restarted, behind a pooler, away."""
