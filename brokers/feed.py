@@ -61,6 +61,7 @@ class RefusalCode(StrEnum):
     """Why a want was refused; the names are those of the client protocol."""
 
     SYMBOL_NOT_FOUND = "SYMBOL_NOT_FOUND"
+    SYMBOL_EXPIRED = "SYMBOL_EXPIRED"
     MAX_CAPACITY_REACHED = "MAX_CAPACITY_REACHED"
     INVALID_MODE = "INVALID_MODE"
     UNSUPPORTED_DEPTH_LEVEL = "UNSUPPORTED_DEPTH_LEVEL"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from brokers.feed import Outcome
-from brokers.types import InstrumentKey
+from brokers.types import InstrumentKey, Subscription
 from pooling.allocator import Allocator
 from pooling.capacity import Charge, Load
 from pooling.plan import (
@@ -28,7 +28,8 @@ class Actions:
     ``opened`` and ``closed`` are connections, ``changed`` those with something to send; ``gone``
     are instruments that nobody wants any more; ``raised`` and ``lowered`` count changes of mode.
     ``displaced`` are instruments that lost their place to lowered limits, ``outcomes`` what their
-    holders, and those of instruments that got theirs back, have to be told.
+    holders, and those of instruments that got theirs back, have to be told. ``restarted`` are those
+    that lost their confirmation and kept their place.
     """
 
     opened: list[int] = field(default_factory=list)
@@ -39,9 +40,11 @@ class Actions:
     lowered: int = 0
     displaced: list[InstrumentKey] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    restarted: list[InstrumentKey] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.opened or self.closed or self.changed or self.gone or self.outcomes)
+        done = self.opened or self.closed or self.changed or self.gone
+        return bool(done or self.outcomes or self.restarted)
 
 
 class PlanRecorder:
@@ -65,6 +68,14 @@ class PlanRecorder:
         """Return what a connection's socket carries; of an unknown one, nothing that is kept."""
         return self._reconcilers.get(slot) or Reconciler()
 
+    def carried(self) -> list[tuple[int, Subscription]]:
+        """Return everything that brokers may send ticks of, with its connection."""
+        return [
+            (slot, subscription)
+            for slot, reconciler in self._reconcilers.items()
+            for subscription in reconciler.carried()
+        ]
+
     def grow_older(self) -> None:
         """Note that about a second passed."""
         for reconciler in self._reconcilers.values():
@@ -77,14 +88,14 @@ class PlanRecorder:
         was said: a message of another one that came before it would ask for too much.
         """
         reconciler, wanted = self.reconciler(slot), allocator.items_on(slot)
-        limits = allocator.limits
+        limits, fading = allocator.limits, allocator.fading_on(slot)
         if not limits.are_categories_shared:
-            return reconciler.take(wanted, limit)
+            return reconciler.take(wanted, limit, fading=fading)
 
         def has_room(charge: Charge, instead_of: Charge | None) -> bool:
             return limits.fit_together(self._sent, charge, instead_of=instead_of)
 
-        batch = reconciler.take(wanted, limit, has_room)
+        batch = reconciler.take(wanted, limit, has_room, fading)
         if batch or not reconciler.has_work:
             return batch
         can_proceed = any(
@@ -106,8 +117,12 @@ class PlanRecorder:
                     self.actions.gone += closed.sent
                     closed.restart()
             else:
-                subscription = step.new if isinstance(step, ChangeMode) else step.subscription
-                self._reconcilers[step.slot].mark(
-                    subscription.instrument.key, leaves=isinstance(step, Unsubscribe)
-                )
+                self._mark(self._reconcilers[step.slot], step)
                 self.actions.changed.add(step.slot)
+
+    def _mark(self, reconciler: Reconciler, step: Subscribe | Unsubscribe | ChangeMode) -> None:
+        if isinstance(step, Unsubscribe):
+            reconciler.mark_ended(step.subscription)
+        else:
+            subscription = step.new if isinstance(step, ChangeMode) else step.subscription
+            reconciler.mark(subscription.instrument.key)

@@ -93,6 +93,11 @@ class Allocator:
         slot = self._slots.get(number)
         return {} if slot is None else slot.items
 
+    def fading_on(self, number: int) -> Mapping[InstrumentKey, Placement]:
+        """Return what a connection carries under earlier tokens for as long as it has to."""
+        slot = self._slots.get(number)
+        return {} if slot is None else slot.fading
+
     def has_room_on(self, number: int) -> bool:
         """Whether a connection may be given anything at all."""
         return self._has_room(self._slots[number])
@@ -107,11 +112,12 @@ class Allocator:
         slot = self._moving_from.get(key) or self._placed.get(key)
         return None if slot is None else slot.number
 
-    def assign(self, subscription: Subscription) -> Plan:
-        """Place a subscription, or change the mode of a placed one.
+    def assign(self, subscription: Subscription, *, keeps_former: bool = False) -> Plan:
+        """Place a subscription, or change the mode or the token of a placed one.
 
         A dearer mode that no longer fits on its connection moves: the old connection keeps the
-        instrument until ``settle`` says that the new one carries it.
+        instrument until ``settle`` says that the new one carries it. With ``keeps_former`` so does
+        the subscription of an earlier token, beside the new one if both fit (``carries_former``).
 
         Raises:
             PoolCapacityError: it fits nowhere; what was placed before stays as it was.
@@ -124,7 +130,7 @@ class Allocator:
         charge = Charge(self._cost(instrument, subscription.mode), category)
         placement = Placement(subscription, charge)
         if slot is not None:
-            return self._reassign(slot, placement)
+            return self._reassign(slot, placement, keeps_former=keeps_former)
         slot, opened = self._find_or_open(charge, may_retire=True)
         self._put(slot, placement)
         return (*opened, Subscribe(slot.number, subscription))
@@ -138,7 +144,15 @@ class Allocator:
     def settle(self, key: InstrumentKey) -> Plan:
         """Finish the move of an instrument: its old connection may let go of it."""
         slot = self._moving_from.pop(key, None)
+        if slot is not None and (former := slot.fading.pop(key, None)) is not None:
+            self._recharge(slot, remove=former.charge)
+            return (Unsubscribe(slot.number, former.subscription),)
         return () if slot is None else self._take(slot, key)
+
+    def carries_former(self, key: InstrumentKey) -> bool:
+        """Tell whether an instrument's earlier token is carried beside its present one."""
+        slot = self._moving_from.get(key)
+        return slot is not None and slot is self._placed[key]
 
     def move(
         self,
@@ -232,9 +246,16 @@ class Allocator:
         if (slot := self._slots.get(number)) is not None:
             slot.is_failing = is_failing
 
-    def _reassign(self, slot: Slot, new: Placement) -> Plan:
+    def _reassign(self, slot: Slot, new: Placement, *, keeps_former: bool) -> Plan:
         key = new.subscription.instrument.key
         old = slot.items[key]
+        if keeps_former and key not in self._moving_from and self._fits_beside(slot, new.charge):
+            slot.items[key], slot.fading[key] = new, old
+            self._moving_from[key] = slot
+            slot.staying.remove(old.charge)
+            slot.staying.add(new.charge)
+            self._recharge(slot, add=new.charge)
+            return (Subscribe(slot.number, new.subscription),)
         is_dearer = (
             new.charge.units > old.charge.units or new.charge.category != old.charge.category
         )
@@ -250,6 +271,10 @@ class Allocator:
             return (ChangeMode(slot.number, old.subscription, new.subscription),)
         return self._redirect(slot, new)
 
+    def _fits_beside(self, slot: Slot, charge: Charge) -> bool:
+        fits = self.limits.fits(slot.load, charge)
+        return not slot.is_ending and fits and self.limits.fit_together(self._load, charge)
+
     def _redirect(
         self,
         slot: Slot,
@@ -264,7 +289,11 @@ class Allocator:
         target, opened = self._find_or_open(
             placement.charge, but=(slot, origin), among=among, may_fail=may_fail
         )
-        left = () if origin is None else self._take(slot, key)
+        if origin is slot:
+            # Only the present token moves: nobody carries three of them.
+            left, origin = self.settle(key), None
+        else:
+            left = () if origin is None else self._take(slot, key)
         if origin is None:
             self._start_leaving(slot, key)
         self._put(target, placement)

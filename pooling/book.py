@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
-from brokers.types import FeedMode, Instrument, InstrumentKey
+from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from pooling.actions import Actions, PlanRecorder
 from pooling.allocator import Allocator
 from pooling.capacity import Category, Cost, Limits
@@ -20,11 +20,12 @@ from pooling.offer import BrokerOffer
 from pooling.outcomes import (
     capacity_refused_outcome,
     outcome_of,
+    same_contract_outcome,
     settled_outcome,
     unknown_outcome,
     waiting_outcome,
 )
-from pooling.plan import Plan
+from pooling.plan import Plan, Unsubscribe
 from pooling.rebalance import Rebalancer
 from pooling.reconcile import Batch
 from pooling.tracker import Level, Tracker
@@ -79,8 +80,8 @@ class SubscriptionBook:
         """
         if instrument is None:
             return unknown_outcome(want)
-        if (unsupported := self.offer.refusal(want)) is not None:
-            return unsupported
+        if refusal := self.offer.refusal(want) or self._named_otherwise(want, instrument):
+            return refusal
         known, waits = self.tracker.get(want.key), want.key in self.rebalancer.waiting
         if known is not None and waits and not known.holders:
             self.tracker.expel(want.key)  # where nothing is carried, nothing can linger
@@ -107,6 +108,18 @@ class SubscriptionBook:
             self._recall(want.key)
         state = OutcomeState.ACTIVE if interest.is_active(level) else OutcomeState.PENDING
         return Outcome(want.key, state, want.mode, want.depth_levels)
+
+    def _named_otherwise(self, want: Want, instrument: Instrument) -> Outcome | None:
+        """Refuse a second name of what is held under another one; a mere linger makes way."""
+        other = self.tracker.name_of(instrument.broker_token)
+        interest = None if other is None or other == want.key else self.tracker.get(other)
+        if other is None or interest is None or want.key in self.tracker:
+            return None
+        if interest.holders:
+            return same_contract_outcome(want, other)
+        self.tracker.expel(other)
+        self.dropped(other)
+        return None
 
     def release(self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float) -> int:
         """Give up references; what nobody wants any more lingers. Returns how many were held."""
@@ -147,7 +160,7 @@ class SubscriptionBook:
         """
         lost = self.tracker.unconfirm(self.keys_of(slot))
         if (wanted := self.allocator.slots.get(slot)) is not None:
-            for key in list(wanted.leaving):
+            for key in [*wanted.leaving, *wanted.fading]:
                 self._recorder.record(self.allocator.settle(key))
             if wanted.is_retiring and wanted.items:
                 self.reinstate(slot)
@@ -155,6 +168,67 @@ class SubscriptionBook:
         if slot in self.allocator.slots:
             self._recorder.reconciler(slot).restart(self.allocator.slots[slot].items)
         return lost
+
+    def carried(self) -> list[tuple[int, Subscription]]:
+        """Return everything that may tick, wanted or not, with its connection."""
+        return self._recorder.carried()
+
+    def keeps(self, slot: int, subscription: Subscription) -> bool:
+        """Tell whether a connection is to go on with what it carries by an earlier token."""
+        key = subscription.instrument.key
+        return key in self.allocator.moving and self.allocator.carrier_of(key) == slot
+
+    def end_former(self, key: InstrumentKey) -> bool:
+        """Keep an earlier token no longer; returns whether the name lost its confirmation by it."""
+        self._recorder.record(self.allocator.settle(key))
+        return bool(self.tracker.unconfirm([key]))
+
+    def cut(self, slot: int, subscription: Subscription) -> None:
+        """Count what a connection carries as ended; the shell says so before anything else."""
+        is_wished = subscription.instrument.key in self.allocator.items_on(slot)
+        self._recorder.reconciler(slot).cut(subscription, is_wished=is_wished)
+        self._recorder.actions.changed.add(slot)
+
+    def parted(self, slot: int) -> None:
+        """Note that a connection has said the end of what was cut off."""
+        self._recorder.reconciler(slot).parted()
+
+    def rename(self, instrument: Instrument, *, keeps_former: bool) -> bool:
+        """Have a known name mean another instrument of the broker's, by its token.
+
+        Args:
+            instrument: the name and its token of today.
+            keeps_former: whether the earlier token may go on until the new one speaks.
+
+        Returns:
+            Whether it does; if not, the name is unconfirmed from now on.
+        """
+        key, interest = instrument.key, self.tracker.get(instrument.key)
+        if interest is None:
+            return False
+        if not interest.holders:
+            self.tracker.expel(key)  # what only lingers is not worth a move
+            self.dropped(key)
+            return False
+        self.tracker.rename(instrument)
+        slot = self.allocator.slot_of(key)
+        if slot is None:
+            return False  # it waits, and is placed by its new token
+        keeps_former &= key not in self.allocator.moving
+        keeps_former &= interest.confirmed is not None
+        keeps_former &= self._recorder.reconciler(slot).is_answered(key)
+        if not keeps_former:
+            self._recorder.record(self.allocator.settle(key))
+        try:
+            self.place(instrument, interest.upstream, keeps_former=keeps_former)
+        except PoolCapacityError as error:
+            self.rebalancer.give_up(key, error)
+        else:
+            if keeps_former and key in self.allocator.moving:
+                return True
+            self.end_former(key)
+        self._refill()
+        return False
 
     def sent_on(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks may come from a connection, wanted or not."""
@@ -176,6 +250,8 @@ class SubscriptionBook:
             level = reconciler.confirm(key)
             if level is None or self.allocator.slot_of(key) != slot:
                 continue
+            if not reconciler.is_asked(key, self.allocator.items_on(slot)[key].subscription):
+                continue  # it was the earlier token that spoke
             active = self.tracker.confirm(key, level)
             outcomes.extend(outcome_of(key, lv, OutcomeState.ACTIVE) for lv in active)
             self._recorder.record(self.allocator.settle(key))
@@ -195,7 +271,8 @@ class SubscriptionBook:
         unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
         for key in unconfirmed:
             interest = self.tracker.get(key)
-            if interest is not None and interest.is_active(interest.upstream):
+            is_former = self.allocator.carries_former(key)
+            if interest is not None and (is_former or interest.is_active(interest.upstream)):
                 self.tracker.unconfirm([key])
         outcomes: list[Outcome] = []
         for key in unconfirmed:
@@ -299,15 +376,31 @@ class SubscriptionBook:
         """Finish moves whose new connection has had its time to speak, if it was asked by now."""
         for key in keys:
             slot = self.allocator.slot_of(key)
-            if slot and key in self._recorder.reconciler(slot).sent:
+            if slot is None:
+                continue
+            wish = self.allocator.items_on(slot)[key].subscription
+            if self._recorder.reconciler(slot).is_asked(key, wish):
                 self._recorder.record(self.allocator.settle(key))
         self._refill()
 
     # -- What the rebalancer asks (``Mover``) ---------------------------------------------------
 
     def perform(self, plan: Plan) -> None:
-        """Take note of a plan."""
+        """Take note of a plan; of what it ended by an earlier token, nothing may be confirmed."""
         self._recorder.record(plan)
+        for step in plan:
+            if isinstance(step, Unsubscribe):
+                self._note_former(step)
+
+    def _note_former(self, step: Unsubscribe) -> None:
+        """Unconfirm what moved on before its new token had spoken."""
+        ended = step.subscription.instrument
+        interest = self.tracker.get(ended.key)
+        if interest is None or interest.instrument.broker_token == ended.broker_token:
+            return
+        if not self._recorder.reconciler(step.slot).is_answered(ended.key):
+            self.tracker.unconfirm([ended.key])
+            self._recorder.actions.restarted.append(ended.key)
 
     def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
         """Take an instrument off its connection; its holders keep it and are told."""
@@ -332,8 +425,10 @@ class SubscriptionBook:
         """Take off what only lingered."""
         self._follow(key, None)
 
-    def place(self, instrument: Instrument, level: Level) -> None:
+    def place(self, instrument: Instrument, level: Level, *, keeps_former: bool = False) -> None:
         """Assign, and end lingers early where only they are in the way.
+
+        ``keeps_former``: what is carried by an earlier token may go on until the new one speaks.
 
         Raises:
             PoolCapacityError: it fits nowhere.
@@ -341,7 +436,8 @@ class SubscriptionBook:
         subscription = self.offer.subscription(instrument, level)
         while True:
             try:
-                self._recorder.record(self.allocator.assign(subscription))
+                plan = self.allocator.assign(subscription, keeps_former=keeps_former)
+                self.perform(plan)
             except PoolCapacityError:
                 victim = self.tracker.evict_unheld()
                 if victim is None:
@@ -353,8 +449,11 @@ class SubscriptionBook:
     def _recall(self, key: InstrumentKey) -> None:
         """Confirm what comes back while its socket still carries it: nothing will be sent."""
         slot = self.allocator.slot_of(key)
-        level = None if slot is None else self._recorder.reconciler(slot).confirmed(key)
-        if level is not None:
+        if slot is None:
+            return
+        reconciler, wish = self._recorder.reconciler(slot), self.allocator.items_on(slot)[key]
+        level = reconciler.confirmed(key)
+        if level is not None and reconciler.is_asked(key, wish.subscription):
             self.tracker.confirm(key, level)
 
     def _follow(self, key: InstrumentKey, level: Level | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
@@ -20,6 +21,7 @@ from brokers.exceptions import (
     BrokerProtocolError,
 )
 from brokers.feed import ConnectionStats
+from brokers.types import Subscription
 from pooling.backoff import Backoff, recovery_after
 from pooling.clock import Clock
 from pooling.connection_meters import ConnectionMeters
@@ -89,6 +91,8 @@ class Connection:
         self._backoff = backoff
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        # What ends the subscriptions that were cut off: said before any further change.
+        self._parting: deque[str | bytes] = deque()
         self._restart = RestartSwitch()
         self._pacer = Pacer(
             clock=clock, interval_seconds=self._adapter.capabilities.message_interval_seconds
@@ -153,6 +157,16 @@ class Connection:
 
     def wake(self) -> None:
         """Notice that what the connection shall carry has changed."""
+        self._wake.set()
+
+    def cut(self, subscriptions: Sequence[Subscription]) -> None:
+        """End subscriptions at once: nothing of them is published from now on, asked or not.
+
+        The broker is told in the connection's turn, before anything else that it is to be told.
+        """
+        self._parting += self._adapter.unsubscribe(subscriptions)
+        if not self._parting:
+            self._owner.parted(self.slot)
         self._wake.set()
 
     def restart(self, make_adapter: Callable[[], BrokerAdapter], reason: str) -> None:
@@ -240,6 +254,7 @@ class Connection:
             self._down_since = None
             self._freshness.reset()
             self._adapter.reset()
+            self._parting.clear()
             self._set_state(ConnectionState.AUTHENTICATING, "")
             watch = self._make_watch(transport)
             tasks += (
@@ -334,13 +349,17 @@ class Connection:
     ) -> None:
         for message in first_messages:
             await self._send(transport, message)
+        await self._owner.prepare()
         self._set_state(ConnectionState.SUBSCRIBING, "")
         adapter, refuse = self._adapter, partial(self._owner.on_unsendable, self.slot)
         while True:
             self._wake.clear()
-            while self._owner.has_changes(self.slot):
+            while self._parting or self._owner.has_changes(self.slot):
                 # Decided when it may be sent and not before: what is told until then counts.
                 await self._pacer.until_due()
+                if self._parting:
+                    await self._part(transport)
+                    continue
                 batch = self._owner.take_batch(self.slot, adapter.capabilities.batch_size)
                 if not batch:  # it waits for room that other connections are about to make
                     asyncio.get_running_loop().call_later(ROOM_SECONDS, self._wake.set)
@@ -359,6 +378,12 @@ class Connection:
             if self._state is ConnectionState.SUBSCRIBING:
                 self._go_live("connected")
             await self._wake.wait()
+
+    async def _part(self, transport: Transport) -> None:
+        """Say the next end of what was cut off."""
+        await self._send(transport, self._parting.popleft())
+        if not self._parting:
+            self._owner.parted(self.slot)
 
     async def _send(self, transport: Transport, message: str | bytes) -> None:
         async with self._pacer.turn():

@@ -29,6 +29,12 @@ class ConnectionOwner(Protocol):
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send; empty when there are none."""
 
+    async def prepare(self) -> None:
+        """Get ready to say what a new socket shall carry; under two seconds, never raises."""
+
+    def parted(self, slot: int) -> None:
+        """Take note that the end of everything that was ``cut`` has been said."""
+
     def on_state(self, slot: int, state: ConnectionState, reason: str) -> None:
         """Take note of a change of state; an open socket counts from SUBSCRIBING on."""
 

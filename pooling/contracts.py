@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -148,7 +149,21 @@ class AccountStore(Protocol):
     async def resolve(
         self, broker: str, keys: Sequence[InstrumentKey]
     ) -> Mapping[InstrumentKey, Instrument]:
-        """Return the known ones of ``keys``."""
+        """Return the known ones of ``keys``, as the broker calls them today."""
+
+    async def names_revision(self, broker: str) -> int:
+        """Return a number that is greater once a name of the broker's may mean something else."""
+
+    async def expire(self) -> None:
+        """Note what has expired since the last call, by the clocks of the exchanges."""
+
+    async def expired(
+        self, broker: str, keys: Sequence[InstrumentKey]
+    ) -> Mapping[InstrumentKey, date]:
+        """Return when those of ``keys`` expired that are remembered and did."""
+
+    async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
+        """Return those of ``tokens`` by which the broker calls any instrument today."""
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Write the heartbeat row of each pool."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
 from pooling.outcomes import active_outcomes
 from pooling.reconcile import Batch
+from pooling.renaming import Renamed
 from pooling.telemetry import PoolTelemetry
 
 __all__ = ["PoolFeed"]
@@ -44,6 +45,7 @@ class PoolFeed:
         telemetry: counts.
         clock: where time is read.
         poke: has the pool do what the book asks for.
+        prepare: brings names up to date.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class PoolFeed:
         telemetry: PoolTelemetry,
         clock: Clock,
         poke: Callable[[], None],
+        prepare: Callable[[], Awaitable[None]],
     ) -> None:
         self.health = FeedHealth(now_ms=clock.time_ms())
         self._pool_id = pool_id
@@ -73,6 +76,7 @@ class PoolFeed:
         self._telemetry = telemetry
         self._clock = clock
         self._poke = poke
+        self._prepare = prepare
         self._stale: set[InstrumentKey] = set()
         self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
         self._live_again = ""  # why the pool as a whole is live once a connection is up again
@@ -106,6 +110,15 @@ class PoolFeed:
             # Ticks that came until now brought back prices that nobody keeps fresh any more.
             self._sink.forget(ended)
         return batch
+
+    async def prepare(self) -> None:
+        """Have names mean what they do today before everything is subscribed anew."""
+        await self._prepare()
+
+    def parted(self, slot: int) -> None:
+        """Note that the end of everything that was cut off has been said."""
+        with self._lock:
+            self._book.parted(slot)
 
     def on_ticks(self, count: int) -> None:
         """Count ticks that were published; takes no lock."""
@@ -227,6 +240,28 @@ class PoolFeed:
         with self._lock:
             self._stale.difference_update(outcome.key for outcome in outcomes)
         self._announcer.outcomes(outcomes)
+
+    def restarted(self, keys: Collection[InstrumentKey], reason: str) -> None:
+        """Tell who has to wait for a first price once more."""
+        with self._lock:
+            waiting = [key for key in keys if key in self._book.tracker]
+            waiting = [key for key in waiting if not self._is_confirmed(key)]
+            self._stale.update(waiting)
+        if waiting:
+            self._sink.forget(waiting)
+            self._announcer.stale(waiting, reason)
+
+    def renamed(self, renamed: Renamed) -> None:
+        """Silence what a name does not mean any more, before the next tick, and tell its holders.
+
+        Must follow on the decision without a turn of the loop between them.
+        """
+        for slot, subscriptions in renamed.cut.items():
+            if (connection := self._connections.get(slot)) is not None:
+                connection.cut(subscriptions)
+        self._sink.forget(renamed.old)
+        self.restarted(renamed.restarted, "the broker calls it otherwise now; subscribed anew")
+        self.expelled(renamed.ended)
 
     def close(self) -> None:
         """Tell that the pool is closed; nothing is told or published afterwards."""

@@ -11,6 +11,7 @@ from pooling.capacity import Limits
 from pooling.clock import Clock
 from pooling.contracts import AccountSpec
 from pooling.lifecycle import ConnectionState
+from pooling.renaming import Renamed
 
 __all__ = ["PoolJournal"]
 
@@ -18,6 +19,7 @@ logger = logging.getLogger("pooling")
 
 MILESTONE_SYMBOLS = 100
 CAPACITY_SECONDS = 60.0
+NAMED = 5  # symbols that a line names
 
 
 class PoolJournal:
@@ -91,6 +93,16 @@ class PoolJournal:
             "pool %s applied %s", self._pool_id, message, extra={"action": "settings_applied"}
         )
         self._note("settings_applied", message)
+
+    def names_followed(self, renamed: Renamed) -> None:
+        ended = {f"{each.key}" for each in renamed.ended}
+        named = f" ({', '.join(sorted(ended)[:NAMED])})" if ended else ""
+        message = (
+            f"instruments changed: {len(ended)} symbols ended{named}, "
+            f"{len(renamed.renamed)} subscribed by another token of the broker's"
+        )
+        logger.info("pool %s: %s", self._pool_id, message, extra={"action": "names_followed"})
+        self._note("names_followed", message)
 
     def credentials_renewed(self, version: int) -> None:
         logger.info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,10 +14,13 @@ from pooling.tracker import Interest, Level, Tracker
 
 __all__ = [
     "DEFAULT_DEPTH_LEVELS",
+    "Gone",
     "active_outcomes",
     "capacity_refused_outcome",
+    "gone_outcome",
     "outcome_of",
     "refused_outcome",
+    "same_contract_outcome",
     "settled_outcome",
     "still_pending",
     "unknown_outcome",
@@ -25,6 +29,13 @@ __all__ = [
 ]
 
 DEFAULT_DEPTH_LEVELS = 5
+
+
+class Gone(NamedTuple):
+    """Why a name means nothing any more, in the words that its holders read."""
+
+    code: RefusalCode
+    message: str
 
 
 def outcome_of(
@@ -88,6 +99,21 @@ def unknown_outcome(want: Want) -> Outcome:
         want,
         RefusalCode.SYMBOL_NOT_FOUND,
         f"{want.key} is not an instrument of this broker; check exchange and symbol",
+    )
+
+
+def gone_outcome(want: Want, why: Gone) -> Outcome:
+    """Refuse a want of what the broker listed once."""
+    return refused_outcome(want, why.code, why.message)
+
+
+def same_contract_outcome(want: Want, name: InstrumentKey) -> Outcome:
+    """Refuse a second name of what is subscribed: a token has one name at a time."""
+    return refused_outcome(
+        want,
+        RefusalCode.BROKER_ERROR,
+        f"the broker calls {want.key} and {name} by one token, and {name} is subscribed: use that "
+        "name, or load the instruments again",
     )
 
 

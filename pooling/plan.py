@@ -72,12 +72,15 @@ class Slot:
     """One connection as the allocator sees it: what it carries and how much of it is used.
 
     ``leaving`` are those of ``items`` that move away, ``staying`` is the load of the others.
+    ``fading`` is what is carried under an earlier token of the broker's until the present one of
+    ``items`` speaks; it counts in ``load``.
     Nothing new comes to a slot that is surplus (beyond the limit), retiring (to be closed once it
     is empty) or failing (its socket has been away for long), except that a failing one is used
     before anything is refused.
     """
 
     __slots__ = (
+        "fading",
         "is_failing",
         "is_retiring",
         "is_surplus",
@@ -94,6 +97,7 @@ class Slot:
         self.staying = Load()
         self.items: dict[InstrumentKey, Placement] = {}
         self.leaving: dict[InstrumentKey, None] = {}
+        self.fading: dict[InstrumentKey, Placement] = {}
         self.is_surplus = False
         self.is_retiring = False
         self.is_failing = False

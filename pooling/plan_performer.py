@@ -79,6 +79,7 @@ class PlanPerformer:
             connections[slot].wake()
         self._table.apply(options)
         self._feed.forget(actions.gone)
+        self._feed.restarted(actions.restarted, "its connection changed before it had spoken")
         if actions.displaced:
             self._journal.displaced(len(actions.displaced), self._book.allocator.limits)
         if actions.displaced or actions.outcomes:

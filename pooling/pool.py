@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -40,7 +40,9 @@ from pooling.exclusive_types import ConnectionTerms, ExclusiveStats
 from pooling.feed import PoolFeed
 from pooling.journal import PoolJournal
 from pooling.loop_calls import LoopCalls
+from pooling.outcomes import Gone
 from pooling.plan_performer import PlanPerformer
+from pooling.renaming import Renamed, follow_names, names_in
 from pooling.reoffer import reoffer
 from pooling.telemetry import PoolTelemetry
 from pooling.transport import Connector
@@ -48,6 +50,10 @@ from pooling.transport import Connector
 __all__ = ["ConnectionPool"]
 
 CLOSE_SECONDS = 4.0
+
+
+async def _nothing() -> None:
+    pass
 
 
 class ConnectionPool:
@@ -63,6 +69,7 @@ class ConnectionPool:
         connector: opens sockets.
         on_event: takes feed, subscription and order events, on the loop; must not raise.
         on_note: takes (kind, message) of what people may want to know later; must not raise.
+        prepare: brings names up to date before a new socket is asked for anything; must not raise.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class ConnectionPool:
         connector: Connector,
         on_event: Callable[[FeedEvent], None],
         on_note: Callable[[str, str], None],
+        prepare: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self._spec = spec
         self._capabilities = adapter_class.capabilities
@@ -149,6 +157,7 @@ class ConnectionPool:
             telemetry=self._telemetry,
             clock=clock,
             poke=self._calls.poke,
+            prepare=prepare,
         )
         self._caretaker = Caretaker(
             lock=self._lock,
@@ -300,6 +309,30 @@ class ConnectionPool:
         with self._lock:
             interests = [(key, self._book.tracker.get(key)) for key in keys]
             return {key: interest.instrument for key, interest in interests if interest is not None}
+
+    def names(self) -> dict[InstrumentKey, set[str]]:
+        """Return every name that is wanted or may tick, with the broker's tokens. Any thread."""
+        with self._lock:
+            return names_in(self._book)
+
+    def follow_names(
+        self,
+        today: Mapping[InstrumentKey, Instrument],
+        gone: Mapping[InstrumentKey, Gone],
+        taken: Collection[str],
+    ) -> Renamed:
+        """Have everything follow what names mean today; see ``renaming.follow_names``.
+
+        On the loop, where no tick can come between the decision and what it silences.
+        """
+        with self._lock:
+            renamed = follow_names(self._book, today, gone, taken)
+            self._telemetry.observe()
+        self._feed.renamed(renamed)
+        self._calls.poke()
+        if renamed:
+            self._journal.names_followed(renamed)
+        return renamed
 
     def acquire(
         self,

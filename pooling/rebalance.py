@@ -60,6 +60,11 @@ class Rebalancer:
         """Note that an instrument waits no longer: it was placed, or nobody wants it."""
         self._waiting.pop(key, None)
 
+    def give_up(self, key: InstrumentKey, error: PoolCapacityError) -> None:
+        """Have an instrument wait that fits nowhere any more."""
+        self._waiting[key] = None
+        self._mover.displaced(key, error)
+
     def fit(self) -> None:
         """Bring everything within the limits, after they were lowered."""
         ranks = {key: rank for rank, key in enumerate(self._tracker)}
@@ -169,6 +174,4 @@ class Rebalancer:
             return
         while self._allocator.slot_of(newest[-1]) is None:
             newest.pop()
-        key = newest.pop()
-        self._waiting[key] = None
-        self._mover.displaced(key, error)
+        self.give_up(newest.pop(), error)

@@ -18,6 +18,8 @@ from pooling.tracker import Level
 
 __all__ = ["Batch", "HasRoom", "Reconciler"]
 
+_NONE: Mapping[InstrumentKey, Placement] = {}
+
 
 class Batch(NamedTuple):
     """One round of changes, in the order in which they are to be sent: room is made first."""
@@ -55,7 +57,10 @@ class Reconciler:
         "_confirmed",
         "_doubtful",
         "_ended",
+        "_fading",
+        "_former",
         "_leaving",
+        "_parting",
         "_refused",
         "_total",
         "sent",
@@ -70,6 +75,11 @@ class Reconciler:
         self._leaving: dict[InstrumentKey, None] = {}
         self._changing: dict[InstrumentKey, None] = {}
         self._coming: dict[InstrumentKey, None] = {}
+        # What is sent of an earlier token, beside ``sent``; and the charges of what was cut off and
+        # whose end is still to be said.
+        self._former: dict[InstrumentKey, Placement] = {}
+        self._fading: dict[InstrumentKey, None] = {}  # those of them that are to be ended
+        self._parting: list[Charge] = []
         self._refused: set[InstrumentKey] = set()  # sent, refused, and never confirmed here
         # What came from here and was ended; and of that what was subscribed once more, so that
         # ticks under way from the first time may look like an answer to the second.
@@ -79,7 +89,7 @@ class Reconciler:
     @property
     def has_work(self) -> bool:
         """Whether anything may have to be sent."""
-        return bool(self._leaving or self._changing or self._coming)
+        return bool(self._leaving or self._changing or self._coming or self._fading)
 
     def confirm(self, key: InstrumentKey) -> Level | None:
         """Note that the broker carries ``key`` as it was last sent; returns that level.
@@ -92,6 +102,41 @@ class Reconciler:
         self._refused.discard(key)
         level = self._confirmed[key] = _level(sent.subscription)
         return level
+
+    def is_asked(self, key: InstrumentKey, subscription: Subscription) -> bool:
+        """Tell whether this socket was asked for ``key`` by the token of ``subscription``."""
+        sent = self.sent.get(key)
+        return sent is not None and _same_token(sent.subscription, subscription)
+
+    def is_answered(self, key: InstrumentKey) -> bool:
+        """Tell whether the broker confirmed what was last sent of ``key``: no answer is due."""
+        sent = self.sent.get(key)
+        return sent is not None and self._confirmed.get(key) == _level(sent.subscription)
+
+    def carried(self) -> list[Subscription]:
+        """Return everything that the broker may send ticks of, earlier tokens included."""
+        placements = (*self.sent.values(), *self._former.values())
+        return [placement.subscription for placement in placements]
+
+    def cut(self, subscription: Subscription, *, is_wished: bool) -> None:
+        """Count what was sent as ended; its owner has to say so before anything else.
+
+        It takes its room until ``parted``. What is still wished is subscribed anew.
+        """
+        key = subscription.instrument.key
+        if not self.is_asked(key, subscription):
+            self._parting.append(self._former.pop(key).charge)
+            self._fading.pop(key, None)
+            return
+        self._parting.append(self.sent[key].charge)
+        self._forget_sent(key)
+        self.mark(key, leaves=not is_wished)
+
+    def parted(self) -> None:
+        """Note that the end of all that was cut off has been said."""
+        for charge in self._parting:
+            self._total.remove(charge)
+        self._parting.clear()
 
     def refuse(self, key: InstrumentKey) -> None:
         """Note that the broker refused ``key``: whether this socket carries it is not known.
@@ -135,11 +180,23 @@ class Reconciler:
         elif not leaves:
             self._coming[key] = None
 
+    def mark_ended(self, subscription: Subscription) -> None:
+        """Note that a subscription is not wished any more: of the present or an earlier token."""
+        key = subscription.instrument.key
+        former = self._former.get(key)
+        if former is not None and _same_token(former.subscription, subscription):
+            self._fading[key] = None
+        else:
+            self.mark(key, leaves=True)
+
     def restart(self, wanted: Iterable[InstrumentKey] = ()) -> None:
         """Start over for a new socket that carries nothing: everything wanted is to be sent."""
-        for placement in self.sent.values():
+        for placement in (*self.sent.values(), *self._former.values()):
             self._total.remove(placement.charge)
+        self.parted()
         self.sent.clear()
+        self._former.clear()
+        self._fading.clear()
         self._confirmed.clear()
         self._refused.clear()
         self._ended.clear()
@@ -149,14 +206,22 @@ class Reconciler:
         self._coming = dict.fromkeys(wanted)
 
     def take(
-        self, wanted: Mapping[InstrumentKey, Placement], limit: int, has_room: HasRoom = _always
+        self,
+        wanted: Mapping[InstrumentKey, Placement],
+        limit: int,
+        has_room: HasRoom = _always,
+        fading: Mapping[InstrumentKey, Placement] = _NONE,
     ) -> Batch:
         """Return the next changes, of at most ``limit`` instruments, and count them as sent.
+
+        What got another token is ended and subscribed anew. Of those in ``fading`` the earlier one
+        stays until ``mark_ended`` names it.
 
         If sending fails the socket is lost, and ``restart`` makes up for it. An empty batch means
         that nothing is left to do, or that all of it waits for room.
         """
         draft = _Draft()
+        self._part_tokens(draft, wanted, fading, limit)
         self._move(draft, self._leaving, wanted, limit)
         lowered = [key for key in self._changing if self._frees_room(key, wanted.get(key))]
         for key in lowered[: max(0, limit - draft.size)]:
@@ -170,7 +235,7 @@ class Reconciler:
 
     def can_proceed(self, wanted: Mapping[InstrumentKey, Placement], has_room: HasRoom) -> bool:
         """Tell whether something of what the socket carries is about to end or to change."""
-        return bool(self._leaving) or any(
+        return bool(self._leaving or self._fading) or any(
             self._frees_room(key, wanted.get(key)) or self._has_room(key, wanted.get(key), has_room)
             for key in self._changing
         )
@@ -187,6 +252,42 @@ class Reconciler:
         self._add(draft, key, None)
         self._coming[key] = None
         return draft.batch()
+
+    def _part_tokens(
+        self,
+        draft: _Draft,
+        wanted: Mapping[InstrumentKey, Placement],
+        fading: Mapping[InstrumentKey, Placement],
+        limit: int,
+    ) -> None:
+        """End earlier tokens before anything takes them, perhaps under another name."""
+        for key in tuple(self._fading)[:limit]:
+            del self._fading[key]
+            self._end(draft, self._former.pop(key))
+        for key in (*self._leaving, *self._changing):
+            has, wish = self.sent[key], wanted.get(key)
+            if wish is None or _same_token(has.subscription, wish.subscription):
+                continue
+            if key in fading and key not in self._former:
+                self._former[key] = has
+            elif draft.size < limit:
+                self._end(draft, has)
+            else:
+                return
+            self._forget_sent(key)
+            self.mark(key)
+
+    def _forget_sent(self, key: InstrumentKey) -> None:
+        del self.sent[key]
+        self._doubtful.pop(key, None)
+        if self._confirmed.pop(key, None) is not None:
+            self._ended.add(key)
+        self._refused.discard(key)
+
+    def _end(self, draft: _Draft, placement: Placement) -> None:
+        draft.unsubscribe.append(placement.subscription)
+        self._total.remove(placement.charge)
+        draft.size += 1
 
     def _has_room(self, key: InstrumentKey, placement: Placement | None, has_room: HasRoom) -> bool:
         if placement is None:
@@ -220,12 +321,8 @@ class Reconciler:
             if has is None:
                 return
             draft.unsubscribe.append(has.subscription)
-            del self.sent[key]
             self._total.remove(has.charge)
-            self._doubtful.pop(key, None)
-            if self._confirmed.pop(key, None) is not None:
-                self._ended.add(key)
-            self._refused.discard(key)
+            self._forget_sent(key)
         elif has is None or key in self._refused:
             if has is not None:
                 draft.unsubscribe.append(has.subscription)
@@ -261,6 +358,10 @@ class _Draft:
 
     def batch(self) -> Batch:
         return Batch(tuple(self.unsubscribe), tuple(self.change_mode), tuple(self.subscribe))
+
+
+def _same_token(one: Subscription, other: Subscription) -> bool:
+    return one.instrument.broker_token == other.instrument.broker_token
 
 
 def _level(subscription: Subscription) -> Level:

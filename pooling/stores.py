@@ -11,9 +11,9 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from django.db import transaction
@@ -22,6 +22,7 @@ from django.utils import timezone
 from brokers.base import Credentials
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import PoolStats
+from brokers.market_clock import closed_days, last_expired
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey
 from pooling import command_queue
@@ -43,7 +44,15 @@ from pooling.history_store import (
     write_apart,
     write_usage,
 )
-from pooling.models import BrokerAccount, Instrument, PoolEvent, PoolStatus, SearchTier
+from pooling.instruments import expire_instruments
+from pooling.models import (
+    BrokerAccount,
+    Instrument,
+    NamesRevision,
+    PoolEvent,
+    PoolStatus,
+    SearchTier,
+)
 
 __all__ = ["DjangoAccountStore"]
 
@@ -83,6 +92,8 @@ class DjangoAccountStore:
         self._events_since_prune: defaultdict[int, int] = defaultdict(int)
         # By account: version and expiry of a credential, to be written with the next status.
         self._expiries: dict[int, tuple[int, datetime | None]] = {}
+        # Of the last look: when it differs, contracts have expired since.
+        self._closed_days: Mapping[tuple[str, ...], date] = {}
 
     async def accounts(self) -> Sequence[AccountSpec]:
         """Return all enabled accounts; one that cannot be served says why."""
@@ -97,6 +108,28 @@ class DjangoAccountStore:
     ) -> Mapping[InstrumentKey, InstrumentValue]:
         """Return the known ones of ``keys``; expired ones are not known."""
         return await from_database(self._resolve, broker, keys)
+
+    async def names_revision(self, broker: str) -> int:
+        """Return how often names of the broker's changed."""
+        return await from_database(_names_revision, broker)
+
+    async def expire(self) -> None:
+        """Mark the contracts that have expired since the last call, so that their names end."""
+        # It looks at all rows: after an exchange has closed, and not at each call.
+        now = timezone.now()
+        if (days := closed_days(now)) != self._closed_days:
+            await in_database(expire_instruments, now)
+            self._closed_days = days
+
+    async def expired(
+        self, broker: str, keys: Sequence[InstrumentKey]
+    ) -> Mapping[InstrumentKey, date]:
+        """Return when those of ``keys`` expired that did within the last month or so."""
+        return await from_database(_expired, broker, keys)
+
+    async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
+        """Return those of ``tokens`` by which the broker calls any instrument today."""
+        return await from_database(_listed, broker, tokens)
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Write the heartbeat row of each pool, and when credentials expire.
@@ -300,6 +333,32 @@ def _storable_stats(stats: PoolStats) -> Any:
     if b"\\u0000" in encoded:
         encoded = encoded.replace(b"\\u0000", b"\\ufffd")
     return msgspec.json.decode(encoded)
+
+
+def _names_revision(broker: str) -> int:
+    found = NamesRevision.objects.filter(broker=broker).values_list("revision", flat=True)
+    return found.first() or 0
+
+
+def _expired(broker: str, keys: Sequence[InstrumentKey]) -> dict[InstrumentKey, date]:
+    now, found = timezone.now(), {}
+    for exchange, symbols in _by_exchange(keys):
+        rows = Instrument.objects.filter(
+            broker=broker, exchange=exchange, symbol__in=symbols, tier=SearchTier.EXPIRED
+        ).filter(expiry__lte=last_expired(exchange, now))
+        for symbol, expiry in rows.values_list("symbol", "expiry"):
+            found[InstrumentKey(exchange, symbol)] = cast(date, expiry)
+    return found
+
+
+def _listed(broker: str, tokens: Collection[str]) -> set[str]:
+    asked, found = list(tokens), set[str]()
+    for start in range(0, len(asked), KEYS_PER_QUERY):
+        rows = Instrument.objects.filter(
+            broker=broker, broker_token__in=asked[start : start + KEYS_PER_QUERY]
+        ).exclude(tier=SearchTier.EXPIRED)
+        found.update(rows.values_list("broker_token", flat=True))
+    return found
 
 
 def _by_exchange(keys: Sequence[InstrumentKey]) -> Iterator[tuple[str, list[str]]]:

@@ -101,6 +101,7 @@ class Tracker:
         self._held: dict[Holder, dict[InstrumentKey, None]] = {}
         self._gateways: dict[str, dict[Holder, None]] = {}
         self._unheld: dict[InstrumentKey, None] = {}
+        self._names: dict[str, InstrumentKey] = {}  # by the broker's token: one name at a time
         self._deadlines: list[tuple[float, InstrumentKey]] = []
         self._confirmed = 0
         self._ages = 0
@@ -143,6 +144,17 @@ class Tracker:
         """Return what is known about an instrument; not to be changed by the caller."""
         return self._interests.get(key)
 
+    def name_of(self, token: str) -> InstrumentKey | None:
+        """Return under which name the broker's ``token`` is wanted, or lingers."""
+        return self._names.get(token)
+
+    def rename(self, instrument: Instrument) -> None:
+        """Note that the broker calls a known instrument by another token from now on."""
+        interest = self._interests[instrument.key]
+        self._forget_name(interest)
+        interest.instrument = instrument
+        self._names[instrument.broker_token] = instrument.key
+
     def target(self, key: InstrumentKey, level: Level) -> Level:
         """Return the upstream level that is needed once somebody wants ``level``."""
         interest = self._interests.get(key)
@@ -155,6 +167,7 @@ class Tracker:
             self._ages += 1
             interest = Interest(instrument, level, self._ages)
             self._interests[instrument.key] = interest
+            self._names[instrument.broker_token] = instrument.key
         before = interest.holders.get(holder)
         if before != level:
             interest.holders[holder] = level
@@ -277,6 +290,12 @@ class Tracker:
         self._gateways.setdefault(holder.gateway, {})[holder] = None
         self._unheld.pop(key, None)
 
+    def _forget_name(self, interest: Interest) -> None:
+        token = interest.instrument.broker_token
+        # Where tokens are exchanged, it may be another's already.
+        if self._names.get(token) == interest.instrument.key:
+            del self._names[token]
+
     def _drop_holder(self, interest: Interest, holder: Holder) -> None:
         key = interest.instrument.key
         _forget_level(interest, interest.holders.pop(holder))
@@ -311,6 +330,7 @@ class Tracker:
         highest = interest.highest
         if highest is None:
             del self._interests[key]
+            self._forget_name(interest)
             self._unheld.pop(key, None)
             self._confirmed -= interest.confirmed is not None
         else:

@@ -7,6 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,8 +27,9 @@ from pooling.connect_rate import ConnectRateStats
 from pooling.connect_rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.exceptions import PoolClosedError
+from pooling.names import NameFollower
 from pooling.notes import NoteKeeper
-from pooling.outcomes import unresolved_outcome
+from pooling.outcomes import gone_outcome, unresolved_outcome
 from pooling.pool import ConnectionPool
 from pooling.refused import RefusedAccount
 from pooling.shared_stats import endpoint_stats, exclusive_totals
@@ -64,6 +66,7 @@ class PoolWorker:
         poll_seconds: how often accounts are read again.
         status_seconds: how often the status rows are written.
         command_seconds: how often requests of people are looked for.
+        names_seconds: how often a load of instruments is looked for.
         on_status: takes the statistics of all pools, as often as they are written.
     """
 
@@ -83,10 +86,12 @@ class PoolWorker:
         poll_seconds: float = 2.0,
         status_seconds: float = 1.0,
         command_seconds: float = 1.0,
+        names_seconds: float = 1.0,
         zone: tzinfo = UTC,
         on_status: Callable[[Sequence[PoolStats]], None] | None = None,
     ) -> None:
-        if min(usage_interval_seconds, poll_seconds, status_seconds, command_seconds) <= 0:
+        looks = (poll_seconds, status_seconds, command_seconds, names_seconds)
+        if min(usage_interval_seconds, *looks) <= 0:
             raise ValueError("intervals must be positive")
         self._store = store
         self._registry = registry
@@ -107,6 +112,7 @@ class PoolWorker:
         self._status_seconds = status_seconds
         self._on_status = on_status
         self._command_seconds = command_seconds
+        self._names_seconds = names_seconds
         self._pools: dict[str, ConnectionPool] = {}
         self._lives: dict[str, int] = {}  # which opening of each pool is the present one
         self._life_numbers = itertools.count(1)
@@ -116,6 +122,11 @@ class PoolWorker:
         self._listeners: list[Callable[[FeedEvent], None]] = []
         self._chores = Chores(worker_id=worker_id, clock=clock)
         self._notes = NoteKeeper(store=store, worker_id=worker_id)
+        self._names = NameFollower(
+            store=lambda: self._store,
+            pools=self._pools,
+            log_failure=self._chores.log_failure,
+        )
         self._statistics = StatisticsKeeper(
             store=store,
             clock=clock,
@@ -150,6 +161,7 @@ class PoolWorker:
         chores.every("status", self._status_seconds, self._save_status)
         chores.after("usage", statistics.until_sample_seconds, self._save_usage)
         chores.every("commands", self._command_seconds, self._commands.look)
+        chores.every("names", self._names_seconds, self._names.follow)
         chores.after("notes", self._until_notes_seconds, self._notes.wait_and_flush)
 
     async def close(self) -> None:
@@ -270,26 +282,16 @@ class PoolWorker:
         self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want]
     ) -> Sequence[Outcome]:
         keys = list(dict.fromkeys(want.key for want in wants))
-        known = pool.instruments(keys)
-        unknown = [key for key in keys if key not in known]
-        unresolved: Sequence[InstrumentKey] = ()
-        if unknown:
-            try:
-                known.update(await self._resolve(pool, unknown))
-            except Exception as error:
-                # Supervision point: the store is somebody else's code.
-                self._chores.log_failure("instruments", error)
-                unresolved = unknown
-        if not unresolved:
-            return _want_or_raise(pool, holder, wants, known)
-        failed = set(unresolved)
-        taken = iter(_want_or_raise(pool, holder, [w for w in wants if w.key in known], known))
-        return [unresolved_outcome(want) if want.key in failed else next(taken) for want in wants]
-
-    async def _resolve(
-        self, pool: ConnectionPool, keys: Sequence[InstrumentKey]
-    ) -> Mapping[InstrumentKey, Instrument]:
-        return await self._store.resolve(pool.spec.broker, keys)
+        meaning = await self._names.resolve(pool, keys)
+        refused: dict[InstrumentKey, Callable[[Want], Outcome]] = {
+            key: partial(gone_outcome, why=why) for key, why in meaning.gone.items()
+        }
+        refused |= dict.fromkeys(meaning.untold, unresolved_outcome)
+        if not refused:
+            return _want_or_raise(pool, holder, wants, meaning.known)
+        asked = [want for want in wants if want.key not in refused]
+        taken = iter(_want_or_raise(pool, holder, asked, meaning.known))
+        return [refused[w.key](w) if w.key in refused else next(taken) for w in wants]
 
     # -- Accounts -----------------------------------------------------------------------------
 
@@ -361,6 +363,7 @@ class PoolWorker:
             connector=self._connector_for(adapter_class),
             on_event=lambda event: self._emit(_of_life(event, life)),
             on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
+            prepare=lambda: self._names.prepare(spec.pool_id),
         )
         self._lives[spec.pool_id] = life
         self._pools[spec.pool_id] = pool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from brokers.base import Credentials
@@ -23,7 +24,8 @@ def make_instrument(number: int, exchange: str = "NSE") -> Instrument:
 class InMemoryAccountStore:
     """An ``AccountStore`` of dictionaries; ``go_down`` makes every call fail until ``come_back``.
 
-    ``instruments`` None knows every symbol of the form that ``make_instrument`` makes.
+    ``instruments`` None knows every symbol of the form that ``make_instrument`` makes; ``load``
+    replaces them. ``expiries`` are of what expired.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class InMemoryAccountStore:
             for spec in specs
         }
         self.instruments = instruments
+        self.expiries: dict[InstrumentKey, date] = {}
+        self.revision = 0
         self.statuses: list[Sequence[PoolStats]] = []
         self.usage: list[UsageSample] = []
         self.events: list[tuple[str, str, str]] = []
@@ -63,6 +67,12 @@ class InMemoryAccountStore:
         self.specs[pool_id] = replace(spec, credentials_version=version)
         return version
 
+    def load(self, *instruments: Instrument, expiries: Mapping[InstrumentKey, date] = {}) -> None:
+        """Make these the instruments of all brokers, as ``loadinstruments`` does."""
+        self.instruments = {each.key: each for each in instruments}
+        self.expiries = dict(expiries)
+        self.revision += 1
+
     async def accounts(self) -> Sequence[AccountSpec]:
         """Return the specs."""
         self._check_up()
@@ -83,6 +93,29 @@ class InMemoryAccountStore:
             return {key: self.instruments[key] for key in keys if key in self.instruments}
         numbered = (key for key in keys if key.symbol[:1] == "S" and key.symbol[1:].isdigit())
         return {key: Instrument(key, key.symbol[1:]) for key in numbered}
+
+    async def names_revision(self, broker: str) -> int:
+        """Return how often ``load`` was called."""
+        self._check_up()
+        return self.revision
+
+    async def expire(self) -> None:
+        """Do nothing: tests say with ``load`` what expired."""
+        self._check_up()
+
+    async def expired(
+        self, broker: str, keys: Sequence[InstrumentKey]
+    ) -> Mapping[InstrumentKey, date]:
+        """Return those of ``expiries``."""
+        self._check_up()
+        return {key: self.expiries[key] for key in keys if key in self.expiries}
+
+    async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
+        """Return those of ``instruments``."""
+        self._check_up()
+        if self.instruments is None:
+            return {token for token in tokens if token.isdigit()}
+        return {each.broker_token for each in self.instruments.values()}.intersection(tokens)
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Keep the rows."""

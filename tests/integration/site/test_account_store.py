@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,26 @@ async def test_resolve_finds_more_keys_than_one_statement_takes(
     assert {key: value.broker_token for key, value in found.items()} == {
         InstrumentKey("NSE", "INFY"): "408065"
     }
+
+
+async def test_a_store_says_when_names_changed_and_which_expired(
+    store: DjangoAccountStore, instruments: list[Instrument]
+) -> None:
+    infy, future = InstrumentKey("NSE", "INFY"), InstrumentKey("NFO", "RELIANCE28NOV26FUT")
+    assert await store.names_revision("zerodha") == 0
+    assert await store.expired("zerodha", [infy, future]) == {}
+    assert await store.listed("zerodha", ["408065", "9001", "1"]) == {"408065", "9001"}
+
+    def expire() -> None:
+        Instrument.objects.filter(symbol=future.symbol).update(expiry=date(2020, 11, 28))
+
+    await sync_to_async(expire)()
+    await store.expire()
+    assert await store.names_revision("zerodha") == 1
+    assert await store.names_revision("binance") == 0
+    assert await store.expired("zerodha", [infy, future]) == {future: date(2020, 11, 28)}
+    assert await store.listed("zerodha", ["9001"]) == set()
+    assert set(await store.resolve("zerodha", [infy, future])) == {infy}
 
 
 async def test_status_keeps_one_row_per_pool_and_the_time_a_revision_was_applied(

@@ -39,7 +39,9 @@ def manage(code: str, data_dir: Path, **environment: str) -> str:
 
 POSTGRES = """
 import asyncio, django
+from datetime import date
 django.setup()
+from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.contrib.auth.models import User
 from django.db import connection
@@ -91,6 +93,16 @@ async def main():
     assert (await store.credentials(spec.pool_id)).values == {"api_key": "k"}
     found = await store.resolve("zerodha", [InstrumentKey("NSE", name) for name in names + ["X"]])
     assert len(found) == len(names)
+    assert await store.names_revision("zerodha") == 1
+    assert await store.listed("zerodha", ["M&M", "nothing"]) == {"M&M"}
+    gone = names[3:]
+    future = InstrumentRow("NFO", "F", "F", "F", "", "2026-01-01", "", "1", "0.05", "FUT")
+    load = sync_to_async(store_instruments)
+    assert (await load("zerodha", [future, *rows[:3]], is_forced=True)).expired == len(gone)
+    assert await store.names_revision("zerodha") == 2
+    asked = [InstrumentKey("NFO", "F"), InstrumentKey("NSE", gone[0])]
+    assert await store.expired("zerodha", asked) == {asked[0]: date(2026, 1, 1)}
+    assert not await store.listed("zerodha", ["F", gone[0]])
     for used in (1, 2):
         await store.save_status("host:1", 2, [stats(spec.pool_id, used=used), stats("99999")])
     await store.save_usage([sample(spec.pool_id)])
