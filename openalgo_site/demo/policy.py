@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
 
 __all__ = ["CONFIGURATION_EXIT", "RestartPolicy", "describe_exit"]
 
@@ -12,27 +13,50 @@ CONFIGURATION_EXIT = 78
 class RestartPolicy:
     """How long one child waits before it is started again.
 
-    The delay doubles with each death and falls back once the child has lived for
-    ``healthy_seconds``.
+    Prices stand while a worker is away, so the delay doubles up to ``prompt_cap_seconds`` only, and
+    beyond that, up to ``cap_seconds``, only for deaths behind ``prompt_deaths`` others within
+    ``window_seconds``: by then starting it again does not help. A life of ``healthy_seconds`` makes
+    up for all deaths before it.
     """
 
     def __init__(
-        self, *, base_seconds: float = 0.5, cap_seconds: float = 30.0, healthy_seconds: float = 20.0
+        self,
+        *,
+        base_seconds: float = 0.5,
+        prompt_cap_seconds: float = 2.0,
+        prompt_deaths: int = 5,
+        window_seconds: float = 300.0,
+        cap_seconds: float = 30.0,
+        healthy_seconds: float = 20.0,
     ) -> None:
-        if not 0 < base_seconds <= cap_seconds:
-            raise ValueError("base_seconds must be above 0 and at most cap_seconds")
+        if not 0 < base_seconds <= prompt_cap_seconds <= cap_seconds:
+            raise ValueError("base_seconds must be above 0, and each cap at least what is below it")
+        if prompt_deaths < 1 or window_seconds <= 0:
+            raise ValueError("prompt_deaths and window_seconds must be positive")
         self._base_seconds = base_seconds
+        self._prompt_cap_seconds = prompt_cap_seconds
+        self._prompt_deaths = prompt_deaths
+        self._window_seconds = window_seconds
         self._cap_seconds = cap_seconds
         self._healthy_seconds = healthy_seconds
+        # When it died within the window; further ones than these change nothing any more.
+        self._deaths: deque[float] = deque(maxlen=prompt_deaths + 32)
         self.deaths_in_a_row = 0
 
-    def delay_after(self, lived_seconds: float) -> float:
-        """Note a death and return how many seconds to wait before the next start."""
+    def delay_after(self, lived_seconds: float, now: float) -> float:
+        """Note a death at ``now`` (monotonic seconds); return the seconds until the next start."""
         if lived_seconds >= self._healthy_seconds:
             self.deaths_in_a_row = 0
-        delay = min(self._cap_seconds, self._base_seconds * 2.0 ** min(self.deaths_in_a_row, 30))
+            self._deaths.clear()
+        while self._deaths and now - self._deaths[0] >= self._window_seconds:
+            self._deaths.popleft()
+        before = len(self._deaths)
+        self._deaths.append(now)
         self.deaths_in_a_row += 1
-        return delay
+        if before < self._prompt_deaths:
+            return min(self._prompt_cap_seconds, self._base_seconds * 2.0**before)
+        doublings = before - self._prompt_deaths + 1
+        return min(self._cap_seconds, self._prompt_cap_seconds * 2.0**doublings)
 
 
 def describe_exit(returncode: int) -> str:

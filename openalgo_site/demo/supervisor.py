@@ -123,7 +123,8 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             is_again = True
-            delay = policy.delay_after(time.monotonic() - started)
+            now = time.monotonic()
+            delay = policy.delay_after(now - started, now)
             end = describe_exit(returncode)
             if not self._settled and (
                 returncode == CONFIGURATION_EXIT or policy.deaths_in_a_row >= self._start_attempts

@@ -20,25 +20,51 @@ from openalgo_site.env import Environment
 from openalgo_site.stopping import StopAction, StopPolicy
 
 
-def test_restart_delay_doubles_up_to_its_cap() -> None:
-    policy = RestartPolicy(base_seconds=1, cap_seconds=5)
-    assert [policy.delay_after(0.1) for _ in range(5)] == [1, 2, 4, 5, 5]
+def delays_of(policy: RestartPolicy, *lives: float, pause: float = 0.0) -> list[float]:
+    """Return the delays after children that lived so long, each started when it was due."""
+    now, delays = 0.0, []
+    for lived in lives:
+        now += lived + pause
+        delays.append(policy.delay_after(lived, now))
+        now += delays[-1]
+    return delays
 
 
-def test_restart_delay_falls_back_after_a_healthy_life() -> None:
-    policy = RestartPolicy(base_seconds=1, cap_seconds=60, healthy_seconds=20)
-    delays = [policy.delay_after(lived) for lived in (0, 0, 0, 19.9, 20.0, 0)]
-    assert delays == [1, 2, 4, 8, 1, 2]
+def test_what_dies_now_and_then_is_back_within_two_seconds() -> None:
+    """The first five deaths within five minutes; what goes on dying waits longer and longer."""
+    assert delays_of(RestartPolicy(), *[5.0] * 6) == [0.5, 1, 2, 2, 2, 4]
+    assert delays_of(RestartPolicy(), *[0.1] * 10) == [0.5, 1, 2, 2, 2, 4, 8, 16, 30, 30]
+
+
+def test_deaths_of_more_than_five_minutes_ago_do_not_count() -> None:
+    delays = delays_of(RestartPolicy(healthy_seconds=1000), *[0.0] * 20, pause=61.0)
+    assert max(delays) == 2
+
+
+def test_a_healthy_life_makes_up_for_all_deaths_before_it() -> None:
+    delays = delays_of(RestartPolicy(), 0, 0, 0, 19.9, 20.0, 0, 0)
+    assert delays == [0.5, 1, 2, 2, 0.5, 1, 2]
+    assert delays_of(RestartPolicy(), *[0.0] * 9, 25.0)[-2:] == [30, 0.5]
 
 
 def test_restart_policy_survives_very_many_deaths() -> None:
-    policy = RestartPolicy(base_seconds=0.5, cap_seconds=30)
-    assert {policy.delay_after(0) for _ in range(2000)} == {0.5, 1, 2, 4, 8, 16, 30}
+    policy = RestartPolicy()
+    assert {policy.delay_after(0, float(now)) for now in range(3000)} == {0.5, 1, 2, 4, 8, 16, 30}
 
 
-def test_restart_policy_refuses_a_cap_below_its_base() -> None:
-    with pytest.raises(ValueError, match="base_seconds"):
-        RestartPolicy(base_seconds=2, cap_seconds=1)
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"base_seconds": 3, "prompt_cap_seconds": 2},
+        {"cap_seconds": 1},
+        {"base_seconds": 0},
+        {"prompt_deaths": 0},
+        {"window_seconds": 0},
+    ],
+)
+def test_restart_policy_refuses_nonsense(nonsense: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        RestartPolicy(**nonsense)
 
 
 def test_one_ctrl_c_that_arrives_twice_is_one_wish() -> None:
