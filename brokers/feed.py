@@ -154,7 +154,8 @@ class Peaks(msgspec.Struct, frozen=True, kw_only=True):
 class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
     """One broker connection, as it is now. Ages and times are None before the first event.
 
-    ``used`` and ``capacity`` count what the broker counts, ``symbols`` instruments. ``last_close``
+    ``used`` and ``capacity`` count what the broker counts, ``symbols`` instruments. ``reason`` says
+    why it is in its state, where that needs saying ("no data for 25 s ..."). ``last_close``
     says why its socket was lost the last time; ``last_close_code`` is the WebSocket close code of
     it, None where no close frame came. ``reconnects_today`` counts since midnight in the worker's
     time zone and survives its restarts.
@@ -178,6 +179,7 @@ class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
     last_close_code: int | None = None
     last_close_ms: int | None = None
     reconnects_today: int = 0
+    reason: str = ""
 
 
 class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -437,5 +437,5 @@ class Connection:
 
     def _set_state(self, state: ConnectionState, reason: str) -> None:
         self._state = transition(self._state, state)
-        self._meters.since_ms = self._clock.time_ms()
+        self._meters.since_ms, self._meters.reason = self._clock.time_ms(), reason
         self._owner.on_state(self.slot, state, reason)

@@ -32,6 +32,7 @@ class ConnectionMeters:
         "malformed",
         "malformed_told",
         "next_retry_ms",
+        "reason",
         "sent",
         "since_ms",
         "ticks",
@@ -48,6 +49,7 @@ class ConnectionMeters:
         self.last_close_ms: int | None = None
         self.next_retry_ms: int | None = None
         self.since_ms = now_ms
+        self.reason = ""  # why the connection is in its state
 
     @property
     def reconnects(self) -> int:
@@ -98,6 +100,7 @@ class ConnectionMeters:
             symbols=symbols,
             last_close_code=self.last_close_code,
             last_close_ms=self.last_close_ms,
+            reason=self.reason,
         )
 
 

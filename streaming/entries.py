@@ -9,6 +9,7 @@ from brokers.feed import Outcome, OutcomeState, RefusalCode
 from streaming.directory import AccountRef
 from streaming.holdings import Feed, Held, Line
 from streaming.protocol import ErrorCode, SubscribeItem
+from streaming.quiet_lines import Silence
 
 __all__ = [
     "accepted_or_refused",
@@ -24,9 +25,16 @@ __all__ = [
 
 
 def accepted_or_refused(
-    item: SubscribeItem, account: AccountRef, outcome: Outcome | None, nearest: Sequence[str]
+    item: SubscribeItem,
+    account: AccountRef,
+    outcome: Outcome | None,
+    nearest: Sequence[str],
+    age_ms: int | None = None,
 ) -> dict[str, Any]:
-    """Tell what became of one item that a pool was asked for; None means that it did not answer."""
+    """Tell what became of one item that a pool was asked for; None means that it did not answer.
+
+    ``age_ms`` is that of the last known value, where it is old and about to be shown.
+    """
     if outcome is None:
         message = "The pool gave no answer; try again."
         return with_error(item, account, ErrorCode.SERVER_ERROR, message)
@@ -35,6 +43,8 @@ def accepted_or_refused(
         return {**entry, **_refusal_fields(outcome, nearest)}
     if waits_for_room(outcome):
         return {**entry, **_refusal_fields(outcome, ()), "state": outcome.state}
+    if age_ms is not None:
+        entry["last_tick_age_ms"] = age_ms
     return {**entry, "state": outcome.state}
 
 
@@ -116,10 +126,29 @@ def _refusal_fields(outcome: Outcome, nearest: Sequence[str]) -> dict[str, Any]:
 
 
 def listed_line(
-    feed: Feed, line: Line, held: Held, is_live: bool, age_seconds: float | None
+    feed: Feed,
+    line: Line,
+    held: Held,
+    *,
+    is_live: bool,
+    age_ms: int | None,
+    silence: Silence | None,
+    silent_since_ms: int,
 ) -> dict[str, Any]:
-    """Return what ``list_subscriptions`` says of one line; ``age_seconds`` None: never ticked."""
-    state = "active" if held.active else "pending"
+    """Return what ``list_subscriptions`` says of one line.
+
+    Args:
+        feed: whose line it is.
+        line: the line.
+        held: the client's claim on the feed.
+        is_live: whether the feed's prices may be shown as live.
+        age_ms: of the last tick; None: it never ticked.
+        silence: what is to be said of there being no ticks, if anything.
+        silent_since_ms: its beginning, epoch milliseconds.
+    """
+    # What was acknowledged and has no data stays what it was before: asked for.
+    has_data = silence is None or silence.has_ticked
+    state = "active" if held.active and has_data else "pending"
     if not is_live and not held.waits:
         state = "stale"
     entry: dict[str, Any] = {
@@ -130,6 +159,9 @@ def listed_line(
         "broker": held.account.broker,
         "state": state,
     }
-    if age_seconds is not None:
-        entry["last_tick_age_ms"] = round(age_seconds * 1000)
+    if age_ms is not None:
+        entry["last_tick_age_ms"] = age_ms
+    if silence is not None and (has_data or held.active):
+        entry["quiet_since"] = silent_since_ms
+        entry["reason"] = silence.reason
     return entry

@@ -112,7 +112,7 @@ class ZmqFeedLink(FeedLink):
         self._keeper = WantKeeper(
             name=gateway_id,
             ticks=self._filter,
-            emit_ticks=self._emit_ticks,
+            emit_values=self._emit_values,
             emit=self._emit,
             request_timeout_seconds=request_timeout_seconds,
         )
@@ -262,7 +262,7 @@ class ZmqFeedLink(FeedLink):
             number=beat.number,
             now=self._monotonic(),
         )
-        self._emit_ticks(self._filter.heal(snapshots))
+        self._emit_values(self._filter.heal(snapshots))
 
     def _on_pool_beat(self, peer: WorkerPeer, pool: cm.PoolBeat, sent_ms: int) -> None:
         pool_id = pool.pool_id
@@ -349,6 +349,10 @@ class ZmqFeedLink(FeedLink):
     def _emit_ticks(self, messages: Sequence[TickMessage]) -> None:
         if messages and self._listener is not None and not self._closed:
             self._listener.on_ticks(messages)
+
+    def _emit_values(self, messages: Sequence[TickMessage]) -> None:
+        if messages and self._listener is not None and not self._closed:
+            self._listener.on_values(messages)
 
     def _patience_seconds(self) -> float:
         return self._listener.patience_seconds() if self._listener is not None else 0.0

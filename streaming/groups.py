@@ -51,13 +51,21 @@ class LineMembers(Generic[Member]):
 
 
 class Group(Generic[Member]):
-    """All lines of one topic, and when it last ticked (seconds of the hub's clock; None: never)."""
+    """All lines of one topic, and when it last ticked (seconds of the hub's clock; None: never).
 
-    __slots__ = ("last_tick_seconds", "lines")
+    ``since_seconds`` is when the first line was joined. ``busy_looks`` and ``busy_until`` belong to
+    ``streaming/quiet_lines.py``: looks in a row before each of which it ticked, and its last tick
+    while those were enough.
+    """
+
+    __slots__ = ("busy_looks", "busy_until", "last_tick_seconds", "lines", "since_seconds")
 
     def __init__(self) -> None:
         self.lines: dict[Line, LineMembers[Member]] = {}
         self.last_tick_seconds: float | None = None
+        self.since_seconds: float | None = None
+        self.busy_looks = 0
+        self.busy_until: float | None = None
 
 
 class Groups(Generic[Member]):

@@ -30,15 +30,17 @@ from streaming.directory import Directory, Principal
 from streaming.entries import listed_line
 from streaming.feed_states import FeedStates
 from streaming.frame_bytes import FrameJoiner, TickPayload
-from streaming.groups import Groups, LineMembers
+from streaming.groups import Group, Groups, LineMembers
 from streaming.holdings import Departure, Feed, Held, Line
 from streaming.limits import ConnectionCounter, EdgeLimits
+from streaming.line_watch import LineWatch
 from streaming.link import FeedLink, TickMessage
 from streaming.outbox_counts import OutboxCounts
 from streaming.payloads import line_body
 from streaming.pool_answers import ask_pools
 from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, Subscribe
+from streaming.quiet_lines import OLD_SECONDS, silence_of
 from streaming.session import SessionState
 from streaming.status_board import StatusBoard
 from streaming.suggesting import suggest_names
@@ -101,6 +103,7 @@ class GatewayHub:
             call_later=lambda *later: asyncio.get_running_loop().call_later(*later),
         )
         self._groups: Groups[Client] = Groups()
+        self.lines = LineWatch(groups=self._groups, clock=clock)
         self._pacing = TurnPacing(cpu_clock=cpu_clock)
         self._joiner = FrameJoiner()
         self._arrivals, self._feeds = Arrivals(), FeedStates()
@@ -134,6 +137,7 @@ class GatewayHub:
         self._spawn(self._watch.sweep(), "gateway sweep")
         self._spawn(self._watch.revalidate(), "gateway revalidation")
         self._spawn(self.board.run(), "gateway status board")
+        self._spawn(self.lines.run(), "gateway quiet lines")
 
     async def close(self) -> None:
         """Give everything up. Idempotent; clients' sockets are the server's business."""
@@ -226,6 +230,15 @@ class GatewayHub:
             reader.flush(joiner)
         joiner.clear()
 
+    def on_values(self, messages: Sequence[TickMessage]) -> None:
+        """Give last values like ticks; they are as old as they are."""
+        self.on_ticks(messages)
+        now = self.clock()
+        for message in messages:
+            group = self._groups.by_topic.get(message.topic)
+            if group is not None:
+                group.last_tick_seconds = now - self._age_ms(message) / 1000
+
     def patience_seconds(self) -> float:
         """Let ticks wait for each other while only batches read, or while turns fill the core."""
         if self._groups.has_direct:
@@ -255,7 +268,8 @@ class GatewayHub:
                 # is lost between the snapshot and the first one from the bus.
                 if session.state is not SessionState.READY:
                     return
-                result = session.finish_subscribe(plan, outcomes, suggestions)
+                old = self._old_snapshots(topics, snapshots)
+                result = session.finish_subscribe(plan, outcomes, suggestions, old)
                 client.send(result.reply)
                 for feed, line in result.joined:
                     self._join(client, feed, line, topics[feed], snapshots)
@@ -333,17 +347,52 @@ class GatewayHub:
         snapshots: Mapping[bytes, TickMessage],
     ) -> None:
         line_members = self._groups.join(topic, line, client, client.batches)
+        snapshot = snapshots.get(topic)
+        self._date(self._groups.by_topic[topic], snapshot)
         if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
             return  # an old price is never shown as live
-        newest = self._arrivals.newest_body(topic, snapshots.get(topic), line)
+        newest = self._arrivals.newest_body(topic, snapshot, line)
         if newest is not None:
             client.push(TickPayload(line_members, newest))
 
+    def _date(self, group: Group[Client], snapshot: TickMessage | None) -> None:
+        """Note since when a topic is read here, and how old the value is that it begins with."""
+        now = self.clock()
+        if group.since_seconds is None:
+            group.since_seconds = now
+        if group.last_tick_seconds is None and snapshot is not None:
+            group.last_tick_seconds = now - self._age_ms(snapshot) / 1000
+
+    def _age_ms(self, message: TickMessage) -> int:
+        return max(0, self.wall_clock_ms() - message.ts_received_us // 1000)
+
+    def _old_snapshots(
+        self, topics: Mapping[Feed, bytes], snapshots: Mapping[bytes, TickMessage]
+    ) -> dict[Feed, int]:
+        """Return the ages of the snapshots that are about to be shown although they are old."""
+        found = {feed: snapshots[topic] for feed, topic in topics.items() if topic in snapshots}
+        ages = {feed: self._age_ms(message) for feed, message in found.items()}
+        return {
+            feed: age
+            for feed, age in ages.items()
+            if age >= OLD_SECONDS * 1000
+            and self._feeds.is_live(feed, self.link.feed_status(feed.pool_id))
+        }
+
     def _listed(self, feed: Feed, line: Line, held: Held, now: float) -> dict[str, Any]:
-        is_live = self._feeds.is_live(feed, self.link.feed_status(feed.pool_id))
         group = self._groups.by_topic.get(tick_topic(*feed))
         ticked = group.last_tick_seconds if group is not None else None
-        return listed_line(feed, line, held, is_live, None if ticked is None else now - ticked)
+        silence = silence_of(group, now) if group is not None else None
+        since = now if silence is None else silence.since
+        return listed_line(
+            feed,
+            line,
+            held,
+            is_live=self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)),
+            age_ms=None if ticked is None else round((now - ticked) * 1000),
+            silence=silence,
+            silent_since_ms=self.wall_clock_ms() - round((now - since) * 1000),
+        )
 
     async def _release_all(self, client: Client) -> None:
         async with client.upstream_lock:

@@ -61,6 +61,9 @@ class FeedListener(Protocol):
     def on_ticks(self, messages: Sequence[TickMessage]) -> None:
         """Take one drained batch of the bus, oldest first, without repeats and old epochs."""
 
+    def on_values(self, messages: Sequence[TickMessage]) -> None:
+        """Take last values that were fetched: news, but perhaps older than their arrival."""
+
     def on_event(self, event: FeedEvent) -> None:
         """Take a change of feed, of subscriptions, or of an order."""
 

@@ -188,10 +188,12 @@ class ClientSession:
         plan: SubscribePlan,
         outcomes: Mapping[Feed, Outcome],
         suggestions: Mapping[Feed, Sequence[str]],
+        ages_ms: Mapping[Feed, int] | None = None,
     ) -> SubscribeResult:
         """Take the pools' outcomes into what the client holds and build the ack.
 
-        A refusal that arrived while the plan was under way counts more than an earlier acceptance.
+        ``ages_ms`` are those of last known values that are old. A refusal that arrived while the
+        plan was under way counts more than an earlier acceptance.
         """
         self._plan = None
         outcomes = {**outcomes, **plan.late}
@@ -205,7 +207,10 @@ class ClientSession:
                 continue
             outcome = outcomes.get(asked.feed) if asked.feed.pool_id in owned else None
             nearest = suggestions.get(asked.feed, ())
-            answers.append(entries.accepted_or_refused(asked.item, asked.account, outcome, nearest))
+            age_ms = (ages_ms or {}).get(asked.feed)
+            answers.append(
+                entries.accepted_or_refused(asked.item, asked.account, outcome, nearest, age_ms)
+            )
             if outcome is None or outcome.state is OutcomeState.REFUSED:
                 # A refused wish replaced the one in force before it, which must be said again; one
                 # without an answer may be in force and must be taken back.

@@ -6,6 +6,7 @@ They implement ``FeedLink`` and ``Directory`` in memory. Failures are verbs.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -174,10 +175,13 @@ class FakeFeedLink:
     def message(
         self, pool_id: str, key: InstrumentKey, mode: FeedMode = FeedMode.DEPTH, ltp: int = 157_370
     ) -> TickMessage:
-        """Build the next tick of ``key`` without sending it."""
+        """Build the next tick of ``key``, received now, without sending it."""
         self._sequence += 1
         body = encode_tick("zerodha", key, make_tick(mode, ltp))
-        return TickMessage(tick_topic(pool_id, key), int(mode), 1, self._sequence, 0, body)
+        received_us = time.time_ns() // 1000
+        return TickMessage(
+            tick_topic(pool_id, key), int(mode), 1, self._sequence, received_us, body
+        )
 
     def tick(
         self, pool_id: str, key: InstrumentKey, mode: FeedMode = FeedMode.DEPTH, ltp: int = 157_370
@@ -193,11 +197,18 @@ class FakeFeedLink:
             self.listener.on_ticks(messages)
 
     def remember(
-        self, pool_id: str, key: InstrumentKey, mode: FeedMode = FeedMode.DEPTH, ltp: int = 157_370
+        self,
+        pool_id: str,
+        key: InstrumentKey,
+        mode: FeedMode = FeedMode.DEPTH,
+        ltp: int = 157_370,
+        *,
+        age_seconds: float = 0.0,
     ) -> None:
         """Make a last value that subscribers find."""
         message = self.message(pool_id, key, mode, ltp)
-        self._snapshots[message.topic] = message
+        received_us = message.ts_received_us - int(age_seconds * 1_000_000)
+        self._snapshots[message.topic] = message._replace(ts_received_us=received_us)
 
     def refuse(
         self,

@@ -39,7 +39,7 @@ class WantKeeper:
     Args:
         name: the gateway's id; makes its barriers unlike those of others.
         ticks: which ticks are passed on; shared with whoever reads the bus.
-        emit_ticks: called with values that are news to clients which have their answer already.
+        emit_values: called with values that are news to clients which have their answer already.
         emit: called with late outcomes.
     """
 
@@ -48,13 +48,13 @@ class WantKeeper:
         *,
         name: str,
         ticks: TickFilter,
-        emit_ticks: Callable[[Sequence[TickMessage]], None],
+        emit_values: Callable[[Sequence[TickMessage]], None],
         emit: Callable[[FeedEvent], None],
         request_timeout_seconds: float,
     ) -> None:
         self._name = name
         self._filter = ticks
-        self._emit_ticks = emit_ticks
+        self._emit_values = emit_values
         self._emit = emit
         self._request_timeout_seconds = request_timeout_seconds
         self._table = WantTable()
@@ -247,7 +247,7 @@ class WantKeeper:
         ]
         self._forget_refused(asking)
         # A client that waits gets the snapshots with its answer; the others hear of newer values.
-        self._emit_ticks(offered.newer + offered.first if asking.late else offered.newer)
+        self._emit_values(offered.newer + offered.first if asking.late else offered.newer)
         settled = [outcome for outcome in held if outcome.state is not OutcomeState.PENDING]
         if asking.late and settled:
             self._emit(SubscriptionChange(pool_id, settled))

@@ -115,6 +115,9 @@ class _Deaf:
     def on_ticks(self, messages: Sequence[TickMessage]) -> None:
         pass
 
+    def on_values(self, messages: Sequence[TickMessage]) -> None:
+        pass
+
     def on_event(self, event: FeedEvent) -> None:
         pass
 

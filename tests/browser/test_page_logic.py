@@ -140,3 +140,33 @@ async def test_exact_names_are_recognised(module_page: Page, typed: str, name: l
     """EXCHANGE:SYMBOL asks for exactly that."""
     found = await run(module_page, "search", f"m.parseExact('{typed}')")
     assert (list(found.values()) if found else None) == name
+
+
+QUIET_JS = """(() => {
+  const store = new m.RowStore();
+  const row = store.add({ exchange: 'NSE', symbol: 'INFY' });
+  const tick = (ltp, at) => store.apply({ exchange: 'NSE', symbol: 'INFY', data: { ltp } }, at);
+  %s
+})()"""
+
+
+@pytest.mark.parametrize(
+    ("story", "said"),
+    [
+        ("for (let s = 0; s <= 40; s += 1) tick(100 + s, s * 1000);"
+         "return [64_000, 66_000].map((now) => m.isQuiet(row, now));", [False, True]),
+        ("for (let s = 0; s <= 42; s += 6) tick(100 + s, s * 1000);"
+         "return [68_000, 101_000, 103_000].map((now) => m.isQuiet(row, now));",
+         [False, False, True]),
+        ("store.accept(row.key, 'binance', 90_000); tick(100, 1_000_000);"
+         "return [row.heardAt, m.isQuiet(row, 1_000_001)];", [910_000, True]),
+        ("store.accept(row.key, 'binance'); tick(100, 1_000_000);"
+         "return [row.heardAt, m.isQuiet(row, 1_000_001)];", [1_000_000, False]),
+    ],
+    ids=["it had plenty", "now and then", "a stored price of some age", "one of no age"],
+)  # fmt: skip
+async def test_a_live_price_is_quiet_sooner_where_there_was_plenty(
+    module_page: Page, story: str, said: list[Any]
+):
+    """A line that dries up on a feed that lives looks like one that rests, only sooner."""
+    assert await run(module_page, "store", QUIET_JS % story) == said

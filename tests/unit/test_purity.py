@@ -120,6 +120,7 @@ PURE_MODULES = [
     "streaming.payloads",
     "streaming.parsing",
     "streaming.protocol",
+    "streaming.quiet_lines",
     "streaming.replies",
     "streaming.session",
     "streaming.tick_filter",

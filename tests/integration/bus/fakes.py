@@ -153,6 +153,9 @@ class RecordingListener:
     def on_ticks(self, messages: Sequence[TickMessage]) -> None:
         self.ticks.extend(messages)
 
+    def on_values(self, messages: Sequence[TickMessage]) -> None:
+        self.on_ticks(messages)
+
     def on_event(self, event: FeedEvent) -> None:
         self.events.append(event)
 

@@ -239,7 +239,10 @@ async def test_frames_without_ticks_do_not_pass_for_prices(broker):
         assert [change.status for change in kit.feed] == [STALE]
         assert kit.feed[0].reason == "no data for 25 s on a link that had plenty"
         assert len(kit.feed[0].keys or ()) == 80
-        assert kit.states() == ["stale"]
+        [connection] = kit.pool.get_stats().connections
+        assert (connection.state, connection.reason) == ("stale", kit.feed[0].reason)
+        assert connection.last_tick_age_ms == pytest.approx(60_000, abs=1000)
+        assert connection.last_frame_age_ms == pytest.approx(1000, abs=10)
         assert kit.pool.get_stats().status is STALE
         assert set(kit.sink.forgotten) == {key(n) for n in range(80)}
         [outcome] = kit.want(1, holder=BOB)

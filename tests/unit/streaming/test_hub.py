@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -458,6 +460,107 @@ async def test_closing_the_hub_closes_the_link_once(edge: Edge) -> None:
     await edge.hub.close()
     await edge.hub.close()
     assert edge.link.closed
+
+
+class Clocks:
+    """The hub's two clocks; ``move`` lets time pass."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.began_ms = time.time_ns() // 1_000_000
+
+    def move(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def wall_ms(self) -> int:
+        return self.began_ms + round((self.seconds - 1000.0) * 1000)
+
+
+@asynccontextmanager
+async def edge_in_time() -> AsyncIterator[tuple[Edge, Clocks]]:
+    clocks = Clocks()
+    edge = Edge(clock=lambda: clocks.seconds, wall_clock_ms=clocks.wall_ms)
+    await edge.hub.open()
+    try:
+        yield edge, clocks
+    finally:
+        await edge.hub.close()
+
+
+async def listed(edge: Edge, client: Client, sender: RecordingSender) -> list[dict[str, Any]]:
+    before = len(of_type(sender, "list_subscriptions"))
+    await edge.ask(client, action="list_subscriptions")
+    await eventually(lambda: len(of_type(sender, "list_subscriptions")) > before)
+    entries: list[dict[str, Any]] = of_type(sender, "list_subscriptions")[-1]["subscriptions"]
+    return entries
+
+
+async def test_a_line_that_falls_silent_beside_others_says_since_when() -> None:
+    async with edge_in_time() as (edge, clocks):
+        client, sender = edge.client()
+        await edge.subscribe(client, "INFY", 2)
+        await edge.subscribe(client, "TCS", 1)
+        for second in range(75):
+            if second < 45:
+                edge.link.tick("p1", INFY)
+                fell_silent_ms = clocks.wall_ms()
+            edge.link.tick("p1", TCS)
+            clocks.move(1)
+            if second % 5 == 4:
+                edge.hub.lines.look()
+        infy, tcs = await listed(edge, client, sender)
+        assert infy["quiet_since"] == pytest.approx(fell_silent_ms, abs=2)
+        assert infy["reason"] == "no tick for 25 s, and it had plenty"
+        assert infy["last_tick_age_ms"] == 31_000
+        assert infy["state"] == "active", "its link lives and the broker carries it"
+        assert {"quiet_since", "reason"}.isdisjoint(tcs)
+
+
+async def test_an_acknowledgement_alone_keeps_no_line_active() -> None:
+    async with edge_in_time() as (edge, clocks):
+        client, sender = edge.client()
+        await edge.subscribe(client, "INFY", 2)
+        subscribed_ms = clocks.wall_ms()
+        clocks.move(24)
+        (entry,) = await listed(edge, client, sender)
+        assert entry["state"] == "active"
+        clocks.move(2)
+        (entry,) = await listed(edge, client, sender)
+        assert entry["state"] == "pending"
+        assert entry["reason"] == "acknowledged, no data yet"
+        assert entry["quiet_since"] == pytest.approx(subscribed_ms, abs=2)
+        edge.link.tick("p1", INFY)
+        (entry,) = await listed(edge, client, sender)
+        assert entry["state"] == "active"
+        assert {"quiet_since", "reason"}.isdisjoint(entry)
+
+
+async def test_a_newcomer_is_told_how_old_the_value_is_that_it_begins_with() -> None:
+    async with edge_in_time() as (edge, _):
+        client, sender = edge.client()
+        edge.link.remember("p1", INFY, age_seconds=3600)
+        edge.link.remember("p1", TCS, age_seconds=20)
+        await edge.subscribe(client, "INFY", 2)
+        await edge.subscribe(client, "TCS", 2)
+        await eventually(lambda: len(of_type(sender, "subscribe")) == 2)
+        infy, tcs = (reply["subscriptions"][0] for reply in of_type(sender, "subscribe"))
+        assert infy["last_tick_age_ms"] == pytest.approx(3_600_000, abs=10_000)
+        assert "last_tick_age_ms" not in tcs
+        infy, tcs = await listed(edge, client, sender)
+        assert infy["last_tick_age_ms"] == pytest.approx(3_600_000, abs=10_000)
+        assert infy["reason"] == "no tick for 60 s"
+        assert tcs["last_tick_age_ms"] == pytest.approx(20_000, abs=10_000)
+
+
+async def test_a_value_that_was_fetched_late_is_as_old_as_it_is() -> None:
+    async with edge_in_time() as (edge, _):
+        client, sender = edge.client()
+        await edge.subscribe(client, "INFY", 2)
+        message = edge.link.message("p1", INFY)
+        old_us = message.ts_received_us - 3_600_000_000
+        edge.hub.on_values([message._replace(ts_received_us=old_us)])
+        (entry,) = await listed(edge, client, sender)
+        assert entry["last_tick_age_ms"] == pytest.approx(3_600_000, abs=10_000)
 
 
 async def test_what_waits_for_room_stays_held_and_is_listed_as_pending(edge: Edge) -> None:

@@ -2,7 +2,7 @@
 
 import * as format from "./format.js";
 import { pathOf } from "./spark.js";
-import { QUIET_AFTER_MS, RowState } from "./store.js";
+import { RowState, isQuiet } from "./store.js";
 
 export const SPARK = Object.freeze({ width: 64, height: 18 });
 const FLASH_MS = 260;
@@ -27,6 +27,7 @@ export class RowView {
   #flashedAt = -Infinity;
   #moves = 0;
   #trailVersion = 0;
+  #waitsSince; // when the row was first seen to have no price yet
 
   constructor(template, row) {
     this.row = row;
@@ -88,14 +89,15 @@ export class RowView {
   /** Age and the badge that depends on it; runs every second for every row. */
   renderAge(now) {
     const { row } = this;
-    const age = now - row.heardAt;
-    const isQuiet = row.state === RowState.LIVE && age > QUIET_AFTER_MS;
-    this.#text("age", row.last === undefined ? format.DASH : format.age(age));
-    const label = isQuiet ? "quiet" : (LABELS[row.state] ?? "");
+    const quiet = isQuiet(row, now);
+    this.#text("age", row.last === undefined ? format.DASH : format.age(now - row.heardAt));
+    const label = quiet ? "quiet" : (LABELS[row.state] ?? "");
     this.#written.set("state", row.state);
-    this.#data("state", isQuiet ? "quiet" : row.state);
+    this.#data("state", quiet ? "quiet" : row.state);
     if (this.#text("badge", label)) this.nodes.badge.hidden = !label;
-    const why = isQuiet ? "No update for more than a minute" : row.reason;
+    if (row.state === RowState.WAITING) this.#waitsSince ??= now;
+    else this.#waitsSince = undefined;
+    const why = quiet ? `Quiet since ${format.clock(row.heardAt)}` : row.reason || this.#waits;
     if (this.#written.get("why") !== why) {
       this.#written.set("why", why);
       this.nodes.badge.title = why;
@@ -116,6 +118,10 @@ export class RowView {
 
   get isFlashing() {
     return Boolean(this.#written.get("data-flash"));
+  }
+
+  get #waits() {
+    return this.#waitsSince ? `No data yet since ${format.clock(this.#waitsSince)}` : "";
   }
 
   #range({ low, high, last }) {

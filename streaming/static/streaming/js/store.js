@@ -14,8 +14,17 @@ export const RowState = Object.freeze({
   REFUSED: "refused",
 });
 
-/** After this long without news a live price is labelled quiet; its age says the rest. */
-export const QUIET_AFTER_MS = 60_000;
+// After this long without news a live price is quiet; sooner where there was plenty before.
+const QUIET_AFTER_MS = 60_000;
+const DRY_AFTER_MS = 25_000;
+const STEADY_MS = 30_000; // of news, no two of them further apart than
+const STEADY_GAP_MS = 5_000;
+
+/** Whether the price of a live row is to be labelled quiet at `now`; its age says the rest. */
+export function isQuiet(row, now) {
+  const after = row.steadyMs >= STEADY_MS ? DRY_AFTER_MS : QUIET_AFTER_MS;
+  return row.state === RowState.LIVE && now - row.heardAt > after;
+}
 
 export const keyOf = (exchange, symbol) => `${exchange}:${symbol}`;
 
@@ -88,10 +97,12 @@ export class RowStore {
       state: RowState.WAITING,
       reason: "",
       isHeld: false, // live, were it not for the doubt about the link
+      storedMs: 0, // the age of the stored price that comes first
       isFirst: true, // the next tick is the first since it was (re)subscribed: maybe an old one
       direction: 0,
       moves: 0,
       heardAt: NaN,
+      steadyMs: 0, // how long news had come without a gap when it was last heard
       eventAt: NaN,
       last: undefined,
       change: undefined,
@@ -175,10 +186,12 @@ export class RowStore {
     this.#touch(row);
   }
 
-  /** The server has taken the subscription, from this broker. */
-  accept(key, broker) {
+  /** The server has taken the subscription, from this broker, with a stored price so old. */
+  accept(key, broker, storedMs = 0) {
     const row = this.#rows.get(key);
-    if (row && broker) row.broker = broker;
+    if (!row) return;
+    if (broker) row.broker = broker;
+    row.storedMs = storedMs;
   }
 
   /** Take back a refusal before it is asked for again. */
@@ -334,8 +347,12 @@ export class RowStore {
    */
   #judgeAge(row, eventAt, now, isNews) {
     if (row.isFirst || Number.isNaN(row.heardAt)) {
-      row.heardAt = Math.min(now, eventAt ?? now);
+      // The server says how old a stored price is; not all brokers send the exchange's time.
+      row.heardAt = Math.min(now - row.storedMs, eventAt ?? now);
+      row.steadyMs = 0;
     } else if (isNews || (eventAt !== undefined && eventAt !== row.eventAt)) {
+      const gap = now - row.heardAt;
+      row.steadyMs = gap <= STEADY_GAP_MS ? row.steadyMs + gap : 0;
       row.heardAt = now;
     }
     row.eventAt = eventAt ?? row.eventAt;

@@ -103,7 +103,7 @@ export class Subscriptions {
       const key = keyOf(outcome.exchange, outcome.symbol);
       const isChosen = this.#chosen.delete(key);
       if (outcome.status !== "error") {
-        this.#store.accept(key, outcome.broker);
+        this.#store.accept(key, outcome.broker, outcome.last_tick_age_ms);
         continue;
       }
       if (!this.#store.has(key)) continue;
