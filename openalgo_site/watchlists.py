@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from django.contrib.auth import get_user_model
@@ -15,32 +15,46 @@ from django.urls import path
 from openalgo_site.api_access import ApiError, api_view
 from pooling.models import BrokerAccount, Instrument
 from streaming.models import MAX_WATCHLIST_ITEMS, MAX_WATCHLISTS, Watchlist
+from streaming.models.watchlists import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["listed_instruments", "urlpatterns", "watchlist", "watchlists"]
+__all__ = ["listed_instruments", "named_instruments", "urlpatterns", "watchlist", "watchlists"]
 
 MAX_BODY_BYTES = 256 * 1024
+# Of one share on several exchanges the liquid one is meant.
+_USUAL = ("NSE", "NSE_INDEX", "NFO", "BSE", "BSE_INDEX", "BFO")
 UNKNOWN = "There is no such list, or it is not yours."
 
 
 class _NewList(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     symbols: list[dict[str, str]] = []
+    view: dict[str, str | list[str]] = {}
 
 
 class _ListChange(msgspec.Struct, forbid_unknown_fields=True):
     name: str | msgspec.UnsetType = msgspec.UNSET
     symbols: list[dict[str, str]] | msgspec.UnsetType = msgspec.UNSET
+    view: dict[str, str | list[str]] | msgspec.UnsetType = msgspec.UNSET
 
 
-_Body = TypeVar("_Body", _NewList, _ListChange)
+class _Name(msgspec.Struct, forbid_unknown_fields=True):
+    symbol: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+    exchange: Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)] = ""
+
+
+class _Names(msgspec.Struct, forbid_unknown_fields=True):
+    names: Annotated[list[_Name], msgspec.Meta(max_length=MAX_WATCHLIST_ITEMS)]
+
+
+_Body = TypeVar("_Body", _NewList, _ListChange, _Names)
 
 
 @api_view("GET", "POST", keys=False)
 def watchlists(request: HttpRequest, user: User) -> dict[str, Any]:
-    """Return the user's lists in their order, or make one: ``{"name", "symbols"?}``."""
+    """Return the user's lists in their order, or make one: ``{"name", "symbols"?, "view"?}``."""
     if request.method == "POST":
         return _create(user, _read(request, _NewList))
     return {
@@ -52,7 +66,7 @@ def watchlists(request: HttpRequest, user: User) -> dict[str, Any]:
 
 @api_view("GET", "PUT", "DELETE", keys=False)
 def watchlist(request: HttpRequest, user: User, list_id: int) -> dict[str, Any]:
-    """Return one of the user's lists, change its name or symbols, or delete it.
+    """Return one of the user's lists, change its name, symbols or view, or delete it.
 
     Another user's list is as unknown as one that never was.
     """
@@ -83,6 +97,34 @@ def listed_instruments(request: HttpRequest, user: User, list_id: int) -> dict[s
     return {"results": list(known.values("exchange", "symbol", "name", "tick_size"))}
 
 
+@api_view("POST", keys=False)
+def named_instruments(request: HttpRequest, user: User) -> dict[str, Any]:
+    """Return which of ``{"names": [{"symbol", "exchange"?}]}`` the user's brokers know.
+
+    ``results`` are the instruments in the order of the names, ``missing`` the names that nobody
+    knows. A name without an exchange is looked for on all, the most usual one first.
+    """
+    wanted = _read(request, _Names).names
+    accounts = BrokerAccount.objects.filter(user=user, enabled=True)
+    known = Instrument.objects.filter(
+        symbol__in={each.symbol.upper() for each in wanted}, broker__in=accounts.values("broker")
+    )
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in known.values("exchange", "symbol", "name", "tick_size"):
+        found.setdefault((row["exchange"], row["symbol"]), row)
+    for exchange, symbol in sorted(found, key=lambda key: (_usual(key[0]), key[0])):
+        found.setdefault(("", symbol), found[exchange, symbol])
+    keys = dict.fromkeys((each.exchange.upper(), each.symbol.upper()) for each in wanted)
+    named = {(row["exchange"], row["symbol"]): row for key in keys if (row := found.get(key))}
+    missing = [{"exchange": key[0], "symbol": key[1]} for key in keys if key not in found]
+    return {"results": list(named.values()), "missing": missing}
+
+
+def _usual(exchange: str) -> int:
+    """Return how early ``exchange`` is looked at for a name that does not say its own."""
+    return _USUAL.index(exchange) if exchange in _USUAL else len(_USUAL)
+
+
 def _create(user: User, wanted: _NewList) -> dict[str, Any]:
     with transaction.atomic():
         others = _others(user)
@@ -90,7 +132,7 @@ def _create(user: User, wanted: _NewList) -> dict[str, Any]:
             raise ApiError(409, f"A user has at most {MAX_WATCHLISTS} lists; delete one first.")
         position = max((each.position for each in others), default=-1) + 1
         made = Watchlist(user=user, position=position)
-        _store(made, others, name=wanted.name, symbols=wanted.symbols)
+        _store(made, others, name=wanted.name, symbols=wanted.symbols, view=wanted.view)
     return _shown(made)
 
 
@@ -105,6 +147,7 @@ def _change(user: User, list_id: int, wanted: _ListChange) -> dict[str, Any]:
             others,
             name=found.name if wanted.name is msgspec.UNSET else wanted.name,
             symbols=found.symbols if wanted.symbols is msgspec.UNSET else wanted.symbols,
+            view=found.view if wanted.view is msgspec.UNSET else wanted.view,
         )
     return _shown(found)
 
@@ -116,9 +159,14 @@ def _others(user: User, list_id: int = 0) -> list[Watchlist]:
 
 
 def _store(
-    row: Watchlist, others: list[Watchlist], *, name: str, symbols: list[dict[str, str]]
+    row: Watchlist,
+    others: list[Watchlist],
+    *,
+    name: str,
+    symbols: list[dict[str, str]],
+    view: dict[str, str | list[str]],
 ) -> None:
-    row.name, row.symbols = name.strip(), symbols
+    row.name, row.symbols, row.view = name.strip(), symbols, view
     try:
         row.clean_fields(exclude=["user"])
         row.clean()
@@ -131,7 +179,7 @@ def _store(
 
 
 def _shown(row: Watchlist) -> dict[str, Any]:
-    return {"id": row.pk, "name": row.name, "symbols": row.symbols}
+    return {"id": row.pk, "name": row.name, "symbols": row.symbols, "view": row.view}
 
 
 def _read(request: HttpRequest, wanted: type[_Body]) -> _Body:
@@ -140,13 +188,20 @@ def _read(request: HttpRequest, wanted: type[_Body]) -> _Body:
     try:
         return msgspec.json.decode(request.body, type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(
-            400, 'Send {"name": …, "symbols": [{"exchange": …, "symbol": …}]}.', parameter="symbols"
-        ) from None
+        raise ApiError(400, _SHAPES[wanted], parameter="symbols") from None
 
+
+_LIST_SHAPE = 'Send {"name": …, "symbols": [{"exchange": …, "symbol": …}]}.'
+_SHAPES = {
+    _NewList: _LIST_SHAPE,
+    _ListChange: _LIST_SHAPE,
+    _Names: 'Send {"names": [{"symbol": …, "exchange"?: …}]}, '
+    f"at most {MAX_WATCHLIST_ITEMS:,}, of at most {MAX_NAME_LENGTH} characters each.",
+}
 
 urlpatterns = [
     path("watchlists", watchlists, name="api-watchlists"),
+    path("watchlists/named", named_instruments, name="api-watchlist-named"),
     path("watchlists/<int:list_id>", watchlist, name="api-watchlist"),
     path(
         "watchlists/<int:list_id>/instruments",

@@ -6,11 +6,31 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 
-__all__ = ["MAX_WATCHLISTS", "MAX_WATCHLIST_ITEMS", "Watchlist", "validate_items"]
+__all__ = [
+    "MAX_WATCHLISTS",
+    "MAX_WATCHLIST_ITEMS",
+    "WATCH_COLUMNS",
+    "Watchlist",
+    "validate_items",
+    "validate_view",
+]
 
 MAX_WATCHLIST_ITEMS = 1000
 MAX_WATCHLISTS = 20  # of one user
 MAX_NAME_LENGTH = 64
+WATCH_COLUMNS = (
+    "symbol",
+    "trend",
+    "last",
+    "change",
+    "percent",
+    "range",
+    "bid",
+    "ask",
+    "volume",
+    "age",
+)
+SORTABLE = frozenset(WATCH_COLUMNS) - {"trend", "range"}
 
 
 def validate_items(value: object) -> None:
@@ -33,6 +53,23 @@ def validate_items(value: object) -> None:
             )
 
 
+def validate_view(value: object) -> None:
+    """Refuse anything but ``{"sort"?: "column" or "-column", "columns"?: [column, ...]}``.
+
+    Without ``sort`` rows stand in the list's own order; without ``columns`` the page chooses by
+    the room that it has.
+    """
+    if not isinstance(value, dict) or not set(value) <= {"sort", "columns"}:
+        raise ValidationError("view holds sort and columns, nothing else")
+    sort = value.get("sort", "symbol")
+    if not isinstance(sort, str) or sort.removeprefix("-") not in SORTABLE:
+        raise ValidationError(f"view.sort is one of {', '.join(sorted(SORTABLE))}, or -it")
+    columns = value.get("columns", [])
+    is_known = isinstance(columns, list) and all(isinstance(each, str) for each in columns)
+    if not is_known or len(set(columns)) < len(columns) or not set(columns) <= set(WATCH_COLUMNS):
+        raise ValidationError(f"view.columns are some of {', '.join(WATCH_COLUMNS)}, each once")
+
+
 class Watchlist(models.Model):
     """What a user watches, in the user's order."""
 
@@ -41,6 +78,7 @@ class Watchlist(models.Model):
     )
     name = models.CharField(max_length=64, default="main")
     symbols = models.JSONField(default=list, blank=True, validators=[validate_items])
+    view = models.JSONField(default=dict, blank=True, validators=[validate_view])
     position = models.PositiveIntegerField(default=0)
     updated = models.DateTimeField(auto_now=True)
 

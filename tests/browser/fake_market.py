@@ -198,7 +198,7 @@ class FakeMarket:
         if action == "ping":
             await client.say(
                 {"type": "pong", "status": "success", "server_timestamp": now_ms()}
-                | {"client_timestamp": request["timestamp"], "_pingId": request["_pingId"]}
+                | {"client_timestamp": request["timestamp"], "_pingId": request.get("_pingId")}
             )
         elif action == "get_broker_info":
             usage = {"used": self.counted, "connections": 1}

@@ -84,6 +84,7 @@ URLS: dict[tuple[str, str], str] = {
     ("GET", "api/pools"): "USSSS",
     ("GET", "api/watchlists"): "USSSS",
     ("POST", "api/watchlists"): "USSSS",
+    ("POST", "api/watchlists/named"): "USSSS",
     ("GET", "api/watchlists/<int:list_id>"): "UNSNN",
     ("PUT", "api/watchlists/<int:list_id>"): "UNCNN",
     ("DELETE", "api/watchlists/<int:list_id>"): "UNSNN",
@@ -254,7 +255,8 @@ def ask(site: Site, person: str, method: str, route: str) -> str:
             client.force_login(site.users[person])
     extra: dict[str, Any] = {"REMOTE_ADDR": "203.0.113.7"}
     if route.startswith("api/"):
-        extra["data"] = json.dumps({"name": "mine", "symbols": []})
+        body = {"names": []} if route.endswith("named") else {"name": "mine", "symbols": []}
+        extra["data"] = json.dumps(body)
         extra["content_type"] = "application/json"
     if method == "GET":
         extra = {"REMOTE_ADDR": "203.0.113.7"}

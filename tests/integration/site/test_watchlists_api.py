@@ -45,7 +45,7 @@ def names(client: Client) -> list[str]:
 def test_several_lists_are_kept_in_the_order_in_which_they_were_made(browser: Client) -> None:
     assert browser.get(LISTS).json() == {"lists": [], "max_lists": 20, "max_symbols": 1000}
     zeta, alpha = make(browser, "zeta", INFY, TCS), make(browser, " Alpha ")
-    assert alpha == {"id": alpha["id"], "name": "Alpha", "symbols": []}
+    assert alpha == {"id": alpha["id"], "name": "Alpha", "symbols": [], "view": {}}
     assert browser.get(LISTS).json()["lists"] == [zeta, alpha]
     assert zeta["symbols"] == [INFY, TCS]
 
@@ -54,10 +54,97 @@ def test_name_and_symbols_change_apart(browser: Client) -> None:
     made = make(browser, "banks", INFY)
     path = f"{LISTS}/{made['id']}"
     assert send(browser, "PUT", path, {"name": "IT"}).json() == {**made, "name": "IT"}
-    expected = {"id": made["id"], "name": "IT", "symbols": [TCS, INFY]}
+    expected = {"id": made["id"], "name": "IT", "symbols": [TCS, INFY], "view": {}}
     assert send(browser, "PUT", path, {"symbols": [TCS, INFY]}).json() == expected
     assert send(browser, "PUT", path, {"name": "it"}).json()["name"] == "it"
     assert browser.get(path).json()["symbols"] == [TCS, INFY]
+
+
+def test_how_a_list_is_looked_at_is_kept_with_it(browser: Client) -> None:
+    """Sorting and columns are the user's on every device, and leave the order alone."""
+    made = make(browser, "banks", INFY, TCS)
+    path = f"{LISTS}/{made['id']}"
+    view = {"sort": "-percent", "columns": ["symbol", "last", "percent"]}
+    changed = send(browser, "PUT", path, {"view": view}).json()
+    assert changed == {**made, "view": view}
+    assert send(browser, "PUT", path, {"symbols": [TCS]}).json()["view"] == view
+    assert send(browser, "PUT", path, {"view": {}}).json()["view"] == {}
+    again = send(browser, "POST", LISTS, {"name": "again", "symbols": [INFY], "view": view})
+    assert again.json()["view"] == view
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"sort": "price"},
+        {"sort": "--last"},
+        {"sort": ["last"]},
+        {"sort": ""},
+        {"columns": ["last", "last"]},
+        {"columns": ["<b>"]},
+        {"columns": "last"},
+        {"other": "x"},
+        {"columns": ["last"] * 5000},
+        ["last"],
+    ],
+)
+def test_no_other_view_is_kept(browser: Client, view: Any) -> None:
+    made = make(browser, "banks", INFY)
+    path = f"{LISTS}/{made['id']}"
+    answer = send(browser, "PUT", path, {"view": view})
+    assert answer.status_code == 400, answer.content
+    assert browser.get(path).json() == made
+
+
+@pytest.mark.usefixtures("instruments")
+def test_names_of_a_pasted_list_are_found_or_missing(user: User, account: BrokerAccount) -> None:
+    """In the order of the paste, each once; a bare name is meant where it is traded most."""
+    client = Client()
+    client.force_login(user)
+    names = [
+        {"exchange": "nse", "symbol": "m&m"},
+        {"symbol": "INFY"},
+        INFY,
+        {"exchange": "BSE", "symbol": "NOSUCH"},
+        {"symbol": "NOSUCH"},
+    ]
+    found = send(client, "POST", f"{LISTS}/named", {"names": names}).json()
+    assert [(each["exchange"], each["symbol"]) for each in found["results"]] == [
+        ("NSE", "M&M"),
+        ("NSE", "INFY"),
+    ]
+    assert found["results"][1]["name"] == "INFOSYS"
+    assert found["missing"] == [
+        {"exchange": "BSE", "symbol": "NOSUCH"},
+        {"exchange": "", "symbol": "NOSUCH"},
+    ]
+
+
+@pytest.mark.usefixtures("instruments")
+def test_names_are_those_of_the_users_own_brokers(django_user_model: type[User]) -> None:
+    """Who has no account knows no instrument."""
+    client = Client()
+    client.force_login(django_user_model.objects.create_user("bob"))
+    found = send(client, "POST", f"{LISTS}/named", {"names": [INFY]}).json()
+    assert found == {"results": [], "missing": [INFY]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"names": [{"symbol": "A"}] * 1001},
+        {"names": [{"symbol": ""}]},
+        {"names": [{"symbol": "A" * 65}]},
+        {"names": [{"symbol": "A", "exchange": "B" * 65}]},
+        {"names": ["INFY"]},
+        {"names": [{"symbol": 7}]},
+        {},
+        "no json",
+    ],
+)
+def test_names_are_bounded(browser: Client, body: Any) -> None:
+    answer = send(browser, "POST", f"{LISTS}/named", body)
+    assert answer.status_code == 400, answer.content
 
 
 def test_a_deleted_list_is_gone(browser: Client) -> None:
