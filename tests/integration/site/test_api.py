@@ -13,7 +13,7 @@ from django.utils import timezone
 from openalgo_site import api_access
 from openalgo_site.api_access import KeyGate
 from openalgo_site.key_uses import KEY_USES
-from pooling.models import BrokerAccount, Instrument, PoolStatus
+from pooling.models import BrokerAccount, Instrument, PoolStatus, SearchTier
 from streaming.models import ApiKey
 
 pytestmark = pytest.mark.usefixtures("instruments")
@@ -53,6 +53,26 @@ def test_api_key_opens_the_door_until_it_is_revoked(
     assert ApiKey.objects.get().last_used is None, "nobody waits for it to be written"
     key.revoke()
     assert client.get("/api/pools", headers=headers).status_code == 401
+
+
+def test_an_empty_answer_says_what_is_missing(browser: Client, user: User) -> None:
+    def reason(query: str = "q=infy") -> str:
+        answer = browser.get(f"/api/instruments?{query}").json()
+        assert answer["results"] == []
+        return str(answer["reason"])
+
+    assert reason("q=nosuchname") == ""
+    assert reason("q=infy&exchange=nyse").startswith("None of your brokers trades NYSE; they trade")
+    assert "NSE, NFO" in reason("q=infy&exchange=nyse")
+    Instrument.objects.filter(broker="zerodha").update(tier=SearchTier.EXPIRED)
+    load = "run manage.py loadinstruments --broker zerodha."
+    assert reason() == f"All instruments of Zerodha have expired: {load}"
+    Instrument.objects.filter(broker="zerodha").delete()
+    assert reason() == f"No instruments are loaded for Zerodha: {load}"
+    BrokerAccount.objects.update(enabled=False)
+    assert reason() == "All of your broker accounts are disabled: enable one in the admin."
+    BrokerAccount.objects.all().delete()
+    assert reason() == "You have no broker account: add one in the admin."
 
 
 def test_a_key_of_an_inactive_user_is_wrong(client: Client, user: User) -> None:
