@@ -230,3 +230,40 @@ def test_pools_of_others_need_the_permission(client: Client, account: BrokerAcco
 def test_no_answer_shows_a_credential(browser: Client, account: BrokerAccount) -> None:
     BrokerAccount.objects.update(credentials={"api_key": "token-text"})
     assert b"token-text" not in browser.get("/api/pools").content
+
+
+@pytest.mark.parametrize("path", ["/api/", "/api/nothing", "/api/pools/7/nothing"])
+def test_what_is_not_there_is_told_in_json_below_the_api(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["status"]) == (404, "error")
+    assert path in answer.json()["message"]
+    page = client.get("/nothing")
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+
+
+def test_a_failure_is_told_in_json_below_the_api(
+    client: Client, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("openalgo_site.api.search_instruments", fail)
+    client.raise_request_exception = False
+    client.force_login(user)
+    answer = client.get("/api/instruments")
+    assert (answer.status_code, answer.json()["status"]) == (500, "error")
+    assert "planted" not in answer.content.decode()
+
+
+def test_a_form_from_elsewhere_is_refused_in_json_below_the_api(user: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    answer = client.post("/api/watchlists", {"name": "x"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["status"]) == (403, "error")
+    page = client.post("/login/", {"username": "x"})
+    assert (page.status_code, page.headers["Content-Type"]) == (403, "text/html; charset=utf-8")
+
+
+def test_a_host_that_is_none_of_the_sites_is_told_in_json_below_the_api(client: Client) -> None:
+    answer = client.get("/api/pools", headers={"Host": "stranger.example"})
+    assert (answer.status_code, answer.json()["status"]) == (400, "error")
