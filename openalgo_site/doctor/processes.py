@@ -16,7 +16,8 @@ from django.utils import timezone
 from brokers.addresses import host_to_connect, netloc
 from brokers.feed import FeedEvent
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
-from pooling.operations.describe import DISABLED, accounts_with_status, view_of
+from openalgo_site.doctor.hung import hung_worker
+from pooling.operations.describe import DISABLED, PoolView, accounts_with_status, view_of
 from streaming.curve import bus_endpoint, load_key_file
 from streaming.exceptions import BusConfigurationError
 from streaming.feed_link import ZmqFeedLink
@@ -42,10 +43,7 @@ def workers() -> Iterator[Finding]:
         if view.state == DISABLED:
             continue
         if not view.is_served:
-            heard = "was never heard" if view.heartbeat_age is None else (
-                f"was last heard {view.heartbeat_age:.0f} s ago"
-            )  # fmt: skip
-            yield failed(name, f"{view.name} has no worker; one {heard}", START_WORKER)
+            yield _unserved(view)
             continue
         served += 1
         if view.state == "auth_required":
@@ -76,6 +74,14 @@ def workers() -> Iterator[Finding]:
         yield skipped(name, "there is no enabled account: add one in the admin")
 
 
+def _unserved(view: PoolView) -> Finding:
+    if hung := hung_worker(view.id):
+        return failed("workers", f"{view.name}: {hung.words}", hung.mends)
+    age = view.heartbeat_age
+    heard = "was never heard" if age is None else f"was last heard {age:.0f} s ago"
+    return failed("workers", f"{view.name} has no worker; one {heard}", START_WORKER)
+
+
 def bus() -> Iterator[Finding]:
     """Whether a worker's announcements arrive here, and whether it answers a request."""
     env, name = settings.ENV, "bus"
@@ -99,14 +105,16 @@ def bus() -> Iterator[Finding]:
             f"{endpoint}: a worker announces itself, but does not answer requests",
             "open the worker's control port to this machine, or start the worker again",
         )
-    elif _is_listening(env.zmq_host, env.zmq_port):
+    elif not _is_listening(env.zmq_host, env.zmq_port):
+        yield failed(name, f"{endpoint}: nobody listens there (ZMQ_HOST, ZMQ_PORT)", START_WORKER)
+    elif hung := hung_worker():
+        yield failed(name, f"{endpoint}: {hung.words}", hung.mends)
+    else:
         yield failed(
             name,
             f"{endpoint}: something listens there, but it is no worker of this installation",
             "give ZMQ_PORT another number, or use the worker's ZMQ_CURVE_KEY_FILE here too",
         )
-    else:
-        yield failed(name, f"{endpoint}: nobody listens there (ZMQ_HOST, ZMQ_PORT)", START_WORKER)
 
 
 class _Deaf:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import resource
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -173,6 +174,7 @@ def test_workers_missing_silent_and_without_a_credential(account: BrokerAccount)
     problem(processes.workers(), "ahead", "chrony")
 
 
+@pytest.mark.django_db
 def test_a_bus_without_a_worker(
     configured: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,6 +414,17 @@ def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -
         assert isinstance(found, dict)
         assert found["database"] == found["writable"] == found["credentials"] == "ok"
         assert found["gateways"] == "failed"
+        # It stands still: the port is taken and nothing answers.
+        worker.send_signal(signal.SIGSTOP)
+        found = eventually_sync(
+            lambda: (seen := outcomes())["workers"] == "failed" and seen, timeout=60
+        )
+        assert isinstance(found, dict)
+        assert found["bus"] == "failed"
+        _, out = installation.manage("pool", "doctor")
+        hung = f"the worker of this installation (process {worker.pid}) does not answer since"
+        assert out.count(hung) == 2, out
+        assert f"kill -9 {worker.pid}" in out
     finally:
         worker.kill()
         worker.wait(10)

@@ -1,0 +1,80 @@
+"""Workers of this installation whose process lives while nothing is heard of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from pooling.models import PoolStatus
+
+__all__ = ["HungWorker", "hung_worker"]
+
+# A worker writes its rows every second; one that is busy starting or draining takes longer.
+SILENT = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class HungWorker:
+    """The process id of a worker on this machine, and when it last wrote its status."""
+
+    pid: int
+    heard: datetime
+
+    @property
+    def words(self) -> str:
+        """What to say of it; the time is in the site's zone."""
+        at = timezone.localtime(self.heard)
+        return (
+            f"the worker of this installation (process {self.pid}) does not answer since "
+            f"{at:%Y-%m-%d %H:%M:%S}"
+        )
+
+    @property
+    def mends(self) -> str:
+        """What ends it and brings another."""
+        return (
+            f"restart it: `kill -9 {self.pid}`, then start `python manage.py runpool` again, "
+            "unless what supervises it does; its log says what it did last"
+        )
+
+
+def hung_worker(account_id: int | None = None) -> HungWorker | None:
+    """Return the worker that was heard last, if it runs on this machine and fell silent.
+
+    Args:
+        account_id: whose worker; None: that of any account.
+    """
+    rows = PoolStatus.objects.order_by("-heartbeat")
+    if account_id is not None:
+        rows = rows.filter(account=account_id)
+    row = None
+    with contextlib.suppress(DatabaseError):  # said by a check of its own
+        row = rows.first()
+    if row is None or timezone.now() - row.heartbeat < SILENT:
+        return None
+    host, _, pid = row.owner.rpartition(":")
+    if host != socket.gethostname() or not pid.isdecimal() or not _is_worker(int(pid)):
+        return None
+    return HungWorker(pid=int(pid), heard=row.heartbeat)
+
+
+def _is_worker(pid: int) -> bool:
+    """Tell whether a process is there and, where the system tells, is a worker."""
+    try:
+        return b"runpool" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        pass
+    if Path("/proc/self").exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
