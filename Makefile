@@ -7,13 +7,17 @@ BIN := $(VENV)/bin
 # Processes that share the tests out by file; 0: one after the other, as a debugger needs it.
 TEST_PROCESSES ?= 2
 
+# Of `make soak`.
+MINUTES ?= 15
+CLIENTS ?= 200
+
 # A stamp carries the hash of what it stands for, so a changed file installs anew and nothing else.
 hash = $(shell cat $(1) | cksum | cut -d' ' -f1)
 RUNTIME := $(VENV)/runtime-$(call hash,requirements.txt).stamp
 DEV := $(VENV)/dev-$(call hash,requirements.txt requirements-dev.txt).stamp
 ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles*.txt).stamp
 
-.PHONY: run test check bench fuzz clean services
+.PHONY: run test check bench fuzz soak clean services
 
 # exec: the recipe's shell becomes the demo, so that whoever ends make ends the demo.
 run: $(RUNTIME)
@@ -35,6 +39,11 @@ bench: $(DEV)
 
 fuzz: $(DEV)
 	@exec $(BIN)/python -m tests.fuzz
+
+# Everything at once for MINUTES, with a verdict; REPORT names a folder for report, chart and logs.
+soak: $(DEV) $(ORACLE) services
+	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) --clients $(CLIENTS) \
+		$(if $(REPORT),--report $(REPORT))
 
 services:
 	@scripts/install-test-services

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.api_access import ApiError, api_view
-from pooling.instrument_reasons import why_nothing_found
 from pooling.instrument_search import search_instruments
 from pooling.models import BrokerAccount, PoolStatus
 
@@ -28,21 +27,16 @@ STALE_AFTER_SECONDS = 5.0
 
 @api_view("GET")
 def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
-    """Return the instruments of the caller's brokers that match, best first.
-
-    Where there are none, ``reason`` says what is missing; "" where it is only the text.
-    """
-    accounts = list(BrokerAccount.objects.filter(user=user))
-    exchange = _text(request, "exchange", 16)
+    """Return the instruments of the caller's brokers that match, best first."""
+    accounts = BrokerAccount.objects.filter(user=user, enabled=True)
+    brokers = list(accounts.values_list("broker", flat=True).distinct())
     rows = search_instruments(
-        {account.broker for account in accounts if account.enabled},
+        brokers,
         _text(request, "q", MAX_QUERY_LENGTH),
-        exchange,
+        _text(request, "exchange", 16),
         _number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
     )
-    if rows:
-        return {"results": rows}
-    return {"results": [], "reason": why_nothing_found(accounts, exchange)}
+    return {"results": rows}
 
 
 @api_view("GET")

@@ -68,6 +68,7 @@ def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Met
     kept = hub.outbox_counts
     found = [
         _gauge("tickpool_clients", "Clients connected now.", len(hub.clients), label),
+        _gauge("tickpool_tasks", "Asyncio tasks now.", len(asyncio.all_tasks()), label),
         _counter(
             "tickpool_deliveries",
             "Ticks queued for clients; one tick read by two clients counts twice.",

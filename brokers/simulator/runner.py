@@ -21,7 +21,8 @@ from brokers.simulator.dhan import DhanExchange
 from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.fyers import FyersExchange
 from brokers.simulator.kite import KiteExchange
-from brokers.simulator.market import build_market
+from brokers.simulator.market import Market, build_market
+from brokers.simulator.stamped import build_stamped_market
 from brokers.simulator.upstox import UpstoxExchange
 from brokers.simulator.upstox_subscriptions import UpstoxPlan
 
@@ -56,10 +57,12 @@ def build_exchange(
     access_token: str,
     control_token: str,
     plan: str | None = None,
+    stamp: int | None = None,
 ) -> LocalExchange:
     """Return a broker's exchange whose market opens now.
 
-    ``plan`` is one of the broker's in ``PLANS``; None: its usual one.
+    ``plan`` is one of the broker's in ``PLANS``; None: its usual one. ``stamp``: its prices are
+    stamped with this number, see ``stamped``.
 
     Raises:
         SimulatorError: a bad argument, or a broker that is not in ``MARKET_EXCHANGES``.
@@ -72,10 +75,9 @@ def build_exchange(
     if plan is not None and plan not in PLANS.get(broker, ()):
         plans = ", ".join(PLANS.get(broker, ())) or "none"
         raise SimulatorError(f"{broker} has no plan {plan!r}; known: {plans}")
-    market = build_market(seed=seed, today=datetime.now(INDIA).date(), now_s=int(time.time()))
     try:
         return kind(
-            market=market,
+            market=_market(seed, stamp),
             api_key=api_key,
             access_token=access_token,
             rate=rate,
@@ -86,6 +88,13 @@ def build_exchange(
         )
     except ValueError as error:
         raise SimulatorError(str(error)) from None
+
+
+def _market(seed: int, stamp: int | None) -> Market:
+    today, now_s = datetime.now(INDIA).date(), int(time.time())
+    if stamp is None:
+        return build_market(seed=seed, today=today, now_s=now_s)
+    return build_stamped_market(number=stamp, seed=seed, today=today, clock=time.time)
 
 
 def build_replay(

@@ -102,7 +102,6 @@ PURE_MODULES = [
     "openalgo_site.status_page.history",
     "openalgo_site.status_page.shape",
     # streaming
-    "streaming.addresses",
     "streaming.batch_outbox",
     "streaming.batches",
     "streaming.arrivals",

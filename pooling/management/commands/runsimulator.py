@@ -35,6 +35,9 @@ class Command(BaseCommand):
         parser.add_argument("--api-key", default=env.simulator_api_key)
         parser.add_argument("--access-token", default=env.simulator_access_token)
         parser.add_argument("--plan", help="of a broker's users: " + _known_plans())
+        parser.add_argument(
+            "--stamp", type=int, metavar="N", help="prices say N, the instrument and the second"
+        )
         parser.add_argument("--replay", type=Path, metavar="FILE", help="a recorded capture")
         parser.add_argument("--speed", type=float, default=1.0, help="of the replay; 0: no pauses")
         parser.add_argument("--loop", action="store_true", help="start the replay again at its end")
@@ -43,7 +46,9 @@ class Command(BaseCommand):
         live = options["replay"] is None
         build = build_exchange if live else build_replay
         names = (
-            "broker port rate seed api_key access_token plan" if live else "replay port speed loop"
+            "broker port rate seed api_key access_token plan stamp"
+            if live
+            else "replay port speed loop"
         )
         chosen = {name: options[name] for name in names.split()}
         chosen["control_token"] = settings.ENV.simulator_control_token

@@ -303,13 +303,11 @@ function moveRow(steps) {
 async function showDefaults() {
   const list = lists.current;
   try {
-    const { results, reason } = await defaultInstruments();
+    const instruments = await defaultInstruments();
     // Asked for here and not of a list that was shown, or filled, in the meantime.
     if (lists.current !== list || store.size) return;
-    show(results);
-    // Nothing to choose from is no choice: the next visit asks again.
-    if (reason) notices.show({ key: "nothing", kind: "warning", text: reason });
-    else lists.save(store.rows());
+    show(instruments);
+    lists.save(store.rows());
   } catch (error) {
     failed(error);
   }
