@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.api_access import ApiError, api_view
+from pooling.instrument_reasons import why_nothing_found
 from pooling.instrument_search import search_instruments
 from pooling.models import BrokerAccount, PoolStatus
 
@@ -27,16 +28,21 @@ STALE_AFTER_SECONDS = 5.0
 
 @api_view("GET")
 def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
-    """Return the instruments of the caller's brokers that match, best first."""
-    accounts = BrokerAccount.objects.filter(user=user, enabled=True)
-    brokers = list(accounts.values_list("broker", flat=True).distinct())
+    """Return the instruments of the caller's brokers that match, best first.
+
+    Where there are none, ``reason`` says what is missing; "" where it is only the text.
+    """
+    accounts = list(BrokerAccount.objects.filter(user=user))
+    exchange = _text(request, "exchange", 16)
     rows = search_instruments(
-        brokers,
+        {account.broker for account in accounts if account.enabled},
         _text(request, "q", MAX_QUERY_LENGTH),
-        _text(request, "exchange", 16),
+        exchange,
         _number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
     )
-    return {"results": rows}
+    if rows:
+        return {"results": rows}
+    return {"results": [], "reason": why_nothing_found(accounts, exchange)}
 
 
 @api_view("GET")

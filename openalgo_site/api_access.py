@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from openalgo_site.key_uses import KEY_USES
 from streaming.limits import AuthFailures, EdgeLimits
@@ -83,19 +84,19 @@ KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
 
 def api_view(
     *methods: str, keys: bool = True
-) -> Callable[[Callable[..., Any]], Callable[..., HttpResponse]]:
+) -> Callable[[Callable[..., Any]], Callable[..., HttpResponseBase]]:
     """Make a JSON view of a function that takes the request, its user and the URL's arguments.
 
-    It returns plain values, or raises ApiError.
+    It returns plain values, or a response of its own such as a file, or raises ApiError.
 
     Args:
         methods: the HTTP methods that it answers.
         keys: whether an API key opens it too; without, only a session does.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., HttpResponse]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
         @wraps(function)
-        def view(request: HttpRequest, **arguments: Any) -> HttpResponse:
+        def view(request: HttpRequest, **arguments: Any) -> HttpResponseBase:
             try:
                 if request.method not in methods:
                     allow = {"Allow": ", ".join(methods)}
@@ -103,9 +104,9 @@ def api_view(
                 answer = function(request, _user(request, keys), **arguments)
             except ApiError as error:
                 return _refusal(error)
-            return json_response(answer)
+            return answer if isinstance(answer, HttpResponseBase) else json_response(answer)
 
-        return cast(Callable[..., HttpResponse], view)
+        return cast(Callable[..., HttpResponseBase], view)
 
     return decorate
 

@@ -16,12 +16,14 @@ from openalgo_site.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.key_uses import KEY_USES  # noqa: E402
 from openalgo_site.notices import SENDER  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
+from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
 from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
 from streaming.gateway import Gateway  # noqa: E402
 from streaming.limits import EdgeLimits  # noqa: E402
 from streaming.link import FeedLink  # noqa: E402
+from streaming.proxies import behind_proxies  # noqa: E402
 from streaming.routing import build_application  # noqa: E402
 
 __all__ = ["application", "gateway", "make_link"]
@@ -49,4 +51,8 @@ gateway = Gateway(
     status=DjangoStatusSource(),
 )
 SENDER.send_through(gateway.announce)
-application = build_application(http=django_application, gateway=gateway)
+application = behind_proxies(
+    build_application(http=django_application, gateway=gateway),
+    trusted=settings.TRUSTED_PROXIES,
+    on_untrusted=proxy_notes().note,
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -11,15 +10,15 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.models import Session
 from django.db import Error as DatabaseFailure
-from django.db.models import F, Value
-from django.db.models.functions import Abs, Length
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from brokers.exceptions import BrokerConfigError
 from pooling import conf
 from pooling.database import from_database
-from pooling.models import BrokerAccount, Instrument, SearchTier, starting_with
+from pooling.instrument_reasons import why_not_listed
+from pooling.instrument_suggestions import nearest_names
+from pooling.models import BrokerAccount
 from streaming.directory import AccountRef, Principal
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.models import ApiKey
@@ -35,8 +34,6 @@ T = TypeVar("T")
 LOOK_UP_SECONDS = 5.0
 MAX_SESSION_KEY = 64
 
-MAX_SYMBOL_LENGTH = 64
-CANDIDATES = 200
 IDS_PER_QUERY = 500
 
 
@@ -71,8 +68,15 @@ class DjangoDirectory:
     async def suggest(
         self, broker: str, exchange: str, symbol: str, limit: int = 3
     ) -> Sequence[str]:
-        """Return up to ``limit`` symbols nearest to an unknown one, best first."""
-        return await _look_up(_suggest, broker, exchange, symbol, limit)
+        """Return up to ``limit`` names nearest to an unknown one, best first.
+
+        Those of another exchange come with it: "NSE_INDEX:NIFTY".
+        """
+        return await _look_up(nearest_names, broker, exchange, symbol, limit)
+
+    async def why_not_listed(self, broker: str) -> str:
+        """Return why nothing of ``broker`` can be subscribed; "" where something can."""
+        return await _look_up(why_not_listed, broker)
 
     async def supported_brokers(self) -> Sequence[str]:
         """Name all brokers that this installation can serve."""
@@ -200,24 +204,3 @@ def _accounts_of(user_ids: Iterable[int]) -> defaultdict[int, tuple[AccountRef, 
 def _portions(values: set[T]) -> Iterable[list[T]]:
     ordered = list(values)
     return (ordered[at : at + IDS_PER_QUERY] for at in range(0, len(ordered), IDS_PER_QUERY))
-
-
-def _suggest(broker: str, exchange: str, symbol: str, limit: int) -> list[str]:
-    """Shorten the symbol until enough others begin like it, then rank them by likeness."""
-    text = symbol.strip().upper()[:MAX_SYMBOL_LENGTH]
-    lengths = sorted({len(text), len(text) * 3 // 4, len(text) // 2, 1}, reverse=True)
-    candidates: dict[str, None] = {}
-    for length in lengths:
-        if not text[:length]:
-            break
-        rows = (
-            Instrument.objects.filter(starting_with("symbol", text[:length]))
-            .filter(broker=broker, exchange=exchange)
-            .exclude(tier=SearchTier.EXPIRED)
-            .order_by(Abs(Length("symbol") - Value(len(text))), F("symbol"))
-        )
-        candidates.update(dict.fromkeys(rows.values_list("symbol", flat=True)[:CANDIDATES]))
-        best = difflib.get_close_matches(text, list(candidates), n=limit, cutoff=0.6)
-        if len(best) >= limit or length == 1:
-            return best
-    return []

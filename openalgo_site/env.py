@@ -67,6 +67,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     secret_key: str = ""
     allowed_hosts: str = "127.0.0.1,localhost,[::1]"
     csrf_trusted_origins: str = ""
+    trusted_proxies: str = ""
     log_level: LogLevel = LogLevel.INFO
     log_libraries_level: LogLevel = LogLevel.WARNING
     log_format: LogFormat = LogFormat.TEXT

@@ -1,31 +1,77 @@
-"""What a request is answered whose view failed; that the database is away is told as such."""
+"""What is answered where no view answers: JSON below ``/api/``, a page everywhere else."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.views.defaults import server_error as plain_server_error
+from django.views import defaults
+from django.views.csrf import csrf_failure
 
-__all__ = ["server_error"]
+from openalgo_site.api_access import json_response
 
+__all__ = ["bad_request", "csrf_refused", "forbidden", "not_found", "server_error"]
+
+API_PREFIX = "/api/"
 RETRY_AFTER = {"Retry-After": "5", "Cache-Control": "no-store"}
 DATABASE_AWAY = "The database does not answer now. Try again in a few seconds."
 FAILED = "The server failed. It has been written to its log."
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 400, such as for a ``Host`` that is none of the site's."""
+    return _answer(request, 400, "The request cannot be read.", defaults.bad_request, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 403."""
+    words = "This is not yours to do."
+    return _answer(request, 403, words, defaults.permission_denied, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 404."""
+    words = f"Nothing is at {request.path[:200]}: see the README for what the API has."
+    return _answer(request, 404, words, defaults.page_not_found, exception)
+
+
+def csrf_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer 403 to a form that did not come from a page of the site."""
+    words = f"{reason or 'The CSRF token is missing.'} Programs send an API key in X-API-KEY."
+    return _answer(request, 403, words, csrf_failure, reason)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 503 while the database is busy or away, otherwise 500; JSON below ``/api/``.
+    """Answer 503 while the database is busy or away, otherwise 500.
 
     Django calls it while it handles the exception.
     """
-    is_away = isinstance(sys.exception(), OperationalError | InterfaceError)
-    if "/api/" in request.path[:64]:
-        content = {"status": "error", "message": DATABASE_AWAY if is_away else FAILED}
-        status, headers = (503, RETRY_AFTER) if is_away else (500, {})
-        return JsonResponse(content, status=status, headers=headers)
-    if is_away:
-        return HttpResponse(render_to_string("503.html"), status=503, headers=RETRY_AFTER)
-    return plain_server_error(request)
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        return _answer(request, 503, DATABASE_AWAY, _database_away, headers=RETRY_AFTER)
+    return _answer(request, 500, FAILED, defaults.server_error)
+
+
+def _database_away(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(render_to_string("503.html"), status=503, headers=RETRY_AFTER)
+
+
+def _answer(
+    request: HttpRequest,
+    status: int,
+    words: str,
+    page: Callable[..., HttpResponse],
+    *arguments: Any,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> HttpResponse:
+    if not request.path.startswith(API_PREFIX):
+        return page(request, *arguments)
+    response = json_response({"status": "error", "message": words}, status)
+    for name, value in headers.items():
+        response.headers[name] = value
+    return response

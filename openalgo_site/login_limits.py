@@ -1,75 +1,91 @@
-"""Bounds failed logins by address, for every login form of the site at once.
+"""Bounds failed logins, for every login form of the site at once.
 
 An authentication backend that knows no user: it stands first and stops the attempt before a
-password is hashed. Passwords, unlike API keys, can be guessed, so a limited address is refused even
-with the right one until its minute is over.
+password is hashed. Passwords, unlike API keys, can be guessed, so beyond the limit even the right
+one is refused for a while, but by name *and* address, so that a stranger keeps nobody else out.
+Where all come from one address, as behind a proxy that is not trusted, a browser in which the user
+has logged in before is counted by itself.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import threading
-import time
-from collections.abc import Callable
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from django.contrib.auth.signals import user_login_failed
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from streaming.limits import AuthFailures
+from openalgo_site.attempts import SharedAttempts, TooManyAttemptsError
+from openalgo_site.known_browsers import browser_of, know
+from streaming.addresses import address_group
 
-__all__ = ["LOGIN_GATE", "LimitedLoginBackend", "LoginGate", "connect"]
+__all__ = ["LimitedLoginBackend", "LoginGate", "connect", "login_gate"]
 
-FAILURES_PER_MINUTE = 10
+# A minute. Of one name from one address, or from a browser that it has logged in with before.
+PER_NAME_AND_ADDRESS = 10
+# Of all names from one address, and of one name from all addresses.
+PER_ADDRESS = 60
+PER_NAME = 60
+ATTEMPT = "openalgo_site.login_attempt"
 
 
 class LoginGate:
-    """Counts failed logins by address. Safe from any thread."""
+    """Counts logins that have not succeeded. Safe from any thread; shared by all processes.
 
-    def __init__(self, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
-        self._clock = clock
-        self._lock = threading.Lock()
-        self.reset()
+    Args:
+        attempts: where they are counted.
+    """
 
-    def reset(self) -> None:
-        """Forget every failure."""
-        self._failures = AuthFailures(per_minute=self._per_minute)
-        self._blocked_until: dict[str, float] = {}
+    def __init__(self, attempts: SharedAttempts) -> None:
+        self._attempts = attempts
 
-    def check(self, address: str) -> None:
-        """Raise ValidationError, as a login form shows it, while the address is over its limit."""
-        now = self._clock()
-        with self._lock:
-            until = self._blocked_until.get(address, 0.0)
-            if until <= now:
-                self._blocked_until.pop(address, None)
-                return
-        raise ValidationError(
-            f"Too many failed logins from your address. Try again in {int(until - now) + 1} "
-            "seconds.",
-            code="too_many_failures",
+    def enter(self, name: str, address: str, browser: str | None) -> str:
+        """Count an attempt before it is judged, and return its name for ``succeeded``.
+
+        Args:
+            name: the user name that was typed.
+            address: where the request comes from.
+            browser: id of a browser in which this name has logged in before, or None.
+
+        Raises:
+            ValidationError: as a login form shows it, while a limit is reached.
+        """
+        network = address_group(address)
+        limits = (
+            {f"browser/{browser}/{name}": PER_NAME_AND_ADDRESS}
+            if browser is not None
+            else {
+                f"both/{network}/{name}": PER_NAME_AND_ADDRESS,
+                f"address/{network}": PER_ADDRESS,
+                f"name/{name}": PER_NAME,
+            }
         )
+        try:
+            return self._attempts.reserve(limits)
+        except TooManyAttemptsError as error:
+            raise ValidationError(
+                f"Too many failed logins. Try again in {error.seconds} seconds, or from a browser "
+                "in which you have logged in before.",
+                code="too_many_failures",
+            ) from None
 
-    def failed(self, address: str) -> None:
-        """Note one failed login."""
-        now = self._clock()
-        # Every attempt counts, also the same wrong password again: hence a digest of its own.
-        digest = hashlib.blake2b(os.urandom(16), digest_size=16).digest()
-        with self._lock:
-            if self._failures.record(address, digest, now):
-                seconds = self._failures.retry_after_seconds(address, now)
-                self._blocked_until[address] = now + seconds
-                self._forget_old(now)
-
-    def _forget_old(self, now: float) -> None:
-        if len(self._blocked_until) > 10_000:
-            self._blocked_until = {a: t for a, t in self._blocked_until.items() if t > now}
+    def succeeded(self, attempt: str) -> None:
+        """Count an attempt no longer."""
+        self._attempts.release(attempt)
 
 
-LOGIN_GATE = LoginGate(per_minute=FAILURES_PER_MINUTE)
+@lru_cache(maxsize=1)
+def _gate(path: Path, secret: str) -> LoginGate:
+    return LoginGate(SharedAttempts(path, secret=secret))
+
+
+def login_gate() -> LoginGate:
+    """Return the gate of this installation."""
+    return _gate(Path(settings.DATA_DIR) / "login-attempts.sqlite3", settings.SECRET_KEY)
 
 
 class LimitedLoginBackend:
@@ -79,16 +95,28 @@ class LimitedLoginBackend:
     """
 
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
-        """Let the next backend decide, unless the caller's address is over its limit."""
-        if request is not None:
-            LOGIN_GATE.check(request.META.get("REMOTE_ADDR", ""))
+        """Let the next backend decide, unless a limit is reached."""
+        if request is None:
+            return
+        name = _normal(credentials.get("username"))
+        address = request.META.get("REMOTE_ADDR", "")
+        request.META[ATTEMPT] = login_gate().enter(name, address, browser_of(request, name))
 
 
-def _on_failure(sender: object, request: HttpRequest | None = None, **details: Any) -> None:
-    if request is not None:
-        LOGIN_GATE.failed(request.META.get("REMOTE_ADDR", ""))
+def _on_login(request: HttpRequest | None, user: Any, **_: Any) -> None:
+    if request is None:
+        return
+    attempt = request.META.pop(ATTEMPT, None)
+    if attempt is not None:
+        login_gate().succeeded(attempt)
+        know(request, _normal(user.get_username()))
+
+
+def _normal(name: object) -> str:
+    """Return a user name as Django's own forms compare it."""
+    return unicodedata.normalize("NFKC", str(name or ""))
 
 
 def connect() -> None:
-    """Listen for failed logins. Idempotent."""
-    user_login_failed.connect(_on_failure, dispatch_uid="openalgo_site.login_limits")
+    """Listen for logins. Idempotent."""
+    user_logged_in.connect(_on_login, dispatch_uid="openalgo_site.login_limits")

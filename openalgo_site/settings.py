@@ -17,6 +17,7 @@ from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environ
 from openalgo_site.logs import logging_config
 from openalgo_site.secret_files import read_or_create_secret
 from pooling.proxies import proxy_passwords
+from streaming.addresses import parse_networks
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(BASE_DIR / ".env")
@@ -25,6 +26,10 @@ try:
     CHANNEL_LAYERS = channel_layers(ENV.redis_url)
 except EnvironmentValueError as error:
     sys.exit(f"{error} (see .env.example)")
+try:
+    TRUSTED_PROXIES = parse_networks(ENV.trusted_proxies)
+except ValueError as error:
+    sys.exit(f"TRUSTED_PROXIES={ENV.trusted_proxies!r} cannot be used: {error} (see .env.example)")
 
 DATA_DIR = ENV.data_path(BASE_DIR)
 SECRET_KEY = ENV.secret_key or read_or_create_secret(
@@ -58,6 +63,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "openalgo_site.known_browsers.KnownBrowserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -127,6 +133,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+CSRF_FAILURE_VIEW = "openalgo_site.failures.csrf_refused"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"

@@ -7,8 +7,11 @@ from django.urls import include, path
 
 from openalgo_site.metrics_page import metrics
 
-__all__ = ["handler500", "urlpatterns"]
+__all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
+handler400 = "openalgo_site.failures.bad_request"
+handler403 = "openalgo_site.failures.forbidden"
+handler404 = "openalgo_site.failures.not_found"
 handler500 = "openalgo_site.failures.server_error"
 
 urlpatterns = [

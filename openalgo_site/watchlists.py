@@ -170,6 +170,8 @@ def _store(
     try:
         row.clean_fields(exclude=["user"])
         row.clean()
+        for item in row.symbols:
+            item["exchange"] = item["exchange"].strip().upper()
     except ValidationError as error:
         parameter, messages = next(iter(error.message_dict.items()))
         raise ApiError(400, " ".join(messages), parameter=parameter) from None

@@ -62,7 +62,13 @@ class Directory(Protocol):
     async def suggest(
         self, broker: str, exchange: str, symbol: str, limit: int = 3
     ) -> Sequence[str]:
-        """Return up to ``limit`` symbols nearest to an unknown one, best first."""
+        """Return up to ``limit`` names nearest to an unknown one, best first.
+
+        Those of another exchange come with it: "NSE_INDEX:NIFTY".
+        """
+
+    async def why_not_listed(self, broker: str) -> str:
+        """Return why nothing of ``broker`` can be subscribed; "" where something can."""
 
     async def supported_brokers(self) -> Sequence[str]:
         """Name all brokers that this installation can serve."""

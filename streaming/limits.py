@@ -9,6 +9,8 @@ from collections import Counter, OrderedDict, deque
 
 import msgspec
 
+from streaming.addresses import address_group
+
 __all__ = ["AuthFailures", "ConnectionCounter", "EdgeLimits", "TokenBucket"]
 
 
@@ -95,7 +97,7 @@ class AuthFailures:
         return True
 
     def record(self, address: str, key_digest: bytes, now: float) -> bool:
-        """Count a failure; True when the address is over its limit.
+        """Count a failure; True when the address, an IPv6 one with its /64, is over its limit.
 
         A repeat does not extend the time for which its key is remembered, so a key that becomes
         valid works a window later at the latest.
@@ -104,6 +106,7 @@ class AuthFailures:
             self._failed_keys[key_digest] = now
             if len(self._failed_keys) > self._max_entries:
                 self._failed_keys.popitem(last=False)
+        address = address_group(address)
         times = self._by_address.get(address)
         if times is None:
             times = self._by_address[address] = deque(maxlen=self._per_minute + 1)
@@ -117,14 +120,14 @@ class AuthFailures:
 
     def retry_after_seconds(self, address: str, now: float) -> int:
         """Return in how many seconds the address is below its limit again."""
-        times = self._by_address.get(address)
+        times = self._by_address.get(address_group(address))
         if not times or len(times) <= self._per_minute:
             return 0
         return max(1, round(self._window - (now - times[0])))
 
 
 class ConnectionCounter:
-    """Counts open client sockets, in all and by address."""
+    """Counts open client sockets, in all and by address, IPv6 by its /64."""
 
     def __init__(self, *, max_total: int, max_per_address: int) -> None:
         if max_total < 1 or max_per_address < 1:
@@ -136,6 +139,7 @@ class ConnectionCounter:
 
     def enter(self, address: str) -> bool:
         """Count one in; False, and nothing counted, when a limit is reached."""
+        address = address_group(address)
         if self.total >= self._max_total or self._by_address[address] >= self._max_per_address:
             if not self._by_address[address]:
                 del self._by_address[address]
@@ -146,6 +150,7 @@ class ConnectionCounter:
 
     def leave(self, address: str) -> None:
         """Count one out that was counted in."""
+        address = address_group(address)
         self.total -= 1
         self._by_address[address] -= 1
         if self._by_address[address] <= 0:

@@ -41,6 +41,7 @@ __all__ = ["MAX_ITEMS", "parse_mode", "parse_request", "split_suffix"]
 MAX_ITEMS = 10_000
 _MAX_SYMBOL_BYTES = 64
 _MAX_EXCHANGE_BYTES = 20
+_EXAMPLES = {"symbol": "RELIANCE", "exchange": "NSE"}
 _MAX_API_KEY_CHARS = 256
 _MAX_ECHO_CHARS = 128
 _MAX_DEPTH_LEVELS = 200
@@ -195,7 +196,7 @@ def _item(entry: object, build: Callable[[_Fields, str, str], _Item]) -> _Item |
             fields,
             # The same names come from thousands of clients, which keep them.
             intern(_name(symbol, "symbol", _MAX_SYMBOL_BYTES)),
-            intern(_name(exchange, "exchange", _MAX_EXCHANGE_BYTES)),
+            intern(_exchange(exchange)),
         )
     except ProtocolError as error:
         return InvalidItem(
@@ -206,7 +207,17 @@ def _item(entry: object, build: Callable[[_Fields, str, str], _Item]) -> _Item |
         )
 
 
+def _exchange(value: object) -> str:
+    """Return an exchange as brokers and topics have it: in capitals, without spaces around it."""
+    text = value.strip().upper() if isinstance(value, str) else value
+    return _name(text, "exchange", _MAX_EXCHANGE_BYTES)
+
+
 def _name(value: object, field: str, max_bytes: int) -> str:
+    if value is None or value == "":
+        raise ProtocolError(
+            ErrorCode.INVALID_PARAMETERS, f"'{field}' is missing; e.g. {_EXAMPLES[field]}."
+        )
     # Counted in bytes, because that is what a topic of the bus has room for.
     if isinstance(value, str) and value.isprintable() and 0 < len(value.encode()) <= max_bytes:
         return value

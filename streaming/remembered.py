@@ -103,8 +103,12 @@ class RememberingDirectory:
     async def suggest(
         self, broker: str, exchange: str, symbol: str, limit: int = 3
     ) -> Sequence[str]:
-        """Return up to ``limit`` symbols nearest to an unknown one, best first."""
+        """Return up to ``limit`` names nearest to an unknown one, best first."""
         return await self._directory.suggest(broker, exchange, symbol, limit)
+
+    async def why_not_listed(self, broker: str) -> str:
+        """Return why nothing of ``broker`` can be subscribed; "" where something can."""
+        return await self._directory.why_not_listed(broker)
 
     async def supported_brokers(self) -> Sequence[str]:
         """Name all brokers that this installation can serve."""

@@ -208,6 +208,7 @@ def make_server(application: Application) -> GatewayServer:
             ws_ping_interval=20,
             ws_ping_timeout=60,  # a strategy's callback may keep an SDK busy for a while
             lifespan="off",
+            proxy_headers=False,  # whom to trust is a setting: streaming/proxies.py
             log_config=None,
             log_level="warning",
             access_log=False,  # URLs of careless clients carry keys

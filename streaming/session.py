@@ -8,6 +8,7 @@ pools have to be told about the feeds that it touched.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -178,9 +179,11 @@ class ClientSession:
         traded = sorted({name for account in self.user.accounts for name in account.exchanges})
         if not traded:
             return "No broker account is set up for this user; add one in the admin."
+        meant = difflib.get_close_matches(exchange, traded, n=1)
         return (
             f"None of your broker accounts trades exchange {exchange!r}; "
             f"they trade {', '.join(traded[:20])}."
+            + (f" Did you mean {meant[0]}?" if meant else "")
         )
 
     def finish_subscribe(

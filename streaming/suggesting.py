@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
+
+import msgspec
 
 from brokers.feed import Outcome, OutcomeState, RefusalCode
 from streaming.directory import Directory
@@ -22,12 +24,13 @@ _TIMEOUT_SECONDS = 2.0
 async def suggest_names(
     directory: Directory,
     session: ClientSession,
-    outcomes: Mapping[Feed, Outcome],
+    outcomes: MutableMapping[Feed, Outcome],
     max_feeds: int,
 ) -> dict[Feed, Sequence[str]]:
     """Look up the nearest names of up to ``max_feeds`` unknown symbols.
 
-    A failure, or more than two seconds, only costs the suggestions. May be cancelled.
+    Where a broker has no instruments at all, the outcomes of its symbols say so. A failure, or more
+    than two seconds, only costs the suggestions. May be cancelled.
     """
     unknown = [
         feed
@@ -35,12 +38,21 @@ async def suggest_names(
         if outcome.state is OutcomeState.REFUSED and outcome.code is RefusalCode.SYMBOL_NOT_FOUND
     ]
     found: dict[Feed, Sequence[str]] = {}
+    unlisted: set[str] = set()
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             for feed in unknown[:max_feeds]:
                 account = session.owns(feed.pool_id)
                 if account is not None:
                     found[feed] = await directory.suggest(account.broker, *feed.key)
+                    if not found[feed]:
+                        unlisted.add(account.broker)
+            for broker in unlisted:
+                reason = await directory.why_not_listed(broker)
+                for feed in unknown if reason else ():
+                    account = session.owns(feed.pool_id)
+                    if account is not None and account.broker == broker:
+                        outcomes[feed] = msgspec.structs.replace(outcomes[feed], message=reason)
     except (DirectoryUnavailableError, TimeoutError) as error:
         logger.warning("gateway: the nearest symbols cannot be looked up: %s", error or "too slow")
     except Exception:  # supervision point: the answer itself must not fail

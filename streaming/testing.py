@@ -280,6 +280,7 @@ class FakeDirectory:
         self.keys: dict[str, Principal] = {}
         self.sessions: dict[str, Principal] = {}
         self.suggestions: dict[str, Sequence[str]] = {}
+        self.not_listed: dict[str, str] = {}  # why nothing of a broker is known
         self.lookups = 0
         self.refreshes = 0
         self.pause = asyncio.Event()
@@ -353,6 +354,11 @@ class FakeDirectory:
         """See ``Directory``."""
         self._check()
         return self.suggestions.get(symbol, ())[:limit]
+
+    async def why_not_listed(self, broker: str) -> str:
+        """See ``Directory``."""
+        self._check()
+        return self.not_listed.get(broker, "")
 
     async def supported_brokers(self) -> Sequence[str]:
         """See ``Directory``."""

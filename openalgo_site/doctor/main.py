@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from openalgo_site.doctor import processes, storage, surroundings
 from openalgo_site.doctor.findings import Check, Finding, Outcome, skipped
+from openalgo_site.doctor.forwarded import forwarded
 from openalgo_site.pool_cli.base import Exit, Options, Output, Subcommand
 from pooling.operations.tables import cut
 
@@ -43,6 +44,7 @@ def all_checks(*, network: bool = False, clients: int | None = None) -> list[Che
         Check("workers", processes.workers, needs=tables),
         Check("bus", processes.bus),
         Check("gateways", processes.gateways, needs=tables),
+        Check("forwarded", forwarded, needs=tables),
         Check("redis", processes.notices),
     ]
     if network:

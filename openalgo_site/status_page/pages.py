@@ -6,16 +6,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
 from django.views.generic import TemplateView
 
 from openalgo_site.api_access import ApiError, api_view
@@ -79,7 +78,7 @@ class HistoryPageView(LoginRequiredMixin, TemplateView):
         )
 
 
-def history_json(request: HttpRequest, account_id: int) -> HttpResponse:
+def history_json(request: HttpRequest, account_id: int) -> HttpResponseBase:
     """Answer with the points of the charts; for a session or an API key of who may see the pool."""
 
     def answer(request: HttpRequest, user: User) -> dict[str, Any]:
@@ -96,15 +95,25 @@ def history_json(request: HttpRequest, account_id: int) -> HttpResponse:
 
 
 @never_cache
-@require_GET
-@login_required
 def history_csv(request: HttpRequest, account_id: int) -> HttpResponseBase:
-    """Send the history as a file, row by row; 404 for a pool that is not the user's to see."""
-    account = _account(request, account_id)
+    """Send the history as a file, row by row, to a session or an API key of who may see the pool.
+
+    A browser whose session has ended is led to the login; a program is told in JSON.
+    """
+    is_browser = "text/html" in request.headers.get("Accept", "")
+    if is_browser and not request.user.is_authenticated and "X-API-KEY" not in request.headers:
+        return redirect_to_login(request.get_full_path())
+    return api_view("GET")(_history_file)(request, account_id=account_id)
+
+
+def _history_file(request: HttpRequest, user: User, account_id: int) -> HttpResponseBase:
+    account = visible_accounts(user).filter(pk=account_id).first()
+    if account is None:
+        raise ApiError(404, "There is no such pool, or it is not yours to see.")
     try:
         span = read_span(request.GET.dict(), timezone.now(), timezone.get_default_timezone())
     except SpanError as error:
-        return HttpResponse(f"{error}\n", status=400, content_type="text/plain; charset=utf-8")
+        raise ApiError(400, str(error)) from None
     days = [f"{timezone.localtime(at):%Y%m%d}" for at in (span.start, span.end)]
     name = f"tickpool-pool-{account.pk}-{span.step}-{days[0]}-{days[1]}.csv"
     return StreamingHttpResponse(

@@ -31,6 +31,7 @@ WATCH_COLUMNS = (
     "age",
 )
 SORTABLE = frozenset(WATCH_COLUMNS) - {"trend", "range"}
+_EXAMPLES = {"exchange": "NSE", "symbol": "RELIANCE"}
 
 
 def validate_items(value: object) -> None:
@@ -40,6 +41,11 @@ def validate_items(value: object) -> None:
     if len(value) > MAX_WATCHLIST_ITEMS:
         raise ValidationError(f"a watchlist holds at most {MAX_WATCHLIST_ITEMS} symbols")
     for position, item in enumerate(value):
+        missing = _EXAMPLES.keys() - item.keys() if isinstance(item, dict) else ()
+        for field in sorted(missing):
+            raise ValidationError(
+                f"symbols[{position}]: '{field}' is missing; e.g. {_EXAMPLES[field]}"
+            )
         if not isinstance(item, dict) or set(item) != {"exchange", "symbol"}:
             raise ValidationError(
                 f"symbols[{position}] must hold exchange and symbol, nothing else"

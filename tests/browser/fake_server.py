@@ -39,6 +39,7 @@ def verbs_of(market: FakeMarket) -> dict[str, Verb]:
 
     async def reset() -> None:
         STATE.update(watchlists={}, fail=[], used=9, pool={}, other_pools=[], written_ago_ms=300)
+        STATE.update(reason="")
         market.reset()
 
     async def set_state(**values: Any) -> None:

@@ -10,7 +10,7 @@ from django.urls import include, path
 
 from tests.browser.fake_market import INSTRUMENTS
 
-STATE: dict[str, Any] = {"watchlists": {}, "made": 0, "fail": set()}
+STATE: dict[str, Any] = {"watchlists": {}, "made": 0, "fail": set(), "reason": ""}
 
 
 def refuse(request: HttpRequest, name: str) -> HttpResponse | None:
@@ -30,6 +30,8 @@ def instruments(request: HttpRequest) -> HttpResponse:
         if (text in item["symbol"] or text in item["name"])
         and (not exchange or item["exchange"] == exchange)
     ]
+    if reason := STATE["reason"]:
+        return JsonResponse({"results": [], "reason": reason})
     return JsonResponse({"results": found[: int(request.GET["limit"])]})
 
 

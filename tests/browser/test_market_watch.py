@@ -206,6 +206,27 @@ async def test_unknown_symbol_is_refused_with_the_nearest_ones(watch: Watch, sit
     await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:WIPRO"])
 
 
+async def test_a_search_without_instruments_says_what_to_do(watch: Watch, site: FakeSite):
+    """That nothing is loaded is no fault of what was typed."""
+    reason = "No instruments are loaded for Zerodha: run manage.py loadinstruments."
+    site.say("set_state", reason=reason)
+    hint = watch.page.locator("#search-hint")
+    await watch.search.fill("infy")
+    await expect(hint).to_have_text(reason)
+    await expect(hint).to_be_visible()
+    await watch.search.fill("NSE:INFY")
+    await expect(hint).to_be_visible()
+    await expect(hint).to_have_text(reason)
+    await expect(watch.options).to_have_count(0)
+    while await watch.keys():
+        await watch.page.get_by_role("button", name="Remove").first.click()
+    await watch.page.get_by_role("button", name="Add the default list").click()
+    await expect(watch.page.get_by_role("status").filter(has_text=reason).last).to_be_visible()
+    site.say("set_state", reason="")
+    await watch.search.fill("nosuchname")
+    await expect(hint).to_contain_text("Nothing found for")
+
+
 async def test_full_pool_is_told_with_its_numbers(watch: Watch, site: FakeSite):
     """A refusal for capacity gives the numbers, and can be tried again later."""
     refusal = {

@@ -27,6 +27,15 @@ async def run(page: Page, module: str, expression: str) -> Any:
     )
 
 
+async def test_a_suggestion_of_another_exchange_names_it(module_page: Page) -> None:
+    refusal = '{exchange: "NSE", suggestions: ["NSE_INDEX:NIFTY", "INFY", "BSESENSEXSIXTY65:35"]}'
+    assert await run(module_page, "subscriptions", f"m.suggestionsOf({refusal})") == [
+        {"exchange": "NSE_INDEX", "symbol": "NIFTY"},
+        {"exchange": "NSE", "symbol": "INFY"},
+        {"exchange": "NSE", "symbol": "BSESENSEXSIXTY65:35"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("expression", "shown"),
     [

@@ -102,6 +102,7 @@ PURE_MODULES = [
     "openalgo_site.status_page.history",
     "openalgo_site.status_page.shape",
     # streaming
+    "streaming.addresses",
     "streaming.batch_outbox",
     "streaming.batches",
     "streaming.arrivals",

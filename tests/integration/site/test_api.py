@@ -13,7 +13,7 @@ from django.utils import timezone
 from openalgo_site import api_access
 from openalgo_site.api_access import KeyGate
 from openalgo_site.key_uses import KEY_USES
-from pooling.models import BrokerAccount, Instrument, PoolStatus
+from pooling.models import BrokerAccount, Instrument, PoolStatus, SearchTier
 from streaming.models import ApiKey
 
 pytestmark = pytest.mark.usefixtures("instruments")
@@ -53,6 +53,26 @@ def test_api_key_opens_the_door_until_it_is_revoked(
     assert ApiKey.objects.get().last_used is None, "nobody waits for it to be written"
     key.revoke()
     assert client.get("/api/pools", headers=headers).status_code == 401
+
+
+def test_an_empty_answer_says_what_is_missing(browser: Client, user: User) -> None:
+    def reason(query: str = "q=infy") -> str:
+        answer = browser.get(f"/api/instruments?{query}").json()
+        assert answer["results"] == []
+        return str(answer["reason"])
+
+    assert reason("q=nosuchname") == ""
+    assert reason("q=infy&exchange=nyse").startswith("None of your brokers trades NYSE; they trade")
+    assert "NSE, NFO" in reason("q=infy&exchange=nyse")
+    Instrument.objects.filter(broker="zerodha").update(tier=SearchTier.EXPIRED)
+    load = "run manage.py loadinstruments --broker zerodha."
+    assert reason() == f"All instruments of Zerodha have expired: {load}"
+    Instrument.objects.filter(broker="zerodha").delete()
+    assert reason() == f"No instruments are loaded for Zerodha: {load}"
+    BrokerAccount.objects.update(enabled=False)
+    assert reason() == "All of your broker accounts are disabled: enable one in the admin."
+    BrokerAccount.objects.all().delete()
+    assert reason() == "You have no broker account: add one in the admin."
 
 
 def test_a_key_of_an_inactive_user_is_wrong(client: Client, user: User) -> None:
@@ -210,3 +230,40 @@ def test_pools_of_others_need_the_permission(client: Client, account: BrokerAcco
 def test_no_answer_shows_a_credential(browser: Client, account: BrokerAccount) -> None:
     BrokerAccount.objects.update(credentials={"api_key": "token-text"})
     assert b"token-text" not in browser.get("/api/pools").content
+
+
+@pytest.mark.parametrize("path", ["/api/", "/api/nothing", "/api/pools/7/nothing"])
+def test_what_is_not_there_is_told_in_json_below_the_api(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["status"]) == (404, "error")
+    assert path in answer.json()["message"]
+    page = client.get("/nothing")
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+
+
+def test_a_failure_is_told_in_json_below_the_api(
+    client: Client, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("openalgo_site.api.search_instruments", fail)
+    client.raise_request_exception = False
+    client.force_login(user)
+    answer = client.get("/api/instruments")
+    assert (answer.status_code, answer.json()["status"]) == (500, "error")
+    assert "planted" not in answer.content.decode()
+
+
+def test_a_form_from_elsewhere_is_refused_in_json_below_the_api(user: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    answer = client.post("/api/watchlists", {"name": "x"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["status"]) == (403, "error")
+    page = client.post("/login/", {"username": "x"})
+    assert (page.status_code, page.headers["Content-Type"]) == (403, "text/html; charset=utf-8")
+
+
+def test_a_host_that_is_none_of_the_sites_is_told_in_json_below_the_api(client: Client) -> None:
+    answer = client.get("/api/pools", headers={"Host": "stranger.example"})
+    assert (answer.status_code, answer.json()["status"]) == (400, "error")

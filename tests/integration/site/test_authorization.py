@@ -79,7 +79,7 @@ URLS: dict[tuple[str, str], str] = {
     # Of somebody else's pool nobody learns that it exists.
     ("GET", "status/<int:account_id>/"): "LNSNS",
     ("GET", "status/<int:account_id>/history.json"): "UNSNS",
-    ("GET", "status/<int:account_id>/history.csv"): "LNSNS",
+    ("GET", "status/<int:account_id>/history.csv"): "UNSNS",
     ("GET", "api/instruments"): "USSSS",
     ("GET", "api/pools"): "USSSS",
     ("GET", "api/watchlists"): "USSSS",

@@ -146,6 +146,24 @@ async def test_refresh_takes_one_query_per_kind(
     assert None not in await measure()
 
 
+@pytest.fixture
+def more_instruments(instruments: list[Instrument]) -> None:
+    Instrument.objects.bulk_create(
+        Instrument(
+            broker="zerodha",
+            exchange=exchange,
+            symbol=symbol,
+            broker_token=symbol,
+            loaded=timezone.now(),
+        )
+        for exchange, symbol in (
+            ("BSE", "BANKBARODA"),
+            ("NSE_INDEX", "NIFTY"),
+            ("BSE_INDEX", "BSEAUTO"),
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("exchange", "symbol", "nearest"),
     [
@@ -156,19 +174,36 @@ async def test_refresh_takes_one_query_per_kind(
         ("NSE", "HDFCBNK", ["HDFCBANK"]),
         ("NSE", "ZZZZZZ", []),
         ("NSE", "", []),
-        ("MCX", "RELIANCE", []),
+        ("MCX", "RELIANCE", ["NSE:RELIANCE"]),
+        ("NSE", "NIFTY", ["NSE_INDEX:NIFTY"]),
+        ("NSE", "NIFTY 50", ["NSE_INDEX:NIFTY"]),
+        ("NFO", "RELIANC", ["NSE:RELIANCE"]),
+        ("BSE_INDEX", "AUTO", ["BSEAUTO"]),
+        ("BSE", "AUTO", ["BSE_INDEX:BSEAUTO"]),
+        ("nowhere", "BANKBARODA", ["NSE:BANKBARODA", "BSE:BANKBARODA"]),
         ("NSE", "%", []),
         ("NSE", "X" * 5000, []),
     ],
 )
-async def test_suggestions_are_the_nearest_of_the_exchange(
+async def test_suggestions_are_the_nearest_of_the_exchange_then_of_all(
     directory: DjangoDirectory,
-    instruments: list[Instrument],
+    more_instruments: None,
     exchange: str,
     symbol: str,
     nearest: list[str],
 ) -> None:
-    assert await directory.suggest("zerodha", exchange, symbol) == nearest
+    found = await directory.suggest("zerodha", exchange, symbol)
+    assert list(found) == nearest
+
+
+async def test_a_broker_without_instruments_is_told(
+    directory: DjangoDirectory, instruments: list[Instrument]
+) -> None:
+    assert await directory.why_not_listed("zerodha") == ""
+    assert await directory.why_not_listed("angel") == (
+        "No instruments are loaded for Angel One: run manage.py loadinstruments --broker angel."
+    )
+    assert "unknown broker" in await directory.why_not_listed("nobody")
 
 
 async def test_supported_brokers(directory: DjangoDirectory) -> None:

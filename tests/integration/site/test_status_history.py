@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import AsyncClient, Client
 from django.utils import timezone
@@ -78,7 +79,7 @@ async def test_only_the_owner_and_the_permitted_see_a_history(
     for account_id in (account.pk, account.pk + 1, 2**70):
         response = await async_client.get(f"/status/{account_id}/{path}")
         if who == "nobody":
-            expected = 401 if path == "history.json" else 302
+            expected = 401 if path else 302
         else:
             may = who in ("owner", "operator") and account_id == account.pk
             expected = 200 if may else 404
@@ -114,6 +115,22 @@ def test_a_span_that_cannot_be_shown_is_refused_in_words(
     response = client.get(f"/status/{account.pk}/{path}?from=yesterday")
     assert response.status_code == 400
     assert b"from is a date or time" in response.content
+
+
+async def test_an_api_key_opens_the_file(async_client: AsyncClient, account: BrokerAccount) -> None:
+    """``curl -o`` would store a redirect to the login as an empty file."""
+    await sync_to_async(write)(account, 10)
+    await sync_to_async(ApiKey.objects.create_from)(account.user, "sheet", "a-key-of-a-sheet")
+    url = f"/status/{account.pk}/history.csv"
+    response: Any = await async_client.get(url, headers={"X-API-KEY": "a-key-of-a-sheet"})
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert b"".join([part async for part in response.streaming_content]).count(b"\n") == 2
+    refused = await async_client.get(url, headers={"X-API-KEY": "another"})
+    assert (refused.status_code, refused.json()["message"]) == (401, "Invalid API key.")
+    unnamed = await async_client.get(url, headers={"Accept": "*/*"})
+    assert (unnamed.status_code, unnamed.json()["status"]) == (401, "error")
+    browser = await async_client.get(url, headers={"Accept": "text/html,*/*"})
+    assert browser.status_code == 302
 
 
 async def lines(client: AsyncClient, url: str) -> list[list[str]]:

@@ -253,6 +253,16 @@ def test_bad_lists_are_refused(browser: Client, body: str | bytes) -> None:
     assert browser.get(LISTS).json()["lists"] == [made]
 
 
+def test_a_missing_exchange_is_told_as_missing_and_lower_case_is_taken(browser: Client) -> None:
+    body = {"name": "mine", "symbols": [{"exchange": "nse", "symbol": "INFY"}]}
+    made = browser.post("/api/watchlists", body, "application/json").json()
+    assert made["symbols"] == [{"exchange": "NSE", "symbol": "INFY"}]
+    body = {"name": "other", "symbols": [{"symbol": "INFY"}]}
+    refused = browser.post("/api/watchlists", body, "application/json")
+    assert refused.status_code == 400
+    assert refused.json()["message"] == "symbols[0]: 'exchange' is missing; e.g. NSE"
+
+
 def test_a_large_body_is_refused_before_it_is_read(browser: Client) -> None:
     assert send(browser, "POST", LISTS, "x" * 300_000).status_code == 413
 

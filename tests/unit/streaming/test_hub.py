@@ -341,6 +341,18 @@ async def test_unknown_symbols_get_their_nearest_matches(edge: Edge) -> None:
     assert sender.frames[0]["subscriptions"][0]["suggestions"] == ["INFY"]
 
 
+async def test_a_broker_without_instruments_is_the_reason(edge: Edge) -> None:
+    client, sender = edge.client()
+    reason = "No instruments are loaded for Zerodha: run manage.py loadinstruments."
+    edge.directory.not_listed["zerodha"] = reason
+    edge.link.refuse(InstrumentKey("NSE", "INFI"), RefusalCode.SYMBOL_NOT_FOUND, "Unknown.")
+    await edge.subscribe(client, "INFI", 2)
+    await eventually(lambda: sender.frames)
+    (entry,) = sender.frames[0]["subscriptions"]
+    assert (entry["code"], entry["message"]) == ("SYMBOL_NOT_FOUND", reason)
+    assert "suggestions" not in entry
+
+
 async def test_suggestions_that_fail_cost_only_themselves(edge: Edge) -> None:
     client, sender = edge.client()
     edge.directory.fail()

@@ -157,6 +157,33 @@ def test_one_bad_item_does_not_spoil_the_others() -> None:
     assert items[1].symbol == "TCS"
 
 
+@pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"symbol": "INFY"}, "'exchange' is missing; e.g. NSE."),
+        ({"symbol": "INFY", "exchange": None}, "'exchange' is missing; e.g. NSE."),
+        ({"symbol": "INFY", "exchange": " "}, "'exchange' is missing; e.g. NSE."),
+        ({"exchange": "NSE"}, "'symbol' is missing; e.g. RELIANCE."),
+        ({"symbol": "", "exchange": "NSE"}, "'symbol' is missing; e.g. RELIANCE."),
+        ({"symbol": "INFY", "exchange": 5}, "'exchange' is text of 1 to 20 bytes, printable."),
+    ],
+)
+def test_what_is_missing_is_told_as_missing(
+    action: str, item: dict[str, object], words: str
+) -> None:
+    for fields in ({"symbols": [item]}, item if "symbol" in item else {"symbols": [item]}):
+        (found,) = parse(action=action, **fields).items
+        assert isinstance(found, InvalidItem)
+        assert found.message == words
+
+
+@pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
+def test_an_exchange_is_taken_in_lower_case(action: str) -> None:
+    (item,) = parse(action=action, symbols=[{"symbol": "INFY", "exchange": " nse_index "}]).items
+    assert (item.symbol, item.exchange) == ("INFY", "NSE_INDEX")
+
+
 def test_a_symbol_is_bounded_in_bytes() -> None:
     items = parse(action="subscribe", symbols=[{"symbol": "é" * 33, "exchange": "NSE"}]).items
     assert isinstance(items[0], InvalidItem)

@@ -161,6 +161,7 @@ def test_an_exchange_that_no_account_trades_says_what_is_traded(session: ClientS
     entry = reply_of(session.finish_subscribe(plan, {}, {}))["subscriptions"][0]
     assert entry["code"] == "SYMBOL_NOT_FOUND"
     assert "NFO, NSE" in entry["message"]
+    assert entry["message"].endswith(" Did you mean NSE?")
 
 
 def test_depth_levels_that_the_broker_does_not_offer_are_refused(session: ClientSession) -> None:

@@ -52,12 +52,20 @@ async function request(path, { method = "GET", body, signal, keepalive = false }
   return answer;
 }
 
-/** Instruments matching `q`: `[{symbol, exchange, name, tick_size, ...}]`. */
-export async function findInstruments({ q = "", exchange = "", limit = 12, signal } = {}) {
+/** Instruments matching `q`, and why there are none: `{results: [{symbol, exchange, ...}], reason}`. */
+export async function searchInstruments({ q = "", exchange = "", limit = 12, signal } = {}) {
   const query = new URLSearchParams({ q, limit: String(limit) });
   if (exchange) query.set("exchange", exchange);
   const answer = await request(`/api/instruments?${query}`, { signal });
-  return Array.isArray(answer?.results) ? answer.results : [];
+  return {
+    results: Array.isArray(answer?.results) ? answer.results : [],
+    reason: typeof answer?.reason === "string" ? answer.reason : "",
+  };
+}
+
+/** Instruments matching `q`: `[{symbol, exchange, name, tick_size, ...}]`. */
+export async function findInstruments(search) {
+  return (await searchInstruments(search)).results;
 }
 
 /** One instrument by its exact name, or undefined. */

@@ -3,7 +3,7 @@
  * and which of them is shown. What a list means on screen belongs to the store and the table.
  */
 
-import { ApiError, changeList, createList, deleteList, fetchLists, findExactly, findInstruments } from "./api.js";
+import { ApiError, changeList, createList, deleteList, fetchLists, findExactly, searchInstruments } from "./api.js";
 
 const SAVE_AFTER_MS = 300;
 const FIRST_NAME = "Main";
@@ -21,11 +21,14 @@ const DEFAULTS = [
   ["NSE", "ITC"],
 ];
 
-/** The default list, with names and tick sizes; the first instruments there are when none of it is. */
+/**
+ * The default list, with names and tick sizes; the first instruments there are when none of it is,
+ * and why there are none at all: `{results, reason}`.
+ */
 export async function defaultInstruments() {
   const found = await Promise.all(DEFAULTS.map(([exchange, symbol]) => findExactly(exchange, symbol)));
   const known = found.filter(Boolean);
-  return known.length ? known : findInstruments({ limit: 8 });
+  return known.length ? { results: known, reason: "" } : searchInstruments({ limit: 8 });
 }
 
 const namesOf = (rows) => rows.map(({ exchange, symbol }) => ({ exchange, symbol }));

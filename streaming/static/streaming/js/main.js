@@ -303,11 +303,13 @@ function moveRow(steps) {
 async function showDefaults() {
   const list = lists.current;
   try {
-    const instruments = await defaultInstruments();
+    const { results, reason } = await defaultInstruments();
     // Asked for here and not of a list that was shown, or filled, in the meantime.
     if (lists.current !== list || store.size) return;
-    show(instruments);
-    lists.save(store.rows());
+    show(results);
+    // Nothing to choose from is no choice: the next visit asks again.
+    if (reason) notices.show({ key: "nothing", kind: "warning", text: reason });
+    else lists.save(store.rows());
   } catch (error) {
     failed(error);
   }

@@ -3,7 +3,7 @@
  * Follows the ARIA pattern "editable combobox with list autocomplete".
  */
 
-import { findInstruments } from "./api.js";
+import { searchInstruments } from "./api.js";
 import { keyOf } from "./store.js";
 
 const DEBOUNCE_MS = 150;
@@ -73,14 +73,14 @@ export class Search {
     const abort = new AbortController();
     this.#request = abort;
     try {
-      const results = await findInstruments({
+      const found = await searchInstruments({
         q: exact ? exact.symbol : text,
         exchange: exact ? exact.exchange : "",
         limit: LIMIT,
         signal: abort.signal,
       });
       if (abort.signal.aborted) return;
-      this.#answer(text, exact, results);
+      this.#answer(text, exact, found);
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#show([], "Search is not available at the moment.");
@@ -88,16 +88,13 @@ export class Search {
     }
   }
 
-  #answer(text, exact, results) {
+  #answer(text, exact, { results, reason }) {
     const options = [...results];
     const isKnown = (item) => item.exchange === exact.exchange && item.symbol === exact.symbol;
-    if (exact && !options.some(isKnown)) options.push({ ...exact, isGuess: true });
+    if (exact && !reason && !options.some(isKnown)) options.push({ ...exact, isGuess: true });
     this.#answeredText = text;
-    const isNothing = !options.length;
-    this.#show(
-      options,
-      isNothing ? `Nothing found for \u201c${text}\u201d. An exact name reads NSE:INFY.` : "",
-    );
+    const nothing = `Nothing found for \u201c${text}\u201d. An exact name reads NSE:INFY.`;
+    this.#show(options, reason || (options.length ? "" : nothing));
     if (this.#wantsEnter) {
       this.#wantsEnter = false;
       this.#choose(this.#active);

@@ -10,9 +10,15 @@ const DEPTH = 3;
 const PER_REQUEST = 400; // stays well below the frame limit of 64 KiB
 const RETRY_AFTER_MS = 5000;
 
+// Of another exchange a name comes with it; a symbol's own colon stands behind a digit.
+const ELSEWHERE = /^([A-Z_]+):(.+)$/;
+
 /** What a refusal offers instead, as `{exchange, symbol}`; pure. */
 export function suggestionsOf({ exchange, suggestions = [] }) {
-  return suggestions.slice(0, 5).map((symbol) => ({ exchange, symbol }));
+  return suggestions.slice(0, 5).map((name) => {
+    const found = ELSEWHERE.exec(name);
+    return found ? { exchange: found[1], symbol: found[2] } : { exchange, symbol: name };
+  });
 }
 
 /** The sentence of a refusal, with the pool's numbers when it carries them apart; pure. */
@@ -126,7 +132,10 @@ export class Subscriptions {
       title: `${key} was not added.`,
       text: explain(outcome),
       actions: offered.map((instrument) => ({
-        label: `Add ${instrument.symbol}`,
+        label:
+          instrument.exchange === outcome.exchange
+            ? `Add ${instrument.symbol}`
+            : `Add ${keyOf(instrument.exchange, instrument.symbol)}`,
         run: () => this.#onSuggested(instrument),
       })),
     });
