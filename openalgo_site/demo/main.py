@@ -26,6 +26,7 @@ from openalgo_site.demo.runner import DemoPlan, NotReadyError, run_demo
 from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_create
 from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.env import Environment
+from openalgo_site.running_ports import say_running
 from pooling import conf
 from pooling.http.policy import RetryPolicy
 from pooling.masters import download_master
@@ -77,8 +78,8 @@ class DemoChoice:
             return DemoAccount(broker=capabilities.name, endpoint=endpoint, credentials={})
         # The local exchange checks these two; of the rest it takes whatever is not empty.
         checked = {
-            "api_key": secrets.simulator_api_key,
-            "access_token": secrets.simulator_access_token,
+            "api_key": env.simulator_api_key or secrets.simulator_api_key,
+            "access_token": env.simulator_access_token or secrets.simulator_access_token,
         }
         names = [field.name for field in capabilities.credential_fields]
         return DemoAccount(
@@ -109,7 +110,8 @@ def run(choice: DemoChoice, *, with_parent: bool = False) -> None:
     try:
         with _interruptible():
             plan = _prepare(choice, env)
-        asyncio.run(run_demo(plan, _say, started))
+        with say_running(Path(settings.DATA_DIR), env):
+            asyncio.run(run_demo(plan, _say, started))
     except KeyboardInterrupt:
         pass  # asked to stop before anything was started
     _flush()

@@ -72,8 +72,11 @@ class DemoPlan:
     def _child(self, name: str, *arguments: str, fds: tuple[int, ...] = ()) -> ChildSpec:
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if name == "simulator":
-            env["SIMULATOR_API_KEY"] = self.secrets.simulator_api_key
-            env["SIMULATOR_ACCESS_TOKEN"] = self.secrets.simulator_access_token
+            given = self.env
+            env["SIMULATOR_API_KEY"] = given.simulator_api_key or self.secrets.simulator_api_key
+            env["SIMULATOR_ACCESS_TOKEN"] = (
+                given.simulator_access_token or self.secrets.simulator_access_token
+            )
         for variable, owners in OWNED.items():
             if name not in owners:
                 env.pop(variable, None)

@@ -17,6 +17,7 @@ from brokers.addresses import host_to_connect, netloc
 from brokers.feed import FeedEvent
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker
+from openalgo_site.doctor.surroundings import running_environment
 from pooling.operations.describe import DISABLED, PoolView, accounts_with_status, view_of
 from streaming.curve import bus_endpoint, load_key_file
 from streaming.exceptions import BusConfigurationError
@@ -84,7 +85,7 @@ def _unserved(view: PoolView) -> Finding:
 
 def bus() -> Iterator[Finding]:
     """Whether a worker's announcements arrive here, and whether it answers a request."""
-    env, name = settings.ENV, "bus"
+    env, name = running_environment(), "bus"
     try:
         endpoint, keys = (
             bus_endpoint(env.zmq_host, env.zmq_port),
@@ -202,7 +203,7 @@ def _without_credentials(url: str) -> str:
 
 def gateways() -> Iterator[Finding]:
     """Whether a gateway was heard within seconds, and whether the site answers on this machine."""
-    env, name, now = settings.ENV, "gateways", timezone.now()
+    env, name, now = running_environment(), "gateways", timezone.now()
     alive = list(GatewayStatus.objects.alive(now))
     host = host_to_connect(env.host)
     url = f"http://{netloc(host, env.port)}/livez"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
@@ -18,11 +19,21 @@ from django.core.checks import ERROR, WARNING, run_checks
 from brokers.addresses import is_loopback, netloc
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
+from openalgo_site.env import Environment
+from openalgo_site.running_ports import as_running
 from pooling import conf
 from pooling.models import BrokerAccount
 from pooling.proxies import Proxy
 
-__all__ = ["brokers", "clock", "open_files", "origins", "proxy", "system_checks"]
+__all__ = [
+    "brokers",
+    "clock",
+    "open_files",
+    "origins",
+    "proxy",
+    "running_environment",
+    "system_checks",
+]
 
 # Of one process, beside its clients: database, bus, logs, libraries.
 OTHER_FILES = 256
@@ -35,8 +46,16 @@ SKEW_FAILED_SECONDS = 30.0
 KEY_FILE_CHECKS = ("pooling.W001", "pooling.E001")  # said by a check of its own, with more words
 
 
+def running_environment() -> Environment:
+    """Return the settings, with the ports of a demo that runs where they differ."""
+    return as_running(settings.ENV, Path(settings.DATA_DIR))[0]
+
+
 def system_checks() -> Iterator[Finding]:
-    """What ``manage.py check`` says."""
+    """What ``manage.py check`` says, and whether a running demo's ports are looked at instead."""
+    env, pid = as_running(settings.ENV, Path(settings.DATA_DIR))
+    if env != settings.ENV:
+        yield fine("settings", f"the ports are those of the demo that runs (process {pid})")
     found = False
     for message in run_checks():
         if message.level < WARNING or message.id in KEY_FILE_CHECKS:

@@ -132,6 +132,23 @@ def set_limit(data_dir: Path, symbols: int) -> None:
     run_django(data_dir, code)
 
 
+def doctor(data_dir: Path) -> dict[str, str]:
+    """Ask it from another terminal, where the demo's ports are not set; returns what runs."""
+    env = {name: value for name, value in os.environ.items() if name not in PORTS}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "pool", "doctor", "--json"],
+        cwd=ROOT,
+        env={**env, "DATA_DIR": str(data_dir)},
+        timeout=120,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    findings = json.loads(done.stdout[done.stdout.index("{") :])["findings"]
+    parts = ("bus", "gateways", "workers")
+    return {each["check"]: each["outcome"] for each in findings if each["check"] in parts}
+
+
 def run_django(data_dir: Path, code: str) -> str:
     """Run a program beside the demo, on its database; returns what it prints."""
     env = {
@@ -167,6 +184,8 @@ def test_demo_serves_survives_and_stops(tmp_path: Path, running_time: RunningTim
         assert get(first, "api/pools")["results"][0]["capacity"] == 9_000
         assert [path.stat().st_mode & 0o077 for path in tmp_path.glob("*.key")] == [0, 0]
         assert (tmp_path / "demo.json").stat().st_mode & 0o077 == 0
+
+        assert doctor(tmp_path) == {"bus": "ok", "gateways": "ok", "workers": "ok"}
 
         set_limit(tmp_path, 100)
         saved = running_time.seconds
