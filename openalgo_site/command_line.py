@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import django
 from django.core.management import execute_from_command_line
 from django.db import Error
+
+from openalgo_site import __version__
 
 __all__ = ["database_sentence", "run"]
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run a command line, the program's name first; ends the process with code 1 if it failed."""
+    if list(arguments[1:]) in (["--version"], ["version"]):
+        sys.stdout.write(f"TickPool {__version__} (Django {django.get_version()})\n")
+        return
     try:
         execute_from_command_line(list(arguments))
     except Error as error:

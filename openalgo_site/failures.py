@@ -14,6 +14,7 @@ from django.views import defaults
 from django.views.csrf import csrf_failure
 
 from openalgo_site.api_access import json_response
+from streaming.refused_origins import REFUSED_ORIGINS
 
 __all__ = ["bad_request", "csrf_refused", "forbidden", "not_found", "server_error"]
 
@@ -43,6 +44,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 to a form that did not come from a page of the site."""
+    origin = request.headers.get("Origin")
+    if origin is not None and reason.startswith("Origin checking failed"):
+        REFUSED_ORIGINS.note("a form", origin, request.headers.get("Host", ""))
     words = f"{reason or 'The CSRF token is missing.'} Programs send an API key in X-API-KEY."
     return _answer(request, 403, words, csrf_failure, reason)
 

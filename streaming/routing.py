@@ -15,6 +15,7 @@ from streaming.consumers import BrowserConsumer, OpenAlgoConsumer
 from streaming.gateway import Gateway
 from streaming.origins import is_allowed_origin
 from streaming.protocol import CloseCode
+from streaming.refused_origins import REFUSED_ORIGINS
 
 __all__ = ["GATEWAY_SCOPE_KEY", "Application", "build_application"]
 
@@ -58,16 +59,17 @@ class _SameOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
-        origin = headers.get(b"origin")
+        origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
         is_ours = validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
         if is_ours and is_allowed_origin(
-            origin.decode("latin-1") if origin is not None else None,
+            origin,
             is_secure=scope.get("scheme") == "wss",
             host=host,
             trusted=settings.CSRF_TRUSTED_ORIGINS,
         ):
             await self._inner(scope, receive, send)
         else:
+            REFUSED_ORIGINS.note("a page's socket", origin, host)
             await send({"type": "websocket.close", "code": CloseCode.FORBIDDEN})
 
 

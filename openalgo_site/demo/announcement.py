@@ -34,6 +34,8 @@ def announce(ready: Ready, seconds: float) -> str:
   TickPool is up ({ready.instruments:,} instruments, {seconds:.1f} s)
 
     Market watch       {ready.url}
+    Console            {ready.url}console/
+    Status             {ready.url}status/
     Admin              {ready.admin_url}
     Log in as          {ready.username}
     Password           {ready.password}

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("instruments")
 
 @pytest.fixture(autouse=True)
 def fresh_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    KEY_USES.take()  # what other tests left
     monkeypatch.setattr(api_access, "KEY_GATE", KeyGate(per_minute=3, clock=lambda: 0.0))
 
 
