@@ -7,8 +7,10 @@ called under the pool's lock; what is to be done outside of it waits for ``take_
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
+
+import msgspec
 
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
@@ -18,6 +20,7 @@ from pooling.capacity import Category, Cost, Limits
 from pooling.exceptions import PoolCapacityError
 from pooling.offer import BrokerOffer
 from pooling.outcomes import (
+    Gone,
     capacity_refused_outcome,
     outcome_of,
     same_contract_outcome,
@@ -60,6 +63,8 @@ class SubscriptionBook:
         self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
         self.warm_connections = 0
         self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
+        # Names that the last load of instruments ended: who was just asking is told why.
+        self.gone: Mapping[InstrumentKey, Gone] = {}
         self._recorder = PlanRecorder()
 
     def take_actions(self) -> Actions:
@@ -136,7 +141,11 @@ class SubscriptionBook:
     def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
         """Return the outcome of a holder's pending want as it is now."""
         waits = outcome.key in self.rebalancer.waiting
-        return settled_outcome(outcome, self.tracker.get(outcome.key), holder, waits=waits)
+        now = settled_outcome(outcome, self.tracker.get(outcome.key), holder, waits=waits)
+        why = self.gone.get(outcome.key)
+        if why is None or now.state is outcome.state or now.state is not OutcomeState.REFUSED:
+            return now
+        return msgspec.structs.replace(now, code=why.code, message=why.message)
 
     def expire(self, now: float) -> None:
         """End lingers that are over."""

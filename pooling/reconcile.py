@@ -81,9 +81,9 @@ class Reconciler:
         self._fading: dict[InstrumentKey, None] = {}  # those of them that are to be ended
         self._parting: list[Charge] = []
         self._refused: set[InstrumentKey] = set()  # sent, refused, and never confirmed here
-        # What came from here and was ended; and of that what was subscribed once more, so that
-        # ticks under way from the first time may look like an answer to the second.
-        self._ended: set[InstrumentKey] = set()
+        # The broker's tokens of what came from here and was ended; and what was subscribed by one
+        # of them since, so that ticks under way from the first time may look like an answer.
+        self._ended: set[str] = set()
         self._doubtful: dict[InstrumentKey, int] = {}  # and for how many looks since the answer
 
     @property
@@ -278,10 +278,10 @@ class Reconciler:
             self.mark(key)
 
     def _forget_sent(self, key: InstrumentKey) -> None:
-        del self.sent[key]
+        sent = self.sent.pop(key)
         self._doubtful.pop(key, None)
         if self._confirmed.pop(key, None) is not None:
-            self._ended.add(key)
+            self._ended.add(_token(sent))
         self._refused.discard(key)
 
     def _end(self, draft: _Draft, placement: Placement) -> None:
@@ -327,7 +327,7 @@ class Reconciler:
             if has is not None:
                 draft.unsubscribe.append(has.subscription)
                 self._refused.discard(key)
-            elif key in self._ended:
+            elif _token(placement) in self._ended:
                 self._doubtful[key] = 0
             draft.subscribe.append(placement.subscription)
             self._note_sent(key, has, placement)
@@ -358,6 +358,10 @@ class _Draft:
 
     def batch(self) -> Batch:
         return Batch(tuple(self.unsubscribe), tuple(self.change_mode), tuple(self.subscribe))
+
+
+def _token(placement: Placement) -> str:
+    return placement.subscription.instrument.broker_token
 
 
 def _same_token(one: Subscription, other: Subscription) -> bool:

@@ -70,6 +70,7 @@ def follow_names(
         taken: those of the tokens in ``names_in`` that are listed today, under whatever name.
     """
     renamed = Renamed()
+    book.gone = gone
     for key, why in gone.items():
         renamed.ended += book.expel([key], why.code, why.message)
     for key, instrument in today.items():

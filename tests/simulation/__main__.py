@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--days", type=int, help="play so many whole days instead of schedules")
     parser.add_argument("--rotation", action="store_true", help="play planned rotations only")
     parser.add_argument("--plain", action="store_true", help="only the faults of FAULT_VERBS")
+    parser.add_argument("--loads", action="store_true", help="masters are loaded, too")
     parser.add_argument("-v", action="store_true", help="print everything that happens")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -30,7 +31,9 @@ def main() -> int:
         seeds = range(options.seed, options.seed + 1)
     started, virtual, slowest, failed = time.monotonic(), 0.0, 0.0, []
     for seed in seeds:
-        plan = make_plan(seed, seconds=options.seconds, is_plain=options.plain)
+        plan = make_plan(
+            seed, seconds=options.seconds, is_plain=options.plain, has_loads=options.loads
+        )
         if options.days:
             plan = make_month(seed, days=options.days)
         if options.rotation:

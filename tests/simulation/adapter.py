@@ -10,7 +10,6 @@ from brokers.base import BrokerCapabilities, BrokerEvent, SubscriptionRejected
 from brokers.exceptions import BrokerLimitError
 from brokers.types import FeedMode, Instrument
 from brokers.zerodha.connection import ZerodhaAdapter
-from tests.simulation.names import key_of
 
 __all__ = ["make_adapter_class"]
 
@@ -24,7 +23,8 @@ class SimulatedAdapter(ZerodhaAdapter):
             said = msgspec.json.decode(frame)
             if tokens := said.get("tokens"):
                 error = BrokerLimitError(said["data"])
-                return (SubscriptionRejected(error, tuple(map(key_of, tokens))),)
+                found = (self._instruments.get(token) for token in tokens)
+                return (SubscriptionRejected(error, tuple(each.key for each in found if each)),)
         return super().receive(frame, ts_received_us)
 
 

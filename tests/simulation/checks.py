@@ -10,12 +10,12 @@ from brokers.feed import (
     FeedEvent,
     FeedStatus,
     Outcome,
+    OutcomeState,
     RefusalCode,
 )
 from brokers.types import InstrumentKey
 from pooling.losses import LossReason
 from tests.simulation.link import SimulatedLink
-from tests.simulation.names import token_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -28,6 +28,8 @@ GAP_SECONDS = 1.0  # of a symbol that moves because limits were lowered
 MAX_VIOLATIONS = 20
 DISPLACED = "the limits were lowered and it has no place"
 MOVED = "the endpoint was changed"
+NOT_LISTED = (RefusalCode.SYMBOL_NOT_FOUND, RefusalCode.SYMBOL_EXPIRED)
+UNLISTED = -1  # no token
 DRIED_UP = "on a link that"  # had plenty, or dried up
 DRY_SECONDS = 24.0  # without a tick, of 25 by another clock
 
@@ -59,6 +61,7 @@ class Checker:
         clients.believed.difference_update(old)
         sink.forget(old)
         self._check_status(bool(wanted))
+        self._check_names()
 
     def check_event(self, event: FeedEvent) -> None:
         """Check that no healthy instrument is called stale."""
@@ -89,8 +92,27 @@ class Checker:
                 details = outcome.details
                 if details["used"] < details["capacity"]:
                     self.complain(f"{outcome.key} was refused: {details}")
-            elif outcome.code is RefusalCode.SYMBOL_NOT_FOUND:
-                self.complain(f"{outcome.key} was not found")
+            elif outcome.message and "by one token" in outcome.message:
+                self.complain(f"{outcome.message}")
+            else:
+                self._check_listed(outcome)
+
+    def _check_listed(self, outcome: Outcome) -> None:
+        listing = self._world.listing
+        if not listing.has_settled(outcome.key):
+            return
+        is_listed = listing.token_of(outcome.key) is not None
+        if is_listed and outcome.code in NOT_LISTED:
+            self.complain(f"{outcome.key} is listed and was refused: {outcome.message}")
+        if not is_listed and outcome.state is not OutcomeState.REFUSED:
+            self.complain(f"{outcome.key} is not listed and was taken")
+
+    def _check_names(self) -> None:
+        """Check that nobody holds what left the master."""
+        listing = self._world.listing
+        for key in self._world.clients.wanted:
+            if listing.token_of(key) is None and listing.has_settled(key):
+                self.complain(f"{key} is held and not listed any more")
 
     def find_unsettled(self) -> list[str]:
         """Return what is not yet as it shall be once all is well."""
@@ -105,12 +127,12 @@ class Checker:
             if len(links) != 1:
                 found.append(f"{key} is carried by {len(links)} connections")
                 continue
-            carried = links[0].modes[token_of(key)]
+            carried = links[0].modes[self._token_of(key)]
             if carried != mode and carried != max(mode, waiting.get(key, mode)):
                 found.append(f"{key} is carried as {carried.name}, wanted as {mode.name}")
             if key not in world.clients.believed and not self._is_dry:
                 found.append(f"{key} is not told to be live")
-        known = {token_of(key) for key in wanted} | {token_of(key) for key in waiting}
+        known = {self._token_of(key) for key in (*wanted, *waiting)}
         for link in world.exchange.links.values():
             if link.endpoint != world.endpoint:
                 found.append(f"{link} leads to {link.endpoint}, the account's is {world.endpoint}")
@@ -177,13 +199,23 @@ class Checker:
 
     def _is_fresh(self, key: InstrumentKey) -> bool:
         now = self._world.loop.time()
-        if any(now - link.heard_at <= FRESH_SECONDS for link in self._carriers(key)):
+        listing, exchange = self._world.listing, self._world.exchange
+        carriers = [link for t in listing.tokens_of(key) for link in exchange.carriers(t)]
+        is_heard = any(now - link.heard_at <= FRESH_SECONDS for link in carriers)
+        if is_heard or not listing.has_settled(key):
             self._fresh_at[key] = now
         return now - self._fresh_at.get(key, float("-inf")) <= GAP_SECONDS
 
     def _is_healthy(self, link: SimulatedLink, key: InstrumentKey, now: float) -> bool:
-        ready = link.ready_at.get(token_of(key), now)
+        token, listing = self._token_of(key), self._world.listing
+        ready = max(link.ready_at.get(token, now), listing.quiet_until(token))
+        if link.asked_at[token] < listing.meant_since(token):
+            return False  # it was asked for under another name
         return now - link.heard_at < HEALTHY_SECONDS and ready < now - HEALTHY_SECONDS
 
     def _carriers(self, key: InstrumentKey) -> list[SimulatedLink]:
-        return self._world.exchange.carriers(token_of(key))
+        return self._world.exchange.carriers(self._token_of(key))
+
+    def _token_of(self, key: InstrumentKey) -> int:
+        token = self._world.listing.token_of(key)
+        return UNLISTED if token is None else token

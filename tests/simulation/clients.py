@@ -19,6 +19,8 @@ from brokers.types import FeedMode, InstrumentKey
 
 __all__ = ["Clients"]
 
+NOT_LISTED = (RefusalCode.SYMBOL_NOT_FOUND, RefusalCode.SYMBOL_EXPIRED)  # nobody waits for these
+
 
 class Clients:
     """Wishes by holder as they were accepted, and which instruments are believed to be live.
@@ -74,6 +76,11 @@ class Clients:
         self, holder: Holder, wants: Iterable[Want], outcomes: Iterable[Outcome]
     ) -> None:
         for want, outcome in zip(wants, outcomes, strict=True):
+            if outcome.code in NOT_LISTED:
+                self.refused.get(holder, {}).pop(want.key, None)
+                self.wishes.get(holder, {}).pop(want.key, None)
+                self._forget_unwanted()
+                continue
             if outcome.state is OutcomeState.REFUSED:
                 self.refused.setdefault(holder, {})[want.key] = want.mode
                 if self.wishes.get(holder, {}).get(want.key) == want.mode:
@@ -126,6 +133,9 @@ class Clients:
         if outcome.state is not OutcomeState.REFUSED:
             self._accepted(outcome)
             return
+        if outcome.code in NOT_LISTED:
+            for names in (*self.wishes.values(), *self.refused.values()):
+                names.pop(outcome.key, None)
         for holder, modes in self.wishes.items():
             if modes.get(outcome.key) == outcome.mode:
                 del modes[outcome.key]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.edits import Edits
 from tests.simulation.link import SimulatedLink
-from tests.simulation.names import key_of, token_of
+from tests.simulation.names import key_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -39,9 +39,9 @@ class Conduct:
         self._away_since: dict[int, float] = {}
         self._roomy_since: dict[int, float] = {}
 
-    def abandoned(self, tokens: Iterable[int]) -> None:
+    def abandoned(self, numbers: Iterable[int]) -> None:
         """Somebody asked for these and hung up: each lingers anew, as after any last holder."""
-        gone = frozenset(tokens)
+        gone = {self._world.listing.token_of(key_of(number)) for number in numbers}
         self._extra_since = {
             (number, token): since
             for (number, token), since in self._extra_since.items()
@@ -96,7 +96,8 @@ class Conduct:
         if self._world.plan.is_calm:
             due = believed  # nothing but the pool itself could lose one
         else:
-            due = {key for key in map(key_of, delivered) if key in believed}
+            name_of = self._world.listing.name_of
+            due = {key for key in map(name_of, delivered) if key in believed}
         sink.expect(number, due)
 
     # -- As time passes -----------------------------------------------------------------------
@@ -111,7 +112,7 @@ class Conduct:
             for token in link.modes:
                 if len(world.exchange.carriers(token)) > 1:
                     twice[token] = self._twice_since.get(token, now)
-                if key_of(token) not in asked:
+                if world.listing.name_of(token) not in asked:
                     at = link.number, token
                     extra[at] = self._extra_since.get(at, now)
         self._twice_since, self._extra_since = twice, extra
@@ -135,8 +136,8 @@ class Conduct:
         is_plain = world.plan.depth_cost == 1 and exchange.room is None and not exchange.banned
         away = {
             token
-            for token in map(token_of, clients.wanted.keys() - clients.displaced)
-            if not exchange.carriers(token)
+            for token in map(world.listing.token_of, clients.wanted.keys() - clients.displaced)
+            if token is not None and not exchange.carriers(token)
         }
         roomy = {
             number
@@ -159,9 +160,12 @@ class Conduct:
         return self.edits.limits_change(self._world.loop.time())
 
     def _is_needed(self, token: int) -> bool:
-        clients, key = self._world.clients, key_of(token)
+        clients, listing = self._world.clients, self._world.listing
+        key = listing.name_of(token)
         if key not in clients.believed or key in clients.displaced:
             return False
+        if listing.token_of(key) != token or not listing.has_settled(key):
+            return False  # it has, or had until just now, another token
         others = [link for link in self._world.exchange.carriers(token) if link.is_open]
         return not others
 

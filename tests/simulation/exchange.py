@@ -22,6 +22,7 @@ from brokers.testing import kite_frame, kite_full, kite_ltp, kite_quote
 from brokers.types import FeedMode
 from pooling.transport import UpgradeRefusedError
 from tests.simulation.link import SimulatedLink
+from tests.simulation.names import Listing, price_of
 from tests.simulation.sessions import Sessions
 
 __all__ = ["Observer", "Rules", "SimulatedExchange"]
@@ -71,12 +72,16 @@ class SimulatedExchange:
     """One Kite exchange. Tests turn its public attributes to make it fail.
 
     ``good_tokens`` None takes every token. ``refusal`` is (status, Retry-After or None).
-    ``banned`` are refused by name, ``room`` (None: as declared) is what a link really takes, and
-    what is beyond it is refused without names. Nobody can reach the hosts in ``unreachable``.
+    ``banned`` numbers are refused by name, ``room`` (None: as declared) is what a link really
+    takes, and what is beyond it is refused without names. Nobody can reach the hosts in
+    ``unreachable``.
     """
 
-    def __init__(self, rules: Rules, observer: Observer, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, rules: Rules, listing: Listing, observer: Observer, note: Callable[[str], None]
+    ) -> None:
         self.rules = rules
+        self.listing = listing
         self.links: dict[int, SimulatedLink] = {}
         self.sessions = Sessions(rules.capabilities.max_connections)
         self.ended_at = float("-inf")  # when a link last ended
@@ -156,6 +161,12 @@ class SimulatedExchange:
             self._observer.left(link, how)
         if how != "closed":
             self.sessions.linger(link.number, self.now())
+
+    def reopen(self) -> None:
+        """Begin a day on which tokens may mean something else: no price of before comes late."""
+        for link in self.links.values():
+            link.frame = None
+            link.drop_held_back()
 
     def forgive(self, endpoint: str) -> None:
         """Take credentials once more where a person has the account connect from now on.
@@ -245,7 +256,7 @@ class SimulatedExchange:
         """Take one instrument, or refuse it: by name if it is banned, else without."""
         if token in link.modes:
             self._complain(f"{link}: {token} was subscribed already")
-        if token in self.banned:
+        if self.listing.number_of(token) in self.banned:
             link.refused.add(token)
             self._tell(link, "the exchange does not take these", token)
             return False
@@ -316,14 +327,25 @@ class SimulatedExchange:
     def _send_ticks(self, link: SimulatedLink) -> set[int]:
         """Send the present tick of everything that is ready; returns what went out."""
         now, number = self.now(), self.tick_number
-        ready = [token for token in link.modes if link.ready_at.get(token, 0.0) <= now]
+        listing = self.listing
+        ready = [
+            token
+            for token in link.modes
+            if link.ready_at.get(token, 0.0) <= now and listing.trades(token)
+        ]
         frame = link.frame
         if frame is None:
-            frame = kite_frame(*(_packet(token, link.modes[token], number) for token in ready))
+            frame = kite_frame(*(self._packet(token, link.modes[token], number) for token in ready))
             if len(ready) == len(link.modes):
                 link.frame = frame
         went = link.deliver(frame if len(frame) > EMPTY_FRAME_BYTES else HEARTBEAT)
-        return set(ready) if went else set()
+        # Of a token that was asked for while it meant something else, nothing is due.
+        due = {token for token in ready if link.asked_at[token] >= listing.meant_since(token)}
+        return due if went else set()
+
+    def _packet(self, token: int, mode: FeedMode, tick: int) -> bytes:
+        price = price_of(self.listing.number_of(token), tick)
+        return NUMBERED.pack(token, price) + TAILS[mode]
 
     def _tell(self, link: SimulatedLink, text: str, *tokens: int) -> None:
         said = {"type": "error", "data": text, "tokens": tokens}
@@ -332,7 +354,3 @@ class SimulatedExchange:
     def _complain(self, text: str) -> None:
         self.violations.append(f"{self.now():.3f}: {text}")
         self._note(f"VIOLATION {text}")
-
-
-def _packet(token: int, mode: FeedMode, number: int) -> bytes:
-    return NUMBERED.pack(token, number) + TAILS[mode]

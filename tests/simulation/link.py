@@ -113,6 +113,10 @@ class SimulatedLink:
         for frame in held:
             self.deliver(frame)
 
+    def drop_held_back(self) -> None:
+        """Lose the prices that a silence holds back; texts stay."""
+        self._held_back = [frame for frame in self._held_back if isinstance(frame, str)]
+
     def _end(self, how: str) -> None:
         if self.is_open:
             self.is_open = False

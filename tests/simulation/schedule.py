@@ -40,6 +40,8 @@ MORE_FAULT_VERBS = FAULT_VERBS | {
     "shrink": 1,
     "step_clock": 1,
 }
+LOAD_VERBS = MORE_FAULT_VERBS | {"load": 8}
+LOAD_CHANGES = ("swap", "reuse", "move", "expire", "relist")
 
 
 class Step(NamedTuple):
@@ -76,14 +78,18 @@ class Plan:
     steps: list[Step] = field(repr=False)
 
 
-def make_plan(seed: int, *, seconds: float | None = None, is_plain: bool = False) -> Plan:
+def make_plan(
+    seed: int, *, seconds: float | None = None, is_plain: bool = False, has_loads: bool = False
+) -> Plan:
     """Draw a plan; the same seed always gives the same one.
 
-    A plain one has the faults of ``FAULT_VERBS`` only: whoever adds a verb changes every story, so
-    seeds that are kept stay with the table that they were drawn from.
+    A plain one has the faults of ``FAULT_VERBS`` only, one with loads those of ``LOAD_VERBS``:
+    whoever adds a verb changes every story, so seeds that are kept stay with the table that they
+    were drawn from.
     """
     chance = random.Random(seed)
     seconds = seconds or chance.choice((20.0, 60.0, 120.0))
+    faults = FAULT_VERBS if is_plain else LOAD_VERBS if has_loads else MORE_FAULT_VERBS
     return Plan(
         seed=seed,
         seconds=seconds,
@@ -98,7 +104,7 @@ def make_plan(seed: int, *, seconds: float | None = None, is_plain: bool = False
         max_idle_seconds=chance.choice((5.0, 300.0)),
         store_seconds=chance.choice((0.0, 0.3)),
         steps=sorted(
-            _steps(chance, seconds, FAULT_VERBS if is_plain else MORE_FAULT_VERBS),
+            _steps(chance, seconds, faults),
             key=lambda step: step.at,
         ),
     )
@@ -143,6 +149,17 @@ def _refusal(chance: random.Random) -> tuple[object, ...]:
     return chance.choice(((429, None), (429, 1), (429, 20), (500, None), (503, None)))
 
 
+def _load(chance: random.Random) -> tuple[object, ...]:
+    return (tuple(_change(chance) for _ in range(chance.randint(1, 4))),)
+
+
+def _change(chance: random.Random) -> tuple[str, tuple[int, ...]]:
+    name = chance.choice(LOAD_CHANGES)
+    if name == "relist":
+        return name, (chance.randint(0, 1),)
+    return name, tuple(chance.sample(SYMBOLS, 2 if name in ("swap", "reuse") else 1))
+
+
 _ARGUMENTS: dict[str, Callable[[random.Random], tuple[object, ...]]] = {
     "want": _wish,
     "abandon": _wish,
@@ -164,6 +181,7 @@ _ARGUMENTS: dict[str, Callable[[random.Random], tuple[object, ...]]] = {
     ),
     "ban": lambda chance: (_some(chance),),
     "shrink": lambda chance: (chance.randint(0, 4),),
+    "load": _load,
     "step_clock": lambda chance: (chance.choice((-3600.0, -5.0, 2.0, 90.0)),),
 }
 

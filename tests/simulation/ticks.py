@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from brokers.types import Instrument, InstrumentKey, Tick
+from tests.simulation.names import key_of, told_by
 
 __all__ = ["LastValues"]
 
@@ -28,8 +29,10 @@ class LastValues:
         self._due: tuple[int, frozenset[InstrumentKey]] = 0, frozenset()
 
     def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
-        key, number = instrument.key, tick.ltp or 0
+        key, (traded, number) = instrument.key, told_by(tick.ltp or 0)
         self.published += 1
+        if key_of(traded) != key:
+            self._complain(f"a price of {key_of(traded)} came out as one of {key}")
         self.keys.add(key)
         last = self._numbers.get(key, 0)
         if number < last and not self._is_late(key):

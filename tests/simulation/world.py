@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from urllib.parse import urlsplit
 
 from brokers.feed import Holder, PoolStats, Want
@@ -23,8 +24,8 @@ from tests.simulation.edits import Edits
 from tests.simulation.exchange import Rules, SimulatedExchange
 from tests.simulation.faults import BrokerVerbs, SteppedClock
 from tests.simulation.loop import run_simulated
-from tests.simulation.names import key_of, token_of
-from tests.simulation.schedule import HOLDERS, Plan, Step, make_plan
+from tests.simulation.names import Listing, key_of
+from tests.simulation.schedule import HOLDERS, SYMBOLS, Plan, Step, make_plan
 from tests.simulation.ticks import LastValues
 
 __all__ = ["POOL_ID", "Report", "World", "play"]
@@ -71,6 +72,14 @@ class SlowStore(InMemoryAccountStore):
         await asyncio.sleep(self.chance.uniform(0.0, self.seconds))
         return await super().resolve(broker, keys)
 
+    async def expired(self, broker, keys: Sequence[InstrumentKey]):
+        await asyncio.sleep(self.chance.uniform(0.0, self.seconds))
+        return await super().expired(broker, keys)
+
+    async def listed(self, broker, tokens: Collection[str]):
+        await asyncio.sleep(self.chance.uniform(0.0, self.seconds))
+        return await super().listed(broker, tokens)
+
 
 class World(BrokerVerbs):
     """Everything of one simulation; ``do_<verb>`` are the verbs of a plan."""
@@ -95,7 +104,8 @@ class World(BrokerVerbs):
         self.checker = Checker(self)
         self.conduct = Conduct(self, Edits(self.endpoint))
         self.sink = LastValues(
-            self.checker.complain, lambda key: self.exchange.is_late(token_of(key))
+            self.checker.complain,
+            lambda key: any(map(self.exchange.is_late, self.listing.tokens_of(key))),
         )
         rules = Rules(
             capabilities=capabilities,
@@ -103,7 +113,8 @@ class World(BrokerVerbs):
             beat_seconds=plan.beat_seconds,
             tick_every_beats=plan.tick_every_beats,
         )
-        self.exchange = SimulatedExchange(rules, self.conduct, self.note)
+        self.listing = Listing(SYMBOLS, self.loop.time)
+        self.exchange = SimulatedExchange(rules, self.listing, self.conduct, self.note)
         self.exchange.good_tokens = {"t1"}
         self.clock = SteppedClock()
         registry = BrokerRegistry()
@@ -281,17 +292,31 @@ class World(BrokerVerbs):
             )
             self.exchange.forgive(self.endpoint)
 
+    def do_load(self, changes: Sequence[tuple[str, tuple[int, ...]]]) -> None:
+        """Load a master in which tokens mean something else than before."""
+        if self.store.is_down:
+            return
+        self.listing.load(changes)
+        instruments = self.listing.instruments
+        gone = {key_of(n) for n in SYMBOLS} - {each.key for each in instruments}
+        # Of half of them nobody remembers when they expired.
+        days = {key: date(2026, 11, 26) for key in gone if int(key.symbol[1:]) % 2}
+        self.store.load(*instruments, expiries=days)
+        self.exchange.reopen()
+
     def do_expect_well(self) -> None:
         """Check that everything wanted is live now."""
         self.checker.check_settled()
 
     def do_store_down(self) -> None:
         self.store.go_down()
+        self.listing.stop()
         self.conduct.edits.store_went_down(self.loop.time())
 
     def do_store_up(self) -> None:
         if self.store.is_down:
             self.store.come_back()
+            self.listing.go_on()
             self.conduct.edits.store_came_back(self.loop.time())
 
     # -- Inside -------------------------------------------------------------------------------

@@ -337,6 +337,33 @@ async def test_a_load_during_a_look_up_has_it_begin_anew():
 
 
 @virtual
+async def test_who_is_still_being_answered_hears_why_a_name_ended():
+    """A large request takes a while; a load in the middle of it ends what was taken before."""
+    many = [InstrumentKey("NSE", f"N{number}") for number in range(600)]
+
+    class Loading(InMemoryAccountStore):
+        async def resolve(self, broker, keys):
+            if many[-1] in keys and self.revision == 1:
+                self.load(*(Instrument(each, f"{9000 + n}") for n, each in enumerate(many[1:])))
+                self.expiries[many[0]] = EXPIRY
+            return await super().resolve(broker, keys)
+
+    account = spec(symbols_per_connection=600, max_connections=1)
+    wide = {"symbols_per_connection": 600}
+    async with open_names(account, capabilities=wide) as names:
+        store = Loading(account)
+        store.load(*(Instrument(each, f"{9000 + n}") for n, each in enumerate(many, start=-1)))
+        store.instruments[many[0]] = Instrument(many[0], "77")
+        names.worker._store = store
+        outcomes = await names.worker.want("7", ANN, [Want(each, QUOTE) for each in many])
+        assert [o.key for o in outcomes if o.state is REFUSED] == [many[0]]
+        assert (outcomes[0].code, outcomes[0].message) == (
+            RefusalCode.SYMBOL_EXPIRED,
+            "NSE:N0 expired on 24 Dec 2026",
+        )
+
+
+@virtual
 async def test_two_names_of_one_token_are_one_too_many():
     async with open_names(spec(linger_seconds=60.0)) as names:
         names.store.load(*listed(tcs="33", sbin="33"))
