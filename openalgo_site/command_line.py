@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> None:
         sys.exit(database_sentence(error))
 
 
-def database_sentence(error: Error) -> str:
+def database_sentence(error: Exception) -> str:
     """Return what went wrong with the database, and what says more."""
     words = str(error).strip().partition("\n")[0] or type(error).__name__
     return f"The database cannot be used ({words}): `python manage.py pool doctor` says why."

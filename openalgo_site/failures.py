@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -18,10 +20,15 @@ from streaming.refused_origins import REFUSED_ORIGINS
 
 __all__ = ["bad_request", "csrf_refused", "forbidden", "not_found", "server_error"]
 
+logger = logging.getLogger("openalgo_site")
+
 API_PREFIX = "/api/"
 RETRY_AFTER = {"Retry-After": "5", "Cache-Control": "no-store"}
 DATABASE_AWAY = "The database does not answer now. Try again in a few seconds."
 FAILED = "The server failed. It has been written to its log."
+LOG_SECONDS = 60.0
+# When a failure of the database was logged last; two threads at once cost a second line.
+_LOGGED: dict[str, float] = {}
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -56,9 +63,21 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
     Django calls it while it handles the exception.
     """
-    if isinstance(sys.exception(), OperationalError | InterfaceError):
-        return _answer(request, 503, DATABASE_AWAY, _database_away, headers=RETRY_AFTER)
+    error = sys.exception()
+    if isinstance(error, OperationalError | InterfaceError):
+        _log(error)
+        response = _answer(request, 503, DATABASE_AWAY, _database_away, headers=RETRY_AFTER)
+        # Django would log a traceback for each request.
+        response._has_been_logged = True  # type: ignore[attr-defined]
+        return response
     return _answer(request, 500, FAILED, defaults.server_error)
+
+
+def _log(error: Exception) -> None:
+    now = time.monotonic()
+    if now - _LOGGED.get("at", float("-inf")) >= LOG_SECONDS:
+        _LOGGED["at"] = now
+        logger.error("requests fail, as the database does (%s: %s)", type(error).__name__, error)
 
 
 def _database_away(request: HttpRequest) -> HttpResponse:

@@ -123,6 +123,8 @@ def logging_config(*, level: LogLevel, libraries_level: LogLevel, style: LogForm
         "loggers": {
             **dict.fromkeys(OUR_LOGGERS, ours),
             **dict.fromkeys(DJANGO_LOGGERS, theirs),
+            # It warns of every attempt; who needed the connection says once a minute what is wrong.
+            "psycopg.pool": {**theirs, "level": "ERROR"},
         },
     }
 

@@ -60,7 +60,7 @@ def run_worker(
 
     Raises:
         BusError: the bus cannot be opened; ``BusConfigurationError`` when its settings are why.
-        DatabaseError: the accounts cannot be read.
+        StoreUnavailableError: the accounts cannot be read.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, store, registry, make_alerts))

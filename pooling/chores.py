@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from pooling.clock import Clock
+from pooling.exceptions import StoreUnavailableError
 
 __all__ = ["Chores"]
 
@@ -51,13 +52,18 @@ class Chores:
         self._tasks.append(asyncio.create_task(run(), name=f"worker-{name}"))
 
     def log_failure(self, what: str, error: Exception) -> None:
-        """Log a failure of ``what`` with its traceback, at most once a minute."""
+        """Log a failure of ``what`` at most once a minute, an unforeseen one with its traceback."""
         now = self._clock.monotonic()
         last = self._last_failure_log.get(what)
         if last is None or now - last >= FAILURE_LOG_SECONDS:
             self._last_failure_log[what] = now
+            is_known = isinstance(error, StoreUnavailableError)
             logger.error(
-                "worker %s: %s failed, will be retried", self._worker_id, what, exc_info=error
+                "worker %s: %s failed, will be retried%s",
+                self._worker_id,
+                what,
+                f" ({error})" if is_known else "",
+                exc_info=None if is_known else error,
             )
 
     async def stop(self) -> None:

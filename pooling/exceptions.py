@@ -5,6 +5,7 @@ PoolingError
 ├── PoolClosedError          the pool was closed; nothing can be wanted from it any more
 ├── PoolExhaustedError       no connection became free for exclusive use in time
 ├── ConnectionReleasedError  a connection was used after it was given back
+├── StoreUnavailableError    accounts, names or history cannot be read or written now
 ├── CommandRefusedError      what was asked of a pool cannot be done; the text says what mends it
 ├── AlertError               an alert could not be delivered
 │   └── AlertRefusedError    and trying again would not help
@@ -56,6 +57,7 @@ __all__ = [
     "PoolExhaustedError",
     "PoolingError",
     "SilentConnectionError",
+    "StoreUnavailableError",
 ]
 
 
@@ -117,6 +119,10 @@ class PoolExhaustedError(PoolingError):
 
 class ConnectionReleasedError(PoolingError):
     """A connection was used after it was given back; it may be somebody else's by now."""
+
+
+class StoreUnavailableError(PoolingError):
+    """What is stored cannot be read or written now; pools go on, and it is tried again."""
 
 
 class CommandRefusedError(PoolingError):

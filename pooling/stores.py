@@ -7,16 +7,18 @@ still finish its write.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import msgspec
-from django.db import transaction
+from django.db import Error, transaction
 from django.utils import timezone
 
 from brokers.base import Credentials
@@ -35,6 +37,7 @@ from pooling.contracts import (
 )
 from pooling.crypto import CredentialCipher
 from pooling.database import from_database, in_database
+from pooling.exceptions import StoreUnavailableError
 from pooling.history import PoolPast
 from pooling.history_store import (
     at,
@@ -56,6 +59,9 @@ from pooling.models import (
 
 __all__ = ["DjangoAccountStore"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 # Below the 999 parameters of one SQLite statement, and below the size where PostgreSQL's planner
@@ -63,12 +69,17 @@ logger = logging.getLogger(__name__)
 KEYS_PER_QUERY = 500
 EVENTS_BETWEEN_PRUNES = 100
 EXPIRE_SECONDS = 5.0
+# Shorter than a gateway waits for the answer to a subscribe.
+LOOK_UP_SECONDS = 2.0
 PRUNE_SECONDS = 3600.0
 MOST_PRUNED = 50_000  # of one round: the database is everybody's
 
 
 class DjangoAccountStore:
     """Accounts, credentials, instruments and history in the site's database.
+
+    Every coroutine raises StoreUnavailableError while the database fails; those that look names up
+    for somebody who waits do so after two seconds at the latest.
 
     Args:
         key_file: the keys of the stored credentials, read at each ``credentials`` call.
@@ -97,39 +108,39 @@ class DjangoAccountStore:
 
     async def accounts(self) -> Sequence[AccountSpec]:
         """Return all enabled accounts; one that cannot be served says why."""
-        return await from_database(self._accounts)
+        return await _read(self._accounts)
 
     async def credentials(self, pool_id: str) -> Credentials:
         """Return the credential in clear. Raises BrokerConfigError when it cannot be decrypted."""
-        return await from_database(self._credentials, pool_id)
+        return await _read(self._credentials, pool_id)
 
     async def resolve(
         self, broker: str, keys: Sequence[InstrumentKey]
     ) -> Mapping[InstrumentKey, InstrumentValue]:
         """Return the known ones of ``keys``; expired ones are not known."""
-        return await from_database(self._resolve, broker, keys)
+        return await _look_up(self._resolve, broker, keys)
 
     async def names_revision(self, broker: str) -> int:
         """Return how often names of the broker's changed."""
-        return await from_database(_names_revision, broker)
+        return await _look_up(_names_revision, broker)
 
     async def expire(self) -> None:
         """Mark the contracts that have expired since the last call, so that their names end."""
         # It looks at all rows: after an exchange has closed, and not at each call.
         now = timezone.now()
         if (days := closed_days(now)) != self._closed_days:
-            await in_database(expire_instruments, now)
+            await _write(expire_instruments, now)
             self._closed_days = days
 
     async def expired(
         self, broker: str, keys: Sequence[InstrumentKey]
     ) -> Mapping[InstrumentKey, date]:
         """Return when those of ``keys`` expired that did within the last month or so."""
-        return await from_database(_expired, broker, keys)
+        return await _look_up(_expired, broker, keys)
 
     async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
         """Return those of ``tokens`` by which the broker calls any instrument today."""
-        return await from_database(_listed, broker, tokens)
+        return await _look_up(_listed, broker, tokens)
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Write the heartbeat row of each pool, and when credentials expire.
@@ -137,30 +148,30 @@ class DjangoAccountStore:
         Accounts deleted meanwhile are left out.
         """
         if stats:
-            await in_database(self._save_status, worker_id, epoch, stats)
+            await _write(self._save_status, worker_id, epoch, stats)
 
     async def save_usage(self, samples: Sequence[UsageSample]) -> None:
         """Write peaks of an interval and drop those that are too old."""
         if samples:
-            await in_database(self._save_usage, samples)
+            await _write(self._save_usage, samples)
 
     async def pasts(self, pool_ids: Collection[str]) -> Mapping[str, PoolPast]:
         """Return what earlier workers left behind of these pools."""
-        return await from_database(read_pasts, pool_ids)
+        return await _read(read_pasts, pool_ids)
 
     async def take_commands(
         self, worker_id: str, pool_ids: Collection[str]
     ) -> Sequence[TakenCommand]:
         """Take what people ask of these pools; ends what nobody took, now and then."""
-        return await in_database(self._take_commands, worker_id, pool_ids)
+        return await _write(self._take_commands, worker_id, pool_ids)
 
     async def finish_command(self, command_id: int, *, is_done: bool, result: str) -> None:
         """Write how a request ended."""
-        await in_database(command_queue.finish, command_id, is_done=is_done, result=result)
+        await _write(command_queue.finish, command_id, is_done=is_done, result=result)
 
     async def record_event(self, pool_id: str, kind: str, message: str) -> None:
         """Keep what happened and why, for people; only the newest of each pool stay."""
-        await in_database(self._record_event, pool_id, kind, message)
+        await _write(self._record_event, pool_id, kind, message)
 
     def _accounts(self) -> list[AccountSpec]:
         accounts = BrokerAccount.objects.filter(enabled=True, user__is_active=True)
@@ -359,6 +370,33 @@ def _listed(broker: str, tokens: Collection[str]) -> set[str]:
         ).exclude(tier=SearchTier.EXPIRED)
         found.update(rows.values_list("broker_token", flat=True))
     return found
+
+
+async def _write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    with _failures():
+        return await in_database(function, *args, **kwargs)
+
+
+async def _read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    with _failures():
+        return await from_database(function, *args, **kwargs)
+
+
+async def _look_up(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            return await _read(function, *args, **kwargs)
+    except TimeoutError as error:
+        words = f"the database did not answer within {LOOK_UP_SECONDS:g} s"
+        raise StoreUnavailableError(words) from error
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
 
 def _by_exchange(keys: Sequence[InstrumentKey]) -> Iterator[tuple[str, list[str]]]:

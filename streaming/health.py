@@ -45,7 +45,7 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     if gateway is not None and gateway.notices is not None:
         degraded += _late(gateway.notices.state, gateway.limits.revalidate_seconds)
     status = "degraded" if degraded else "ok"
-    return JsonResponse(
+    answer = JsonResponse(
         {
             "status": status if database else "unavailable",
             "database": database,
@@ -56,6 +56,8 @@ async def readyz(request: HttpRequest) -> JsonResponse:
         },
         status=200 if database else 503,
     )
+    answer._has_been_logged = True  # type: ignore[attr-defined]  # a probe comes every few seconds
+    return answer
 
 
 def _degraded(workers: int, pools: Collection[FeedStatus]) -> list[str]:

@@ -48,7 +48,7 @@ def _why(connect: Any, conn_params: dict[str, Any]) -> str:
         connect(**{**conn_params, "connect_timeout": WHY_SECONDS}).close()
     except Error as error:
         return str(error)
-    return "all of the pool's connections are in use: raise DB_MAX_CONNECTIONS"
+    return "no connection in time: it is busy, or DB_MAX_CONNECTIONS of this process are in use"
 
 
 def _answers(connection: Connection[Any]) -> bool:

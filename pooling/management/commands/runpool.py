@@ -16,6 +16,7 @@ from openalgo_site.command_line import database_sentence
 from openalgo_site.worker_process import WorkerSettings, run_worker
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.exceptions import StoreUnavailableError
 from pooling.models import BrokerAccount
 from pooling.stores import DjangoAccountStore
 from streaming.curve import bus_endpoint, load_key_file
@@ -55,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=CONFIGURATION) from None
         except BusError as error:
             raise CommandError(str(error)) from None
-        except Error as error:
+        except (Error, StoreUnavailableError) as error:
             raise CommandError(database_sentence(error)) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +14,16 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import InterfaceError
 from django.db.backends.signals import connection_created
 
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import FeedStatus, Peak, PoolStats
 from brokers.types import InstrumentKey
+from pooling import stores
 from pooling.contracts import AccountStore, UsageSample
 from pooling.crypto import CredentialCipher
+from pooling.exceptions import StoreUnavailableError
 from pooling.models import BrokerAccount, Instrument, PoolConfig, PoolEvent, PoolStatus, PoolUsage
 from pooling.stores import DjangoAccountStore
 
@@ -294,3 +298,36 @@ async def test_events_of_a_pool_are_bounded(
     assert await sync_to_async(PoolEvent.prune)(account.pk, 5) == 7
     kept = await sync_to_async(lambda: [each.message for each in PoolEvent.objects.all()])()
     assert [message.split(" x")[0] for message in kept] == [f"event {n}" for n in range(11, 6, -1)]
+
+
+async def test_a_database_that_fails_is_the_stores_failure(
+    store: DjangoAccountStore, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise InterfaceError("connection is closed")
+
+    calls = (
+        store.accounts(),
+        store.resolve("zerodha", [InstrumentKey("NSE", "INFY")]),
+        store.names_revision("zerodha"),
+        store.save_status("w", 1, [stats(account.pool_id)]),
+        store.record_event(account.pool_id, "kind", "words"),
+    )
+    with monkeypatch.context() as away:
+        away.setattr("django.db.backends.base.base.BaseDatabaseWrapper.cursor", fail)
+        for call in calls:
+            with pytest.raises(StoreUnavailableError):
+                await call
+
+
+async def test_who_waits_for_a_name_does_not_wait_for_a_database_that_hangs(
+    store: DjangoAccountStore, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(stores, "LOOK_UP_SECONDS", 0.02)
+    monkeypatch.setattr(stores, "_names_revision", lambda broker: answer.wait())
+    try:
+        with pytest.raises(StoreUnavailableError, match="did not answer within"):
+            await store.names_revision("zerodha")
+    finally:
+        answer.set()

@@ -8,6 +8,8 @@ import pytest
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
+from openalgo_site import failures
+
 
 @pytest.fixture
 def client() -> Client:
@@ -29,6 +31,16 @@ def test_a_page_says_so(client: Client) -> None:
     assert answer.status_code == 503
     assert answer["Retry-After"] == "5"
     assert "The database does not answer" in answer.content.decode()
+
+
+@pytest.mark.usefixtures("away")
+def test_the_log_is_not_filled(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    failures._LOGGED.clear()
+    for _ in range(5):
+        client.get("/api/pools", headers={"X-API-KEY": "x" * 64})
+    (line,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert "requests fail, as the database does" in line.getMessage()
+    assert line.exc_info is None
 
 
 @pytest.mark.usefixtures("away")
