@@ -17,11 +17,13 @@ RUNTIME := $(VENV)/runtime-$(call hash,requirements.txt).stamp
 DEV := $(VENV)/dev-$(call hash,requirements.txt requirements-dev.txt).stamp
 ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles*.txt).stamp
 
-.PHONY: run test check bench fuzz soak clean services
+.PHONY: run install test check bench fuzz soak clean services
 
 # exec: the recipe's shell becomes the demo, so that whoever ends make ends the demo.
 run: $(RUNTIME)
 	@exec $(BIN)/python manage.py demo --with-parent
+
+install: $(RUNTIME)
 
 test: $(DEV) $(ORACLE) services
 	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile

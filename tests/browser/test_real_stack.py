@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -336,6 +337,40 @@ async def test_code_of_the_console_hears_ticks_until_its_key_is_revoked(
             await eventually(lambda heard=heard: any(map(closed.search, heard)), timeout=60)
 
 
+async def test_the_readmes_program_prints_ticks_until_enter(
+    ready: dict[str, Any], oracle_python: Path
+) -> None:
+    """The lines as they stand, with the key and the ports of this demo, under the SDK of PyPI."""
+    code = README.partition("```python\n")[2].partition("```")[0]
+    for said, meant in {
+        "…": ready["api_key"],
+        "http://127.0.0.1:8000": ready["url"].rstrip("/"),
+        "ws://127.0.0.1:8765": ready["openalgo_url"],
+    }.items():
+        assert code.count(f'"{said}"') == 1
+        code = code.replace(f'"{said}"', f'"{meant}"')
+    process = await asyncio.create_subprocess_exec(
+        *(str(oracle_python), "-u", "-c", code),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            while not (b"RELIANCE" in (line := await process.stdout.readline()) and b"ltp" in line):
+                assert line, "it ended by itself"
+            process.stdin.write(b"\n")
+            await process.communicate()
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 ISSUE = """
 from django.contrib.auth.models import User
 print(ApiKey.objects.issue(User.objects.get(username="demo"), "console")[1])
