@@ -111,11 +111,12 @@ def named_instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     )
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in known.values("exchange", "symbol", "name", "tick_size"):
-        found.setdefault((row["exchange"], row["symbol"]), row)
+        found.setdefault((row["exchange"], row["symbol"]), dict(row))
     for exchange, symbol in sorted(found, key=lambda key: (_usual(key[0]), key[0])):
         found.setdefault(("", symbol), found[exchange, symbol])
     keys = dict.fromkeys((each.exchange.upper(), each.symbol.upper()) for each in wanted)
-    named = {(row["exchange"], row["symbol"]): row for key in keys if (row := found.get(key))}
+    rows = [found[key] for key in keys if key in found]
+    named = {(row["exchange"], row["symbol"]): row for row in rows}
     missing = [{"exchange": key[0], "symbol": key[1]} for key in keys if key not in found]
     return {"results": list(named.values()), "missing": missing}
 

@@ -61,6 +61,20 @@ def watchlist(request: HttpRequest, list_id: int) -> HttpResponse:
     return JsonResponse(found)
 
 
+def named(request: HttpRequest) -> HttpResponse:
+    if refused := refuse(request, "instruments"):
+        return refused
+    results, missing = [], []
+    for name in json.loads(request.body)["names"]:
+        found = [
+            item
+            for (exchange, symbol), item in INSTRUMENTS.items()
+            if symbol == name["symbol"] and name["exchange"] in ("", exchange)
+        ]
+        (results if found else missing).append(found[0] if found else name)
+    return JsonResponse({"results": results, "missing": missing})
+
+
 def listed(request: HttpRequest, list_id: int) -> HttpResponse:
     if refused := refuse(request, "instruments"):
         return refused
@@ -101,6 +115,7 @@ urlpatterns = [
     path("", include("streaming.pages")),
     path("api/instruments", instruments),
     path("api/watchlists", watchlists),
+    path("api/watchlists/named", named),
     path("api/watchlists/<int:list_id>", watchlist),
     path("api/watchlists/<int:list_id>/instruments", listed),
     path("api/pools", pools),

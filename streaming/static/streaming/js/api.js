@@ -87,11 +87,18 @@ export async function fetchLists() {
 }
 
 /** Make a list; `keepalive` lets the request outlive the page. */
-export function createList({ name, symbols }, { keepalive = false } = {}) {
-  return request("/api/watchlists", { method: "POST", body: { name, symbols }, keepalive });
+export function createList({ name, symbols, view = {} }, { keepalive = false } = {}) {
+  return request("/api/watchlists", { method: "POST", body: { name, symbols, view }, keepalive });
 }
 
-/** Change `name` or `symbols` of a list. */
+/** Which of `[{exchange, symbol}]` there are: `{results, missing}`; an exchange may be "". */
+export async function findNames(names) {
+  const { results, missing } = await request("/api/watchlists/named", { method: "POST", body: { names } });
+  if (!Array.isArray(results) || !Array.isArray(missing)) throw new ApiError(200, "its answer could not be read");
+  return { results, missing };
+}
+
+/** Change `name`, `symbols` or `view` of a list. */
 export function changeList(id, change, { keepalive = false } = {}) {
   return request(`/api/watchlists/${id}`, { method: "PUT", body: change, keepalive });
 }

@@ -16,9 +16,11 @@ const COMMANDS = {
   Home: "first",
   End: "last",
   Delete: "remove",
+  u: "undo",
+  c: "transfer",
   Escape: "close",
 };
-const ON_ROWS = new Set(["ArrowDown", "ArrowUp", "Home", "End", "Delete"]);
+const ON_ROWS = new Set(["ArrowDown", "ArrowUp", "Home", "End", "Delete", "c"]);
 
 /**
  * The command of a key press, or "". Arrows and the like keep their usual meaning outside the rows;

@@ -53,12 +53,14 @@ export class Ladder {
   #facts = new Map();
   #row = null;
 
-  constructor(template) {
+  /** `onTransfer(key)`: the row is wanted in another list. */
+  constructor(template, { onTransfer = () => {} } = {}) {
     this.element = template.content.firstElementChild.cloneNode(true);
     for (const node of this.element.querySelectorAll("[data-field]")) {
       this.#nodes[node.dataset.field] = node;
     }
     for (let at = 0; at < LEVELS; at += 1) this.#levels.push(this.#levelRow());
+    this.#nodes.transfer.addEventListener("click", () => onTransfer(this.key));
     for (const [name, label] of FACTS) this.#facts.set(name, this.#fact(label));
   }
 

@@ -13,7 +13,7 @@ export class ListBar {
   #question = null; // what the open dialog asks
 
   /**
-   * `nodes`: tabs, create, rename, remove, dialog, title, note, label, name, error, confirm, cancel.
+   * `nodes`: tabs, create, rename, remove, view, fold, actions, dialog, title, note, label, name, error, confirm, cancel.
    * `actions`: select(id), create(name, isAwaited), created(), rename(name), remove(),
    * failed(title, error); `isAwaited()` tells whether the dialog is still open for it.
    */
@@ -27,6 +27,10 @@ export class ListBar {
     nodes.create.addEventListener("click", () => this.askNew());
     nodes.rename.addEventListener("click", () => this.#askRename());
     nodes.remove.addEventListener("click", () => this.#askRemove());
+    nodes.fold.addEventListener("click", () => {
+      const isOpen = nodes.actions.toggleAttribute("data-open");
+      nodes.fold.setAttribute("aria-expanded", String(isOpen));
+    });
     nodes.cancel.addEventListener("click", () => this.#close());
     nodes.dialog.addEventListener("close", () => {
       this.#letGo();
@@ -63,6 +67,7 @@ export class ListBar {
     rename.disabled = !isStored;
     remove.disabled = !isStored || lists.length < 2;
     remove.title = lists.length < 2 ? "The last list stays" : "Delete this list";
+    this.#nodes.view.disabled = !current;
     this.#current = current;
   }
 

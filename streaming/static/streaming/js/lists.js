@@ -6,6 +6,7 @@
 import { ApiError, changeList, createList, deleteList, fetchLists, findExactly, searchInstruments } from "./api.js";
 
 const SAVE_AFTER_MS = 300;
+const MAX_SYMBOLS = 1000; // as many as the server keeps
 const FIRST_NAME = "Main";
 
 /** What a new user sees first, as far as the instruments are known. */
@@ -41,10 +42,13 @@ export function merge(lists, local) {
   const missed = local.filter((each) => each.unsaved);
   const merged = lists.map((list) => {
     const newer = missed.find(({ id, name }) => (id === null ? name === list.name : id === list.id));
-    return newer ? { ...list, symbols: newer.symbols, unsaved: true } : list;
+    if (!newer) return list;
+    return { ...list, symbols: newer.symbols, view: newer.view ?? list.view, unsaved: true };
   });
   return merged.length ? merged : missed.filter((each) => each.id === null);
 }
+
+const contentsOf = ({ symbols, view = {} }) => ({ symbols, view });
 
 /** Store a list for the first time and return its id; the answer to an earlier try may be lost. */
 async function make(list, options) {
@@ -53,7 +57,7 @@ async function make(list, options) {
   } catch (error) {
     const made = error.status === 409 && (await fetchLists()).find(({ name }) => name === list.name);
     if (!made) throw error;
-    await changeList(made.id, { symbols: list.symbols }, options);
+    await changeList(made.id, contentsOf(list), options);
     return made.id;
   }
 }
@@ -106,8 +110,8 @@ export class Lists {
    * Make a list. The current one stays until `select`: whoever waits may have gone on with it.
    * Throws ApiError with the server's reason.
    */
-  async create(name, symbols = []) {
-    const made = await createList({ name, symbols: namesOf(symbols) });
+  async create(name, symbols = [], view = {}) {
+    const made = await createList({ name, symbols: namesOf(symbols), view });
     this.#changes += 1;
     if (!this.#find(made.id)) this.lists.push(made); // else `load` was faster
     this.#changed({ isShared: true });
@@ -148,11 +152,33 @@ export class Lists {
 
   /** Remember the current list's symbols soon; a burst of changes becomes one request. */
   save(rows) {
+    this.#saveSoon({ symbols: namesOf(rows) });
+  }
+
+  /** Remember how the current list is looked at. */
+  look(view) {
+    this.#saveSoon({ view });
+  }
+
+  /** Put instruments behind those of another list. Throws RangeError when they have no room there. */
+  extend(id, instruments) {
+    const list = this.#find(id);
+    if (!list) throw new RangeError("That list is gone.");
+    const isNew = (each) => !list.symbols.some((old) => old.exchange === each.exchange && old.symbol === each.symbol);
+    const symbols = [...list.symbols, ...namesOf(instruments).filter(isNew)];
+    if (symbols.length > MAX_SYMBOLS) throw new RangeError(`A list holds ${MAX_SYMBOLS} instruments at most.`);
+    this.#changes += 1;
+    Object.assign(list, { symbols, unsaved: true });
+    this.#writeLocal();
+    this.#store(list);
+    this.#onChange();
+  }
+
+  #saveSoon(change) {
     if (!this.current) this.#begin();
     if (this.#pending !== this.current) this.flush(); // another list's change waits
     this.#changes += 1;
-    this.current.symbols = namesOf(rows);
-    this.current.unsaved = true;
+    Object.assign(this.current, change, { unsaved: true });
     this.#pending = this.current;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.flush(), SAVE_AFTER_MS);
@@ -200,17 +226,17 @@ export class Lists {
 
   #store(list, { keepalive = false } = {}) {
     this.#saving = this.#saving.then(async () => {
-      const { symbols } = list;
+      const { symbols, view } = list;
       try {
         if (list.id === null) list.id = await make(list, { keepalive });
-        else await changeList(list.id, { symbols }, { keepalive });
+        else await changeList(list.id, contentsOf(list), { keepalive });
       } catch (error) {
         if (!this.#failing) this.#onSaveFailed(error);
         this.#failing = true;
         return;
       }
       this.#failing = false;
-      if (list.symbols === symbols) list.unsaved = false;
+      if (list.symbols === symbols && list.view === view) list.unsaved = false;
       this.#changed({ isShared: true });
     });
   }

@@ -3,15 +3,17 @@
  * lists and the pool strip. Decides nothing that one of them could decide.
  */
 
-import { describeList, findExactly } from "./api.js";
+import { describeList, findExactly, findNames } from "./api.js";
 import { cut } from "./batch_text.js";
 import { Phase, TickConnection } from "./connection.js";
+import { RowDrag } from "./drag.js";
 import { FeedState, scopeOf } from "./feed.js";
 import { count } from "./format.js";
 import { Keyboard } from "./keyboard.js";
 import { Ladder } from "./ladder.js";
 import { ListBar } from "./list_bar.js";
 import { Lists, defaultInstruments } from "./lists.js";
+import { parseNames } from "./names.js";
 import { Notices } from "./notices.js";
 import { PoolStrip } from "./pool.js";
 import { Search } from "./search.js";
@@ -20,8 +22,13 @@ import { RowState, RowStore, keyOf } from "./store.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Table } from "./table.js";
 import { Trails, tabStorage } from "./trails.js";
+import { ImportDialog, TransferDialog, download, reportOf } from "./transfer.js";
+import { Undo } from "./undo.js";
+import { ListView } from "./view.js";
 
 const MAX_ROWS = 1000; // as many as the server remembers
+const ROW_PX = 35; // of a row on a desk
+const SORT_EVERY_S = 2; // a row that jumps about with each tick could not be read
 const MAX_LOOKUPS = 20; // of single names: what is in a stored list comes at once
 const BATCH_INTERVAL_MS = 50; // every update of a feed of 20 a second arrives
 const LINK_LOST = "The connection to the server is lost";
@@ -32,6 +39,8 @@ const { userId, username, ticksPath } = document.body.dataset;
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 
 let isLoaded = false;
+let seconds = 0;
+let sort = ""; // as the rows stand
 
 const notices = new Notices($("notices"));
 const feed = new FeedState();
@@ -50,8 +59,9 @@ const table = new Table({
   body: $("rows"),
   template: $("row-template"),
   store,
+  order: (rows) => view.order(rows),
   now: () => connection.serverNow(),
-  ladder: new Ladder($("ladder-template")),
+  ladder: new Ladder($("ladder-template"), { onTransfer: askTransfer }),
   onRemove: remove,
 });
 const status = new StatusLine({
@@ -79,7 +89,10 @@ const subscriptions = new Subscriptions({
 });
 const lists = new Lists({
   userId,
-  onChange: () => listBar.show(lists.lists, lists.current),
+  onChange: () => {
+    listBar.show(lists.lists, lists.current);
+    showView();
+  },
   onElsewhere: () => load(),
   onSaveFailed: (error) =>
     notices.show({
@@ -95,6 +108,9 @@ const listBar = new ListBar({
     create: $("new-list"),
     rename: $("rename-list"),
     remove: $("delete-list"),
+    view: $("view-list"),
+    fold: $("list-fold"),
+    actions: $("list-actions"),
     dialog: $("list-dialog"),
     title: $("list-title"),
     note: $("list-note"),
@@ -112,7 +128,7 @@ const listBar = new ListBar({
     },
     created: () => search.focus(),
     rename: (name) => lists.rename(name),
-    remove: async () => showList(await lists.remove()),
+    remove: removeList,
     failed: (title, { message: text }) => notices.show({ key: "list", kind: "error", title, text }),
   },
 });
@@ -122,6 +138,54 @@ const pools = new PoolStrip({
   username,
   onSignedOut: () => connection.close(Phase.SIGNED_OUT),
   troubleOf: (pool) => feed.troubleOf(pool),
+  fold: { button: $("pools-fold"), text: $("pools-summary") },
+});
+const view = new ListView({
+  nodes: {
+    table: $("watch"),
+    open: $("view-list"),
+    dialog: $("view-dialog"),
+    title: $("view-title"),
+    sort: $("view-sort"),
+    way: $("view-way"),
+    columns: $("view-columns"),
+    reset: $("view-reset"),
+  },
+  onChange: (changed) => lists.look(changed),
+});
+const undo = new Undo({
+  toast: $("undo"),
+  text: $("undo-text"),
+  run: $("undo-run"),
+  close: $("undo-close"),
+});
+new ImportDialog({
+  nodes: {
+    open: $("import-list"),
+    dialog: $("import-dialog"),
+    text: $("import-text"),
+    file: $("import-file"),
+    error: $("import-error"),
+    confirm: $("import-confirm"),
+    cancel: $("import-cancel"),
+  },
+  onNames: addNames,
+});
+const transfer = new TransferDialog({
+  nodes: {
+    dialog: $("transfer-dialog"),
+    title: $("transfer-title"),
+    list: $("transfer-list"),
+    error: $("transfer-error"),
+    cancel: $("transfer-cancel"),
+  },
+  actions: {
+    copy: (row, id) => lists.extend(id, [row]),
+    move: (row, id) => {
+      lists.extend(id, [row]);
+      letGo(row.key);
+    },
+  },
 });
 const search = new Search({
   input: $("search"),
@@ -129,9 +193,8 @@ const search = new Search({
   hint: $("search-hint"),
   isListed: (key) => store.has(key),
   onChoose: add,
-  onError: (error) => {
-    if (error.isSignedOut) connection.close(Phase.SIGNED_OUT);
-  },
+  onList: pasted,
+  onError: signedOut,
 });
 
 function batchReceived(text) {
@@ -213,22 +276,108 @@ function add(instrument) {
     });
     return;
   }
-  const row = store.add(instrument);
-  table.add(row);
-  subscriptions.subscribe([row], { isChosen: true });
-  countSoon();
-  lists.save(store.rows());
-  describe([row]);
-  showCount();
+  addRows([instrument], { isChosen: true });
   $("list-news").textContent = `${instrument.symbol} added`;
 }
 
+/** Put instruments behind the others, or before the row of `nextKey`. */
+function addRows(instruments, { isChosen = false, nextKey = null } = {}) {
+  const rows = instruments.map((instrument) => store.add(instrument));
+  for (const row of rows) {
+    if (nextKey !== null) store.place(row.key, nextKey);
+    table.add(row);
+  }
+  if (nextKey !== null || view.sort) table.arrange();
+  subscriptions.subscribe(rows, { isChosen });
+  countSoon();
+  lists.save(store.rows());
+  describe(rows);
+  showCount();
+}
+
+async function pasted(text) {
+  try {
+    await addNames(parseNames(text));
+  } catch (error) {
+    signedOut(error);
+    notices.show({ key: "names", kind: "error", title: "Nothing was added.", text: `${error.message}.` });
+  }
+}
+
+/** Add what there is of these names to the current list, and say what became of each. */
+async function addNames(names) {
+  const list = lists.current;
+  const { results, missing } = await findNames(names);
+  const isHere = lists.current?.id === list?.id;
+  const listed = isHere ? results.filter((each) => store.has(keyOf(each.exchange, each.symbol))).length : 0;
+  const fresh = isHere ? results.filter((each) => !store.has(keyOf(each.exchange, each.symbol))) : results;
+  const room = MAX_ROWS - (isHere ? store.size : list.symbols.length);
+  const added = fresh.slice(0, room);
+  if (isHere) addRows(added);
+  else lists.extend(list.id, added); // another list was chosen meanwhile
+  const left = fresh.length - added.length;
+  notices.show({
+    key: "names",
+    kind: missing.length || left ? "warning" : "info",
+    text: reportOf({ added: added.length, listed, left, missing }),
+  });
+}
+
+function signedOut(error) {
+  if (error.isSignedOut) connection.close(Phase.SIGNED_OUT);
+}
+
 function remove(key) {
-  const row = drop(key);
+  const keys = store.rows().map((row) => row.key);
+  const nextKey = keys[keys.indexOf(key) + 1] ?? null;
+  const id = lists.current?.id;
+  const row = letGo(key);
   if (!row) return;
+  undo.offer({
+    group: `rows of ${id}`,
+    text: row.symbol,
+    run: () => {
+      if (lists.current?.id !== id) lists.extend(id, [row]);
+      else if (!store.has(key)) addRows([instrumentOf(row)], { nextKey });
+    },
+  });
+  $("list-news").textContent = `${row.symbol} removed`;
+}
+
+const instrumentOf = ({ exchange, symbol, name, tickSize }) => ({ exchange, symbol, name, tick_size: tickSize });
+
+/** Take a row out of the list, and out of what is asked of the server. */
+function letGo(key) {
+  const row = drop(key);
+  if (!row) return null;
   subscriptions.unsubscribe([row]);
   countSoon();
-  $("list-news").textContent = `${row.symbol} removed`;
+  return row;
+}
+
+async function removeList() {
+  const { id, name, symbols, view: look } = lists.current;
+  showList(await lists.remove());
+  undo.offer({
+    group: `list ${id}`,
+    text: `List \u201c${name}\u201d`,
+    run: async () => {
+      try {
+        showList(lists.select(await lists.create(name, symbols, look)));
+      } catch ({ message: text }) {
+        notices.show({ key: "list", kind: "error", title: `List \u201c${name}\u201d is not back.`, text });
+      }
+    },
+  });
+}
+
+/** Ask where the row of `key` is wanted, too. */
+function askTransfer(key) {
+  const others = lists.lists.filter((list) => list !== lists.current && list.id !== null);
+  if (!transfer.ask(store.get(key), others)) {
+    $("list-news").textContent = "There is no other list";
+    notices.show({ key: "transfer", text: "There is no other list yet: make one first." });
+  }
 }
 
 /** Take a row out of the list without telling the server, which does not have it. */
@@ -265,6 +414,22 @@ function showCount() {
   $("loading").hidden = isLoaded;
   $("empty").hidden = !isLoaded || store.size > 0;
   $("watch").hidden = store.size === 0;
+  fit();
+}
+
+/** A list that does not fit into the window may stand in two columns: see the style sheet. */
+function fit() {
+  const { top } = $("rows").getBoundingClientRect();
+  const isLong = (store.size + 1) * ROW_PX > innerHeight - Math.max(0, top + scrollY);
+  $("watch").toggleAttribute("data-long", isLong);
+  $("rows").style.setProperty("--half", String(Math.ceil(store.size / 2)));
+}
+
+/** Follow how the current list is looked at; also another tab may have changed it. */
+function showView() {
+  view.show(lists.current ?? {});
+  if (view.sort !== sort) table.arrange();
+  sort = view.sort;
 }
 
 /** Show exactly these instruments; what was shown before and is not among them is let go. */
@@ -295,6 +460,10 @@ function stepList(steps) {
 
 function moveRow(steps) {
   const key = table.focusedKey;
+  if (view.sort) {
+    $("list-news").textContent = "A sorted list has no order of its own: choose it under View";
+    return;
+  }
   if (!store.move(key, steps)) return;
   table.moved(key);
   lists.save(store.rows());
@@ -351,6 +520,21 @@ function failed(error) {
 }
 
 $("add-defaults").addEventListener("click", showDefaults);
+$("export-list").addEventListener("click", () => download(lists.current?.name ?? "list", store.rows()));
+window.addEventListener("resize", fit);
+new RowDrag({
+  body: $("rows"),
+  onLift: () => {
+    if (view.sort) return false;
+    table.close();
+    return true;
+  },
+  onDrop: (key, nextKey) => {
+    store.place(key, nextKey);
+    lists.save(store.rows());
+    $("list-news").textContent = `${store.get(key).symbol} moved`;
+  },
+});
 $("keys").addEventListener("click", () => $("keys-dialog").showModal());
 $("keys-close").addEventListener("click", () => $("keys-dialog").close());
 new Keyboard({
@@ -368,6 +552,8 @@ new Keyboard({
     "move-down": () => moveRow(1),
     "move-up": () => moveRow(-1),
     remove: () => remove(table.focusedKey),
+    undo: () => undo.run(),
+    transfer: () => askTransfer(table.focusedKey),
     close: () => table.close(),
   },
 });
@@ -379,6 +565,8 @@ window.addEventListener("pagehide", () => {
 setInterval(() => {
   store.readAll();
   table.second();
+  seconds += 1;
+  if (view.sort && seconds % SORT_EVERY_S === 0) table.arrange();
   pools.second();
   status.second(store.ticks);
 }, 1000);

@@ -85,6 +85,8 @@ export class PoolStrip {
   #username;
   #onSignedOut;
   #troubleOf;
+  #fold;
+  #isUnfolded = false; // by the user
   #pools = []; // as they were told last
   #toldAt = 0; // when, by performance.now()
   #counted = []; // by the workers when they were asked last: see `figuresOf`
@@ -94,13 +96,21 @@ export class PoolStrip {
   #views = new Map();
   #timer = 0;
 
-  /** `troubleOf({broker, account})`: the `feed` message that says what is the matter, or undefined. */
-  constructor({ region, template, username, onSignedOut, troubleOf }) {
+  /**
+   * `troubleOf({broker, account})`: the `feed` message that says what is the matter, or undefined.
+   * `fold`, `{button, text}`: where room is short it hides the cards while all is well.
+   */
+  constructor({ region, template, username, onSignedOut, troubleOf, fold }) {
     this.#region = region;
     this.#template = template;
     this.#username = username;
     this.#onSignedOut = onSignedOut;
     this.#troubleOf = troubleOf;
+    this.#fold = fold;
+    fold.button.addEventListener("click", () => {
+      this.#isUnfolded = !this.#isUnfolded;
+      this.#showFold();
+    });
   }
 
   start() {
@@ -176,6 +186,21 @@ export class PoolStrip {
     for (const pool of this.#pools) {
       if (!pool.isDisabled) this.#write(this.#viewOf(pool.id), pool);
     }
+    this.#showFold();
+  }
+
+  /** Trouble is never folded away. */
+  #showFold() {
+    const shown = this.#pools.filter(({ isDisabled }) => !isDisabled).map((pool) => this.#shown(pool));
+    const isWell = shown.length > 0 && shown.every(({ status }) => status === "live");
+    const [first] = shown;
+    const isOne = shown.length === 1 && Number.isFinite(first.capacity);
+    this.#fold.text.textContent = isOne
+      ? `${quantity(first.used)} of ${quantity(first.capacity)}`
+      : count(shown.length, "pool");
+    this.#fold.button.hidden = !isWell;
+    this.#fold.button.setAttribute("aria-expanded", String(this.#isUnfolded));
+    this.#region.toggleAttribute("data-folded", isWell && !this.#isUnfolded);
   }
 
   #show(pools) {

@@ -4,6 +4,7 @@
  */
 
 import { searchInstruments } from "./api.js";
+import { isList } from "./names.js";
 import { keyOf } from "./store.js";
 
 const DEBOUNCE_MS = 150;
@@ -22,6 +23,7 @@ export class Search {
   #hint;
   #isListed;
   #onChoose;
+  #onList;
   #onError;
   #options = [];
   #active = -1;
@@ -30,14 +32,20 @@ export class Search {
   #answeredText = "";
   #wantsEnter = false;
 
-  constructor({ input, list, hint, isListed, onChoose, onError }) {
+  /** `onList(text)` hears a whole list of names, where a page takes one; else it is searched for. */
+  constructor({ input, list, hint, isListed, onChoose, onList = null, onError }) {
     this.#input = input;
     this.#list = list;
     this.#hint = hint;
     this.#isListed = isListed;
     this.#onChoose = onChoose;
+    this.#onList = onList;
     this.#onError = onError;
     input.addEventListener("input", () => this.#typed());
+    input.addEventListener("paste", (event) => {
+      // The field holds one line of bounded length; a list is longer than that.
+      if (this.#takeList(event.clipboardData?.getData("text") ?? "")) event.preventDefault();
+    });
     input.addEventListener("focus", () => this.#options.length && this.#open());
     input.addEventListener("keydown", (event) => this.#key(event));
     input.addEventListener("blur", () => this.#left());
@@ -154,13 +162,21 @@ export class Search {
 
   #enter() {
     const text = this.#input.value.trim();
-    if (!text) return;
+    if (!text || this.#takeList(text)) return;
     if (this.#answeredText === text) {
       this.#choose(this.#active);
     } else {
       this.#wantsEnter = true; // faster than the answer: choose the best one when it is there
       if (!this.#request || this.#request.signal.aborted) this.#ask(text);
     }
+  }
+
+  /** Whether `text` was a list of names, and has been handed on. */
+  #takeList(text) {
+    if (!this.#onList || !isList(text)) return false;
+    this.#clear();
+    this.#onList(text);
+    return true;
   }
 
   #choose(index) {

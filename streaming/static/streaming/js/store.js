@@ -153,6 +153,16 @@ export class RowStore {
     return true;
   }
 
+  /** Put a row before that of `nextKey`, or behind all others. */
+  place(key, nextKey) {
+    const row = this.#rows.get(key);
+    if (!row || key === nextKey) return;
+    const others = this.rows().filter((each) => each !== row);
+    const at = others.findIndex((each) => each.key === nextKey);
+    others.splice(at < 0 ? others.length : at, 0, row);
+    this.#rows = new Map(others.map((each) => [each.key, each]));
+  }
+
   remove(key) {
     const row = this.#rows.get(key);
     this.#rows.delete(key);

@@ -19,6 +19,7 @@ export class Table {
   #body;
   #template;
   #store;
+  #order;
   #now;
   #ladder;
   #observer;
@@ -27,16 +28,18 @@ export class Table {
   #unbuilt = [];
   #flashing = new Set();
   #isScheduled = false;
+  #isOutOfOrder = false; // until `arrange` has come about
   #current = null; // the view that Tab reaches
 
   /**
-   * `now()` is the server's time; `ladder` shows the order book of the open row; `onRemove(key)` is
-   * asked for by a row's button.
+   * `order(rows)` is the order to show the store's rows in, `now()` the server's time; `ladder` shows
+   * the order book of the open row; `onRemove(key)` is asked for by a row's button.
    */
-  constructor({ body, template, store, now, ladder, onRemove }) {
+  constructor({ body, template, store, order, now, ladder, onRemove }) {
     this.#body = body;
     this.#template = template;
     this.#store = store;
+    this.#order = () => order(store.rows());
     this.#now = now;
     this.#ladder = ladder;
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), {
@@ -76,11 +79,17 @@ export class Table {
     this.#views.clear();
     this.#flashing.clear();
     this.#current = null;
-    this.#unbuilt = this.#store.rows();
+    this.#unbuilt = this.#order();
     this.schedule();
   }
 
-  /** Show a row that was added behind the others. */
+  /** Bring the rows that are shown into their order, when all of them are built. */
+  arrange() {
+    this.#isOutOfOrder = true;
+    this.schedule();
+  }
+
+  /** Show a row that was added, behind the others until `arrange`. */
   add(row) {
     this.#unbuilt.push(row);
     this.schedule();
@@ -147,7 +156,7 @@ export class Table {
 
   /** Move the focus by `steps` rows, to the first or to the last with an infinite number. */
   step(steps) {
-    const rows = this.#store.rows();
+    const rows = this.#order();
     if (!rows.length) return;
     const at = rows.findIndex((row) => row.key === this.focusedKey);
     const from = at < 0 ? (steps > 0 ? -1 : rows.length) : at;
@@ -173,7 +182,24 @@ export class Table {
     for (const view of this.#flashing) {
       if (!view.settle(time)) this.#flashing.delete(view);
     }
+    if (this.#isOutOfOrder && !this.#unbuilt.length) this.#arrange();
     if (this.#flashing.size || this.#unbuilt.length) this.schedule();
+  }
+
+  #arrange() {
+    this.#isOutOfOrder = false;
+    const focused = this.#body.contains(document.activeElement) ? document.activeElement : null;
+    let next = this.#body.firstElementChild;
+    for (const { key } of this.#order()) {
+      const element = this.#views.get(key)?.element;
+      if (!element) continue;
+      if (next === this.#ladder.element) next = next.nextElementSibling;
+      if (element === next) next = next.nextElementSibling;
+      else this.#body.insertBefore(element, next);
+    }
+    const open = this.#views.get(this.#ladder.key);
+    if (open) open.element.after(this.#ladder.element);
+    if (focused !== document.activeElement) focused?.focus({ preventScroll: true });
   }
 
   #write(now) {
