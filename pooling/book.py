@@ -36,6 +36,9 @@ from pooling.tracker import Level, Tracker
 __all__ = ["SubscriptionBook"]
 
 
+LOWEST = Level.of(FeedMode.LTP, 0)
+
+
 class SubscriptionBook:
     """All state of a pool that is decided on. Not thread-safe: the pool holds its lock.
 
@@ -311,12 +314,17 @@ class SubscriptionBook:
     def expel(
         self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
     ) -> list[Outcome]:
-        """Take instruments from all their holders, at once; returns the wants that end by it."""
+        """Take instruments from all their holders, at once; returns the wants that end by it.
+
+        The lowest mode is among them, and with it all ends that a client has of the instrument: a
+        refused Depth alone would say nothing about its last prices.
+        """
         outcomes: list[Outcome] = []
         for key in keys:
             levels = self.tracker.expel(key)
             self._follow(key, None)
-            outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in levels]
+            ended = sorted({*levels, LOWEST}) if levels else ()
+            outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in ended]
         self._refill()
         return outcomes
 

@@ -11,7 +11,7 @@ from datetime import date
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus, OutcomeState, RefusalCode, SubscriptionChange, Want
+from brokers.feed import FeedChange, FeedStatus, RefusalCode, SubscriptionChange, Want
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountSpec
@@ -54,14 +54,12 @@ class Names:
         await asyncio.sleep(0)
         return {item.key: item.broker_token for item, *_ in self.sink.published[before:]}
 
-    def ended(self) -> dict[InstrumentKey, tuple[RefusalCode | None, str]]:
+    def outcomes(self):
         changes = [event for event in self.kit.events if isinstance(event, SubscriptionChange)]
-        return {
-            each.key: (each.code, each.message)
-            for change in changes
-            for each in change.outcomes
-            if each.state is OutcomeState.REFUSED
-        }
+        return [outcome for change in changes for outcome in change.outcomes]
+
+    def ended(self) -> dict[InstrumentKey, tuple[RefusalCode | None, str]]:
+        return {o.key: (o.code, o.message) for o in self.outcomes() if o.state is REFUSED}
 
     def told(self, status: FeedStatus) -> list[InstrumentKey]:
         changes = [event for event in self.kit.events if isinstance(event, FeedChange)]
@@ -136,6 +134,8 @@ async def test_what_is_not_listed_any_more_ends_with_a_sentence_that_says_so():
         code, message = names.ended()[TCS]
         assert code is RefusalCode.SYMBOL_NOT_FOUND
         assert message.startswith("the broker does not list NSE:TCS any more")
+        refused = [o.mode for o in names.outcomes() if o.key == TCS and o.state is REFUSED]
+        assert refused == [LTP, QUOTE, DEPTH]
         assert await names.tick() == {SBIN: "44"}
         assert names.told(FeedStatus.STALE) == []
         assert (await names.want(TCS)).code is RefusalCode.SYMBOL_NOT_FOUND

@@ -363,3 +363,22 @@ def test_what_lost_its_place_while_it_was_asked_for_is_an_error_that_stays(
     (entry,) = reply_of(result)["subscriptions"]
     assert (entry["status"], entry["code"]) == ("error", "MAX_CAPACITY_REACHED")
     assert session.held[Feed("p1", INFY)].waits
+
+
+def test_a_name_that_ends_takes_every_mode_of_it_along(session: ClientSession) -> None:
+    """Else the last price of an expired contract would stand for ever."""
+    for mode in (1, 3):
+        accept(session, subscribe_request("INFY", mode=mode))
+    accept(session, subscribe_request("TCS"))
+    (pool_id,) = {feed.pool_id for feed in session.held}
+    ended = Outcome(
+        INFY, OutcomeState.REFUSED, LTP, 5, RefusalCode.SYMBOL_EXPIRED, "NSE:INFY expired"
+    )
+    departure = session.take_outcomes(pool_id, [ended])
+    assert departure is not None
+    told = reply_of(departure)["subscriptions"]
+    assert [(each["symbol"], each["mode"], each["code"]) for each in told] == [
+        ("INFY", 1, "SYMBOL_EXPIRED"),
+        ("INFY", 3, "SYMBOL_EXPIRED"),
+    ]
+    assert [feed.key for feed in session.held] == [TCS]
