@@ -193,6 +193,11 @@ class BatchOutbox(Outbox[Any]):
         self._seen.clear()
         self._is_releasing = False
 
+    def let_go(self) -> None:
+        """See ``Outbox``."""
+        super().let_go()
+        self._write_now = None
+
     def is_too_slow(self, now: float) -> bool:
         """See ``Outbox``; ticks that wait behind a batch not taken count as well."""
         if super().is_too_slow(now):

@@ -173,6 +173,7 @@ class Client:
         self._sender = sender
         self._ready = Signal()
         self._closing: tuple[int, str, float] | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None  # from ``close`` on
         self._close_timeout = limits.close_timeout_seconds
         self.closed = Signal()
 
@@ -241,7 +242,8 @@ class Client:
         self.outbox.finish()
         self._ready.set()
         loop = asyncio.get_running_loop()
-        loop.call_later(delay_seconds + self._close_timeout, self.abort, code, reason)
+        seconds = delay_seconds + self._close_timeout
+        self._abort_timer = loop.call_later(seconds, self.abort, code, reason)
         return True
 
     def abort(self, code: CloseCode, reason: str) -> None:
@@ -252,6 +254,27 @@ class Client:
         self.outbox.finish()
         self._sender.abort(int(code), reason)
         self.closed.set()
+
+    def leave(self) -> None:
+        """End what the client does and let go of what refers to it. Idempotent.
+
+        It is then freed by its last reference: the collector of cycles runs rarely in a gateway,
+        because each run makes every client wait.
+        """
+        self.outbox.finish()
+        if self.session.state is not SessionState.CLOSED:
+            self.session.move(SessionState.CLOSED)
+        if self.writer is not None:
+            self.writer.cancel()
+            self.writer = None
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+            self._abort_timer = None
+        self.outbox.let_go()
+        self.push = _drop
+        self._pending.clear()
+        if self._frames is not None:
+            self._frames.on_drained = _nothing
 
     async def run(self) -> None:
         """Send what the outbox holds until the client is closed or gone. Run once, as a task."""
@@ -318,3 +341,11 @@ class Client:
         push_tick = self.outbox.push_tick
         for payload in payloads:
             push_tick(payload.line, payload.frame)
+
+
+def _drop(payload: TickPayload) -> None:
+    """Take a tick of a client that is gone."""
+
+
+def _nothing() -> None:
+    """Stand in for a client that is gone."""

@@ -181,6 +181,10 @@ class Outbox(Generic[Frame]):
         self.dropped_closed += len(self._queue) - len(kept)
         self._queue = kept
 
+    def let_go(self) -> None:
+        """Forget who is told; call it after ``finish``, when nothing is taken any more."""
+        self._on_ready = _nothing
+
     def is_too_slow(self, now: float) -> bool:
         """Tell whether the client must go; call it every second or so with a monotonic ``now``.
 
@@ -217,3 +221,7 @@ class Outbox(Generic[Frame]):
             latest[line] = payload
         self._queue = kept
         self._latest = latest
+
+
+def _nothing() -> None:
+    """Stand in for whoever was told."""

@@ -229,6 +229,7 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def _leave(self) -> None:
         hub, client = self.hub, self.client
+        self.client = self._task = None  # both refer to this object
         if hub is None or client is None:
             return
         hub.sockets.leave(client.address)

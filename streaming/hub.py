@@ -170,12 +170,8 @@ class GatewayHub:
         self.clients.discard(client)
         self.board.leave(client)
         self._groups.leave_all(client)
-        client.outbox.finish()
+        client.leave()
         self._departed = self._departed.plus((client.outbox,))
-        if client.session.state is not SessionState.CLOSED:
-            client.session.move(SessionState.CLOSED)
-        if client.writer is not None:
-            client.writer.cancel()
         if client.pools and not self._closed:
             self._spawn(self._release_all(client), f"client {client.id} release")
 

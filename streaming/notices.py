@@ -17,7 +17,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -85,17 +85,21 @@ def changed_users(message: object) -> list[int] | None:
 async def send_notice(layer: ChannelLayer, user_ids: Iterable[int]) -> None:
     """Tell every gateway that these users changed, 1,000 at most.
 
-    Tries twice: a connection that was kept over the server's restart fails once. Raises what the
-    layer raised, or TimeoutError after twice 2 s. Cancelled, the notice may be under way.
+    Raises what the layer raised at the second attempt, or TimeoutError after twice 2 s. Cancelled,
+    the notice may be under way.
     """
     message = {"type": CHANGED, "user_ids": list(user_ids)}
+    await _twice(lambda: layer.group_send(GROUP, message))
+
+
+async def _twice(act: Callable[[], Awaitable[None]]) -> None:
+    """Do something that may be done twice: a connection kept over a restart fails once."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            await layer.group_send(GROUP, message)
-    except Exception:
-        # Whatever it was, the second attempt says.
+            await act()
+    except Exception:  # whatever it was, the second attempt says
         async with asyncio.timeout(ANSWER_SECONDS):
-            await layer.group_send(GROUP, message)
+            await act()
 
 
 class Notices:
@@ -207,9 +211,8 @@ class Notices:
     async def _beat(self, layer: ChannelLayer) -> None:
         while True:
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    await layer.group_add(GROUP, self.channel)
-                    await layer.send(self.channel, {"type": BEAT})
+                await _twice(lambda: layer.group_add(GROUP, self.channel))
+                await _twice(lambda: layer.send(self.channel, {"type": BEAT}))
             except Exception as error:  # supervision point: whatever fails, clients are served
                 self._fail(error)
             await asyncio.sleep(BEAT_SECONDS)
@@ -293,5 +296,5 @@ class Notices:
                 "gateway: the channel layer does not answer (%s: %s); notices are late until it "
                 "does, clients are served",
                 type(error).__name__,
-                error,
+                str(error) or "no answer in time",
             )

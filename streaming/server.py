@@ -28,6 +28,7 @@ from streaming.client import KERNEL_UNSENT_BYTES
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.exceptions import StreamingError
 from streaming.gateway import Gateway
+from streaming.http_protocol import GatewayHttpProtocol
 from streaming.routing import Application, Receive, Scope, Send
 from streaming.shared_frames import SharedFramesProtocol
 
@@ -202,6 +203,7 @@ def make_server(application: Application) -> GatewayServer:
     return GatewayServer(
         uvicorn.Config(
             application,
+            http=GatewayHttpProtocol,
             ws=GatewayProtocol,
             ws_max_size=_MAX_FRAME_BYTES,
             ws_per_message_deflate=False,  # no published client offers it, and it costs a lot

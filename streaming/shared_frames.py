@@ -104,8 +104,19 @@ class SharedFramesProtocol(WebSocketsSansIOProtocol):
         self._drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever waits for room, and let go of what refers to this object.
+
+        A connection that is gone is to be freed by its last reference: the collector of cycles runs
+        rarely in a gateway, because each run makes every client wait.
+        """
         super().connection_lost(exc)
         self._drained()
+        self.frame_writer = None
+        if self.handshake_initiated and hasattr(self, "scope"):
+            self.scope["extensions"] = {}
+        # A generator that refers to it, and exceptions whose tracebacks do.
+        self.conn.parser.close()
+        self.conn.parser_exc = self.conn.handshake_exc = None
 
     def _drained(self) -> None:
         writer = self.frame_writer
