@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,24 @@ from benchmarks.stack import free_ports, installation, prepare, wait_ready
 from benchmarks.tick_layout import TickLayout
 from brokers.types import FeedMode
 
-__all__ = ["BareStack", "Run", "accounts", "judged", "limited_by", "running_bare_stack"]
+__all__ = [
+    "BYTES_UNDER_WAY",
+    "BareStack",
+    "Run",
+    "accounts",
+    "judged",
+    "limited_by",
+    "running_bare_stack",
+]
 
-# Ticks under way per client: enough that the gateway never waits, less than one client may have
-# unsent (1 MiB), so that nothing is conflated.
-_BYTES_UNDER_WAY = 600_000
+# Ticks under way per client: enough that the gateway never waits, and less than a client's queue
+# alone takes before ticks are conflated. Kernel and transport may hold more, but none can count on
+# it: a client whose process stands still for a while has next to nothing there.
+BYTES_UNDER_WAY = 400_000
+_LOSSES = {
+    "conflated": "tickpool_deliveries_conflated_total",
+    "missed_on_bus": "tickpool_ticks_missed_total",
+}
 _WARM_UP_SECONDS = 0.7
 
 
@@ -131,9 +145,10 @@ class BareStack:
             sample_every: of which ticks ages are taken; 0: of none.
             server: whose accounts are read in place of the gateway's.
         """
+        lost_before = await asyncio.to_thread(self._losses)
         number = (await self.publisher.ask(do="align"))["number"]
         await self.load.ask(do="begin", number=number)
-        window = window or _BYTES_UNDER_WAY // TickLayout(mode).frame_bytes
+        window = window or BYTES_UNDER_WAY // TickLayout(mode).frame_bytes
         await self.publisher.ask(do="start", rate=rate, window=window)
         await self.load.ask(do="measure", seconds=warm_up_seconds)
         before = self._accounts(server)
@@ -144,6 +159,8 @@ class BareStack:
         others = (gateway_core + load_core - ours) / elapsed
         number = (await self.publisher.ask(do="stop"))["number"]
         verdict = await self.load.ask(do="drain", number=number)
+        lost = await asyncio.to_thread(self._losses)
+        verdict |= {name: lost[name] - lost_before[name] for name in lost}
         return Run(
             counted,
             verdict,
@@ -162,6 +179,22 @@ class BareStack:
         """Drop all clients and let the gateway forget them."""
         await self.load.ask(do="close")
         await asyncio.sleep(0.5)
+
+    def _losses(self) -> dict[str, int]:
+        """Return what the gateways themselves say that they have lost so far, and where."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = [line.rsplit(" ", 1) for line in answer.read().decode().splitlines()]
+        return {
+            name: int(
+                sum(
+                    float(value)
+                    for key, value in lines
+                    if key.startswith(metric + "{") and 'reason="interval"' not in key
+                )
+            )
+            for name, metric in _LOSSES.items()
+        }
 
     def _accounts(self, server: Measured | None) -> tuple[float, float, float, float, float]:
         server_core, load_core = cores()
