@@ -1,8 +1,8 @@
 """Clients of the batch subprotocol in one process: steady, quiet, changing, coming and going.
 
 Standard input: one line of JSON: ``url``, ``clients`` (name, key, names, pool, is_changing),
-``comers_per_second``, ``comers`` (key, names). Further lines: {"pool": names} says what can be
-had from now on. Ends when standard input does.
+``comers_per_second``, ``comers`` (key, names). Further lines: {"gone": names} says what can
+no longer be had, {"again": clients} lets these subscribe anew. Ends when standard input does.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ class BatchClient:
         self.url, self.name, self.key = url, name, key
         self.names = [tuple(each) for each in names]
         self.pool = [tuple(each) for each in pool]
+        self.socket = None  # while it is connected
         self.is_changing = is_changing
         self.tally = Tally(name)
 
@@ -48,13 +49,14 @@ class BatchClient:
                 await _authenticate(socket, self.key)
                 say("opened", client=self.name, gateway=gateway)
                 changing = None
-                if self.names:
-                    await _ask(socket, "subscribe", self.names)
+                self.socket = socket
+                await self.again()
                 if self.is_changing:
                     changing = asyncio.create_task(self._change(socket), name="change")
                 try:
                     await self._read(socket)
                 finally:
+                    self.socket = None
                     if changing is not None:
                         changing.cancel()
         except ConnectionClosed as closed:
@@ -68,6 +70,17 @@ class BatchClient:
             gateway = None
         return gateway
 
+    def forget(self, gone):
+        """Want these no more: they cannot be had."""
+        names = {tuple(each) for each in gone}
+        self.pool = [name for name in self.pool if name not in names]
+        self.names = [name for name in self.names if name not in names]
+
+    async def again(self):
+        """Subscribe to everything that is held."""
+        if self.names and self.socket is not None:
+            await _ask(self.socket, "subscribe", self.names)
+
     async def _read(self, socket):
         async for text in socket:
             message = json.loads(text)
@@ -80,12 +93,12 @@ class BatchClient:
                 say("error", client=self.name, code=message.get("code"), text=message["message"])
 
     def _answered(self, message):
-        """Let go what the server ended; anything else is told to the run."""
+        """Tell the run what the server ended; who changes anyway wants it no more."""
         items = message.get("subscriptions") or [message]
         for item in items:
             if item.get("status") == "error" and item.get("state") != "pending":
                 name = (item.get("exchange"), item.get("symbol"))
-                if name in self.names:
+                if name in self.names and self.is_changing:
                     self.names.remove(name)
                 say("ended", client=self.name, name=name, code=item.get("code"))
 
@@ -206,11 +219,13 @@ async def _main():
     flushing = asyncio.create_task(_flush([*clients, comers]), name="flush")
     while line := await lines.readline():
         told = json.loads(line)
-        for client in clients:
-            gone = {tuple(each) for each in told["gone"]}
-            client.pool = [name for name in client.pool if name not in gone]
+        gone = told.get("gone", [])
         for comer in comers.comers:
-            comer["names"] = [each for each in comer["names"] if each not in told["gone"]]
+            comer["names"] = [each for each in comer["names"] if each not in gone]
+        for client in clients:
+            client.forget(gone)
+            if client.name in told.get("again", []):
+                await client.again()
     flushing.cancel()
     for task in tasks:
         task.cancel()
@@ -221,8 +236,6 @@ async def _flush(those):
         await asyncio.sleep(1.0)
         for each in those:
             each.tally.flush()
-            if isinstance(each, BatchClient) and each.is_changing:
-                say("holds", client=each.name, names=each.names)
 
 
 if __name__ == "__main__":

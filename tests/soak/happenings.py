@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from tests.soak.clients import User
 from tests.soak.market import Name, changed_master
 from tests.soak.plan import Happening, Planned
 from tests.soak.processes import run_manage
@@ -29,6 +30,8 @@ class Actor:
         system: what they are done to.
         names: what names mean, by exchange's number; loads write down what they change.
         on_gone: called with names that can no longer be had.
+        on_again: called with a user whose account was off: what its clients held has ended, by the
+            protocol, and they subscribe anew.
         interruption_seconds: how long a link is dead or an account off.
     """
 
@@ -37,11 +40,13 @@ class Actor:
         system: System,
         names: dict[int, Names],
         on_gone: Callable[[Sequence[Name]], Awaitable[None]],
+        on_again: Callable[[User], Awaitable[None]],
         interruption_seconds: float = _INTERRUPTION_SECONDS,
     ) -> None:
         self._system = system
         self._names = names
         self._on_gone = on_gone
+        self._on_again = on_again
         self._interruption_seconds = interruption_seconds
         self._loads = 0
         self._tokens = 1
@@ -142,11 +147,16 @@ class Actor:
         self._loads += 1
         master = system.folder / f"master-{self._loads}.csv"
         master.write_bytes(change.master)
+        changed = [
+            self._names[user.number]
+            for user, exchange in zip(system.users, system.exchanges, strict=True)
+            if exchange.broker == "zerodha"
+        ]
+        for names in changed:
+            names.may_change(time.time(), change.names)
         await system.load("zerodha", master)
-        now = time.time()
-        for user, exchange in zip(system.users, system.exchanges, strict=True):
-            if exchange.broker == "zerodha":
-                self._names[user.number].change(now, change.names)
+        for names in changed:
+            names.have_changed(time.time(), change.names)
         await self._on_gone([name for name, meant in change.names.items() if meant is None])
         await system.load("angel")
 
@@ -168,6 +178,8 @@ class Actor:
         await self._system.switch(user, on=False)
         await asyncio.sleep(self._interruption_seconds)
         await self._system.switch(user, on=True)
+        await asyncio.sleep(_WAITING_SECONDS)  # until the gateways have noticed
+        await self._on_again(user)
 
 
 def _check(name: str, number: signal.Signals, code: int) -> None:

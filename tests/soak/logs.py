@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
+from tests.soak.plan import Happening
 from tests.soak.verdict import ExpectedLine, LogLine
 
 __all__ = ["EXPECTED", "grave_lines"]
@@ -14,6 +15,12 @@ _GRAVE = ("error", "critical")
 
 # Each says why the line is no fault.
 EXPECTED = (
+    # The database is away or busy; who brings a key that is not remembered is told to come again,
+    # and whether that was right is judged by when it was.
+    ExpectedLine(r"gateway-\d", r"keys cannot be looked up"),
+    ExpectedLine(r"gateway-\d", r"Service Unavailable: /api/", (Happening.POSTGRES_RESTARTED,)),
+    # Somebody has to log in.
+    ExpectedLine("worker", r"pool \d+ needs a new credential", (Happening.TOKEN_ENDED,)),
     # What a command or a replaced process says for people, without a level.
     ExpectedLine(r"gateway-\d", r"^gateway: site on "),
     ExpectedLine(r"exchange-\d", r"^The local exchange listens on "),

@@ -1,6 +1,7 @@
 """People with the market watch open: pages of headless Chromium, looked at every second.
 
-Standard input: one line of JSON: ``url``, ``pages`` (name, user, password). Ends when it does. A
+Standard input: one line of JSON: ``url``, ``pages`` (name, user, password). A later line
+{"again": pages} has these ask again for what was refused. Ends when it does. A
 row that the page shows as live counts as a tick with its price.
 """
 
@@ -55,6 +56,12 @@ class WatchPage:
             reason = self.codes.pop(event["requestId"], "")
             say("lost", client=self.name, gateway=gateway, code=None, reason=reason)
 
+    async def again(self):
+        """Ask again for what was refused, by the button that the page offers."""
+        button = self.page.get_by_role("button", name="Try again").first
+        if await button.is_visible():
+            await button.click()
+
     async def look(self):
         """Take in what the page shows as live now."""
         for key, text in await self.page.evaluate(_LIVE_ROWS):
@@ -88,7 +95,10 @@ async def _main():
             await page.locator("#rows tr").first.wait_for(timeout=_LOGIN_MS)
             pages.append(tab)
         watching = asyncio.create_task(_watch(pages), name="watch")
-        await lines.read()
+        while line := await lines.readline():
+            for tab in pages:
+                if tab.name in json.loads(line).get("again", []):
+                    await tab.again()
         watching.cancel()
         # Not closed one by one: what ends now is the run's doing, and shall not be told.
         os._exit(0)

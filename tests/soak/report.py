@@ -36,6 +36,7 @@ def as_json(result: RunResult) -> dict[str, object]:
         "explained_disconnects": result.explained,
         "growth": result.growth,
         "said": dict(result.said),
+        "told": result.told,
         "events": [
             {
                 "happening": each.happening.value,

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.soak.clients import ClientProcess, client_processes, members_of
+from tests.soak.clients import ClientProcess, User, client_processes, members_of
 from tests.soak.happenings import Actor
 from tests.soak.logs import EXPECTED, grave_lines
 from tests.soak.market import Name
 from tests.soak.plan import crowd_of, schedule, steady_from
 from tests.soak.processes import answer_of
 from tests.soak.system import System
-from tests.soak.verdict import Event, Judge, Lost, Names, Sample, Seen, Verdict
+from tests.soak.verdict import Event, Judge, Lost, Names, Sample, Seen, Verdict, bounds_of
 
 __all__ = ["Run", "RunResult", "soak"]
 
@@ -28,6 +28,7 @@ _SAMPLE_SECONDS = 5.0
 _ASK_SECONDS = 1.0
 _ARRIVAL_SECONDS = 240.0
 _REST_SECONDS = 120.0
+_MAX_TOLD = 1000
 
 
 @dataclass
@@ -48,6 +49,7 @@ class RunResult:
     ticks_by_second: Counter[int] = field(default_factory=Counter)
     losses_by_second: Counter[int] = field(default_factory=Counter)
     said: Counter[str] = field(default_factory=Counter)
+    told: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Run:
@@ -71,6 +73,7 @@ class Run:
             numbers=numbers | {"comers": everybody},
             names=self._names,
             gateways=system.gateway_names,
+            bounds=bounds_of(seconds),
         )
         self._open: set[str] = set()
         # When each client last got a tick of each name.
@@ -143,8 +146,7 @@ class Run:
             asyncio.create_task(self._sample(), name="samples"),
             asyncio.create_task(self._ask(), name="requests"),
         ]
-        actor = Actor(self._system, self._names, self._on_gone)
-        self._actor = actor
+        actor = Actor(self._system, self._names, self._on_gone, self._on_again)
         try:
             for planned in schedule(self._seconds):
                 await self._until(planned.at)
@@ -175,6 +177,11 @@ class Run:
         for process in self._processes:
             if process.name == "batch-clients":
                 await process.tell({"gone": [list(name) for name in names]})
+
+    async def _on_again(self, user: User) -> None:
+        clients = [each.name for each in self._members if each.user is user]
+        for process in self._processes:
+            await process.tell({"again": clients})
 
     async def _at_rest(self) -> None:
         """Wait until everybody hears everything again; judge who does not."""
@@ -229,6 +236,8 @@ class Run:
             case kind:
                 words = line.get("code") or line.get("text", "")
                 result.said[f"{kind} {words}"[:100]] += 1
+                if len(result.told) < _MAX_TOLD:
+                    result.told.append(line | {"at": round(line["at"] - result.begun, 1)})
 
     def _lost(self, line: dict[str, Any], *, is_refusal: bool) -> None:
         why = f"{line.get('code', '')} {line.get('reason') or line.get('why', '')}".strip()

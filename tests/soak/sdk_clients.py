@@ -1,7 +1,8 @@
 """Several users of an OpenAlgo SDK in one process; runs in the interpreter that has the SDK.
 
 Argument: a folder with another version of the SDK, or "". The first line on standard input is
-JSON: ``url``, ``clients`` (name, key, mode, names). Ends when standard input does.
+JSON: ``url``, ``clients`` (name, key, mode, names). A later line {"again": clients} lets these
+subscribe anew. Ends when standard input does.
 """
 
 import json
@@ -73,6 +74,7 @@ class User(threading.Thread):
     def __init__(self, url, name, key, mode, names):
         super().__init__(name=name, daemon=True)
         self.mode, self.names = mode, names
+        self.again = threading.Event()  # it shall subscribe to everything that it holds
         self.is_leaving = False  # it closes its own socket, to try again
         self.tally = Tally(name)
         self.client = api(api_key=key, host="http://127.0.0.1:9", ws_url=url)
@@ -98,10 +100,12 @@ class User(threading.Thread):
                     self.is_leaving = False
                     ending.wait(AGAIN_SECONDS)
                     continue
-                if self.names:
-                    subscribe = getattr(self.client, "subscribe_" + self.mode)
-                    subscribe(self.names, on_data_received=self.ticked)
+                self.again.set()
                 is_subscribed = True
+            if self.again.is_set() and self.names:
+                self.again.clear()
+                subscribe = getattr(self.client, "subscribe_" + self.mode)
+                subscribe(self.names, on_data_received=self.ticked)
             ending.wait(0.2)
 
     def ticked(self, tick):
@@ -117,7 +121,10 @@ def main():
         time.sleep(0.05)
 
     def until_end():
-        sys.stdin.read()
+        for line in sys.stdin:
+            for user in users:
+                if user.name in json.loads(line).get("again", []):
+                    user.again.set()
         ending.set()
 
     threading.Thread(target=until_end, daemon=True).start()

@@ -182,6 +182,8 @@ class Nginx(_Server):
     """One front for the gateways: ``port`` the site, ``openalgo_port`` the SDKs.
 
     Each answer names in ``X-Gateway`` who gave it. Time-outs are nginx's own defaults.
+    ``max_fails=0``: nginx counts the end of a socket as a failure of its gateway, and turns
+    everybody away once it has counted one of each.
     """
 
     name = "nginx"
@@ -212,7 +214,7 @@ class Nginx(_Server):
 
     def _text(self, sites: Sequence[int], openalgo: Sequence[int]) -> str:
         def upstream(name: str, ports: Sequence[int]) -> str:
-            servers = " ".join(f"server 127.0.0.1:{port};" for port in ports)
+            servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
             return f"upstream {name} {{ {servers} }}"
 
         def server(port: int, name: str) -> str:
@@ -223,7 +225,8 @@ class Nginx(_Server):
         proxy_pass http://{name};
         proxy_http_version 1.1;
         proxy_set_header Host $http_host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header Upgrade $http_upgrade;
         proxy_set_header Connection $connection_upgrade;
     }}

@@ -122,6 +122,7 @@ class System:
             "ZMQ_PORT": str(free_port()),
             "LOG_FORMAT": "json",
             "GATEWAY_WORKERS": "1",
+            "TRUSTED_PROXIES": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
         }
         self.exchanges = [

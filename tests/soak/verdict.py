@@ -26,6 +26,7 @@ __all__ = [
     "Sample",
     "Seen",
     "Verdict",
+    "bounds_of",
     "growth",
     "unexpected_lines",
 ]
@@ -35,6 +36,7 @@ _BEFORE_SECONDS = 1.0  # two clocks are read one after the other
 _INTERRUPTED_SECONDS = 15.0  # no interruption is shorter: what is younger cannot be of before it
 _MAX_SHOWN = 20
 _ENOUGH_SAMPLES = 4
+_LONG_SECONDS = 900.0
 
 
 class Event(NamedTuple):
@@ -123,7 +125,6 @@ class Bounds:
     old_seconds: float = 45.0
     names_seconds: float = 20.0
     explained_seconds: float = 15.0
-    refused_seconds: float = 45.0
     growth_share: float = 0.02
     memory_allowance: int = 2 * 1024 * 1024
     descriptors_allowance: int = 6
@@ -131,33 +132,55 @@ class Bounds:
     tasks_allowance: int = 6
 
 
+@dataclass(slots=True)
+class _Meaning:
+    """What a name means from a time on, and until when it does."""
+
+    since: float
+    index: int | None
+    until: float = float("inf")
+
+
+def bounds_of(seconds: float) -> Bounds:
+    """Return the bounds of a run: in a short one what is done for the first time looks like growth.
+
+    Modules that a failure loads, caches, connections of a pool: they are there after ten minutes.
+    """
+    return Bounds() if seconds >= _LONG_SECONDS else Bounds(memory_allowance=5 * 1024 * 1024)
+
+
 class Names:
     """Which instrument a name means, and since when: loads of instruments change it."""
 
     def __init__(self, names: Mapping[tuple[str, str], int]) -> None:
-        # (from, index) in order; index None: the name is no longer there.
-        self._known: dict[tuple[str, str], list[tuple[float, int | None]]] = {
-            name: [(0.0, index)] for name, index in names.items()
+        # What each has meant, in order; index None: the name is no longer there.
+        self._known: dict[tuple[str, str], list[_Meaning]] = {
+            name: [_Meaning(0.0, index)] for name, index in names.items()
         }
 
-    def change(self, at: float, names: Mapping[tuple[str, str], int | None]) -> None:
-        """From ``at`` on these mean something else; None: nothing."""
+    def may_change(self, at: float, names: Mapping[tuple[str, str], int | None]) -> None:
+        """From ``at`` on these may mean something else (None: nothing), or what they did."""
         for name, index in names.items():
-            self._known.setdefault(name, [(0.0, None)]).append((at, index))
+            known = self._known.setdefault(name, [_Meaning(0.0, None)])
+            known.append(_Meaning(at, index))
+
+    def have_changed(self, at: float, names: Iterable[tuple[str, str]]) -> None:
+        """From ``at`` on these mean nothing but what they may have meant last."""
+        for name in names:
+            for meaning in self._known[name][:-1]:
+                meaning.until = min(meaning.until, at)
 
     def is_right(self, name: tuple[str, str], index: int, at: float, grace: float) -> bool:
         """Whether ``name`` meant ``index`` at some time from ``grace`` seconds before ``at`` on."""
-        known = self._known.get(name, [])
-        for place, (since, meant) in enumerate(known):
-            until = known[place + 1][0] if place + 1 < len(known) else float("inf")
-            if meant == index and since <= at and at - grace < until:
-                return True
-        return False
+        return any(
+            each.index == index and each.since <= at and at - grace < each.until
+            for each in self._known.get(name, ())
+        )
 
     def there(self, name: tuple[str, str]) -> bool:
         """Whether the name means anything now."""
         known = self._known.get(name)
-        return known is not None and known[-1][1] is not None
+        return known is not None and known[-1].index is not None
 
 
 @dataclass
@@ -245,11 +268,13 @@ class Judge:
                 self._interrupted(event)
 
     def _cause(self, lost: Lost, events: Iterable[Event]) -> Event | None:
-        bounds = self._bounds
-        after = bounds.refused_seconds if lost.is_refusal else bounds.explained_seconds
+        after = self._bounds.explained_seconds
         own = self._gateways.get(lost.gateway)
         for event in events:
-            is_meant = event.happening in GATEWAY_EVENTS and (own is None or own == event.target)
+            # While the database is away somebody may be turned away; nobody is cut.
+            is_of_own = own is None or own == event.target
+            is_meant = event.happening in GATEWAY_EVENTS and is_of_own
+            is_meant |= lost.is_refusal and event.happening is Happening.POSTGRES_RESTARTED
             if is_meant and event.begin - _BEFORE_SECONDS <= lost.at <= event.end + after:
                 return event
         return None
