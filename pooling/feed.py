@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
@@ -25,6 +26,10 @@ from pooling.renaming import Renamed
 from pooling.telemetry import PoolTelemetry
 
 __all__ = ["PoolFeed"]
+
+# Gateways find a worker within two seconds of its start and want everything again.
+WANTED_WITHIN_SECONDS = 4.0
+STARTED_WITHIN_SECONDS = 8.0
 
 
 class PoolFeed:
@@ -80,6 +85,7 @@ class PoolFeed:
         self._stale: set[InstrumentKey] = set()
         self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
         self._live_again = ""  # why the pool as a whole is live once a connection is up again
+        self._start_timer: asyncio.TimerHandle | None = None  # until the start is over
 
     # -- ConnectionOwner ----------------------------------------------------------------------
 
@@ -173,8 +179,15 @@ class PoolFeed:
 
     # -- What the pool tells ------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Be stale until what gateways want has come, or until nothing seems to come."""
+        loop = asyncio.get_running_loop()
+        self._start_timer = loop.call_later(WANTED_WITHIN_SECONDS, self._end_start_unwanted)
+
     def judge(self, reason: str = "") -> None:
         """Judge the pool as a whole anew; ``reason`` is what was said last."""
+        if self.health.is_starting and self._has_come():
+            self._end_start()
         states = [c.state for slot, c in self._connections.items() if self.carries(slot)]
         self.health.judge(states, self._gate.reason or reason, self._clock.time_ms())
 
@@ -215,6 +228,7 @@ class PoolFeed:
     def pause(self) -> None:
         """Tell that the pool is closed for as long as it is paused."""
         self.health.is_paused = True
+        self._forget_start()
         self.judge()
         self._sink.forget(None)
         self._announced = FeedStatus.CLOSED
@@ -265,6 +279,7 @@ class PoolFeed:
 
     def close(self) -> None:
         """Tell that the pool is closed; nothing is told or published afterwards."""
+        self._forget_start()
         self._sink.close()
         self.health.close(self._clock.time_ms())
         self._announcer.pool(FeedStatus.CLOSED, self.health.reason)
@@ -297,6 +312,41 @@ class PoolFeed:
             )
         return outcome
 
+    # -- The start ----------------------------------------------------------------------------
+
+    def _has_come(self) -> bool:
+        """Tell whether everything that is wanted has a price, or is known to have none."""
+        with self._lock:
+            tracker, waiting = self._book.tracker, self._book.rebalancer.waiting
+            return 0 < tracker.held <= tracker.confirmed + len(waiting)
+
+    def _end_start_unwanted(self) -> None:
+        with self._lock:
+            is_wanted = self._book.tracker.held > 0
+        if is_wanted:
+            seconds = STARTED_WITHIN_SECONDS - WANTED_WITHIN_SECONDS
+            self._start_timer = asyncio.get_running_loop().call_later(seconds, self._end_start)
+        else:
+            self._end_start()
+
+    def _forget_start(self) -> None:
+        self.health.is_starting = False
+        if self._start_timer is not None:
+            self._start_timer.cancel()
+            self._start_timer = None
+
+    def _end_start(self) -> None:
+        """Tell what was not told before: that the pool is live, and what of it is not."""
+        self._forget_start()
+        self.judge()
+        if self.health.status is not FeedStatus.LIVE or self._announced is not FeedStatus.LIVE:
+            return
+        with self._lock:
+            waiting = [key for key in self._book.tracker if not self._is_confirmed(key)]
+            self._stale.update(waiting)
+        self._announcer.pool(FeedStatus.LIVE, self.health.reason or "prices arrive")
+        self._announcer.stale(waiting, "waiting for the first price")
+
     # -- Inside -------------------------------------------------------------------------------
 
     def _on_connected(self, slot: int) -> None:
@@ -309,6 +359,7 @@ class PoolFeed:
                 self._stale.update(waiting)
         self._journal.connected(slot)
         if was_shut:
+            self._forget_start()
             self._announced = FeedStatus.LIVE
             self._announcer.pool(FeedStatus.LIVE, self._live_again or "connected again")
             self._announcer.stale(waiting, "waiting for the first price")
@@ -364,6 +415,8 @@ class PoolFeed:
         self._announcer.live(fresh)
         self._announcer.stale(old, "no data yet on a link that dried up")
         self._announcer.outcomes(outcomes)
+        if self.health.is_starting:
+            self.judge()
         if has_actions:
             self._poke()
 

@@ -11,6 +11,7 @@ __all__ = ["PAUSED_REASON", "FeedHealth"]
 
 PAUSED_REASON = "paused"
 IDLE_REASON = "nothing is subscribed"
+STARTED_REASON = "just started; waiting for what gateways want"
 
 
 class FeedHealth:
@@ -21,10 +22,12 @@ class FeedHealth:
     """
 
     def __init__(self, *, now_ms: int) -> None:
-        self.status = FeedStatus.LIVE
-        self.reason = IDLE_REASON
+        self.status = FeedStatus.STALE
+        self.reason = STARTED_REASON
         self.since_ms = now_ms
         self.is_paused = False
+        # Gateways have yet to say what they want, or what they want has yet to come.
+        self.is_starting = True
 
     def judge(self, states: Collection[ConnectionState], reason: str, now_ms: int) -> None:
         """Take the states of all connections that carry something, and what was said last.
@@ -34,8 +37,12 @@ class FeedHealth:
         live = sum(state is ConnectionState.LIVE for state in states)
         if self.is_paused:
             self._set(FeedStatus.CLOSED, PAUSED_REASON, now_ms)
+        elif not states and self.is_starting:
+            self._set(FeedStatus.STALE, STARTED_REASON, now_ms)
         elif not states:
             self._set(FeedStatus.LIVE, IDLE_REASON, now_ms)
+        elif live and self.is_starting:
+            self._set(FeedStatus.STALE, "just started; waiting for first prices", now_ms)
         elif live:
             down = len(states) - live
             self._set(FeedStatus.LIVE, f"{down} connections are not live" if down else "", now_ms)

@@ -220,6 +220,7 @@ class ConnectionPool:
                 return
             self._calls.open()
             self._caretaker.warm_up()
+        self._feed.start()
         if self._spec.is_paused:
             self.by_hand.pause()
         self._journal.pool_started(self._spec, self._book.allocator.limits)

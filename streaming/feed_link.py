@@ -16,6 +16,7 @@ from brokers.feed import (
     FeedStatus,
     OrderUpdated,
     PoolStats,
+    SubscriptionChange,
     Want,
 )
 from brokers.types import InstrumentKey
@@ -26,6 +27,7 @@ from streaming.healing import Healing
 from streaming.latency import Latency
 from streaming.link import FeedLink, FeedListener, PublisherCounts, TickMessage, WantReply
 from streaming.pool_states import PoolStates
+from streaming.returning import Returns
 from streaming.tick_filter import BusCounters, TickFilter
 from streaming.topics import BEAT_TOPIC
 from streaming.want_keeper import WantKeeper
@@ -59,6 +61,8 @@ class ZmqFeedLink(FeedLink):
         worker_timeout_seconds: silence after which a worker counts as gone.
         request_timeout_seconds: how long ``want`` and ``stats`` wait for a worker at most.
         heal_seconds: the least time between two rounds of snapshots after lost ticks.
+        settle_seconds: how long a pool that came back waits for prices of what its broker has
+            confirmed before it counts as live.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -75,6 +79,7 @@ class ZmqFeedLink(FeedLink):
         worker_timeout_seconds: float = 3.0,
         request_timeout_seconds: float = 3.0,
         heal_seconds: float = 5.0,
+        settle_seconds: float = 3.0,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
         now_ns: Callable[[], int] = time.time_ns,
@@ -109,16 +114,20 @@ class ZmqFeedLink(FeedLink):
         self._filter = TickFilter()
         self.latency = Latency()
         self._states = PoolStates(now_ms=now_ms)
+        self._returns = Returns(now_ms=now_ms, settle_seconds=settle_seconds)
         self._keeper = WantKeeper(
             name=gateway_id,
             ticks=self._filter,
             emit_values=self._emit_values,
             emit=self._emit,
+            returns=self._returns,
             request_timeout_seconds=request_timeout_seconds,
         )
         self._healings = {peer: Healing(pause_seconds=heal_seconds) for peer in self._peers}
         self._listener: FeedListener | None = None
         self._ticking: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._awake_at = 0.0  # when this process last had its turn, by the loop's clock
         self._closed = False
 
     def __repr__(self) -> str:
@@ -139,7 +148,7 @@ class ZmqFeedLink(FeedLink):
 
     def pools(self) -> Mapping[str, FeedStatus]:
         """Return every pool that a worker announces, with its feed's status."""
-        return {pool_id: self._states.status(pool_id) for pool_id in self._keeper.pools()}
+        return {pool_id: self.feed_status(pool_id) for pool_id in self._keeper.pools()}
 
     async def open(self, listener: FeedListener) -> None:
         """Connect; returns at once, whether or not a worker is there.
@@ -153,6 +162,8 @@ class ZmqFeedLink(FeedLink):
         self._context = zmq.Context()
         for peer in self._peers:
             peer.open(self._context)
+        self._loop = asyncio.get_running_loop()
+        self._awake_at = self._loop.time()
         self._ticking = asyncio.create_task(self._run(), name="feed-link")
 
     async def close(self) -> None:
@@ -199,13 +210,20 @@ class ZmqFeedLink(FeedLink):
         return reply.stats if isinstance(reply, cm.StatsReply) else None
 
     def feed_status(self, pool_id: str) -> FeedStatus:
-        """Return what is known of the pool's feed now: STALE while no worker answers for it."""
-        return self._states.status(pool_id)
+        """Return what is known of the pool's feed now.
+
+        STALE while no worker answers for it, and after it came back until its prices have.
+        """
+        status = self._states.status(pool_id)
+        is_held = status is FeedStatus.LIVE and self._returns.holds(pool_id)
+        return FeedStatus.STALE if is_held else status
 
     # What the workers say
 
     def _on_ticks(self, peer: WorkerPeer, batch: list[bytes]) -> None:
         read_at_ns = self._now_ns()
+        if self._loop is not None:
+            self._note_awake(self._loop.time())
         gaps = self._filter.counters.gaps
         messages, others = self._filter.accept(batch)
         if messages:
@@ -277,7 +295,7 @@ class ZmqFeedLink(FeedLink):
                 self._disown(pool_id, "the pool was started anew" if is_same else "the pool moved")
             self._keeper.own(peer, pool_id, pool.life)
         change = self._states.on_beat(pool, sent_ms)
-        if change is not None:
+        if change is not None and self._returns.passes(change, self._monotonic()):
             self._emit(change)
 
     def _on_notice(self, peer: WorkerPeer, notice: cm.ResyncNotice | cm.EventNotice) -> None:
@@ -289,8 +307,13 @@ class ZmqFeedLink(FeedLink):
             event = notice.event
             if self._is_of_another_life(event):
                 return
-            if isinstance(event, FeedChange) and not self._states.on_event(event):
-                return
+            if isinstance(event, FeedChange):
+                if not self._states.on_event(event):
+                    return
+                if not self._returns.passes(event, self._monotonic()):
+                    return
+            elif isinstance(event, SubscriptionChange) and self._returns:
+                self._returns.settle(event.pool_id, event.outcomes)
             self._emit(event)
 
     def _is_of_another_life(self, event: FeedEvent) -> bool:
@@ -327,7 +350,9 @@ class ZmqFeedLink(FeedLink):
             await asyncio.sleep(_TICK_SECONDS)
             # What workers said while this process itself was held up may not have been read yet.
             late_seconds = loop.time() - asleep_since - _TICK_SECONDS
+            self._note_awake(loop.time())
             now = self._monotonic()
+            self._tell_returns()
             for peer in self._peers:
                 peer.expire(now - _REQUEST_EXPIRY_SECONDS)
                 silent_seconds = now - peer.last_heard - late_seconds
@@ -337,6 +362,16 @@ class ZmqFeedLink(FeedLink):
                     peer.post(cm.Heartbeat(self._filter.counters.gaps))
             if now >= heartbeat_at:
                 heartbeat_at = now + _HEARTBEAT_SECONDS
+
+    def _note_awake(self, at: float) -> None:
+        """Tell of a time in which this process had no turn: its clients heard nothing either."""
+        held_up_seconds = at - self._awake_at
+        self._awake_at = at
+        if held_up_seconds < self._worker_timeout_seconds + _TICK_SECONDS:
+            return
+        logger.warning("this gateway was held up for %.1f s", held_up_seconds)
+        for pool_id in self._keeper.pools():
+            self._disown(pool_id, f"this gateway was held up for {held_up_seconds:.0f} s")
 
     def _lose(self, peer: WorkerPeer) -> None:
         logger.warning("worker at %s is not answering", peer.endpoint)
@@ -349,6 +384,13 @@ class ZmqFeedLink(FeedLink):
     def _emit_ticks(self, messages: Sequence[TickMessage]) -> None:
         if messages and self._listener is not None and not self._closed:
             self._listener.on_ticks(messages)
+            if self._returns:
+                self._returns.ticked(messages)
+                self._tell_returns()
+
+    def _tell_returns(self) -> None:
+        for change in self._returns.due(self._monotonic()):
+            self._emit(change)
 
     def _emit_values(self, messages: Sequence[TickMessage]) -> None:
         if messages and self._listener is not None and not self._closed:

@@ -19,6 +19,7 @@ from streaming import control_messages as cm
 from streaming.asking import Asking
 from streaming.exceptions import TopicError
 from streaming.link import TickMessage, WantReply
+from streaming.returning import Returns
 from streaming.tick_filter import TickFilter
 from streaming.topics import barrier_topic, tick_topic
 from streaming.want_table import WantTable
@@ -41,6 +42,7 @@ class WantKeeper:
         ticks: which ticks are passed on; shared with whoever reads the bus.
         emit_values: called with values that are news to clients which have their answer already.
         emit: called with late outcomes.
+        returns: learns whose wants are on their way to being live again.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class WantKeeper:
         ticks: TickFilter,
         emit_values: Callable[[Sequence[TickMessage]], None],
         emit: Callable[[FeedEvent], None],
+        returns: Returns,
         request_timeout_seconds: float,
     ) -> None:
         self._name = name
         self._filter = ticks
         self._emit_values = emit_values
         self._emit = emit
+        self._returns = returns
         self._request_timeout_seconds = request_timeout_seconds
         self._table = WantTable()
         self._owners: dict[str, WorkerPeer] = {}
@@ -137,7 +141,8 @@ class WantKeeper:
         self._owners[pool_id] = peer
         self._lives[pool_id] = life
         self._ever_owned.add(peer)
-        topics = self._topics(pool_id, None)
+        topics = {tick_topic(pool_id, key): key for key in self._table.instruments(pool_id)}
+        self._returns.begin(pool_id, topics)
         # Before anybody vouches for them again, what was heard of these topics is history.
         self._filter.void(topics)
         self._filter.refresh(topics, peer.epoch)
@@ -152,6 +157,7 @@ class WantKeeper:
         """Note that nobody answers for a pool now."""
         self._owners.pop(pool_id, None)
         self._lives.pop(pool_id, None)
+        self._returns.end(pool_id)
 
     def void(self, pool_id: str, keys: Sequence[InstrumentKey] | None) -> None:
         """Hand out the last prices of ``keys`` (None: of the whole pool) no more: they are old."""
@@ -240,6 +246,9 @@ class WantKeeper:
             return
         topics = [tick_topic(pool_id, outcome.key) for outcome in asking.outcomes]
         offered = self._filter.offer(topics, asking.snapshots)
+        if self._returns:
+            self._returns.settle(pool_id, asking.outcomes)
+            self._returns.priced(data[: data.find(b"\0") + 1] for data in asking.snapshots)
         held = [
             outcome
             for outcome in asking.outcomes
@@ -248,7 +257,11 @@ class WantKeeper:
         self._forget_refused(asking)
         # A client that waits gets the snapshots with its answer; the others hear of newer values.
         self._emit_values(offered.newer + offered.first if asking.late else offered.newer)
-        settled = [outcome for outcome in held if outcome.state is not OutcomeState.PENDING]
+        settled = [
+            outcome
+            for outcome in held
+            if outcome.state is not OutcomeState.PENDING or outcome.code is not None
+        ]
         if asking.late and settled:
             self._emit(SubscriptionChange(pool_id, settled))
 
@@ -268,7 +281,9 @@ class WantKeeper:
 
     def _strike(self, pool_id: str, client: str, keys: Sequence[InstrumentKey]) -> None:
         """Take wants off the table, and off the bus what nobody wants any more."""
-        for topic in self._table.drop(pool_id, client, keys):
+        topics = self._table.drop(pool_id, client, keys)
+        self._returns.release(topics)
+        for topic in topics:
             self._filter.release(topic)
             self._unsubscribe(topic)
 

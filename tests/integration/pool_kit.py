@@ -71,6 +71,12 @@ class PoolKit:
         self.instruments = {instrument.key: instrument for instrument in instruments}
         self.keys = list(self.instruments)
 
+    async def open(self) -> None:
+        """Open the pool as if it had been there for a while and nobody had wanted anything."""
+        await self.pool.open()
+        self.pool._feed._forget_start()
+        self.pool._feed.judge()
+
     def want(self, *keys: InstrumentKey, mode=FeedMode.QUOTE, client: str = "ann") -> list[Outcome]:
         wants = [Want(key, mode) for key in keys]
         return self.pool.want(Holder("g", client), wants, self.instruments)

@@ -123,6 +123,7 @@ PURE_MODULES = [
     "streaming.protocol",
     "streaming.quiet_lines",
     "streaming.replies",
+    "streaming.returning",
     "streaming.session",
     "streaming.tick_filter",
     "streaming.turn_pacing",

@@ -85,7 +85,7 @@ async def test_connections_that_come_and_go_for_good_leave_nothing():
 async def test_real_sockets_are_closed_after_every_drop(kite_server, monkeypatch):
     kit = kite_kit(kite_server, symbols_per_connection=3, linger_seconds=0.1)
     monkeypatch.setattr(kit.pool._table, "_rng", AtOnce())
-    await kit.pool.open()
+    await kit.open()
     try:
         kit.want(*kit.keys[:2])
         await drop_for_real(kit, kite_server, 10)

@@ -81,7 +81,7 @@ async def proxied(make_kite_server, make_proxy, adapter):
     proxy = await make_proxy(exchange.port)
     kit = kite_kit(exchange, adapter, symbols_per_connection=3, linger_seconds=0.1)
     kit.pool.update_endpoint(proxy.url)
-    await kit.pool.open()
+    await kit.open()
     kit.want(*kit.keys[:3])
     await eventually(lambda: kit.confirmed == 3)
     yield kit, proxy

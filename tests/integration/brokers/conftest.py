@@ -83,7 +83,7 @@ async def open_pool(lab: BrokerLab) -> AsyncIterator[OpenPool]:
                 instruments=await listed(lab, exchange),
                 **({"symbols_per_connection": 3, "linger_seconds": 0.1} | options),
             )
-            await kit.pool.open()
+            await kit.open()
             stack.push_async_callback(kit.pool.close)
             return kit
 

@@ -149,18 +149,26 @@ class RecordingListener:
     def __init__(self) -> None:
         self.ticks: list[TickMessage] = []
         self.events: list[FeedEvent] = []
+        self.order: list[TickMessage | FeedEvent] = []  # both, as they came
 
     def on_ticks(self, messages: Sequence[TickMessage]) -> None:
         self.ticks.extend(messages)
+        self.order.extend(messages)
 
     def on_values(self, messages: Sequence[TickMessage]) -> None:
         self.on_ticks(messages)
 
     def on_event(self, event: FeedEvent) -> None:
         self.events.append(event)
+        self.order.append(event)
 
     def patience_seconds(self) -> float:
         return 0.0
+
+    def changes(self, pool_id: str = "1") -> list[FeedChange]:
+        """Return the changes heard of a pool and of its instruments, in order."""
+        changes = [event for event in self.events if isinstance(event, FeedChange)]
+        return [change for change in changes if change.pool_id == pool_id]
 
     def statuses(self, pool_id: str = "1") -> list[FeedStatus]:
         """Return the whole-pool changes heard of ``pool_id``, in order."""

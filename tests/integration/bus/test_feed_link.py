@@ -112,6 +112,10 @@ class Gateway:
         await eventually(lambda: pool_id in self.link.pools(), message="no beat arrived")
         return self
 
+    def age(self, seconds: float) -> None:
+        """Let time pass."""
+        self._clock.added_seconds += seconds
+
     async def give_up(self) -> None:
         """Let time pass until the worker, which has ended, counts as gone."""
 
@@ -486,16 +490,23 @@ async def test_a_silent_gateway_is_released_and_comes_back(port, stack):
 
 
 async def test_ones_own_delay_is_nobodys_silence(port, stack):
-    """What came while a process was held up is read before anybody is given up."""
+    """What came while a process was held up is read before anybody is given up.
+
+    The clients of a gateway heard nothing meanwhile, and are told so; all is well right after.
+    """
     worker = await Worker(port, gateway_timeout_seconds=2.5).open()
     stack.push_async_callback(worker.close)
     gateway = await Gateway(port, worker_timeout_seconds=2.0).open()
     stack.push_async_callback(gateway.close)
     await gateway.met()
     await gateway.link.want("1", "c", [want()])
+    worker.sink().publish(INFY, tick(1), 1)
     time.sleep(3.0)  # noqa: ASYNC251 - holds up both
     await gateway.link.want("1", "c", [want("TCS")])
-    assert gateway.listener.statuses() == [FeedStatus.LIVE]
+    three = [FeedStatus.LIVE, FeedStatus.STALE, FeedStatus.LIVE]
+    await eventually(lambda: gateway.listener.statuses() == three)
+    (stale,) = [e for e in gateway.listener.changes() if e.status is FeedStatus.STALE]
+    assert "this gateway was held up" in stale.reason
     assert worker.service.gateways_released == []
 
 

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus, OutcomeState
+from brokers.feed import FeedChange, FeedStatus, Outcome, OutcomeState, SubscriptionChange
+from brokers.types import FeedMode
 from streaming.feed_link import ZmqFeedLink
 from tests.integration.bus.fakes import RecordingListener
 from tests.integration.bus.support import instrument, tick
@@ -117,13 +118,20 @@ async def test_a_killed_worker_s_prices_are_not_those_of_its_successor(port, sta
     # Killed, it takes no leave.
     monkeypatch.setattr(first.server, "_send_beat", lambda farewell="": None)
     await first.close()
-    heard = len(gateway.listener.events)
+    heard = len(gateway.listener.changes())
     second = await Worker(port, epoch=6).open()
     stack.push_async_callback(second.close)
     await eventually(lambda: second.service.holders("1") == {("early", "INFY")})
-    changes = [e for e in gateway.listener.events[heard:] if isinstance(e, FeedChange)]
-    assert changes[0].status is FeedStatus.STALE
+    changes = gateway.listener.changes()[heard:]
+    assert [change.status for change in changes] == [FeedStatus.STALE], changes
+    assert "started anew" in changes[0].reason
     assert await snapshots_of_a_newcomer(gateway) == []
+    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    assert gateway.link.pools()["1"] is FeedStatus.STALE
+    second.sink().publish(INFY, tick(7), 1)
+    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.LIVE)
+    order = [type(one).__name__ for one in gateway.listener.order[-2:]]
+    assert order == ["TickMessage", "FeedChange"], "live is told with the price, not before"
 
 
 async def test_a_pool_that_moves_to_another_worker_leaves_its_prices_behind(port, stack):
@@ -161,3 +169,34 @@ async def test_another_pool_s_prices_are_left_alone(worker, gateway):
     await eventually(lambda: gateway.listener.events[-1].status is FeedStatus.CLOSED)
     reply = await gateway.link.want("2", "late", [want("TCS")])
     assert [message.sequence for message in reply.snapshots] == [1]
+
+
+async def test_what_does_not_come_back_with_the_others_is_named(port, stack):
+    """The pool is live once it may be; a symbol without a price is not."""
+    gateway = await Gateway(port, settle_seconds=0.2).open()
+    stack.push_async_callback(gateway.close)
+    first = await Worker(port, epoch=5).open()
+    await gateway.met()
+    await gateway.link.want("1", "c", [want(), want("TCS"), want("ACKED")])
+    await first.close()
+    second = Worker(port, epoch=6)
+    second.service.state = OutcomeState.PENDING
+    await second.open()
+    stack.push_async_callback(second.close)
+    await eventually(lambda: len(second.service.holders("1")) == 3)
+    gateway.listener.events.clear()
+    tcs, acked = instrument("TCS").key, instrument("ACKED").key
+    outcome = Outcome(acked, OutcomeState.ACTIVE, FeedMode.QUOTE)
+    second.service.emit(SubscriptionChange("1", [outcome], life=1))
+    second.sink().publish(INFY, tick(1), 1)
+    await eventually(lambda: gateway.listener.ticks)
+    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    gateway.age(11)
+    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.LIVE)
+    live, named = gateway.listener.changes()
+    assert (live.status, live.keys) == (FeedStatus.LIVE, None)
+    assert (named.status, named.keys) == (FeedStatus.STALE, (tcs,))
+    second.sink().publish(instrument("TCS"), tick(1), 1)
+    await eventually(lambda: len(gateway.listener.changes()) == 3)
+    last = gateway.listener.changes()[-1]
+    assert (last.status, last.keys) == (FeedStatus.LIVE, (tcs,))

@@ -64,7 +64,7 @@ async def open_pool() -> AsyncIterator[Callable[..., Awaitable[PoolKit]]]:
         ) -> PoolKit:
             options = {"symbols_per_connection": 3, "linger_seconds": 0.1} | options
             kit = kite_kit(exchange, adapter, sink, **options)
-            await kit.pool.open()
+            await kit.open()
             stack.push_async_callback(kit.pool.close)
             return kit
 

@@ -104,8 +104,10 @@ async def open_kit(
     options: dict[str, Any] | None = None,
     broker: FakeBroker | None = None,
     rng: Any = None,
+    is_starting: bool = False,
     **capabilities: Any,
 ) -> AsyncIterator[Kit]:
+    """Open a pool; unless ``is_starting``, it has been there for a while and wanted nothing yet."""
     account = spec(**(options or {}))
     store = InMemoryAccountStore(account)
     broker = broker or FakeBroker()
@@ -124,6 +126,9 @@ async def open_kit(
         on_note=lambda kind, message: notes.append((kind, message)),
     )
     await pool.open()
+    if not is_starting:
+        pool._feed._forget_start()
+        pool._feed.judge()
     try:
         yield Kit(pool, broker, store, sink, events, notes)
     finally:
