@@ -170,7 +170,11 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRejected:
-    """The broker refused a subscription. ``keys`` empty: it did not say which ones."""
+    """The broker refused a subscription. ``keys`` empty: it did not say which ones.
+
+    Without keys only a ``BrokerLimitError`` ends anything: of what else names nothing it is not
+    certain that a subscription is meant at all.
+    """
 
     error: BrokerError
     keys: tuple[InstrumentKey, ...] = ()

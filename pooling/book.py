@@ -280,7 +280,7 @@ class SubscriptionBook:
         """
         sent = self._recorder.reconciler(slot).sent
         named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
-        unconfirmed = named if keys else [key for key in sent if self._is_unconfirmed(slot, key)]
+        unconfirmed = named if keys else self.unconfirmed_on(slot)
         for key in unconfirmed:
             interest = self.tracker.get(key)
             is_former = self.allocator.carries_former(key)
@@ -301,6 +301,11 @@ class SubscriptionBook:
             )
         self._refill()
         return outcomes
+
+    def unconfirmed_on(self, slot: int) -> list[InstrumentKey]:
+        """Return what was sent on the connection and is not confirmed there."""
+        sent = self._recorder.reconciler(slot).sent
+        return [key for key in sent if self._is_unconfirmed(slot, key)]
 
     def verify_again(self, slot: int) -> list[InstrumentKey]:
         """Subscribe anew what a tick of an earlier subscription may have confirmed; returns it.

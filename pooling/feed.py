@@ -20,7 +20,7 @@ from pooling.credential_gate import CredentialGate
 from pooling.feed_health import FeedHealth
 from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
-from pooling.outcomes import active_outcomes
+from pooling.outcomes import active_outcomes, complained_outcomes, words_of
 from pooling.reconcile import Batch
 from pooling.renaming import Renamed
 from pooling.telemetry import PoolTelemetry
@@ -422,10 +422,13 @@ class PoolFeed:
 
     def _on_rejected(self, slot: int, keys: Sequence[InstrumentKey], error: BrokerError) -> None:
         self._journal.rejected(slot, error)
-        code, message = RefusalCode.BROKER_ERROR, "the broker refused this subscription"
-        if isinstance(error, BrokerLimitError):
-            code = RefusalCode.MAX_CAPACITY_REACHED
-            message = "the broker refused this subscription: its own limit is reached"
+        is_limit = isinstance(error, BrokerLimitError)
+        if not keys and not is_limit:
+            self._on_complaint(slot, error)
+            return
+        code = RefusalCode.MAX_CAPACITY_REACHED if is_limit else RefusalCode.BROKER_ERROR
+        what = "the broker refused this subscription: "
+        message = f"{what}{'its own limit is reached: ' if is_limit else ''}{words_of(error)}"
         with self._lock:
             outcomes = self._book.reject(slot, keys, code, message)
             doubtful = [] if keys else self._book.verify_again(slot)
@@ -435,6 +438,18 @@ class PoolFeed:
         self._announcer.stale(doubtful, "asked for anew: it may be what the broker refused")
         self._announcer.outcomes(outcomes)
         self._poke()
+
+    def _on_complaint(self, slot: int, error: BrokerError) -> None:
+        """Tell who waits on the connection what the broker said there; it names nothing and nobody.
+
+        It may be of a subscription, or of its own affairs. What waits goes on waiting, and comes
+        with its first tick; who holds it knows why it has not come yet.
+        """
+        with self._lock:
+            waiting = self._book.unconfirmed_on(slot)
+            outcomes = complained_outcomes(self._book.tracker, waiting, words_of(error))
+        self._announcer.outcomes(outcomes)
+        self._journal.broker_says(words_of(error))
 
     def _carried(self, slot: int) -> list[InstrumentKey]:
         """Return whose ticks come from the connection, confirmed or not."""

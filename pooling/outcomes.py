@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
+from brokers.redaction import REDACTOR
 from brokers.types import InstrumentKey
 from pooling.exceptions import PoolCapacityError
 from pooling.tracker import Interest, Level, Tracker
@@ -17,6 +18,7 @@ __all__ = [
     "Gone",
     "active_outcomes",
     "capacity_refused_outcome",
+    "complained_outcomes",
     "gone_outcome",
     "outcome_of",
     "refused_outcome",
@@ -26,9 +28,11 @@ __all__ = [
     "unknown_outcome",
     "unresolved_outcome",
     "waiting_outcome",
+    "words_of",
 ]
 
 DEFAULT_DEPTH_LEVELS = 5
+MOST_WORDS = 200
 
 
 class Gone(NamedTuple):
@@ -59,6 +63,27 @@ def active_outcomes(tracker: Tracker, keys: Iterable[InstrumentKey]) -> list[Out
         if interest is not None
         for level in interest.levels
         if interest.is_active(level)
+    ]
+
+
+def words_of(error: Exception) -> str:
+    """Return what a broker said, fit for whoever holds a subscription: short, no credential."""
+    words = " ".join(REDACTOR.redact(str(error)).split())
+    return words[:MOST_WORDS] or "it gave no reason"
+
+
+def complained_outcomes(
+    tracker: Tracker, keys: Iterable[InstrumentKey], words: str
+) -> list[Outcome]:
+    """Return an outcome for every held level of ``keys`` that is not active: it still waits."""
+    message = f"the broker has not confirmed it yet, and says: {words}"
+    interests = ((key, tracker.get(key)) for key in keys)
+    return [
+        outcome_of(key, level, OutcomeState.PENDING, RefusalCode.BROKER_ERROR, message)
+        for key, interest in interests
+        if interest is not None
+        for level in interest.levels
+        if not interest.is_active(level)
     ]
 
 

@@ -13,6 +13,8 @@ from streaming.quiet_lines import Silence
 
 __all__ = [
     "accepted_or_refused",
+    "delay_of",
+    "delayed",
     "ended",
     "failed",
     "listed_line",
@@ -43,6 +45,7 @@ def accepted_or_refused(
         return {**entry, **_refusal_fields(outcome, nearest)}
     if waits_for_room(outcome):
         return {**entry, **_refusal_fields(outcome, ()), "state": outcome.state}
+    entry.update(_delay_fields(outcome))
     if age_ms is not None:
         entry["last_tick_age_ms"] = age_ms
     return {**entry, "state": outcome.state}
@@ -71,8 +74,19 @@ def waits(feed: Feed, line: Line, account: AccountRef, outcome: Outcome) -> dict
     return {**refused_later(feed, line, account, outcome), "state": outcome.state}
 
 
+def delay_of(outcome: Outcome) -> str:
+    """Return why an accepted subscription with a place is not active yet; "": nothing is known."""
+    is_pending = outcome.state is OutcomeState.PENDING
+    return outcome.message if is_pending and not waits_for_room(outcome) else ""
+
+
+def delayed(feed: Feed, line: Line, account: AccountRef, outcome: Outcome) -> dict[str, Any]:
+    """Tell why a subscription that stands is not active yet."""
+    return {**ended(feed, line, account), **_delay_fields(outcome), "state": outcome.state}
+
+
 def placed_again(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:
-    """Tell that a subscription which had no place is active again."""
+    """Tell that a subscription of which the client was told that it waits is active."""
     return {**ended(feed, line, account), "state": OutcomeState.ACTIVE}
 
 
@@ -108,6 +122,15 @@ def _item_fields(item: SubscribeItem, account: AccountRef | None) -> dict[str, A
     }
     if account is not None:
         fields["broker"] = account.broker
+    return fields
+
+
+def _delay_fields(outcome: Outcome) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if delay_of(outcome):
+        fields["message"] = outcome.message
+        if outcome.code is not None:
+            fields["code"] = outcome.code
     return fields
 
 

@@ -384,17 +384,21 @@ class ZmqFeedLink(FeedLink):
     def _emit_ticks(self, messages: Sequence[TickMessage]) -> None:
         if messages and self._listener is not None and not self._closed:
             self._listener.on_ticks(messages)
-            if self._returns:
-                self._returns.ticked(messages)
-                self._tell_returns()
-
-    def _tell_returns(self) -> None:
-        for change in self._returns.due(self._monotonic()):
-            self._emit(change)
+            self._note_prices(messages)
 
     def _emit_values(self, messages: Sequence[TickMessage]) -> None:
         if messages and self._listener is not None and not self._closed:
             self._listener.on_values(messages)
+            self._note_prices(messages)
+
+    def _note_prices(self, messages: Sequence[TickMessage]) -> None:
+        if self._returns:
+            self._returns.ticked(messages)
+            self._tell_returns()
+
+    def _tell_returns(self) -> None:
+        for change in self._returns.due(self._monotonic()):
+            self._emit(change)
 
     def _patience_seconds(self) -> float:
         return self._listener.patience_seconds() if self._listener is not None else 0.0

@@ -33,12 +33,14 @@ class Held:
     """A client's claim on one feed: its lines with their depth levels; active once confirmed.
 
     ``waits`` while the pool has no place for it since limits were lowered, and the client was told.
+    ``delay`` is why else it is not active yet, as the client was told.
     """
 
     account: AccountRef
     lines: dict[Line, int] = field(default_factory=dict)
     active: bool = False
     waits: bool = False
+    delay: str = ""
 
     def to_want(self, key: InstrumentKey) -> Want:
         """Return the one upstream wish that serves all lines."""

@@ -224,6 +224,7 @@ class ClientSession:
             held.lines[asked.line] = asked.item.depth_levels
             held.active = outcome.state is OutcomeState.ACTIVE
             held.waits = entries.waits_for_room(outcome)
+            held.delay = entries.delay_of(outcome)
             joined.append((asked.feed, asked.line))
         reply = replies.subscribe_reply(answers, replies.broker_name(self.user), plan.request_id)
         return SubscribeResult(reply, joined, list(unsettled))
@@ -310,8 +311,8 @@ class ClientSession:
 
         Refused at one mode, lines of lower modes stay: another holder's Depth that the broker
         refuses says nothing about this client's LTP. What lost its place to lowered limits stays,
-        too: the client is told, and told again once it has a place. The departure then names no
-        lines.
+        too, as does what waits for another reason: the client is told, and told again once it is
+        active. The departure then names no lines.
         """
         gone: list[tuple[Feed, Line]] = []
         answers: list[dict[str, Any]] = []
@@ -340,7 +341,10 @@ class ClientSession:
             was_told, held.waits = held.waits, True
             lines = [] if was_told else held.lines
             return [entries.waits(feed, line, held.account, outcome) for line in lines]
-        if held.waits and held.active:
+        before, held.delay = held.delay, entries.delay_of(outcome)
+        if held.delay and held.delay != before:
+            return [entries.delayed(feed, line, held.account, outcome) for line in held.lines]
+        if held.active and (held.waits or before):
             held.waits = False
             return [entries.placed_again(feed, line, held.account) for line in held.lines]
         return []

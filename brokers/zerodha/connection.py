@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -20,7 +21,7 @@ from brokers.base import (
     SubscriptionRejected,
 )
 from brokers.batching import Bound, batches
-from brokers.exceptions import BrokerConfigError, BrokerLimitError
+from brokers.exceptions import BrokerConfigError, BrokerError, BrokerLimitError
 from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
@@ -50,6 +51,7 @@ from brokers.zerodha.symbols import parse_master
 __all__ = ["ZerodhaAdapter"]
 
 # The longest request of no tokens.
+_LIMIT_WORDS = re.compile(r"\b(?:more than|at most|too many|maximum|exceed\w*|limit\w*)\b", re.I)
 _EMPTY_REQUEST_BYTES = max(
     len(encode_unsubscribe([])), *(len(encode_mode(mode, [])) for mode in FeedMode)
 )
@@ -207,7 +209,11 @@ class ZerodhaAdapter(BrokerAdapter):
             return (OrderUpdate(data),)
         if kind == "error":
             # Kite names no instruments, and its wording (and number) has changed over the years.
-            return (SubscriptionRejected(BrokerLimitError(data)),)
+            # What does not speak of a limit may be of anything, its own maintenance included.
+            is_limit = _LIMIT_WORDS.search(data) is not None
+            return (
+                SubscriptionRejected(BrokerLimitError(data) if is_limit else BrokerError(data)),
+            )
         if kind == "message":
             return (Notice(data),)
         return ()

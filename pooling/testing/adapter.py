@@ -18,7 +18,12 @@ from brokers.base import (
     SubscriptionRejected,
 )
 from brokers.batching import Bound, batches
-from brokers.exceptions import BrokerConfigError, BrokerLimitError, BrokerProtocolError
+from brokers.exceptions import (
+    BrokerConfigError,
+    BrokerError,
+    BrokerLimitError,
+    BrokerProtocolError,
+)
 from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
@@ -109,6 +114,8 @@ class FakeAdapter(BrokerAdapter):
         for kind, make in (("ok", self._confirmed), ("no", self._rejected)):
             if kind in said:
                 events.append(make(said[kind]))
+        if "says" in said:
+            events.append(SubscriptionRejected(BrokerError(said["says"])))
         if "bye" in said:
             events.append(ReconnectSoon(said["bye"]))
         return events

@@ -242,6 +242,25 @@ def test_an_error_is_a_limit_whatever_its_number(adapter: ZerodhaAdapter, number
     assert event.keys == ()
 
 
+@pytest.mark.parametrize("text", ["Internal server maintenance", "Unlimited joy", ""])
+def test_an_error_that_speaks_of_no_limit_claims_none(adapter: ZerodhaAdapter, text: str) -> None:
+    (event,) = adapter.receive(json.dumps({"type": "error", "data": text}), 0)
+    assert isinstance(event, SubscriptionRejected)
+    assert not isinstance(event.error, BrokerLimitError)
+    assert (str(event.error), event.keys) == (text, ())
+
+
+@pytest.mark.parametrize(
+    "text", ["Subscription limit reached", "Max. 3000: limits exceeded", "Too many instruments"]
+)
+def test_an_error_may_say_in_other_words_that_a_limit_is_reached(
+    adapter: ZerodhaAdapter, text: str
+) -> None:
+    (event,) = adapter.receive(json.dumps({"type": "error", "data": text}), 0)
+    assert isinstance(event, SubscriptionRejected)
+    assert isinstance(event.error, BrokerLimitError)
+
+
 def test_a_message_is_a_notice(adapter: ZerodhaAdapter) -> None:
     assert adapter.receive('{"type":"message","data":"hello"}', 0) == (Notice("hello"),)
 

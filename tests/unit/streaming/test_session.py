@@ -382,3 +382,40 @@ def test_a_name_that_ends_takes_every_mode_of_it_along(session: ClientSession) -
         ("INFY", 3, "SYMBOL_EXPIRED"),
     ]
     assert [feed.key for feed in session.held] == [TCS]
+
+
+def delay(message: str, code: RefusalCode | None = RefusalCode.BROKER_ERROR) -> Outcome:
+    return Outcome(INFY, OutcomeState.PENDING, QUOTE, 5, code, message)
+
+
+def test_why_a_subscription_is_not_active_yet_is_told_with_the_answer(
+    session: ClientSession,
+) -> None:
+    """``pending`` has a reason wherever one is known."""
+    plan = session.plan_subscribe(subscribe_request("INFY", mode=2))
+    (feed,) = plan.feeds
+    outcome = delay("the pool is paused", RefusalCode.BROKER_UNAVAILABLE)
+    result = session.finish_subscribe(plan, {feed: outcome}, {})
+    (entry,) = json.loads(result.reply)["subscriptions"]
+    assert (entry["status"], entry["state"]) == ("success", "pending")
+    assert (entry["code"], entry["message"]) == ("BROKER_UNAVAILABLE", "the pool is paused")
+    assert session.take_outcomes("p1", [outcome]) is None, "it is known"
+
+
+def test_a_reason_that_comes_later_is_told_once_and_so_is_its_end(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY", mode=2))
+    (feed,) = plan.feeds
+    session.finish_subscribe(plan, {feed: Outcome(INFY, OutcomeState.PENDING, QUOTE)}, {})
+    told = session.take_outcomes("p1", [delay("maintenance")])
+    assert told is not None
+    (entry,) = json.loads(told.reply)["subscriptions"]
+    assert (entry["status"], entry["state"]) == ("success", "pending")
+    assert (entry["code"], entry["message"]) == ("BROKER_ERROR", "maintenance")
+    assert not told.lines
+    assert session.take_outcomes("p1", [delay("maintenance")]) is None
+    active = Outcome(INFY, OutcomeState.ACTIVE, QUOTE)
+    told = session.take_outcomes("p1", [active])
+    assert told is not None
+    (entry,) = json.loads(told.reply)["subscriptions"]
+    assert (entry["status"], entry["state"]) == ("success", "active")
+    assert session.take_outcomes("p1", [active]) is None

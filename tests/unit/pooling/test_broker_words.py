@@ -1,0 +1,70 @@
+"""What a broker says about subscriptions, and what their holders hear of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from brokers.exceptions import BrokerError, BrokerLimitError
+from brokers.feed import RefusalCode
+from pooling.outcomes import words_of
+from tests.unit.pooling.kit import ACTIVE, BOB, PENDING, REFUSED, key, open_kit, virtual
+
+MAINTENANCE = "Internal server maintenance"
+
+
+@virtual
+async def test_a_text_that_names_nothing_ends_nothing_and_its_words_are_told():
+    async with open_kit() as kit:
+        kit.want(1)
+        await asyncio.sleep(1)
+        kit.broker.confirms = False
+        kit.want(2)
+        await asyncio.sleep(1)
+        kit.events.clear()
+        kit.broker.say(json.dumps({"says": MAINTENANCE}))
+        await asyncio.sleep(1)
+        (outcome,) = kit.outcomes
+        assert (outcome.key, outcome.state) == (key(2), PENDING)
+        assert outcome.code is RefusalCode.BROKER_ERROR
+        assert MAINTENANCE in outcome.message
+        assert not kit.feed, "what ticks is not doubted for a text that may be of anything"
+        assert kit.broker.subscribed.keys() == {"1", "2"}
+        kit.broker.tick()
+        kit.broker.say('{"ok":["2"]}')
+        await asyncio.sleep(1)
+        assert (kit.outcomes[-1].key, kit.outcomes[-1].state) == (key(2), ACTIVE)
+        assert kit.want(2, holder=BOB)[0].state is ACTIVE
+
+
+@virtual
+async def test_a_refusal_for_a_limit_carries_the_broker_s_words_too():
+    async with open_kit() as kit:
+        kit.broker.confirms = False
+        kit.want(1)
+        await asyncio.sleep(1)
+        kit.broker.say('{"no":[]}')
+        await asyncio.sleep(1)
+        (outcome,) = kit.outcomes
+        assert (outcome.state, outcome.code) == (REFUSED, RefusalCode.MAX_CAPACITY_REACHED)
+        assert "its own limit" in outcome.message
+        assert "too many" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        (" two\n\tlines ", "two lines"),
+        ("", "it gave no reason"),
+        ("bad api_key=abcdef123456 here", "bad api_key=[redacted] here"),
+    ],
+)
+def test_words_are_fit_to_be_passed_on(said, heard):
+    assert words_of(BrokerError(said)) == heard
+    assert words_of(BrokerLimitError(said)) == heard
+
+
+def test_words_are_few():
+    assert len(words_of(BrokerError("x y " * 500))) == 200
