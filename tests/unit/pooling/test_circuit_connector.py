@@ -129,7 +129,7 @@ async def test_endpoints_fail_apart_and_share_nothing_secret():
     [
         ("wss://user:pass@H.example/x?token=1#f", "wss://h.example:443"),
         ("ws://h.example/", "ws://h.example:80"),
-        ("ws://[::1]:9000/x", "ws://::1:9000"),
+        ("ws://[::1]:9000/x", "ws://[::1]:9000"),
         ("ws://h:99999/", "an endpoint that is not a URL"),
     ],
 )
