@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.urls import path
 
 from openalgo_site.api_access import ApiError, api_view
+from pooling.instrument_search import LISTED
 from pooling.models import BrokerAccount, Instrument
 from streaming.models import MAX_WATCHLIST_ITEMS, MAX_WATCHLISTS, Watchlist
 from streaming.models.watchlists import MAX_NAME_LENGTH
@@ -106,8 +107,11 @@ def named_instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     """
     wanted = _read(request, _Names).names
     accounts = BrokerAccount.objects.filter(user=user, enabled=True)
+    # By broker, tier and symbol: an index has them in this order. Expired ones are of no tier.
     known = Instrument.objects.filter(
-        symbol__in={each.symbol.upper() for each in wanted}, broker__in=accounts.values("broker")
+        broker__in=list(accounts.values_list("broker", flat=True).distinct()),
+        tier__in=LISTED,
+        symbol__in={each.symbol.upper() for each in wanted},
     )
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in known.values("exchange", "symbol", "name", "tick_size"):

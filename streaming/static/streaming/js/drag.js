@@ -48,6 +48,7 @@ export class RowDrag {
 
   #move({ clientX, clientY }) {
     if (!this.#row) return;
+    if (!this.#row.isConnected) return this.#end(); // the list was filled anew
     this.#y = clientY;
     const over = document.elementFromPoint(clientX, clientY)?.closest("tr[data-key]");
     if (!over || over === this.#row || over.parentElement !== this.#body) return;
@@ -59,6 +60,7 @@ export class RowDrag {
   #drop() {
     const row = this.#row;
     if (!row) return;
+    if (!row.isConnected) return this.#end();
     const isMoved = row.nextElementSibling !== this.#next;
     this.#end();
     if (isMoved) this.#onDrop(row.dataset.key, row.nextElementSibling?.dataset.key ?? null);
@@ -66,7 +68,8 @@ export class RowDrag {
 
   #putBack() {
     if (!this.#row) return;
-    this.#body.insertBefore(this.#row, this.#next);
+    const isThere = this.#row.isConnected && (!this.#next || this.#next.parentElement === this.#body);
+    if (isThere) this.#body.insertBefore(this.#row, this.#next);
     this.#end();
   }
 
