@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.api_access import ApiError, api_view
+from openalgo_site.last_prices import PRICES
+from openalgo_site.preferences import preferred_exchange
 from pooling.instrument_reasons import why_nothing_found
 from pooling.instrument_search import search_instruments
 from pooling.models import BrokerAccount, PoolStatus
@@ -33,12 +35,15 @@ def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     Where there are none, ``reason`` says what is missing; "" where it is only the text.
     """
     accounts = list(BrokerAccount.objects.filter(user=user))
+    pools = [account.pool_id for account in accounts if account.enabled]
     exchange = _text(request, "exchange", 16)
     rows = search_instruments(
         {account.broker for account in accounts if account.enabled},
         _text(request, "q", MAX_QUERY_LENGTH),
         exchange,
         _number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
+        preferred=preferred_exchange(user),
+        prices=lambda keys: PRICES.of(pools, keys),
     )
     if rows:
         return {"results": rows}
@@ -120,4 +125,5 @@ urlpatterns = [
     path("instruments", instruments, name="api-instruments"),
     path("pools", pools, name="api-pools"),
     path("", include("openalgo_site.watchlists")),
+    path("", include("openalgo_site.preferences")),
 ]

@@ -14,6 +14,7 @@ from django.conf import settings  # noqa: E402
 
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.key_uses import KEY_USES  # noqa: E402
+from openalgo_site.last_prices import PRICES  # noqa: E402
 from openalgo_site.notices import SENDER  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
@@ -51,6 +52,7 @@ gateway = Gateway(
     status=DjangoStatusSource(),
 )
 SENDER.send_through(gateway.announce)
+PRICES.ask_of(gateway)
 application = behind_proxies(
     build_application(http=django_application, gateway=gateway),
     trusted=settings.TRUSTED_PROXIES,

@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import zmq
 
@@ -21,6 +22,7 @@ from brokers.feed import (
 )
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
+from streaming.bus_message import unpack_message
 from streaming.curve import CurveKeys
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.healing import Healing
@@ -208,6 +210,26 @@ class ZmqFeedLink(FeedLink):
         except (ControlError, TimeoutError):
             return None
         return reply.stats if isinstance(reply, cm.StatsReply) else None
+
+    async def last_values(
+        self, pool_id: str, keys: Sequence[InstrumentKey]
+    ) -> Sequence[TickMessage]:
+        """Return the last messages of ``keys``, without wanting anything; none while none answers.
+
+        They are as old as they are: for what only needs to be about right.
+        """
+        peer = self._keeper.owner(pool_id)
+        if peer is None:
+            return []
+        make = partial(cm.SnapshotRequest, pool_id=pool_id, keys=list(keys[: cm.MAX_ITEMS]))
+        try:
+            async with asyncio.timeout(self._request_timeout_seconds):
+                reply = await peer.request(make)
+            if isinstance(reply, cm.SnapshotReply):
+                return [unpack_message(message) for message in reply.snapshots]
+        except (ControlError, TimeoutError, MalformedMessageError):
+            pass
+        return []
 
     def feed_status(self, pool_id: str) -> FeedStatus:
         """Return what is known of the pool's feed now.

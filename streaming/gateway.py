@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from channels.layers import get_channel_layer
 
+from brokers.types import InstrumentKey
 from streaming.authentication import ApiKeyGate
 from streaming.directory import Directory
 from streaming.hub import GatewayHub
@@ -60,6 +61,8 @@ class Gateway:
         self._make_layer = make_layer
         self._notices: Notices | None = None
         self._lock = asyncio.Lock()
+        # The loop that this belongs to, None before ``open``.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def current_hub(self) -> GatewayHub | None:
@@ -75,6 +78,26 @@ class Gateway:
         """Tell every gateway that a user changed, from any thread; False when this is not open."""
         notices = self._notices
         return notices is not None and notices.announce(user_id)
+
+    def last_values(
+        self, pool_ids: Sequence[str], keys: Sequence[InstrumentKey], timeout_seconds: float
+    ) -> Sequence[bytes]:
+        """Return the last ``market_data`` objects of ``keys``, of whichever pool knows one.
+
+        From any thread but the loop's own; empty while this is not open.
+
+        Raises:
+            TimeoutError: the workers did not answer in time.
+        """
+        hub, loop = self._hub, self._loop
+        if hub is None or loop is None:
+            return []
+        asked = asyncio.run_coroutine_threadsafe(_last_values(hub, pool_ids, keys), loop)
+        try:
+            return asked.result(timeout_seconds)
+        except TimeoutError:
+            asked.cancel()
+            raise
 
     async def open(self) -> GatewayHub:
         """Return the hub, opened. May be called often and at the same time."""
@@ -99,6 +122,7 @@ class Gateway:
                     if self._presence_store is not None:
                         self._presence = Presence(hub=hub, store=self._presence_store)
                         self._presence.open()
+                    self._loop = asyncio.get_running_loop()
                     self._hub = hub
         return self._hub
 
@@ -113,3 +137,10 @@ class Gateway:
         hub, self._hub = self._hub, None
         if hub is not None:
             await hub.close()
+
+
+async def _last_values(
+    hub: GatewayHub, pool_ids: Sequence[str], keys: Sequence[InstrumentKey]
+) -> list[bytes]:
+    answers = await asyncio.gather(*(hub.link.last_values(pool_id, keys) for pool_id in pool_ids))
+    return [message.body for messages in answers for message in messages]

@@ -95,6 +95,11 @@ class FeedLink(Protocol):
     async def stats(self, pool_id: str) -> PoolStats | None:
         """Return the pool's statistics, or None while no worker owns it."""
 
+    async def last_values(
+        self, pool_id: str, keys: Sequence[InstrumentKey]
+    ) -> Sequence[TickMessage]:
+        """Return the last messages that the pool knows of ``keys``, without wanting anything."""
+
     def feed_status(self, pool_id: str) -> FeedStatus:
         """Return what is known of the pool's feed now: STALE while no worker answers for it."""
 

@@ -160,6 +160,13 @@ class FakeFeedLink:
         """See ``FeedLink``."""
         return self.pool_stats.get(pool_id)
 
+    async def last_values(
+        self, pool_id: str, keys: Sequence[InstrumentKey]
+    ) -> Sequence[TickMessage]:
+        """See ``FeedLink``: the snapshots that a want of ``keys`` would bring."""
+        topics = [tick_topic(pool_id, key) for key in keys]
+        return [self._snapshots[topic] for topic in topics if topic in self._snapshots]
+
     def feed_status(self, pool_id: str) -> FeedStatus:
         """See ``FeedLink``; LIVE unless a verb said otherwise."""
         return self._status.get(pool_id, FeedStatus.LIVE)

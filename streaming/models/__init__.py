@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streaming.models.gateways import ClientConnection, GatewayStatus
 from streaming.models.keys import ApiKey, ApiKeyStore, hash_api_key
+from streaming.models.preferences import UserPreferences
 from streaming.models.watchlists import (
     MAX_WATCHLIST_ITEMS,
     MAX_WATCHLISTS,
@@ -18,6 +19,7 @@ __all__ = [
     "ApiKeyStore",
     "ClientConnection",
     "GatewayStatus",
+    "UserPreferences",
     "Watchlist",
     "hash_api_key",
     "validate_items",

@@ -39,11 +39,14 @@ def verbs_of(market: FakeMarket) -> dict[str, Verb]:
 
     async def reset() -> None:
         STATE.update(watchlists={}, fail=[], used=9, pool={}, other_pools=[], written_ago_ms=300)
-        STATE.update(reason="")
+        STATE.update(reason="", preferred="")
         market.reset()
 
     async def set_state(**values: Any) -> None:
         STATE.update(values)
+
+    async def state(name: str) -> Any:
+        return STATE.get(name)
 
     async def set_market(**values: Any) -> None:
         for name, value in values.items():
@@ -60,6 +63,7 @@ def verbs_of(market: FakeMarket) -> dict[str, Verb]:
 
     return {
         "reset": reset,
+        "state": state,
         "set_state": set_state,
         "set_market": set_market,
         "requests": requests,

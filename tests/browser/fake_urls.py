@@ -35,6 +35,13 @@ def instruments(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"results": found[: int(request.GET["limit"])]})
 
 
+def preferences(request: HttpRequest) -> HttpResponse:
+    if request.method == "PUT":
+        STATE["preferred"] = json.loads(request.body)["preferred_exchange"]
+    chosen = STATE.get("preferred", "")
+    return JsonResponse({"preferred_exchange": chosen, "exchanges": ["NSE", "BSE", "MCX"]})
+
+
 def watchlists(request: HttpRequest) -> HttpResponse:
     if refused := refuse(request, "watchlist"):
         return refused
@@ -114,6 +121,7 @@ def pools(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", include("streaming.pages")),
     path("api/instruments", instruments),
+    path("api/preferences", preferences),
     path("api/watchlists", watchlists),
     path("api/watchlists/named", named),
     path("api/watchlists/<int:list_id>", watchlist),

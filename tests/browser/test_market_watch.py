@@ -206,6 +206,27 @@ async def test_unknown_symbol_is_refused_with_the_nearest_ones(watch: Watch, sit
     await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:WIPRO"])
 
 
+async def test_the_exchange_that_comes_first_is_the_users_choice(watch: Watch, site: FakeSite):
+    """It is kept by the server, and what was found before is asked for again."""
+    choice = watch.page.get_by_label("Exchange that comes first in a search")
+    await expect(choice).to_have_value("")
+    assert await choice.locator("option").all_inner_texts() == [
+        "NSE first",
+        "BSE first",
+        "MCX first",
+    ]
+    await watch.search.fill("tata")
+    await expect(watch.options).to_have_count(3)
+    await choice.focus()
+    await expect(watch.options).to_have_count(0)
+    await choice.select_option("BSE")
+    await eventually(lambda: site.say("state", name="preferred") == "BSE")
+    await watch.search.focus()
+    await expect(watch.options).to_have_count(3)
+    await watch.page.reload()
+    await expect(choice).to_have_value("BSE")
+
+
 async def test_a_search_without_instruments_says_what_to_do(watch: Watch, site: FakeSite):
     """That nothing is loaded is no fault of what was typed."""
     reason = "No instruments are loaded for Zerodha: run manage.py loadinstruments."
@@ -555,7 +576,7 @@ async def test_everything_is_reached_by_keyboard(watch: Watch):
     """Tab walks from the skip link through header, lists and search to one row; arrows go on."""
     await watch.page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(23):
+    for _ in range(24):
         await watch.page.keyboard.press("Tab")
         reached.append(
             await watch.page.evaluate(
@@ -578,6 +599,7 @@ async def test_everything_is_reached_by_keyboard(watch: Watch):
         "Export",
         "View",
         "Find an instrument to add",
+        "Exchange that comes first in a search",
         "Keys ?",
         "Symbol",
         "Last",

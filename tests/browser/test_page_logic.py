@@ -27,6 +27,20 @@ async def run(page: Page, module: str, expression: str) -> Any:
     )
 
 
+@pytest.mark.parametrize(
+    ("item", "shown"),
+    [
+        ('{expiry: "2026-11-24", strike: 24100, instrument_type: "CE"}', "24 Nov 2026 24,100 CE"),
+        ('{expiry: "2026-12-01", strike: 292.5, instrument_type: "PE"}', "1 Dec 2026 292.5 PE"),
+        ('{expiry: "2026-12-29", strike: null, instrument_type: "FUT"}', "29 Dec 2026 FUT"),
+        ('{expiry: null, strike: null, instrument_type: "EQ"}', ""),
+        ("{}", ""),
+    ],
+)
+async def test_terms_of_a_contract_stand_apart(module_page: Page, item: str, shown: str) -> None:
+    assert await run(module_page, "search", f"m.termsOf({item})") == shown
+
+
 async def test_a_suggestion_of_another_exchange_names_it(module_page: Page) -> None:
     refusal = '{exchange: "NSE", suggestions: ["NSE_INDEX:NIFTY", "INFY", "BSESENSEXSIXTY65:35"]}'
     assert await run(module_page, "subscriptions", f"m.suggestionsOf({refusal})") == [

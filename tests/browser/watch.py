@@ -30,7 +30,7 @@ class Watch:
 
     @property
     def options(self) -> Locator:
-        return self.page.get_by_role("option")
+        return self.page.locator("#found").get_by_role("option")
 
     @property
     def banner(self) -> Locator:

@@ -175,6 +175,21 @@ async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):
     assert gateway.link.workers() == 1
 
 
+async def test_last_values_are_told_without_wanting_anything(worker, gateway):
+    """A search asks for a price that another gateway's client holds, and holds nothing by that."""
+    keys = [INFY.key, InstrumentKey("NSE", "TCS")]
+    assert await gateway.link.last_values("1", keys) == []
+    worker.sink().publish(INFY, tick(1), 1)
+    (message,) = await gateway.link.last_values("1", keys)
+    assert (message.topic, message.sequence) == (INFY_TOPIC, 1)
+    assert await gateway.link.last_values("2", keys) == [], "another pool's"
+    assert await gateway.link.last_values("unknown", keys) == []
+    assert worker.service.holders("1") == set()
+    worker.sink().publish(INFY, tick(2), 1)
+    await asyncio.sleep(0.1)
+    assert gateway.listener.sequences(INFY_TOPIC) == []
+
+
 def test_everything_works_on_uvloop(port):
     """The loop that worker and gateway run on."""
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from openalgo_site import api_access
 from openalgo_site.api_access import KeyGate
 from openalgo_site.key_uses import KEY_USES
+from openalgo_site.preferences import preferred_exchange
 from pooling.models import BrokerAccount, Instrument, PoolStatus, SearchTier
 from streaming.models import ApiKey
 
@@ -54,6 +55,47 @@ def test_api_key_opens_the_door_until_it_is_revoked(
     assert ApiKey.objects.get().last_used is None, "nobody waits for it to be written"
     key.revoke()
     assert client.get("/api/pools", headers=headers).status_code == 401
+
+
+def test_nse_comes_first_until_the_user_prefers_another(
+    browser: Client, instruments: list[Instrument], user: User
+) -> None:
+    bse = Instrument.objects.get(broker="zerodha", symbol="INFY")
+    bse.pk, bse.exchange, bse.broker_token = None, "BSE", "128053508"
+    bse.save()
+
+    def first() -> str:
+        return str(browser.get("/api/instruments?q=infy").json()["results"][0]["exchange"])
+
+    def prefer(exchange: str) -> Any:
+        body = {"preferred_exchange": exchange}
+        return browser.put("/api/preferences", body, content_type="application/json")
+
+    assert first() == "NSE"
+    answer = browser.get("/api/preferences").json()
+    assert answer["preferred_exchange"] == ""
+    assert answer["exchanges"][:3] == ["NSE", "BSE", "MCX"]
+    assert prefer("bse").json()["preferred_exchange"] == "BSE"
+    assert first() == "BSE"
+    refused = prefer("NYSE")
+    assert refused.status_code == 400
+    assert "there are NSE, BSE, MCX" in refused.json()["message"]
+    assert first() == "BSE"
+    assert prefer("").json()["preferred_exchange"] == ""
+    assert first() == "NSE"
+    assert browser.put("/api/preferences", "[]", content_type="application/json").status_code == 400
+    large = browser.put("/api/preferences", " " * 5000, content_type="application/json")
+    assert large.status_code == 413
+    other = User.objects.create_user("ravi")
+    prefer("BSE")
+    assert preferred_exchange(other) == ""
+
+
+def test_preferences_need_a_session(client: Client, user: User) -> None:
+    assert client.get("/api/preferences").status_code == 401
+    _, plaintext = ApiKey.objects.issue(user, "notebook")
+    answer = client.get("/api/preferences", headers={"X-API-KEY": plaintext})
+    assert answer.status_code == 401
 
 
 def test_an_empty_answer_says_what_is_missing(browser: Client, user: User) -> None:
@@ -146,6 +188,7 @@ def test_a_row_says_what_the_instrument_is(browser: Client) -> None:
         "name": "INFOSYS",
         "broker": "zerodha",
         "instrument_type": "EQ",
+        "underlying": "",
         "expiry": None,
         "strike": None,
         "lot_size": 1.0,

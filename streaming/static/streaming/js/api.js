@@ -74,6 +74,15 @@ export async function findExactly(exchange, symbol) {
   return results.find((item) => item.exchange === exchange && item.symbol === symbol);
 }
 
+/** What the user prefers and what there is to choose from: `{preferred_exchange, exchanges}`. */
+export function fetchPreferences() {
+  return request("/api/preferences");
+}
+
+export function savePreferences(change) {
+  return request("/api/preferences", { method: "PUT", body: change });
+}
+
 /** The pools that this user may see, with their statistics. */
 export async function fetchPools() {
   const answer = await request("/api/pools");

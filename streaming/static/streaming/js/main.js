@@ -16,6 +16,7 @@ import { Lists, defaultInstruments } from "./lists.js";
 import { parseNames } from "./names.js";
 import { Notices } from "./notices.js";
 import { PoolStrip } from "./pool.js";
+import { PreferredExchange } from "./preference.js";
 import { Search } from "./search.js";
 import { StatusLine } from "./status.js";
 import { RowState, RowStore, keyOf } from "./store.js";
@@ -196,6 +197,14 @@ const search = new Search({
   onList: pasted,
   onError: signedOut,
 });
+
+const preferredExchange = new PreferredExchange({
+  select: $("preferred-exchange"),
+  onChanged: () => search.forget(),
+  onError: ({ message: text }) =>
+    notices.show({ key: "preferred", kind: "error", title: "Your choice was not kept.", text: `${text}.` }),
+});
+preferredExchange.load();
 
 function batchReceived(text) {
   const now = connection.serverNow();

@@ -17,6 +17,17 @@ export function parseExact(text) {
   return found ? { exchange: found[1].toUpperCase(), symbol: found[2].toUpperCase() } : null;
 }
 
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const STRIKE = new Intl.NumberFormat("en-IN", { maximumFractionDigits: 4 });
+
+/** Expiry, strike and kind of a future or an option, for people: "24 Nov 2026 24,100 CE"; pure. */
+export function termsOf({ expiry, strike, instrument_type: kind }) {
+  const day = /^(\d{4})-(\d{2})-(\d{2})$/.exec(expiry ?? "");
+  if (!day) return "";
+  const date = `${Number(day[3])} ${MONTHS[day[2] - 1]} ${day[1]}`;
+  return [date, Number.isFinite(strike) ? STRIKE.format(strike) : "", kind].filter(Boolean).join(" ");
+}
+
 export class Search {
   #input;
   #list;
@@ -46,7 +57,7 @@ export class Search {
       // The field holds one line of bounded length; a list is longer than that.
       if (this.#takeList(event.clipboardData?.getData("text") ?? "")) event.preventDefault();
     });
-    input.addEventListener("focus", () => this.#options.length && this.#open());
+    input.addEventListener("focus", () => this.#entered());
     input.addEventListener("keydown", (event) => this.#key(event));
     input.addEventListener("blur", () => this.#left());
     // The list must not take the focus away from the input before the click is handled.
@@ -55,6 +66,13 @@ export class Search {
       const option = event.target.closest("[role=option]");
       if (option) this.#choose(Number(option.dataset.index));
     });
+  }
+
+  /** Forget the answer, as its order has changed: the next look asks again. */
+  forget() {
+    this.#answeredText = "";
+    if (document.activeElement === this.#input) this.#typed();
+    else this.#show([], "");
   }
 
   focus() {
@@ -130,7 +148,7 @@ export class Search {
     const parts = [
       ["found-symbol", item.symbol],
       ["found-exchange", item.exchange],
-      ["found-name", item.isGuess ? "ask for exactly this name" : (item.name ?? "")],
+      ["found-name", item.isGuess ? "ask for exactly this name" : (termsOf(item) || item.name) ?? ""],
     ];
     if (isListed) parts.push(["found-note", "in your list"]);
     for (const [className, text] of parts) {
@@ -189,6 +207,11 @@ export class Search {
   #clear() {
     this.#input.value = "";
     this.#typed();
+  }
+
+  #entered() {
+    if (this.#options.length) this.#open();
+    else if (this.#input.value.trim() && !this.#answeredText) this.#typed();
   }
 
   #left() {
