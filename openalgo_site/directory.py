@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
@@ -14,11 +14,12 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from brokers.exceptions import BrokerConfigError
+from brokers.types import InstrumentKey
 from pooling import conf
 from pooling.database import from_database
 from pooling.instrument_reasons import why_not_listed
 from pooling.instrument_suggestions import nearest_names
-from pooling.models import BrokerAccount
+from pooling.models import BrokerAccount, Instrument, SearchTier
 from streaming.directory import AccountRef, Principal
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.models import ApiKey
@@ -78,9 +79,26 @@ class DjangoDirectory:
         """Return why nothing of ``broker`` can be subscribed; "" where something can."""
         return await _look_up(why_not_listed, broker)
 
+    async def listed(self, broker: str, keys: Sequence[InstrumentKey]) -> Collection[InstrumentKey]:
+        """Return those of ``keys`` that are instruments of ``broker`` today, exactly as named."""
+        return await _look_up(_listed, broker, keys)
+
     async def supported_brokers(self) -> Sequence[str]:
         """Name all brokers that this installation can serve."""
         return conf.broker_registry().names()
+
+
+def _listed(broker: str, keys: Sequence[InstrumentKey]) -> set[InstrumentKey]:
+    symbols: dict[str, set[str]] = {}
+    for exchange, symbol in keys:
+        symbols.setdefault(exchange, set()).add(symbol)
+    found: set[InstrumentKey] = set()
+    for exchange, names in symbols.items():
+        for part in _portions(names):
+            rows = Instrument.objects.filter(broker=broker, exchange=exchange, symbol__in=part)
+            listed = rows.exclude(tier=SearchTier.EXPIRED).values_list("symbol", flat=True)
+            found.update(InstrumentKey(exchange, symbol) for symbol in listed)
+    return found
 
 
 async def _look_up(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

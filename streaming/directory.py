@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
+
+from brokers.types import InstrumentKey
 
 __all__ = ["AccountRef", "Directory", "Principal"]
 
@@ -69,6 +71,9 @@ class Directory(Protocol):
 
     async def why_not_listed(self, broker: str) -> str:
         """Return why nothing of ``broker`` can be subscribed; "" where something can."""
+
+    async def listed(self, broker: str, keys: Sequence[InstrumentKey]) -> Collection[InstrumentKey]:
+        """Return those of ``keys`` that are instruments of ``broker`` today, exactly as named."""
 
     async def supported_brokers(self) -> Sequence[str]:
         """Name all brokers that this installation can serve."""

@@ -28,6 +28,7 @@ from streaming.client import Client
 from streaming.client_watch import ClientWatch
 from streaming.directory import Directory, Principal
 from streaming.entries import listed_line
+from streaming.exact_names import find_exact_names
 from streaming.feed_states import FeedStates
 from streaming.frame_bytes import FrameJoiner, TickPayload
 from streaming.groups import Group, Groups, LineMembers
@@ -250,7 +251,10 @@ class GatewayHub:
         """
         session = client.session
         async with client.upstream_lock:
-            plan = session.plan_subscribe(request)
+            exact = await find_exact_names(self.directory, session, request)
+            if session.state is not SessionState.READY:
+                return
+            plan = session.plan_subscribe(request, exact)
             topics = {feed: tick_topic(*feed) for feed in plan.feeds}
             self._arrivals.expect(topics.values())
             self._planning.add(client)

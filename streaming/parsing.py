@@ -143,11 +143,18 @@ def _subscribe(fields: _Fields, request_id: RequestId) -> Request:
     depth_levels = _depth_levels(fields, DEFAULT_DEPTH_LEVELS)
 
     def item(entry: _Fields, symbol: str, exchange: str) -> SubscribeItem:
+        suffix, own = split_suffix(symbol)[1], depth_levels
+        try:
+            own = _depth_levels(entry, depth_levels)
+        except ProtocolError:
+            if not suffix:
+                raise
         return SubscribeItem(
             symbol=symbol,
             exchange=exchange,
             mode=parse_mode(entry["mode"]) if "mode" in entry else mode,
-            depth_levels=split_suffix(symbol)[1] or _depth_levels(entry, depth_levels),
+            depth_levels=suffix or own,
+            own_depth_levels=own if suffix and own != DEFAULT_DEPTH_LEVELS else None,
         )
 
     return Subscribe(

@@ -88,12 +88,17 @@ class ProtocolError(Exception):
 
 
 class SubscribeItem(msgspec.Struct, frozen=True):
-    """One wish as the client named it; ``symbol`` may end in a depth suffix."""
+    """One wish as the client named it; ``symbol`` may end in a depth suffix.
+
+    ``depth_levels`` are then those of the suffix, ``own_depth_levels`` those asked beside it, which
+    count where the instrument is called so and the suffix is none; None: as many as usual.
+    """
 
     symbol: str
     exchange: str
     mode: FeedMode
     depth_levels: int
+    own_depth_levels: int | None = None
 
 
 class UnsubscribeItem(msgspec.Struct, frozen=True):

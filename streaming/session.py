@@ -9,10 +9,12 @@ pools have to be told about the feeds that it touched.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from brokers.feed import Outcome, OutcomeState, Want
 from brokers.types import FeedMode, InstrumentKey
@@ -21,6 +23,7 @@ from streaming.directory import AccountRef, Principal
 from streaming.holdings import Departure, Feed, Held, Line, Upstream
 from streaming.parsing import split_suffix
 from streaming.protocol import (
+    DEFAULT_DEPTH_LEVELS,
     ErrorCode,
     InvalidItem,
     RequestId,
@@ -136,11 +139,16 @@ class ClientSession:
             raise ValueError("the session has no principal yet")
         return self.principal
 
-    def plan_subscribe(self, request: Subscribe) -> SubscribePlan:
-        """Decide what to ask the pools; items that cannot be served are already marked."""
+    def plan_subscribe(
+        self, request: Subscribe, exact: Collection[InstrumentKey] = ()
+    ) -> SubscribePlan:
+        """Decide what to ask the pools; items that cannot be served are already marked.
+
+        ``exact`` are those that are called as they stand, whatever their symbols end in.
+        """
         planned: dict[Feed, Held] = {}
         fresh: set[Feed] = set()
-        items = [self._plan_item(item, planned, fresh) for item in request.items]
+        items = [self._plan_item(item, planned, fresh, exact) for item in request.items]
         wants: dict[str, list[Want]] = {}
         for feed, asked in planned.items():
             current = self.held.get(feed)
@@ -151,7 +159,11 @@ class ClientSession:
         return self._plan
 
     def _plan_item(
-        self, item: SubscribeItem | InvalidItem, planned: dict[Feed, Held], fresh: set[Feed]
+        self,
+        item: SubscribeItem | InvalidItem,
+        planned: dict[Feed, Held],
+        fresh: set[Feed],
+        exact: Collection[InstrumentKey],
     ) -> _Asked | dict[str, Any]:
         if isinstance(item, InvalidItem):
             return entries.failed(item.symbol, item.exchange, item.code, item.message)
@@ -159,12 +171,16 @@ class ClientSession:
         if account is None:
             message = self._no_account(item.exchange)
             return entries.with_error(item, None, ErrorCode.SYMBOL_NOT_FOUND, message)
+        name, levels_asked = split_suffix(item.symbol)
+        if levels_asked is not None and (item.exchange, item.symbol) in exact:
+            name, levels_asked = item.symbol, None
+            own = item.own_depth_levels or DEFAULT_DEPTH_LEVELS
+            item = msgspec.structs.replace(item, depth_levels=own)
         offered = account.depth_levels
         if item.mode is FeedMode.DEPTH and offered and item.depth_levels not in offered:
             levels = ", ".join(map(str, offered))
             message = f"{account.broker} offers {levels} levels of depth, not {item.depth_levels}."
             return entries.with_error(item, account, ErrorCode.UNSUPPORTED_DEPTH_LEVEL, message)
-        name, levels_asked = split_suffix(item.symbol)
         feed = Feed(account.pool_id, InstrumentKey(item.exchange, name))
         if feed not in self.held and feed not in fresh:
             if len(self.held) + len(fresh) >= self.max_instruments:
@@ -274,10 +290,13 @@ class ClientSession:
     def _lines_named(self, item: UnsubscribeItem) -> list[tuple[Feed, Line]]:
         name, levels = split_suffix(item.symbol)
         suffix = "" if levels is None else item.symbol[len(name) :]
-        key = InstrumentKey(item.exchange, name)
         found = []
         for account in self.user.accounts:
-            feed = Feed(account.pool_id, key)
+            feed = Feed(account.pool_id, InstrumentKey(item.exchange, item.symbol))
+            if suffix and feed not in self.held:
+                feed = Feed(account.pool_id, InstrumentKey(item.exchange, name))
+            elif suffix:
+                suffix = ""  # it is held under just this name
             held = self.held.get(feed)
             if held is not None:
                 found += [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -288,6 +288,7 @@ class FakeDirectory:
         self.sessions: dict[str, Principal] = {}
         self.suggestions: dict[str, Sequence[str]] = {}
         self.not_listed: dict[str, str] = {}  # why nothing of a broker is known
+        self.exact: set[InstrumentKey] = set()  # called as they stand, suffix and all
         self.lookups = 0
         self.refreshes = 0
         self.pause = asyncio.Event()
@@ -366,6 +367,11 @@ class FakeDirectory:
         """See ``Directory``."""
         self._check()
         return self.not_listed.get(broker, "")
+
+    async def listed(self, broker: str, keys: Sequence[InstrumentKey]) -> Collection[InstrumentKey]:
+        """Return those of ``exact``."""
+        self._check()
+        return self.exact.intersection(keys)
 
     async def supported_brokers(self) -> Sequence[str]:
         """See ``Directory``."""

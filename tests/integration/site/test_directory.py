@@ -9,8 +9,9 @@ from django.test import Client
 from django.utils import timezone
 
 from brokers.registry import default_registry
+from brokers.types import InstrumentKey
 from openalgo_site.directory import DjangoDirectory
-from pooling.models import BrokerAccount, Instrument
+from pooling.models import BrokerAccount, Instrument, SearchTier
 from streaming.directory import Directory, Principal
 from streaming.models import ApiKey
 
@@ -194,6 +195,29 @@ async def test_suggestions_are_the_nearest_of_the_exchange_then_of_all(
 ) -> None:
     found = await directory.suggest("zerodha", exchange, symbol)
     assert list(found) == nearest
+
+
+async def test_names_are_listed_exactly_or_not_at_all(
+    directory: DjangoDirectory, instruments: list[Instrument]
+) -> None:
+    index = InstrumentKey("BSE_INDEX", "BSESENSEXSIXTY65:35")
+    other = instruments[0]
+    for key, tier in (
+        (index, SearchTier.CASH),
+        (InstrumentKey("NSE", "OLD:5"), SearchTier.EXPIRED),
+    ):
+        await Instrument.objects.acreate(
+            broker="zerodha",
+            exchange=key.exchange,
+            symbol=key.symbol,
+            broker_token="1",
+            broker_symbol=key.symbol,
+            tier=tier,
+            loaded=other.loaded,
+        )
+    asked = [index, InstrumentKey("NSE", "OLD:5"), InstrumentKey("NSE", "INFY:20")]
+    assert await directory.listed("zerodha", asked) == {index}
+    assert await directory.listed("binance", asked) == set()
 
 
 async def test_a_broker_without_instruments_is_told(

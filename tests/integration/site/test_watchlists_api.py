@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from pooling.models import BrokerAccount
+from pooling.models import BrokerAccount, Instrument, SearchTier
 from streaming.models import MAX_WATCHLISTS, ApiKey, Watchlist
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +118,16 @@ def test_names_of_a_pasted_list_are_found_or_missing(user: User, account: Broker
         {"exchange": "BSE", "symbol": "NOSUCH"},
         {"exchange": "", "symbol": "NOSUCH"},
     ]
+
+
+def test_what_has_expired_is_missing_from_a_pasted_list(
+    user: User, account: BrokerAccount, instruments: list[Instrument]
+) -> None:
+    Instrument.objects.filter(symbol="INFY").update(tier=SearchTier.EXPIRED)
+    client = Client()
+    client.force_login(user)
+    found = send(client, "POST", f"{LISTS}/named", {"names": [INFY]}).json()
+    assert found == {"results": [], "missing": [INFY]}
 
 
 @pytest.mark.usefixtures("instruments")

@@ -188,6 +188,26 @@ async def test_a_suffix_comes_back_in_ticks(edge: Edge) -> None:
     assert edge.link.held[("p1", client.id)][INFY].depth_levels == 20
 
 
+async def test_an_exact_name_wins_over_the_suffix(edge: Edge) -> None:
+    client, sender = edge.client()
+    index = InstrumentKey("NSE", "SIXTY65:35")
+    edge.directory.exact.add(index)
+    await edge.subscribe(client, "SIXTY65:35", 2)
+    edge.link.tick("p1", index)
+    await eventually(lambda: of_type(sender, "market_data"))
+    assert of_type(sender, "market_data")[0]["symbol"] == "SIXTY65:35"
+    assert set(edge.link.held[("p1", client.id)]) == {index}
+
+
+async def test_a_directory_that_fails_takes_a_number_for_a_depth(edge: Edge) -> None:
+    client, sender = edge.client()
+    edge.directory.failing = True
+    await edge.subscribe(client, "INFY:20", 3)
+    await eventually(lambda: sender.frames)
+    assert sender.frames[0]["status"] == "success"
+    assert set(edge.link.held[("p1", client.id)]) == {INFY}
+
+
 async def test_no_tick_follows_the_answer_to_an_unsubscribe(edge: Edge) -> None:
     client, sender = edge.client()
     await edge.subscribe(client, "INFY", 1)

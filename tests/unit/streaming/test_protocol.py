@@ -94,6 +94,19 @@ def test_a_depth_suffix_counts_more_than_the_depth_field() -> None:
     assert request.items == [SubscribeItem("RELIANCE:20", "NSE", FeedMode.DEPTH, 20)]
 
 
+def test_what_is_asked_beside_a_suffix_counts_where_it_is_none() -> None:
+    def own(**fields: object) -> tuple[int, int | None]:
+        text = {"action": "subscribe", "symbol": "A:20", "exchange": "NSE", "mode": 3, **fields}
+        request = parse_request(json.dumps(text))
+        assert isinstance(request, Subscribe)
+        (item,) = request.items
+        assert isinstance(item, SubscribeItem)
+        return item.depth_levels, item.own_depth_levels
+
+    assert own() == (20, None)
+    assert own(depth=50) == (20, 50)
+
+
 @pytest.mark.parametrize(
     ("symbol", "expected"),
     [

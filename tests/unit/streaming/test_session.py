@@ -419,3 +419,30 @@ def test_a_reason_that_comes_later_is_told_once_and_so_is_its_end(session: Clien
     (entry,) = json.loads(told.reply)["subscriptions"]
     assert (entry["status"], entry["state"]) == ("success", "active")
     assert session.take_outcomes("p1", [active]) is None
+
+
+def test_a_name_that_ends_in_a_number_is_no_depth(session: ClientSession) -> None:
+    """Exact names win over the suffix: in the want, the answer, the list and the unsubscribe."""
+    index = InstrumentKey("NSE", "SIXTY65:35")
+    for mode, depth in (("quote", None), ("depth", 20)):
+        fields = {} if depth is None else {"depth": depth}
+        request = subscribe_request("SIXTY65:35", mode=mode, **fields)
+        plan = session.plan_subscribe(request, {index})
+        (want,) = plan.wants["p1"]
+        assert (want.key, want.depth_levels) == (index, depth or 5)
+        outcome = Outcome(want.key, OutcomeState.ACTIVE, want.mode)
+        result = session.finish_subscribe(plan, {Feed("p1", want.key): outcome}, {})
+        (entry,) = reply_of(result)["subscriptions"]
+        assert (entry["status"], entry["symbol"]) == ("success", "SIXTY65:35")
+        assert [line.suffix for _, line in result.joined] == [""]
+    deeper = session.plan_subscribe(subscribe_request("SIXTY65:35:20", mode="depth"), {index})
+    assert [want.key for want in deeper.wants["p1"]] == [index]
+    gone = session.unsubscribe(unsubscribe_request("SIXTY65:35", mode="quote"))
+    assert gone.lines == [(Feed("p1", index), Line(QUOTE))]
+    session.unsubscribe(unsubscribe_request("SIXTY65:35"))
+    assert not session.held
+
+
+def test_a_name_that_nobody_lists_so_has_a_suffix(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY:20", mode="depth"), {TCS})
+    assert [(want.key, want.depth_levels) for want in plan.wants["p1"]] == [(INFY, 20)]

@@ -1,0 +1,48 @@
+"""Symbols that end in a colon and a number, and are called so: no depth is meant by it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+
+from brokers.types import InstrumentKey
+from streaming.directory import Directory
+from streaming.exceptions import DirectoryUnavailableError
+from streaming.parsing import split_suffix
+from streaming.protocol import Subscribe, SubscribeItem
+from streaming.session import ClientSession
+
+__all__ = ["find_exact_names"]
+
+logger = logging.getLogger("streaming")
+
+_TIMEOUT_SECONDS = 2.0
+
+
+async def find_exact_names(
+    directory: Directory, session: ClientSession, request: Subscribe
+) -> Collection[InstrumentKey]:
+    """Look up which of a request's symbols with a suffix are listed as they stand.
+
+    A failure, or more than two seconds, takes all of them for suffixes. May be cancelled.
+    """
+    asked: dict[str, list[InstrumentKey]] = {}
+    for item in request.items:
+        if not isinstance(item, SubscribeItem) or split_suffix(item.symbol)[1] is None:
+            continue
+        account = session.user.account_for(item.exchange)
+        if account is not None:
+            asked.setdefault(account.broker, []).append(InstrumentKey(item.exchange, item.symbol))
+    found: set[InstrumentKey] = set()
+    if not asked:
+        return found
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            for broker, keys in asked.items():
+                found.update(await directory.listed(broker, keys))
+    except (DirectoryUnavailableError, TimeoutError) as error:
+        logger.warning("gateway: symbols cannot be looked up: %s", error or "too slow")
+    except Exception:  # supervision point: the answer itself must not fail
+        logger.exception("gateway: looking up symbols failed")
+    return found
