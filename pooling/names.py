@@ -9,7 +9,7 @@ socket is asked for what it shall carry; whoever is behind is brought up to it f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -62,8 +62,9 @@ class NameFollower:
     async def follow(self) -> None:
         """Bring every pool up to the latest load; one that fails is logged, and tried again."""
         self._revisions = {k: v for k, v in self._revisions.items() if k in self._pools}
-        pools = [partial(self._bring_up, pool) for pool in self._pools.values()]
-        for step in (self._store().expire, *pools):
+        steps: list[Callable[[], Awaitable[object]]] = [self._store().expire]
+        steps += [partial(self._bring_up, pool) for pool in self._pools.values()]
+        for step in steps:
             try:
                 await step()
             except Exception as error:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from brokers.types import InstrumentKey
 from streaming.directory import Directory, Principal
 from streaming.exceptions import DirectoryUnavailableError
 
@@ -109,6 +110,10 @@ class RememberingDirectory:
     async def why_not_listed(self, broker: str) -> str:
         """Return why nothing of ``broker`` can be subscribed; "" where something can."""
         return await self._directory.why_not_listed(broker)
+
+    async def listed(self, broker: str, keys: Sequence[InstrumentKey]) -> Collection[InstrumentKey]:
+        """Return those of ``keys`` that are instruments of ``broker`` today, exactly as named."""
+        return await self._directory.listed(broker, keys)
 
     async def supported_brokers(self) -> Sequence[str]:
         """Name all brokers that this installation can serve."""

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from brokers.types import InstrumentKey
 from streaming import remembered
-from streaming.directory import Principal
+from streaming.directory import Directory, Principal
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.remembered import REMEMBERED_SECONDS, RememberingDirectory
 from streaming.testing import FakeDirectory, make_principal
@@ -147,3 +148,16 @@ async def test_what_is_remembered_is_bounded_and_holds_no_key(
     assert await kit.who("key 7") is not None
     with pytest.raises(DirectoryUnavailableError):
         await kit.who("key 3")
+
+
+async def test_every_question_of_a_gateway_reaches_the_directory(kit: Kit) -> None:
+    """What is not remembered is asked, each time: a question left out would fail at use only."""
+    index = InstrumentKey("NSE", "SIXTY65:35")
+    kit.inner.exact.add(index)
+    kit.inner.suggestions["INFI"] = ["INFY"]
+    kit.inner.not_listed["zerodha"] = "nothing is loaded"
+    assert await kit.directory.listed("zerodha", [index]) == {index}
+    assert await kit.directory.suggest("zerodha", "NSE", "INFI") == ["INFY"]
+    assert await kit.directory.why_not_listed("zerodha") == "nothing is loaded"
+    asked = {name for name in vars(Directory) if not name.startswith("_")}
+    assert asked <= set(dir(kit.directory))
