@@ -166,12 +166,12 @@ class GatewayHub:
 
     def leave(self, client: Client) -> None:
         """Forget a client that is gone; what it held is given up in a task of the hub's own."""
+        client.leave()
         if client not in self.clients:
             return
         self.clients.discard(client)
         self.board.leave(client)
         self._groups.leave_all(client)
-        client.leave()
         self._departed = self._departed.plus((client.outbox,))
         if client.pools and not self._closed:
             self._spawn(self._release_all(client), f"client {client.id} release")

@@ -19,6 +19,7 @@ from types import FrameType
 
 import uvicorn
 import uvloop
+from uvicorn._types import ASGISendEvent
 from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
@@ -82,6 +83,15 @@ class GatewayProtocol(SharedFramesProtocol):
             extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
             extensions[FORCE_CLOSE_EXTENSION] = self.force_close
             extensions[FAREWELL_EXTENSION] = self.say_farewell
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send; a refused handshake that was answered counts as complete.
+
+        uvicorn would log an error for each, which a stranger could fill a disk with.
+        """
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     def say_farewell(self, payload: str) -> None:
         """Remember the text frame to send in front of the close when the server ends."""

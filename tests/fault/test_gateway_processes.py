@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.fix_running_time import RunningTime
+from tests.fix_services import RedisServer
 from tests.support import eventually_sync, free_port, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,12 +27,12 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(480)
 
 
-def manage(folder: Path, *arguments: str) -> str:
+def manage(folder: Path, *arguments: str, **settings: str) -> str:
     """Run a management command on the data of ``folder`` and return what it prints."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env={**os.environ, "DATA_DIR": str(folder)},
+        env={**os.environ, "DATA_DIR": str(folder), **settings},
         check=True,
         capture_output=True,
         text=True,
@@ -41,11 +42,11 @@ def manage(folder: Path, *arguments: str) -> str:
 class Gateways:
     """A ``rungateway --workers 2`` with a database of its own and one API key."""
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, **settings: str) -> None:
         self.folder = folder
         self.key = key
         self.ports = {name: str(free_port()) for name in ("PORT", "OPENALGO_PORT", "ZMQ_PORT")}
-        self.env = {**os.environ, **self.ports, "DATA_DIR": str(folder)}
+        self.env = {**os.environ, **self.ports, "DATA_DIR": str(folder), **settings}
         self.env.pop("GATEWAY_WORKERS", None)
         self.log = folder / "gateway.log"
         with self.log.open("w") as log:
@@ -79,6 +80,21 @@ class Gateways:
                 return str(answer.read().decode())
         except OSError:
             return ""  # a process that listens and does not serve yet had it
+
+    def degraded(self) -> list[str]:
+        """What any one process says to be amiss beside the worker, which is not there."""
+        url = f"http://127.0.0.1:{self.ports['PORT']}/readyz"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            found: list[str] = json.load(answer)["degraded"]
+        return [each for each in found if "worker" not in each]
+
+    def in_both(self, make: Callable[[], ClientConnection]) -> list[ClientConnection]:
+        """Return clients of which each process has one."""
+        clients: list[ClientConnection] = []
+        while self.serving() != {"1", "2"}:
+            assert len(clients) < 200, "one process takes every connection"
+            clients.append(make())
+        return clients
 
     def serving(self) -> set[str]:
         """The processes that have clients, as an answer for all of them says."""
@@ -120,10 +136,7 @@ def test_a_revoked_key_closes_its_clients_in_every_process(
     gateways: Gateways, running_time: RunningTime
 ) -> None:
     """The channel layer in memory does not reach the others; looking again every 2 s does."""
-    clients: list[ClientConnection] = []
-    while gateways.serving() != {"1", "2"}:
-        assert len(clients) < 200, "one process takes every connection"
-        clients.append(gateways.client())
+    clients = gateways.in_both(gateways.client)
     manage(
         gateways.folder,
         "shell",
@@ -133,6 +146,48 @@ def test_a_revoked_key_closes_its_clients_in_every_process(
     revoked = running_time.seconds
     assert {close_code(client) for client in clients} == {4401}
     assert running_time.seconds - revoked < 5
+
+
+@pytest.mark.redis
+def test_redis_is_killed_and_comes_back(
+    prepared: tuple[Path, str], tmp_path: Path, own_redis: RedisServer
+) -> None:
+    """No process loses a client; a command's notice is heard at once before and afterwards."""
+    folder, key = prepared
+    own_redis.start()
+    url = {"REDIS_URL": own_redis.url}
+    gateways = Gateways(shutil.copytree(folder, tmp_path / "own"), key, **url)
+    try:
+        eventually_sync(lambda: gateways.scraped().count('live{gateway="') == 2, timeout=60)
+        clients = gateways.in_both(gateways.client)
+
+        def is_live(value: int) -> bool:
+            text = gateways.scraped()
+            return all(f'live{{gateway="{n}"}} {value}.0' in text for n in (1, 2))
+
+        eventually_sync(lambda: is_live(1), timeout=30)
+        assert gateways.degraded() == []
+        own_redis.kill()
+        eventually_sync(lambda: is_live(0), timeout=30)
+        assert "Redis" in gateways.degraded()[0]
+        clients.append(gateways.client())
+        own_redis.start()
+        eventually_sync(lambda: is_live(1), timeout=30)
+        for client in clients:
+            client.send('{"action": "ping"}')
+            assert "pong" in str(client.recv(60))
+        revoke = "from streaming.models import ApiKey; ApiKey.objects.get().revoke()"
+        manage(gateways.folder, "shell", "-c", revoke, **url)
+        assert {close_code(client) for client in clients} == {4401}
+        heard = re.findall(
+            r'notices_total{gateway="\d",result="received"} (\d)', gateways.scraped()
+        )
+        assert heard == ["1", "1"]
+        assert not gateways.said("Traceback")
+        lines = gateways.log.read_text().splitlines()
+        assert sum("channel layer" in line for line in lines) <= 2 * len(gateways.children())
+    finally:
+        gateways.close()
 
 
 def test_a_dead_process_is_replaced_while_the_other_serves(gateways: Gateways) -> None:

@@ -233,9 +233,14 @@ async def test_too_many_sockets_are_refused_at_the_door(make_edge: MakeEdge) -> 
     await (await edge.client()).close()
 
 
-async def test_an_unknown_path_is_not_found(edge: EdgeServer) -> None:
+async def test_an_unknown_path_is_not_found(
+    edge: EdgeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And strangers who ask for one do not fill the log."""
     with pytest.raises(Exception, match="404"):
         await edge.connect(f"{edge.site_url}/other")
+    await edge.stop()
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 async def test_a_stopped_server_closes_with_1012(make_edge: MakeEdge) -> None:

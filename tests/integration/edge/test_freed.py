@@ -14,7 +14,7 @@ import json
 import os
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -39,7 +39,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 KINDS = (
     Client, ClientSession, EdgeConsumer, FrameWriter, GatewayHttpProtocol, GatewayProtocol, Outbox,
 )  # fmt: skip
-TIMES = 85  # of each way to go, which makes a thousand
+TIMES = 72  # of each way to go, which makes a thousand
+
+
+def handshake(port: int, path: str, headers: Mapping[str, str]) -> bytes:
+    key = base64.b64encode(os.urandom(16)).decode()
+    fields = {
+        "Host": f"127.0.0.1:{port}", "Upgrade": "websocket", "Connection": "Upgrade",
+        "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13", **headers,
+    }  # fmt: skip
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 class Wire:
@@ -52,13 +62,8 @@ class Wire:
     @classmethod
     async def open(cls, port: int, path: str = "/ws", **headers: str) -> Wire:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        key = base64.b64encode(os.urandom(16)).decode()
-        fields = {
-            "Host": f"127.0.0.1:{port}", "Upgrade": "websocket", "Connection": "Upgrade",
-            "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13",
-        } | {name.replace("_", "-"): value for name, value in headers.items()}  # fmt: skip
-        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        writer.write(handshake(port, path, named))
         await reader.readuntil(b"\r\n\r\n")
         return cls(reader, writer)
 
@@ -139,6 +144,17 @@ async def never_authenticates(edge: EdgeServer, session: str) -> None:
     (await Wire.open(edge.openalgo_port)).vanish()
 
 
+async def has_a_wrong_interval(edge: EdgeServer, session: str) -> None:
+    headers = {"Sec_WebSocket_Protocol": BATCH_SUBPROTOCOL}
+    wire = await Wire.open(edge.openalgo_port, "/ws?interval=never", **headers)
+    await wire.end()
+
+
+async def asks_for_what_is_not_there(edge: EdgeServer, session: str) -> None:
+    wire = await Wire.open(edge.port, "/nothing")
+    await wire.end()
+
+
 async def does_not_keep_up(edge: EdgeServer, session: str) -> None:
     wire = await ready(edge)
     hub = edge.gateway.current_hub
@@ -183,7 +199,7 @@ async def asks_over_http(edge: EdgeServer, session: str) -> None:
 WAYS = [
     closes, vanishes, reads_batches, breaks_the_protocol, sends_too_much, has_a_wrong_key,
     never_authenticates, does_not_keep_up, has_its_key_revoked, is_a_page,
-    is_a_page_without_a_login, asks_over_http,
+    is_a_page_without_a_login, asks_over_http, has_a_wrong_interval, asks_for_what_is_not_there,
 ]  # fmt: skip
 
 
