@@ -81,9 +81,10 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     """One market-data update of one instrument, as decoded from a broker's frame.
 
     ``mode`` is the level that this update carries. A field is None when the broker did not send
-    it; nothing is ever filled with zeros. ``close`` is the previous close, the base of the day's
-    change. ``ts_event_ms`` is the exchange's time of this update and ``ltt_ms`` that of the last
-    trade, both epoch milliseconds and None when the frame carried none.
+    it; nothing is ever filled with zeros, and no price is 0, which is how wires say "none".
+    ``close`` is the previous close, the base of the day's change. ``ts_event_ms`` is the exchange's
+    time of this update and ``ltt_ms`` that of the last trade, both epoch milliseconds and None when
+    the frame carried none.
     """
 
     broker_token: str | int

@@ -42,7 +42,7 @@ def decode_frame(frame: bytes) -> Tick:
     size = len(frame)
     if size == BODY_LTP.size:
         token, ltp = BODY_LTP.unpack(frame)
-        return Tick(token, FeedMode.LTP, PRICE_SCALE, ltp=ltp)
+        return Tick(token, FeedMode.LTP, PRICE_SCALE, ltp=ltp or None)
     if size == BODY_QUOTE.size:
         return Tick(mode=FeedMode.QUOTE, **_quote(BODY_QUOTE.unpack(frame)))
     if size == BODY_DEPTH.size:
@@ -76,16 +76,16 @@ def _quote(values: Sequence[int]) -> dict[str, Any]:
     return {
         "broker_token": token,
         "price_scale": PRICE_SCALE,
-        "ltp": ltp,
+        "ltp": ltp or None,  # 0 is how this wire says that there is no price
         "volume": volume,
-        "open": open_,
-        "high": high,
-        "low": low,
-        "close": close,
+        "open": open_ or None,
+        "high": high or None,
+        "low": low or None,
+        "close": close or None,
     }
 
 
 def _levels(values: Sequence[int]) -> tuple[DepthLevel, ...]:
-    """Return the levels of a side; missing ones are all zeros and left out."""
+    """Return the levels of a side; those without a price are left out."""
     found = zip(values[::3], values[1::3], values[2::3], strict=True)
-    return tuple(DepthLevel(*level) for level in found if any(level))
+    return tuple(DepthLevel(*level) for level in found if level[0])

@@ -4,7 +4,7 @@ Source: smartapi.angelone.in/docs (WebSocket Streaming 2.0); checked against sma
 One frame is one tick, little endian, and its first byte is its mode. Prices are integers: paise,
 and in the currency segment rupees times 10^7.
 
-Values are passed on as Angel sent them: a quantity of 0 stays 0. A time of 0 is "there is none".
+A price or a time of 0 is "there is none" and becomes None; a quantity of 0 stays 0.
 The total quantities come as doubles; they are whole numbers, and a fraction is cut off. The change
 of the open interest (offset 139) is documented as garbage and not read.
 """
@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from brokers.absent import known_prices
 from brokers.angel.constants import (
     DEPTH_LEVELS,
     FRAME_DEPTH_20,
@@ -144,19 +145,23 @@ def _ltp(frame: bytes) -> Tick:
     token, scale = _named(field)
     if not 0 <= ts_event_ms <= LATEST_MS:
         raise _bad_time(ts_event_ms)
-    return Tick(token, _LTP_MODE, scale, 1, ltp, None, ts_event_ms or None)
+    return Tick(token, _LTP_MODE, scale, 1, ltp or None, None, ts_event_ms or None)
 
 
 def _quote(frame: bytes) -> Tick:
-    (_, field, ts_event_ms, ltp, last_quantity, average, volume, buy, sell, *ohlc) = _QUOTE.unpack(
-        frame
-    )
+    # fmt: off
+    (
+        _, field, ts_event_ms, ltp, last_quantity, average, volume, buy, sell,
+        open_, high, low, close,
+    ) = _QUOTE.unpack(frame)
+    # fmt: on
     token, scale = _named(field)
     if not 0 <= ts_event_ms <= LATEST_MS:
         raise _bad_time(ts_event_ms)
     if last_quantity < 0 or volume < 0:
         raise BrokerProtocolError("angel: a quantity is negative")
-    open_, high, low, close = ohlc
+    if not (ltp and average and open_ and high and low and close):
+        ltp, average, open_, high, low, close = known_prices(ltp, average, open_, high, low, close)
     # By position, in the order of Tick's fields: names cost a third more on the tick path.
     return Tick(
         token,
@@ -187,6 +192,8 @@ def _snap_quote(frame: bytes) -> Tick:
     values = _SNAP.unpack(frame)
     _, field, ts_event_ms, ltp, last_quantity, average, volume, buy, sell = values[:9]
     open_, high, low, close, traded, oi = values[9:15]
+    if not (ltp and average and open_ and high and low and close):
+        ltp, average, open_, high, low, close = known_prices(ltp, average, open_, high, low, close)
     token, scale = _named(field)
     if not 0 <= ts_event_ms <= LATEST_MS:
         raise _bad_time(ts_event_ms)
@@ -273,12 +280,12 @@ def _book(values: tuple[int, ...]) -> tuple[tuple[DepthLevel, ...], tuple[DepthL
 def _levels(
     prices: Sequence[int], quantities: Sequence[int], orders: Sequence[int]
 ) -> tuple[DepthLevel, ...]:
-    """Return the levels of one side. Missing ones come as zeros; those are left out."""
+    """Return the levels of one side; those without a price are left out."""
     levels = tuple(map(_level, zip(prices, quantities, orders, strict=True)))
     if levels and (min(quantities) < 0 or min(orders) < 0):
         raise BrokerProtocolError("angel: a quantity of the book is negative")
     if 0 in prices:
-        return tuple(level for level in levels if level.price or level.quantity)
+        return tuple(level for level in levels if level.price)
     return levels
 
 

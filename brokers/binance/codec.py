@@ -1,7 +1,8 @@
 """Binance's market streams merged into ticks, one state per subscribed symbol.
 
 Binance spreads what one tick holds over several streams; each frame yields one tick that carries
-the frame's own values and the last known ones of the others. What has not been seen is None.
+the frame's own values and the last known ones of the others. What has not been seen is None, and so
+is a price of 0: of a symbol without a trade, or of a side without an order.
 
 - ``@aggTrade`` gives last price, its quantity and time, and the event time.
 - ``@bookTicker`` gives the best bid and ask. It carries no time on spot, and a tick made of it has
@@ -200,7 +201,7 @@ class BinanceCodec:
     def _agg_trade(symbol: str, state: _SymbolState, data: msgspec.Raw) -> Tick:
         trade = decode_agg_trade(data)
         _check_symbol(trade.symbol, symbol)
-        price, quantity = _scaled(trade.price), _scaled(trade.quantity)
+        price, quantity = _scaled(trade.price) or None, _scaled(trade.quantity)
         state.ltp, state.last_quantity, state.ltt_ms = price, quantity, trade.trade_ms
         state.last_event_ms = trade.event_ms
         return state.tick(symbol, trade.event_ms)
@@ -211,8 +212,8 @@ class BinanceCodec:
         _check_symbol(book.symbol, symbol)
         bid = _scaled(book.bid_price), _scaled(book.bid_size)
         ask = _scaled(book.ask_price), _scaled(book.ask_size)
-        state.bid_price, state.bid_size = bid
-        state.ask_price, state.ask_size = ask
+        state.bid_price, state.bid_size = bid if bid[0] else _NOTHING
+        state.ask_price, state.ask_size = ask if ask[0] else _NOTHING
         state.book_update_id = book.update_id
         return state.tick(symbol, book.event_ms)
 
@@ -223,9 +224,9 @@ class BinanceCodec:
         open_, high, low = _scaled(day.open), _scaled(day.high), _scaled(day.low)
         volume, average = _scaled(day.volume), _scaled(day.average)
         price, quantity = _scaled(day.last_price), _scaled(day.last_quantity)
-        state.open, state.high, state.low = open_, high, low
-        state.volume, state.average = volume, average
-        if day.event_ms >= state.last_event_ms and price != state.ltp:
+        state.open, state.high, state.low = open_ or None, high or None, low or None
+        state.volume, state.average = volume, average or None
+        if price and day.event_ms >= state.last_event_ms and price != state.ltp:
             # A trade that we did not see: the window's end is not its time, so that is unknown.
             state.ltp, state.last_quantity, state.ltt_ms = price, quantity, None
             state.last_event_ms = day.event_ms
@@ -245,6 +246,7 @@ class BinanceCodec:
 
 
 _NO_LEVEL: Final[tuple[None, None, None]] = (None, None, None)
+_NOTHING: Final[tuple[None, None]] = (None, None)
 _DEPTH_STREAMS: Final = frozenset(depth_stream(levels) for levels in DEPTH_LEVELS)
 
 
@@ -259,4 +261,4 @@ def _scaled(text: str) -> int:
 
 def _levels(pairs: Sequence[tuple[str, str]]) -> tuple[DepthLevel, ...]:
     levels = (DepthLevel(_scaled(price), _scaled(quantity)) for price, quantity in pairs)
-    return tuple(level for level in levels if level.quantity)
+    return tuple(level for level in levels if level.price and level.quantity)

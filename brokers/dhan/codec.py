@@ -5,7 +5,7 @@ several, little endian; a packet tells its code and its length, and prices are f
 ``values``). The previous close and the open interest come in packets of their own, so a decoder
 remembers them for the instruments that it watches and puts them into their quotes.
 
-Values are passed on as Dhan sent them: a quantity of 0 stays 0. A trade's time is "none" where it
+A price of 0 is "none" and becomes None; a quantity of 0 stays 0. A trade's time is "none" where it
 is 0, or after the moment in which it arrived.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from brokers.absent import known_prices
 from brokers.dhan.constants import (
     CODE_DISCONNECT,
     CODE_FULL,
@@ -142,7 +143,7 @@ class FeedDecoder:
     def _ticker(self, frame: bytes, at: int, found: list[Decoded]) -> None:
         field, ltp, traded = _TICKER.unpack_from(frame, at)
         token, scale = named(field)
-        price = to_one_price(ltp, scale)
+        price = to_one_price(ltp, scale) or None
         found.append(Tick(token, _LTP_MODE, scale, 1, price, self._trade_ms(traded)))
 
     def _quote(self, frame: bytes, at: int, found: list[Decoded]) -> None:
@@ -153,7 +154,11 @@ class FeedDecoder:
         average, ltp, open_, close, high, low = to_prices(
             (average, ltp, open_, close, high, low), scale, averages=1
         )
+        if not (ltp and average and open_ and high and low):
+            ltp, average, open_, high, low = known_prices(ltp, average, open_, high, low)
         known = self._known.get(token)
+        if not (self._takes_close and close):
+            close = known.close if known is not None else None
         # By position, in the order of Tick's fields: names cost a third more on the tick path.
         tick = Tick(
             token,
@@ -166,7 +171,7 @@ class FeedDecoder:
             open_,
             high,
             low,
-            self._close(known, close),
+            close,
             volume,
             quantity,
             average,
@@ -189,12 +194,17 @@ class FeedDecoder:
         prices = to_prices(
             (average, ltp, *values[9:13], *values[17::6], *values[18::6]), scale, averages=1
         )
-        average, price, open_, close, high, low = prices[:6]
+        day: list[Any] = prices[:6]
+        average, price, open_, close, high, low = day
+        if not (price and average and open_ and high and low):
+            price, average, open_, high, low = known_prices(price, average, open_, high, low)
         bids = to_levels(prices[6:11], values[13::6], values[15::6])
         asks = to_levels(prices[11:], values[14::6], values[16::6])
         bid_price, bid_size, _ = bids[0] if bids else _NO_LEVEL
         ask_price, ask_size, _ = asks[0] if asks else _NO_LEVEL
         known = self._known.get(token)
+        if not (self._takes_close and close):
+            close = known.close if known is not None else None
         tick = Tick(
             token,
             _DEPTH_MODE,
@@ -206,7 +216,7 @@ class FeedDecoder:
             open_,
             high,
             low,
-            self._close(known, close),
+            close,
             volume,
             quantity,
             average,
@@ -237,7 +247,7 @@ class FeedDecoder:
                 token,
                 _DEPTH_MODE,
                 scale,
-                ltp=prices[0],
+                ltp=prices[0] or None,
                 bid_price=bids[0].price if bids else None,
                 bid_size=bids[0].quantity if bids else None,
                 ask_price=asks[0].price if asks else None,
@@ -250,7 +260,7 @@ class FeedDecoder:
     def _previous_close(self, frame: bytes, at: int, found: list[Decoded]) -> None:
         field, value = _CLOSE.unpack_from(frame, at)
         token, scale = named(field)
-        close = to_one_price(value, scale)
+        close = to_one_price(value, scale) or None
         known = self._known.get(token)
         if known is not None and known.close != close:
             known.close = close
@@ -269,15 +279,10 @@ class FeedDecoder:
         found.append(Disconnection(reason))
 
     @staticmethod
-    def _repeat(known: _Known, found: list[Decoded], **news: int) -> None:
+    def _repeat(known: _Known, found: list[Decoded], **news: int | None) -> None:
         if known.latest is not None:
             known.latest = msgspec.structs.replace(known.latest, **news)
             found.append(known.latest)
-
-    def _close(self, known: _Known | None, sent: int) -> int | None:
-        if self._takes_close and sent:
-            return sent
-        return known.close if known is not None else None
 
     def _trade_ms(self, traded: int) -> int | None:
         seconds = traded - self._offset

@@ -113,7 +113,7 @@ def to_price(value: float, scale: int) -> int:
 
 
 def to_exact_levels(rows: Iterable[tuple[float, int, int]], scale: int) -> tuple[DepthLevel, ...]:
-    """Return the levels of rows of float64 price, quantity and orders, without the empty ones.
+    """Return the levels of rows of float64 price, quantity and orders that have a price.
 
     Raises:
         BrokerProtocolError: a price is not a number, infinite, or beyond any price.
@@ -123,23 +123,27 @@ def to_exact_levels(rows: Iterable[tuple[float, int, int]], scale: int) -> tuple
             [
                 _as_level((round(price * scale), quantity, orders))
                 for price, quantity, orders in rows
-                if price or quantity
+                if price
             ]
         )
     except (ValueError, OverflowError) as error:
         raise _bad_price() from error
-    if levels and (min(levels)[0] <= -_MAX_SCALED or max(levels)[0] >= _MAX_SCALED):
-        raise _bad_price()
+    if levels:
+        least, most = min(levels)[0], max(levels)[0]
+        if least <= -_MAX_SCALED or most >= _MAX_SCALED:
+            raise _bad_price()
+        if least <= 0 <= most:  # one may have been less than half of the smallest step
+            return tuple(level for level in levels if level.price)
     return levels
 
 
 def to_levels(
     prices: Sequence[int], quantities: Sequence[int], orders: Sequence[int]
 ) -> tuple[DepthLevel, ...]:
-    """Return the levels of one side. Missing ones come as zeros; those are left out."""
+    """Return the levels of one side; those without a price are left out."""
     levels = tuple(map(_as_level, zip(prices, quantities, orders, strict=True)))
     if 0 in prices:
-        return tuple(level for level in levels if level.price or level.quantity)
+        return tuple(level for level in levels if level.price)
     return levels
 
 

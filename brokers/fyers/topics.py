@@ -3,16 +3,18 @@
 An instrument has up to two topics, its feed and its book (``dp``); a depth tick holds both. A book
 says no time of its own, and the feed's is not passed off as the book's.
 
-A running total that is negative has left its 32 bits and is not known; any other negative quantity
-breaks the frame. The circuits are not read: the official client drops them, too.
+A price of 0 is none, like one that is not known. A running total that is negative has left its 32
+bits and is not known; any other negative quantity breaks the frame. The circuits are not read: the
+official client drops them, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
+from brokers.absent import known_prices
 from brokers.exceptions import BrokerProtocolError
 from brokers.fyers.constants import (
     BOOK_FIELDS,
@@ -95,10 +97,10 @@ class TopicState:
 
     def lite_tick(self) -> Tick | None:
         """Return the last price of a feed, all that a lite record has; it says no time."""
-        ltp = self.values[_LTP]
+        ltp = self.values[0]
         if ltp == NO_VALUE:
             return None
-        return Tick(self.instrument.token, _LTP_MODE, self.scale, 1, ltp)
+        return Tick(self.instrument.token, _LTP_MODE, self.scale, 1, ltp or None)
 
 
 def make_tick(
@@ -113,18 +115,12 @@ def make_tick(
     mode = instrument.mode
     values = feed.values if feed.is_plain else _known(feed.values)
     if len(values) == INDEX_FIELDS:
-        ltp, close, stamp, high, low, open_ = values
-        stamp_ms = stamp * 1000 if stamp else None
-        if mode is _LTP_MODE:
-            return Tick(instrument.token, mode, feed.scale, 1, ltp, None, stamp_ms)
-        return Tick(
-            instrument.token, mode, feed.scale, 1, ltp, None, stamp_ms, open_, high, low, close
-        )
+        return _index_tick(instrument, feed.scale, values)
     if mode is _LTP_MODE:
         ltp, _, traded, stamp = values[:4]
         stamp_ms = stamp * 1000 if stamp and is_timed else None
         traded_ms = traded * 1000 if traded else None
-        return Tick(instrument.token, mode, feed.scale, 1, ltp, traded_ms, stamp_ms)
+        return Tick(instrument.token, mode, feed.scale, 1, ltp or None, traded_ms, stamp_ms)
     (
         ltp,
         volume,
@@ -145,6 +141,12 @@ def make_tick(
         open_,
         close,
     ) = values
+    if not (ltp and average and low and high and open_ and close):
+        ltp, average, low, high, open_, close = known_prices(ltp, average, low, high, open_, close)
+    if not bid_price:
+        bid_price = bid_size = None
+    if not ask_price:
+        ask_price = ask_size = None
     stamp_ms = stamp * 1000 if stamp and is_timed else None
     traded_ms = traded * 1000 if traded else None
     bids = asks = None
@@ -185,8 +187,19 @@ def make_tick(
     )
 
 
+def _index_tick(instrument: TrackedInstrument, scale: int, values: Sequence[Any]) -> Tick:
+    ltp, close, stamp, high, low, open_ = values
+    token, mode = instrument.token, instrument.mode
+    stamp_ms = stamp * 1000 if stamp else None
+    if mode is _LTP_MODE:
+        return Tick(token, mode, scale, 1, ltp or None, None, stamp_ms)
+    if not (ltp and close and high and low and open_):
+        ltp, close, high, low, open_ = known_prices(ltp, close, high, low, open_)
+    return Tick(token, mode, scale, 1, ltp, None, stamp_ms, open_, high, low, close)
+
+
 def _levels(book: TopicState) -> tuple[Levels, Levels]:
-    """Return bids and asks; levels that are not there, or came as zeros, are left out."""
+    """Return bids and asks; levels that are not there, or have no price, are left out."""
     values = book.values
     if book.is_plain and all(values[: 2 * DEPTH_LEVELS]):
         found = (
@@ -207,7 +220,7 @@ def _known_levels(prices: Values, sizes: Values, orders: Values) -> Levels:
     return tuple(
         DepthLevel(price, size, None if count == NO_VALUE else count)
         for price, size, count in zip(prices, sizes, orders, strict=True)
-        if NO_VALUE not in (price, size) and (price or size)
+        if price and NO_VALUE not in (price, size)
     )
 
 

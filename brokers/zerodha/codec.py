@@ -3,9 +3,9 @@
 Source: kite.trade/docs/connect/v3/websocket; where it disagrees with the kiteconnect 5.2.2 client
 (unsigned integers, price divisors of BCD and NCO) this follows the client.
 
-Values are passed on as the broker sent them. A last price of 0 is what Kite sends for an
-instrument that has never traded and stays 0: a price that was not sent is None, and the two
-differ. A time of 0 is Kite's "there is none" and becomes None.
+A price or a time of 0 is Kite's "there is none" and becomes None: before the first trade the last
+price, the day's and the average are 0 in a packet that has a close. Quantities are passed on as
+they come.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from brokers.absent import known_prices
 from brokers.exceptions import BrokerProtocolError
 from brokers.types import DepthLevel, FeedMode, Tick
 from brokers.zerodha.constants import (
@@ -54,6 +55,13 @@ _FULL_DEPTH: Final = 16
 _FULL_ASKS: Final = _FULL_DEPTH + 3 * DEPTH_LEVELS
 _FULL_END: Final = _FULL_ASKS + 3 * DEPTH_LEVELS
 
+# What the tick path calls: looking a method up each time costs as much as reading two numbers.
+_unpack_length: Final = _LENGTH.unpack_from
+_unpack_ltp: Final = _LTP.unpack_from
+_unpack_index: Final = _INDEX.unpack_from
+_unpack_quote: Final = _QUOTE.unpack_from
+_unpack_full: Final = _FULL.unpack_from
+
 _COUNT_BYTES: Final = _COUNT.size
 _LENGTH_BYTES: Final = _LENGTH.size
 
@@ -88,7 +96,7 @@ def decode_frame(frame: bytes) -> DecodedFrame:
     (count,) = _COUNT.unpack_from(frame)
     offset = _COUNT_BYTES
     skipped = 0
-    append, length_at, decoders = ticks.append, _LENGTH.unpack_from, _DECODERS
+    append, length_at, decoders = ticks.append, _unpack_length, _DECODERS
     for _ in range(count):
         if offset + _LENGTH_BYTES > size:
             raise BrokerProtocolError(f"frame of {size} bytes ends before its {count} packets")
@@ -147,18 +155,22 @@ def _encode(request: Mapping[str, object]) -> str:
 
 
 def _ltp(frame: bytes, offset: int) -> Tick:
-    token, ltp = _LTP.unpack_from(frame, offset)
-    return Tick(token, FeedMode.LTP, _SCALES[token & 0xFF], 1, ltp)
+    token, ltp = _unpack_ltp(frame, offset)
+    return Tick(token, FeedMode.LTP, _SCALES[token & 0xFF], 1, ltp or None)
 
 
 def _index_quote(frame: bytes, offset: int) -> Tick:
-    token, ltp, high, low, open_, close = _INDEX.unpack_from(frame, offset)
+    token, ltp, high, low, open_, close = _unpack_index(frame, offset)
+    if not (ltp and high and low and open_ and close):
+        ltp, high, low, open_, close = known_prices(ltp, high, low, open_, close)
     scale = _SCALES[token & 0xFF]
     return Tick(token, FeedMode.QUOTE, scale, 1, ltp, None, None, open_, high, low, close)
 
 
 def _index_full(frame: bytes, offset: int) -> Tick:
-    token, ltp, high, low, open_, close = _INDEX.unpack_from(frame, offset)
+    token, ltp, high, low, open_, close = _unpack_index(frame, offset)
+    if not (ltp and high and low and open_ and close):
+        ltp, high, low, open_, close = known_prices(ltp, high, low, open_, close)
     (seconds,) = _INDEX_TIME.unpack_from(frame, offset)
     ts_event_ms = seconds * 1000 or None
     scale = _SCALES[token & 0xFF]
@@ -167,8 +179,10 @@ def _index_full(frame: bytes, offset: int) -> Tick:
 
 def _quote(frame: bytes, offset: int) -> Tick:
     (token, ltp, last_quantity, average, volume, buy, sell, open_, high, low, close) = (
-        _QUOTE.unpack_from(frame, offset)
+        _unpack_quote(frame, offset)
     )
+    if not (ltp and average and open_ and high and low and close):
+        ltp, average, open_, high, low, close = known_prices(ltp, average, open_, high, low, close)
     # By position, in the order of Tick's fields: names cost a third more on the tick path.
     return Tick(
         token,
@@ -196,8 +210,10 @@ def _quote(frame: bytes, offset: int) -> Tick:
 
 
 def _full(frame: bytes, offset: int) -> Tick:
-    values = _FULL.unpack_from(frame, offset)
+    values = _unpack_full(frame, offset)
     (token, ltp, last_quantity, average, volume, buy, sell, open_, high, low, close) = values[:11]
+    if not (ltp and average and open_ and high and low and close):
+        ltp, average, open_, high, low, close = known_prices(ltp, average, open_, high, low, close)
     traded, oi, _oi_high, _oi_low, seconds = values[11:_FULL_DEPTH]
     bids = _levels(values[_FULL_DEPTH:_FULL_ASKS])
     asks = _levels(values[_FULL_ASKS:_FULL_END])
@@ -231,11 +247,11 @@ def _full(frame: bytes, offset: int) -> Tick:
 
 
 def _levels(values: tuple[int, ...]) -> tuple[DepthLevel, ...]:
-    """Return the levels of one side. Kite fills missing ones with zeros; those are left out."""
+    """Return the levels of one side. Those without a price are left out: Kite sends zeros."""
     prices = values[1::3]
     levels = tuple(map(_level, zip(prices, values[::3], values[2::3], strict=True)))
     if 0 in prices:
-        return tuple(level for level in levels if level.price or level.quantity)
+        return tuple(level for level in levels if level.price)
     return levels
 
 

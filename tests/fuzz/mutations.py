@@ -65,7 +65,7 @@ def fuzz(
 
 
 def judge(tick: Tick) -> None:
-    """Raise AssertionError for NaN, infinity, a fraction, or a negative quantity or time."""
+    """Raise AssertionError for NaN, a fraction, a negative quantity or time, or a price of 0."""
     for name in msgspec.structs.fields(Tick):
         value: Any = getattr(tick, name.name)
         if name.name == "broker_token" or value is None:
@@ -73,13 +73,15 @@ def judge(tick: Tick) -> None:
         if isinstance(value, tuple):
             for level in value:
                 assert _is_whole(level.price), (name.name, level)
+                assert level.price != 0, (name.name, level)
                 assert _is_whole(level.quantity), (name.name, level)
                 assert level.quantity >= 0, (name.name, level)
                 assert level.orders is None or (_is_whole(level.orders) and level.orders >= 0)
             continue
         assert _is_whole(value), (name.name, value)
         is_price = name.name in _PRICES
-        assert is_price or value >= 0, (name.name, value)
+        # Brokers send a price of 0 for one that there is not.
+        assert value != 0 if is_price else value >= 0, (name.name, value)
     assert tick.price_scale > 0
     assert tick.broker_token != ""
 

@@ -44,6 +44,8 @@ def test_the_fuzzer_notices_what_is_not_a_protocol_error() -> None:
         Tick("1", FeedMode.LTP, 100, ltp=float("nan")),  # type: ignore[arg-type]
         Tick("1", FeedMode.LTP, 100, volume=-1),
         Tick("1", FeedMode.LTP, 100, ltt_ms=-1),
+        Tick("1", FeedMode.LTP, 100, ltp=0),
+        Tick("1", FeedMode.DEPTH, 100, bids=(DepthLevel(0, 1, 1),)),
         Tick("1", FeedMode.DEPTH, 100, bids=(DepthLevel(1, -1, 1),)),
         Tick("1", FeedMode.DEPTH, 100, asks=(DepthLevel(1, 1, -1),)),
     ],

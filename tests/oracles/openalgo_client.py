@@ -1,7 +1,8 @@
 """Use the OpenAlgo SDK against a gateway and report what its callbacks and caches saw.
 
 Arguments: scenario, WebSocket URL, API key, optionally a directory with another version of the SDK.
-Scenarios: ``modes`` (LTP, Quote and Depth of one symbol, then unsubscribe), ``wrong_key``,
+Scenarios: ``modes`` (LTP, Quote and Depth of one symbol, then unsubscribe), ``untraded`` (the same
+of one that has no last price yet), ``wrong_key``,
 ``orders`` (SDK 2.x), ``reconnect`` (SDK 2.x: the server goes away and comes back).
 """
 
@@ -63,6 +64,16 @@ def modes(client):
     }
 
 
+def untraded(client):
+    seen = {"ltp": [], "quote": [], "depth": []}
+    client.subscribe_ltp(INFY, on_data_received=seen["ltp"].append)
+    client.subscribe_quote(INFY, on_data_received=seen["quote"].append)
+    client.subscribe_depth(INFY, on_data_received=seen["depth"].append)
+    arrived = wait_until(lambda: seen["quote"] and seen["depth"])
+    caches = [client.get_ltp(), client.get_quotes(), client.get_depth()]
+    return {"arrived": bool(arrived), "seen": seen, "caches": caches}
+
+
 def orders(client):
     seen = []
     client.subscribe_orders(on_order_update=seen.append)
@@ -87,6 +98,7 @@ started = time.monotonic()
 connected = client.connect()
 result = {"connected": connected, "connect_seconds": time.monotonic() - started}
 if connected:
-    result.update({"modes": modes, "orders": orders, "reconnect": reconnect}[scenario](client))
+    play = {"modes": modes, "untraded": untraded, "orders": orders, "reconnect": reconnect}
+    result.update(play[scenario](client))
 client.disconnect()
 json.dump(result, sys.stdout)

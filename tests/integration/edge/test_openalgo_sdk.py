@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from brokers.testing import kite_frame, kite_full, kite_quote
+from brokers.zerodha.codec import decode_frame
+from streaming.frames import encode_tick
 from tests.integration.edge.conftest import INFY, KEY, TCS, EdgeServer, MakeEdge
 from tests.support import eventually, free_port
 
@@ -98,6 +101,38 @@ async def test_three_modes_of_one_symbol_in_sdk2(
 ) -> None:
     async with ticking(edge):
         check_modes(await run_oracle(SCRIPT, "modes", edge.url, KEY, sdk2))
+
+
+@pytest.mark.parametrize("is_sdk2", [False, True], ids=["SDK 1", "SDK 2"])
+async def test_a_symbol_without_a_price_has_no_change_either(
+    edge: EdgeServer, run_oracle: Callable[..., Any], sdk2: str, is_sdk2: bool
+) -> None:
+    """Kite's packet of before the first trade: last price 0, close 15000."""
+    body = kite_full(kite_quote(408065, 0, ohlc=(0, 0, 0, 1_500_000)), asks=[(1_500_500, 7, 1)])
+    (tick,), _ = decode_frame(kite_frame(body))
+
+    async def tick_forever() -> None:
+        while True:
+            message = edge.link.message("p1", INFY)
+            edge.link.publish([message._replace(body=encode_tick("zerodha", INFY, tick))])
+            await asyncio.sleep(0.02)
+
+    market = asyncio.create_task(tick_forever(), name="market")
+    try:
+        sdk = (sdk2,) if is_sdk2 else ()
+        result = await run_oracle(SCRIPT, "untraded", edge.url, KEY, *sdk)
+    finally:
+        market.cancel()
+    assert result["arrived"]
+    assert result["seen"]["ltp"] == [], "there is none"
+    quote = result["seen"]["quote"][0]["data"]
+    assert (quote["close"], quote["ltp"]) == (15000.0, 0), "what is left out is 0 to the SDK"
+    assert (quote["change"], quote["change_percent"]) == (0, 0)
+    depth = result["seen"]["depth"][0]["data"]["depth"]
+    assert depth == {"buy": [], "sell": [{"price": 15005.0, "quantity": 7, "orders": 1}]}
+    ltp, quotes, _ = result["caches"]
+    assert ltp == {"ltp": {}}
+    assert quotes["quote"]["NSE"]["INFY"]["close"] == 15000.0
 
 
 async def test_orders_reach_sdk2(

@@ -93,20 +93,20 @@ def as_tick(read: dict[str, Any]) -> Tick:
         stamp = read["packet_received_time"]
         return Tick(name, FeedMode.DEPTH, scale, ts_event_ms=stamp or None, **top(bids, asks))
     fields: dict[str, Any] = {
-        "ltp": read["last_traded_price"],
+        "ltp": read["last_traded_price"] or None,  # the client does not know of absent prices
         "ts_event_ms": read["exchange_timestamp"] or None,
     }
     if mode != AngelMode.LTP:
         fields |= {
             "last_trade_quantity": read["last_traded_quantity"],
-            "avg_trade_price": read["average_traded_price"],
+            "avg_trade_price": read["average_traded_price"] or None,
             "volume": read["volume_trade_for_the_day"],
             "total_buy_quantity": int(read["total_buy_quantity"]),
             "total_sell_quantity": int(read["total_sell_quantity"]),
-            "open": read["open_price_of_the_day"],
-            "high": read["high_price_of_the_day"],
-            "low": read["low_price_of_the_day"],
-            "close": read["closed_price"],
+            "open": read["open_price_of_the_day"] or None,
+            "high": read["high_price_of_the_day"] or None,
+            "low": read["low_price_of_the_day"] or None,
+            "close": read["closed_price"] or None,
         }
     if mode == AngelMode.SNAP_QUOTE:
         keys = ("price", "quantity", "no of orders")
@@ -120,9 +120,9 @@ def as_tick(read: dict[str, Any]) -> Tick:
 
 
 def sides(levels: list[dict[str, int]], keys: tuple[str, ...]) -> tuple[DepthLevel, ...]:
-    """Return the levels but for the empty ones."""
+    """Return the levels that have a price."""
     rows = (DepthLevel(*(level[key] for key in keys)) for level in levels)
-    return tuple(level for level in rows if level.price or level.quantity)
+    return tuple(level for level in rows if level.price)
 
 
 def top(bids: tuple[DepthLevel, ...], asks: tuple[DepthLevel, ...]) -> dict[str, Any]:

@@ -129,7 +129,8 @@ def agrees(read: dict[str, Any], ours: Tick) -> bool:
             (level[f"{side}_price"], level[f"{side}_quantity"], level[f"{side}_orders"])
             for level in levels
         ]
-        told = [row for row in told if Decimal(row[0]) or row[1]]
+        if len(told) != len(rows or ()):  # what is shown as 0 may be less than a hundredth
+            told = [row for row in told if Decimal(row[0])]
         if len(told) != len(rows or ()):
             return False
         for (price, quantity, orders), row in zip(told, rows or (), strict=True):
@@ -144,8 +145,12 @@ def agrees(read: dict[str, Any], ours: Tick) -> bool:
     return all(is_same(shown, value, scale) for shown, value in prices)
 
 
-def is_same(shown: str, value: int, scale: int) -> bool:
-    """Compare to the paisa; to two of it where the client shows less, or 32 bits have less."""
+def is_same(shown: str, known: int | None, scale: int) -> bool:
+    """Compare to the paisa; to two of it where the client shows less, or 32 bits have less.
+
+    What we do not know is 0 to the client.
+    """
+    value = known or 0
     difference = abs(Decimal(shown) - Decimal(value) / scale)
     is_plain = scale == 100 and abs(value) < PLAIN_RUPEES * scale
     # Far up, neighbours of 32 bits lie further apart than two paise.
@@ -327,5 +332,5 @@ async def test_extreme_values_and_the_vectors_are_decoded_alike(run_broker_oracl
                 assert ours_side == tuple(
                     DepthLevel(round(row["price"] * 100), row["quantity"], row["orders"])
                     for row in side["depth"]
-                    if row["price"] or row["quantity"]
+                    if row["price"]
                 )

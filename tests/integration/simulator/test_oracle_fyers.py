@@ -80,7 +80,11 @@ def as_fields(read: dict[str, Any], scale: int) -> dict[str, Any]:
             fields[TIMES[name]] = value * 1000 or None
         elif name not in UNUSED:
             is_price = name == "ltp" or name.endswith("_price")
-            fields[FEED_FIELDS[name]] = round(value * scale) if is_price else value
+            fields[FEED_FIELDS[name]] = (round(value * scale) or None) if is_price else value
+    # A price of 0 is none, which the client does not know, and takes its quantity along.
+    for side in ("bid", "ask"):
+        if fields.get(f"{side}_price") is None:
+            fields[f"{side}_size"] = None
     return fields
 
 
@@ -93,7 +97,7 @@ def as_levels(read: dict[str, Any], side: str, scale: int) -> tuple[DepthLevel, 
         )
         for at in range(1, 6)
     )
-    return tuple(level for level in levels if level.price or level.quantity)
+    return tuple(level for level in levels if level.price)
 
 
 def agrees(tick: Tick, read: dict[str, Any]) -> bool:
@@ -331,8 +335,7 @@ async def test_every_kind_of_record_and_the_vectors_are_decoded_alike(
         data = decoder.decode(frame)
         assert isinstance(data, Data)
         (tick,) = data.ticks
-        assert tick.ltp is not None
-        assert [message["ltp"] for message in messages] == [tick.ltp / tick.price_scale]
+        assert [message["ltp"] for message in messages] == [(tick.ltp or 0) / tick.price_scale]
         assert (tick.mode, tick.ts_event_ms) == (FeedMode.LTP, None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 
+import msgspec
 import pytest
 
 from brokers.angel.codec import SUBSCRIBE, decode_frame, decode_text, encode_request
@@ -16,6 +17,9 @@ TIME_MS = 1_700_000_000_123
 FRAMES = {name: bytes.fromhex(text) for name, text in ANGEL_VECTORS.items()}
 BUY_QUANTITY, SELL_QUANTITY = 75, 83
 BOOK, ENTRY = 147, 20
+
+
+with_ = msgspec.structs.replace
 
 
 def changed(kind: str, offset: int, layout: str, *values: float) -> bytes:
@@ -110,7 +114,7 @@ def test_every_segment_has_its_scale(segment: int, scale: int) -> None:
     assert (tick.broker_token, tick.price_scale) == (f"{segment}:2885", scale)
 
 
-@pytest.mark.parametrize("price", [0, -1, -3763, 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("price", [1, -1, -3763, 2**63 - 1, -(2**63)])
 def test_prices_are_signed_and_of_64_bits(price: int) -> None:
     assert decode_frame(changed("ltp", 43, "<q", price)).ltp == price
 
@@ -135,6 +139,28 @@ def test_a_time_of_zero_is_none() -> None:
 @pytest.mark.parametrize("traded", [1_700_000_000, 1_700_000_000_000])
 def test_a_last_trade_may_be_told_in_seconds_or_milliseconds(traded: int) -> None:
     assert decode_frame(changed("snap", 123, "<q", traded)).ltt_ms == 1_700_000_000_000
+
+
+@pytest.mark.parametrize("kind", ["ltp", "quote", "snap"])
+def test_a_price_of_zero_is_none(kind: str) -> None:
+    """Each of them alone, and all at once as before the first trade."""
+    names = {"ltp": 43}
+    if kind != "ltp":
+        names |= {"avg_trade_price": 59, "open": 91, "high": 99, "low": 107, "close": 115}
+    frame = bytearray(FRAMES[kind])
+    whole = decode_frame(FRAMES[kind])
+    for name, at in names.items():
+        assert decode_frame(changed(kind, at, "<q", 0)) == with_(whole, **{name: None})
+        struct.pack_into("<q", frame, at, 0)
+    assert decode_frame(bytes(frame)) == with_(whole, **dict.fromkeys(names))
+
+
+def test_a_level_without_a_price_is_none_whatever_its_quantity() -> None:
+    frame = changed("snap", BOOK + 10, "<q", 0)
+    tick, whole = decode_frame(frame), decode_frame(FRAMES["snap"])
+    assert whole.bids is not None
+    assert (tick.bids, tick.asks) == (whole.bids[1:], whole.asks)
+    assert tick.bid_price == whole.bids[1].price
 
 
 def test_missing_levels_are_left_out() -> None:

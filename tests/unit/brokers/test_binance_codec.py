@@ -100,6 +100,28 @@ def test_a_book_ticker_alone_holds_nothing_else() -> None:
     )
 
 
+NONE = "0.00000000"
+
+
+def test_a_price_of_zero_is_none_and_takes_its_quantity_along() -> None:
+    """As of a symbol that is listed and was never traded."""
+    codec = quotes()
+    tick = decode(codec, "ticker", {**TICKER, **dict.fromkeys("cohlwQv", NONE)})
+    assert (tick.ltp, tick.open, tick.high, tick.low, tick.close) == (None,) * 5
+    assert (tick.avg_trade_price, tick.volume) == (None, 0)
+    tick = decode(codec, "bookTicker", {**BOOK, "a": NONE, "A": NONE})
+    assert (tick.bid_price, tick.bid_size) == (2535190000, 3121000000)
+    assert (tick.ask_price, tick.ask_size) == (None, None)
+    assert decode(codec, "aggTrade", TRADE).ltp == 2536000000
+    later = {**TICKER, "E": TRADE["E"] + 10_000, "c": NONE}  # type: ignore[operator]
+    assert decode(codec, "ticker", later).ltp == 2536000000, "no price is no news"
+
+
+def test_a_level_without_a_price_is_none(codec: BinanceCodec) -> None:
+    tick = decode(codec, "depth5@100ms", {**DEPTH, "asks": [[NONE, "5"], ["25.36", "100"]]})
+    assert tick.asks == (DepthLevel(2536000000, 100 * UNIT, None),)
+
+
 def test_an_agg_trade_alone() -> None:
     codec = BinanceCodec()
     codec.track(SYMBOL, FeedMode.LTP, 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -251,6 +252,45 @@ def test_what_is_no_price_is_refused(
 ) -> None:
     with pytest.raises(BrokerProtocolError):
         decoder.decode(changed(kind, offset, "<f", price), NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("ticker", {"ltp": 8}),
+        ("quote", {"ltp": 8, "avg_trade_price": 18, "open": 34, "high": 42, "low": 46}),
+        ("full", {"ltp": 8, "avg_trade_price": 18, "open": 46, "high": 54, "low": 58}),
+    ],
+)
+@pytest.mark.parametrize("zero", [0.0, -0.0, 1e-6])
+def test_a_price_of_zero_is_none(
+    decoder: FeedDecoder, kind: str, names: dict[str, int], zero: float
+) -> None:
+    """Each of them alone, and all at once as before the first trade."""
+    frame = bytearray(FRAMES[kind])
+    (whole,) = decoder.decode(FRAMES[kind], NOW_S)
+    assert isinstance(whole, Tick)
+    for name, at in names.items():
+        (tick,) = decoder.decode(changed(kind, at, "<f", zero), NOW_S)
+        assert tick == msgspec.structs.replace(whole, **{name: None})
+        struct.pack_into("<f", frame, at, zero)
+    (tick,) = decoder.decode(bytes(frame), NOW_S)
+    assert tick == msgspec.structs.replace(whole, **dict.fromkeys(names))
+
+
+def test_a_previous_close_of_zero_is_none(decoder: FeedDecoder) -> None:
+    decoder.watch([TOKEN])
+    decoder.decode(changed("prev_close", 8, "<f", 0.0), NOW_S)
+    assert decoder.decode(FRAMES["quote"], NOW_S) == [QUOTE]
+    (tick,) = decoder.decode(FRAMES["prev_close"], NOW_S)
+    assert tick == with_(QUOTE, 156780)
+    assert decoder.decode(changed("prev_close", 8, "<f", 0.0), NOW_S) == [QUOTE]
+
+
+def test_a_level_without_a_price_is_none_whatever_its_quantity(decoder: FeedDecoder) -> None:
+    (tick,) = decoder.decode(changed("full", 62 + 12, "<f", 0.0), NOW_S)
+    assert isinstance(tick, Tick)
+    assert (tick.bids, tick.bid_price) == (BIDS[1:], BIDS[1].price)
 
 
 def test_missing_levels_are_left_out(decoder: FeedDecoder) -> None:

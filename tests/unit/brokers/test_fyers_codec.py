@@ -315,10 +315,31 @@ def test_levels_that_are_not_there_are_left_out() -> None:
     assert (tick.bids, tick.asks, tick.bid_price) == ((), (), None)
 
 
-def test_a_price_of_zero_with_a_quantity_is_a_level() -> None:
+def test_a_level_without_a_price_is_none_whatever_its_quantity() -> None:
     made = decoder(FeedMode.DEPTH)
     *_, tick = ticks(made, snapshot(SBIN, FEED), snapshot(BOOK, (0,) * 10 + (5,) * 20, number=2))
-    assert tick.bids == (DepthLevel(0, 5, 5),) * 5
+    assert (tick.bids, tick.asks, tick.bid_price, tick.bid_size) == ((), (), None, None)
+
+
+PRICES_AT = (0, 6, 7, 11, 13, 14, 19, 20)
+
+
+def test_a_price_of_zero_is_none_and_takes_its_quantity_along() -> None:
+    """As before the first trade, with the close of the day before or without."""
+    values = [0 if at in PRICES_AT[:-1] else value for at, value in enumerate(FEED)]
+    (tick,) = ticks(decoder(), snapshot(SBIN, values))
+    assert (tick.ltp, tick.open, tick.high, tick.low, tick.avg_trade_price) == (None,) * 5
+    assert (tick.bid_price, tick.ask_price, tick.bid_size, tick.ask_size) == (None,) * 4
+    assert (tick.close, tick.volume) == (FEED[20], FEED[1])
+    (tick,) = ticks(decoder(), snapshot(SBIN, (*values[:20], 0)))
+    assert tick.close is None
+    (tick,) = ticks(decoder(FeedMode.LTP), snapshot(SBIN, values))
+    assert tick.ltp is None
+    made = decoder(FeedMode.LTP)
+    assert [tick.ltp for tick in ticks(made, snapshot(SBIN, FEED), lite(0))] == [100, None]
+    for mode in (FeedMode.LTP, FeedMode.QUOTE):
+        (tick,) = ticks(decoder(mode, NIFTY), snapshot(NIFTY, (0, 0, 3, 0, 0, 0)))
+        assert tick == Tick(NIFTY, mode, 100, ts_event_ms=3000)
 
 
 @pytest.mark.parametrize("broken", [b"\x63", b"\x55\0\1\x15\0"])

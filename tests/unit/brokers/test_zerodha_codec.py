@@ -21,8 +21,9 @@ from brokers.testing import (
     kite_ltp,
     kite_quote,
 )
-from brokers.types import DepthLevel, FeedMode, Tick
+from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
 from brokers.zerodha.codec import decode_frame, decode_text, encode_mode, encode_subscribe
+from streaming.frames import encode_tick
 from tests.support import SHARED_DATA
 
 QUOTE_HEX = (
@@ -232,10 +233,46 @@ def test_absent_times_and_levels_are_left_out() -> None:
     assert (tick.ask_price, tick.ask_size) == (None, None)
 
 
-def test_a_market_order_level_without_a_price_is_kept() -> None:
-    """Only a level that is zero in price and quantity is an empty one."""
+def test_a_level_without_a_price_is_none_whatever_its_quantity() -> None:
+    """So are the market orders of the hour before the market: no price is not a price of 0."""
     tick = only_tick(kite_frame(kite_full(kite_quote(INFY, 1), asks=[(0, 5, 1), (101, 2, 1)])))
-    assert tick.asks == (DepthLevel(0, 5, 1), DepthLevel(101, 2, 1))
+    assert tick.asks == (DepthLevel(101, 2, 1),)
+    assert (tick.ask_price, tick.ask_size) == (101, 2)
+
+
+def test_before_the_first_trade_there_is_a_close_and_nothing_is_made_of_it() -> None:
+    body = kite_quote(INFY, 0, volume=0, ohlc=(0, 0, 0, 1_500_000))
+    for packet, mode in ((body, FeedMode.QUOTE), (kite_full(body), FeedMode.DEPTH)):
+        tick = only_tick(kite_frame(packet))
+        assert (tick.ltp, tick.avg_trade_price) == (None, None)
+        assert (tick.open, tick.high, tick.low, tick.close) == (None, None, None, 1_500_000)
+        said = json.loads(encode_tick("zerodha", InstrumentKey("NSE", "INFY"), tick))
+        assert said["mode"] == mode
+        assert said["data"].pop("close") == 15000.0
+        prices = {"ltp", "open", "high", "low", "change", "change_percent", "avg_trade_price"}
+        assert prices.isdisjoint(said["data"])
+        assert said["data"]["volume"] == 0
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_each_price_of_zero_is_none_alone(at: int) -> None:
+    values = [11, 12, 13, 14, 15, 16]
+    values[at] = 0
+    ltp, average, *ohlc = values
+    quote = kite_quote(INFY, ltp, average=average, ohlc=tuple(ohlc))  # type: ignore[arg-type]
+    for packet in (quote, kite_full(quote)):
+        tick = only_tick(kite_frame(packet))
+        seen = (tick.ltp, tick.avg_trade_price, tick.open, tick.high, tick.low, tick.close)
+        assert [price or 0 for price in seen] == values
+        assert seen[at] is None
+
+
+def test_an_index_without_a_price_has_none() -> None:
+    quote = kite_index_quote(NIFTY, 0, ohlc=(0, 0, 0, 4))
+    for packet in (quote, kite_index_full(quote, timestamp=9)):
+        tick = only_tick(kite_frame(packet))
+        assert (tick.ltp, tick.open, tick.high, tick.low, tick.close) == (None, None, None, None, 4)
+    assert only_tick(kite_frame(kite_ltp(NIFTY, 0))).ltp is None
 
 
 ALL_KINDS = kite_frame(
@@ -273,7 +310,8 @@ def test_random_bodies_hold_only_integers(frame: bytes) -> None:
 
 
 u32 = st.integers(0, 2**32 - 1)
-level = st.tuples(st.integers(1, 2**32 - 1), u32, st.integers(0, 2**16 - 1))
+some = st.integers(1, 2**32 - 1)
+level = st.tuples(some, u32, st.integers(0, 2**16 - 1))
 sides = st.lists(level, max_size=5)
 
 
@@ -289,9 +327,10 @@ def test_what_is_encoded_comes_back(data: st.DataObject) -> None:
     quote = kite_quote(token, ltp, buy=buy, sell=sell, ohlc=ohlc, **values)
     body = kite_full(quote, traded=traded, oi=oi, timestamp=timestamp, bids=bids, asks=asks)
     tick = only_tick(kite_frame(body))
-    assert (tick.broker_token, tick.ltp, tick.oi) == (token, ltp, oi)
-    assert (tick.open, tick.high, tick.low, tick.close) == ohlc
-    assert (tick.last_trade_quantity, tick.avg_trade_price, tick.volume) == tuple(values.values())
+    assert (tick.broker_token, tick.ltp or 0, tick.oi) == (token, ltp, oi)
+    assert (tick.open or 0, tick.high or 0, tick.low or 0, tick.close or 0) == ohlc
+    counted = (tick.last_trade_quantity, tick.avg_trade_price or 0, tick.volume)
+    assert counted == tuple(values.values())
     assert (tick.total_buy_quantity, tick.total_sell_quantity) == (buy, sell)
     assert (tick.ltt_ms or 0, tick.ts_event_ms or 0) == (traded * 1000, timestamp * 1000)
     assert tick.bids == tuple(bids)
