@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import tempfile
 from collections.abc import Hashable, Mapping
@@ -11,7 +12,7 @@ from typing import BinaryIO, TypeVar, cast
 
 import httpx2
 
-from brokers.exceptions import BrokerError, BrokerProtocolError
+from brokers.exceptions import BrokerError, BrokerProtocolError, BrokerUnavailableError
 from brokers.master_text import MAX_MASTER_BYTES
 from pooling.clock import SystemClock
 from pooling.exceptions import PoolExhaustedError
@@ -21,14 +22,27 @@ from pooling.operations.progress import Progress, no_progress
 
 __all__ = ["download_master", "download_masters", "open_master"]
 
+HEAD_BYTES = 256
+GZIP = b"\x1f\x8b"
 K = TypeVar("K", bound=Hashable)
 
 
 def open_master(file: Path) -> BinaryIO:
-    """Return the file, open. Raises OSError, and BrokerProtocolError for one that is too big."""
+    """Return the file, open.
+
+    Raises:
+        OSError: it cannot be read.
+        BrokerProtocolError: it is too big, or a web page.
+    """
     if file.stat().st_size > MAX_MASTER_BYTES:
         raise BrokerProtocolError(f"{file} is larger than {MAX_MASTER_BYTES:,} bytes")
-    return file.open("rb")
+    opened = file.open("rb")
+    try:
+        _refuse_web_page(opened, str(file))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 def download_masters(
@@ -60,7 +74,7 @@ def download_master(
             also after the retries.
         BrokerRateLimitError: too many requests, also after the retries.
         BrokerAuthError: it wants a credential.
-        BrokerProtocolError: larger than any instruments master.
+        BrokerProtocolError: larger than any instruments master, or a web page.
     """
     master = download_masters({"": url}, options=options, transport=transport, progress=progress)[
         ""
@@ -86,12 +100,37 @@ async def _download(
 async def _one(pool: HttpPool, url: str, progress: Progress) -> BinaryIO | BrokerError:
     file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
     try:
-        await pool.download(url, file, max_bytes=MAX_MASTER_BYTES, progress=progress)
+        says_length = await pool.download(url, file, max_bytes=MAX_MASTER_BYTES, progress=progress)
+        file.seek(0)
+        _refuse_web_page(file, url)
+        if not says_length:
+            _refuse_cut_off(file, url)
     except (BrokerError, PoolExhaustedError) as error:
         file.close()
         return error if isinstance(error, BrokerError) else BrokerError(str(error))
     except BaseException:
         file.close()
         raise
-    file.seek(0)
     return file
+
+
+def _refuse_cut_off(file: BinaryIO, name: str) -> None:
+    """Refuse text that ends within a line; what is packed, or JSON, shows by itself that it is."""
+    is_packed = file.read(len(GZIP)) == GZIP
+    last = b"\n"
+    if not is_packed and file.seek(0, io.SEEK_END):
+        file.seek(-1, io.SEEK_END)
+        last = file.read(1)
+    file.seek(0)
+    if last not in (b"\n", b"]", b"}"):
+        raise BrokerUnavailableError(
+            f"{name} ends in the middle of a line, and its host does not say how long it is"
+        )
+
+
+def _refuse_web_page(file: BinaryIO, name: str) -> None:
+    """Say what it is when a host asks for a login, or says in HTML what is wrong with it."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        raise BrokerProtocolError(f"{name} is a web page and no instruments master")

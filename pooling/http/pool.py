@@ -176,8 +176,11 @@ class HttpPool:
         max_bytes: int,
         headers: Mapping[str, str] = _NO_HEADERS,
         progress: Progress = no_progress,
-    ) -> None:
+    ) -> bool:
         """Write what ``url`` serves to ``file``, as it comes; a retry begins it anew.
+
+        Returns whether the answer said how long it is: if not, its end may be that of a connection
+        that was cut.
 
         Raises:
             BrokerAuthError: HTTP 401 or 403.
@@ -186,11 +189,16 @@ class HttpPool:
         """
         request = self._build("GET", url, headers, None)
         body = FileBody(file=file, max_bytes=max_bytes)
-        status, _, _ = await self._perform(request, body, progress)
+        status, version, answered = await self._perform(request, body, progress)
         if status in (401, 403):
             raise BrokerAuthError(f"{_named(request)} refused the credential (HTTP {status})")
         if not 200 <= status < 300:
             raise BrokerUnavailableError(f"{_named(request)} answered with HTTP {status}")
+        return (
+            version == "HTTP/2"
+            or "Content-Length" in answered
+            or "chunked" in answered.get("Transfer-Encoding", "").lower()
+        )
 
     async def warm_up(self, urls: Iterable[str]) -> int:
         """Open a connection for each of ``urls`` before it is needed; returns how many answered.

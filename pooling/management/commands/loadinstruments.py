@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
-from brokers.exceptions import BrokerConfigError, BrokerError
+from brokers.exceptions import BrokerConfigError, BrokerError, BrokerProtocolError
 from brokers.passed_over import PassedOver
 from openalgo_site.command_line import database_sentence
 from pooling import conf
+from pooling.instrument_reasons import why_not_listed
 from pooling.instruments import LoadResult, store_instruments
 from pooling.masters import download_masters, open_master
 from pooling.models import BrokerAccount
@@ -58,7 +59,7 @@ class Command(BaseCommand):
                 try:
                     results[broker] = _store(broker, masters, progress, options)
                 except (BrokerError, OSError) as error:
-                    failures[broker] = str(error)
+                    failures[broker] = _failure(broker, str(error))
                 except Error as error:
                     failures[broker] = f"{broker}: {database_sentence(error)}"
         finally:
@@ -94,6 +95,14 @@ class Command(BaseCommand):
                 )
                 for line in _passed_over(result):
                     self.stdout.write(line)
+
+
+def _failure(broker: str, words: str) -> str:
+    """Say in one sentence what went wrong, and what that means."""
+    sentence = " ".join(words.split())
+    if why_not_listed(broker):
+        return f"{broker}: {sentence}"
+    return f"{broker}: {sentence}; its instruments of before stay"
 
 
 def _passed_over(result: LoadResult) -> Iterator[str]:
@@ -147,7 +156,18 @@ def _masters(
         for file in whole if failed else ():
             file.close()
         found[broker] = failed[0] if failed else whole
+        if whole and not failed and not any(map(_has_content, whole)):
+            for file in whole:
+                file.close()
+            source = ", ".join(url for name, url in urls if name == broker)
+            found[broker] = BrokerProtocolError(f"{source} is empty")
     return found
+
+
+def _has_content(file: BinaryIO) -> bool:
+    content = file.read(1)
+    file.seek(0)
+    return bool(content)
 
 
 def _store(
