@@ -407,6 +407,44 @@ async def test_wide_window_shows_a_long_list_in_two_columns(watch: Watch, site: 
     await expect(watch.page.locator("#watch .second")).to_be_hidden()
 
 
+async def test_two_lists_stand_side_by_side(watch: Watch, site: FakeSite):
+    """Where there is room: both tick, a common row is asked for once, and tabs change places."""
+    await new_list(watch, "Metals")
+    await add(watch, "NSE:TATASTEEL")
+    await add(watch, "NSE:INFY")
+    await tab(watch, "Main").click()
+    await watch.has_prices()
+    choice = watch.page.get_by_label("Beside it")
+    await expect(choice).to_be_hidden()
+    await watch.page.set_viewport_size({"width": 1920, "height": 1080})
+    await choice.select_option("Metals")
+    other = watch.page.get_by_role("table", name="List Metals")
+    rows = other.locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_have_attribute("data-state", "live")
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1602.05)
+    site.say("tick", exchange="NSE", symbol="TATASTEEL", ltp=150.0)
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,602.05")
+    await expect(rows.nth(1).locator(".c-last")).to_have_text("▲1,602.05")
+    await expect(rows.first.locator(".c-last")).to_have_text("▲150.00")
+    assert await watch.overflow() == 0
+    site.say("set_market", requests=[])
+    await button(watch, "Remove INFY (NSE)").first.click()
+    site.say("tick", exchange="NSE", symbol="INFY", ltp=1603.0)
+    await expect(rows.nth(1).locator(".c-last")).to_have_text("▲1,603.00")
+    assert "unsubscribe" not in {each["action"] for each in site.say("requests")}
+    site.say("feed", status="stale", reason="no data", broker="zerodha", account="main")
+    await expect(rows.first.locator(".badge")).to_have_text("stale")
+    await watch.page.reload()
+    await expect(rows.first).to_have_attribute("data-state", "live")
+    await tab(watch, "Metals").click()
+    await expect(watch.page.get_by_role("table", name="List Main")).to_be_visible()
+    assert await watch.keys() == ["NSE:TATASTEEL", "NSE:INFY"]
+    await watch.page.get_by_label("Beside it").select_option("nothing")
+    await expect(watch.page.locator("#watch-beside")).to_be_hidden()
+    await eventually(lambda: any(each["action"] == "unsubscribe" for each in site.say("requests")))
+
+
 async def test_phone_shows_nine_rows_under_a_folded_header(watch: Watch, site: FakeSite):
     """At 360 by 740 pixels; the pools unfold, and by themselves when one is in trouble."""
     await watch.page.set_viewport_size({"width": 360, "height": 740})

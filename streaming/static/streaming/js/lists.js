@@ -97,11 +97,13 @@ export class Lists {
     return this.current;
   }
 
-  select(id) {
+  /** Make a list the current one and return it; null when it is that. `onSwitched()`: before anybody else hears. */
+  select(id, onSwitched = () => {}) {
     const list = this.#find(id);
     if (!list || list === this.current) return null;
     this.flush();
     this.current = list;
+    onSwitched();
     this.#changed();
     return list;
   }

@@ -3,9 +3,11 @@
  * lists and the pool strip. Decides nothing that one of them could decide.
  */
 
-import { describeList, findExactly, findNames } from "./api.js";
+import { findNames } from "./api.js";
 import { cut } from "./batch_text.js";
+import { Beside } from "./beside.js";
 import { Phase, TickConnection } from "./connection.js";
+import { describe } from "./describe.js";
 import { RowDrag } from "./drag.js";
 import { FeedState, scopeOf } from "./feed.js";
 import { count } from "./format.js";
@@ -30,12 +32,13 @@ import { ListView } from "./view.js";
 const MAX_ROWS = 1000; // as many as the server remembers
 const ROW_PX = 35; // of a row on a desk
 const SORT_EVERY_S = 2; // a row that jumps about with each tick could not be read
-const MAX_LOOKUPS = 20; // of single names: what is in a stored list comes at once
 const BATCH_INTERVAL_MS = 50; // every update of a feed of 20 a second arrives
 const LINK_LOST = "The connection to the server is lost";
 const NO_ANSWER = "The server does not answer";
 
 const $ = (id) => document.getElementById(id);
+/** The nodes with these names, whose ids begin with `prefix`. */
+const nodesOf = (prefix, ...names) => Object.fromEntries(names.map((name) => [name, $(`${prefix}-${name}`)]));
 const { userId, username, ticksPath } = document.body.dataset;
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 
@@ -47,7 +50,10 @@ const notices = new Notices($("notices"));
 const feed = new FeedState();
 const trails = new Trails({ storage: tabStorage(), userId });
 const store = new RowStore({
-  onDirty: () => table.schedule(),
+  onDirty: () => {
+    table.schedule();
+    if (beside.isShown) beside.table.schedule();
+  },
   trailOf: (key) => trails.of(key, connection.serverNow()),
 });
 const connection = new TickConnection({
@@ -60,7 +66,7 @@ const table = new Table({
   body: $("rows"),
   template: $("row-template"),
   store,
-  order: (rows) => view.order(rows),
+  rows: () => view.order(store.rows()),
   now: () => connection.serverNow(),
   ladder: new Ladder($("ladder-template"), { onTransfer: askTransfer }),
   onRemove: remove,
@@ -93,6 +99,7 @@ const lists = new Lists({
   onChange: () => {
     listBar.show(lists.lists, lists.current);
     showView();
+    beside.update();
   },
   onElsewhere: () => load(),
   onSaveFailed: (error) =>
@@ -105,27 +112,18 @@ const lists = new Lists({
 });
 const listBar = new ListBar({
   nodes: {
-    tabs: $("list-tabs"),
+    ...nodesOf("list", "tabs", "fold", "actions", "dialog", "title", "note", "label", "name", "error"),
+    ...nodesOf("list", "confirm", "cancel"),
     create: $("new-list"),
     rename: $("rename-list"),
     remove: $("delete-list"),
     view: $("view-list"),
-    fold: $("list-fold"),
-    actions: $("list-actions"),
-    dialog: $("list-dialog"),
-    title: $("list-title"),
-    note: $("list-note"),
-    label: $("list-label"),
-    name: $("list-name"),
-    error: $("list-error"),
-    confirm: $("list-confirm"),
-    cancel: $("list-cancel"),
   },
   actions: {
-    select: (id) => showList(lists.select(id)),
+    select,
     create: async (name, isAwaited) => {
       const id = await lists.create(name);
-      if (isAwaited()) showList(lists.select(id));
+      if (isAwaited()) select(id);
     },
     created: () => search.focus(),
     rename: (name) => lists.rename(name),
@@ -143,43 +141,36 @@ const pools = new PoolStrip({
 });
 const view = new ListView({
   nodes: {
+    ...nodesOf("view", "dialog", "title", "sort", "way", "columns", "reset"),
     table: $("watch"),
     open: $("view-list"),
-    dialog: $("view-dialog"),
-    title: $("view-title"),
-    sort: $("view-sort"),
-    way: $("view-way"),
-    columns: $("view-columns"),
-    reset: $("view-reset"),
   },
   onChange: (changed) => lists.look(changed),
 });
-const undo = new Undo({
-  toast: $("undo"),
-  text: $("undo-text"),
-  run: $("undo-run"),
-  close: $("undo-close"),
+const beside = new Beside({
+  nodes: {
+    sheets: $("sheets"),
+    table: $("watch-beside"),
+    title: $("beside-title"),
+    choice: $("beside"),
+    rowTemplate: $("row-template"),
+    ladderTemplate: $("ladder-template"),
+  },
+  userId,
+  store,
+  now: () => connection.serverNow(),
+  actions: { find: () => lists, hold: holdBeside },
 });
+const undo = new Undo({ ...nodesOf("undo", "text", "run", "close"), toast: $("undo") });
 new ImportDialog({
   nodes: {
+    ...nodesOf("import", "dialog", "text", "file", "error", "confirm", "cancel"),
     open: $("import-list"),
-    dialog: $("import-dialog"),
-    text: $("import-text"),
-    file: $("import-file"),
-    error: $("import-error"),
-    confirm: $("import-confirm"),
-    cancel: $("import-cancel"),
   },
   onNames: addNames,
 });
 const transfer = new TransferDialog({
-  nodes: {
-    dialog: $("transfer-dialog"),
-    title: $("transfer-title"),
-    list: $("transfer-list"),
-    error: $("transfer-error"),
-    cancel: $("transfer-cancel"),
-  },
+  nodes: nodesOf("transfer", "dialog", "title", "list", "error", "cancel"),
   actions: {
     copy: (row, id) => lists.extend(id, [row]),
     move: (row, id) => {
@@ -300,7 +291,7 @@ function addRows(instruments, { isChosen = false, nextKey = null } = {}) {
   subscriptions.subscribe(rows, { isChosen });
   countSoon();
   lists.save(store.rows());
-  describe(rows);
+  describe(store, rows, lists.current?.id ?? null);
   showCount();
 }
 
@@ -328,6 +319,7 @@ async function addNames(names) {
   notices.show({
     key: "names",
     kind: missing.length || left ? "warning" : "info",
+    isPassing: !missing.length && !left,
     text: reportOf({ added: added.length, listed, left, missing }),
   });
 }
@@ -359,7 +351,7 @@ const instrumentOf = ({ exchange, symbol, name, tickSize }) => ({ exchange, symb
 function letGo(key) {
   const row = drop(key);
   if (!row) return null;
-  subscriptions.unsubscribe([row]);
+  if (!store.get(key)) subscriptions.unsubscribe([row]); // else the list beside it has it, too
   countSoon();
   return row;
 }
@@ -372,7 +364,7 @@ async function removeList() {
     text: `List \u201c${name}\u201d`,
     run: async () => {
       try {
-        showList(lists.select(await lists.create(name, symbols, look)));
+        select(await lists.create(name, symbols, look));
       } catch ({ message: text }) {
         notices.show({ key: "list", kind: "error", title: `List \u201c${name}\u201d is not back.`, text });
       }
@@ -399,25 +391,6 @@ function drop(key) {
   return row;
 }
 
-/** Fetch names and tick sizes that the remembered list does not hold; rows work without them. */
-async function describe(rows) {
-  const isMissing = (row) => !row.name && row.tickSize === undefined;
-  const id = lists.current?.id ?? null;
-  try {
-    if (id !== null && rows.filter(isMissing).length > 1) {
-      for (const found of await describeList(id)) {
-        store.describe(keyOf(found.exchange, found.symbol), found);
-      }
-    }
-    for (const row of rows.filter(isMissing).slice(0, MAX_LOOKUPS)) {
-      const found = await findExactly(row.exchange, row.symbol);
-      if (found) store.describe(row.key, found);
-    }
-  } catch {
-    // Names are a courtesy: the next page load asks again.
-  }
-}
-
 function showCount() {
   $("row-count").textContent = count(store.size, "instrument");
   $("loading").hidden = isLoaded;
@@ -430,7 +403,7 @@ function showCount() {
 function fit() {
   const { top } = $("rows").getBoundingClientRect();
   const isLong = (store.size + 1) * ROW_PX > innerHeight - Math.max(0, top + scrollY);
-  $("watch").toggleAttribute("data-long", isLong);
+  $("watch").toggleAttribute("data-long", isLong && !beside.isShown);
   $("rows").style.setProperty("--half", String(Math.ceil(store.size / 2)));
 }
 
@@ -449,9 +422,29 @@ function show(instruments) {
   table.showAll();
   isLoaded = true;
   showCount();
-  subscriptions.subscribe(rows.filter((row) => row.state !== RowState.LIVE));
+  ask(rows, lists.current?.id ?? null);
+}
+
+/** Ask the server for what does not come yet, and for the names. */
+function ask(rows, listId) {
+  const wanted = rows.filter((row) => row.state !== RowState.LIVE);
+  if (wanted.length) subscriptions.subscribe(wanted);
   countSoon();
-  describe(rows);
+  describe(store, rows, listId);
+}
+
+/** Have the rows of the list beside the current one, too. */
+function holdBeside(instruments, id) {
+  const gone = store.replaceBeside(instruments.slice(0, MAX_ROWS));
+  if (gone.length) subscriptions.unsubscribe(gone);
+  if (id !== null) ask(store.besideRows(), id);
+  fit();
+}
+
+function select(id) {
+  const before = lists.current;
+  const list = lists.select(id, () => beside.switched(before));
+  showList(list);
 }
 
 function showList(list) {
@@ -464,7 +457,7 @@ function showList(list) {
 function stepList(steps) {
   const at = lists.lists.indexOf(lists.current) + steps;
   const list = lists.lists[at];
-  return list ? showList(lists.select(list.id)) : false;
+  return list ? select(list.id) : false;
 }
 
 function moveRow(steps) {
@@ -575,7 +568,9 @@ setInterval(() => {
   store.readAll();
   table.second();
   seconds += 1;
-  if (view.sort && seconds % SORT_EVERY_S === 0) table.arrange();
+  const isTurn = seconds % SORT_EVERY_S === 0;
+  if (view.sort && isTurn) table.arrange();
+  beside.second(isTurn);
   pools.second();
   status.second(store.ticks);
 }, 1000);

@@ -4,6 +4,7 @@
  */
 
 const MAX_NOTICES = 4;
+const PASSING_MS = 10_000;
 
 export class Notices {
   #region;
@@ -15,9 +16,9 @@ export class Notices {
 
   /**
    * Show a message. `kind` is "error", "warning" or "info"; `actions` are `{label, run}` buttons,
-   * each of which also dismisses the notice.
+   * each of which also dismisses the notice. One that is `isPassing` goes by itself.
    */
-  show({ key, kind = "info", title = "", text, actions = [] }) {
+  show({ key, kind = "info", title = "", text, actions = [], isPassing = false }) {
     this.dismiss(key);
     const notice = document.createElement("div");
     notice.className = `notice notice-${kind}`;
@@ -34,6 +35,7 @@ export class Notices {
     notice.append(body, close);
     this.#region.append(notice);
     this.#shown.set(key, notice);
+    if (isPassing) setTimeout(() => this.#shown.get(key) === notice && this.dismiss(key), PASSING_MS);
     const oldest = this.#shown.keys().next().value;
     if (this.#shown.size > MAX_NOTICES) this.dismiss(oldest);
   }

@@ -1,6 +1,7 @@
 /**
- * Owns the rows: one per instrument of the list, its last values and how far they can be trusted.
- * No DOM and no network. Changed rows collect in `dirty` until the table takes them. The newest tick
+ * Owns the rows: one per instrument of the list and of the one beside it, its last values and how far
+ * they can be trusted. No DOM and no network. Changed rows collect in a set for each table until it
+ * takes them. The newest tick
  * of a live row may wait as text until somebody looks: `read` the row first.
  */
 
@@ -48,7 +49,10 @@ function parsed(text) {
 }
 
 export class RowStore {
-  #rows = new Map();
+  #rows = new Map(); // of the list, in its order
+  #beside = new Map(); // of the list beside it; one that both have is the same row
+  #all = new Map();
+  #dirty = []; // a set for each table
   #heads = new Map(); // how a tick's text begins -> its row
   #isDoubted = false; // nothing proves that the link is alive: see `doubt`
   #onDirty;
@@ -58,7 +62,6 @@ export class RowStore {
   constructor({ onDirty = () => {}, trailOf = () => [] } = {}) {
     this.#onDirty = onDirty;
     this.#trailOf = trailOf;
-    this.dirty = new Set();
     this.ticks = 0;
   }
 
@@ -66,22 +69,45 @@ export class RowStore {
     return this.#rows.size;
   }
 
+  /** Where a table finds the rows that have changed; it takes them out. */
+  follow() {
+    const dirty = new Set();
+    this.#dirty.push(dirty);
+    return dirty;
+  }
+
   has(key) {
     return this.#rows.has(key);
   }
 
+  /** The row of either list. */
   get(key) {
-    return this.#rows.get(key);
+    return this.#all.get(key);
   }
 
   rows() {
     return [...this.#rows.values()];
   }
 
+  besideRows() {
+    return [...this.#beside.values()];
+  }
+
+  /** The rows of both lists, each once. */
+  allRows() {
+    return [...this.#all.values()];
+  }
+
   /** Add an instrument `{exchange, symbol, name?, tick_size?}`; returns its row, old or new. */
-  add({ exchange, symbol, name = "", tick_size: tickSize = undefined }) {
+  add(instrument) {
+    const row = this.#hold(instrument);
+    this.#rows.set(row.key, row);
+    return row;
+  }
+
+  #hold({ exchange, symbol, name = "", tick_size: tickSize = undefined }) {
     const key = keyOf(exchange, symbol);
-    const known = this.#rows.get(key);
+    const known = this.#all.get(key);
     if (known) return known;
     const trail = this.#trailOf(key);
     const row = {
@@ -119,25 +145,36 @@ export class RowStore {
       trail, // see spark.js
       trailVersion: trail.length ? 1 : 0,
     };
-    this.#rows.set(key, row);
+    this.#all.set(key, row);
     this.#heads.set(row.head, row);
     this.#touch(row);
     return row;
   }
 
-  /** Hold exactly these instruments, in this order; returns the rows that are no longer held. */
+  /** Hold exactly these instruments, in this order; returns the rows that no list has any more. */
   replace(instruments) {
-    const before = this.#rows;
-    this.#rows = new Map();
-    for (const instrument of instruments) {
-      const known = before.get(keyOf(instrument.exchange, instrument.symbol));
-      if (known) this.#rows.set(known.key, known);
-      else this.add(instrument);
-    }
-    const gone = [...before.values()].filter((row) => !this.#rows.has(row.key));
+    this.#rows = this.#heldIn(instruments);
+    return this.#release();
+  }
+
+  /** The same for the list beside it. */
+  replaceBeside(instruments) {
+    this.#beside = this.#heldIn(instruments);
+    return this.#release();
+  }
+
+  #heldIn(instruments) {
+    const rows = instruments.map((instrument) => this.#hold(instrument));
+    return new Map(rows.map((row) => [row.key, row]));
+  }
+
+  #release() {
+    const isHeld = ({ key }) => this.#rows.has(key) || this.#beside.has(key);
+    const gone = this.allRows().filter((row) => !isHeld(row));
     for (const row of gone) {
-      this.dirty.delete(row);
+      for (const dirty of this.#dirty) dirty.delete(row);
       this.#heads.delete(row.head);
+      this.#all.delete(row.key);
     }
     return gone;
   }
@@ -163,17 +200,17 @@ export class RowStore {
     this.#rows = new Map(others.map((each) => [each.key, each]));
   }
 
+  /** Take a row out of the list; the one beside it may have it all the same. */
   remove(key) {
     const row = this.#rows.get(key);
     this.#rows.delete(key);
-    this.#heads.delete(row?.head);
-    this.dirty.delete(row);
+    this.#release();
     this.#onDirty();
     return row;
   }
 
   describe(key, { name, tick_size: tickSize }) {
-    const row = this.#rows.get(key);
+    const row = this.#all.get(key);
     if (!row) return;
     row.name = name || row.name;
     row.tickSize = tickSize ?? row.tickSize;
@@ -183,11 +220,11 @@ export class RowStore {
   /** The next tick of every row may be a stored one. Called when subscriptions are sent again. */
   expectSnapshots() {
     this.readAll();
-    for (const row of this.#rows.values()) row.isFirst = true;
+    for (const row of this.#all.values()) row.isFirst = true;
   }
 
   refuse(key, reason) {
-    const row = this.#rows.get(key);
+    const row = this.#all.get(key);
     if (!row) return;
     this.read(row); // it came before the refusal
     row.state = RowState.REFUSED;
@@ -198,7 +235,7 @@ export class RowStore {
 
   /** The server has taken the subscription, from this broker, with a stored price so old. */
   accept(key, broker, storedMs = 0) {
-    const row = this.#rows.get(key);
+    const row = this.#all.get(key);
     if (!row) return;
     if (broker) row.broker = broker;
     row.storedMs = storedMs;
@@ -206,7 +243,7 @@ export class RowStore {
 
   /** Take back a refusal before it is asked for again. */
   await(key) {
-    const row = this.#rows.get(key);
+    const row = this.#all.get(key);
     if (!row || row.state !== RowState.REFUSED) return;
     row.state = row.last === undefined ? RowState.WAITING : RowState.STALE;
     row.reason = "";
@@ -215,7 +252,7 @@ export class RowStore {
 
   /** Prices of the matching rows are no longer news. */
   markStale(reason, matches = () => true) {
-    for (const row of this.#rows.values()) {
+    for (const row of this.#all.values()) {
       if (!matches(row) || row.state === RowState.REFUSED) continue;
       this.read(row); // what came before is not what makes it live again
       row.reason = reason;
@@ -228,7 +265,7 @@ export class RowStore {
   /** No price is live until `believe`, though what still comes is taken up. */
   doubt(reason) {
     this.#isDoubted = true;
-    for (const row of this.#rows.values()) {
+    for (const row of this.#all.values()) {
       if (row.state !== RowState.LIVE) continue;
       this.read(row);
       row.state = RowState.STALE;
@@ -241,7 +278,7 @@ export class RowStore {
   /** The doubt is over: rows are what they are, by what came before it and meanwhile. */
   believe() {
     this.#isDoubted = false;
-    for (const row of this.#rows.values()) {
+    for (const row of this.#all.values()) {
       if (!row.isHeld) continue;
       row.isHeld = false;
       row.state = RowState.LIVE;
@@ -276,7 +313,7 @@ export class RowStore {
 
   /** Take up what waits for any row: often enough for trails and ages to be right. */
   readAll() {
-    for (const row of this.#rows.values()) this.read(row);
+    for (const row of this.#all.values()) this.read(row);
   }
 
   /**
@@ -286,7 +323,7 @@ export class RowStore {
   apply(message, now, isTrusted = () => true) {
     const data = message.data;
     if (!data) return false;
-    const row = this.#rows.get(
+    const row = this.#all.get(
       keyOf(message.exchange ?? data.exchange, message.symbol ?? data.symbol),
     );
     if (!row) return false;
@@ -369,7 +406,7 @@ export class RowStore {
   }
 
   #touch(row) {
-    this.dirty.add(row);
+    for (const dirty of this.#dirty) dirty.add(row);
     this.#onDirty();
   }
 }

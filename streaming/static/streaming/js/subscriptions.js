@@ -57,7 +57,7 @@ export class Subscriptions {
     this.#requests.clear();
     this.#store.expectSnapshots();
     this.#connection.send({ action: "subscribe_status", request_id: this.#id("status", []) });
-    this.subscribe(this.#store.rows());
+    this.subscribe(this.#store.allRows());
   }
 
   subscribe(rows, { isChosen = false } = {}) {
@@ -112,7 +112,7 @@ export class Subscriptions {
         this.#store.accept(key, outcome.broker, outcome.last_tick_age_ms);
         continue;
       }
-      if (!this.#store.has(key)) continue;
+      if (!this.#store.get(key)) continue;
       if (isChosen && outcome.code === "SYMBOL_NOT_FOUND") {
         this.#tellUnknown(key, outcome);
         continue;

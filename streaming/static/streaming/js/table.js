@@ -19,6 +19,7 @@ export class Table {
   #body;
   #template;
   #store;
+  #dirty;
   #order;
   #now;
   #ladder;
@@ -32,14 +33,15 @@ export class Table {
   #current = null; // the view that Tab reaches
 
   /**
-   * `order(rows)` is the order to show the store's rows in, `now()` the server's time; `ladder` shows
-   * the order book of the open row; `onRemove(key)` is asked for by a row's button.
+   * `rows()` are the rows of the store to show, in their order, `now()` is the server's time; `ladder`
+   * shows the order book of the open row; `onRemove(key)` is asked for by a row's button.
    */
-  constructor({ body, template, store, order, now, ladder, onRemove }) {
+  constructor({ body, template, store, rows, now, ladder, onRemove }) {
     this.#body = body;
     this.#template = template;
     this.#store = store;
-    this.#order = () => order(store.rows());
+    this.#dirty = store.follow();
+    this.#order = rows;
     this.#now = now;
     this.#ladder = ladder;
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), {
@@ -204,12 +206,15 @@ export class Table {
 
   #write(now) {
     let unseen = UNSEEN_PER_FRAME;
-    for (const row of this.#store.dirty) {
+    for (const row of this.#dirty) {
       const view = this.#views.get(row.key);
-      if (!view) continue; // its turn to be built has not come
+      if (!view) {
+        this.#dirty.delete(row); // not of this table, or its turn to be built has not come
+        continue;
+      }
       if (!view.isUrgent && --unseen < 0) continue;
       this.#store.read(row);
-      this.#store.dirty.delete(row);
+      this.#dirty.delete(row);
       view.render(now);
       if (view.isFlashing) this.#flashing.add(view);
       if (row.key === this.#ladder.key) this.#ladder.render(now);
@@ -225,6 +230,7 @@ export class Table {
   }
 
   #build(row) {
+    this.#store.read(row);
     const view = new RowView(this.#template, row);
     this.#views.set(row.key, view);
     view.render(this.#now());
@@ -234,7 +240,8 @@ export class Table {
   }
 
   #viewAt(node) {
-    return this.#views.get(node?.closest?.("#rows > tr")?.dataset.key);
+    const element = node?.closest?.("tr[data-key]");
+    return element?.parentElement === this.#body ? this.#views.get(element.dataset.key) : undefined;
   }
 
   #neighbour(view, steps) {

@@ -45,6 +45,11 @@ export function sorted(rows, sort) {
   });
 }
 
+/** The columns that a list's view leaves out. */
+export function hiddenColumns({ columns }) {
+  return columns ? Object.keys(COLUMNS).filter((column) => !columns.includes(column)) : [];
+}
+
 /** What a click on a column's title makes of `sort`: names rise first, figures fall, then neither. */
 export function nextSort(sort, column) {
   const ways = column === "symbol" ? [column, `-${column}`, ""] : [`-${column}`, column, ""];
@@ -90,8 +95,7 @@ export class ListView {
   show({ name = "", view = {} } = {}) {
     this.#view = view;
     const { table, title, sort, way } = this.#nodes;
-    const hidden = view.columns ? Object.keys(COLUMNS).filter((column) => !view.columns.includes(column)) : [];
-    table.dataset.hidden = hidden.join(" ");
+    table.dataset.hidden = hiddenColumns(view).join(" ");
     table.toggleAttribute("data-chosen", Boolean(view.columns));
     table.toggleAttribute("data-sorted", Boolean(this.sort));
     for (const button of table.tHead.querySelectorAll("[data-sort]")) {
