@@ -100,7 +100,7 @@ class NoticeSender:
                 "seconds",
                 user_id,
                 type(error).__name__,
-                error,
+                str(error) or "no answer in time",
             )
 
 

@@ -61,7 +61,7 @@ class Site:
     def __init__(self, layer: Any) -> None:
         self.layer = layer
         self.edge = EdgeServer(
-            http=get_asgi_application(), make_layer=lambda: layer, revalidate_seconds=2.0
+            http=get_asgi_application(), make_layer=lambda: layer, revalidate_seconds=300.0
         )
         self.readers: list[Reader] = []
         self.sent: list[float] = []
@@ -83,34 +83,31 @@ class Site:
         assert self.edge.gateway.notices is not None
         return self.edge.gateway.notices
 
-    async def is_in(self, state: NoticeState, within: float = 20) -> None:
+    async def is_in(self, state: NoticeState, within: float = 60) -> None:
         await eventually(lambda: self.notices.state is state, timeout=within)
 
     async def client(self) -> Reader:
         """Let a new client come in, subscribe and read."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             socket = await self.edge.client()
             reply = await ask(socket, action="subscribe", symbol="INFY", exchange="NSE", mode=1)
             assert reply["status"] == "success"
         self.readers.append(Reader(socket))
         return self.readers[-1]
 
-    async def revoked_after(self) -> float:
-        """Revoke a key of a second user, whose client is connected; return when it was told."""
-        loop = asyncio.get_running_loop()
+    async def hears_of_a_revoked_key(self) -> None:
+        """Revoke the key of a second user, whose client ends long before the next regular look."""
         self.edge.directory.add_key("doomed", make_principal(2))
         victim = await self.edge.client("doomed")
         self.edge.directory.revoke("doomed")
-        began = loop.time()
         assert self.edge.gateway.announce(2)
         assert await closing(victim) == (4401, "API key revoked")
-        return loop.time() - began
 
     async def lost_nothing(self) -> None:
         """Assert that each client is there and has every tick since its first."""
         await eventually(lambda: len(self.sent) > 0)
         mark = self.sent[-1]
-        await eventually(lambda: all(mark in reader.prices for reader in self.readers))
+        await eventually(lambda: all(mark in reader.prices for reader in self.readers), timeout=60)
         for reader in self.readers:
             assert reader.socket.close_code is None
             got = reader.prices
@@ -149,14 +146,18 @@ async def site(proxy: TcpProxy) -> AsyncIterator[Site]:
 async def works(site: Site) -> None:
     """The layer is there: a notice is heard at once, and nobody complains."""
     await site.is_in(NoticeState.LIVE)
-    assert await site.revoked_after() < 1.5
+    received = site.notices.received
+    await site.hears_of_a_revoked_key()
+    assert site.notices.received == received + 1
     assert await site.degraded() == []
 
 
 async def is_served_without(site: Site) -> None:
-    """The layer is away: said, and nothing else is different."""
+    """The layer is away: said, and for this process's own clients nothing is different."""
     await site.is_in(NoticeState.AWAY)
-    assert await site.revoked_after() < 4.0
+    unsent = site.notices.unsent
+    await site.hears_of_a_revoked_key()
+    assert site.notices.unsent == unsent + 1
     await site.client()
     (said,) = await site.degraded()
     assert "Redis" in said
