@@ -159,8 +159,8 @@ class AccountStore(Protocol):
 
     async def expired(
         self, broker: str, keys: Sequence[InstrumentKey]
-    ) -> Mapping[InstrumentKey, date]:
-        """Return when those of ``keys`` expired that are remembered and did."""
+    ) -> Mapping[InstrumentKey, date | None]:
+        """Return when those of ``keys`` expired that were listed once; None: they left before."""
 
     async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
         """Return those of ``tokens`` by which the broker calls any instrument today."""

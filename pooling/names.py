@@ -176,7 +176,9 @@ class NameFollower:
         return Meaning(known=known, gone={key: _expired(key, day) for key, day in expired.items()})
 
 
-def _expired(key: InstrumentKey, day: date) -> Gone:
+def _expired(key: InstrumentKey, day: date | None) -> Gone:
+    if day is None:
+        return _unlisted(key)
     return Gone(RefusalCode.SYMBOL_EXPIRED, f"{key} expired on {day.day} {day:%b %Y}")
 
 

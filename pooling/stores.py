@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from django.db import Error, transaction
@@ -134,8 +134,11 @@ class DjangoAccountStore:
 
     async def expired(
         self, broker: str, keys: Sequence[InstrumentKey]
-    ) -> Mapping[InstrumentKey, date]:
-        """Return when those of ``keys`` expired that did within the last month or so."""
+    ) -> Mapping[InstrumentKey, date | None]:
+        """Return when those of ``keys`` expired that were listed within the last month or so.
+
+        None: it left the master before that, or has no expiry.
+        """
         return await _look_up(_expired, broker, keys)
 
     async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
@@ -351,14 +354,17 @@ def _names_revision(broker: str) -> int:
     return found.first() or 0
 
 
-def _expired(broker: str, keys: Sequence[InstrumentKey]) -> dict[InstrumentKey, date]:
-    now, found = timezone.now(), {}
+def _expired(broker: str, keys: Sequence[InstrumentKey]) -> dict[InstrumentKey, date | None]:
+    now = timezone.now()
+    found: dict[InstrumentKey, date | None] = {}
     for exchange, symbols in _by_exchange(keys):
         rows = Instrument.objects.filter(
             broker=broker, exchange=exchange, symbol__in=symbols, tier=SearchTier.EXPIRED
-        ).filter(expiry__lte=last_expired(exchange, now))
+        )
+        last = last_expired(exchange, now)
         for symbol, expiry in rows.values_list("symbol", "expiry"):
-            found[InstrumentKey(exchange, symbol)] = cast(date, expiry)
+            is_past = expiry is not None and expiry <= last
+            found[InstrumentKey(exchange, symbol)] = expiry if is_past else None
     return found
 
 

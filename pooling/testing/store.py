@@ -40,7 +40,7 @@ class InMemoryAccountStore:
             for spec in specs
         }
         self.instruments = instruments
-        self.expiries: dict[InstrumentKey, date] = {}
+        self.expiries: dict[InstrumentKey, date | None] = {}
         self.revision = 0
         self.statuses: list[Sequence[PoolStats]] = []
         self.usage: list[UsageSample] = []
@@ -67,7 +67,9 @@ class InMemoryAccountStore:
         self.specs[pool_id] = replace(spec, credentials_version=version)
         return version
 
-    def load(self, *instruments: Instrument, expiries: Mapping[InstrumentKey, date] = {}) -> None:
+    def load(
+        self, *instruments: Instrument, expiries: Mapping[InstrumentKey, date | None] = {}
+    ) -> None:
         """Make these the instruments of all brokers, as ``loadinstruments`` does."""
         self.instruments = {each.key: each for each in instruments}
         self.expiries = dict(expiries)
@@ -105,7 +107,7 @@ class InMemoryAccountStore:
 
     async def expired(
         self, broker: str, keys: Sequence[InstrumentKey]
-    ) -> Mapping[InstrumentKey, date]:
+    ) -> Mapping[InstrumentKey, date | None]:
         """Return those of ``expiries``."""
         self._check_up()
         return {key: self.expiries[key] for key in keys if key in self.expiries}

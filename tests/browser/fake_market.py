@@ -142,6 +142,15 @@ class FakeMarket:
             if client.wants_status:
                 await client.say({"type": "feed", "since": now_ms(), **message})
 
+    async def end(self, symbol: str, **refusal: Any) -> None:
+        """End a subscription that stood: the name means nothing any more."""
+        for client in list(self.clients):
+            for key in [key for key in client.keys if key[1] == symbol]:
+                client.keys.discard(key)
+                answer = {"exchange": key[0], "symbol": symbol, "status": "error", **refusal}
+                message = {"type": "subscribe", "status": "error", "subscriptions": [answer]}
+                await client.say(message)
+
     async def restart(self, after_ms: int) -> None:
         """End as a server that restarts does."""
         for client in list(self.clients):

@@ -71,6 +71,7 @@ def verbs_of(market: FakeMarket) -> dict[str, Verb]:
         "log_everyone_out": log_everyone_out,
         "tick": market.tick,
         "feed": market.feed,
+        "end": market.end,
         "close": market.close,
         "restart": market.restart,
     }

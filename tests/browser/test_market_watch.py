@@ -19,6 +19,7 @@ from tests.support import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+NUMBER = re.compile(r"\d")
 DEFAULTS = [
     "NSE_INDEX:NIFTY",
     "NSE_INDEX:BANKNIFTY",
@@ -268,6 +269,22 @@ async def test_full_pool_is_told_with_its_numbers(watch: Watch, site: FakeSite):
     await alert.get_by_role("button", name="Try again").click()
     await expect(watch.cell("NSE:WIPRO", "last")).to_have_text("402.60")
     await expect(watch.badge("NSE:WIPRO")).to_be_hidden()
+
+
+async def test_a_name_that_ends_takes_its_last_price_along(watch: Watch, site: FakeSite):
+    """What was shown of an expired contract may be another's price: nothing of it stays."""
+    await expect(watch.cell("NSE:TCS", "last")).to_have_text(NUMBER)
+    refusal = {"code": "SYMBOL_EXPIRED", "message": "NSE:TCS expired on 24 Nov 2026"}
+    site.say("end", symbol="TCS", **refusal)
+    alert = watch.page.get_by_role("alert")
+    await expect(alert).to_contain_text("TCS expired. NSE:TCS expired on 24 Nov 2026")
+    await expect(watch.badge("NSE:TCS")).to_have_text("expired")
+    for field in ("last", "bid", "ask", "change"):
+        await expect(watch.cell("NSE:TCS", field)).not_to_have_text(NUMBER)
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text(NUMBER)
+    await alert.get_by_role("button", name="Remove").click()
+    await expect(watch.row("NSE:TCS")).to_have_count(0)
+    await eventually(lambda: "NSE:TCS" not in saved(site))
 
 
 async def test_message_can_be_dismissed(watch: Watch):

@@ -24,7 +24,15 @@ from pooling import stores
 from pooling.contracts import AccountStore, UsageSample
 from pooling.crypto import CredentialCipher
 from pooling.exceptions import StoreUnavailableError
-from pooling.models import BrokerAccount, Instrument, PoolConfig, PoolEvent, PoolStatus, PoolUsage
+from pooling.models import (
+    BrokerAccount,
+    Instrument,
+    PoolConfig,
+    PoolEvent,
+    PoolStatus,
+    PoolUsage,
+    SearchTier,
+)
 from pooling.stores import DjangoAccountStore
 
 NOW = time.time_ns() // 1_000_000 // 1000 * 1000
@@ -237,13 +245,18 @@ async def test_a_store_says_when_names_changed_and_which_expired(
     assert await store.listed("zerodha", ["408065", "9001", "1"]) == {"408065", "9001"}
 
     def expire() -> None:
+        Instrument.objects.filter(symbol="M&M").update(tier=SearchTier.EXPIRED)
         Instrument.objects.filter(symbol=future.symbol).update(expiry=date(2020, 11, 28))
 
     await sync_to_async(expire)()
     await store.expire()
     assert await store.names_revision("zerodha") == 1
     assert await store.names_revision("binance") == 0
-    assert await store.expired("zerodha", [infy, future]) == {future: date(2020, 11, 28)}
+    left = InstrumentKey("NSE", "M&M")
+    assert await store.expired("zerodha", [infy, future, left]) == {
+        future: date(2020, 11, 28),
+        left: None,
+    }
     assert await store.listed("zerodha", ["9001"]) == set()
     assert set(await store.resolve("zerodha", [infy, future])) == {infy}
 

@@ -123,6 +123,7 @@ async def test_a_token_of_an_expired_contract_that_another_one_has_now(
         pool_id, BOB, [Want(key, FeedMode.QUOTE) for key in (RELIANCE, INFY)]
     )
     assert (refused.state, refused.code) == (OutcomeState.REFUSED, RefusalCode.SYMBOL_NOT_FOUND)
+    assert refused.message.startswith(f"the broker does not list {RELIANCE} any more")
     assert taken.state is not OutcomeState.REFUSED
     await eventually(lambda: (INFY, was) in watched.names(told))
     await worker.release(pool_id, ANN, None)

@@ -101,7 +101,7 @@ async def main():
     assert (await load("zerodha", [future, *rows[:3]], is_forced=True)).expired == len(gone)
     assert await store.names_revision("zerodha") == 2
     asked = [InstrumentKey("NFO", "F"), InstrumentKey("NSE", gone[0])]
-    assert await store.expired("zerodha", asked) == {asked[0]: date(2026, 1, 1)}
+    assert await store.expired("zerodha", asked) == {asked[0]: date(2026, 1, 1), asked[1]: None}
     assert not await store.listed("zerodha", ["F", gone[0]])
     for used in (1, 2):
         await store.save_status("host:1", 2, [stats(spec.pool_id, used=used), stats("99999")])

@@ -91,7 +91,7 @@ export class RowView {
     const { row } = this;
     const quiet = isQuiet(row, now);
     this.#text("age", row.last === undefined ? format.DASH : format.age(now - row.heardAt));
-    const label = quiet ? "quiet" : (LABELS[row.state] ?? "");
+    const label = quiet ? "quiet" : row.ended || (LABELS[row.state] ?? "");
     this.#written.set("state", row.state);
     this.#data("state", quiet ? "quiet" : row.state);
     if (this.#text("badge", label)) this.nodes.badge.hidden = !label;

@@ -48,6 +48,24 @@ function parsed(text) {
   }
 }
 
+// What a row knows of prices before the first one.
+const NO_VALUES = Object.freeze({
+  direction: 0,
+  heardAt: NaN,
+  eventAt: NaN,
+  last: undefined,
+  change: undefined,
+  changePercent: undefined,
+  volume: undefined,
+  bid: undefined,
+  bidSize: undefined,
+  ask: undefined,
+  askSize: undefined,
+  low: undefined,
+  high: undefined,
+  data: undefined, // of the last tick, as it was sent
+});
+
 export class RowStore {
   #rows = new Map(); // of the list, in its order
   #beside = new Map(); // of the list beside it; one that both have is the same row
@@ -122,25 +140,13 @@ export class RowStore {
       unreadAt: NaN,
       state: RowState.WAITING,
       reason: "",
+      ended: "", // in a word, why nothing has this name any more
       isHeld: false, // live, were it not for the doubt about the link
       storedMs: 0, // the age of the stored price that comes first
       isFirst: true, // the next tick is the first since it was (re)subscribed: maybe an old one
-      direction: 0,
       moves: 0,
-      heardAt: NaN,
       steadyMs: 0, // how long news had come without a gap when it was last heard
-      eventAt: NaN,
-      last: undefined,
-      change: undefined,
-      changePercent: undefined,
-      volume: undefined,
-      bid: undefined,
-      bidSize: undefined,
-      ask: undefined,
-      askSize: undefined,
-      low: undefined,
-      high: undefined,
-      data: undefined, // of the last tick, as it was sent
+      ...NO_VALUES,
       decimals: 2, // shown; the table raises it
       trail, // see spark.js
       trailVersion: trail.length ? 1 : 0,
@@ -233,6 +239,17 @@ export class RowStore {
     this.#touch(row);
   }
 
+  /** The name means nothing any more: what was shown of it is nobody's price. */
+  end(key, reason, label) {
+    this.refuse(key, reason);
+    const row = this.#rows.get(key);
+    if (!row) return;
+    Object.assign(row, NO_VALUES);
+    row.ended = label;
+    row.trail.length = 0;
+    row.trailVersion += 1;
+  }
+
   /** The server has taken the subscription, from this broker, with a stored price so old. */
   accept(key, broker, storedMs = 0) {
     const row = this.#all.get(key);
@@ -245,6 +262,7 @@ export class RowStore {
   await(key) {
     const row = this.#all.get(key);
     if (!row || row.state !== RowState.REFUSED) return;
+    row.ended = "";
     row.state = row.last === undefined ? RowState.WAITING : RowState.STALE;
     row.reason = "";
     this.#touch(row);

@@ -9,6 +9,8 @@ import { RowState, keyOf } from "./store.js";
 const DEPTH = 3;
 const PER_REQUEST = 400; // stays well below the frame limit of 64 KiB
 const RETRY_AFTER_MS = 5000;
+// What ends a name, in a word: asking again is of no use.
+const ENDS = { SYMBOL_EXPIRED: "expired", SYMBOL_NOT_FOUND: "not listed" };
 
 // Of another exchange a name comes with it; a symbol's own colon stands behind a digit.
 const ELSEWHERE = /^([A-Z_]+):(.+)$/;
@@ -117,7 +119,9 @@ export class Subscriptions {
         this.#tellUnknown(key, outcome);
         continue;
       }
-      this.#store.refuse(key, explain(outcome));
+      const ending = ENDS[outcome.code];
+      if (ending) this.#store.end(key, explain(outcome), ending);
+      else this.#store.refuse(key, explain(outcome));
       refused.set(outcome.code, [...(refused.get(outcome.code) ?? []), outcome]);
     }
     for (const [code, refusals] of refused) this.#tellRefused(code, refusals);
@@ -145,12 +149,13 @@ export class Subscriptions {
     const names = refusals.slice(0, 3).map((item) => item.symbol).join(", ");
     const more = refusals.length > 3 ? ` and ${refusals.length - 3} more` : "";
     const keys = refusals.map((item) => keyOf(item.exchange, item.symbol));
+    const remove = { label: "Remove", run: () => keys.forEach((key) => this.#onUnknown(key)) };
     this.#notices.show({
       key: `refused:${code}`,
       kind: "error",
-      title: `${names}${more} refused.`,
+      title: `${names}${more} ${ENDS[code] ?? "refused"}.`,
       text: explain(refusals[0]),
-      actions: [{ label: "Try again", run: () => this.#again(keys) }],
+      actions: [ENDS[code] ? remove : { label: "Try again", run: () => this.#again(keys) }],
     });
   }
 
