@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from typing import Any, BinaryIO, ClassVar, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from brokers.context import current_sink, standalone_sink
 from brokers.credential_expiry import DailyEnd, expiry_of
@@ -225,6 +226,8 @@ class BrokerAdapter(ABC):
 
     capabilities: ClassVar[BrokerCapabilities]
     settings: ClassVar[BrokerSettings] = BrokerSettings()
+    query_names: ClassVar[frozenset[str]] = frozenset()
+    """What the adapter writes into the query beside the credential's fields."""
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         self.endpoint = endpoint or self.capabilities.default_endpoint
@@ -270,6 +273,25 @@ class BrokerAdapter(ABC):
             return cls
         configured: type[Self] = _configured(cls, settings)
         return configured
+
+    @classmethod
+    def check_endpoint(cls, endpoint: str) -> None:
+        """Judge the path and the query of an endpoint that an account is to have.
+
+        A credential has fields of its own, and what the adapter writes into the query by itself
+        would stand there twice. A broker whose paths mean something overrides this, and calls it.
+
+        Raises:
+            BrokerConfigError: it cannot work; the message says what mends it.
+        """
+        own = {_bare(field.name) for field in cls.capabilities.credential_fields}
+        own |= {_bare(name) for name in cls.query_names}
+        for name, _ in parse_qsl(urlsplit(endpoint).query, keep_blank_values=True):
+            if _bare(name) in own:
+                raise BrokerConfigError(
+                    f"{cls.capabilities.label}: leave {name[:40]!r} out of the endpoint's query; "
+                    "it is added, and a credential has fields of its own"
+                )
 
     @classmethod
     def cost(cls, instrument: Instrument, mode: FeedMode) -> int:
@@ -398,6 +420,11 @@ class BrokerAdapter(ABC):
     def keepalive(self) -> str | bytes | None:
         """Return the message that keeps the link alive, or None if the broker needs none."""
         return None
+
+
+def _bare(name: str) -> str:
+    """Return a name as it is however it is written: ``feedToken`` is ``feed_token``."""
+    return name.replace("_", "").replace("-", "").lower()
 
 
 @lru_cache(maxsize=256)

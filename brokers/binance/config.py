@@ -9,9 +9,17 @@ from brokers.base import BrokerCapabilities, ConnectRate
 from brokers.binance.constants import MAX_NAMES_PER_REQUEST, MAX_REQUEST_BYTES
 from brokers.settings import BrokerSettings, setting
 
-__all__ = ["CAPABILITIES", "COMBINED_PATH", "BinanceSettings", "capabilities_with", "master_url"]
+__all__ = [
+    "CAPABILITIES",
+    "COMBINED_PATH",
+    "RAW_PATH",
+    "BinanceSettings",
+    "capabilities_with",
+    "master_url",
+]
 
 COMBINED_PATH: Final = "/stream"
+RAW_PATH: Final = "/ws"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, ClassVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
@@ -23,6 +23,7 @@ from brokers.binance.codec import BinanceCodec, encode_request, stream_names
 from brokers.binance.config import (
     CAPABILITIES,
     COMBINED_PATH,
+    RAW_PATH,
     BinanceSettings,
     capabilities_with,
     master_url,
@@ -31,7 +32,12 @@ from brokers.binance.constants import TOO_MANY_SUBSCRIPTIONS
 from brokers.binance.messages import Envelope, Refusal, decode_envelope
 from brokers.binance.requests import PendingRequests, Request
 from brokers.binance.symbols import parse_master
-from brokers.exceptions import BrokerError, BrokerLimitError, BrokerProtocolError
+from brokers.exceptions import (
+    BrokerConfigError,
+    BrokerError,
+    BrokerLimitError,
+    BrokerProtocolError,
+)
 from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
@@ -46,6 +52,7 @@ __all__ = ["BinanceAdapter"]
 
 _SHUTDOWN_EVENT = "serverShutdown"
 _SHUTDOWN_STREAM = "!serverShutdown"
+_TIME_UNIT = "MILLISECOND"
 
 # The longest request of no streams that will ever be sent: its number may grow.
 _EMPTY_REQUEST_BYTES = len(encode_request("UNSUBSCRIBE", [], 10**15))
@@ -99,10 +106,31 @@ class BinanceAdapter(BrokerAdapter):
         """Yield the symbols that are trading; see ``symbols.parse_master``."""
         return parse_master(master.read(), passed)
 
+    @classmethod
+    def check_endpoint(cls, endpoint: str) -> None:
+        """Refuse paths and queries that ask for streams, or for times that are not read here."""
+        super().check_endpoint(endpoint)
+        url = urlsplit(endpoint)
+        query = {name.lower(): value for name, value in parse_qsl(url.query)}
+        *above, _ = ["", *url.path.rstrip("/").split("/")]
+        if "streams" in query or {RAW_PATH[1:], COMBINED_PATH[1:]}.intersection(above):
+            raise BrokerConfigError(
+                "Binance: leave streams out of the endpoint, they are subscribed as they are "
+                f"wanted; {url.scheme}://{url.netloc} is enough"
+            )
+        if query.get("timeunit", _TIME_UNIT).upper() != _TIME_UNIT:
+            raise BrokerConfigError(
+                "Binance: leave 'timeUnit' out of the endpoint's query; times are read as "
+                "milliseconds"
+            )
+
     def handshake(self, credentials: Credentials) -> Handshake:
         """Connect to the combined streams with none subscribed; public data needs no credential."""
+        self.check_endpoint(self.endpoint)
         url = urlsplit(self.endpoint)
         path = url.path.rstrip("/")
+        # Binance's own pages name the feed of bare streams, whose events do not say which they are.
+        path = path.removesuffix(RAW_PATH)
         if not path.endswith(COMBINED_PATH):
             path += COMBINED_PATH
         return Handshake(url=urlunsplit((url.scheme, url.netloc, path, url.query, "")))
@@ -192,7 +220,10 @@ class BinanceAdapter(BrokerAdapter):
         if envelope.event == _SHUTDOWN_EVENT:
             return (ReconnectSoon("Binance is shutting this server down"),)
         if envelope.event is not None:
-            return ()
+            raise BrokerProtocolError(
+                f"binance: a bare {envelope.event[:40]!r} does not say of which stream it is; the "
+                f"endpoint must be that of combined streams ({COMBINED_PATH})"
+            )
         refusal = envelope.error
         if refusal is None and envelope.code is not None:
             refusal = Refusal(envelope.code, envelope.msg)

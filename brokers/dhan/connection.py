@@ -86,6 +86,7 @@ class DhanFeed(BrokerAdapter):
     """
 
     settings: ClassVar[DhanWaits] = DhanWaits()
+    query_names = frozenset({"version", "token", "clientId", "authType"})
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)

@@ -102,12 +102,16 @@ class BrokerAccount(models.Model):
         return str(self.pk)
 
     def clean(self) -> None:
-        """Refuse settings that the broker does not have, or values that it does not allow."""
+        """Refuse settings or an endpoint that the broker does not have or does not allow."""
         super().clean()
         if self.broker not in conf.broker_registry().names():
             return  # the field says so
         try:
-            self.adapter_class()
+            adapter = self.adapter_class()
+            if self.endpoint:
+                adapter.check_endpoint(self.endpoint)
+        except ValueError:
+            pass  # the endpoint is no URL, as its field says
         except BrokerConfigError as error:
             raise ValidationError(str(error)) from None
 

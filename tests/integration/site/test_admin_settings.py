@@ -227,6 +227,23 @@ def test_an_endpoint_with_settings_behind_it_is_refused_with_where_they_are(
     assert "the account's settings have fields of their own" in words(answer)
 
 
+@pytest.mark.parametrize(
+    ("broker", "endpoint", "mends"),
+    [
+        ("binance", "wss://stream.binance.com/ws/btcusdt@trade", "leave streams out"),
+        ("angel", "wss://x.test/smart-stream?clientCode=C1&feedToken=f", "fields of its own"),
+        ("dhan", "wss://api-feed.dhan.co?version=2&token=t", "fields of its own"),
+    ],
+)
+def test_an_endpoint_that_the_broker_cannot_serve_is_refused_when_it_is_saved(
+    editor: Client, fyers: BrokerAccount, broker: str, endpoint: str, mends: str
+) -> None:
+    account = BrokerAccount.objects.create(user=fyers.user, broker=broker)
+    assert mends in words(post(editor, account, endpoint=endpoint))
+    account.refresh_from_db()
+    assert account.endpoint == ""
+
+
 def test_accounts_that_may_count_together_are_warned_of_when_they_are_too_many(
     editor: Client, dhan: BrokerAccount
 ) -> None:

@@ -70,6 +70,23 @@ def test_the_recording_sink_is_a_sink() -> None:
 
 @EVERY_BROKER
 class TestEveryBroker:
+    def test_its_own_endpoint_is_allowed(self, adapter_class: type[BrokerAdapter]) -> None:
+        adapter_class.check_endpoint(adapter_class.capabilities.default_endpoint)
+        adapter_class.check_endpoint("ws://127.0.0.1:9010")
+        adapter_class.check_endpoint("ws://127.0.0.1:9010/relay?site=2")
+
+    def test_a_credential_in_its_endpoint_is_refused(
+        self, adapter_class: type[BrokerAdapter]
+    ) -> None:
+        names = {field.name for field in adapter_class.capabilities.credential_fields}
+        names |= adapter_class.query_names
+        for name in names:
+            parts = name.split("_")
+            camel = parts[0] + "".join(part.title() for part in parts[1:])
+            for written in (name, camel, name.upper()):
+                with pytest.raises(BrokerConfigError, match="fields of its own"):
+                    adapter_class.check_endpoint(f"wss://x.test/feed?{written}=planted")
+
     def test_its_capabilities_are_sound(self, adapter_class: type[BrokerAdapter]) -> None:
         capabilities = adapter_class.capabilities
         assert capabilities.exchanges

@@ -63,6 +63,11 @@ def adapter(sink: RecordingSink) -> BinanceAdapter:
         ("wss://stream.binance.com:9443", "wss://stream.binance.com:9443/stream"),
         ("ws://127.0.0.1:9/", "ws://127.0.0.1:9/stream"),
         ("ws://127.0.0.1:9/stream", "ws://127.0.0.1:9/stream"),
+        ("ws://127.0.0.1:9/relay/", "ws://127.0.0.1:9/relay/stream"),
+        # The base URL that the page of Binance's testnet names, of bare streams.
+        ("wss://stream.testnet.binance.vision/ws", "wss://stream.testnet.binance.vision/stream"),
+        ("ws://127.0.0.1:9/ws/", "ws://127.0.0.1:9/stream"),
+        ("ws://127.0.0.1:9?timeUnit=millisecond", "ws://127.0.0.1:9/stream?timeUnit=millisecond"),
     ],
 )
 def test_it_connects_to_the_combined_streams(endpoint: str | None, url: str) -> None:
@@ -70,6 +75,37 @@ def test_it_connects_to_the_combined_streams(endpoint: str | None, url: str) -> 
     handshake = adapter.handshake(Credentials())
     assert handshake.url == url
     assert handshake.headers == {}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "mends"),
+    [
+        ("wss://x.test/ws/btcusdt@trade", "leave streams out of the endpoint"),
+        ("wss://x.test/ws/stream", "wss://x.test is enough"),
+        ("wss://x.test/stream/ws", "leave streams out"),
+        ("wss://x.test/stream?streams=btcusdt@trade/ethusdt@trade", "leave streams out"),
+        ("wss://x.test:9443?timeUnit=MICROSECOND", "times are read as milliseconds"),
+    ],
+)
+def test_an_endpoint_that_cannot_work_is_refused_with_what_mends_it(
+    endpoint: str, mends: str
+) -> None:
+    with pytest.raises(BrokerConfigError, match=mends):
+        BinanceAdapter.check_endpoint(endpoint)
+    with pytest.raises(BrokerConfigError, match=mends):
+        BinanceAdapter(endpoint=endpoint, sink=RecordingSink()).handshake(Credentials())
+
+
+@pytest.mark.parametrize("event", ["aggTrade", "24hrTicker", "kline"])
+def test_a_market_event_without_its_stream_breaks_the_protocol_and_says_why(
+    adapter: BinanceAdapter, sink: RecordingSink, event: str
+) -> None:
+    """As the feed of bare streams sends it, which acknowledges requests like the other."""
+    (request,) = ids(adapter.subscribe([item()]))
+    assert answer(adapter, request) == [Confirmed((key(),))]
+    with pytest.raises(BrokerProtocolError, match="combined streams"):
+        adapter.receive(f'{{"e":"{event}","E":2,"s":"S1","p":"1","q":"1","T":1}}', 0)
+    assert sink.published == []
 
 
 @pytest.mark.parametrize(("mode", "cost"), [(LTP, 1), (QUOTE, 3), (DEPTH, 4)])
