@@ -92,6 +92,7 @@ class PostgresServer:
         server, self._server = self._server, None
         if server is None:
             return
+        server.send_signal(signal.SIGCONT)
         self.resume()
         # runuser passes the signal on; PostgreSQL's fast shutdown is SIGINT.
         stop = [_postgres_binary("pg_ctl") or "pg_ctl", "-D", self._data, "-m", "fast", "stop"]
@@ -105,6 +106,8 @@ class PostgresServer:
     def resume(self) -> None:
         """Answer again, also what came meanwhile."""
         self._signal(signal.SIGCONT)
+        if self._server is not None:
+            self._server.send_signal(signal.SIGCONT)  # runuser stops with its child
 
     def remove(self) -> None:
         """Stop it and delete its files."""
