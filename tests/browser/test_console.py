@@ -35,8 +35,11 @@ class Console:
             "listitem"
         ).filter(has_text=name)  # fmt: skip
 
+    def mode(self, symbol: str) -> Locator:
+        return self.page.get_by_label(f"Mode of {symbol}", exact=True)
+
     async def subscribe(self, name: str, mode: str = "Quote") -> None:
-        await self.page.get_by_label("Mode").select_option(mode)
+        await self.page.locator("#mode").select_option(mode)
         search = self.page.get_by_role("combobox", name="Find an instrument to subscribe")
         await search.fill(name)
         await search.press("Enter")
@@ -58,7 +61,8 @@ async def console(page: Page, context: BrowserContext, site: FakeSite) -> Consol
 async def test_frames_are_shown_as_they_are_on_the_wire(console: Console, site: FakeSite):
     """What is chosen is asked for, and every frame stands there unchanged, the newest first."""
     await console.subscribe("NSE:INFY", "Depth")
-    await expect(console.chip("NSE:INFY")).to_contain_text(re.compile("Depth\\s*active"))
+    await expect(console.chip("NSE:INFY")).to_contain_text("active")
+    await expect(console.mode("INFY")).to_have_value("3")
     await expect(console.frames.filter(has_text='"action":"subscribe"')).to_contain_text("sent")
     site.say("tick", exchange="NSE", symbol="INFY", ltp=1602.05)
     newest = console.ticks.first  # a pong may come behind it
@@ -76,7 +80,8 @@ async def test_refusal_is_said_where_it_was_asked(console: Console):
     """An unknown name says so on its chip, and stays out of the code."""
     await console.subscribe("NSE:WIPRRO")
     await expect(console.chip("NSE:WIPRRO")).to_contain_text("WIPRRO is not known on NSE")
-    await expect(console.page.locator("#python")).to_contain_text("SYMBOLS = []")
+    await expect(console.page.locator("#python")).to_contain_text("# An example:")
+    await expect(console.page.locator("#python")).not_to_contain_text("WIPRRO")
     await console.button("Unsubscribe WIPRRO Quote").click()
     await expect(console.page.get_by_text("Nothing is subscribed yet")).to_be_visible()
 
@@ -128,6 +133,69 @@ async def test_rate_and_latency_are_measured(console: Console, site: FakeSite):
         await expect(page.locator(f"#{figure}")).to_have_text(re.compile(r"^[\d,]+ ms$"))
 
 
+async def test_stamps_of_whole_seconds_give_a_bound(console: Console):
+    """512 ms would be a figure of the stamp's rounding, not of any delay."""
+    shown = await console.page.evaluate(
+        """async () => {
+            const { Meter } = await import('/static/streaming/js/meter.js');
+            const [whole, fine] = [new Meter(), new Meter()];
+            for (const age of [12, 512, 980]) whole.age(age, 1_700_000_000_000);
+            for (const stamp of [1_700_000_000_000, 1_700_000_000_250]) fine.age(5, stamp);
+            return [whole.isCoarse, fine.isCoarse, new Meter().isCoarse];
+        }"""
+    )
+    assert shown == [True, False, False]
+
+
+async def test_a_reload_brings_back_what_was_subscribed(console: Console, site: FakeSite):
+    """Subscriptions, the mode to choose and the delivery stay, in this browser."""
+    await console.subscribe("NSE:INFY", "Depth")
+    await console.subscribe("NSE:TCS", "LTP")
+    await console.page.get_by_label("Delivery").select_option("batches, 250 ms")
+    await expect(console.chip("NSE:TCS")).to_contain_text("active")
+    await console.page.reload()
+    for name, mode in (("INFY", "3"), ("TCS", "1")):
+        await expect(console.chip(f"NSE:{name}")).to_contain_text("active")
+        await expect(console.mode(name)).to_have_value(mode)
+    await expect(console.page.locator("#mode")).to_have_value("1")
+    await expect(console.page.get_by_label("Delivery")).to_have_value("250")
+    await console.button("Unsubscribe TCS LTP").click()
+    await console.page.reload()
+    await expect(console.chip("NSE:INFY")).to_contain_text("active")
+    await expect(console.chip("NSE:TCS")).to_have_count(0)
+
+
+@pytest.mark.parametrize("kept", ["{", "[]", '{"subscriptions": [{}, 7, null]}', '{"mode": "<b>"}'])
+async def test_what_was_kept_and_cannot_be_read_is_nothing(console: Console, kept: str):
+    key: str = await console.page.evaluate("`tickpool.console.${document.body.dataset.user}`")
+    await console.page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, kept])
+    await console.page.reload()
+    await expect(console.page.locator("#pill")).to_have_text("Connected")
+    await expect(console.page.get_by_text("Nothing is subscribed yet")).to_be_visible()
+    await console.subscribe("NSE:INFY")
+    await expect(console.chip("NSE:INFY")).to_contain_text("active")
+
+
+async def test_a_chips_mode_is_changed_in_place(console: Console, site: FakeSite):
+    """The new mode is asked for before the old one is let go."""
+    await console.subscribe("NSE:INFY", "LTP")
+    await expect(console.chip("NSE:INFY")).to_contain_text("active")
+    await console.mode("INFY").select_option("Depth")
+    await expect(console.chip("NSE:INFY")).to_contain_text("active")
+    await expect(console.page.locator("#python")).to_contain_text('"symbol": "INFY", "mode": 3')
+    asked = [each for each in site.say("requests") if "symbols" in each]
+    assert [(each["action"], each["mode"]) for each in asked] == [
+        ("subscribe", 1),
+        ("subscribe", 3),
+        ("unsubscribe", 1),
+    ]
+    await console.subscribe("NSE:INFY", "Quote")
+    await expect(console.chip("NSE:INFY")).to_have_count(2)
+    await console.mode("INFY").first.select_option("Quote")
+    await expect(console.chip("NSE:INFY")).to_have_count(1)
+    await expect(console.button("Unsubscribe INFY Quote")).to_be_visible()
+
+
 async def test_batches_are_chosen_on_the_page(console: Console, site: FakeSite):
     """The connection is made again with the subprotocol, and the code says so too."""
     await console.subscribe("NSE:INFY")
@@ -153,6 +221,9 @@ async def test_phone_width_needs_no_sideways_scrolling(console: Console, site: F
     await console.subscribe("NSE:WIPRRO")
     await expect(console.chip("WIPRRO")).to_contain_text("not known")
     assert await Watch(console.page).overflow() == 0
+    await console.button("Pause").click()
+    await expect(console.note).to_contain_text("Paused")
+    assert await Watch(console.page).overflow() == 0
 
 
 @pytest.mark.parametrize(
@@ -169,7 +240,7 @@ async def test_names_cannot_leave_their_string(console: Console, hostile: str):
         hostile,
     )
     scope: dict[str, Any] = {}
-    line = code["python"].split("SYMBOLS = ")[1].split("\n\nwith")[0]
+    line = code["python"].split("SYMBOLS = ")[1].split("\nKEY = ")[0]
     exec(f"found = {line}", scope)
     assert scope["found"] == [{"exchange": "NSE", "symbol": hostile, "mode": 1}]
     line = code["javascript"].split("const symbols = ")[1].split(";\nconst apiKey")[0]

@@ -14,7 +14,7 @@ export class Chosen {
   #none;
   #send;
   #onChange;
-  #items = new Map(); // id -> {exchange, symbol, mode, element, state}
+  #items = new Map(); // id -> {exchange, symbol, mode, element, state, remove}
 
   constructor({ list, none, send, onChange }) {
     this.#list = list;
@@ -37,7 +37,7 @@ export class Chosen {
   add({ exchange, symbol, mode }) {
     const item = { exchange, symbol, mode };
     if (this.has(item)) return;
-    Object.assign(item, this.#chip(item));
+    this.#chip(item);
     this.#items.set(idOf(item), item);
     this.#subscribe(item);
     this.#changed();
@@ -77,41 +77,64 @@ export class Chosen {
   }
 
   #remove(item) {
-    const { exchange, symbol, mode } = item;
     this.#items.delete(idOf(item));
     item.element.remove();
+    this.#unsubscribe(item);
+    this.#changed();
+  }
+
+  #unsubscribe({ exchange, symbol, mode }) {
     this.#send({ action: "unsubscribe", symbols: [{ exchange, symbol }], mode });
+  }
+
+  /** Ask for the new mode before the old one is let go, so that nothing is missed between them. */
+  #changeMode(item, mode) {
+    const before = { exchange: item.exchange, symbol: item.symbol, mode: item.mode };
+    if (this.has({ ...before, mode })) {
+      this.#remove(item);
+      return;
+    }
+    this.#items = new Map(
+      [...this.#items].map(([id, each]) => (each === item ? [idOf({ ...before, mode }), item] : [id, each])),
+    );
+    item.mode = mode;
+    item.remove.setAttribute("aria-label", `Unsubscribe ${item.symbol} ${MODES[mode]}`);
+    this.#subscribe(item);
+    this.#unsubscribe(before);
     this.#changed();
   }
 
   #chip(item) {
     const element = document.createElement("li");
-    const parts = {};
-    for (const [name, text] of [
-      ["symbol-name", keyOf(item.exchange, item.symbol)],
-      ["mode", MODES[item.mode]],
-      ["state", ""],
-    ]) {
-      parts[name] = document.createElement("span");
-      parts[name].className = name;
-      parts[name].textContent = text;
-      element.append(parts[name]);
-    }
+    const name = part("span", "symbol-name");
+    name.textContent = keyOf(item.exchange, item.symbol);
+    const mode = part("select", "mode");
+    for (const [value, label] of Object.entries(MODES)) mode.add(new Option(label, value));
+    mode.value = String(item.mode);
+    mode.setAttribute("aria-label", `Mode of ${item.symbol}`);
+    mode.addEventListener("change", () => this.#changeMode(item, Number(mode.value)));
+    const state = part("span", "state");
     const remove = document.createElement("button");
     remove.type = "button";
     remove.className = "icon-button";
     remove.textContent = "\u00d7";
     remove.setAttribute("aria-label", `Unsubscribe ${item.symbol} ${MODES[item.mode]}`);
     remove.addEventListener("click", () => this.#remove(item));
-    element.append(remove);
+    element.append(name, mode, state, remove);
     this.#list.append(element);
-    return { element, state: parts.state };
+    Object.assign(item, { element, state, remove });
   }
 
   #changed() {
     this.#none.hidden = this.#items.size > 0;
     this.#onChange();
   }
+}
+
+function part(tag, className) {
+  const made = document.createElement(tag);
+  made.className = className;
+  return made;
 }
 
 function say({ element, state }, name, text) {

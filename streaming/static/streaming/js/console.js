@@ -7,6 +7,7 @@ import { Chosen } from "./chosen.js";
 import { Phase, TickConnection } from "./connection.js";
 import { DASH, quantity } from "./format.js";
 import { FrameLog } from "./frame_log.js";
+import { KeptConsole, storage } from "./kept_console.js";
 import { Meter } from "./meter.js";
 import { Search } from "./search.js";
 import { javascriptCode, pythonCode } from "./snippets.js";
@@ -24,8 +25,13 @@ const COPIED_MS = 1500;
 const BEAT = /^\{"(?:action":"ping"|type":"pong")/;
 
 const $ = (id) => document.getElementById(id);
-const { ticksPath, programPath } = document.body.dataset;
+const { ticksPath, programPath, user } = document.body.dataset;
 const origin = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}`;
+
+const kept = new KeptConsole({ user, storage: storage() });
+const before = kept.read();
+$("mode").value = String(before.mode);
+if ($("batching").querySelector(`[value="${before.interval || ""}"]`)) $("batching").value = before.interval || "";
 
 const meter = new Meter();
 const log = new FrameLog({ list: $("frames"), note: $("frame-note") });
@@ -41,7 +47,7 @@ const chosen = new Chosen({
   list: $("chosen"),
   none: $("none"),
   send: (request) => connection.send(request),
-  onChange: showCode,
+  onChange: changed,
 });
 const search = new Search({
   input: $("search"),
@@ -60,7 +66,7 @@ function received(message, size) {
   const now = connection.serverNow();
   for (const tick of ticks) {
     chosen.ticked(tick);
-    if (tick.data?.timestamp > 0) meter.age(Math.max(0, now - tick.data.timestamp));
+    if (tick.data?.timestamp > 0) meter.age(Math.max(0, now - tick.data.timestamp), tick.data.timestamp);
   }
   if (message.subscriptions) chosen.answered(message);
 }
@@ -81,6 +87,15 @@ function reconnect() {
   connection.open();
 }
 
+function changed() {
+  keep();
+  showCode();
+}
+
+function keep() {
+  kept.write({ subscriptions: chosen.subscriptions, mode: Number($("mode").value), interval: interval() });
+}
+
 function showCode() {
   const choices = {
     url: origin + programPath,
@@ -96,13 +111,19 @@ function showFigures() {
   put("frame-rate", `${quantity(Math.round(rates.frames))} /s`);
   put("tick-rate", `${quantity(Math.round(rates.ticks))} /s`);
   put("byte-rate", bytes(rates.bytes));
-  put("latency-median", milliseconds(meter.ageBelow(0.5)));
-  put("latency-high", milliseconds(meter.ageBelow(0.95)));
+  put("latency-median", age(meter.ageBelow(0.5)));
+  put("latency-high", age(meter.ageBelow(0.95)));
   put("round-trip", milliseconds(connection.roundTripMs));
 }
 
 const put = (id, text) => ($(id).textContent = text);
 const milliseconds = (value) => (Number.isFinite(value) ? `${quantity(Math.round(value))} ms` : DASH);
+
+/** Ages from stamps of whole seconds are a bound and no measurement: told in whole seconds. */
+function age(value) {
+  if (!meter.isCoarse || !Number.isFinite(value)) return milliseconds(value);
+  return `below ${quantity(Math.max(1, Math.ceil(value / 1000)))} s`;
+}
 
 function bytes(value) {
   return value < 10_000 ? `${quantity(Math.round(value))} B/s` : `${quantity(Math.round(value / 1000))} kB/s`;
@@ -155,8 +176,9 @@ $("clear").addEventListener("click", () => {
 $("copy").addEventListener("click", () => copy($("copy"), log.shownText));
 $("copy-python").addEventListener("click", () => copy($("copy-python"), $("python").textContent));
 $("copy-javascript").addEventListener("click", () => copy($("copy-javascript"), $("javascript").textContent));
+$("mode").addEventListener("change", keep);
 $("batching").addEventListener("change", () => {
-  showCode();
+  changed();
   reconnect();
 });
 $("reconnect").addEventListener("click", reconnect);
@@ -169,6 +191,7 @@ document.addEventListener("keydown", (event) => {
 });
 setInterval(showFigures, 1000);
 
+for (const each of before.subscriptions) chosen.add(each);
 showCode();
 connection.heed();
 connection.open();

@@ -9,6 +9,7 @@ const MAX_AGES = 2000;
 export class Meter {
   #seconds = []; // [second, frames, ticks, bytes]
   #ages = [];
+  #fine = 0; // stamps among them that are finer than a second
 
   /** Count one frame of `size` characters with `ticks` in it. */
   frame(now, size, ticks) {
@@ -24,10 +25,16 @@ export class Meter {
     last[3] += size;
   }
 
-  /** Keep how old a tick was on arrival, in milliseconds. */
-  age(milliseconds) {
+  /** Keep how old a tick that the exchange stamped at `stamp` was on arrival, in milliseconds. */
+  age(milliseconds, stamp) {
     this.#ages.push(milliseconds);
+    if (stamp % 1000) this.#fine += 1;
     if (this.#ages.length > MAX_AGES) this.#ages.splice(0, MAX_AGES / 2);
+  }
+
+  /** Whether every stamp was a whole second: ages are then up to a second too high. */
+  get isCoarse() {
+    return this.#ages.length > 0 && this.#fine === 0;
   }
 
   /** Frames, ticks and characters per second over the last whole seconds. */
@@ -50,5 +57,6 @@ export class Meter {
   clear() {
     this.#seconds = [];
     this.#ages = [];
+    this.#fine = 0;
   }
 }

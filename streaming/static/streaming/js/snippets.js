@@ -4,11 +4,15 @@
  */
 
 const BATCHES = "tickpool.batch.v1";
+const EXAMPLE = Object.freeze([{ exchange: "NSE", symbol: "RELIANCE", mode: 2 }]);
 
 const listOf = (subscriptions, indent) =>
-  subscriptions.length
-    ? `[\n${subscriptions.map((each) => `${indent}${literal(each)},\n`).join("")}]`
-    : "[]";
+  `[\n${shown(subscriptions).map((each) => `${indent}${literal(each)},\n`).join("")}]`;
+
+/** Code that asks for nothing hears nothing: without a choice it has an example, and says so. */
+const shown = (subscriptions) => (subscriptions.length ? subscriptions : EXAMPLE);
+const remark = (subscriptions, mark) =>
+  subscriptions.length ? "" : `${mark} An example: what is subscribed above stands here.\n`;
 
 /** One subscription on one line; beyond ASCII is escaped, since files have encodings. */
 function literal({ exchange, symbol, mode }) {
@@ -28,15 +32,16 @@ export function pythonCode({ url, subscriptions, interval = 0 }) {
   return `# python -m pip install websockets
 import json
 import os
+import sys
 
 from websockets.sync.client import connect
 
 ADDRESS = ${addressOf({ url, interval })}
-SYMBOLS = ${listOf(subscriptions, "    ")}
+${remark(subscriptions, "#")}SYMBOLS = ${listOf(subscriptions, "    ")}
+KEY = os.environ.get("TICKPOOL_API_KEY") or sys.exit("Set TICKPOOL_API_KEY to an API key first.")
 
 with connect(ADDRESS, max_size=None${batches}) as socket:
-    key = os.environ["TICKPOOL_API_KEY"]
-    socket.send(json.dumps({"action": "authenticate", "api_key": key}))
+    socket.send(json.dumps({"action": "authenticate", "api_key": KEY}))
     socket.send(json.dumps({"action": "subscribe", "symbols": SYMBOLS}))
     for frame in socket:
         print(frame, flush=True)
@@ -48,7 +53,7 @@ export function javascriptCode({ url, subscriptions, interval = 0 }) {
   const batches = interval ? `, ["${BATCHES}"]` : "";
   return `// In a browser, or in Node 22 and newer
 const address = ${addressOf({ url, interval })};
-const symbols = ${listOf(subscriptions, "  ")};
+${remark(subscriptions, "//")}const symbols = ${listOf(subscriptions, "  ")};
 const apiKey = globalThis.process?.env.TICKPOOL_API_KEY ?? prompt("API key");
 
 const socket = new WebSocket(address${batches});

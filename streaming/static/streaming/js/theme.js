@@ -22,7 +22,7 @@
     const button = document.getElementById("theme");
     if (!button) return;
     button.hidden = false;
-    button.textContent = NAMES[theme];
+    button.textContent = theme === "auto" ? "Colours" : NAMES[theme];
     button.setAttribute("aria-label", `Colours: ${NAMES[theme].toLowerCase()}. Change`);
   }
 
