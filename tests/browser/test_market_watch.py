@@ -207,6 +207,17 @@ async def test_unknown_symbol_is_refused_with_the_nearest_ones(watch: Watch, sit
     await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:WIPRO"])
 
 
+async def test_a_name_of_another_exchange_is_offered_before_it_is_asked_for(watch: Watch):
+    """NIFTY is an index: NSE:NIFTY is nothing, and NSE_INDEX:NIFTY what is meant."""
+    await watch.page.get_by_role("button", name="Remove NIFTY (NSE_INDEX)").click()
+    await watch.search.fill("nse:nifty")
+    await expect(watch.options).to_have_text(
+        [re.compile("^NIFTY NSE_INDEX"), re.compile("^NIFTY NSE ask for exactly this name")]
+    )
+    await watch.search.press("Enter")
+    await expect(watch.row("NSE_INDEX:NIFTY")).to_have_count(1)
+
+
 async def test_the_exchange_that_comes_first_is_the_users_choice(watch: Watch, site: FakeSite):
     """It is kept by the server, and what was found before is asked for again."""
     choice = watch.page.get_by_label("Exchange that comes first in a search")

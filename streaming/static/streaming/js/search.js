@@ -105,13 +105,21 @@ export class Search {
         limit: LIMIT,
         signal: abort.signal,
       });
+      const elsewhere = exact ? await this.#elsewhere(exact, found, abort.signal) : [];
       if (abort.signal.aborted) return;
-      this.#answer(text, exact, found);
+      this.#answer(text, exact, { ...found, results: [...found.results, ...elsewhere] });
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#show([], "Search is not available at the moment.");
       this.#onError(error);
     }
+  }
+
+  /** The same name at other exchanges, where the one that was typed has none: NIFTY is an index. */
+  async #elsewhere(exact, { results, reason }, signal) {
+    if (reason || results.some(({ symbol }) => symbol === exact.symbol)) return [];
+    const all = await searchInstruments({ q: exact.symbol, limit: LIMIT, signal });
+    return all.results.filter(({ symbol }) => symbol === exact.symbol);
   }
 
   #answer(text, exact, { results, reason }) {
