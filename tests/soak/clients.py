@@ -131,7 +131,7 @@ class ClientProcess:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), 20)
+            await asyncio.wait_for(self._process.wait(), 60)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -184,6 +184,7 @@ def client_processes(
     pages = [each for each in members if each.kind == "page"]
     given = {
         "url": f"http://{site}",
+        "folder": str(folder),
         "pages": [
             {"name": each.name, "user": each.user.name, "password": each.user.password}
             for each in pages

@@ -178,7 +178,10 @@ class Actor:
         await self._system.switch(user, on=False)
         await asyncio.sleep(self._interruption_seconds)
         await self._system.switch(user, on=True)
-        await asyncio.sleep(_WAITING_SECONDS)  # until the gateways have noticed
+        everybody = f'"total": {len(self._system.users)}'
+        for gateway in self._system.gateways:
+            await gateway.answers(f"http://127.0.0.1:{gateway.port}/readyz", everybody)
+        await asyncio.sleep(2 * _WAITING_SECONDS)  # until the gateways have looked at the accounts
         await self._on_again(user)
 
 

@@ -19,6 +19,7 @@ EXPECTED = (
     # and whether that was right is judged by when it was.
     ExpectedLine(r"gateway-\d", r"keys cannot be looked up"),
     ExpectedLine(r"gateway-\d", r"Service Unavailable: /api/", (Happening.POSTGRES_RESTARTED,)),
+    ExpectedLine("worker", r"failed, will be retried \(the database did not answer"),
     # Somebody has to log in.
     ExpectedLine("worker", r"pool \d+ needs a new credential", (Happening.TOKEN_ENDED,)),
     # What a command or a replaced process says for people, without a level.

@@ -1,8 +1,8 @@
 """People with the market watch open: pages of headless Chromium, looked at every second.
 
-Standard input: one line of JSON: ``url``, ``pages`` (name, user, password). A later line
-{"again": pages} has these ask again for what was refused. Ends when it does. A
-row that the page shows as live counts as a tick with its price.
+Standard input: one line of JSON: ``url``, ``folder`` (for a last picture), ``pages`` (name, user,
+password). A later line {"again": pages} has these ask again for what was refused. Ends when it
+does. A row that the page shows as live counts as a tick with its price.
 """
 
 import asyncio
@@ -18,7 +18,13 @@ from tests.soak.tally import Tally, say
 _LOGIN_MS = 90_000
 _LOOK_SECONDS = 1.0
 _LIVE_ROWS = """() => [...document.querySelectorAll('#rows tr[data-state="live"]')].map(
-    row => [row.dataset.key, row.querySelector('.c-last')?.textContent ?? ''])"""
+    row => [row.dataset.key, row.querySelector('[data-field="last"]')?.textContent ?? ''])"""
+
+_SAID = """() => [
+    [...document.querySelectorAll('#rows tr')].map(row => row.dataset.state).join(' '),
+    ...['#pill', '#banner', '#notices'].map(
+        each => document.querySelector(each)?.innerText.replace(/\\s+/g, ' ') ?? ''),
+    ].join(' | ')"""
 
 
 class WatchPage:
@@ -28,6 +34,7 @@ class WatchPage:
         self.name, self.page, self.tools = name, page, tools
         self.tally = Tally(name)
         self.sockets: dict[str, str] = {}  # the gateway of each open socket, by the browser's id
+        self.asks_again = False  # by the button that the page offers
         self.codes: dict[str, str] = {}  # how the server closed a socket, from its close frame
 
     async def open(self):
@@ -56,19 +63,17 @@ class WatchPage:
             reason = self.codes.pop(event["requestId"], "")
             say("lost", client=self.name, gateway=gateway, code=None, reason=reason)
 
-    async def again(self):
-        """Ask again for what was refused, by the button that the page offers."""
-        button = self.page.get_by_role("button", name="Try again").first
-        if await button.is_visible():
-            await button.click()
-
     async def look(self):
-        """Take in what the page shows as live now."""
+        """Take in what the page shows as live now; ask again for what was refused, if it shall."""
+        button = self.page.get_by_role("button", name="Try again").first
+        if self.asks_again and await button.is_visible():
+            await button.click()
         for key, text in await self.page.evaluate(_LIVE_ROWS):
             exchange, _, symbol = key.partition(":")
             try:
                 price = float(text.replace(",", ""))
             except ValueError:
+                say("page", client=self.name, text=f"{key} is live and shows {text!r}")
                 continue
             self.tally.tick(exchange, symbol, price)
 
@@ -98,8 +103,15 @@ async def _main():
         while line := await lines.readline():
             for tab in pages:
                 if tab.name in json.loads(line).get("again", []):
-                    await tab.again()
+                    tab.asks_again = True
         watching.cancel()
+        for tab in pages:
+            try:
+                await tab.page.screenshot(path=f"{given['folder']}/{tab.name}.png", timeout=15_000)
+                words = await tab.page.evaluate(_SAID)
+                say("page", client=tab.name, text=words)
+            except Error as error:
+                say("page", client=tab.name, text=str(error)[:300])
         # Not closed one by one: what ends now is the run's doing, and shall not be told.
         os._exit(0)
 

@@ -27,7 +27,8 @@ Say = Callable[[str], None]
 _SAMPLE_SECONDS = 5.0
 _ASK_SECONDS = 1.0
 _ARRIVAL_SECONDS = 240.0
-_REST_SECONDS = 120.0
+_REST_SECONDS = 180.0
+_SETTLE_SECONDS = 10.0
 _MAX_TOLD = 1000
 
 
@@ -118,6 +119,9 @@ class Run:
         """Judge the whole; after the system has ended, so that its logs are complete."""
         result, judge = self.result, self._judge
         judge.events(result.events)
+        # On a busy machine processes may have been replaced later than planned.
+        replaced = [each.end for each in result.events if each.target]
+        result.steady = max(result.steady, *(end + _SETTLE_SECONDS for end in replaced))
         result.growth = judge.grown(
             result.samples,
             result.steady,

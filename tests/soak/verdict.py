@@ -37,6 +37,7 @@ _INTERRUPTED_SECONDS = 15.0  # no interruption is shorter: what is younger canno
 _MAX_SHOWN = 20
 _ENOUGH_SAMPLES = 4
 _LONG_SECONDS = 900.0
+_TASKS_OF_A_CLIENT = 2  # its connection's and its consumer's
 
 
 class Event(NamedTuple):
@@ -368,8 +369,8 @@ def _of_one_client_count(row: Sample, what: str) -> float:
         return value
     if what == "descriptors":
         return max(0, value - max(0, row.clients))
-    if what == "tasks" and row.clients > 0:
-        return value / row.clients * 100  # for every hundred clients
+    if what == "tasks":
+        return max(0, value - _TASKS_OF_A_CLIENT * max(0, row.clients))
     return value
 
 

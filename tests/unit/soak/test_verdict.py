@@ -158,7 +158,7 @@ def test_growth_makes_it_red(judge: Judge, what: str, value: int) -> None:
 
 
 def test_what_more_clients_need_is_no_growth(judge: Judge) -> None:
-    more = {"clients": 100, "descriptors": 130, "tasks": 420}
+    more = {"clients": 100, "descriptors": 130, "tasks": 310}
     rows = [sample(at) for at in range(10)] + [sample(at, **more) for at in range(10, 20)]
     judge.grown(rows, since=0)
     assert judge.verdict.is_green
