@@ -15,6 +15,8 @@ import msgspec
 from brokers.types import FeedMode, InstrumentKey
 
 __all__ = [
+    "CONNECTED_STATES",
+    "WAITING_FOR_ROOM",
     "ConnectionStats",
     "EndpointStats",
     "ExclusiveTotals",
@@ -32,6 +34,10 @@ __all__ = [
     "SubscriptionChange",
     "Want",
 ]
+
+
+# What is held and has no place under the limits of its account, wherever it is told.
+WAITING_FOR_ROOM = "waiting for room"
 
 
 class Holder(NamedTuple):
@@ -216,6 +222,10 @@ class ExclusiveTotals(msgspec.Struct, frozen=True, kw_only=True):
     exhausted: int
 
 
+CONNECTED_STATES = frozenset({"subscribing", "live", "stale"})
+"""The states of a ``ConnectionStats`` in which its socket is open."""
+
+
 class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     """One pool, as it is now, with its peaks. Counters are since the pool started.
 
@@ -268,6 +278,16 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: EndpointStats | None = None
     exclusive: ExclusiveTotals | None = None
     life: int = 0
+
+    @property
+    def connected(self) -> int:
+        """How many connections have an open socket."""
+        return sum(each.state in CONNECTED_STATES for each in self.connections)
+
+    @property
+    def trying(self) -> int:
+        """How many connections are there and have none: they connect, or wait to."""
+        return len(self.connections) - self.connected
 
 
 class FeedService(Protocol):

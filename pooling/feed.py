@@ -10,7 +10,14 @@ import msgspec
 
 from brokers.base import BrokerEvent, Confirmed, Notice, OrderUpdate, SubscriptionRejected
 from brokers.exceptions import BrokerError, BrokerLimitError
-from brokers.feed import FeedStatus, OrderUpdated, Outcome, OutcomeState, RefusalCode
+from brokers.feed import (
+    WAITING_FOR_ROOM,
+    FeedStatus,
+    OrderUpdated,
+    Outcome,
+    OutcomeState,
+    RefusalCode,
+)
 from brokers.types import InstrumentKey, Subscription, TickSink
 from pooling.announcer import FeedAnnouncer
 from pooling.book import SubscriptionBook
@@ -189,7 +196,8 @@ class PoolFeed:
         if self.health.is_starting and self._has_come():
             self._end_start()
         states = [c.state for slot, c in self._connections.items() if self.carries(slot)]
-        self.health.judge(states, self._gate.reason or reason, self._clock.time_ms())
+        waiting = len(self._book.rebalancer.waiting)
+        self.health.judge(states, self._gate.reason or reason, self._clock.time_ms(), waiting)
 
     def forget(self, keys: Collection[InstrumentKey]) -> None:
         """Drop the prices of what nobody wants: whoever comes later must not see old ones.
@@ -213,7 +221,7 @@ class PoolFeed:
             self._stale.difference_update(fresh)
             outcomes = [self.qualify(outcome) for outcome in outcomes]
         self._sink.forget(waiting)
-        self._announcer.stale(waiting, "the limits were lowered and it has no place")
+        self._announcer.stale(waiting, f"{WAITING_FOR_ROOM}: the limits were lowered")
         self._announcer.live(fresh)
         self._announcer.outcomes(outcomes)
 

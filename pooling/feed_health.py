@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from brokers.feed import FeedStatus
+from brokers.feed import WAITING_FOR_ROOM, FeedStatus
 from pooling.lifecycle import ConnectionState
 
 __all__ = ["PAUSED_REASON", "FeedHealth"]
@@ -29,8 +29,12 @@ class FeedHealth:
         # Gateways have yet to say what they want, or what they want has yet to come.
         self.is_starting = True
 
-    def judge(self, states: Collection[ConnectionState], reason: str, now_ms: int) -> None:
+    def judge(
+        self, states: Collection[ConnectionState], reason: str, now_ms: int, waiting: int = 0
+    ) -> None:
         """Take the states of all connections that carry something, and what was said last.
+
+        ``waiting`` instruments are held and have no place.
 
         One live connection makes the pool live: each symbol's own state is told with the symbol.
         """
@@ -44,8 +48,7 @@ class FeedHealth:
         elif live and self.is_starting:
             self._set(FeedStatus.STALE, "just started; waiting for first prices", now_ms)
         elif live:
-            down = len(states) - live
-            self._set(FeedStatus.LIVE, f"{down} connections are not live" if down else "", now_ms)
+            self._set(FeedStatus.LIVE, _blemishes(len(states) - live, waiting), now_ms)
         elif ConnectionState.AUTH_REQUIRED in states:
             self._set(FeedStatus.AUTH_REQUIRED, reason, now_ms)
         else:
@@ -61,3 +64,10 @@ class FeedHealth:
         if status is not self.status:
             self.since_ms = now_ms
         self.status, self.reason = status, reason
+
+
+def _blemishes(down: int, waiting: int) -> str:
+    found = [f"{down} connections are not live"] if down else []
+    if waiting:
+        found.append(f"{waiting} symbols are {WAITING_FOR_ROOM}")
+    return "; ".join(found)

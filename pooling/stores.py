@@ -250,7 +250,7 @@ class DjangoAccountStore:
             state=stats.status.value,
             reason=_storable(stats.reason)[:255],
             since=at(stats.since_ms),
-            connections=len(stats.connections),
+            connections=stats.connected,
             max_connections=stats.max_connections,
             symbols_per_connection=stats.symbols_per_connection,
             symbols=stats.symbols,

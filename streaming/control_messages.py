@@ -70,7 +70,8 @@ class ErrorCode(StrEnum):
 class PoolBeat(msgspec.Struct, frozen=True, array_like=True):
     """One pool of a worker, how its feed is, and which opening of it that is.
 
-    With another ``life`` than before the pool knows nothing of what was wanted of it.
+    With another ``life`` than before the pool knows nothing of what was wanted of it. ``waiting``
+    symbols are held and have no place.
     """
 
     pool_id: str
@@ -78,6 +79,7 @@ class PoolBeat(msgspec.Struct, frozen=True, array_like=True):
     since_ms: int
     reason: str
     life: int = 0
+    waiting: int = 0
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):

@@ -217,7 +217,7 @@ class ControlServer:
             status, since_ms, reason = stats.status, stats.since_ms, stats.reason
             if farewell and status in (FeedStatus.LIVE, FeedStatus.STALE):
                 status, since_ms, reason = FeedStatus.STALE, now_ms, farewell
-            pools.append(cm.PoolBeat(pool_id, status, since_ms, reason, stats.life))
+            pools.append(cm.PoolBeat(pool_id, status, since_ms, reason, stats.life, stats.waiting))
         beat = cm.Beat(
             worker_id=self._worker_id,
             epoch=self._publisher.epoch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from brokers.feed import Outcome, OutcomeState, RefusalCode
+from brokers.feed import WAITING_FOR_ROOM, Outcome, OutcomeState, RefusalCode
 from streaming.directory import AccountRef
 from streaming.holdings import Feed, Held, Line
 from streaming.protocol import ErrorCode, SubscribeItem
@@ -172,7 +172,9 @@ def listed_line(
     # What was acknowledged and has no data stays what it was before: asked for.
     has_data = silence is None or silence.has_ticked
     state = "active" if held.active and has_data else "pending"
-    if not is_live and not held.waits:
+    if held.waits:
+        state = WAITING_FOR_ROOM
+    elif not is_live:
         state = "stale"
     entry: dict[str, Any] = {
         "symbol": feed.key.symbol + line.suffix,

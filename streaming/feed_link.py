@@ -116,6 +116,7 @@ class ZmqFeedLink(FeedLink):
         self._filter = TickFilter()
         self.latency = Latency()
         self._states = PoolStates(now_ms=now_ms)
+        self._waiting: dict[str, int] = {}  # symbols without a place, as beats say
         self._returns = Returns(now_ms=now_ms, settle_seconds=settle_seconds)
         self._keeper = WantKeeper(
             name=gateway_id,
@@ -151,6 +152,10 @@ class ZmqFeedLink(FeedLink):
     def pools(self) -> Mapping[str, FeedStatus]:
         """Return every pool that a worker announces, with its feed's status."""
         return {pool_id: self.feed_status(pool_id) for pool_id in self._keeper.pools()}
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return of every pool that a worker announces how many symbols have no place."""
+        return {pool_id: self._waiting.get(pool_id, 0) for pool_id in self._keeper.pools()}
 
     async def open(self, listener: FeedListener) -> None:
         """Connect; returns at once, whether or not a worker is there.
@@ -316,6 +321,7 @@ class ZmqFeedLink(FeedLink):
                 is_same = owner is peer
                 self._disown(pool_id, "the pool was started anew" if is_same else "the pool moved")
             self._keeper.own(peer, pool_id, pool.life)
+        self._waiting[pool_id] = pool.waiting
         change = self._states.on_beat(pool, sent_ms)
         if change is not None and self._returns.passes(change, self._monotonic()):
             self._emit(change)
@@ -360,6 +366,7 @@ class ZmqFeedLink(FeedLink):
 
     def _disown(self, pool_id: str, reason: str) -> None:
         self._keeper.disown(pool_id)
+        self._waiting.pop(pool_id, None)
         self._emit(self._states.lose(pool_id, reason))
 
     # Time

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from django.db import Error, close_old_connections
 from django.http import HttpRequest, JsonResponse
 
-from brokers.feed import FeedStatus
+from brokers.feed import WAITING_FOR_ROOM, FeedStatus
 from streaming.gateway import Gateway
 from streaming.link import FeedOverview
 from streaming.models import ApiKey
@@ -42,6 +42,8 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     workers = link.workers() if isinstance(link, FeedOverview) else 0
     live = sum(status is FeedStatus.LIVE for status in pools.values())
     degraded = _degraded(workers, pools.values())
+    if isinstance(link, FeedOverview):
+        degraded += _short_of_room(link.waiting())
     if gateway is not None and gateway.notices is not None:
         degraded += _late(gateway.notices.state, gateway.limits.revalidate_seconds)
     status = "degraded" if degraded else "ok"
@@ -67,6 +69,13 @@ def _degraded(workers: int, pools: Collection[FeedStatus]) -> list[str]:
     return found + [
         f"{states[each]} of {len(pools)} pools: {each.value}" for each in sorted(states)
     ]
+
+
+def _short_of_room(waiting: Mapping[str, int]) -> list[str]:
+    pools = sum(count > 0 for count in waiting.values())
+    symbols = sum(waiting.values())
+    text = f"{symbols} symbols of {pools} of {len(waiting)} pools: {WAITING_FOR_ROOM}"
+    return [text] if symbols else []
 
 
 class DatabaseProbe:

@@ -113,3 +113,6 @@ class FeedOverview(Protocol):
 
     def pools(self) -> Mapping[str, FeedStatus]:
         """Return every pool that a worker announces, with its feed's status."""
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return of every pool that a worker announces how many symbols have no place."""

@@ -229,7 +229,8 @@ def _usage(stats: PoolStats | None) -> dict[str, Any]:
         "capacity": stats.capacity,
     }
     usage = {
-        "connections": len(stats.connections),
+        "connections": stats.connected,
+        "trying": stats.trying,
         "used": stats.used,
         "wanted": stats.wanted,
         "confirmed": stats.confirmed,

@@ -95,6 +95,7 @@ class FakeFeedLink:
         self.closed = False
         self.held: dict[tuple[str, str], dict[InstrumentKey, Want]] = {}
         self.calls: list[tuple[str, str, str, Any]] = []
+        self.short_of_room: dict[str, int] = {}
         self.pool_stats: dict[str, PoolStats] = {}
         self.pause = asyncio.Event()
         self.pause.set()
@@ -178,6 +179,10 @@ class FakeFeedLink:
     def pools(self) -> Mapping[str, FeedStatus]:
         """See ``FeedOverview``."""
         return {pool_id: self.feed_status(pool_id) for pool_id, _ in self.held}
+
+    def waiting(self) -> Mapping[str, int]:
+        """See ``FeedOverview``; what a test has put into ``short_of_room``."""
+        return self.short_of_room
 
     def message(
         self, pool_id: str, key: InstrumentKey, mode: FeedMode = FeedMode.DEPTH, ltp: int = 157_370

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.addresses import host_to_connect, netloc
-from brokers.feed import FeedEvent
+from brokers.feed import WAITING_FOR_ROOM, FeedEvent
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker
 from openalgo_site.doctor.surroundings import running_environment
@@ -47,16 +47,7 @@ def workers() -> Iterator[Finding]:
             yield _unserved(view)
             continue
         served += 1
-        if view.state == "auth_required":
-            yield failed(
-                name,
-                f"{view.name}: the broker refused the credential ({view.reason})",
-                "enter a new one in the admin (Broker accounts); it is tried at once",
-            )
-        elif view.state == "closed" and not view.paused:
-            yield warned(name, f"{view.name} is closed: {view.reason}", "see `manage.py pool show`")
-        elif view.state == "stale":
-            yield warned(name, f"{view.name} is stale: {view.reason}", "see `manage.py pool show`")
+        yield from _trouble(view)
     ahead = [
         account.status.owner
         for account in accounts_with_status()
@@ -81,6 +72,27 @@ def _unserved(view: PoolView) -> Finding:
     age = view.heartbeat_age
     heard = "was never heard" if age is None else f"was last heard {age:.0f} s ago"
     return failed("workers", f"{view.name} has no worker; one {heard}", START_WORKER)
+
+
+def _trouble(view: PoolView) -> Iterator[Finding]:
+    """Say what is not well with a pool that has a worker."""
+    name = "workers"
+    if view.state == "auth_required":
+        yield failed(
+            name,
+            f"{view.name}: the broker refused the credential ({view.reason})",
+            "enter a new one in the admin (Broker accounts); it is tried at once",
+        )
+    elif view.state == "closed" and not view.paused:
+        yield warned(name, f"{view.name} is closed: {view.reason}", "see `manage.py pool show`")
+    elif view.state == WAITING_FOR_ROOM:
+        yield warned(
+            name,
+            f"{view.name}: {view.waiting:,} symbols are {WAITING_FOR_ROOM} and have no price",
+            "raise the account's limits (`manage.py pool set-limit`), or unsubscribe something",
+        )
+    elif view.state == "stale":
+        yield warned(name, f"{view.name} is stale: {view.reason}", "see `manage.py pool show`")
 
 
 def bus() -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from pooling.operations.describe import (
     accounts_with_status,
     command_dict,
     connections,
+    connections_text,
     event_dict,
     limits_of,
     totals,
@@ -126,7 +127,7 @@ def _facts(view: PoolView) -> list[tuple[str, str]]:
         ("pool", f"{view.name} (id {view.id})"),
         ("state", f"{state}, since {moment(view.since)}"),
         ("worker", f"{view.owner or 'none'}, heartbeat {age(view.heartbeat_age)} ago"),
-        ("connections", f"{view.connections} of {view.max_connections}"),
+        ("connections", connections_text(view)),
         (
             "used",
             f"{view.used:,} of {view.capacity:,} {bar(view.used, view.capacity, 20)}"
@@ -188,12 +189,18 @@ def _connections_table(rows: Sequence[Any], now: datetime) -> str:
                 f"{row['frames_received']:,}",
                 f"{row['reconnects']:,}",
                 age(since(row["last_tick_age_ms"])),
-                row["last_close"],
+                _last_close(row, now_ms),
             )
             for row in rows
         ],
         right=(0, 2, 3, 4, 5, 6),
     )
+
+
+def _last_close(row: Any, now_ms: float) -> str:
+    """Return why a socket was lost last, and how long ago that is: it may be long over."""
+    text, at_ms = str(row.get("last_close") or ""), row.get("last_close_ms")
+    return f"{text} ({age((now_ms - at_ms) / 1000)} ago)" if text and at_ms is not None else text
 
 
 def _stats(options: Options, out: Output) -> None:

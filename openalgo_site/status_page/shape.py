@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from brokers.feed import WAITING_FOR_ROOM
+
 if TYPE_CHECKING:
     from pooling.operations.describe import PoolView
 
@@ -25,6 +27,7 @@ _TONES = {
     "auth_required": "bad",
     "not served": "bad",
     "stale": "warn",
+    WAITING_FOR_ROOM: "warn",
     "closed": "off",
     "paused": "held",
     "live": "good",
@@ -103,6 +106,7 @@ def pool_entry(
         "owner": view.owner,
         "heartbeat_age_ms": heartbeat_age_ms,
         "connections_used": view.connections,
+        "connections_trying": max(0, len(connections) - view.connections),
         "max_connections": view.max_connections,
         "symbols": view.symbols,
         "used": view.used,

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from brokers.feed import WAITING_FOR_ROOM
 from pooling import conf
 from pooling.admin.broker_settings import (
     SETTING_PREFIX,
@@ -107,7 +108,9 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         shown = bar(status.used, status.capacity)
         if not status.waiting:
             return shown
-        return format_html("{} {}", shown, badge(Tone.WARN, f"{status.waiting:,} waiting"))
+        return format_html(
+            "{} {}", shown, badge(Tone.WARN, f"{status.waiting:,} {WAITING_FOR_ROOM}")
+        )
 
     @admin.display(description="connections", ordering="status__connections")
     def connections(self, account: BrokerAccount) -> SafeString | str:

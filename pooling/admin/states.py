@@ -91,9 +91,14 @@ def connection_rows(status: PoolStatus | None, now: datetime) -> list[dict[str, 
             "badge": badge(_CONNECTION_TONES.get(each["state"], Tone.OFF), _plain(each["state"])),
             "since": age(datetime.fromtimestamp(each["since_ms"] / 1000, UTC), now),
             "last_close": each.get("last_close") or NOTHING,
+            "closed": _moment_age(each.get("last_close_ms"), now) if each.get("last_close") else "",
         }
         for each in status.connection_stats
     ]
+
+
+def _moment_age(at_ms: float | None, now: datetime) -> SafeString | str:
+    return "" if at_ms is None else age(datetime.fromtimestamp(at_ms / 1000, UTC), now)
 
 
 def _plain(state: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from brokers.feed import CONNECTED_STATES, WAITING_FOR_ROOM, FeedStatus
 from pooling.models import BrokerAccount, PoolCommand, PoolConfig, PoolEvent, PoolStatus
 from pooling.operations.naming import account_name
 
@@ -19,6 +20,7 @@ __all__ = [
     "accounts_with_status",
     "command_dict",
     "connections",
+    "connections_text",
     "event_dict",
     "limits_of",
     "totals",
@@ -41,7 +43,10 @@ _TOTALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolView:
-    """One pool as a person sees it now. Ages are seconds, None before the first event."""
+    """One pool as a person sees it now. Ages are seconds, None before the first event.
+
+    ``connections`` have an open socket, those that are ``trying`` have none.
+    """
 
     id: int
     name: str
@@ -56,6 +61,7 @@ class PoolView:
     owner: str | None
     since: datetime | None
     connections: int
+    trying: int | None = None
     max_connections: int
     symbols: int
     used: int
@@ -93,6 +99,7 @@ def view_of(account: BrokerAccount, now: datetime) -> PoolView:
         state=state,
         reason=reason,
         is_served=is_alive,
+        trying=_trying(status) if status is not None and is_alive else 0,
         owner=status.owner if status is not None and is_alive else None,
         since=status.since if status is not None else None,
         **numbers,
@@ -124,6 +131,12 @@ def limits_of(account: BrokerAccount) -> dict[str, dict[str, Any]]:
         }
         for name, option in PoolConfig.OPTIONS.items()
     }
+
+
+def connections_text(view: PoolView) -> str:
+    """Return how many connections a pool has, and how many try to be, in words."""
+    trying = f", {view.trying} trying" if view.trying else ""
+    return f"{view.connections} of {view.max_connections} connected{trying}"
 
 
 def connections(account: BrokerAccount, now: datetime) -> list[Mapping[str, Any]]:
@@ -168,7 +181,16 @@ def _state(account: BrokerAccount, status: PoolStatus | None, now: datetime) -> 
         return NOT_SERVED, "no worker has served this pool yet"
     if account.paused and status.is_alive(now):
         return "paused", status.effective_reason(now)
-    return status.effective_state(now), status.effective_reason(now)
+    state, reason = status.effective_state(now), status.effective_reason(now)
+    # A live pool some of whose symbols have no price is not as it should be.
+    return (WAITING_FOR_ROOM if state == FeedStatus.LIVE and status.waiting else state), reason
+
+
+def _trying(status: PoolStatus) -> int | None:
+    """Return how many connections have no socket and want one; None where it was not read."""
+    if "stats" in status.get_deferred_fields():
+        return None
+    return sum(each.get("state") not in CONNECTED_STATES for each in status.connection_stats)
 
 
 def _config(account: BrokerAccount) -> PoolConfig:

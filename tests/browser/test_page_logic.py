@@ -193,3 +193,77 @@ async def test_a_live_price_is_quiet_sooner_where_there_was_plenty(
 ):
     """A line that dries up on a feed that lives looks like one that rests, only sooner."""
     assert await run(module_page, "store", QUIET_JS % story) == said
+
+
+REFUSALS = """(async () => {
+    const s = await import('/static/streaming/js/store.js');
+    const notices = new Map();
+    const store = new s.RowStore();
+    const names = ["A", "B"].map((symbol) => ({exchange: "NSE", symbol}));
+    names.forEach((each) => store.add(each));
+    const shown = () => Object.fromEntries([...notices].map(([key, each]) => [key, each.title]));
+    const rows = () => store.rows().map((row) => [row.state, row.waitsForRoom]);
+    const subscriptions = new m.Subscriptions({
+        connection: {send() {}}, store, onUnknown() {}, onSuggested() {},
+        notices: {
+            show: (notice) => notices.set(notice.key, notice),
+            dismiss: (key) => notices.delete(key),
+            isShown: (key) => notices.has(key),
+        },
+    });
+    const say = (fields, ...symbols) => subscriptions.answered({subscriptions: symbols.map(
+        (symbol) => ({exchange: "NSE", symbol, broker: "zerodha", ...fields}))});
+    const code = "MAX_CAPACITY_REACHED";
+    const steps = [];
+    const note = () => steps.push({shown: shown(), rows: rows()});
+    %s
+    return steps;
+})()"""
+
+
+async def test_a_refusal_is_told_until_its_symbol_is_active(module_page: Page) -> None:
+    """Raised limits place one after the other; the notice goes with the last of them."""
+    script = """
+    say({status: "error", code, message: "full"}, "A", "B"); note();
+    say({status: "success", state: "pending"}, "A"); note();
+    say({status: "success", state: "active"}, "A"); note();
+    say({status: "success", state: "active"}, "B"); note();
+    """
+    refused, pending, one, none = await run(module_page, "subscriptions", REFUSALS % script)
+    title = {f"refused:{'MAX_CAPACITY_REACHED'}": "A, B refused."}
+    assert refused["shown"] == pending["shown"] == title
+    assert one["shown"] == {"refused:MAX_CAPACITY_REACHED": "B refused."}
+    assert none["shown"] == {}
+    assert [state for state, _ in none["rows"]] == ["waiting", "waiting"]
+
+
+async def test_symbols_without_a_place_wait_for_room_whatever_the_feed_says(
+    module_page: Page,
+) -> None:
+    script = """
+    say({status: "error", state: "pending", code, message: "full"}, "A"); note();
+    store.markStale("stale it is"); note();
+    say({status: "error", state: "pending", code, message: "full"}, "B"); note();
+    say({status: "success", state: "active"}, "A", "B"); note();
+    """
+    one, stale, both, none = await run(module_page, "subscriptions", REFUSALS % script)
+    assert one["shown"] == {"room": "A: waiting for room."}
+    assert one["rows"][0] == stale["rows"][0] == ["stale", True]
+    assert both["shown"] == {"room": "A, B: waiting for room."}
+    assert both["rows"] == [["stale", True], ["stale", True]]
+    assert none["shown"] == {}
+    assert none["rows"] == [["waiting", False], ["waiting", False]]
+
+
+async def test_the_headline_names_what_waits_for_room(module_page: Page) -> None:
+    feed = """(() => {
+        const feed = new m.FeedState(), of = {broker: "z", account: "main"};
+        feed.apply({...of, status: "stale", exchange: "NSE", symbols: ["A"],
+            reason: "waiting for room: the limits were lowered"});
+        const room = feed.headline.status;
+        feed.apply({...of, status: "stale", exchange: "NSE", symbols: ["B"], reason: "silent"});
+        const worse = feed.headline.status;
+        feed.apply({...of, status: "live", exchange: "NSE", symbols: ["A", "B"]});
+        return [room, worse, feed.headline];
+    })()"""
+    assert await run(module_page, "feed", feed) == ["waiting for room", "stale", None]

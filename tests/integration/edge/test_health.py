@@ -36,4 +36,9 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
     assert reply.status_code == 200
     assert (reply.json()["status"], reply.json()["pools"]) == ("degraded", {"live": 0, "total": 1})
     assert reply.json()["degraded"] == ["1 of 1 pools: stale"]
+    edge.link.go_live("p1")
+    edge.link.short_of_room["p1"] = 6
+    reply = await health(edge, "/readyz")
+    assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
+    assert reply.json()["degraded"] == ["6 symbols of 1 of 1 pools: waiting for room"]
     await socket.close()

@@ -173,3 +173,20 @@ def test_a_page_is_bounded_and_one_beyond_the_last_is_the_last() -> None:
     assert (len(first.pools), first.page, first.pages) == (POOLS_PER_PAGE, 1, 2)
     assert (len(beyond.pools), beyond.page, beyond.total) == (3, 2, POOLS_PER_PAGE + 3)
     assert page_of([], "", 5).pages == 1
+
+
+def test_a_pool_whose_symbols_wait_for_room_needs_somebody() -> None:
+    """One word for it, before the pools that are well."""
+    short = view(2, state="waiting for room", waiting=6, reason="6 symbols are waiting for room")
+    page = page_of([view(1), short], "", 1)
+    assert [pool.id for pool in page.pools] == [2, 1]
+    assert page.states == {"live": 1, "waiting for room": 1}
+    shown = entry(short, {})
+    assert (shown["state"], shown["tone"], shown["waiting"]) == ("waiting for room", "warn", 6)
+
+
+def test_connections_that_have_no_socket_are_counted_apart() -> None:
+    stats = {"connections": [{"slot": 1, "state": "backoff"}, {"slot": 2, "state": "live"}]}
+    shown = entry(view(connections=1), stats)
+    assert (shown["connections_used"], shown["connections_trying"]) == (1, 1)
+    assert entry(view(connections=1), {})["connections_trying"] == 0

@@ -606,7 +606,7 @@ async def test_what_waits_for_room_stays_held_and_is_listed_as_pending(edge: Edg
     await edge.ask(client, action="list_subscriptions")
     await eventually(lambda: of_type(sender, "list_subscriptions"))
     (listed,) = of_type(sender, "list_subscriptions")[0]["subscriptions"]
-    assert listed["state"] == "pending"
+    assert listed["state"] == "waiting for room"
     entries = [e for reply in of_type(sender, "subscribe") for e in reply["subscriptions"]]
     assert [e.get("code") for e in entries] == [None, "MAX_CAPACITY_REACHED"]
     edge.link.go_live("p1", [INFY])

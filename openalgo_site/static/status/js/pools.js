@@ -90,6 +90,8 @@ export class PoolCards {
     setText(nodes.reason, state.reason);
     this.#bar(nodes, "symbols", pool, pool.used, pool.capacity);
     this.#bar(nodes, "connections", pool, pool.connections_used, pool.max_connections);
+    const trying = pool.connections_trying;
+    if (trying) setText(nodes.connectionsText, `${quantity(pool.connections_used)} connected, ${quantity(trying)} trying`);
     setText(nodes.rate, known(pool.ticks_per_second, (rate) => quantity(Math.round(rate))));
     setText(nodes.lastTick, ago(pool.last_tick_age_ms));
     setText(nodes.lastFrame, ago(pool.last_frame_age_ms));

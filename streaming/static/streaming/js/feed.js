@@ -3,6 +3,8 @@
  * Pure: messages in, answers out.
  */
 
+import { ROOM_WORD } from "./store.js";
+
 const HEADLINES = {
   stale: "The feed is stale: the prices marked so are not current.",
   auth_required: "The broker wants a new login; no prices arrive until then.",
@@ -17,6 +19,10 @@ export function scopeOf({ exchange, symbols, broker }) {
   }
   return (row) => !broker || !row.broker || row.broker === broker;
 }
+
+/** Whether a `feed` message is of symbols that wait for room. */
+const waitsForRoom = ({ symbols, reason }) =>
+  Array.isArray(symbols) && String(reason).startsWith(ROOM_WORD);
 
 const poolOf = ({ broker, account }) => JSON.stringify([broker, account]);
 
@@ -58,8 +64,14 @@ export class FeedState {
 
   /** The trouble to tell the user about, `{status, text, since}`, or null. */
   get headline() {
-    const message = [...this.#troubles].at(-1);
+    // Symbols without a place are the least of troubles: what else there is comes first.
+    const all = [...this.#troubles];
+    const message = all.findLast((each) => !waitsForRoom(each)) ?? all.at(-1);
     if (!message) return null;
+    if (waitsForRoom(message)) {
+      const text = "Some symbols have no place under the limits of their account, and no price.";
+      return { status: ROOM_WORD, text, since: message.since };
+    }
     const reason = message.reason ? ` ${sentence(message.reason)}` : "";
     return {
       status: message.status,

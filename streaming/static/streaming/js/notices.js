@@ -40,6 +40,10 @@ export class Notices {
     if (this.#shown.size > MAX_NOTICES) this.dismiss(oldest);
   }
 
+  isShown(key) {
+    return this.#shown.has(key);
+  }
+
   dismiss(key) {
     this.#shown.get(key)?.remove();
     this.#shown.delete(key);

@@ -5,6 +5,7 @@
 import { fetchPools } from "./api.js";
 import { count, quantity } from "./format.js";
 import { SILENT_AFTER_MS } from "./link.js";
+import { ROOM_WORD } from "./store.js";
 
 const EVERY_MS = 5000;
 const SOON_MS = 1500; // a worker writes its figures about once a second
@@ -17,6 +18,9 @@ const STATES = {
   unknown: "not known",
 };
 
+// A connection in one of these has an open socket.
+const UP = new Set(["subscribing", "live", "stale"]);
+
 const nameOf = (status) => STATES[status] ?? String(status).replaceAll("_", " ");
 const finite = (...values) => values.find(Number.isFinite);
 
@@ -27,10 +31,11 @@ const finite = (...values) => values.find(Number.isFinite);
 export function figuresOf({ accounts = [] }) {
   return accounts
     .filter(({ usage }) => usage)
-    .map(({ broker, label, usage: { used, connections } }) => ({
+    .map(({ broker, label, usage: { used, connections, trying = 0 } }) => ({
       feed: { broker, account: label ?? "" },
       used,
       connections,
+      trying,
     }));
 }
 
@@ -41,10 +46,15 @@ export function figuresOf({ accounts = [] }) {
 export function summarize(stats, username) {
   const isList = Array.isArray(stats.connections);
   const used = finite(stats.used, 0);
-  const connections = isList ? stats.connections.length : finite(stats.connections, 0);
+  const connections = isList
+    ? stats.connections.filter(({ state }) => UP.has(state)).length
+    : finite(stats.connections, 0);
+  const trying = isList ? stats.connections.length - connections : 0;
   const perConnection = stats.symbols_per_connection;
   const capacity = finite(stats.capacity, perConnection * stats.max_connections);
-  const status = stats.status ?? "unknown";
+  const waiting = finite(stats.waiting, 0);
+  const isShort = stats.status === "live" && waiting > 0;
+  const status = isShort ? ROOM_WORD : (stats.status ?? "unknown");
   return {
     id: String(stats.pool_id),
     title: `${stats.broker.charAt(0).toUpperCase()}${stats.broker.slice(1)} pool`,
@@ -61,6 +71,7 @@ export function summarize(stats, username) {
     used,
     capacity,
     connections,
+    trying,
     maxConnections: stats.max_connections,
   };
 }
@@ -74,7 +85,7 @@ export function withoutWord(pool, { status, why }) {
 
 /** The pool with what is the matter with its feed, where the figures call it live still; pure. */
 export function withTrouble(pool, trouble) {
-  if (!trouble || pool.status !== "live") return pool;
+  if (!trouble || (pool.status !== "live" && pool.status !== ROOM_WORD)) return pool;
   const { status, reason } = trouble;
   return { ...pool, status, state: nameOf(status), reason: reason ?? "" };
 }
@@ -245,6 +256,7 @@ export class PoolStrip {
     const connections = Number.isFinite(pool.maxConnections)
       ? `${quantity(pool.connections)} of ${count(pool.maxConnections, "connection")}`
       : count(pool.connections, "connection");
+    const trying = pool.trying ? `, ${quantity(pool.trying)} trying` : "";
     element.dataset.status = pool.status;
     const share = pool.capacity > 0 ? Math.min(1, pool.used / pool.capacity) : 0;
     element.dataset.full = String(share >= NEARLY_FULL);
@@ -253,7 +265,7 @@ export class PoolStrip {
     nodes.state.textContent = pool.state;
     nodes.reason.textContent = pool.reason;
     nodes.symbols.textContent = symbols;
-    nodes.connections.textContent = connections;
+    nodes.connections.textContent = connections + trying;
     nodes.meter.setAttribute("aria-label", `Capacity used of ${pool.title} ${pool.account}`);
     nodes.meter.setAttribute("aria-valuemax", String(isLimited ? pool.capacity : pool.used));
     nodes.meter.setAttribute("aria-valuenow", String(pool.used));
@@ -271,7 +283,8 @@ export class PoolStrip {
   #counting(pool) {
     const counted = this.#counted.find(({ feed }) => isSamePool(pool.feed, feed));
     if (!counted || this.#toldAt - pool.writtenAgoMs > this.#countedAt) return pool;
-    return { ...pool, used: counted.used, connections: counted.connections };
+    const { used, connections, trying } = counted;
+    return { ...pool, used, connections, trying };
   }
 
   #note(text, disabled = "") {

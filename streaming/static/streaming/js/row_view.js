@@ -2,7 +2,7 @@
 
 import * as format from "./format.js";
 import { pathOf } from "./spark.js";
-import { RowState, isQuiet } from "./store.js";
+import { ROOM_WORD, RowState, isQuiet } from "./store.js";
 
 export const SPARK = Object.freeze({ width: 64, height: 18 });
 const FLASH_MS = 260;
@@ -91,7 +91,8 @@ export class RowView {
     const { row } = this;
     const quiet = isQuiet(row, now);
     this.#text("age", row.last === undefined ? format.DASH : format.age(now - row.heardAt));
-    const label = quiet ? "quiet" : row.ended || (LABELS[row.state] ?? "");
+    const state = row.waitsForRoom ? ROOM_WORD : (LABELS[row.state] ?? "");
+    const label = quiet ? "quiet" : row.ended || state;
     this.#written.set("state", row.state);
     this.#data("state", quiet ? "quiet" : row.state);
     if (this.#text("badge", label)) this.nodes.badge.hidden = !label;

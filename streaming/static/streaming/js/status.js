@@ -5,6 +5,7 @@
 
 import { Phase } from "./connection.js";
 import { clock, quantity } from "./format.js";
+import { ROOM_WORD } from "./store.js";
 
 const REFUSALS = {
   1009: "a request was too big",
@@ -73,6 +74,7 @@ export class StatusLine {
     if (phase === Phase.REFUSED) return ["bad", "Refused"];
     const trouble = this.#feed.headline;
     if (!trouble) return ["good", "Connected"];
+    if (trouble.status === ROOM_WORD) return ["warn", "Waiting for room"];
     return ["warn", trouble.status === "auth_required" ? "Broker login needed" : "Feed " + trouble.status];
   }
 

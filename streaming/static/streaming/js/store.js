@@ -15,6 +15,9 @@ export const RowState = Object.freeze({
   REFUSED: "refused",
 });
 
+/** What a symbol is that is held and has no place under the limits of its account. */
+export const ROOM_WORD = "waiting for room";
+
 // After this long without news a live price is quiet; sooner where there was plenty before.
 const QUIET_AFTER_MS = 60_000;
 const DRY_AFTER_MS = 25_000;
@@ -141,6 +144,7 @@ export class RowStore {
       state: RowState.WAITING,
       reason: "",
       ended: "", // in a word, why nothing has this name any more
+      waitsForRoom: false, // held and without a place: a word for why it is stale
       isHeld: false, // live, were it not for the doubt about the link
       storedMs: 0, // the age of the stored price that comes first
       isFirst: true, // the next tick is the first since it was (re)subscribed: maybe an old one
@@ -234,7 +238,7 @@ export class RowStore {
     if (!row) return;
     this.read(row); // it came before the refusal
     row.state = RowState.REFUSED;
-    row.isHeld = false;
+    row.waitsForRoom = row.isHeld = false;
     row.reason = reason;
     this.#touch(row);
   }
@@ -258,6 +262,28 @@ export class RowStore {
     row.storedMs = storedMs;
   }
 
+  /** It is held, and has no place until limits are raised or others leave. */
+  waitForRoom(key, reason) {
+    const row = this.#all.get(key);
+    if (!row) return;
+    this.read(row); // it came before
+    row.state = RowState.STALE;
+    row.waitsForRoom = true;
+    row.isHeld = false;
+    row.reason = reason;
+    this.#touch(row);
+  }
+
+  /** It is active: whatever was said of it before is over; its next tick is news. */
+  activate(key) {
+    const row = this.#all.get(key);
+    if (!row || (row.state !== RowState.REFUSED && !row.waitsForRoom)) return;
+    row.state = row.last === undefined ? RowState.WAITING : RowState.STALE;
+    row.waitsForRoom = false;
+    row.reason = "";
+    this.#touch(row);
+  }
+
   /** Take back a refusal before it is asked for again. */
   await(key) {
     const row = this.#all.get(key);
@@ -271,7 +297,7 @@ export class RowStore {
   /** Prices of the matching rows are no longer news. */
   markStale(reason, matches = () => true) {
     for (const row of this.#all.values()) {
-      if (!matches(row) || row.state === RowState.REFUSED) continue;
+      if (!matches(row) || row.state === RowState.REFUSED || row.waitsForRoom) continue;
       this.read(row); // what came before is not what makes it live again
       row.reason = reason;
       row.isHeld = false;
@@ -362,6 +388,7 @@ export class RowStore {
     const isLive = row.state !== RowState.LIVE && (!row.isFirst || isTrusted(row));
     if (isLive && !this.#isDoubted) {
       row.state = RowState.LIVE;
+      row.waitsForRoom = false;
       row.reason = "";
     } else if (row.state !== RowState.LIVE) {
       if (row.state === RowState.WAITING) row.state = RowState.STALE;

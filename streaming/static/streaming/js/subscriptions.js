@@ -4,13 +4,14 @@
  */
 
 import { quantity } from "./format.js";
-import { RowState, keyOf } from "./store.js";
+import { ROOM_WORD, RowState, keyOf } from "./store.js";
 
 const DEPTH = 3;
 const PER_REQUEST = 400; // stays well below the frame limit of 64 KiB
 const RETRY_AFTER_MS = 5000;
 // What ends a name, in a word: asking again is of no use.
 const ENDS = { SYMBOL_EXPIRED: "expired", SYMBOL_NOT_FOUND: "not listed" };
+const ROOM_NOTICE = "room";
 
 // Of another exchange a name comes with it; a symbol's own colon stands behind a digit.
 const ELSEWHERE = /^([A-Z_]+):(.+)$/;
@@ -43,6 +44,7 @@ export class Subscriptions {
   #requests = new Map();
   #nextId = 1;
   #chosen = new Set(); // added by hand and not yet answered
+  #told = new Map(); // key of a notice -> the outcomes that it tells, by row
   #retryTimer = 0;
 
   /** `onUnknown(key)` drops a row that does not exist; `onSuggested(instrument)` adds another. */
@@ -78,7 +80,10 @@ export class Subscriptions {
   unsubscribe(rows) {
     for (let start = 0; start < rows.length; start += PER_REQUEST) {
       const part = rows.slice(start, start + PER_REQUEST);
-      for (const row of part) this.#chosen.delete(row.key);
+      for (const row of part) {
+        this.#chosen.delete(row.key);
+        this.#settle(row.key);
+      }
       this.#connection.send({
         action: "unsubscribe",
         symbols: part.map(({ symbol, exchange }) => ({ symbol, exchange })),
@@ -106,12 +111,16 @@ export class Subscriptions {
   }
 
   #takeOutcomes(outcomes) {
-    const refused = new Map(); // code -> refusals, for one notice each
+    const refused = new Map(); // key of a notice -> what it tells
     for (const outcome of outcomes) {
       const key = keyOf(outcome.exchange, outcome.symbol);
       const isChosen = this.#chosen.delete(key);
       if (outcome.status !== "error") {
         this.#store.accept(key, outcome.broker, outcome.last_tick_age_ms);
+        if (outcome.state === "active") {
+          this.#store.activate(key);
+          this.#settle(key);
+        }
         continue;
       }
       if (!this.#store.get(key)) continue;
@@ -119,12 +128,26 @@ export class Subscriptions {
         this.#tellUnknown(key, outcome);
         continue;
       }
+      this.#settle(key); // one notice tells of it, the latest
+      const waits = outcome.state === "pending";
       const ending = ENDS[outcome.code];
-      if (ending) this.#store.end(key, explain(outcome), ending);
+      if (waits) this.#store.waitForRoom(key, explain(outcome));
+      else if (ending) this.#store.end(key, explain(outcome), ending);
       else this.#store.refuse(key, explain(outcome));
-      refused.set(outcome.code, [...(refused.get(outcome.code) ?? []), outcome]);
+      const told = waits ? ROOM_NOTICE : `refused:${outcome.code}`;
+      refused.set(told, [...(refused.get(told) ?? []), outcome]);
     }
-    for (const [code, refusals] of refused) this.#tellRefused(code, refusals);
+    for (const [notice, outcomes] of refused) this.#tellRefused(notice, outcomes);
+  }
+
+  /** A symbol is active or gone: no notice goes on telling that it was refused. */
+  #settle(key) {
+    for (const [notice, outcomes] of this.#told) {
+      if (!outcomes.delete(key)) continue;
+      if (!this.#notices.isShown(notice)) this.#told.delete(notice);
+      else if (outcomes.size) this.#showRefused(notice);
+      else this.#notices.dismiss(notice);
+    }
   }
 
   #tellUnknown(key, outcome) {
@@ -145,17 +168,28 @@ export class Subscriptions {
     });
   }
 
-  #tellRefused(code, refusals) {
+  #tellRefused(notice, outcomes) {
+    const told = (this.#notices.isShown(notice) && this.#told.get(notice)) || new Map();
+    for (const outcome of outcomes) told.set(keyOf(outcome.exchange, outcome.symbol), outcome);
+    this.#told.set(notice, told);
+    this.#showRefused(notice);
+  }
+
+  #showRefused(notice) {
+    const refusals = [...this.#told.get(notice).values()];
     const names = refusals.slice(0, 3).map((item) => item.symbol).join(", ");
     const more = refusals.length > 3 ? ` and ${refusals.length - 3} more` : "";
     const keys = refusals.map((item) => keyOf(item.exchange, item.symbol));
+    const { code } = refusals.at(-1);
     const remove = { label: "Remove", run: () => keys.forEach((key) => this.#onUnknown(key)) };
+    const again = { label: "Try again", run: () => this.#again(keys) };
+    const waits = notice === ROOM_NOTICE;
     this.#notices.show({
-      key: `refused:${code}`,
-      kind: "error",
-      title: `${names}${more} ${ENDS[code] ?? "refused"}.`,
-      text: explain(refusals[0]),
-      actions: [ENDS[code] ? remove : { label: "Try again", run: () => this.#again(keys) }],
+      key: notice,
+      kind: waits ? "warning" : "error",
+      title: waits ? `${names}${more}: ${ROOM_WORD}.` : `${names}${more} ${ENDS[code] ?? "refused"}.`,
+      text: explain(refusals.at(-1)),
+      actions: waits ? [] : [ENDS[code] ? remove : again],
     });
   }
 
