@@ -183,6 +183,30 @@ async def test_a_link_that_falls_silent_is_told_and_replaced(open_pool: OpenPool
     )
 
 
+async def test_a_feed_that_dries_up_on_a_living_link_is_told(
+    open_pool: OpenPool, monkeypatch: pytest.MonkeyPatch
+):
+    """The market stands still; whatever else the broker goes on to say is no price."""
+    monkeypatch.setattr("pooling.connection_watch.KEEPALIVE_SECONDS", 0.3)  # looks as often
+    kit = await open_pool(rate=200)
+    kit.want(*kit.keys[:3])
+    await eventually(lambda: kit.confirmed == 3)
+    # The silence of the link itself was asked for when it was opened, and stays as it is.
+    monkeypatch.setattr("pooling.freshness.BUSY_COUNT", 1)
+    monkeypatch.setattr("pooling.freshness.QUIET_SECONDS", 0.8)
+    began = len(kit.sink.published)
+    await eventually(lambda: len(kit.sink.published) > began + 20)
+    assert not kit.feed
+    kit.exchange.set_rate(0)
+    await eventually(lambda: kit.feed)
+    assert kit.feed[0].status is FeedStatus.STALE
+    assert "on a link that had plenty" in kit.feed[0].reason
+    assert set(kit.feed[0].keys or ()) == set(kit.keys[:3])
+    kit.exchange.set_rate(200)
+    await eventually(lambda: kit.feed[-1].status is FeedStatus.LIVE)
+    assert kit.pool.get_stats().reconnects == 0
+
+
 async def test_what_keeps_a_link_alive_is_said_and_nothing_else(
     open_pool: OpenPool, lab: BrokerLab, monkeypatch: pytest.MonkeyPatch
 ):
