@@ -78,8 +78,9 @@ class PlanRecorder:
 
     def grow_older(self) -> None:
         """Note that about a second passed."""
-        for reconciler in self._reconcilers.values():
-            reconciler.grow_older()
+        for slot, reconciler in self._reconcilers.items():
+            if reconciler.grow_older():
+                self.actions.changed.add(slot)
 
     def take_batch(self, slot: int, limit: int, allocator: Allocator) -> Batch:
         """Return the next changes to send on a connection, empty where all waits for room.

@@ -302,6 +302,14 @@ class SubscriptionBook:
         self._refill()
         return outcomes
 
+    def doubt_unanswered(self, slot: int) -> list[InstrumentKey]:
+        """Note a complaint that names nothing; returns what waits for an answer there.
+
+        It is asked for anew unless it is answered within seconds: it may be what was refused.
+        """
+        self._recorder.reconciler(slot).doubt_unanswered()
+        return self.unconfirmed_on(slot)
+
     def unconfirmed_on(self, slot: int) -> list[InstrumentKey]:
         """Return what was sent on the connection and is not confirmed there."""
         sent = self._recorder.reconciler(slot).sent

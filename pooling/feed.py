@@ -450,11 +450,11 @@ class PoolFeed:
     def _on_complaint(self, slot: int, error: BrokerError) -> None:
         """Tell who waits on the connection what the broker said there; it names nothing and nobody.
 
-        It may be of a subscription, or of its own affairs. What waits goes on waiting, and comes
-        with its first tick; who holds it knows why it has not come yet.
+        It may be of a subscription, or of its own affairs. What waits goes on waiting, comes with
+        its first tick, or is asked for anew; who holds it knows why it has not come yet.
         """
         with self._lock:
-            waiting = self._book.unconfirmed_on(slot)
+            waiting = self._book.doubt_unanswered(slot)
             outcomes = complained_outcomes(self._book.tracker, waiting, words_of(error))
         self._announcer.outcomes(outcomes)
         self._journal.broker_says(words_of(error))

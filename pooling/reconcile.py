@@ -18,6 +18,8 @@ from pooling.tracker import Level
 
 __all__ = ["Batch", "HasRoom", "Reconciler"]
 
+ASK_AGAIN_LOOKS = 10  # a second each
+
 _NONE: Mapping[InstrumentKey, Placement] = {}
 
 
@@ -63,6 +65,7 @@ class Reconciler:
         "_parting",
         "_refused",
         "_total",
+        "_unanswered",
         "sent",
     )
 
@@ -85,6 +88,9 @@ class Reconciler:
         # of them since, so that ticks under way from the first time may look like an answer.
         self._ended: set[str] = set()
         self._doubtful: dict[InstrumentKey, int] = {}  # and for how many looks since the answer
+        # What had no answer when the broker complained of nothing in particular, and for how many
+        # looks since then.
+        self._unanswered: dict[InstrumentKey, int] = {}
 
     @property
     def has_work(self) -> bool:
@@ -100,6 +106,7 @@ class Reconciler:
         if sent is None:
             return None
         self._refused.discard(key)
+        self._unanswered.pop(key, None)
         level = self._confirmed[key] = _level(sent.subscription)
         return level
 
@@ -147,8 +154,30 @@ class Reconciler:
         if key in self.sent and key not in self._confirmed:
             self._refused.add(key)
 
-    def grow_older(self) -> None:
-        """Note that about a second passed: a refusal of what was answered before it has come."""
+    def doubt_unanswered(self) -> None:
+        """Note a complaint of nothing in particular: what is not answered soon may be its cause."""
+        for key in self.sent:
+            if key not in self._confirmed:
+                self._unanswered.setdefault(key, 0)
+
+    def grow_older(self) -> bool:
+        """Note that about a second passed: a refusal of what was answered before it has come.
+
+        What had no answer when the broker complained is asked for anew after a while, once for each
+        complaint. Returns whether there is any.
+        """
+        overdue = [key for key, looks in self._unanswered.items() if looks >= ASK_AGAIN_LOOKS]
+        self._unanswered = {
+            key: looks + 1 for key, looks in self._unanswered.items() if key not in overdue
+        }
+        for key in overdue:
+            self._refused.add(key)
+            if key not in self._leaving:
+                self.mark(key)
+        self._forget_old_doubts()
+        return bool(overdue)
+
+    def _forget_old_doubts(self) -> None:
         for key, looks in list(self._doubtful.items()):
             if key in self._confirmed:
                 self._doubtful[key] = looks + 1
@@ -199,6 +228,7 @@ class Reconciler:
         self._fading.clear()
         self._confirmed.clear()
         self._refused.clear()
+        self._unanswered.clear()
         self._ended.clear()
         self._doubtful.clear()
         self._leaving.clear()
@@ -280,6 +310,7 @@ class Reconciler:
     def _forget_sent(self, key: InstrumentKey) -> None:
         sent = self.sent.pop(key)
         self._doubtful.pop(key, None)
+        self._unanswered.pop(key, None)
         if self._confirmed.pop(key, None) is not None:
             self._ended.add(_token(sent))
         self._refused.discard(key)

@@ -40,6 +40,34 @@ async def test_a_text_that_names_nothing_ends_nothing_and_its_words_are_told():
 
 
 @virtual
+async def test_what_had_no_answer_at_a_complaint_is_asked_for_anew_once():
+    """It may be what was refused, and then nothing but asking again would ever bring it."""
+    async with open_kit() as kit:
+        kit.want(1)
+        await asyncio.sleep(1)
+        kit.broker.confirms = False
+        kit.want(2, 3)
+        await asyncio.sleep(1)
+        asked = len(kit.broker.messages)
+        kit.broker.say(json.dumps({"says": MAINTENANCE}))
+        await asyncio.sleep(1)
+        kit.broker.say('{"ok":["3"]}')
+        await asyncio.sleep(8)
+        assert len(kit.broker.messages) == asked, "it may still be answered"
+        kit.broker.confirms = True
+        await asyncio.sleep(5)
+        again = [said for _, _, said in kit.broker.messages[asked:]]
+        assert [(said["do"], [row[0] for row in said["items"]]) for said in again] == [
+            ("unsubscribe", ["2"]),
+            ("subscribe", ["2"]),
+        ]
+        assert (kit.outcomes[-1].key, kit.outcomes[-1].state) == (key(2), ACTIVE)
+        await asyncio.sleep(60)
+        assert len(kit.broker.messages) == asked + len(again)
+        assert not kit.broker.complaints
+
+
+@virtual
 async def test_a_refusal_for_a_limit_carries_the_broker_s_words_too():
     async with open_kit() as kit:
         kit.broker.confirms = False
