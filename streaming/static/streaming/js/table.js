@@ -11,6 +11,8 @@ import { RowView } from "./row_view.js";
 
 const FOUND_MS = 1500;
 const BETWEEN_FRAMES_MS = 120;
+const REST = 12; // times as long as writing took: a large window on a slow machine is written less often
+const LONGEST_REST_MS = 400;
 const BUILT_PER_FRAME = 40;
 const UNSEEN_PER_FRAME = 4;
 const NEAR_THE_WINDOW = "100px 0px"; // so that a row that is scrolled to says the newest already
@@ -25,6 +27,7 @@ export class Table {
   #ladder;
   #observer;
   #lastFrame = -Infinity;
+  #rest = BETWEEN_FRAMES_MS; // until the next frame
   #views = new Map();
   #unbuilt = [];
   #flashing = new Set();
@@ -62,7 +65,7 @@ export class Table {
     this.#isScheduled = true;
     const wait = this.#unbuilt.length
       ? 0
-      : this.#lastFrame + BETWEEN_FRAMES_MS - performance.now();
+      : this.#lastFrame + this.#rest - performance.now();
     // Each animation frame that is asked for costs a whole turn of layout and drawing, also when
     // nothing is written in it: the wait is a timer's.
     if (wait > 0) setTimeout(() => this.#ask(), wait);
@@ -179,12 +182,15 @@ export class Table {
   #frame(time) {
     this.#isScheduled = false;
     this.#lastFrame = time;
+    const began = performance.now();
     for (const row of this.#unbuilt.splice(0, BUILT_PER_FRAME)) this.#build(row);
     this.#write(this.#now());
     for (const view of this.#flashing) {
       if (!view.settle(time)) this.#flashing.delete(view);
     }
     if (this.#isOutOfOrder && !this.#unbuilt.length) this.#arrange();
+    const took = performance.now() - began;
+    this.#rest = Math.min(LONGEST_REST_MS, Math.max(BETWEEN_FRAMES_MS, took * REST));
     if (this.#flashing.size || this.#unbuilt.length) this.schedule();
   }
 
