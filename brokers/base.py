@@ -116,6 +116,8 @@ class BrokerCapabilities:
     itself ends a connection (None: never). ``http_endpoint`` is the base URL of its HTTP API.
     ``credentials_end`` is when it ends all credentials, every day (None: it has no such habit).
     ``may_count_with`` names brokers whose connections may count together with its own.
+    ``connections_count_by`` is the field of a credential by whose value the broker counts them:
+    all accounts with the same one have ``max_connections`` together ("": each has its own).
     """
 
     name: str
@@ -143,6 +145,7 @@ class BrokerCapabilities:
     max_frame_bytes: int = 4 * 1024 * 1024
     credentials_end: DailyEnd | None = None
     may_count_with: tuple[str, ...] = ()
+    connections_count_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

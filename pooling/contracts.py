@@ -67,6 +67,8 @@ class AccountSpec:
     defaults. The pool of a paused account is there and opens no connection.
     ``credential_expiry_ms`` is epoch milliseconds, None where nobody can know. ``problem`` says why
     what is stored cannot be served, for people; limits and settings mean nothing then.
+    ``seat_group`` is the same for accounts whose connections the broker counts together, and "" for
+    one of its own; it tells nothing of the credential.
     """
 
     pool_id: str
@@ -80,6 +82,7 @@ class AccountSpec:
     is_paused: bool = False
     credential_expiry_ms: int | None = None
     problem: str = ""
+    seat_group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,13 +27,16 @@ from pooling.credential_gate import CredentialGate
 from pooling.feed_health import FeedHealth
 from pooling.journal import PoolJournal
 from pooling.lifecycle import ConnectionState
-from pooling.outcomes import active_outcomes, complained_outcomes, words_of
+from pooling.outcomes import active_outcomes, delayed_outcomes, words_of
 from pooling.reconcile import Batch
 from pooling.renaming import Renamed
 from pooling.telemetry import PoolTelemetry
 
 __all__ = ["PoolFeed"]
 
+NO_MORE_CONNECTIONS = (
+    "the broker takes no further connection of this account for now; it is asked again by itself"
+)
 # Gateways find a worker within two seconds of its start and want everything again.
 WANTED_WITHIN_SECONDS = 4.0
 STARTED_WITHIN_SECONDS = 8.0
@@ -151,6 +154,8 @@ class PoolFeed:
             self._on_connected(slot)
         elif state in (ConnectionState.BACKOFF, ConnectionState.RATE_LIMITED):
             self._journal.troubled(slot, state, reason)
+        if state is ConnectionState.RATE_LIMITED:
+            self._tell_why(slot, RefusalCode.BROKER_UNAVAILABLE, NO_MORE_CONNECTIONS)
         with self._lock:
             self._telemetry.observe()
         self.judge(reason)
@@ -453,11 +458,21 @@ class PoolFeed:
         It may be of a subscription, or of its own affairs. What waits goes on waiting, comes with
         its first tick, or is asked for anew; who holds it knows why it has not come yet.
         """
+        words = words_of(error)
+        message = f"the broker has not confirmed it yet, and says: {words}"
         with self._lock:
             waiting = self._book.doubt_unanswered(slot)
-            outcomes = complained_outcomes(self._book.tracker, waiting, words_of(error))
+            code = RefusalCode.BROKER_ERROR
+            outcomes = delayed_outcomes(self._book.tracker, waiting, code, message)
         self._announcer.outcomes(outcomes)
-        self._journal.broker_says(words_of(error))
+        self._journal.broker_says(words)
+
+    def _tell_why(self, slot: int, code: RefusalCode, message: str) -> None:
+        """Tell the holders of what waits on a connection why it does."""
+        with self._lock:
+            keys = [key for key in self._book.keys_of(slot) if not self._is_confirmed(key)]
+            outcomes = delayed_outcomes(self._book.tracker, keys, code, message)
+        self._announcer.outcomes(outcomes)
 
     def _carried(self, slot: int) -> list[InstrumentKey]:
         """Return whose ticks come from the connection, confirmed or not."""

@@ -18,7 +18,7 @@ __all__ = [
     "Gone",
     "active_outcomes",
     "capacity_refused_outcome",
-    "complained_outcomes",
+    "delayed_outcomes",
     "gone_outcome",
     "outcome_of",
     "refused_outcome",
@@ -72,14 +72,13 @@ def words_of(error: Exception) -> str:
     return words[:MOST_WORDS] or "it gave no reason"
 
 
-def complained_outcomes(
-    tracker: Tracker, keys: Iterable[InstrumentKey], words: str
+def delayed_outcomes(
+    tracker: Tracker, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
 ) -> list[Outcome]:
-    """Return an outcome for every held level of ``keys`` that is not active: it still waits."""
-    message = f"the broker has not confirmed it yet, and says: {words}"
+    """Return an outcome for every held level of ``keys`` that is not active: why it waits."""
     interests = ((key, tracker.get(key)) for key in keys)
     return [
-        outcome_of(key, level, OutcomeState.PENDING, RefusalCode.BROKER_ERROR, message)
+        outcome_of(key, level, OutcomeState.PENDING, code, message)
         for key, interest in interests
         if interest is not None
         for level in interest.levels

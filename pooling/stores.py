@@ -13,6 +13,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -56,6 +57,7 @@ from pooling.models import (
     PoolStatus,
     SearchTier,
 )
+from pooling.operations.seat_groups import SeatGroups
 
 __all__ = ["DjangoAccountStore"]
 
@@ -104,6 +106,7 @@ class DjangoAccountStore:
         # By account: version and expiry of a credential, to be written with the next status.
         self._expiries: dict[int, tuple[int, datetime | None]] = {}
         # Of the last look: when it differs, contracts have expired since.
+        self._seat_groups = SeatGroups()
         self._closed_days: Mapping[tuple[str, ...], date] = {}
 
     async def accounts(self) -> Sequence[AccountSpec]:
@@ -180,7 +183,9 @@ class DjangoAccountStore:
         accounts = BrokerAccount.objects.filter(enabled=True, user__is_active=True)
         if self._account_ids is not None:
             accounts = accounts.filter(pk__in=self._account_ids)
-        return [_spec_of(each) for each in accounts.select_related("config").order_by("pk")]
+        rows = list(accounts.select_related("config").order_by("pk"))
+        groups = self._seat_groups.of(rows, self._key_file)
+        return [replace(_spec_of(each), seat_group=groups.get(each.pk, "")) for each in rows]
 
     def _credentials(self, pool_id: str) -> Credentials:
         account = BrokerAccount.objects.filter(pk=int(pool_id)).first()

@@ -32,6 +32,7 @@ from pooling.notes import NoteKeeper
 from pooling.outcomes import gone_outcome, unresolved_outcome
 from pooling.pool import ConnectionPool
 from pooling.refused import RefusedAccount
+from pooling.seat_sharing import SeatNeed, SeatSharing, needed_connections
 from pooling.shared_stats import endpoint_stats, exclusive_totals
 from pooling.statistics_keeper import StatisticsKeeper
 from pooling.transport import Connector, WebSocketConnector
@@ -118,6 +119,7 @@ class PoolWorker:
         self._life_numbers = itertools.count(1)
         self._refused: dict[str, RefusedAccount] = {}  # accounts without a pool, and why
         self._kept_settings: dict[str, AccountSpec] = {}  # edits that pools do not follow
+        self._sharing = SeatSharing()
         self._following = asyncio.Lock()
         self._listeners: list[Callable[[FeedEvent], None]] = []
         self._chores = Chores(worker_id=worker_id, clock=clock)
@@ -307,6 +309,10 @@ class PoolWorker:
             for spec in await self._store.accounts()
             if self._account_filter is None or self._account_filter(spec)
         }
+        shared = self._sharing.apply(
+            specs.values(), limit_of=self._connections_of_group, need_of=self._need_of
+        )
+        specs = {spec.pool_id: spec for spec in shared}
         await self._statistics.follow(specs.values())
         gone = [
             pool_id
@@ -329,6 +335,26 @@ class PoolWorker:
                 # Supervision point: one account's failure is that account's state, nobody else's.
                 self._chores.log_failure(f"account {spec.pool_id}", error)
                 self._refuse(spec, f"{type(error).__name__}: {error}"[:200], is_final=False)
+
+    def _connections_of_group(self, spec: AccountSpec) -> int:
+        try:
+            return self._registry.get(spec.broker, dict(spec.settings)).capabilities.max_connections
+        except BrokerConfigError:
+            return spec.options.max_connections  # it is refused, and opens none
+
+    def _need_of(self, spec: AccountSpec) -> SeatNeed:
+        pool, most = self._pools.get(spec.pool_id), spec.options.max_connections
+        if pool is None:
+            return SeatNeed(pool_id=spec.pool_id, most=most)
+        try:
+            stats = pool.get_stats()
+        except Exception as error:
+            # Supervision point: one pool's defect must not stop the others' accounts.
+            self._chores.log_failure(f"the need of pool {spec.pool_id}", error)
+            return SeatNeed(pool_id=spec.pool_id, most=most)
+        per_connection = stats.capacity // max(1, stats.max_connections)
+        needs = needed_connections(stats.used, stats.waiting, per_connection)
+        return SeatNeed(pool_id=spec.pool_id, most=most, needs=needs, has=len(stats.connections))
 
     async def _follow(self, spec: AccountSpec) -> None:
         pool = self._pools.get(spec.pool_id)

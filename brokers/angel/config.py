@@ -123,6 +123,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     symbols_per_connection=PAIRS_PER_CONNECTION - PAIRS_RESERVED,
     # The 20 levels of mode 4 were announced to end in April 2025.
     depth_levels=(DEPTH_LEVELS,),
+    connections_count_by="client_code",
     credential_fields=(
         CredentialField("api_key", "API key", "Of your app at smartapi.angelone.in."),
         CredentialField("client_code", "Client code", "Your Angel One account."),

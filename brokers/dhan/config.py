@@ -136,6 +136,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     heartbeat_seconds=10.0,
     liveness_timeout_seconds=30.0,
     # Not documented either way.
+    connections_count_by="client_id",
     may_count_with=("dhan_depth20", "dhan_depth200"),
 )
 
@@ -149,6 +150,7 @@ DEPTH_20: Final = replace(
     depth_levels=(20,),
     default_endpoint="wss://depth-api-feed.dhan.co/twentydepth",
     batch_size=50,
+    connections_count_by="client_id",
     may_count_with=("dhan", "dhan_depth200"),
 )
 
@@ -161,6 +163,7 @@ DEPTH_200: Final = replace(
     depth_levels=(200,),
     default_endpoint="wss://full-depth-api.dhan.co/twohundreddepth",
     batch_size=1,
+    connections_count_by="client_id",
     may_count_with=("dhan", "dhan_depth20"),
 )
 

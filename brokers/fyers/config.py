@@ -38,6 +38,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     category_limits=(CategoryLimit(TOPICS, TOPICS_PER_CONNECTION, TOPICS_PER_CONNECTION),),
     shares_category_limits=True,
     depth_levels=(5,),
+    connections_count_by="access_token",
     credential_fields=(
         CredentialField(
             "access_token",

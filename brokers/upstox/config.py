@@ -91,6 +91,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     ),
     shares_category_limits=True,
     depth_levels=(DEPTH_LEVELS,),
+    connections_count_by="access_token",
     credential_fields=(
         CredentialField(
             "access_token",

@@ -68,6 +68,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     max_connections=3,
     symbols_per_connection=3000,
     depth_levels=(5,),
+    connections_count_by="api_key",
     credential_fields=(
         CredentialField("api_key", "API key", "Of your app at developers.kite.trade."),
         CredentialField(

@@ -21,6 +21,7 @@ from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
 from pooling.models import BrokerAccount, Instrument
+from pooling.operations.crowding import crowding
 from pooling.operations.naming import account_name
 
 __all__ = ["credentials", "database", "disk", "instruments", "key_file", "migrations", "writable"]
@@ -142,6 +143,12 @@ def credentials() -> Iterator[Finding]:
             )
         else:
             good += 1
+    told: set[str] = set()
+    for account in BrokerAccount.objects.filter(enabled=True).select_related("user", "config"):
+        if (warning := crowding(account)) is not None and warning not in told:
+            told.add(warning)
+            what, _, mends = warning.rpartition(". Lower ")
+            yield warned(name, what, f"lower {mends}")
     yield fine(name, f"those of {good} enabled account(s) can be decrypted and are complete")
 
 

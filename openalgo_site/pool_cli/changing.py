@@ -17,6 +17,7 @@ from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcomm
 from openalgo_site.pool_cli.reading import settings_table
 from pooling import command_queue, conf
 from pooling.models import PoolCommand, PoolConfig
+from pooling.operations.crowding import crowding
 from pooling.operations.describe import command_dict
 from pooling.operations.history import prune
 from pooling.operations.limits import (
@@ -87,9 +88,13 @@ def _set_limit(options: Options, out: Output) -> Exit | None:
         applied = None
     words, code = _outcome(change, applied, options)
     value = {**change.to_dict(), "saved": change.is_change and not options["dry_run"],
-             "applied": applied, "message": words}  # fmt: skip
-    out.show(value, words)
+             "applied": applied, "message": words, "warning": crowding(account)}  # fmt: skip
+    out.show(value, _with_warnings(words, value["warning"]))
     return code
+
+
+def _with_warnings(words: str, *warnings: str | None) -> str:
+    return "\n\n".join([words, *filter(None, dict.fromkeys(warnings))])
 
 
 def _limit(name: str, text: str) -> float | None:
@@ -284,6 +289,8 @@ def _import(options: Options, out: Output) -> None:
         raise CliError(str(error)) from None
     if not options["dry_run"]:
         apply_import(plan)
+    saved = [] if options["dry_run"] else [account for account, _ in plan.rows]
+    warnings = list(filter(None, dict.fromkeys(crowding(account) for account in saved)))
     rows = [(what, name) for what, names in plan.to_dict().items() for name in names]
     counts = (
         f"{'Nothing is saved yet' if options['dry_run'] else 'Saved'}: {len(plan.created):,} "
@@ -291,8 +298,10 @@ def _import(options: Options, out: Output) -> None:
     )
     hint = " Enter the credentials of new accounts in the admin." if plan.created else ""
     out.show(
-        {**plan.to_dict(), "saved": not options["dry_run"]},
-        (f"{table(('', 'ACCOUNT'), rows)}\n\n" if rows else "") + counts + hint,
+        {**plan.to_dict(), "saved": not options["dry_run"], "warnings": warnings},
+        _with_warnings(
+            (f"{table(('', 'ACCOUNT'), rows)}\n\n" if rows else "") + counts + hint, *warnings
+        ),
     )
 
 

@@ -1,10 +1,17 @@
-"""Accounts whose connections a broker may count together, and whether they are too many."""
+"""Accounts whose connections a broker counts together, and whether they are too many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from django.db.models import Q, QuerySet
+
+from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
+from pooling import conf
 from pooling.models import BrokerAccount, PoolConfig
 from pooling.operations.naming import account_name
+from pooling.operations.seat_groups import SeatGroups
 
 __all__ = ["crowding"]
 
@@ -12,34 +19,60 @@ __all__ = ["crowding"]
 def crowding(account: BrokerAccount) -> str | None:
     """Return a warning if the account and those beside it may open too many connections together.
 
-    Beside it are the enabled accounts of the same user and label at brokers that may count with its
-    own: a label stands for one credential.
+    Beside it are the enabled accounts with the credential that their broker counts by, whoever owns
+    them; and those of the same user and label at brokers that may count with its own, as a label
+    stands for one credential.
     """
     try:
         capabilities = account.capabilities()
-        if not (account.enabled and capabilities.may_count_with):
+        if not account.enabled:
             return None
-        beside = BrokerAccount.objects.filter(
-            user=account.user,
-            label=account.label,
-            broker__in=(account.broker, *capabilities.may_count_with),
-            enabled=True,
-        )
-        found = [
-            (each, _connections(each))
-            for each in beside.select_related("user", "config").order_by("pk")
-        ]
+        by_credential = _of_one_credential(account, capabilities)
+        found = by_credential if len(by_credential) > 1 else _of_one_label(account, capabilities)
+        counts = [(each, _connections(each)) for each in found]
     except BrokerConfigError:
         return None  # said elsewhere
-    total, most = sum(count for _, count in found), capabilities.max_connections
-    if len(found) < 2 or total <= most:
+    total, most = sum(count for _, count in counts), capabilities.max_connections
+    if len(counts) < 2 or total <= most:
         return None
-    listed = " and ".join(f"{account_name(each)} with {count}" for each, count in found)
+    listed = " and ".join(f"{account_name(each)} with {count}" for each, count in counts)
+    if len(by_credential) > 1:
+        return (
+            f"{capabilities.label} counts the connections of {listed} together, as they have one "
+            f"credential, and allows {most}: they are shared out by need. Lower "
+            f'"max connections" so that they are {most} at most together to decide it yourself.'
+        )
     return (
         f"{capabilities.label} may count the connections of {listed} together, and allows {most}. "
         f'Lower "max connections" so that they are {most} at most together, unless you know that '
         "they are counted apart."
     )
+
+
+def _of_one_credential(
+    account: BrokerAccount, capabilities: BrokerCapabilities
+) -> Sequence[BrokerAccount]:
+    if not capabilities.connections_count_by:
+        return []
+    beside = _enabled((account.broker,)).exclude(credentials_version=0)
+    rows = list(beside.filter(Q(paused=False) | Q(pk=account.pk)))
+    groups = SeatGroups().of(rows, conf.key_file())
+    own = groups.get(account.pk, "")
+    return [each for each in rows if own and groups.get(each.pk) == own]
+
+
+def _of_one_label(
+    account: BrokerAccount, capabilities: BrokerCapabilities
+) -> Sequence[BrokerAccount]:
+    if not capabilities.may_count_with:
+        return []
+    brokers = (account.broker, *capabilities.may_count_with)
+    return list(_enabled(brokers).filter(user=account.user, label=account.label))
+
+
+def _enabled(brokers: Sequence[str]) -> QuerySet[BrokerAccount]:
+    rows = BrokerAccount.objects.filter(broker__in=brokers, enabled=True)
+    return rows.select_related("user", "config").order_by("pk")
 
 
 def _connections(account: BrokerAccount) -> int:

@@ -124,6 +124,8 @@ PURE_MODULES = [
     "streaming.quiet_lines",
     "streaming.replies",
     "streaming.returning",
+    "pooling.refused",
+    "pooling.seat_sharing",
     "streaming.session",
     "streaming.tick_filter",
     "streaming.turn_pacing",

@@ -96,3 +96,18 @@ def test_words_are_fit_to_be_passed_on(said, heard):
 
 def test_words_are_few():
     assert len(words_of(BrokerError("x y " * 500))) == 200
+
+
+@virtual
+async def test_who_waits_for_a_connection_that_the_broker_refuses_is_told():
+    """``pending`` has a reason, and an end once the broker takes one."""
+    async with open_kit() as kit:
+        kit.broker.refuse(429)
+        kit.want(1)
+        await asyncio.sleep(10)
+        (outcome,) = {(o.key, o.state, o.code, o.message) for o in kit.outcomes}
+        assert outcome[:3] == (key(1), PENDING, RefusalCode.BROKER_UNAVAILABLE)
+        assert "no further connection of this account" in outcome[3]
+        kit.broker.accept()
+        await asyncio.sleep(600)
+        assert kit.outcomes[-1].state is ACTIVE
