@@ -197,6 +197,10 @@ class Presence:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._store.forget_gateway(self._gateway)
+        except TimeoutError:
+            logger.warning(
+                "gateway: the database did not take its leave within %g s", CLOSE_SECONDS
+            )
         except Exception as error:
             # Supervision point: what stays behind is forgotten by the others within 10 s.
             self._log_failure(error)

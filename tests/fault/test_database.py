@@ -266,9 +266,15 @@ async def test_a_database_that_is_gone_before_the_start(
     try:
         await eventually(crowd.comes_in, timeout=60)
         await eventually(crowd.is_ready, timeout=60)
+        await asyncio.to_thread(postgres.hang)
+        await eventually(crowd.names_the_database, timeout=30)
     finally:
         gateway.terminate()
-        assert await asyncio.wait_for(gateway.wait(), 60) == 0
+        try:
+            code = await asyncio.wait_for(gateway.wait(), 60)
+        finally:
+            await asyncio.to_thread(postgres.resume)
+        assert code == 0, "a database that hangs does not keep it from ending"
         with log:
             log.seek(0)
             assert "Traceback" not in log.read()

@@ -15,12 +15,14 @@ from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.gateway_processes import listen_beside_others, serve_processes
 from openalgo_site.metrics_page import answer_siblings
 from openalgo_site.ready_pipe import say_ready
+from openalgo_site.stopping import end_within
 from streaming.exceptions import BusConfigurationError
 from streaming.server import PortTakenError, run_gateway
 
 __all__ = ["Command"]
 
 EXIT_USAGE = 2
+THREADS_SECONDS = 1.0
 EXIT_CONFIGURATION = 78
 
 
@@ -51,6 +53,8 @@ class Command(BaseCommand):
                 self._serve_several(options)
             else:
                 self._serve(options)
+            # What is left is threads that wait for a database, which may never answer.
+            end_within(THREADS_SECONDS)
         except (PortTakenError, ChildFailedError) as error:
             raise CommandError(str(error)) from None
         except BusConfigurationError as error:
