@@ -340,7 +340,9 @@ class Connection:
                 await self._send_now(transport, event.message)
 
     def _count_malformed(self, error: BrokerProtocolError) -> None:
-        if self._meters.is_malformed_news(self._clock.monotonic()):
+        now = self._clock.monotonic()
+        self._freshness.note_broken(now)
+        if self._meters.is_malformed_news(now):
             text = "connection %s dropped a malformed frame (%d so far): %s"
             logger.warning(text, self._name, self._meters.malformed, error)
 

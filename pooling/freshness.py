@@ -13,6 +13,9 @@ subscribed. Seconds are counted and not ticks, so that what a few thousand subsc
 at night, too, is not taken for a busy link. A market's close looks the same and is told the same:
 the prices are old then, too. None of this reconnects; only *liveness*, no byte at all, does.
 
+A link whose frames cannot be read is no better: where there were such in 10 seconds of a minute and
+no tick for 25 s, or never, as at an endpoint that speaks another dialect, prices are stale, too.
+
 Ticks bring a link back that dried up, but not those that a new subscription begins with: a broker
 sends its last known price then, however old that is.
 """
@@ -31,6 +34,7 @@ LEAST_SECONDS = 5.0
 QUIET_SECONDS = 25.0
 BUSY_COUNT = 30  # seconds with ticks
 BUSY_SECONDS = 60.0
+BROKEN_COUNT = 10  # seconds with frames that cannot be read
 # What arrives this soon behind a request may be its answer.
 ANSWER_SECONDS = 2.0
 # Where requests follow one another without end: seconds with ticks, and of how many.
@@ -56,9 +60,9 @@ class LastHeard(NamedTuple):
 class Freshness:
     """Judges the silence of one socket after another of a connection.
 
-    ``has_dried_up`` while the link has no ticks although it had plenty. Ticks are to be told
-    (``note``) when they come at or after ``counts_from``, in monotonic seconds: about one in a
-    second is enough.
+    ``has_dried_up`` while the link has no ticks although it had plenty, or has frames. Ticks are
+    to be told (``note``) when they come at or after ``counts_from``, in monotonic seconds: about
+    one in a second is enough.
 
     Args:
         heartbeat_seconds: how often an idle link carries a byte from the broker; None: never.
@@ -74,6 +78,9 @@ class Freshness:
         self.has_dried_up = False
         self.counts_from = _ALWAYS
         self._seconds: deque[float] = deque(maxlen=int(BUSY_SECONDS) + 1)  # those with ticks
+        self._broken: deque[float] = deque(maxlen=BROKEN_COUNT)  # with frames that cannot be read
+        self._broken_since = _NEVER
+        self._why = ""  # it dried up
         self._asked_at = _ALWAYS  # when something was last subscribed or changed
         self._carried = 0
         self._most_carried = 0  # while ``_seconds`` were collected
@@ -120,6 +127,13 @@ class Freshness:
             self.has_dried_up = False
         return not self.has_dried_up
 
+    def note_broken(self, now: float) -> None:
+        """Take note of a frame that cannot be read."""
+        if not self._broken:
+            self._broken_since = now
+        if not self._broken or now >= self._broken[-1] + 1.0:
+            self._broken.append(now)
+
     def judge(self, now: float, last: LastHeard) -> str:
         """Return why prices are stale, "" while they are fresh."""
         # The same sums as in ``due``: a difference may round to just below the limit at the very
@@ -129,21 +143,25 @@ class Freshness:
             return f"no data for {limit:g} s"
         if not self.is_steady and now >= last.byte + limit:
             return f"nothing was heard for {limit:g} s"
-        if self._dries_up(now, last.tick):
-            self.has_dried_up, self.counts_from = True, _ALWAYS
-        if self.has_dried_up:
-            return f"no data for {QUIET_SECONDS:g} s on a link that had plenty"
-        return ""
+        if not self.has_dried_up and (why := self._dries_up(now, last.tick)):
+            self.has_dried_up, self.counts_from, self._why = True, _ALWAYS, why
+        return self._why if self.has_dried_up else ""
 
     def due(self, last: LastHeard) -> tuple[float, ...]:
         """Return when the judgement may next change if nothing more is heard."""
         dry_at = _NEVER if last.tick is None else last.tick + QUIET_SECONDS
         return last.frame + self.limit_seconds, last.byte + self.limit_seconds, dry_at
 
-    def _dries_up(self, now: float, last_tick: float | None) -> bool:
-        if last_tick is None or now < last_tick + QUIET_SECONDS:
-            return False
-        return sum(at >= last_tick - BUSY_SECONDS for at in self._seconds) >= BUSY_COUNT
+    def _dries_up(self, now: float, last_tick: float | None) -> str:
+        if last_tick is not None and now < last_tick + QUIET_SECONDS:
+            return ""
+        is_broken = len(self._broken) == BROKEN_COUNT and self._broken[0] >= now - BUSY_SECONDS
+        if is_broken and now >= self._broken_since + QUIET_SECONDS:
+            return f"frames come that cannot be read, and no tick for {QUIET_SECONDS:g} s"
+        since = _NEVER if last_tick is None else last_tick - BUSY_SECONDS
+        if sum(at >= since for at in self._seconds) >= BUSY_COUNT:
+            return f"no data for {QUIET_SECONDS:g} s on a link that had plenty"
+        return ""
 
     def _is_flowing(self, now: float) -> bool:
         latest = islice(reversed(self._seconds), FLOWING_COUNT)
@@ -152,4 +170,5 @@ class Freshness:
     def _forget(self) -> None:
         self.has_dried_up, self.counts_from = False, _ALWAYS
         self._seconds.clear()
+        self._broken.clear()
         self._most_carried = self._carried

@@ -12,6 +12,7 @@ from brokers.feed import FeedStatus
 from brokers.registry import default_registry
 from brokers.zerodha.config import CAPABILITIES as ZERODHA
 from pooling.freshness import Freshness, LastHeard
+from pooling.testing import FakeBroker
 from tests.unit.pooling.kit import ACTIVE, BOB, LTP, PENDING, key, open_kit, virtual
 
 STALE, LIVE = FeedStatus.STALE, FeedStatus.LIVE
@@ -134,6 +135,27 @@ def test_a_link_that_dried_up_is_not_believed_for_what_was_let_go_unless_that_wa
     assert judged(freshness, 100, 60)
     freshness.asked(100, left=1)
     assert judged(freshness, 101, 60) == ""
+
+
+@pytest.mark.parametrize("last_tick", [None, 0.0])
+def test_a_link_whose_frames_cannot_be_read_is_stale_until_a_tick(last_tick):
+    freshness = Freshness(None)
+    freshness.asked(0, came=3)
+    for tenth in range(260):
+        freshness.note_broken(tenth / 10)
+        assert judged(freshness, min(tenth / 10, 8), last_tick) == ""
+    assert judged(freshness, 26, last_tick).startswith("frames come that cannot be read")
+    assert freshness.note(27, is_first_word=False)
+    freshness.note_broken(27.1)
+    assert judged(freshness, 28, 27) == "", "some of them can"
+
+
+def test_a_broken_frame_now_and_then_is_no_such_link():
+    freshness = Freshness(None)
+    for minute in range(20):
+        freshness.note_broken(minute * 60.0)
+        freshness.note_broken(minute * 60.0 + 0.1)
+    assert judged(freshness, 1200, None) == ""
 
 
 def test_a_new_socket_is_judged_anew():
@@ -278,6 +300,25 @@ async def test_a_newcomer_on_a_link_that_dried_up_is_stale_until_the_feed_flows(
         assert kit.feed[-1].status is LIVE
         assert {key(1), key(90)} <= set(kit.feed[-1].keys or ())
         assert key(90) in {o.key for o in kit.outcomes[before:] if o.state is ACTIVE}
+
+
+@virtual
+async def test_an_acknowledged_subscription_on_a_link_that_cannot_be_read_is_told_stale():
+    """An endpoint that speaks another dialect: requests are answered, its events are not read."""
+    async with open_kit(broker=FakeBroker(confirms=False), **QUIET) as kit:
+        kit.want(1, 2)
+        await asyncio.sleep(1)
+        kit.broker.say('{"ok": ["1", "2"]}')
+        await asyncio.sleep(1)
+        assert {outcome.state for outcome in kit.outcomes} == {ACTIVE}
+        for _ in range(60):
+            kit.broker.say("another dialect")
+            await asyncio.sleep(1)
+        stale = [change for change in kit.feed if change.status is STALE]
+        assert stale[-1].reason == "frames come that cannot be read, and no tick for 25 s"
+        assert kit.pool.get_stats().status is STALE
+        assert kit.pool.get_stats().frames_malformed == 60
+        assert len(kit.broker.attempts) == 1
 
 
 @virtual
