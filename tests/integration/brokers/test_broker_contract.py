@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from brokers.feed import FeedStatus, OutcomeState, RefusalCode
-from brokers.types import FeedMode, InstrumentKey, Tick
+from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
+from pooling.outcomes import Gone
 from tests.fix_running_time import RunningTime
 from tests.integration.brokers.conftest import BrokerPool, OpenPool
 from tests.integration.brokers.lab import BrokerLab
@@ -165,6 +166,53 @@ async def test_a_dropped_link_is_replayed_in_the_modes_that_were_wanted(open_poo
 
     await eventually(again)
     assert kit.exchange.record().subscribed == 3
+    assert complaints(kit) == []
+
+
+def by_token(kit: BrokerPool, since: int) -> set[tuple[InstrumentKey, str]]:
+    late = kit.sink.published[since:]
+    return {(each.instrument.key, each.instrument.broker_token) for each in late}
+
+
+async def test_names_follow_the_broker_s_tokens_while_everything_ticks(open_pool: OpenPool):
+    """Exchanged, moved to a free one, ended: nothing ever ticks under another's name."""
+    kit = await open_pool(symbols_per_connection=6)
+    one, other, third, *_ = kit.keys
+    tokens = {key: kit.instruments[key].broker_token for key in kit.keys}
+    kit.want(one, other, third, mode=FeedMode.QUOTE)
+    await eventually(lambda: kit.confirmed == 3 and len(by_token(kit, 0)) == 3)
+
+    meant = {one: tokens[other], other: tokens[one], third: tokens[third]}
+    today = {key: Instrument(key, token) for key, token in meant.items()}
+    kit.pool.follow_names(today, {}, set(tokens.values()))
+    since = len(kit.sink.published)
+    await eventually(lambda: by_token(kit, since) == set(meant.items()), timeout=UPGRADE_SECONDS)
+    await eventually(lambda: kit.confirmed == 3 and kit.exchange.record().subscribed == 3)
+    for key, means in ((one, other), (other, one)):
+        values = kit.lab.meant(kit.quotes[means], FeedMode.QUOTE)
+        seen = {p.tick.close for p in kit.sink.published[since:] if p.instrument.key == key}
+        assert seen <= {values["close"], None}
+
+    free = next(key for key in kit.keys[3:] if key.exchange == third.exchange)
+    kit.pool.follow_names({third: Instrument(third, tokens[free])}, {}, set())
+    assert kit.confirmed == 3, "the earlier token goes on until the new one speaks"
+    await eventually(
+        lambda: (
+            kit.exchange.record().subscribed == 3 and (third, tokens[free]) in by_token(kit, since)
+        ),
+        timeout=UPGRADE_SECONDS,
+    )
+    later = len(kit.sink.published)
+    await eventually(lambda: (third, tokens[free]) in by_token(kit, later))
+    assert (third, tokens[third]) not in by_token(kit, later)
+
+    kit.pool.follow_names({}, {one: Gone(RefusalCode.SYMBOL_EXPIRED, "expired")}, set())
+    ended = len(kit.sink.published)
+    await eventually(lambda: kit.exchange.record().subscribed == 2)
+    await eventually(lambda: len(by_token(kit, ended)) == 2)
+    assert by_token(kit, ended) == {(other, tokens[one]), (third, tokens[free])}
+    assert [o.key for o in kit.outcomes if o.code is RefusalCode.SYMBOL_EXPIRED][:1] == [one]
+    assert kit.pool.get_stats().reconnects == 0
     assert complaints(kit) == []
 
 
