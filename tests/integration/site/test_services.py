@@ -38,17 +38,23 @@ def manage(code: str, data_dir: Path, **environment: str) -> str:
 
 
 POSTGRES = """
-import asyncio, django
+import asyncio, random, django, msgspec
 from datetime import date
 django.setup()
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.contrib.auth.models import User
 from django.db import connection
-from brokers.types import InstrumentKey, InstrumentRow
+from brokers.feed import Holder, SubscriptionChange, Want
+from brokers.registry import BrokerRegistry
+from brokers.testing import RecordingSink
+from brokers.types import FeedMode, InstrumentKey, InstrumentRow
 from openalgo_site.directory import DjangoDirectory
 from pooling import conf
+from pooling.clock import SystemClock
 from pooling.crypto import CredentialCipher, create_key_file
+from pooling.testing import FakeBroker, make_adapter_class
+from pooling.worker import PoolWorker
 from pooling.instrument_search import search_instruments as search
 from pooling.instruments import store_instruments
 from pooling.models import BrokerAccount, PoolStatus, PoolUsage
@@ -87,6 +93,35 @@ with connection.cursor() as cursor:
     assert "Index" in plan and "Sort" not in plan, plan
 connection.close()
 
+async def follow_a_load(store, pool_id, load, rows):
+    # A running worker hears of a load through the database alone.
+    registry, events, broker = BrokerRegistry(), [], FakeBroker()
+    registry.register(make_adapter_class(name="zerodha"))
+    worker = PoolWorker(
+        store=store, registry=registry, sink_for=lambda pool, name: RecordingSink(),
+        clock=SystemClock(), rng=random.Random(1), worker_id="w", epoch=1, connector=broker,
+    )
+    worker.add_listener(events.append)
+    rows = [msgspec.structs.replace(row, broker_token=str(n)) for n, row in enumerate(rows)]
+    await load("zerodha", rows)
+    await worker.open()
+    keys = [InstrumentKey(row.exchange, row.symbol) for row in rows]
+    await worker.want(pool_id, Holder("g", "ann"), [Want(key, FeedMode.LTP) for key in keys])
+    async with asyncio.timeout(30):
+        while len(broker.subscribed) < 3:
+            await asyncio.sleep(0.05)
+        heir = msgspec.structs.replace(rows[1], broker_token="0")
+        await load("zerodha", [heir], is_forced=True)
+        while set(broker.subscribed) != {"0"}:
+            await asyncio.sleep(0.05)
+    changes = [event for event in events if isinstance(event, SubscriptionChange)]
+    ended = {o.key for change in changes for o in change.outcomes if o.code}
+    assert ended == {keys[0], keys[2]}, ended
+    assert not broker.complaints, broker.complaints
+    await worker.close()
+    await load("zerodha", rows)
+    await sync_to_async(PoolUsage.objects.all().delete)()
+
 async def main():
     store = DjangoAccountStore(key_file=conf.key_file())
     (spec,) = await store.accounts()
@@ -103,6 +138,7 @@ async def main():
     asked = [InstrumentKey("NFO", "F"), InstrumentKey("NSE", gone[0])]
     assert await store.expired("zerodha", asked) == {asked[0]: date(2026, 1, 1), asked[1]: None}
     assert not await store.listed("zerodha", ["F", gone[0]])
+    await follow_a_load(store, spec.pool_id, load, rows[:3])
     for used in (1, 2):
         await store.save_status("host:1", 2, [stats(spec.pool_id, used=used), stats("99999")])
     await store.save_usage([sample(spec.pool_id)])
