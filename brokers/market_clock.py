@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
 
-__all__ = ["INDIA", "closed_days", "expires_at", "last_expired"]
+__all__ = ["INDIA", "closed_days", "exchange_zone", "expires_at", "last_expired"]
 
 # India has had no other offset since 1945, and a machine need not have a table of zones.
 INDIA: Final = timezone(timedelta(hours=5, minutes=30), "IST")
@@ -49,6 +49,11 @@ def expires_at(exchange: str, expiry: date) -> datetime:
     if at is None:
         return datetime.combine(expiry + timedelta(days=1), time(), zone)
     return datetime.combine(expiry, at, zone)
+
+
+def exchange_zone(exchange: str) -> tzinfo:
+    """Return the zone in which an exchange's own times are told."""
+    return _CLOSES.get(exchange, _OTHER).zone
 
 
 def last_expired(exchange: str, now: datetime) -> date:

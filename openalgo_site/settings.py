@@ -154,6 +154,7 @@ DEFAULT_FROM_EMAIL = ENV.email_from
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = ENV.time_zone
 USE_I18N = True
+FORMAT_MODULE_PATH = "openalgo_site.formats"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"

@@ -12,6 +12,7 @@ from pathlib import Path
 from django.db import DatabaseError
 from django.utils import timezone
 
+from brokers.moments import moment_text
 from pooling.models import PoolStatus
 
 __all__ = ["HungWorker", "hung_worker"]
@@ -30,11 +31,8 @@ class HungWorker:
     @property
     def words(self) -> str:
         """What to say of it; the time is in the site's zone."""
-        at = timezone.localtime(self.heard)
-        return (
-            f"the worker of this installation (process {self.pid}) does not answer since "
-            f"{at:%Y-%m-%d %H:%M:%S}"
-        )
+        at = moment_text(timezone.localtime(self.heard))
+        return f"the worker of this installation (process {self.pid}) does not answer since {at}"
 
     @property
     def mends(self) -> str:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from brokers.exceptions import BrokerConfigError
+from brokers.moments import moment_text
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
@@ -138,7 +139,7 @@ def credentials() -> Iterator[Finding]:
         elif expires is not None and expires <= now:
             yield warned(
                 name,
-                f"{pool}: expired at {timezone.localtime(expires):%Y-%m-%d %H:%M}",
+                f"{pool}: expired at {moment_text(timezone.localtime(expires))}",
                 "log in at the broker and enter the new access token in the admin",
             )
         else:

@@ -12,6 +12,8 @@ import msgspec
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from brokers.moments import moment_text
+
 __all__ = ["CliError", "Exit", "Options", "Output", "Subcommand", "moment"]
 
 Options = Mapping[str, Any]
@@ -73,5 +75,5 @@ class Subcommand:
 
 
 def moment(value: datetime | None) -> str:
-    """Return a time in TIME_ZONE as people read it."""
-    return "-" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
+    """Return a time in TIME_ZONE, which it names, as people read it."""
+    return "-" if value is None else moment_text(timezone.localtime(value))

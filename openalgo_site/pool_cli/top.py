@@ -40,7 +40,9 @@ def read_snapshot() -> Snapshot:
         pools = [view_of(account, now) for account in accounts_with_status()]
         gateways = list(GatewayStatus.objects.alive(now))
     except Error as error:
-        return Snapshot(at=now, pools=(), problem=f"The database does not answer: {error}")
+        return Snapshot(
+            at=timezone.localtime(now), pools=(), problem=f"The database does not answer: {error}"
+        )
     finally:
         close_old_connections()  # the server may be started again until the next look
     return Snapshot(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from brokers.moments import clock_text
 from pooling.operations.describe import DISABLED, PoolView, totals
 from pooling.operations.tables import age, bar, cut
 
@@ -96,7 +97,7 @@ def clamp_scroll(scroll: int, pools: int, room: int) -> int:
 
 def _summary(snapshot: Snapshot) -> str:
     live = sum(view.state == LIVE for view in snapshot.pools)
-    return f"TickPool {snapshot.at:%H:%M:%S}   {live} of {len(snapshot.pools)} pools live"
+    return f"TickPool {clock_text(snapshot.at)}   {live} of {len(snapshot.pools)} pools live"
 
 
 def _second(snapshot: Snapshot) -> str:

@@ -47,10 +47,8 @@ class StatusPageView(LoginRequiredMixin, TemplateView):
     template_name = "status/status.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Tell the page where its socket is, and in which zone a day begins."""
-        return super().get_context_data(
-            ticks_path=TICKS_PATH, time_zone=settings.TIME_ZONE, **kwargs
-        )
+        """Tell the page where its socket is."""
+        return super().get_context_data(ticks_path=TICKS_PATH, **kwargs)
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -73,7 +71,6 @@ class HistoryPageView(LoginRequiredMixin, TemplateView):
             records=_records(records(account.pk)),
             days=day_rows(account.pk),
             kept_days=settings.ENV.usage_kept_days,
-            time_zone=settings.TIME_ZONE,
             **kwargs,
         )
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from django.template.defaultfilters import date as date_text
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from brokers.moments import moment_text
 
 __all__ = ["NOTHING", "Tone", "age", "badge", "bar", "long_age", "moment"]
 
@@ -77,12 +78,14 @@ def age(at: datetime | None, now: datetime) -> SafeString | str:
 
 def moment(at: datetime | None) -> SafeString | str:
     """Return a time in the site's zone, to the second."""
-    return NOTHING if at is None else _time(at, f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}")
+    return NOTHING if at is None else _time(at, moment_text(timezone.localtime(at)))
 
 
 def _time(at: datetime, words: str) -> SafeString:
     local = timezone.localtime(at)
-    title = date_text(local, "Y-m-d H:i:s T")
     return format_html(
-        '<time class="tp-time" datetime="{}" title="{}">{}</time>', local.isoformat(), title, words
+        '<time class="tp-time" datetime="{}" title="{}">{}</time>',
+        local.isoformat(),
+        moment_text(local),
+        words,
     )

@@ -15,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from brokers.exceptions import BrokerConfigError
+from brokers.moments import zone_name
 from pooling import conf
 from pooling.admin.broker_settings import SETTING_PREFIX, typed_settings
 from pooling.admin.cells import Tone, badge
@@ -125,11 +126,9 @@ def credential_state(account: BrokerAccount, now: datetime) -> SafeString:
     if expires is None:
         return badge(Tone.GOOD, "set", "stored; when it expires is not known")
     local, today = timezone.localtime(expires), timezone.localtime(now)
-    at = (
-        f"{local:%H:%M}"
-        if local.date() == today.date()
-        else f"{local:%b} {local.day}, {local:%H:%M}"
-    )
+    at = f"{local:%H:%M} {zone_name(local)}"
+    if local.date() != today.date():
+        at = f"{local:%b} {local.day}, {at}"
     if expires <= now:
         return badge(Tone.BAD, f"expired {at}", "enter a new credential")
     is_soon = (expires - now).total_seconds() <= SOON_SECONDS

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
+from brokers.moments import moment_text
 from pooling import conf
 from pooling.admin.broker_settings import PoolConfigFormSet
 from pooling.admin.cells import NOTHING, long_age
@@ -181,7 +182,7 @@ def _in_force(config: PoolConfig, status: PoolStatus | None) -> tuple[str, bool]
 
 
 def _plain(at: datetime | None) -> str:
-    return NOTHING if at is None else f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
+    return NOTHING if at is None else moment_text(timezone.localtime(at))
 
 
 def _told(status: PoolStatus | None, now: datetime) -> str:

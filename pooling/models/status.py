@@ -10,6 +10,7 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
+from brokers.moments import moment_text
 from pooling.models.accounts import BrokerAccount
 
 __all__ = ["NO_WORKER", "STATUS_KEPT", "PeakSeen", "PoolStatus"]
@@ -91,8 +92,8 @@ class PoolStatus(models.Model):
         """Return the reason to show beside ``effective_state``."""
         if self.is_alive(now):
             return self.reason
-        seen = timezone.localtime(self.heartbeat)
-        return f"worker {self.owner} was last heard at {seen:%Y-%m-%d %H:%M:%S}"
+        seen = moment_text(timezone.localtime(self.heartbeat))
+        return f"worker {self.owner} was last heard at {seen}"
 
     @property
     def peaks_today(self) -> Mapping[str, PeakSeen]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db.models import Max, Model, QuerySet, Sum
@@ -78,7 +78,8 @@ def history(
 def history_csv(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yield rows of ``history`` as lines of CSV with the pool's name first, header included.
 
-    Times are UTC in ISO form; texts that a spreadsheet would run as formulas are quoted off.
+    Times are ISO 8601 with the offset of TIME_ZONE; texts that a spreadsheet would run as
+    formulas are quoted off.
     """
     header = ["pool", *rows[0]] if rows else ["pool"]
     yield _line(header)
@@ -119,7 +120,7 @@ def _line(cells: list[str]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds")
+        return timezone.localtime(value).isoformat(timespec="seconds")
     return "" if value is None else str(value)
 
 

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from brokers.moments import moment_text
 from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge, is_confirmed
 from streaming.models import ApiKey, ClientConnection
 from streaming.models.gateways import GATEWAY_KEPT
@@ -89,7 +90,7 @@ class ApiKeyAdmin(ApiKeyAdminBase):
         """Whether the key opens the door."""
         if key.revoked_at is None:
             return badge("good", "valid")
-        return badge("off", "revoked", f"at {timezone.localtime(key.revoked_at):%Y-%m-%d %H:%M:%S}")
+        return badge("off", "revoked", f"at {moment_text(timezone.localtime(key.revoked_at))}")
 
     @admin.display(description="begins with", ordering="prefix")
     def begins_with(self, key: ApiKey) -> str:

@@ -16,6 +16,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from brokers.moments import moment_text
+
 if TYPE_CHECKING:
     ModelAdminBase = admin.ModelAdmin[Any]
 else:
@@ -74,7 +76,7 @@ def age(at: datetime | None) -> SafeString | str:
     return format_html(
         '<time class="tp-time" datetime="{}" title="{}">{}</time>',
         local.isoformat(),
-        f"{local:%Y-%m-%d %H:%M:%S}",
+        moment_text(local),
         words,
     )
 

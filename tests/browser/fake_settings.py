@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 SECRET_KEY = "only the stand-in site of the browser tests signs with this"
+TIME_ZONE = "Asia/Kolkata"
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.browser.fake_urls"

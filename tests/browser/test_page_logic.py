@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
+from brokers.market_clock import exchange_zone
 from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -85,6 +88,40 @@ async def test_decimals_follow_the_tick_size(
 ):
     """The tick size decides, but a price never loses a digit that it was sent with."""
     assert await run(module_page, "format", f"m.decimalsFor({tick_size}, {prices})") == decimals
+
+
+NOON = 1_764_492_021_000  # 30 November 2025, 14:10:21 in Kolkata
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        (f"m.clock({NOON}, 'Asia/Kolkata')", "14:10:21 IST"),
+        (f"m.clock({NOON}, 'UTC')", "08:40:21 UTC"),
+        (f"m.clock({NOON}, 'America/New_York')", "03:40:21 EST"),
+        (f"m.clock({NOON}, 'Asia/Kathmandu')", "14:25:21 UTC+5:45"),
+        (f"m.clock({NOON}, 'Asia/Kolkata', {{now: {NOON} + 36000000}})", "30 Nov 14:10:21 IST"),
+        (f"m.clock({NOON}, 'America/New_York', {{now: {NOON} + 36000000}})", "03:40:21 EST"),
+        (f"m.clock({NOON} + 7, 'UTC', {{isBare: true, withMilliseconds: true}})", "08:40:21.007"),
+    ],
+)  # fmt: skip
+async def test_a_clock_names_its_zone(module_page: Page, expression: str, shown: str):
+    """By its offset where it has no name; with the date once it is not of today."""
+    assert await run(module_page, "format", expression) == shown
+
+
+async def test_pages_and_server_agree_on_the_zones_of_exchanges(module_page: Page):
+    exchanges = ["NSE", "BSE", "NFO", "CDS", "MCX", "NSE_INDEX", "BINANCE", "ELSEWHERE"]
+    zones = await run(module_page, "format", f"{exchanges}.map(m.exchangeZone)")
+    now = datetime.now(UTC)
+    for exchange, zone in zip(exchanges, zones, strict=True):
+        there = exchange_zone(exchange).utcoffset(now)
+        assert ZoneInfo(zone).utcoffset(now) == there, exchange
+
+
+async def test_the_site_s_own_times_are_in_its_zone_wherever_the_browser_is(module_page: Page):
+    """The page names the zone of the server: TIME_ZONE."""
+    assert await run(module_page, "zone", f"m.siteClock({NOON}, {NOON})") == "14:10:21 IST"
 
 
 async def test_reconnect_delay_is_jittered_and_bounded(module_page: Page):

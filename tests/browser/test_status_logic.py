@@ -132,7 +132,7 @@ async def test_moments_are_as_short_as_they_can_be(module_page: Page):
     moments = [now, now - DAY, now - 400 * DAY]
     code = "v[0].map((at) => new m.Moments('Asia/Kolkata').short(at, v[1]))"
     assert await run(module_page, "moments", code, moments, now) == [
-        "17:00",
-        "20 Nov 17:00",
-        "17 Oct 2024 17:00",
+        "17:00 IST",
+        "20 Nov 17:00 IST",
+        "17 Oct 2024 17:00 IST",
     ]

@@ -347,7 +347,7 @@ def test_peaks_as_csv_have_every_interval(
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["symbols"] for row in rows] == ["10", "40", "40"]
     assert rows[0]["pool"] == "asha/zerodha/main"
-    assert rows[0]["started"].endswith("+00:00")
+    assert rows[0]["started"].endswith("+05:30")
     assert rows[0]["capacity"] == "3000"
 
 

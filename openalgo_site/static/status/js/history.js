@@ -94,12 +94,12 @@ function highest(points) {
 
 function showTable() {
   if (!answer) return;
-  const names = ["Time", ...MEASURES.map(({ name }) => name), "Capacity", "Max. connections"];
+  const names = [`Time (${moments.zone(answer.to)})`, ...MEASURES.map(({ name }) => name), "Capacity", "Max. connections"];
   $("table-head").replaceChildren(...names.map((name) => cell("th", name)));
   $("table-rows").replaceChildren(
     ...answer.points.toReversed().map(([at, ...values]) => {
       const row = document.createElement("tr");
-      row.append(cell("th", moments.short(at, answer.to)), ...values.map((value) => cell("td", quantity(value))));
+      row.append(cell("th", moments.bare(at, answer.to)), ...values.map((value) => cell("td", quantity(value))));
       return row;
     }),
   );

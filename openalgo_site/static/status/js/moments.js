@@ -2,7 +2,7 @@
  * Owns how points in time read, in the zone where the server's days begin.
  */
 
-import { DASH } from "../../streaming/js/format.js";
+import { DASH, zoneName } from "../../streaming/js/format.js";
 
 const options = { hourCycle: "h23" };
 
@@ -11,17 +11,24 @@ export class Moments {
   #date;
   #day;
   #full;
+  #timeZone;
 
   constructor(timeZone) {
+    this.#timeZone = timeZone;
     const make = (wanted) => new Intl.DateTimeFormat("en-GB", { ...options, timeZone, ...wanted });
     this.#clock = make({ hour: "2-digit", minute: "2-digit" });
     this.#date = make({ day: "numeric", month: "short" });
     this.#day = make({ year: "numeric", month: "2-digit", day: "2-digit" });
-    this.#full = make({ dateStyle: "medium", timeStyle: "long" });
+    this.#full = make({ dateStyle: "medium", timeStyle: "medium" });
   }
 
-  /** "14:05" within today, "3 Nov 14:05" within this year, "3 Nov 2025 14:05" before. */
+  /** "14:05 IST" within today, "3 Nov 14:05 IST" within this year, "3 Nov 2025 14:05 IST" before. */
   short(at, now) {
+    return Number.isFinite(at) ? `${this.bare(at, now)} ${this.zone(at)}` : DASH;
+  }
+
+  /** The same within what names the zone: the marks of an axis, a column with it in its heading. */
+  bare(at, now) {
     if (!Number.isFinite(at)) return DASH;
     const [day, today] = [this.#day.format(at), this.#day.format(now)];
     const clock = this.#clock.format(at);
@@ -38,8 +45,13 @@ export class Moments {
     return this.#date.format(at);
   }
 
-  /** With seconds and zone, for what is pointed at. */
+  /** How the zone is called then. */
+  zone(at) {
+    return zoneName(at, this.#timeZone);
+  }
+
+  /** With date, seconds and zone, for what is pointed at. */
   full(at) {
-    return Number.isFinite(at) ? this.#full.format(at) : "";
+    return Number.isFinite(at) ? `${this.#full.format(at)} ${this.zone(at)}` : "";
   }
 }

@@ -8,6 +8,7 @@ export const DASH = "\u2013";
 const MINUS = "\u2212";
 const MAX_DECIMALS = 8;
 const formats = new Map();
+const clocks = new Map();
 
 function format(minimum, maximum) {
   const id = `${minimum}/${maximum}`;
@@ -68,8 +69,49 @@ export function age(milliseconds) {
   return `${Math.floor(seconds / 86400)}d`;
 }
 
-export function clock(milliseconds) {
-  return new Date(milliseconds).toLocaleTimeString("en-IN", { hour12: false });
+/**
+ * "14:10:21 IST": a moment in a zone, which it names; of another day than `now`'s with its date.
+ * `timeZone` undefined is the browser's. Within a column or chart that names the zone: `isBare`.
+ */
+export function clock(milliseconds, timeZone, { now = milliseconds, isBare = false, withMilliseconds = false } = {}) {
+  const { time, date, day } = clockOf(timeZone);
+  const thousandths = withMilliseconds ? `.${String(Math.floor(milliseconds) % 1000).padStart(3, "0")}` : "";
+  const at = `${time.format(milliseconds)}${thousandths}`;
+  const before = day.format(milliseconds) === day.format(now) ? "" : `${date.format(milliseconds)} `;
+  return before + (isBare ? at : `${at} ${zoneName(milliseconds, timeZone)}`);
+}
+
+/** The zone in which an exchange's own times are told; the same as `brokers/market_clock.py` says. */
+export function exchangeZone(exchange) {
+  return exchange === "BINANCE" ? "UTC" : "Asia/Kolkata";
+}
+
+/** How a zone is called at a moment: "IST", by its offset ("UTC+5:45") where it has no name. */
+export function zoneName(milliseconds, timeZone) {
+  let offset = "";
+  for (const names of clockOf(timeZone).names) {
+    const name = names.formatToParts(milliseconds).find(({ type }) => type === "timeZoneName").value;
+    if (!/^(GMT|UTC)[+\u2212-]/.test(name)) return name;
+    offset ||= name.replace("GMT", "UTC").replace(MINUS, "-");
+  }
+  return offset;
+}
+
+function clockOf(timeZone) {
+  const id = timeZone ?? "";
+  let found = clocks.get(id);
+  if (!found) {
+    const make = (wanted, locale = "en-GB") => new Intl.DateTimeFormat(locale, { hourCycle: "h23", timeZone, ...wanted });
+    found = {
+      time: make({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+      date: make({ day: "numeric", month: "short" }),
+      day: make({ year: "numeric", month: "2-digit", day: "2-digit" }),
+      // Each knows the short names of its own part of the world only.
+      names: ["en-IN", "en-GB", "en-US", "en-AU"].map((locale) => make({ timeZoneName: "short" }, locale)),
+    };
+    clocks.set(id, found);
+  }
+  return found;
 }
 
 /** "1 connection", "3 connections". */

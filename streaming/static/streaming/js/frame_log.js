@@ -3,7 +3,8 @@
  * Bounded by number and by characters: the oldest are dropped, and the note says how many.
  */
 
-import { quantity } from "./format.js";
+import { quantity, zoneName } from "./format.js";
+import { bareSiteClock, siteZone } from "./zone.js";
 
 const MAX_FRAMES = 400;
 const MAX_CHARACTERS = 4_000_000;
@@ -109,7 +110,7 @@ export class FrameLog {
 
   #say() {
     const parts = [
-      `${quantity(this.#list.childElementCount)} of the latest ${quantity(this.#frames.length)} frames shown.`,
+      `${quantity(this.#list.childElementCount)} of the latest ${quantity(this.#frames.length)} frames shown; times in ${zoneName(Date.now(), siteZone)}.`,
     ];
     if (this.#dropped) parts.push(`${quantity(this.#dropped)} older ones dropped.`);
     if (this.isPaused) parts.push(`Paused: ${quantity(this.#missed)} frames since then not kept.`);
@@ -121,7 +122,7 @@ export class FrameLog {
 function elementOf({ text, kind, at }) {
   const line = document.createElement("li");
   line.dataset.way = kind === "sent" ? "sent" : "received";
-  const time = at.toLocaleTimeString("en-GB") + `.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  const time = bareSiteClock(at.getTime());
   line.append(
     part("at", time),
     part("way", kind === "sent" ? "\u2191 sent" : "\u2193 got"),

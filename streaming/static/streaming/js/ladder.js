@@ -98,7 +98,7 @@ export class Ladder {
       const raw = data[name];
       line.hidden = !isFact(raw, name, kind, exchange);
       if (line.hidden) continue;
-      if (kind === "time") put(value, format.clock(raw));
+      if (kind === "time") put(value, format.clock(raw, format.exchangeZone(exchange), { now }));
       else put(value, kind === "price" ? format.price(raw, decimals) : format.quantity(raw));
     }
     this.#nodes.book.hidden = !data.depth;

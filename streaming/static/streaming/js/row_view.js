@@ -3,6 +3,7 @@
 import * as format from "./format.js";
 import { pathOf } from "./spark.js";
 import { ROOM_WORD, RowState, isQuiet } from "./store.js";
+import { siteClock } from "./zone.js";
 
 export const SPARK = Object.freeze({ width: 64, height: 18 });
 const FLASH_MS = 260;
@@ -98,7 +99,7 @@ export class RowView {
     if (this.#text("badge", label)) this.nodes.badge.hidden = !label;
     if (row.state === RowState.WAITING) this.#waitsSince ??= now;
     else this.#waitsSince = undefined;
-    const why = quiet ? `Quiet since ${format.clock(row.heardAt)}` : row.reason || this.#waits;
+    const why = quiet ? `Quiet since ${siteClock(row.heardAt, now)}` : row.reason || this.#waits;
     if (this.#written.get("why") !== why) {
       this.#written.set("why", why);
       this.nodes.badge.title = why;
@@ -122,7 +123,7 @@ export class RowView {
   }
 
   get #waits() {
-    return this.#waitsSince ? `No data yet since ${format.clock(this.#waitsSince)}` : "";
+    return this.#waitsSince ? `No data yet since ${siteClock(this.#waitsSince)}` : "";
   }
 
   #range({ low, high, last }) {

@@ -4,8 +4,9 @@
  */
 
 import { Phase } from "./connection.js";
-import { clock, quantity } from "./format.js";
+import { quantity } from "./format.js";
 import { ROOM_WORD } from "./store.js";
+import { siteClock } from "./zone.js";
 
 const REFUSALS = {
   1009: "a request was too big",
@@ -92,7 +93,7 @@ export class StatusLine {
   }
 
   #bannerFor(phase) {
-    const old = this.#lostAt ? ` Prices below are from before ${clock(this.#lostAt)}.` : "";
+    const old = this.#lostAt ? ` Prices below are from before ${siteClock(this.#lostAt)}.` : "";
     if (phase === Phase.SIGNED_OUT) return [`You are signed out.${old}`, "bad"];
     if (phase === Phase.REFUSED) {
       const code = this.#connection.closeCode;
@@ -102,7 +103,7 @@ export class StatusLine {
     if (phase === Phase.OPEN) {
       const trouble = this.#feed.headline;
       if (!trouble) return ["", ""];
-      const since = trouble.since ? ` Since ${clock(trouble.since)}.` : "";
+      const since = trouble.since ? ` Since ${siteClock(trouble.since)}.` : "";
       return [trouble.text + since, "warn"];
     }
     if (phase === Phase.SILENT) {
