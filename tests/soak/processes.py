@@ -19,8 +19,8 @@ from typing import Any
 __all__ = ["ROOT", "ManagedProcess", "answer_of", "module_answer", "run_manage"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_READY_SECONDS = 120.0
-_END_SECONDS = 30.0
+_READY_SECONDS = 300.0
+_END_SECONDS = 60.0
 
 
 class ManagedProcess:

@@ -46,7 +46,9 @@ class WatchedApp(websocket.WebSocketApp):
 
     def lost(self, app, code, reason):
         if self.gateway is None:
-            say("refused", client=self.user.name, why=str(self.last_error))
+            # The SDK waits for 5 s and no longer; it is its user who then gives up.
+            kind = "gave up" if self.user.is_leaving else "refused"
+            say(kind, client=self.user.name, why=str(self.last_error))
         else:
             if not ending.is_set():
                 kind = "closed" if self.user.is_leaving else "lost"

@@ -36,7 +36,7 @@ _BEFORE_SECONDS = 1.0  # two clocks are read one after the other
 _INTERRUPTED_SECONDS = 15.0  # no interruption is shorter: what is younger cannot be of before it
 _MAX_SHOWN = 20
 _ENOUGH_SAMPLES = 4
-_LONG_SECONDS = 900.0
+_LONG_SECONDS = 2400.0
 _TASKS_OF_A_CLIENT = 2  # its connection's and its consumer's
 
 
@@ -120,7 +120,7 @@ class Bounds:
     """What is still right; seconds and shares.
 
     Growth is within ``growth_share`` of what there was, or within the allowance if that is more:
-    what a heap takes from the system at a time, a thread of a pool that was never needed before.
+    what a heap takes from the system at a time, the threads of a pool that were not needed before.
     """
 
     old_seconds: float = 45.0
@@ -129,7 +129,7 @@ class Bounds:
     growth_share: float = 0.02
     memory_allowance: int = 2 * 1024 * 1024
     descriptors_allowance: int = 6
-    threads_allowance: int = 2
+    threads_allowance: int = 6
     tasks_allowance: int = 6
 
 
@@ -145,7 +145,8 @@ class _Meaning:
 def bounds_of(seconds: float) -> Bounds:
     """Return the bounds of a run: in a short one what is done for the first time looks like growth.
 
-    Modules that a failure loads, caches, connections of a pool: they are there after ten minutes.
+    Modules that a failure loads, caches, connections of a pool: they are there once every event
+    has been. A long run has several rounds of them.
     """
     return Bounds() if seconds >= _LONG_SECONDS else Bounds(memory_allowance=5 * 1024 * 1024)
 

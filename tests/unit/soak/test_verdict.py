@@ -149,7 +149,7 @@ def test_nobody_need_hear_what_is_no_longer_listed(judge: Judge) -> None:
 
 @pytest.mark.parametrize(
     ("what", "value"),
-    [("memory", 103 << 20), ("descriptors", 90), ("threads", 13), ("tasks", 240)],
+    [("memory", 103 << 20), ("descriptors", 90), ("threads", 17), ("tasks", 240)],
 )
 def test_growth_makes_it_red(judge: Judge, what: str, value: int) -> None:
     rows = [sample(at) for at in range(10)] + [sample(at, **{what: value}) for at in range(10, 20)]
