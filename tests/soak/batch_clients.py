@@ -6,6 +6,7 @@ no longer be had, {"again": clients} lets these subscribe anew. Ends when standa
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import sys
@@ -18,6 +19,7 @@ from websockets.typing import Subprotocol
 from tests.soak.tally import Tally, say
 
 _AGAIN_SECONDS = 1.0
+_TRY_AGAIN_SECONDS = 5.0
 _STAY_SECONDS = 3.0
 _OPEN_SECONDS = 30.0
 
@@ -29,6 +31,7 @@ class BatchClient:
         self.url, self.name, self.key = url, name, key
         self.names = [tuple(each) for each in names]
         self.pool = [tuple(each) for each in pool]
+        self.asking = None
         self.socket = None  # while it is connected
         self.is_changing = is_changing
         self.tally = Tally(name)
@@ -70,6 +73,16 @@ class BatchClient:
             gateway = None
         return gateway
 
+    def _ask_again_soon(self):
+        """Do what the server says: try again."""
+        if self.asking is None or self.asking.done():
+            self.asking = asyncio.create_task(self._ask_again(), name="ask again")
+
+    async def _ask_again(self):
+        await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        with contextlib.suppress(ConnectionClosed):
+            await self.again()
+
     def forget(self, gone):
         """Want these no more: they cannot be had."""
         names = {tuple(each) for each in gone}
@@ -101,6 +114,8 @@ class BatchClient:
                 if name in self.names and self.is_changing:
                     self.names.remove(name)
                 say("ended", client=self.name, name=name, code=item.get("code"))
+                if item.get("code") == "BROKER_ERROR" and not self.is_changing:
+                    self._ask_again_soon()
 
     async def _change(self, socket):
         """Swap one name of those held for another, every second."""

@@ -18,8 +18,12 @@ EXPECTED = (
     # The database is away or busy; who brings a key that is not remembered is told to come again,
     # and whether that was right is judged by when it was.
     ExpectedLine(r"gateway-\d", r"keys cannot be looked up"),
-    ExpectedLine(r"gateway-\d", r"Service Unavailable: /api/", (Happening.POSTGRES_RESTARTED,)),
-    ExpectedLine("worker", r"failed, will be retried \(the database did not answer"),
+    ExpectedLine(
+        r"gateway-\d",
+        r"requests fail, as the database does|Service Unavailable: /api/",
+        (Happening.POSTGRES_RESTARTED,),
+    ),
+    ExpectedLine("worker", r"failed, will be retried (\(the database|\| TimeoutError)"),
     # Somebody has to log in.
     ExpectedLine("worker", r"pool \d+ needs a new credential", (Happening.TOKEN_ENDED,)),
     # What a command or a replaced process says for people, without a level.

@@ -21,6 +21,8 @@ from tally import Tally, say
 
 FLUSH_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
+TRY_AGAIN = "cannot be looked up right now; try again"
+TRY_AGAIN_SECONDS = 5.0
 
 of_thread = threading.local()
 ending = threading.Event()
@@ -31,18 +33,26 @@ class WatchedApp(websocket.WebSocketApp):
 
     last_error = ""
 
-    def __init__(self, url, on_open=None, on_close=None, **callbacks):
+    def __init__(self, url, on_open=None, on_message=None, on_close=None, **callbacks):
         # Made in the thread of its user, or by the SDK's own when it connects again.
         self.user = getattr(of_thread, "user", None) or User.of_reconnecting_thread()
         self.gateway = None
-        super().__init__(url, on_open=self.opened, on_close=self.lost, **callbacks)
-        self.then_open, self.then_close = on_open, on_close
+        own = {"on_open": self.opened, "on_message": self.heard, "on_close": self.lost}
+        super().__init__(url, **own, **callbacks)
+        self.then_open, self.then_hear, self.then_close = on_open, on_message, on_close
 
     def opened(self, app):
         headers = {name.lower(): value for name, value in (self.sock.headers or {}).items()}
         self.gateway = headers.get("x-gateway", "")
         say("opened", client=self.user.name, gateway=self.gateway)
         self.then_open(app)
+
+    def heard(self, app, message):
+        # A program that reads what it is told: the SDK itself passes over it.
+        if TRY_AGAIN in message and '"market_data"' not in message:
+            say("asked again", client=self.user.name)
+            self.user.again_at = time.monotonic() + TRY_AGAIN_SECONDS
+        self.then_hear(app, message)
 
     def lost(self, app, code, reason):
         if self.gateway is None:
@@ -77,6 +87,7 @@ class User(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.mode, self.names = mode, names
         self.again = threading.Event()  # it shall subscribe to everything that it holds
+        self.again_at = None  # when it shall, since the server was too busy
         self.is_leaving = False  # it closes its own socket, to try again
         self.tally = Tally(name)
         self.client = api(api_key=key, host="http://127.0.0.1:9", ws_url=url)
@@ -104,6 +115,9 @@ class User(threading.Thread):
                     continue
                 self.again.set()
                 is_subscribed = True
+            if self.again_at is not None and time.monotonic() > self.again_at:
+                self.again_at = None
+                self.again.set()
             if self.again.is_set() and self.names:
                 self.again.clear()
                 subscribe = getattr(self.client, "subscribe_" + self.mode)
