@@ -246,7 +246,7 @@ class SimulatedExchange:
         if self.rejects_next:
             self.rejects_next = False
             link.refused.update(tokens)
-            self._tell(link, "the exchange does not take this")
+            self._tell(link, "too many subscriptions")
             return
         taken = [token for token in tokens if self._take(link, token)]
         self._check_room(link)
