@@ -89,6 +89,8 @@ URLS: dict[tuple[str, str], str] = {
     ("PUT", "api/watchlists/<int:list_id>"): "UNCNN",
     ("DELETE", "api/watchlists/<int:list_id>"): "UNSNN",
     ("GET", "api/watchlists/<int:list_id>/instruments"): "UNSNN",
+    ("GET", "api/preferences"): "USSSS",
+    ("PUT", "api/preferences"): "USSSS",
     ("GET", "livez"): "SSSSS",
     ("GET", "readyz"): "SSSSS",
     # From another machine; from this one it is open, as the operations page says.
@@ -255,7 +257,11 @@ def ask(site: Site, person: str, method: str, route: str) -> str:
             client.force_login(site.users[person])
     extra: dict[str, Any] = {"REMOTE_ADDR": "203.0.113.7"}
     if route.startswith("api/"):
-        body = {"names": []} if route.endswith("named") else {"name": "mine", "symbols": []}
+        bodies: dict[str, dict[str, Any]] = {
+            "api/watchlists/named": {"names": []},
+            "api/preferences": {"preferred_exchange": ""},
+        }
+        body = bodies.get(route, {"name": "mine", "symbols": []})
         extra["data"] = json.dumps(body)
         extra["content_type"] = "application/json"
     if method == "GET":
