@@ -357,7 +357,8 @@ class PoolFeed:
         with self._lock:
             waiting = [key for key in self._book.tracker if not self._is_confirmed(key)]
             self._stale.update(waiting)
-        self._announcer.pool(FeedStatus.LIVE, self.health.reason or "prices arrive")
+        # In the words of the next beat, which would else be told as news.
+        self._announcer.pool(FeedStatus.LIVE, self.health.reason)
         self._announcer.stale(waiting, "waiting for the first price")
 
     # -- Inside -------------------------------------------------------------------------------

@@ -107,3 +107,13 @@ async def test_a_pool_that_is_paused_as_it_starts_is_closed_and_comes_back_as_ev
         await asyncio.sleep(1)
         assert kit.pool.get_stats().status is LIVE
         assert told(kit) == [(FeedStatus.CLOSED, None), (LIVE, None)]
+
+
+@virtual
+async def test_the_end_of_a_start_is_told_in_the_words_of_the_statistics():
+    """Else gateways would hear of it twice: by the event, and by the next beat."""
+    async with open_kit(is_starting=True) as kit:
+        kit.want(1)
+        await asyncio.sleep(1)
+        (live,) = kit.feed
+        assert live.reason == kit.pool.get_stats().reason
