@@ -12,7 +12,10 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import path
 
+from brokers.index_names import COMMON_NAMES, common_name
 from openalgo_site.api_access import ApiError, api_view
+from openalgo_site.preferences import preferred_exchange
+from pooling.exchange_order import rank_of
 from pooling.instrument_search import LISTED
 from pooling.models import BrokerAccount, Instrument
 from streaming.models import MAX_WATCHLIST_ITEMS, MAX_WATCHLISTS, Watchlist
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["listed_instruments", "named_instruments", "urlpatterns", "watchlist", "watchlists"]
 
 MAX_BODY_BYTES = 256 * 1024
-# Of one share on several exchanges the liquid one is meant.
-_USUAL = ("NSE", "NSE_INDEX", "NFO", "BSE", "BSE_INDEX", "BFO")
 UNKNOWN = "There is no such list, or it is not yours."
 
 
@@ -103,7 +104,7 @@ def named_instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return which of ``{"names": [{"symbol", "exchange"?}]}`` the user's brokers know.
 
     ``results`` are the instruments in the order of the names, ``missing`` the names that nobody
-    knows. A name without an exchange is looked for on all, the most usual one first.
+    knows. A name without an exchange is looked for on all, the one that the user prefers first.
     """
     wanted = _read(request, _Names).names
     accounts = BrokerAccount.objects.filter(user=user, enabled=True)
@@ -111,23 +112,29 @@ def named_instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     known = Instrument.objects.filter(
         broker__in=list(accounts.values_list("broker", flat=True).distinct()),
         tier__in=LISTED,
-        symbol__in={each.symbol.upper() for each in wanted},
+        symbol__in={name for each in wanted for name in _spelled(each.symbol.upper())},
     )
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in known.values("exchange", "symbol", "name", "tick_size"):
         found.setdefault((row["exchange"], row["symbol"]), dict(row))
-    for exchange, symbol in sorted(found, key=lambda key: (_usual(key[0]), key[0])):
+    preferred = preferred_exchange(user)
+    for exchange, symbol in sorted(found, key=lambda key: rank_of(key[0], preferred)):
         found.setdefault(("", symbol), found[exchange, symbol])
     keys = dict.fromkeys((each.exchange.upper(), each.symbol.upper()) for each in wanted)
+    for exchange, symbol in keys:
+        # An index by what its exchange or another broker calls it.
+        here = common_name(exchange, symbol)
+        if here is not None and (exchange, here) in found:
+            found.setdefault((exchange, symbol), found[exchange, here])
     rows = [found[key] for key in keys if key in found]
     named = {(row["exchange"], row["symbol"]): row for row in rows}
     missing = [{"exchange": key[0], "symbol": key[1]} for key in keys if key not in found]
     return {"results": list(named.values()), "missing": missing}
 
 
-def _usual(exchange: str) -> int:
-    """Return how early ``exchange`` is looked at for a name that does not say its own."""
-    return _USUAL.index(exchange) if exchange in _USUAL else len(_USUAL)
+def _spelled(symbol: str) -> set[str]:
+    """Return the symbols that a name may mean: its own, and those of indices that are called so."""
+    return {symbol} | {common_name(market, symbol) or symbol for market in COMMON_NAMES}
 
 
 def _create(user: User, wanted: _NewList) -> dict[str, Any]:

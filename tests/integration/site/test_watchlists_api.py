@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from pooling.models import BrokerAccount, Instrument, SearchTier
-from streaming.models import MAX_WATCHLISTS, ApiKey, Watchlist
+from streaming.models import MAX_WATCHLISTS, ApiKey, UserPreferences, Watchlist
 
 pytestmark = pytest.mark.django_db
 
@@ -118,6 +118,31 @@ def test_names_of_a_pasted_list_are_found_or_missing(user: User, account: Broker
         {"exchange": "BSE", "symbol": "NOSUCH"},
         {"exchange": "", "symbol": "NOSUCH"},
     ]
+
+
+def test_a_pasted_name_is_an_indexs_by_any_spelling_and_where_the_user_prefers(
+    user: User, account: BrokerAccount, instruments: list[Instrument]
+) -> None:
+    for exchange, symbol in (("BSE", "INFY"), ("BSE_INDEX", "BSEAUTO")):
+        Instrument.objects.create(
+            broker="zerodha",
+            exchange=exchange,
+            symbol=symbol,
+            broker_token=f"{exchange}{symbol}",
+            loaded=instruments[0].loaded,
+        )
+    client = Client()
+    client.force_login(user)
+    names = [{"exchange": "bse_index", "symbol": "AUTO"}, {"symbol": "INFY"}]
+
+    def found() -> list[tuple[str, str]]:
+        answer = send(client, "POST", f"{LISTS}/named", {"names": names}).json()
+        assert answer["missing"] == []
+        return [(each["exchange"], each["symbol"]) for each in answer["results"]]
+
+    assert found() == [("BSE_INDEX", "BSEAUTO"), ("NSE", "INFY")]
+    UserPreferences.objects.create(user=user, preferred_exchange="BSE")
+    assert found() == [("BSE_INDEX", "BSEAUTO"), ("BSE", "INFY")]
 
 
 def test_what_has_expired_is_missing_from_a_pasted_list(
