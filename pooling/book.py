@@ -403,14 +403,20 @@ class SubscriptionBook:
         self.allocator.mark_failing(slot, is_failing=False)
 
     def settle_moves(self, keys: Iterable[InstrumentKey]) -> None:
-        """Finish moves whose new connection has had its time to speak, if it was asked by now."""
+        """Finish moves whose new connection has had its time to speak, if it was asked by now.
+
+        What moved to another token has no price until that one speaks. What the new connection may
+        have been refused stays where it is until it was asked for anew.
+        """
         for key in keys:
             slot = self.allocator.slot_of(key)
             if slot is None:
                 continue
             wish = self.allocator.items_on(slot)[key].subscription
-            if self._recorder.reconciler(slot).is_asked(key, wish):
-                self._recorder.record(self.allocator.settle(key))
+            reconciler = self._recorder.reconciler(slot)
+            is_safe = self.allocator.carries_former(key) or not reconciler.is_doubted(key)
+            if reconciler.is_asked(key, wish) and is_safe:
+                self.perform(self.allocator.settle(key))
         self._refill()
 
     # -- What the rebalancer asks (``Mover``) ---------------------------------------------------

@@ -79,7 +79,9 @@ class PlanPerformer:
             connections[slot].wake()
         self._table.apply(options)
         self._feed.forget(actions.gone)
-        self._feed.restarted(actions.restarted, "its connection changed before it had spoken")
+        self._feed.restarted(
+            actions.restarted, "waiting for its first price by another token of the broker's"
+        )
         if actions.displaced:
             self._journal.displaced(len(actions.displaced), self._book.allocator.limits)
         if actions.displaced or actions.outcomes:

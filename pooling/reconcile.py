@@ -115,6 +115,10 @@ class Reconciler:
         sent = self.sent.get(key)
         return sent is not None and _same_token(sent.subscription, subscription)
 
+    def is_doubted(self, key: InstrumentKey) -> bool:
+        """Tell whether ``key`` is to be asked for anew: a refusal may have been of it."""
+        return key in self._unanswered or key in self._refused
+
     def is_answered(self, key: InstrumentKey) -> bool:
         """Tell whether the broker confirmed what was last sent of ``key``: no answer is due."""
         sent = self.sent.get(key)

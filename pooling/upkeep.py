@@ -12,7 +12,8 @@
   the others moves there, and for the rest the connection is opened anew in place: a gap of one
   handshake at a moment of ours, which its clients are told about, instead of a cut by the broker.
 - A move whose new connection is live and still silent about the instrument after 10 s is finished
-  all the same: some instruments do not tick for hours.
+  all the same: some instruments do not tick for hours. One that moves to another token of the
+  broker's has 5 s: what it was called before may well be dead.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ EVACUATE_SECONDS = 15.0
 MERGE_SECONDS = 60.0
 MERGE_FILL = 0.75
 MOVE_SECONDS = 10.0
+RENAME_SECONDS = 5.0
 EARLIEST_ROTATION, LATEST_ROTATION = 0.85, 0.95
 
 
@@ -181,7 +183,8 @@ class Upkeep:
         overdue = tuple(
             key
             for key, since in self._moving_since.items()
-            if now - since >= MOVE_SECONDS and _is_live(known, allocator.slot_of(key))
+            if now - since >= (RENAME_SECONDS if allocator.carries_former(key) else MOVE_SECONDS)
+            and _is_live(known, allocator.slot_of(key))
         )
         if overdue:
             yield SettleMoves(overdue)

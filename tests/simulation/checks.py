@@ -24,6 +24,7 @@ __all__ = ["Checker"]
 
 FRESH_SECONDS = 6.0
 HEALTHY_SECONDS = 4.0
+RENAMED_SECONDS = 9.0  # until the load is seen, and 5 s for the new token to speak, looked at each
 GAP_SECONDS = 1.0  # of a symbol that moves because limits were lowered
 MAX_VIOLATIONS = 20
 DISPLACED = "the limits were lowered and it has no place"
@@ -202,7 +203,7 @@ class Checker:
         listing, exchange = self._world.listing, self._world.exchange
         carriers = [link for t in listing.tokens_of(key) for link in exchange.carriers(t)]
         is_heard = any(now - link.heard_at <= FRESH_SECONDS for link in carriers)
-        if is_heard or not listing.has_settled(key):
+        if is_heard or not listing.has_settled(key, RENAMED_SECONDS):
             self._fresh_at[key] = now
         return now - self._fresh_at.get(key, float("-inf")) <= GAP_SECONDS
 

@@ -89,9 +89,9 @@ class Listing:
         """Return since when a token means what it does."""
         return self._meant_since.get(token, float("-inf"))
 
-    def has_settled(self, key: InstrumentKey) -> bool:
+    def has_settled(self, key: InstrumentKey, seconds: float = QUIET_SECONDS) -> bool:
         """Tell whether everybody had the time to hear of the last change of a name."""
-        return self._now() >= self._changed_at.get(_number(key), float("-inf")) + QUIET_SECONDS
+        return self._now() >= self._changed_at.get(_number(key), float("-inf")) + seconds
 
     def stop(self) -> None:
         """Note that nobody can hear of a change for the time being."""

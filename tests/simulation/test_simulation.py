@@ -71,11 +71,15 @@ FAILED_SINCE = {
     16255: "the same, with Depth",
     22716: "a tick from before a symbol was ended confirmed it anew, and its refusal hit nobody",
     23890: "a credential went back to an endpoint that had refused it",
+    12460: "a move was taken for done though the broker may have refused it, without a name",
     9566: "a raise went out before the change that was to make room for it",
 }
 
 # Drawn with the faults of LOAD_VERBS.
 FAILED_WITH_LOADS = {
+    10922: "an earlier token was believed in for as long as the new one kept silent",
+    12067: "a move was taken for done though the broker may have refused it, without a name",
+    12090: "an earlier token was carried longer than any linger",
     2512: "what got a token that its link had never carried was taken for answered too early",
 }
 

@@ -161,6 +161,25 @@ async def test_a_token_that_is_free_goes_on_until_the_new_one_speaks():
 
 
 @virtual
+async def test_a_token_that_does_not_speak_is_believed_in_for_five_seconds():
+    async with open_names() as names:
+        await names.want(TCS)
+        await asyncio.sleep(2)
+        names.broker.confirms = False
+        names.store.load(*listed(tcs="35"))
+        await asyncio.sleep(4)
+        assert names.told(FeedStatus.STALE) == []
+        await asyncio.sleep(5)
+        assert set(names.broker.subscribed) == {"35"}
+        assert names.told(FeedStatus.STALE) == [TCS]
+        assert names.stats.confirmed == 0
+        names.broker.say('{"ok": ["35"], "ticks": ["35"]}')
+        await asyncio.sleep(1)
+        assert names.told(FeedStatus.LIVE) == [TCS]
+        assert await names.tick() == {TCS: "35"}
+
+
+@virtual
 async def test_where_there_is_no_room_for_both_the_earlier_one_ends_first_and_that_is_told():
     account = spec(symbols_per_connection=1, max_connections=1)
     async with open_names(account) as names:
