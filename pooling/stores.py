@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -58,6 +58,7 @@ from pooling.models import (
     SearchTier,
 )
 from pooling.operations.seat_groups import SeatGroups
+from pooling.state_log import StateLog
 
 __all__ = ["DjangoAccountStore"]
 
@@ -102,6 +103,7 @@ class DjangoAccountStore:
         self._pruned_at: float | None = None
         self._expired_at: float | None = None
         self._applied: dict[str, tuple[int, datetime]] = {}
+        self._states = StateLog()
         self._events_since_prune: defaultdict[int, int] = defaultdict(int)
         # By account: version and expiry of a credential, to be written with the next status.
         self._expiries: dict[int, tuple[int, datetime | None]] = {}
@@ -149,11 +151,11 @@ class DjangoAccountStore:
         return await _look_up(_listed, broker, tokens)
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
-        """Write the heartbeat row of each pool, and when credentials expire.
+        """Write the heartbeat row of each pool, an event where its state changed, and expiries.
 
         Accounts deleted meanwhile are left out.
         """
-        if stats:
+        if stats or self._states:
             await _write(self._save_status, worker_id, epoch, stats)
 
     async def save_usage(self, samples: Sequence[UsageSample]) -> None:
@@ -225,14 +227,21 @@ class DjangoAccountStore:
         def write(rows: Sequence[PoolStatus]) -> None:
             with transaction.atomic():
                 existing = existing_accounts(row.account_id for row in rows)
+                kept = [row for row in rows if row.account_id in existing]
+                events = self._states.events_for(kept)
                 PoolStatus.objects.bulk_create(
-                    [row for row in rows if row.account_id in existing],
+                    kept,
                     update_conflicts=True,
                     unique_fields=["account"],
                     update_fields=columns,
                 )
+                PoolEvent.objects.bulk_create(events, batch_size=100)
+            self._states.noted(kept)
+            self._prune_events(event.account_id for event in events)
 
         write_apart(rows, write, "a pool's status")
+        left = self._states.events_of_left({row.account_id for row in rows}, now)
+        PoolEvent.objects.bulk_create(left, batch_size=100)
 
     def _save_expiries(self) -> None:
         for pk, (version, expiry) in list(self._expiries.items()):
@@ -314,10 +323,15 @@ class DjangoAccountStore:
             PoolEvent.objects.create(
                 account_id=account_id, kind=kind[:64], message=_storable(message)[:500]
             )
-        self._events_since_prune[account_id] += 1
-        if self._events_since_prune[account_id] >= EVENTS_BETWEEN_PRUNES:
-            self._events_since_prune[account_id] = 0
-            PoolEvent.prune(account_id)
+        self._prune_events([account_id])
+
+    def _prune_events(self, account_ids: Iterable[int]) -> None:
+        """Count an event of each account, and drop those that are too many now and then."""
+        for account_id in account_ids:
+            self._events_since_prune[account_id] += 1
+            if self._events_since_prune[account_id] >= EVENTS_BETWEEN_PRUNES:
+                self._events_since_prune[account_id] = 0
+                PoolEvent.prune(account_id)
 
 
 def _spec_of(account: BrokerAccount) -> AccountSpec:

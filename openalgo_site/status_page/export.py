@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
 from openalgo_site.status_page.history import Span, Step
-from openalgo_site.status_page.history_rows import PORTION, usage_portion
+from openalgo_site.status_page.history_rows import (
+    PORTION,
+    day_span,
+    event_portion,
+    outages_of,
+    usage_portion,
+)
 from pooling.database import from_database
+from pooling.models import BrokerAccount
+from pooling.operations.naming import account_name
 
-__all__ = ["csv_cell", "csv_head", "csv_lines"]
+__all__ = ["EVENT_HEAD", "csv_cell", "csv_head", "csv_lines", "event_lines"]
+
+EVENT_HEAD = ("pool", "at", "kind", "message")
 
 _COLUMNS = (
     "peak_symbols", "peak_symbols_at", "peak_connections", "peak_connections_at",
     "peak_clients", "peak_clients_at", "peak_ticks_per_second", "peak_ticks_per_second_at",
     "ticks_received", "reconnects", "drops",
-    "max_connections", "symbols_per_connection", "capacity",
+    "max_connections", "symbols_per_connection", "capacity", "outage_minutes",
 )  # fmt: skip
 # Spreadsheets take text that begins with one of these for a formula, and run it.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -41,20 +51,43 @@ def csv_cell(value: Any) -> Any:
     return value
 
 
-async def csv_lines(name: str, account_id: int, span: Span) -> AsyncIterator[str]:
+async def csv_lines(account: BrokerAccount, span: Span) -> AsyncIterator[str]:
     """Yield a file of the span in portions, each of whole lines; may be cancelled at any point.
 
     Args:
-        name: of the pool, as its own column tells it.
-        account_id: whose history; the caller has looked whether it may be seen.
+        account: whose history, read with its user; the caller has looked whether it may be seen.
         span: of what time, in which steps.
     """
+    name, is_by_day = account_name(account), span.step is Step.DAY
     yield _text([csv_head(span.step)])
+    outages = await from_database(outages_of, account, span)
+    async for rows in _portions(usage_portion, account.pk, span):
+        yield _text(
+            [
+                (name, *row, outages.minutes(*(day_span(row[0]) if is_by_day else row[:2])))
+                for _, *row in rows
+            ]
+        )
+
+
+async def event_lines(account: BrokerAccount, span: Span) -> AsyncIterator[str]:
+    """Yield a file of what happened in the span; otherwise as ``csv_lines``."""
+    name = account_name(account)
+    yield _text([EVENT_HEAD])
+    async for rows in _portions(event_portion, account.pk, span):
+        yield _text([(name, *row) for _, *row in rows])
+
+
+async def _portions(
+    read: Callable[[int, Span, tuple[Any, ...] | None], Sequence[tuple[Any, ...]]],
+    account_id: int,
+    span: Span,
+) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
     after: tuple[Any, ...] | None = None
     while True:
-        rows = await from_database(usage_portion, account_id, span, after)
+        rows = await from_database(read, account_id, span, after)
         if rows:
-            yield _text([(name, *row) for _, *row in rows])
+            yield rows
             after = rows[-1][:2]
         if len(rows) < PORTION:
             return

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from pooling.outages import Outages, Stretch
+
 __all__ = [
     "MAX_POINTS",
     "MEASURES",
@@ -35,6 +37,7 @@ RANGES: Mapping[str, timedelta] = {
 }
 LONGEST = timedelta(days=5 * 366)
 LONGEST_BY_INTERVAL = timedelta(days=14)
+_COUNTED = ("drops", "reconnects", "capacity", "max_connections", "outage_minutes")
 _STEPS_MINUTES = (1, 5, 10, 15, 30, 60, 120, 240, 720, 1440)
 
 
@@ -108,17 +111,20 @@ def read_span(query: Mapping[str, str], now: datetime, zone: tzinfo) -> Span:
     return Span(start, end, _step(query.get("step", ""), end - start))
 
 
-def chart(rows: Iterable[Row], span: Span, interval: timedelta) -> dict[str, Any]:
+def chart(
+    rows: Iterable[Row], span: Span, interval: timedelta, states: Sequence[Stretch] = ()
+) -> dict[str, Any]:
     """Return points for charts, and the highest values of the span with their times.
 
     ``points`` are lists of the values that ``columns`` names; ``t`` is the beginning of a part in
-    epoch milliseconds. Parts without a row are left out: nothing is known of them.
+    epoch milliseconds. Parts without a row are left out: nothing is known of them. ``states`` are
+    lists of beginning, end, state and reason; ``outage_minutes`` are null where no state is known.
     """
     step_ms = _part_ms(span, interval)
     parts: dict[int, _Part] = {}
     highest: dict[str, tuple[float, datetime]] = {}
     for row in rows:
-        began_ms = round(row.started.timestamp() * 1000)
+        began_ms = _ms(row.started)
         # Days begin at midnight of the zone, which no division finds.
         at_ms = began_ms if span.step is Step.DAY else began_ms // step_ms * step_ms
         _take(parts, at_ms, row)
@@ -126,16 +132,23 @@ def chart(rows: Iterable[Row], span: Span, interval: timedelta) -> dict[str, Any
             value, at = getattr(row, name), getattr(row, f"{name}_at")
             if value > 0 and (name not in highest or value > highest[name][0]):
                 highest[name] = (value, at)
+    outages = Outages(states)
     return {
-        "from": round(span.start.timestamp() * 1000),
-        "to": round(span.end.timestamp() * 1000),
+        "from": _ms(span.start),
+        "to": _ms(span.end),
         "step": span.step.value,
         "step_ms": step_ms,
-        "columns": ["t", *MEASURES, "drops", "reconnects", "capacity", "max_connections"],
-        "points": [_point(at_ms, part) for at_ms, part in sorted(parts.items())],
+        "columns": ["t", *MEASURES, *_COUNTED],
+        "points": [
+            (*_point(at_ms, part), outages.minutes(_at(at_ms), _at(at_ms + step_ms)))
+            for at_ms, part in sorted(parts.items())
+        ],
+        "states": [
+            (_ms(each.start), _ms(each.end), each.state.value, each.reason) for each in states
+        ],
+        "outage_minutes": outages.minutes(span.start, span.end),
         "peaks": {
-            name: {"value": value, "at_ms": round(at.timestamp() * 1000)}
-            for name, (value, at) in highest.items()
+            name: {"value": value, "at_ms": _ms(at)} for name, (value, at) in highest.items()
         },
     }
 
@@ -153,7 +166,7 @@ def _take(parts: dict[int, _Part], at_ms: int, row: Row) -> None:
     part.capacity, part.max_connections = row.capacity, row.max_connections
 
 
-def _point(at_ms: int, part: _Part) -> Sequence[float]:
+def _point(at_ms: int, part: _Part) -> tuple[float, ...]:
     return (
         at_ms,
         *part.peaks,
@@ -162,6 +175,14 @@ def _point(at_ms: int, part: _Part) -> Sequence[float]:
         part.capacity,
         part.max_connections,
     )
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def _at(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
 def _part_ms(span: Span, interval: timedelta) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,22 @@ from django.views.generic import TemplateView
 
 from openalgo_site.api_access import ApiError, api_view
 from openalgo_site.status_page.access import visible_accounts
-from openalgo_site.status_page.export import csv_lines
-from openalgo_site.status_page.history import MEASURES, RANGES, SpanError, chart, read_span
-from openalgo_site.status_page.history_rows import day_rows, records, rows_of
+from openalgo_site.status_page.export import csv_lines, event_lines
+from openalgo_site.status_page.history import (
+    MEASURES,
+    RANGES,
+    Span,
+    SpanError,
+    chart,
+    read_span,
+)
+from openalgo_site.status_page.history_rows import (
+    day_rows,
+    newest_events,
+    records,
+    rows_of,
+    states_shown,
+)
 from pooling.models import BrokerAccount, PoolRecord
 from pooling.operations.naming import account_name
 from streaming.pages import TICKS_PATH
@@ -29,7 +43,14 @@ from streaming.pages import TICKS_PATH
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["HistoryPageView", "StatusPageView", "history_csv", "history_json", "urlpatterns"]
+__all__ = [
+    "HistoryPageView",
+    "StatusPageView",
+    "events_csv",
+    "history_csv",
+    "history_json",
+    "urlpatterns",
+]
 
 _NAMES = {
     "symbols": "Symbols",
@@ -69,7 +90,7 @@ class HistoryPageView(LoginRequiredMixin, TemplateView):
             account_name=account_name(account),
             ranges=list(RANGES),
             records=_records(records(account.pk)),
-            days=day_rows(account.pk),
+            days=day_rows(account),
             kept_days=settings.ENV.usage_kept_days,
             **kwargs,
         )
@@ -79,14 +100,14 @@ def history_json(request: HttpRequest, account_id: int) -> HttpResponseBase:
     """Answer with the points of the charts; for a session or an API key of who may see the pool."""
 
     def answer(request: HttpRequest, user: User) -> dict[str, Any]:
-        if not visible_accounts(user).filter(pk=account_id).exists():
-            raise ApiError(404, "There is no such pool, or it is not yours to see.")
-        try:
-            span = read_span(request.GET.dict(), timezone.now(), timezone.get_default_timezone())
-        except SpanError as error:
-            raise ApiError(400, str(error)) from None
+        account, span = _asked(request, user, account_id)
         interval = timedelta(seconds=settings.ENV.usage_interval_seconds)
-        return chart(rows_of(account_id, span), span, interval)
+        events = newest_events(account_id, span)
+        return {
+            **chart(rows_of(account_id, span), span, interval, states_shown(account, span)),
+            "events": [(round(at.timestamp() * 1000), *rest) for at, *rest in events.rows],
+            "events_total": events.total,
+        }
 
     return api_view("GET")(answer)(request)
 
@@ -97,13 +118,36 @@ def history_csv(request: HttpRequest, account_id: int) -> HttpResponseBase:
 
     A browser whose session has ended is led to the login; a program is told in JSON.
     """
+    return _file_for(request, account_id, _history_file)
+
+
+@never_cache
+def events_csv(request: HttpRequest, account_id: int) -> HttpResponseBase:
+    """Send what happened to a pool as a file; otherwise as ``history_csv``."""
+    return _file_for(request, account_id, _events_file)
+
+
+def _file_for(
+    request: HttpRequest, account_id: int, send: Callable[..., HttpResponseBase]
+) -> HttpResponseBase:
     is_browser = "text/html" in request.headers.get("Accept", "")
     if is_browser and not request.user.is_authenticated and "X-API-KEY" not in request.headers:
         return redirect_to_login(request.get_full_path())
-    return api_view("GET")(_history_file)(request, account_id=account_id)
+    return api_view("GET")(send)(request, account_id=account_id)
 
 
 def _history_file(request: HttpRequest, user: User, account_id: int) -> HttpResponseBase:
+    account, span = _asked(request, user, account_id)
+    return _file(csv_lines(account, span), account, span, span.step.value)
+
+
+def _events_file(request: HttpRequest, user: User, account_id: int) -> HttpResponseBase:
+    account, span = _asked(request, user, account_id)
+    return _file(event_lines(account, span), account, span, "events")
+
+
+def _asked(request: HttpRequest, user: User, account_id: int) -> tuple[BrokerAccount, Span]:
+    """Return whose history is asked for, and of which time. Raises ApiError."""
     account = visible_accounts(user).filter(pk=account_id).first()
     if account is None:
         raise ApiError(404, "There is no such pool, or it is not yours to see.")
@@ -111,10 +155,16 @@ def _history_file(request: HttpRequest, user: User, account_id: int) -> HttpResp
         span = read_span(request.GET.dict(), timezone.now(), timezone.get_default_timezone())
     except SpanError as error:
         raise ApiError(400, str(error)) from None
+    return account, span
+
+
+def _file(
+    lines: AsyncIterator[str], account: BrokerAccount, span: Span, what: str
+) -> StreamingHttpResponse:
     days = [f"{timezone.localtime(at):%Y%m%d}" for at in (span.start, span.end)]
-    name = f"tickpool-pool-{account.pk}-{span.step}-{days[0]}-{days[1]}.csv"
+    name = f"tickpool-pool-{account.pk}-{what}-{days[0]}-{days[1]}.csv"
     return StreamingHttpResponse(
-        csv_lines(account_name(account), account.pk, span),
+        lines,
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
@@ -143,4 +193,5 @@ urlpatterns = [
     path("<int:account_id>/", HistoryPageView.as_view(), name="status-history"),
     path("<int:account_id>/history.json", history_json, name="status-history-json"),
     path("<int:account_id>/history.csv", history_csv, name="status-history-csv"),
+    path("<int:account_id>/history-events.csv", events_csv, name="status-history-events"),
 ]

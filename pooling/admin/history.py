@@ -209,6 +209,12 @@ class PoolEventAdmin(HistoryAdmin):
 
 
 _EVENT_TONES = {
+    "feed_live": Tone.GOOD,
+    "feed_stale": Tone.BAD,
+    "feed_auth_required": Tone.BAD,
+    "feed_not_served": Tone.BAD,
+    "feed_closed": Tone.OFF,
+    "feed_disabled": Tone.OFF,
     "connected": Tone.GOOD,
     "lost": Tone.BAD,
     "auth_required": Tone.BAD,

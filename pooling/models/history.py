@@ -6,10 +6,20 @@ from django.db import models
 from django.utils import timezone
 
 from pooling.models.accounts import BrokerAccount
+from pooling.outages import STATE_PREFIX
 
-__all__ = ["EVENTS_KEPT_PER_POOL", "PoolEvent", "PoolRecord", "PoolUsage", "PoolUsageDay"]
+__all__ = [
+    "EVENTS_KEPT_PER_POOL",
+    "STATES_KEPT_PER_POOL",
+    "PoolEvent",
+    "PoolRecord",
+    "PoolUsage",
+    "PoolUsageDay",
+]
 
 EVENTS_KEPT_PER_POOL = 1000
+# Changes of state have room of their own: no other event drives out when the feed was down.
+STATES_KEPT_PER_POOL = 2000
 
 
 class Peaks(models.Model):
@@ -114,10 +124,26 @@ class PoolEvent(models.Model):
         return f"{self.kind}: {self.message}"
 
     @classmethod
-    def prune(cls, account_id: int, kept: int = EVENTS_KEPT_PER_POOL) -> int:
-        """Delete all but the newest ``kept`` events of an account; returns the number of rows."""
-        newest = cls.objects.filter(account_id=account_id).order_by("-id")
-        oldest_kept = newest.values_list("id", flat=True)[kept - 1 : kept].first()
-        if oldest_kept is None:
-            return 0
-        return cls.objects.filter(account_id=account_id, id__lt=oldest_kept).delete()[0]
+    def prune(
+        cls,
+        account_id: int,
+        kept: int = EVENTS_KEPT_PER_POOL,
+        states_kept: int = STATES_KEPT_PER_POOL,
+    ) -> int:
+        """Delete all but the newest events of an account; returns the number of rows.
+
+        Args:
+            account_id: whose.
+            kept: how many stay that are no changes of state.
+            states_kept: how many of those stay.
+        """
+        rows, states = (
+            cls.objects.filter(account_id=account_id),
+            models.Q(kind__startswith=STATE_PREFIX),
+        )
+        return _prune(rows.filter(~states), kept) + _prune(rows.filter(states), states_kept)
+
+
+def _prune(rows: models.QuerySet[PoolEvent], kept: int) -> int:
+    oldest_kept = rows.order_by("-id").values_list("id", flat=True)[kept - 1 : kept].first()
+    return 0 if oldest_kept is None else rows.filter(id__lt=oldest_kept).delete()[0]

@@ -267,7 +267,7 @@ async def test_history_of_a_pool_is_charted_and_exported(status: Status):
     """From the status page to the charts of the last hour, with the limit, and their file."""
     page = status.page
     await status.pool.get_by_role("link", name="History").click()
-    await expect(page.get_by_role("img")).to_have_count(6)  # its script runs
+    await expect(page.get_by_role("img")).to_have_count(7)  # its script runs
     await page.get_by_role("button", name="1h").click()
     await expect(page).to_have_url(re.compile(r"range=1h$"))
     chart = page.get_by_role("img", name=re.compile(r"^Symbols: highest [1-9].*, capacity [\d,]+"))
@@ -281,12 +281,15 @@ async def test_history_of_a_pool_is_charted_and_exported(status: Status):
 
     async def is_read() -> bool:
         await chart.press("End")  # figures that come just then take the pointer away
-        text = await page.locator(".readout").first.inner_text()
-        return re.search(r"\d\d:\d\d: [\d,]+ of ", text) is not None
+        text = await page.locator(".chart .readout").first.inner_text()
+        return re.search(r"\d\d:\d\d \S+: [\d,]+ of ", text) is not None
 
     await eventually(is_read, timeout=60, interval=0.2)
     await page.get_by_text("The same figures as a table").click()
     await expect(page.locator("#table-rows tr").first).to_be_visible()
+    band = page.get_by_role("img", name=re.compile("^Feed: "))
+    await expect(band.locator("[data-state=live]").first).to_be_attached()
+    await expect(page.locator("#event-rows")).to_contain_text("feed live")
     file = page.get_by_role("link", name="CSV by interval")
     answer = await page.request.get(str(await file.evaluate("link => link.href")))
     text = await answer.text()

@@ -126,6 +126,17 @@ async def test_a_line_has_a_gap_where_nothing_is_known(module_page: Page):
     assert await run(module_page, "chart-layout", path) == "M0.0 4.0H10.0V3.0H20.0"
 
 
+async def test_an_outage_is_seen_however_short_it_was(module_page: Page):
+    """Two pixels at least, over everything else, and never beyond the band."""
+    states = [[0, 500, "live"], [500, 501, "stale"], [501, 1000, "live"], [1000, 1000, "stale"]]
+    found = await run(module_page, "band", "m.bars(v[0], 0, 1000, 0, 100)", states)
+    assert [index for *_, index in found] == [0, 2, 1, 3]
+    assert [round(width, 1) for _, width, _ in found] == [50, 49.9, 2, 2]
+    assert found[3][0] == 98
+    shown = await run(module_page, "band", "v[0].map(m.lasted)", [45_000, 720_000, 11_100_000, DAY])
+    assert shown == ["45 s", "12 min", "3 h 5 min", "1 d"]
+
+
 async def test_moments_are_as_short_as_they_can_be(module_page: Page):
     """Today's time, this year's day, another year's with the year."""
     now = 1_763_724_600_000  # 21 November 2025, 17:00 in Kolkata

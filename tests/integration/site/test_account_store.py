@@ -7,15 +7,17 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import InterfaceError
 from django.db.backends.signals import connection_created
+from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import FeedStatus, Peak, PoolStats
@@ -24,6 +26,7 @@ from pooling import stores
 from pooling.contracts import AccountStore, UsageSample
 from pooling.crypto import CredentialCipher
 from pooling.exceptions import StoreUnavailableError
+from pooling.feed_health import PAUSED_REASON
 from pooling.models import (
     BrokerAccount,
     Instrument,
@@ -174,7 +177,7 @@ async def test_what_the_database_cannot_store_costs_its_own_pool_only(
     await store.save_usage([bad, sample(second.pool_id)])
     assert await sync_to_async(PoolUsage.objects.get)() is not None
     await store.record_event(account.pool_id, "lost", "the broker said \0")
-    assert "said" in (await sync_to_async(PoolEvent.objects.get)()).message
+    assert "said" in (await sync_to_async(PoolEvent.objects.get)(kind="lost")).message
 
 
 async def test_only_the_named_accounts_are_served(
@@ -311,6 +314,77 @@ async def test_events_of_a_pool_are_bounded(
     assert await sync_to_async(PoolEvent.prune)(account.pk, 5) == 7
     kept = await sync_to_async(lambda: [each.message for each in PoolEvent.objects.all()])()
     assert [message.split(" x")[0] for message in kept] == [f"event {n}" for n in range(11, 6, -1)]
+
+
+async def states(pk: int) -> list[str]:
+    rows = PoolEvent.objects.filter(account=pk, kind__startswith="feed_").order_by("at", "id")
+    return [row.kind async for row in rows]
+
+
+async def test_changes_of_state_are_events(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    """One for each change, at its own time, with its reason; none while a state lasts."""
+    pool_id = account.pool_id
+    for status, reason, at in [
+        (FeedStatus.STALE, "just started", 0),
+        (FeedStatus.LIVE, "", 1000),
+        (FeedStatus.LIVE, "1 connections are not live", 1000),
+        (FeedStatus.AUTH_REQUIRED, "the token ended", 9000),
+    ]:
+        seen = stats(pool_id, status=status, reason=reason, since_ms=NOW + at)
+        await store.save_status("w:1", 1, [seen])
+    assert await states(account.pk) == ["feed_stale", "feed_live", "feed_auth_required"]
+    last = await PoolEvent.objects.alatest("at")
+    assert (last.message, last.at.timestamp() * 1000) == ("the token ended", NOW + 9000)
+
+
+async def test_a_worker_that_was_killed_leaves_a_gap_that_the_next_one_notes(
+    store: DjangoAccountStore, account: BrokerAccount, data_dir: Path
+) -> None:
+    await store.save_status("w:1", 1, [stats(account.pool_id)])
+    heard = timezone.now() - timedelta(minutes=3)
+    await PoolStatus.objects.aupdate(heartbeat=heard)
+    next_store = DjangoAccountStore(key_file=data_dir / "credentials.key")
+    now_ms = round(time.time() * 1000)
+    await next_store.save_status("w:2", 2, [stats(account.pool_id, since_ms=now_ms)])
+    assert await states(account.pk) == ["feed_not_served", "feed_live", "feed_live"]
+    gap = await PoolEvent.objects.aget(kind="feed_not_served")
+    assert (gap.at, gap.message) == (heard, "worker w:1 was not heard any more")
+
+
+async def test_a_worker_that_ends_says_so_and_a_pause_is_no_outage(
+    store: DjangoAccountStore, account: BrokerAccount, data_dir: Path
+) -> None:
+    paused = stats(account.pool_id, status=FeedStatus.CLOSED, reason=PAUSED_REASON)
+    ended = stats(account.pool_id, status=FeedStatus.CLOSED, reason="the pool was closed")
+    for each in (paused, ended):
+        await store.save_status("w:1", 1, [each])
+    assert await states(account.pk) == ["feed_closed"]
+    await store.save_status("w:1", 1, [stats(account.pool_id, since_ms=NOW + 1)])
+    await store.save_status("w:1", 1, [msgspec.structs.replace(ended, since_ms=NOW + 2)])
+    assert (await states(account.pk))[-1] == "feed_not_served"
+
+
+async def test_an_account_that_is_switched_off_is_no_outage(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    await store.save_status("w:1", 1, [stats(account.pool_id)])
+    await BrokerAccount.objects.aupdate(enabled=False)
+    await store.save_status("w:1", 1, [])
+    await store.save_status("w:1", 1, [])
+    assert await states(account.pk) == ["feed_live", "feed_disabled"]
+
+
+async def test_other_events_do_not_drive_out_when_the_feed_was_down(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    await store.save_status("w:1", 1, [stats(account.pool_id)])
+    for n in range(4):
+        await store.record_event(account.pool_id, "upkeep", f"{n}")
+    assert await sync_to_async(PoolEvent.prune)(account.pk, 2) == 2
+    assert await states(account.pk) == ["feed_live"]
+    assert await PoolEvent.objects.acount() == 3
 
 
 async def test_a_database_that_fails_is_the_stores_failure(

@@ -80,6 +80,7 @@ URLS: dict[tuple[str, str], str] = {
     ("GET", "status/<int:account_id>/"): "LNSNS",
     ("GET", "status/<int:account_id>/history.json"): "UNSNS",
     ("GET", "status/<int:account_id>/history.csv"): "UNSNS",
+    ("GET", "status/<int:account_id>/history-events.csv"): "UNSNS",
     ("GET", "api/instruments"): "USSSS",
     ("GET", "api/pools"): "USSSS",
     ("GET", "api/watchlists"): "USSSS",

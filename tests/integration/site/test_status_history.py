@@ -18,7 +18,7 @@ from openalgo_site.status_page.history import Span, Step
 from pooling.contracts import UsageSample
 from pooling.database import in_database
 from pooling.history_store import write_usage
-from pooling.models import BrokerAccount, PoolUsage
+from pooling.models import BrokerAccount, PoolEvent, PoolUsage
 from streaming.models import ApiKey
 from tests.integration.site.admin_kit import staff
 
@@ -58,7 +58,7 @@ def write(account: BrokerAccount, *ended_minutes_ago: int, **changes: Any) -> No
     write_usage(samples)
 
 
-PATHS = ["", "history.json", "history.csv"]
+PATHS = ["", "history.json", "history.csv", "history-events.csv"]
 PEOPLE = ["owner", "stranger", "staff", "operator", "nobody"]
 
 
@@ -202,3 +202,73 @@ def test_history_of_others_does_not_mix(account: BrokerAccount) -> None:
     span = Span(now - timedelta(hours=1), now, Step.INTERVAL)
     assert len(list(history_rows.rows_of(account.pk, span))) == 1
     assert len(list(history_rows.rows_of(other.pk, span))) == 2
+
+
+def changes(account: BrokerAccount, *told: tuple[float, str, str]) -> None:
+    """Store changes of state, each so many minutes ago."""
+    now = timezone.now()
+    PoolEvent.objects.bulk_create(
+        PoolEvent(account=account, kind=kind, message=message, at=now - timedelta(minutes=minutes))
+        for minutes, kind, message in told
+    )
+
+
+DOWN = (
+    (90, "feed_live", ""),
+    (60, "feed_stale", "no market data for 25 s"),
+    (48, "feed_live", ""),
+    (47, "config_applied", "revision 2"),
+    (20, "feed_closed", "paused"),
+)
+
+
+def test_charts_read_when_the_feed_was_down_and_what_happened(
+    client: Client, account: BrokerAccount
+) -> None:
+    write(account, 55)
+    other = BrokerAccount.objects.create(user=account.user, broker="binance", label="b")
+    changes(other, (60, "feed_not_served", "of another pool"))
+    changes(account, *DOWN)
+    client.force_login(account.user)
+    answer = client.get(f"/status/{account.pk}/history.json?range=1h").json()
+    assert [state for _, _, state, _ in answer["states"]][-3:] == ["stale", "live", "closed"]
+    assert answer["outage_minutes"] == pytest.approx(12, abs=0.2)
+    assert answer["columns"][-1] == "outage_minutes"
+    longer = client.get(f"/status/{account.pk}/history.json?range=24h").json()
+    assert longer["states"][0][2:] == ["live", ""]
+    assert longer["states"][1][2:] == ["stale", "no market data for 25 s"]
+    assert longer["events_total"] == 5
+    assert [kind for _, kind, _ in longer["events"]] == [kind for _, kind, _ in reversed(DOWN)]
+
+
+async def test_files_tell_minutes_of_outage_and_events(
+    async_client: AsyncClient, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (history_rows, export):
+        monkeypatch.setattr(module, "PORTION", 2)
+    await in_database(write, account, 200, 54, 30)
+    await in_database(changes, account, *DOWN)
+    await async_client.aforce_login(account.user)
+    url = f"/status/{account.pk}/history"
+    head, *rows = await lines(async_client, f"{url}.csv?range=6h")
+    assert head[-1] == "outage_minutes"
+    assert [row[-1] for row in rows] == ["", "5.0", "0.0"]
+    _, *days = await lines(async_client, f"{url}.csv?range=7d&step=day")
+    assert sum(float(day[-1]) for day in days if day[-1]) == pytest.approx(12, abs=0.2)
+    head, *events = await lines(async_client, f"{url}-events.csv?range=6h")
+    assert head == ["pool", "at", "kind", "message"]
+    assert [event[2:] for event in events] == [[kind, message] for _, kind, message in DOWN]
+    assert all(datetime.fromisoformat(event[1]).tzinfo for event in events)
+
+
+def test_days_tell_minutes_of_outage(client: Client, account: BrokerAccount) -> None:
+    write(account, 10)
+    client.force_login(account.user)
+    page = client.get(f"/status/{account.pk}/").content.decode()
+    assert "<td>\N{EN DASH}</td>" in page
+    now = timezone.now()
+    began = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    PoolEvent.objects.create(account=account, kind="feed_not_served", at=began - timedelta(days=2))
+    PoolEvent.objects.create(account=account, kind="feed_live", at=began + (now - began) / 2)
+    page = client.get(f"/status/{account.pk}/").content.decode()
+    assert 'class="outage"' in page

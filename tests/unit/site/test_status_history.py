@@ -101,7 +101,7 @@ def test_a_part_shows_its_highest_values_and_adds_up_its_counts() -> None:
     shown = chart(rows, span, FIVE)
     assert shown["step_ms"] == 30 * 60_000
     assert shown["columns"][:5] == ["t", "symbols", "connections", "clients", "ticks_per_second"]
-    assert shown["points"] == [(ms(start), 5, 1, 6, 2.5, 6, 12, 8995, 3)]
+    assert shown["points"] == [(ms(start), 5, 1, 6, 2.5, 6, 12, 8995, 3, None)]
     assert shown["peaks"]["symbols"] == {
         "value": 5,
         "at_ms": ms(start + FIVE * 5 + timedelta(minutes=1)),

@@ -3,6 +3,7 @@
  */
 
 import { quantity } from "../../streaming/js/format.js";
+import { Band, OUTAGES } from "./band.js";
 import { Chart } from "./chart.js";
 import { Moments } from "./moments.js";
 
@@ -16,12 +17,14 @@ const MEASURES = [
   { column: "drops", name: "Drops" },
   { column: "reconnects", name: "Reconnects" },
 ];
+const OUTAGE_KINDS = { feed_stale: "stale", feed_auth_required: "login needed", feed_not_served: "not served" };
 const STEPS = [[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"]];
 
 const $ = (id) => document.getElementById(id);
-const { timeZone, points: pointsUrl, file: fileUrl } = document.body.dataset;
+const { timeZone, points: pointsUrl, file: fileUrl, eventsFile } = document.body.dataset;
 const moments = new Moments(timeZone);
 const charts = MEASURES.map(({ name, limitName }) => new Chart({ name, limitName, moments, timeZone }));
+const band = new Band({ element: $("band"), readout: $("band-readout"), moments });
 $("charts").append(...charts.map((chart) => chart.element));
 
 let answer = null;
@@ -78,6 +81,8 @@ function show() {
       peak: answer.peaks[name] ?? highest(points),
     });
   });
+  band.show({ states: answer.states, minutes: answer.outage_minutes, from: answer.from, to: answer.to });
+  showEvents();
   const step = describeStep(answer.step_ms);
   const span = `${moments.short(answer.from, answer.to)} to ${moments.short(answer.to, answer.from)}`;
   $("about").textContent = answer.points.length
@@ -94,7 +99,7 @@ function highest(points) {
 
 function showTable() {
   if (!answer) return;
-  const names = [`Time (${moments.zone(answer.to)})`, ...MEASURES.map(({ name }) => name), "Capacity", "Max. connections"];
+  const names = [`Time (${moments.zone(answer.to)})`, ...MEASURES.map(({ name }) => name), "Capacity", "Max. connections", "Outage, min"];
   $("table-head").replaceChildren(...names.map((name) => cell("th", name)));
   $("table-rows").replaceChildren(
     ...answer.points.toReversed().map(([at, ...values]) => {
@@ -105,9 +110,29 @@ function showTable() {
   );
 }
 
-function cell(tag, text) {
+function showEvents() {
+  const { events, events_total: total, to } = answer;
+  $("events-time").textContent = `Time (${moments.zone(to)})`;
+  $("events-part").hidden = !events.length;
+  const newest = events.length < total ? `the newest ${quantity(events.length)} of ${quantity(total)}; the file has all` : quantity(total);
+  $("events-about").textContent = total ? newest : "none in this range";
+  $("event-rows").replaceChildren(
+    ...events.map(([at, kind, message]) => {
+      const row = document.createElement("tr");
+      const what = kind.replaceAll("_", " ");
+      const cells = [cell("th", moments.bare(at, to), "row"), cell("td", what), cell("td", message)];
+      for (const each of cells) each.classList.add("text");
+      cells[0].title = moments.full(at);
+      if (OUTAGES.has(OUTAGE_KINDS[kind]) || kind === "lost") cells[1].classList.add("outage");
+      row.append(...cells);
+      return row;
+    }),
+  );
+}
+
+function cell(tag, text, scope = "col") {
   const node = document.createElement(tag);
-  if (tag === "th") node.scope = "col";
+  if (tag === "th") node.scope = scope;
   node.textContent = text;
   return node;
 }
@@ -121,6 +146,7 @@ function showChoice(query) {
   for (const step of ["interval", "day"]) {
     $(`file-${step}`).href = `${fileUrl}?${new URLSearchParams([...query, ["step", step]])}`;
   }
+  $("file-events").href = `${eventsFile}?${query}`;
 }
 
 function choose(query) {

@@ -1,0 +1,31 @@
+"""When a pool's prices could be trusted, from its events. Blocking; bounded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pooling.models import BrokerAccount, PoolEvent, PoolStatus
+from pooling.outages import STATE_PREFIX, Change, Stretch, stretches
+
+__all__ = ["states_of"]
+
+
+def states_of(
+    account: BrokerAccount, start: datetime, end: datetime, now: datetime
+) -> list[Stretch]:
+    """Return the states of a pool from ``start`` to ``end`` (aware), but not beyond ``now``.
+
+    Three queries; at most ``STATES_KEPT_PER_POOL`` rows.
+    """
+    rows = PoolEvent.objects.filter(account=account, kind__startswith=STATE_PREFIX)
+    columns = ("at", "kind", "message")
+    before = rows.filter(at__lt=start).order_by("-at", "-id").values_list(*columns)[:1]
+    within = rows.filter(at__gte=start, at__lt=end).order_by("at", "id").values_list(*columns)
+    status = PoolStatus.objects.filter(account=account).only("heartbeat").first()
+    return stretches(
+        [Change(*row) for row in (*before, *within)],
+        heard=None if status is None else status.heartbeat,
+        is_alive=status is not None and status.is_alive(now),
+        start=start,
+        end=min(end, now),
+    )

@@ -1,0 +1,132 @@
+"""When a pool's prices could be trusted, out of the changes of its state. Pure.
+
+Workers note each change as an event whose kind begins with ``STATE_PREFIX``; a worker that was
+killed notes nothing, so that the last word of its status row ends what is known.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+__all__ = [
+    "DISABLED",
+    "NOT_SERVED",
+    "OUTAGES",
+    "STATE_PREFIX",
+    "Change",
+    "FeedState",
+    "Outages",
+    "Stretch",
+    "stretches",
+]
+
+STATE_PREFIX: Final = "feed_"
+NOT_SERVED: Final = "feed_not_served"
+DISABLED: Final = "feed_disabled"
+
+
+class FeedState(StrEnum):
+    """What a pool's feed was for some time."""
+
+    LIVE = "live"
+    STALE = "stale"
+    LOGIN_NEEDED = "login needed"
+    NOT_SERVED = "not served"
+    CLOSED = "closed"
+    DISABLED = "disabled"
+
+
+# Somebody may have wanted prices, and none could be trusted.
+OUTAGES: Final = frozenset({FeedState.STALE, FeedState.LOGIN_NEEDED, FeedState.NOT_SERVED})
+_SERVED: Final = frozenset({FeedState.LIVE, FeedState.STALE, FeedState.LOGIN_NEEDED})
+_STATES: Final[Mapping[str, FeedState]] = {
+    "feed_live": FeedState.LIVE,
+    "feed_stale": FeedState.STALE,
+    "feed_auth_required": FeedState.LOGIN_NEEDED,
+    "feed_closed": FeedState.CLOSED,
+    DISABLED: FeedState.DISABLED,
+    NOT_SERVED: FeedState.NOT_SERVED,
+}
+
+
+class Change(NamedTuple):
+    """An event that begins a state; ``at`` is aware."""
+
+    at: datetime
+    kind: str
+    message: str
+
+
+class Stretch(NamedTuple):
+    """From when (included) to when (excluded) a pool was in one state, and why."""
+
+    start: datetime
+    end: datetime
+    state: FeedState
+    reason: str
+
+
+def stretches(
+    changes: Iterable[Change],
+    *,
+    heard: datetime | None,
+    is_alive: bool,
+    start: datetime,
+    end: datetime,
+) -> list[Stretch]:
+    """Return the states of a span, the oldest first; what is not covered is not known.
+
+    Args:
+        changes: in the order of their times; those of the span, and the last one before it.
+        heard: the last word of the pool's worker; None without any.
+        is_alive: whether that worker is still there.
+        start: the span's beginning.
+        end: its end, not in the future.
+    """
+    found: list[Stretch] = []
+    known = list(changes)
+    if not known:
+        return []
+    if heard is not None and not is_alive:
+        last = known[-1]
+        if _state(last) in _SERVED and heard > last.at:
+            known.append(Change(heard, NOT_SERVED, "no worker is heard"))
+    ends = [*(change.at for change in known[1:]), end]
+    for change, until in zip(known, ends, strict=True):
+        begins, stops = max(change.at, start), min(until, end)
+        if begins < stops:
+            found.append(Stretch(begins, stops, _state(change), change.message))
+    return found
+
+
+class Outages:
+    """Sums of outage over any part of a span. Immutable.
+
+    Args:
+        known: the span's states, the oldest first, none of which overlap.
+    """
+
+    def __init__(self, known: Sequence[Stretch]) -> None:
+        self._known = known
+        self._ends = [stretch.end for stretch in known]
+
+    def minutes(self, start: datetime, end: datetime) -> float | None:
+        """Return minutes of outage from ``start`` to ``end``; None: nothing is known of it."""
+        is_known, total = False, timedelta()
+        for index in range(bisect_right(self._ends, start), len(self._known)):
+            stretch = self._known[index]
+            if stretch.start >= end:
+                break
+            is_known = True
+            if stretch.state in OUTAGES:
+                total += min(stretch.end, end) - max(stretch.start, start)
+        return round(total.total_seconds() / 60, 1) if is_known else None
+
+
+def _state(change: Change) -> FeedState:
+    # A state of a later version is at least no outage that somebody could mend.
+    return _STATES.get(change.kind, FeedState.CLOSED)
