@@ -150,7 +150,9 @@ async def test_stamps_of_whole_seconds_give_a_bound(console: Console):
 async def test_a_reload_brings_back_what_was_subscribed(console: Console, site: FakeSite):
     """Subscriptions, the mode to choose and the delivery stay, in this browser."""
     await console.subscribe("NSE:INFY", "Depth")
+    await expect(console.chip("NSE:INFY")).to_contain_text("active")  # the search has answered
     await console.subscribe("NSE:TCS", "LTP")
+    await expect(console.chip("NSE:TCS")).to_contain_text("active")
     await console.page.get_by_label("Delivery").select_option("batches, 250 ms")
     await expect(console.chip("NSE:TCS")).to_contain_text("active")
     await console.page.reload()
