@@ -71,7 +71,8 @@ def watchlist(request: HttpRequest, list_id: int) -> HttpResponse:
 def named(request: HttpRequest) -> HttpResponse:
     if refused := refuse(request, "instruments"):
         return refused
-    results, missing = [], []
+    results: list[Any] = []
+    missing: list[Any] = []
     for name in json.loads(request.body)["names"]:
         found = [
             item

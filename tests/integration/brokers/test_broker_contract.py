@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from brokers.feed import FeedStatus, OutcomeState, RefusalCode
@@ -245,12 +247,13 @@ async def test_a_feed_that_dries_up_on_a_living_link_is_told(
     began = len(kit.sink.published)
     await eventually(lambda: len(kit.sink.published) > began + 20)
     assert not kit.feed
-    kit.exchange.set_rate(0)
+    exchange: Any = kit.exchange
+    exchange.set_rate(0)
     await eventually(lambda: kit.feed)
     assert kit.feed[0].status is FeedStatus.STALE
     assert "on a link that had plenty" in kit.feed[0].reason
     assert set(kit.feed[0].keys or ()) == set(kit.keys[:3])
-    kit.exchange.set_rate(200)
+    exchange.set_rate(200)
     await eventually(lambda: kit.feed[-1].status is FeedStatus.LIVE)
     assert kit.pool.get_stats().reconnects == 0
 

@@ -518,4 +518,6 @@ def test_instruments_loaded_as_json_with_progress_elsewhere(tmp_path: Path) -> N
         "instruments": 1,
         "written": 1,
         "expired": 0,
+        "renamed": 0,
+        "passed_over": [],
     }

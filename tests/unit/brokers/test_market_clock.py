@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 
 import pytest
 
@@ -13,7 +13,7 @@ KIRITIMATI = timezone(timedelta(hours=14))
 HONOLULU = timezone(timedelta(hours=-10))
 
 
-def at(hour: int, minute: int, zone: timezone = INDIA) -> datetime:
+def at(hour: int, minute: int, zone: tzinfo = INDIA) -> datetime:
     return datetime.combine(DAY, time(hour, minute), INDIA).astimezone(zone)
 
 
@@ -30,7 +30,7 @@ def at(hour: int, minute: int, zone: timezone = INDIA) -> datetime:
     ],
 )
 def test_a_contract_expires_as_its_exchange_closes_wherever_one_looks(
-    exchange, open_until, over_at, zone
+    exchange: str, open_until: tuple[int, int], over_at: tuple[int, int], zone: tzinfo
 ):
     assert last_expired(exchange, at(*open_until, zone)) == DAY - timedelta(days=1)
     assert last_expired(exchange, at(*over_at, zone)) == DAY

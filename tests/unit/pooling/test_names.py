@@ -372,7 +372,7 @@ async def test_who_is_still_being_answered_hears_why_a_name_ended():
     async with open_names(account, capabilities=wide) as names:
         store = Loading(account)
         store.load(*(Instrument(each, f"{9000 + n}") for n, each in enumerate(many, start=-1)))
-        store.instruments[many[0]] = Instrument(many[0], "77")
+        store.instruments = {**(store.instruments or {}), many[0]: Instrument(many[0], "77")}
         names.worker._store = store
         outcomes = await names.worker.want("7", ANN, [Want(each, QUOTE) for each in many])
         assert [o.key for o in outcomes if o.state is REFUSED] == [many[0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_restart_policy_survives_very_many_deaths() -> None:
         {"window_seconds": 0},
     ],
 )
-def test_restart_policy_refuses_nonsense(nonsense: dict[str, float]) -> None:
+def test_restart_policy_refuses_nonsense(nonsense: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         RestartPolicy(**nonsense)
 

@@ -31,7 +31,12 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> Layer:
 def test_a_gateway_takes_the_notice_and_nothing_else_is_asked(layer: Layer) -> None:
     taken: list[int] = []
     sender = NoticeSender()
-    sender.send_through(lambda user_id: taken.append(user_id) is None)
+
+    def take(user_id: int) -> bool:
+        taken.append(user_id)
+        return True
+
+    sender.send_through(take)
     sender.send(7)
     assert taken == [7]
     assert layer.asked == 0

@@ -15,6 +15,7 @@ from openalgo_site.demo.main import DemoChoice
 from openalgo_site.demo.runner import DemoPlan
 from openalgo_site.demo.secrets_file import new_secrets
 from openalgo_site.env import Environment
+from openalgo_site.logs import LogLevel
 from openalgo_site.running_ports import FILE_NAME, as_running, say_running
 
 MOVED = Environment(port=8123, zmq_port=8124, host="::1")
@@ -22,7 +23,7 @@ MOVED = Environment(port=8123, zmq_port=8124, host="::1")
 
 def test_addresses_are_there_while_the_demo_runs(tmp_path: Path) -> None:
     with say_running(tmp_path, MOVED):
-        env, pid = as_running(Environment(log_level="DEBUG"), tmp_path)
+        env, pid = as_running(Environment(log_level=LogLevel.DEBUG), tmp_path)
         assert (env.port, env.zmq_port, env.host, env.log_level) == (8123, 8124, "::1", "DEBUG")
         assert pid is not None
     assert as_running(Environment(), tmp_path) == (Environment(), None)

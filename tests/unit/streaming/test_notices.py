@@ -137,7 +137,7 @@ async def test_nothing_is_sent_to_a_layer_that_hangs_for_longer_than_twice_its_t
     async def hang(group: str, message: dict[str, Any]) -> None:
         await asyncio.Event().wait()
 
-    kit.layer.group_send = hang
+    monkeypatch.setattr(kit.layer, "group_send", hang)
     with pytest.raises(TimeoutError):
         await send_notice(kit.layer, [1])
 

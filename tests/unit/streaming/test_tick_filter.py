@@ -143,7 +143,8 @@ def test_what_was_told_to_be_old_is_handed_out_no_more_and_still_counts():
     assert ticks.newest(TOPIC) is None
     assert sequences(ticks.accept([packed(2), packed(4)])[0]) == [(1, 4)]
     assert (ticks.counters.repeats, ticks.counters.gaps) == (1, 1)
-    assert ticks.newest(TOPIC).sequence == 4
+    assert (newest := ticks.newest(TOPIC)) is not None
+    assert newest.sequence == 4
 
 
 def test_a_snapshot_that_the_worker_still_has_may_be_handed_out_again():
@@ -156,7 +157,8 @@ def test_a_snapshot_that_the_worker_still_has_may_be_handed_out_again():
     assert ticks.newest(TOPIC) is None
     ticks.refresh([TOPIC], 1)
     assert ticks.offer([TOPIC], [packed(2)]) == ([], [])
-    assert ticks.newest(TOPIC).sequence == 2
+    assert (newest := ticks.newest(TOPIC)) is not None
+    assert newest.sequence == 2
 
 
 def test_what_nobody_holds_any_more_is_not_remembered_as_old():
@@ -166,4 +168,5 @@ def test_what_nobody_holds_any_more_is_not_remembered_as_old():
     ticks.release(TOPIC)
     ticks.hold(TOPIC)
     ticks.accept([packed(2)])
-    assert ticks.newest(TOPIC).sequence == 2
+    assert (newest := ticks.newest(TOPIC)) is not None
+    assert newest.sequence == 2
