@@ -194,7 +194,6 @@ async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             writer.write(b"HTTP/1.1 999 ??\r\n" + random.Random(1).randbytes(60_000))
             await writer.drain()
             await asyncio.sleep(0.005)
-    writer.close()
 
 
 @pytest.mark.parametrize("manner", ["garbage", "mute", "nobody"])
@@ -207,9 +206,18 @@ async def test_real_sockets_of_the_first_go_on(
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await mute.wait()
-        writer.close()
 
-    serve = garbage if manner == "garbage" else say_nothing
+    answer = garbage if manner == "garbage" else say_nothing
+    served: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            served.add(task)
+        await answer(reader, writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     if manner == "nobody":
@@ -256,3 +264,5 @@ async def test_real_sockets_of_the_first_go_on(
         mute.set()
         await worker.close()
         server.close()
+        if served:
+            await asyncio.wait(served)
