@@ -201,8 +201,13 @@ class PoolFeed:
         if self.health.is_starting and self._has_come():
             self._end_start()
         states = [c.state for slot, c in self._connections.items() if self.carries(slot)]
-        waiting = len(self._book.rebalancer.waiting)
-        self.health.judge(states, self._gate.reason or reason, self._clock.time_ms(), waiting)
+        self.health.judge(
+            states,
+            self._gate.reason or reason,
+            self._clock.time_ms(),
+            waiting=len(self._book.rebalancer.waiting),
+            is_confirmed=self._book.tracker.confirmed > 0,
+        )
 
     def forget(self, keys: Collection[InstrumentKey]) -> None:
         """Drop the prices of what nobody wants: whoever comes later must not see old ones.
@@ -429,7 +434,7 @@ class PoolFeed:
         self._announcer.live(fresh)
         self._announcer.stale(old, "no data yet on a link that dried up")
         self._announcer.outcomes(outcomes)
-        if self.health.is_starting:
+        if self.health.status is FeedStatus.STALE:
             self.judge()
         if has_actions:
             self._poke()

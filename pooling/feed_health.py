@@ -30,11 +30,18 @@ class FeedHealth:
         self.is_starting = True
 
     def judge(
-        self, states: Collection[ConnectionState], reason: str, now_ms: int, waiting: int = 0
+        self,
+        states: Collection[ConnectionState],
+        reason: str,
+        now_ms: int,
+        waiting: int = 0,
+        *,
+        is_confirmed: bool = True,
     ) -> None:
         """Take the states of all connections that carry something, and what was said last.
 
-        ``waiting`` instruments are held and have no place.
+        ``waiting`` instruments are held and have no place. ``is_confirmed``: the broker has
+        confirmed at least one of those that have; an open socket alone is no feed.
 
         One live connection makes the pool live: each symbol's own state is told with the symbol.
         """
@@ -47,6 +54,8 @@ class FeedHealth:
             self._set(FeedStatus.LIVE, IDLE_REASON, now_ms)
         elif live and self.is_starting:
             self._set(FeedStatus.STALE, "just started; waiting for first prices", now_ms)
+        elif live and not is_confirmed:
+            self._set(FeedStatus.STALE, "connected; waiting for the first price", now_ms)
         elif live:
             self._set(FeedStatus.LIVE, _blemishes(len(states) - live, waiting), now_ms)
         elif ConnectionState.AUTH_REQUIRED in states:

@@ -117,3 +117,21 @@ async def test_the_end_of_a_start_is_told_in_the_words_of_the_statistics():
         await asyncio.sleep(1)
         (live,) = kit.feed
         assert live.reason == kit.pool.get_stats().reason
+
+
+@virtual
+async def test_an_open_socket_alone_makes_no_pool_live():
+    """After a reconnect to a broker that says nothing, no price is there to be trusted."""
+    async with open_kit() as kit:
+        kit.want(1, 2)
+        await asyncio.sleep(1)
+        assert kit.pool.get_stats().status is LIVE
+        kit.broker.confirms = False
+        kit.broker.drop()
+        await asyncio.sleep(5)
+        stats = kit.pool.get_stats()
+        assert [each.state for each in stats.connections] == ["live"]
+        assert (stats.status, stats.reason) == (STALE, "connected; waiting for the first price")
+        kit.broker.say('{"ok":["1"],"ticks":["1"]}')
+        await asyncio.sleep(0.1)
+        assert kit.pool.get_stats().status is LIVE
