@@ -360,7 +360,10 @@ class PoolFeed:
         if self.health.status is not FeedStatus.LIVE or self._announced is not FeedStatus.LIVE:
             return
         with self._lock:
-            waiting = [key for key in self._book.tracker if not self._is_confirmed(key)]
+            # And what is confirmed on a connection that has fallen silent since.
+            waiting = [
+                k for k in self._book.tracker if k in self._stale or not self._is_confirmed(k)
+            ]
             self._stale.update(waiting)
         # In the words of the next beat, which would else be told as news.
         self._announcer.pool(FeedStatus.LIVE, self.health.reason)

@@ -11,6 +11,7 @@ from pooling.exceptions import ConnectionLostError
 
 __all__ = ["Ending", "SimulatedLink"]
 
+HEARTBEAT = b"\x00"
 FAR_END = "the simulated exchange hung up"
 
 
@@ -114,8 +115,8 @@ class SimulatedLink:
             self.deliver(frame)
 
     def drop_held_back(self) -> None:
-        """Lose the prices that a silence holds back; texts stay."""
-        self._held_back = [frame for frame in self._held_back if isinstance(frame, str)]
+        """Lose the prices that a silence holds back: beats come late instead, and texts."""
+        self._held_back = [f if isinstance(f, str) else HEARTBEAT for f in self._held_back]
 
     def _end(self, how: str) -> None:
         if self.is_open:

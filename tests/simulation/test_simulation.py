@@ -79,6 +79,7 @@ FAILED_SINCE = {
 FAILED_WITH_LOADS = {
     10922: "an earlier token was believed in for as long as the new one kept silent",
     12067: "a move was taken for done though the broker may have refused it, without a name",
+    41313: "what had fallen silent was told to be live with the pool as a whole",
     12090: "an earlier token was carried longer than any linger",
     2512: "what got a token that its link had never carried was taken for answered too early",
 }
