@@ -28,7 +28,14 @@ from django.utils import timezone  # noqa: E402
 
 from benchmarks.thousand_pools import POOLS, fill, pages_of  # noqa: E402
 from openalgo_site.status_page.source import read_views  # noqa: E402
-from pooling.models import BrokerAccount, Instrument, PoolUsage, PoolUsageDay  # noqa: E402
+from pooling.models import (  # noqa: E402
+    BrokerAccount,
+    Instrument,
+    PoolEvent,
+    PoolUsage,
+    PoolUsageDay,
+)
+from pooling.models.history import STATES_KEPT_PER_POOL  # noqa: E402
 from streaming.pool_watch import StatusView  # noqa: E402
 
 TIMES = 7
@@ -77,6 +84,16 @@ def _history(account: BrokerAccount) -> None:
         )
         for n in range(KEPT_DAYS * 288)
         if n != KEPT_DAYS * 288 // 2
+    )
+    # All changes of state that are kept: one each hour or so.
+    PoolEvent.objects.bulk_create(
+        PoolEvent(
+            account=account,
+            kind=("feed_live", "feed_stale")[n % 2],
+            message="no market data for 25 s",
+            at=now - timedelta(minutes=60 * n + 7),
+        )
+        for n in reversed(range(STATES_KEPT_PER_POOL))
     )
     PoolUsageDay.objects.bulk_create(
         PoolUsageDay(account=account, day=(now - timedelta(days=n)).date(), **peaks)

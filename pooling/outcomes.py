@@ -190,14 +190,14 @@ def still_pending(outcome: Outcome, *, waits: bool) -> Outcome:
 def _how_to_make_room(error: PoolCapacityError) -> str:
     if error.kind:
         return (
-            f"the broker takes no more subscriptions of the kind {error.kind!r} of this account, "
+            f"The broker takes no more subscriptions of the kind {error.kind!r} of this account, "
             "whatever its limits here; unsubscribe some of them, or ask for a lower mode or fewer "
             "levels"
         )
-    taken = "all" if error.used >= error.capacity else f"{error.used} of"
+    taken = "All" if error.used >= error.capacity else f"{error.used} of"
     return (
         f"{taken} {error.capacity} places are taken and no connection has room "
         f"({error.connections} of {error.max_connections} connections, "
-        f"{error.symbols_per_connection} symbols each); unsubscribe something or "
-        "raise the limits of this account"
+        f"{error.symbols_per_connection} symbols each); unsubscribe something, or "
+        "raise the limits of this account (in the admin, or with `manage.py pool set-limit`)"
     )

@@ -46,7 +46,7 @@ class StateLog:
             if last is not None and is_gap and row.since - last.heartbeat > SILENCE:
                 message = f"worker {last.owner} was not heard any more"
                 events.append(_event(row.account_id, NOT_SERVED, message, last.heartbeat))
-            events.append(_event(row.account_id, _kind(row), row.reason, row.since))
+            events.append(_event(row.account_id, *_told(row), row.since))
         return events
 
     def noted(self, rows: Sequence[PoolStatus]) -> None:
@@ -71,10 +71,11 @@ class StateLog:
         return events
 
 
-def _kind(row: PoolStatus) -> str:
-    """Return the kind of a state: one that is closed and not paused has lost its worker."""
-    is_left = row.state == FeedStatus.CLOSED and row.reason != PAUSED_REASON
-    return NOT_SERVED if is_left else f"{STATE_PREFIX}{row.state}"
+def _told(row: PoolStatus) -> tuple[str, str]:
+    """Return kind and reason of a state: one that is closed and not paused has lost its worker."""
+    if row.state == FeedStatus.CLOSED and row.reason != PAUSED_REASON:
+        return NOT_SERVED, f"worker {row.owner} ended"
+    return f"{STATE_PREFIX}{row.state}", row.reason
 
 
 def _event(account_id: int, kind: str, message: str, at: datetime) -> PoolEvent:

@@ -77,7 +77,7 @@ def waits(feed: Feed, line: Line, account: AccountRef, outcome: Outcome) -> dict
 def delay_of(outcome: Outcome) -> str:
     """Return why an accepted subscription with a place is not active yet; "": nothing is known."""
     is_pending = outcome.state is OutcomeState.PENDING
-    return outcome.message if is_pending and not waits_for_room(outcome) else ""
+    return _sentence(outcome.message) if is_pending and not waits_for_room(outcome) else ""
 
 
 def delayed(feed: Feed, line: Line, account: AccountRef, outcome: Outcome) -> dict[str, Any]:
@@ -125,10 +125,15 @@ def _item_fields(item: SubscribeItem, account: AccountRef | None) -> dict[str, A
     return fields
 
 
+def _sentence(text: str) -> str:
+    """Return words of a pool or a broker as they stand alone, beginning with a capital."""
+    return text[:1].upper() + text[1:]
+
+
 def _delay_fields(outcome: Outcome) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if delay_of(outcome):
-        fields["message"] = outcome.message
+        fields["message"] = _sentence(outcome.message)
         if outcome.code is not None:
             fields["code"] = outcome.code
     return fields
@@ -138,7 +143,7 @@ def _refusal_fields(outcome: Outcome, nearest: Sequence[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "status": "error",
         "code": outcome.code or ErrorCode.BROKER_ERROR,
-        "message": outcome.message or "The pool refused this subscription.",
+        "message": _sentence(outcome.message) or "The pool refused this subscription.",
     }
     if outcome.details:
         fields["details"] = dict(outcome.details)

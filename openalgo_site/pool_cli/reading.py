@@ -122,10 +122,10 @@ def _show(options: Options, out: Output) -> None:
 
 
 def _facts(view: PoolView) -> list[tuple[str, str]]:
-    state = f"{view.state} ({view.reason})" if view.reason else view.state
+    state = f"{view.state}: {view.reason}" if view.reason else view.state
     return [
         ("pool", f"{view.name} (id {view.id})"),
-        ("state", f"{state}, since {moment(view.since)}"),
+        ("state", f"{state} (since {moment(view.since)})"),
         ("worker", f"{view.owner or 'none'}, heartbeat {age(view.heartbeat_age)} ago"),
         ("connections", connections_text(view)),
         (

@@ -176,12 +176,13 @@ def totals(views: Iterable[PoolView]) -> dict[str, float]:
 
 def _state(account: BrokerAccount, status: PoolStatus | None, now: datetime) -> tuple[str, str]:
     if not account.enabled:
-        return DISABLED, "the account is not enabled"
+        return DISABLED, "switched off in the admin; no worker serves it"
     if status is None:
         return NOT_SERVED, "no worker has served this pool yet"
     if account.paused and status.is_alive(now):
-        return "paused", status.effective_reason(now)
+        return "paused", "its connections are closed until somebody resumes it"
     state, reason = status.effective_state(now), status.effective_reason(now)
+    reason = "" if reason == state else reason
     # A live pool some of whose symbols have no price is not as it should be.
     return (WAITING_FOR_ROOM if state == FeedStatus.LIVE and status.waiting else state), reason
 

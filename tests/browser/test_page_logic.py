@@ -44,6 +44,12 @@ async def test_terms_of_a_contract_stand_apart(module_page: Page, item: str, sho
     assert await run(module_page, "search", f"m.termsOf({item})") == shown
 
 
+async def test_a_full_pool_leads_who_may_to_its_limits(module_page: Page) -> None:
+    cases = "[['MAX_CAPACITY_REACHED', '/admin/'], ['MAX_CAPACITY_REACHED'], ['GONE', '/admin/']]"
+    labels = f"{cases}.map((each) => m.roomActions(...each).map(({{label}}) => label))"
+    assert await run(module_page, "subscriptions", labels) == [["Raise the limits"], [], []]
+
+
 async def test_a_suggestion_of_another_exchange_names_it(module_page: Page) -> None:
     refusal = '{exchange: "NSE", suggestions: ["NSE_INDEX:NIFTY", "INFY", "BSESENSEXSIXTY65:35"]}'
     assert await run(module_page, "subscriptions", f"m.suggestionsOf({refusal})") == [

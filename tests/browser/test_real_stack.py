@@ -301,7 +301,7 @@ async def test_status_pages_fit_a_phone_and_a_desk(status: Status):
     """Nothing has to be scrolled sideways."""
     page = status.page
     site = page.url.partition("/status/")[0]
-    for width, path in [(360, ""), (1280, ""), (1280, "1/"), (360, "1/")]:
+    for width, path in [(360, ""), (1920, ""), (1920, "1/"), (360, "1/")]:
         await page.set_viewport_size({"width": width, "height": 900})
         if not page.url.endswith(f"/status/{path}"):
             await page.goto(f"{site}/status/{path}")
@@ -310,6 +310,10 @@ async def test_status_pages_fit_a_phone_and_a_desk(status: Status):
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert overflow == 0, (width, path)
+        inner = (
+            "[...document.querySelectorAll('.scroll')].map((e) => e.scrollWidth - e.clientWidth)"
+        )
+        assert not any(await page.evaluate(inner)), (width, path)
 
 
 async def test_code_of_the_console_hears_ticks_until_its_key_is_revoked(

@@ -364,6 +364,7 @@ async def test_a_worker_that_ends_says_so_and_a_pause_is_no_outage(
     await store.save_status("w:1", 1, [stats(account.pool_id, since_ms=NOW + 1)])
     await store.save_status("w:1", 1, [msgspec.structs.replace(ended, since_ms=NOW + 2)])
     assert (await states(account.pk))[-1] == "feed_not_served"
+    assert (await PoolEvent.objects.alatest("at")).message == "worker w:1 ended"
 
 
 async def test_an_account_that_is_switched_off_is_no_outage(

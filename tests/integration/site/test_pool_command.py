@@ -521,3 +521,16 @@ def test_instruments_loaded_as_json_with_progress_elsewhere(tmp_path: Path) -> N
         "renamed": 0,
         "passed_over": [],
     }
+
+
+def test_a_state_is_said_once_with_a_reason_that_adds_something(
+    account: BrokerAccount,
+) -> None:
+    """Neither ``paused (paused)`` nor a disabled account that is not enabled."""
+    BrokerAccount.objects.update(paused=True)
+    serve(account, state="closed", reason="paused")
+    shown = pool("show", account.pk)
+    assert "paused: its connections are closed until somebody resumes it (since " in shown
+    assert "paused (paused" not in shown
+    BrokerAccount.objects.update(enabled=False)
+    assert "disabled: switched off in the admin" in pool("show", account.pk)

@@ -265,7 +265,7 @@ def test_days_tell_minutes_of_outage(client: Client, account: BrokerAccount) -> 
     write(account, 10)
     client.force_login(account.user)
     page = client.get(f"/status/{account.pk}/").content.decode()
-    assert "<td>\N{EN DASH}</td>" in page
+    assert ">\N{EN DASH}</td>" in page
     now = timezone.now()
     began = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     PoolEvent.objects.create(account=account, kind="feed_not_served", at=began - timedelta(days=2))

@@ -398,7 +398,7 @@ def test_why_a_subscription_is_not_active_yet_is_told_with_the_answer(
     result = session.finish_subscribe(plan, {feed: outcome}, {})
     (entry,) = json.loads(result.reply)["subscriptions"]
     assert (entry["status"], entry["state"]) == ("success", "pending")
-    assert (entry["code"], entry["message"]) == ("BROKER_UNAVAILABLE", "the pool is paused")
+    assert (entry["code"], entry["message"]) == ("BROKER_UNAVAILABLE", "The pool is paused")
     assert session.take_outcomes("p1", [outcome]) is None, "it is known"
 
 
@@ -410,7 +410,7 @@ def test_a_reason_that_comes_later_is_told_once_and_so_is_its_end(session: Clien
     assert told is not None
     (entry,) = json.loads(told.reply)["subscriptions"]
     assert (entry["status"], entry["state"]) == ("success", "pending")
-    assert (entry["code"], entry["message"]) == ("BROKER_ERROR", "maintenance")
+    assert (entry["code"], entry["message"]) == ("BROKER_ERROR", "Maintenance")
     assert not told.lines
     assert session.take_outcomes("p1", [delay("maintenance")]) is None
     active = Outcome(INFY, OutcomeState.ACTIVE, QUOTE)

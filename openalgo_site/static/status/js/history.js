@@ -2,7 +2,7 @@
  * Composes the history page: the chosen range, its charts, the same as a table, and the files.
  */
 
-import { quantity } from "../../streaming/js/format.js";
+import { clock, quantity } from "../../streaming/js/format.js";
 import { Band, OUTAGES } from "./band.js";
 import { Chart } from "./chart.js";
 import { Moments } from "./moments.js";
@@ -104,7 +104,8 @@ function showTable() {
   $("table-rows").replaceChildren(
     ...answer.points.toReversed().map(([at, ...values]) => {
       const row = document.createElement("tr");
-      row.append(cell("th", moments.bare(at, answer.to)), ...values.map((value) => cell("td", quantity(value))));
+      row.append(cell("th", moments.bare(at, answer.to), "row"), ...values.map((value) => cell("td", quantity(value))));
+      names.slice(1).forEach((name, index) => (row.cells[index + 1].dataset.label = name));
       return row;
     }),
   );
@@ -120,7 +121,7 @@ function showEvents() {
     ...events.map(([at, kind, message]) => {
       const row = document.createElement("tr");
       const what = kind.replaceAll("_", " ");
-      const cells = [cell("th", moments.bare(at, to), "row"), cell("td", what), cell("td", message)];
+      const cells = [cell("th", clock(at, timeZone, { now: to, isBare: true }), "row"), cell("td", what), cell("td", message)];
       for (const each of cells) each.classList.add("text");
       cells[0].title = moments.full(at);
       if (OUTAGES.has(OUTAGE_KINDS[kind]) || kind === "lost") cells[1].classList.add("outage");

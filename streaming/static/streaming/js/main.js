@@ -91,6 +91,7 @@ const subscriptions = new Subscriptions({
   connection,
   store,
   notices,
+  limitsUrl: document.body.dataset.limits,
   onUnknown: drop,
   onSuggested: add,
 });

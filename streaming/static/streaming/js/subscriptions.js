@@ -35,10 +35,17 @@ export function explain(refusal) {
   return `${text} (${quantity(used ?? capacity)} of ${quantity(capacity)} symbols in use${links})`;
 }
 
+/** Where more room is made, for those who may: with the address where limits are raised. */
+export function roomActions(code, limitsUrl) {
+  if (code !== "MAX_CAPACITY_REACHED" || !limitsUrl) return [];
+  return [{ label: "Raise the limits", run: () => location.assign(limitsUrl) }];
+}
+
 export class Subscriptions {
   #connection;
   #store;
   #notices;
+  #limitsUrl;
   #onUnknown;
   #onSuggested;
   #requests = new Map();
@@ -48,10 +55,12 @@ export class Subscriptions {
   #retryTimer = 0;
 
   /** `onUnknown(key)` drops a row that does not exist; `onSuggested(instrument)` adds another. */
-  constructor({ connection, store, notices, onUnknown, onSuggested }) {
+  /** `limitsUrl`: where limits are raised; undefined: this user may not. */
+  constructor({ connection, store, notices, limitsUrl, onUnknown, onSuggested }) {
     this.#connection = connection;
     this.#store = store;
     this.#notices = notices;
+    this.#limitsUrl = limitsUrl;
     this.#onUnknown = onUnknown;
     this.#onSuggested = onSuggested;
   }
@@ -189,7 +198,7 @@ export class Subscriptions {
       kind: waits ? "warning" : "error",
       title: waits ? `${names}${more}: ${ROOM_WORD}.` : `${names}${more} ${ENDS[code] ?? "refused"}.`,
       text: explain(refusals.at(-1)),
-      actions: waits ? [] : [ENDS[code] ? remove : again],
+      actions: [...roomActions(code, this.#limitsUrl), ...(waits ? [] : [ENDS[code] ? remove : again])],
     });
   }
 
