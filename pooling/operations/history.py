@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.db.models import Max, Model, QuerySet, Sum
 from django.utils import timezone
 
 from pooling.models import BrokerAccount, PoolCommand, PoolEvent, PoolUsage, PoolUsageDay
+from pooling.operations.outages import states_of
+from pooling.outages import Outages
 
 __all__ = ["MEASURES", "history", "history_csv", "peaks", "prune"]
 
@@ -52,7 +54,7 @@ def peaks(account: BrokerAccount, start: datetime, end: datetime) -> dict[str, A
 def history(
     account: BrokerAccount, start: datetime, end: datetime, *, by_day: bool = False
 ) -> list[dict[str, Any]]:
-    """Return every interval, or day, of the range, oldest first, with the limits of its time."""
+    """Return every interval, or day, of the range, oldest first, with its limits and outage."""
     rows: QuerySet[Any]
     if by_day:
         rows = PoolUsageDay.objects.filter(
@@ -72,7 +74,15 @@ def history(
         *_COUNTS,
         *_LIMITS,
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows.values_list(*columns)]
+    found = [dict(zip(columns, row, strict=True)) for row in rows.values_list(*columns)]
+    if not found:
+        return []
+    spans = [_span(row) for row in found]
+    outages = Outages(states_of(account, spans[0][0], spans[-1][1], timezone.now()))
+    return [
+        row | {"outage_minutes": outages.minutes(*span)}
+        for row, span in zip(found, spans, strict=True)
+    ]
 
 
 def history_csv(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -101,6 +111,16 @@ def prune(*, days: int, dry_run: bool = False, now: datetime | None = None) -> d
         ),
     }
     return {name: rows.count() if dry_run else _delete(rows) for name, rows in old.items()}
+
+
+def _span(row: dict[str, Any]) -> tuple[datetime, datetime]:
+    if (day := row.get("day")) is None:
+        return row["started"], row["ended"]
+    zone = timezone.get_default_timezone()
+    return (
+        datetime.combine(day, time(), zone),
+        datetime.combine(day + timedelta(days=1), time(), zone),
+    )
 
 
 def _delete(rows: QuerySet[Model]) -> int:

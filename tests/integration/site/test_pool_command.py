@@ -24,6 +24,7 @@ from pooling.models import (
     PoolEvent,
     PoolStatus,
     PoolUsage,
+    PoolUsageDay,
 )
 from streaming.models import GatewayStatus
 from tests.support import eventually_sync
@@ -349,6 +350,18 @@ def test_peaks_as_csv_have_every_interval(
     assert rows[0]["pool"] == "asha/zerodha/main"
     assert rows[0]["started"].endswith("+05:30")
     assert rows[0]["capacity"] == "3000"
+    assert rows[0]["outage_minutes"] == ""
+    PoolEvent.objects.create(account=account, kind="feed_stale", at=intervals[0].started)
+    text = pool("peaks", account.pk, "--from", "2020-01-01", "--csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    whole = (intervals[0].ended - intervals[0].started).total_seconds() / 60
+    assert float(rows[0]["outage_minutes"]) == pytest.approx(whole, abs=0.1)
+    names = ("symbols", "connections", "clients", "ticks_per_second")
+    times = {f"{name}_at": intervals[0].started for name in names}
+    day = timezone.localtime(intervals[0].started).date()
+    PoolUsageDay.objects.create(account=account, day=day, **times)
+    text = pool("peaks", account.pk, "--from", "2020-01-01", "--csv", "--by-day")
+    assert float(next(csv.DictReader(io.StringIO(text)))["outage_minutes"]) > 0
 
 
 @pytest.mark.parametrize(
