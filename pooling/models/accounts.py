@@ -237,13 +237,17 @@ class PoolConfig(models.Model):
         return f"limits of {self.account}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save, with a new revision whenever a limit or timing differs from the stored one."""
+        """Save, with a new revision whenever a limit or timing differs from what held before."""
         stored = type(self).objects.filter(pk=self.pk).values(*self.OPTIONS, "revision").first()
         if stored is not None:
             same = all(stored[name] == getattr(self, name) for name in self.OPTIONS)
             self.revision = stored["revision"] if same else stored["revision"] + 1
             if kwargs.get("update_fields") is not None:
                 kwargs["update_fields"] = {*kwargs["update_fields"], "revision"}
+        else:
+            # Without a row the worker runs the defaults, which have a revision, too.
+            status = getattr(self.account, "status", None)
+            self.revision = max(self.revision, status.applied_revision + 1 if status else 1)
         super().save(*args, **kwargs)
 
     def clean(self) -> None:

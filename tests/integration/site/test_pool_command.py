@@ -252,6 +252,15 @@ def test_a_worker_that_does_not_follow_is_exit_1(account: BrokerAccount) -> None
     assert ended.value.code == 1
 
 
+def test_the_first_limits_of_a_pool_are_not_in_force_before_its_worker_has_them(
+    account: BrokerAccount,
+) -> None:
+    serve(account, applied_revision=PoolConfig(account=account).to_options().revision)
+    with pytest.raises(SystemExit) as ended:
+        pool("set-limit", account.pk, "--max-connections", 2, "--wait", 0.2)
+    assert ended.value.code == 1
+
+
 # Requests
 
 
