@@ -102,7 +102,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
     @admin.display(description="symbols", ordering="status__used")
     def symbols(self, account: BrokerAccount) -> SafeString | str:
         """Used of capacity, in the broker's own units, and what waits for a place."""
-        status = _status(account)
+        status = _current(account)
         if status is None:
             return NOTHING
         shown = bar(status.used, status.capacity)
@@ -115,19 +115,19 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
     @admin.display(description="connections", ordering="status__connections")
     def connections(self, account: BrokerAccount) -> SafeString | str:
         """Open of allowed."""
-        status = _status(account)
+        status = _current(account)
         return NOTHING if status is None else bar(status.connections, status.max_connections)
 
     @admin.display(description="clients", ordering="status__clients")
     def clients(self, account: BrokerAccount) -> str:
         """Clients that hold anything."""
-        status = _status(account)
+        status = _current(account)
         return NOTHING if status is None else f"{status.clients:,}"
 
     @admin.display(description="ticks/s", ordering="status__ticks_per_second")
     def ticks(self, account: BrokerAccount) -> str:
         """Ticks of the last seconds."""
-        status = _status(account)
+        status = _current(account)
         return NOTHING if status is None else f"{status.ticks_per_second:,.0f}"
 
     @admin.display(description="credential", ordering="credentials_expire")
@@ -210,12 +210,13 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         account = context.get("original")
         if account is not None:
             now = timezone.now()
-            status = _status(account)
+            status, figures = _status(account), _current(account)
             context |= {
                 "status": status,
+                "figures": figures,
                 "state": state_badge(account, status, now),
                 "operations": self.operations_for(request, account),
-                "connections": connection_rows(status, now),
+                "connections": connection_rows(figures, now),
             }
         context["panel"] = limits_panel(account or BrokerAccount())
         return super().render_change_form(request, context, *args, **kwargs)
@@ -254,3 +255,9 @@ def _in_words(name: str, value: Any) -> str:
 
 def _status(account: BrokerAccount) -> PoolStatus | None:
     return getattr(account, "status", None)
+
+
+def _current(account: BrokerAccount) -> PoolStatus | None:
+    """Return the row whose figures hold now: none without a worker that serves the pool."""
+    status = _status(account)
+    return status if status is not None and account.enabled and status.is_alive() else None

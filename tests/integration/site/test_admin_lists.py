@@ -133,6 +133,24 @@ def test_the_list_says_the_state_that_the_filter_finds(
         assert words.get(state, state) in badges
 
 
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_figures_of_a_pool_that_nobody_serves_are_not_shown_as_current(
+    viewer: Client, account: BrokerAccount, is_enabled: bool
+) -> None:
+    pages = ("/admin/pooling/brokeraccount/", f"/admin/pooling/brokeraccount/{account.pk}/change/")
+    status = make_status(account)
+    for page in pages:
+        assert "2,200" in text(viewer.get(page))
+    if is_enabled:
+        status.heartbeat = long_ago()
+        status.save()
+    else:
+        account.enabled = False
+        account.save()
+    for page in pages:
+        assert "2,200" not in text(viewer.get(page))
+
+
 def test_days_are_offered_between_the_first_and_the_last(
     viewer: Client, account: BrokerAccount
 ) -> None:
