@@ -259,7 +259,7 @@ class HttpPool:
                         )
                         if wait is None or self._closing.is_set():
                             raise
-                        logger.info("%s: %s; trying again in %.1f s", _named(request), error, wait)
+                        logger.info("%s; trying again in %.1f s", _told(request, error), wait)
                     await self._pause(wait)
                     retries += 1
                     endpoint.counts.retries += 1
@@ -418,6 +418,12 @@ def _report(circuit: CircuitBreaker, attempt: int, is_up: bool | None, now: floa
         circuit.answered(attempt, now)
     else:
         circuit.failed(attempt, now)
+
+
+def _told(request: httpx2.Request, error: BrokerError) -> str:
+    """Return what failed and why, the URL once."""
+    named, words = _named(request), str(error)
+    return words if named in words else f"{named}: {words}"
 
 
 def _named(request: httpx2.Request) -> str:

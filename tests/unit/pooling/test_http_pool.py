@@ -130,6 +130,14 @@ def test_errors_show_no_query() -> None:
     assert "secret" not in str(failed.value)
 
 
+def test_a_retry_is_logged_with_the_url_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "pooling")
+    server = Server(httpx2.ConnectError("refused"), httpx2.Response(200, content=b"ok"))
+    run(server, lambda pool: pool.request("GET", URL))
+    (line,) = (each for each in caplog.messages if "trying again" in each)
+    assert line.count("api.example.test") == 1
+
+
 @pytest.mark.parametrize("url", ["ftp://x/", "http://[", "nothing"])
 def test_what_is_no_url_is_not_repeated(url: str) -> None:
     server = Server(httpx2.UnsupportedProtocol("no"))
