@@ -254,8 +254,12 @@ async def test_a_search_without_instruments_says_what_to_do(watch: Watch, site: 
     while await watch.keys():
         await watch.page.get_by_role("button", name="Remove").first.click()
     await watch.page.get_by_role("button", name="Add the default list").click()
-    await expect(watch.page.get_by_role("status").filter(has_text=reason).last).to_be_visible()
+    messages = watch.page.get_by_role("region", name="Messages")
+    await expect(messages).to_contain_text(reason)
     site.say("set_state", reason="")
+    await messages.get_by_role("button", name="Look again").click()
+    await expect(messages).not_to_contain_text(reason)
+    await expect(watch.page.locator("#rows tr")).not_to_have_count(0)
     await watch.search.fill("nosuchname")
     await expect(hint).to_contain_text("Nothing found for")
 

@@ -480,8 +480,10 @@ async function showDefaults() {
     if (lists.current !== list || store.size) return;
     show(results);
     // Nothing to choose from is no choice: the next visit asks again.
-    if (reason) notices.show({ key: "nothing", kind: "warning", text: reason });
-    else lists.save(store.rows());
+    if (reason) {
+      const actions = [{ label: "Look again", run: showDefaults }];
+      notices.show({ key: "nothing", kind: "warning", text: reason, actions });
+    } else lists.save(store.rows());
   } catch (error) {
     failed(error);
   }
