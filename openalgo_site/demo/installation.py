@@ -22,10 +22,14 @@ from pooling.instruments import store_instruments
 from pooling.models import BrokerAccount, Instrument, PoolConfig, SearchTier
 from streaming.models import ApiKey, hash_api_key
 
-__all__ = ["DemoAccount", "prepare_database", "store_master"]
+__all__ = ["DemoAccount", "RealAccountsError", "prepare_database", "store_master"]
 
 LABEL = "demo"
 KEY_NAME = "demo"
+
+
+class RealAccountsError(Exception):
+    """The database has accounts at the broker itself, whose instruments a demo would replace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +48,10 @@ def prepare_database(secrets: DemoSecrets, account: DemoAccount, key_file: Path)
 
     Raises:
         KeyFileError: the key file exists and cannot be used.
+        RealAccountsError: somebody runs this database for real; nothing was changed in its tables.
     """
     _migrate()
+    _refuse_real_accounts(account)
     if not key_file.exists():
         create_key_file(key_file)
     cipher = CredentialCipher.from_file(key_file)
@@ -83,6 +89,19 @@ def _migrate() -> None:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", verbosity=0, interactive=False)
+
+
+def _refuse_real_accounts(wanted: DemoAccount) -> None:
+    """Keep a local exchange's tokens from an account at the broker, to whom they mean others."""
+    real = BrokerAccount.objects.filter(broker=wanted.broker, endpoint="").exclude(label=LABEL)
+    first = real.order_by("pk").first() if wanted.endpoint else None
+    if first is None:
+        return
+    raise RealAccountsError(
+        f"This database has a broker account of its own ({first}), and the demo would replace its "
+        "instruments by those of the local exchange. Give the demo a database of its own: "
+        "DATABASE_URL= DATA_DIR=var/demo make run"
+    )
 
 
 def _user(secrets: DemoSecrets) -> User:

@@ -20,7 +20,11 @@ from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerError, BrokerUnavailableError
 from brokers.simulator.runner import MARKET_EXCHANGES
 from openalgo_site.demo.guarded import die_with_parent
-from openalgo_site.demo.installation import DemoAccount, prepare_database
+from openalgo_site.demo.installation import (
+    DemoAccount,
+    RealAccountsError,
+    prepare_database,
+)
 from openalgo_site.demo.ports import PortTakenError, check_ports
 from openalgo_site.demo.runner import DemoPlan, NotReadyError, run_demo
 from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_create
@@ -41,6 +45,7 @@ class DemoUsageError(Exception):
 
 
 DEMO_ERRORS = (
+    RealAccountsError,
     BrokerError,
     ChildFailedError,
     DemoFileError,
