@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
-from openalgo_site.demo import installation
 from openalgo_site.demo.installation import DemoAccount, RealAccountsError, prepare_database
 from openalgo_site.demo.secrets_file import read_or_create
 from pooling.models import BrokerAccount
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def keep_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test's transaction lives in the connection that a demo closes behind it."""
-    monkeypatch.setattr(installation.connection, "close", lambda: None)
+    monkeypatch.setattr(connection, "close", lambda: None)
 
 
 def prepare(tmp_path: Path, endpoint: str = "ws://127.0.0.1:9010") -> None:
