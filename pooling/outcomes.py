@@ -18,6 +18,7 @@ __all__ = [
     "Gone",
     "active_outcomes",
     "capacity_refused_outcome",
+    "crowded_outcome",
     "delayed_outcomes",
     "gone_outcome",
     "outcome_of",
@@ -26,7 +27,7 @@ __all__ = [
     "settled_outcome",
     "still_pending",
     "unknown_outcome",
-    "unresolved_outcome",
+    "untold_outcome",
     "waiting_outcome",
     "words_of",
 ]
@@ -141,12 +142,24 @@ def same_contract_outcome(want: Want, name: InstrumentKey) -> Outcome:
     )
 
 
-def unresolved_outcome(want: Want) -> Outcome:
-    """Refuse a want of what cannot be looked up now."""
+def untold_outcome(want: Want) -> Outcome:
+    """Let a want wait whose name cannot be looked up now; it is asked for again by itself."""
+    return Outcome(
+        want.key,
+        OutcomeState.PENDING,
+        want.mode,
+        want.depth_levels,
+        RefusalCode.BROKER_UNAVAILABLE,
+        "instruments cannot be looked up right now; it is tried again by itself",
+    )
+
+
+def crowded_outcome(want: Want) -> Outcome:
+    """Refuse a want that can neither be looked up now nor wait with the many that do."""
     return refused_outcome(
         want,
         RefusalCode.BROKER_ERROR,
-        "instruments cannot be looked up right now; try again",
+        "instruments cannot be looked up right now, and too many wait for it; try again",
     )
 
 

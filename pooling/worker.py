@@ -7,14 +7,21 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
-from functools import partial
 from typing import Any
 
 import msgspec
 
 from brokers.base import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import FeedEvent, Holder, OrderUpdated, Outcome, PoolStats, Want
+from brokers.feed import (
+    FeedEvent,
+    Holder,
+    OrderUpdated,
+    Outcome,
+    PoolStats,
+    SubscriptionChange,
+    Want,
+)
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.backoff import Randomness
@@ -27,15 +34,16 @@ from pooling.connect_rate import ConnectRateStats
 from pooling.connect_rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.exceptions import PoolClosedError
-from pooling.names import NameFollower
+from pooling.names import Meaning, NameFollower
 from pooling.notes import NoteKeeper
-from pooling.outcomes import gone_outcome, unresolved_outcome
+from pooling.outcomes import crowded_outcome, gone_outcome, untold_outcome
 from pooling.pool import ConnectionPool
 from pooling.refused import RefusedAccount
 from pooling.seat_sharing import SeatNeed, SeatSharing, needed_connections
 from pooling.shared_stats import endpoint_stats, exclusive_totals
 from pooling.statistics_keeper import StatisticsKeeper
 from pooling.transport import Connector, WebSocketConnector
+from pooling.untold import UntoldWants
 
 __all__ = ["PoolWorker"]
 
@@ -118,6 +126,7 @@ class PoolWorker:
         self._lives: dict[str, int] = {}  # which opening of each pool is the present one
         self._life_numbers = itertools.count(1)
         self._refused: dict[str, RefusedAccount] = {}  # accounts without a pool, and why
+        self._untold = UntoldWants()  # what could not be looked up yet; on the loop only
         self._kept_settings: dict[str, AccountSpec] = {}  # edits that pools do not follow
         self._sharing = SeatSharing()
         self._following = asyncio.Lock()
@@ -164,6 +173,7 @@ class PoolWorker:
         chores.after("usage", statistics.until_sample_seconds, self._save_usage)
         chores.every("commands", self._command_seconds, self._commands.look)
         chores.every("names", self._names_seconds, self._names.follow)
+        chores.every("untold", self._names_seconds, self._ask_untold)
         chores.after("notes", self._until_notes_seconds, self._notes.wait_and_flush)
 
     async def close(self) -> None:
@@ -215,12 +225,16 @@ class PoolWorker:
             chunk = wants[start : start + WANT_CHUNK]
             outcomes += await self._want_chunk(pool, holder, chunk)
             await asyncio.sleep(0)
-        return pool.settle(holder, outcomes)
+        # What could not be looked up is nothing that the pool knows of.
+        waiting = set(self._untold.keys(pool_id, holder))
+        settled = iter(pool.settle(holder, [o for o in outcomes if o.key not in waiting]))
+        return [outcome if outcome.key in waiting else next(settled) for outcome in outcomes]
 
     async def release(
         self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None
     ) -> None:
         """Give up references; unknown ones, and those of an unknown pool, are ignored."""
+        self._untold.release(pool_id, holder, keys)
         pool = self._pools.get(pool_id)
         if pool is not None:
             pool.release(holder, keys)
@@ -228,6 +242,7 @@ class PoolWorker:
     async def release_gateway(self, gateway: str) -> None:
         """Give up every reference of every client of a gateway that is gone."""
         clients = 0
+        self._untold.release_gateway(gateway)
         for pool_id, pool in tuple(self._pools.items()):
             try:
                 clients += pool.release_gateway(gateway)
@@ -283,17 +298,45 @@ class PoolWorker:
     async def _want_chunk(
         self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want]
     ) -> Sequence[Outcome]:
+        pool_id = pool.spec.pool_id
         keys = list(dict.fromkeys(want.key for want in wants))
         meaning = await self._names.resolve(pool, keys)
-        refused: dict[InstrumentKey, Callable[[Want], Outcome]] = {
-            key: partial(gone_outcome, why=why) for key, why in meaning.gone.items()
-        }
-        refused |= dict.fromkeys(meaning.untold, unresolved_outcome)
-        if not refused:
-            return _want_or_raise(pool, holder, wants, meaning.known)
-        asked = [want for want in wants if want.key not in refused]
-        taken = iter(_want_or_raise(pool, holder, asked, meaning.known))
-        return [refused[w.key](w) if w.key in refused else next(taken) for w in wants]
+        # A later word of the holder counts, whichever way this one goes.
+        self._untold.release(pool_id, holder, keys)
+        told = [want for want in wants if want.key not in meaning.untold]
+        outcomes = iter(_want_told(pool, holder, told, meaning))
+        return [
+            self._wait_until_told(pool_id, holder, want)
+            if want.key in meaning.untold
+            else next(outcomes)
+            for want in wants
+        ]
+
+    def _wait_until_told(self, pool_id: str, holder: Holder, want: Want) -> Outcome:
+        is_kept = self._untold.keep(pool_id, holder, want)
+        return untold_outcome(want) if is_kept else crowded_outcome(want)
+
+    async def _ask_untold(self) -> None:
+        """Look up again what could not be, and tell what became of it."""
+        for pool_id, holder in self._untold.holders():
+            pool = self._pools.get(pool_id)
+            if pool is None:
+                # Its successor is told by the gateways what is wanted.
+                self._untold.release_pool(pool_id)
+                continue
+            for keys in _chunks(self._untold.keys(pool_id, holder)):
+                meaning = await self._names.resolve(pool, keys)
+                if meaning.untold.issuperset(keys):
+                    return  # the store is still away: at the next look
+                if self._pools.get(pool_id) is not pool:
+                    break
+                # Only what was not released meanwhile, with no await from here on.
+                told = [key for key in keys if key not in meaning.untold]
+                wants = self._untold.take(pool_id, holder, told)
+                if wants:
+                    outcomes = pool.settle(holder, _want_told(pool, holder, wants, meaning))
+                    life = self._lives.get(pool_id, 0)
+                    self._emit(SubscriptionChange(pool_id, outcomes, life))
 
     # -- Accounts -----------------------------------------------------------------------------
 
@@ -511,6 +554,25 @@ def _of_life(event: FeedEvent, life: int) -> FeedEvent:
     if isinstance(event, OrderUpdated):
         return event
     return msgspec.structs.replace(event, life=life)
+
+
+def _want_told(
+    pool: ConnectionPool, holder: Holder, wants: Sequence[Want], meaning: Meaning
+) -> Sequence[Outcome]:
+    """Want what has a meaning; what has none any more is refused in its own words."""
+    if not meaning.gone:
+        return _want_or_raise(pool, holder, wants, meaning.known)
+    asked = [want for want in wants if want.key not in meaning.gone]
+    taken = iter(_want_or_raise(pool, holder, asked, meaning.known))
+    return [
+        gone_outcome(want, meaning.gone[want.key]) if want.key in meaning.gone else next(taken)
+        for want in wants
+    ]
+
+
+def _chunks(keys: Sequence[InstrumentKey]) -> Iterator[Sequence[InstrumentKey]]:
+    for start in range(0, len(keys), WANT_CHUNK):
+        yield keys[start : start + WANT_CHUNK]
 
 
 def _want_or_raise(

@@ -102,6 +102,8 @@ class Checker:
         listing = self._world.listing
         if not listing.has_settled(outcome.key):
             return
+        if outcome.code is RefusalCode.BROKER_UNAVAILABLE:
+            return  # nobody could tell; what becomes of it is told later, and judged then
         is_listed = listing.token_of(outcome.key) is not None
         if is_listed and outcome.code in NOT_LISTED:
             self.complain(f"{outcome.key} is listed and was refused: {outcome.message}")
@@ -111,7 +113,7 @@ class Checker:
     def _check_names(self) -> None:
         """Check that nobody holds what left the master."""
         listing = self._world.listing
-        for key in self._world.clients.wanted:
+        for key in self._world.clients.wanted.keys() - self._world.clients.untold:
             if listing.token_of(key) is None and listing.has_settled(key):
                 self.complain(f"{key} is held and not listed any more")
 

@@ -25,7 +25,8 @@ NOT_LISTED = (RefusalCode.SYMBOL_NOT_FOUND, RefusalCode.SYMBOL_EXPIRED)  # nobod
 class Clients:
     """Wishes by holder as they were accepted, and which instruments are believed to be live.
 
-    ``displaced`` are wanted instruments that are told to have lost their place to lowered limits.
+    ``displaced`` are wanted instruments that are told to have lost their place to lowered limits,
+    ``untold`` those whose names could not be looked up yet.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class Clients:
         self.refused: dict[Holder, dict[InstrumentKey, FeedMode]] = {}
         self.believed: set[InstrumentKey] = set()
         self.displaced: set[InstrumentKey] = set()
+        self.untold: set[InstrumentKey] = set()
         self.status = FeedStatus.LIVE
         self._requests = 0
         self._first_asked: dict[InstrumentKey, int] = {}  # by number of the request
@@ -123,9 +125,9 @@ class Clients:
         live = change.status is FeedStatus.LIVE
         if change.keys is None:
             self.status = change.status
-            self.believed = set(self.wanted) if live else set()
+            self.believed = self.wanted.keys() - self.untold if live else set()
         elif live:
-            self.believed.update(self.wanted.keys() & set(change.keys))
+            self.believed.update((self.wanted.keys() - self.untold) & set(change.keys))
         else:
             self.believed.difference_update(change.keys)
 
@@ -143,6 +145,10 @@ class Clients:
         self._forget_unwanted()
 
     def _accepted(self, outcome: Outcome) -> None:
+        if outcome.code is RefusalCode.BROKER_UNAVAILABLE:
+            self.untold.add(outcome.key)
+        else:
+            self.untold.discard(outcome.key)
         if outcome.code is RefusalCode.MAX_CAPACITY_REACHED:
             self.displaced.add(outcome.key)
         else:
@@ -153,6 +159,7 @@ class Clients:
     def _forget_unwanted(self) -> None:
         self.believed &= self.wanted.keys()
         self.displaced &= self.wanted.keys()
+        self.untold &= self.wanted.keys()
 
 
 def _highest(

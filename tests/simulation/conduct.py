@@ -136,7 +136,10 @@ class Conduct:
         is_plain = world.plan.depth_cost == 1 and exchange.room is None and not exchange.banned
         away = {
             token
-            for token in map(world.listing.token_of, clients.wanted.keys() - clients.displaced)
+            for token in map(
+                world.listing.token_of,
+                clients.wanted.keys() - clients.displaced - clients.untold,
+            )
             if token is not None and not exchange.carriers(token)
         }
         roomy = {

@@ -21,7 +21,7 @@ from tally import Tally, say
 
 FLUSH_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
-TRY_AGAIN = "cannot be looked up right now; try again"
+TRY_AGAIN = "too many wait for it; try again"
 TRY_AGAIN_SECONDS = 5.0
 
 of_thread = threading.local()

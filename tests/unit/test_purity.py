@@ -97,6 +97,7 @@ PURE_MODULES = [
     "pooling.shared_stats",
     "pooling.stats",
     "pooling.tracker",
+    "pooling.untold",
     "pooling.upkeep",
     # openalgo_site
     "openalgo_site.status_page.history",

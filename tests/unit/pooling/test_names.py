@@ -329,10 +329,11 @@ async def test_while_the_store_is_down_names_stay_and_it_is_made_up_for():
         await asyncio.sleep(5)
         assert await names.tick() == {TCS: "33"}
         assert (await names.want(TCS, BOB, mode=LTP)).state is ACTIVE
-        assert (await names.want(SBIN, BOB)).code is RefusalCode.BROKER_ERROR
+        assert (await names.want(SBIN, BOB)).code is RefusalCode.BROKER_UNAVAILABLE
         names.store.come_back()
         await asyncio.sleep(3)
         assert await names.tick() == {TCS: "35"}
+        assert names.ended()[SBIN][0] is RefusalCode.SYMBOL_NOT_FOUND
 
 
 @virtual

@@ -12,6 +12,7 @@ import pytest
 from brokers.feed import (
     FeedChange,
     FeedStatus,
+    Holder,
     Peak,
     Peaks,
     RefusalCode,
@@ -20,7 +21,7 @@ from brokers.feed import (
 )
 from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
-from brokers.types import InstrumentKey
+from brokers.types import FeedMode, InstrumentKey
 from pooling.contracts import CommandVerb, PoolOptions
 from pooling.history import PoolPast
 from pooling.testing import (
@@ -145,14 +146,58 @@ async def test_what_was_confirmed_while_the_rest_was_taken_is_answered_as_active
 
 
 @virtual
-async def test_a_store_that_is_down_refuses_new_symbols_and_not_known_ones():
+async def test_what_a_store_that_is_down_cannot_tell_waits_and_is_told_once_it_is_back():
+    """Clients that take a refusal for the last word would be silent for ever."""
     async with open_worker() as kit:
         await kit.want(1)
+        await asyncio.sleep(2)
         kit.store.go_down()
         outcomes = await kit.want(2, 1, 3, holder=BOB)
-        assert [o.state for o in outcomes] == [REFUSED, PENDING, REFUSED]
-        assert outcomes[0].code is RefusalCode.BROKER_ERROR
+        assert [o.state for o in outcomes] == [PENDING, ACTIVE, PENDING]
+        assert outcomes[0].code is RefusalCode.BROKER_UNAVAILABLE
+        assert "tried again by itself" in outcomes[0].message
         assert "OSError" not in outcomes[0].message
+        assert outcomes[1].code is None
+        await kit.worker.release("7", BOB, [key(3)])
+        await asyncio.sleep(30)
+        assert set(kit.broker.subscribed) == {"1"}
+        kit.store.come_back()
+        await asyncio.sleep(5)
+        assert set(kit.broker.subscribed) == {"1", "2"}
+        changes = [event for event in kit.events if isinstance(event, SubscriptionChange)]
+        told = [(o.key, o.state) for change in changes for o in change.outcomes]
+        assert (key(2), ACTIVE) in told
+        assert key(3) not in dict(told)
+        assert len(kit.worker._untold) == 0
+
+
+@virtual
+async def test_what_nobody_lists_is_refused_once_the_store_is_back():
+    async with open_worker() as kit:
+        unknown = InstrumentKey("NSE", "??")
+        kit.store.go_down()
+        (outcome,) = await kit.worker.want("7", ANN, [Want(unknown, QUOTE)])
+        assert outcome.state is PENDING
+        kit.store.come_back()
+        await asyncio.sleep(5)
+        changes = [event for event in kit.events if isinstance(event, SubscriptionChange)]
+        (told,) = [o for change in changes for o in change.outcomes if o.key == unknown]
+        assert (told.state, told.code) == (REFUSED, RefusalCode.SYMBOL_NOT_FOUND)
+
+
+@virtual
+async def test_the_latest_mode_counts_of_what_waits_and_a_gateway_that_goes_takes_it_along():
+    async with open_worker() as kit:
+        kit.store.go_down()
+        await kit.worker.want("7", ANN, [Want(key(1), FeedMode.LTP)])
+        await kit.worker.want("7", ANN, [Want(key(1), QUOTE)])
+        await kit.worker.want("7", Holder("gone", "eve"), [Want(key(2), QUOTE)])
+        await kit.worker.release_gateway("gone")
+        kit.store.come_back()
+        await asyncio.sleep(5)
+        assert set(kit.broker.subscribed) == {"1"}
+        changes = [event for event in kit.events if isinstance(event, SubscriptionChange)]
+        assert {o.mode for change in changes for o in change.outcomes} == {QUOTE}
 
 
 @virtual
