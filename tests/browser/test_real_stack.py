@@ -181,7 +181,7 @@ async def test_status_page_shows_what_the_watch_uses(status: Status):
     # At six in the morning of India it ends.
     await expect(status.fact("Credential")).to_have_text(re.compile("^(ends in|expired) "))
     await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
-    peak = r"\s*[1-9]\d*\s*(\d+ \w+ )?\d\d:\d\d"  # with the day, when midnight came between
+    peak = r"\s*[1-9]\d*\s*(\d+ \w+ )?\d\d:\d\d IST"  # with the day, when midnight came between
     await expect(status.peaks.first).to_have_text(re.compile(f"^Symbols({peak}){{2}}$"))
     await expect(status.connections.first).to_contain_text("live")
     await expect(status.connections.first).to_contain_text(re.compile(r"\d in, [\d,]+ out"))

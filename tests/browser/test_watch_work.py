@@ -439,7 +439,11 @@ async def test_two_lists_stand_side_by_side(watch: Watch, site: FakeSite):
     await expect(rows.first).to_have_attribute("data-state", "live")
     await tab(watch, "Metals").click()
     await expect(watch.page.get_by_role("table", name="List Main")).to_be_visible()
-    assert await watch.keys() == ["NSE:TATASTEEL", "NSE:INFY"]
+
+    async def is_shown() -> bool:
+        return await watch.keys() == ["NSE:TATASTEEL", "NSE:INFY"]
+
+    await eventually(is_shown)
     await watch.page.get_by_label("Beside it").select_option("nothing")
     await expect(watch.page.locator("#watch-beside")).to_be_hidden()
     await eventually(lambda: any(each["action"] == "unsubscribe" for each in site.say("requests")))

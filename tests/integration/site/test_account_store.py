@@ -342,13 +342,14 @@ async def test_changes_of_state_are_events(
 async def test_a_worker_that_was_killed_leaves_a_gap_that_the_next_one_notes(
     store: DjangoAccountStore, account: BrokerAccount, data_dir: Path
 ) -> None:
-    await store.save_status("w:1", 1, [stats(account.pool_id)])
+    now_ms = round(time.time() * 1000)
+    before = stats(account.pool_id, since_ms=now_ms - 600_000)
+    await store.save_status("w:1", 1, [before])
     heard = timezone.now() - timedelta(minutes=3)
     await PoolStatus.objects.aupdate(heartbeat=heard)
     next_store = DjangoAccountStore(key_file=data_dir / "credentials.key")
-    now_ms = round(time.time() * 1000)
     await next_store.save_status("w:2", 2, [stats(account.pool_id, since_ms=now_ms)])
-    assert await states(account.pk) == ["feed_not_served", "feed_live", "feed_live"]
+    assert await states(account.pk) == ["feed_live", "feed_not_served", "feed_live"]
     gap = await PoolEvent.objects.aget(kind="feed_not_served")
     assert (gap.at, gap.message) == (heard, "worker w:1 was not heard any more")
 

@@ -21,20 +21,19 @@ from pooling.stores import DjangoAccountStore
 from tests.integration.site.admin_kit import staff
 from tests.integration.site.test_account_store import stats
 
-NOW_MS = time.time_ns() // 1_000_000
-
 
 def written(account: BrokerAccount, store: Any, *states: str, **changes: Any) -> None:
     """Store a pool's status as its worker would."""
+    now_ms = time.time_ns() // 1_000_000
     connections = [
         ConnectionStats(
             slot=slot,
             state=state,
-            since_ms=NOW_MS,
+            since_ms=now_ms,
             used=1,
             capacity=9,
             last_close="hung up",
-            last_close_ms=NOW_MS - 180_000,
+            last_close_ms=now_ms - 180_000,
         )
         for slot, state in enumerate(states, 1)
     ]
