@@ -13,7 +13,8 @@ import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.fake_site import FakeSite
-from tests.browser.test_watch_lists import add, ask_for_list, lists, tab
+from tests.browser.test_market_watch import saved
+from tests.browser.test_watch_lists import add, ask_for_list, lists, new_list, tab
 from tests.browser.watch import Watch
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
@@ -75,6 +76,52 @@ async def test_a_failure_behind_a_dialog_that_was_left_is_told(
     await expect(page.get_by_role("dialog")).to_contain_text("Rename list")
     await expect(page.locator("#list-error")).to_have_text("")
     await expect(page.locator("#list-confirm")).to_be_enabled()
+
+
+@pytest.mark.parametrize("removed", [["NIFTY"], ["NIFTY", "INFY"]], ids=["one", "two"])
+async def test_a_removal_is_taken_back_though_the_first_save_was_not_answered(
+    page: Page, site: FakeSite, removed: list[str]
+):
+    """A new user's list gets its id in the meantime, and stays the list that it was."""
+    watch = Watch(page)
+    async with held_back(page, "POST") as came:
+        await watch.log_in(site.url, site.username, site.password)
+        await watch.has_prices()
+        await came.wait()
+        before = await watch.keys()
+        for name in removed:
+            await page.get_by_role("button", name=f"Remove {name}").click()
+        await expect(page.locator("#undo")).to_contain_text("removed")
+    await watch.is_remembered()
+    await page.keyboard.press("u")
+    await expect(page.locator("#undo")).to_be_hidden()
+    await watch.has_prices()
+    assert await watch.keys() == before
+    await eventually(lambda: saved(site) == before)
+
+
+async def test_a_list_that_could_not_be_stored_can_be_left_and_shown_again(
+    page: Page, site: FakeSite, console_errors: ConsoleErrors
+):
+    """The server refuses to keep the first one for now: its tab works all the same."""
+    console_errors.allow("503")
+
+    async def refuse_main(route: Route) -> None:
+        if route.request.method == "POST" and route.request.post_data_json["name"] == "Main":
+            await route.fulfill(status=503, json={"message": "busy"})
+        else:
+            await route.continue_()
+
+    await page.route("**/api/watchlists**", refuse_main)
+    watch = Watch(page)
+    await watch.log_in(site.url, site.username, site.password)
+    await watch.has_prices()
+    before = await watch.keys()
+    await new_list(watch, "Metals")
+    await expect(tab(watch, "Metals")).to_have_attribute("aria-pressed", "true")
+    await tab(watch, "Main").click()
+    await expect(tab(watch, "Main")).to_have_attribute("aria-pressed", "true")
+    assert await watch.keys() == before
 
 
 @pytest_asyncio.fixture(loop_scope="session")

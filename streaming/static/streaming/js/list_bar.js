@@ -22,7 +22,7 @@ export class ListBar {
     this.#actions = actions;
     nodes.tabs.addEventListener("click", ({ target }) => {
       const tab = target.closest("button");
-      if (tab) actions.select(Number(tab.dataset.id));
+      if (tab) actions.select(JSON.parse(tab.dataset.id)); // null: not stored yet
     });
     nodes.create.addEventListener("click", () => this.askNew());
     nodes.rename.addEventListener("click", () => this.#askRename());

@@ -48,6 +48,13 @@ export function merge(lists, local) {
   return merged.length ? merged : missed.filter((each) => each.id === null);
 }
 
+/**
+ * Whether two objects are one list: a reload makes new ones, and a list has no id until its first save
+ * was answered; till then its name, of which a user has one, tells. Pure.
+ */
+export const isSame = (one, other) =>
+  one === other || (one.id === null || other.id === null ? one.name === other.name : one.id === other.id);
+
 const contentsOf = ({ symbols, view = {} }) => ({ symbols, view });
 
 /** Store a list for the first time and return its id; the answer to an earlier try may be lost. */
@@ -162,9 +169,17 @@ export class Lists {
     this.#saveSoon({ view });
   }
 
-  /** Put instruments behind those of another list. Throws RangeError when they have no room there. */
-  extend(id, instruments) {
-    const list = this.#find(id);
+  /** Whether `list`, as it was seen some time ago, is the one that is shown. */
+  isCurrent(list) {
+    return this.current !== null && isSame(this.current, list);
+  }
+
+  /**
+   * Put instruments behind those of `seen`, a list as it was seen some time ago. Throws RangeError when
+   * it is gone or they have no room there.
+   */
+  extend(seen, instruments) {
+    const list = this.lists.find((each) => isSame(each, seen));
     if (!list) throw new RangeError("That list is gone.");
     const isNew = (each) => !list.symbols.some((old) => old.exchange === each.exchange && old.symbol === each.symbol);
     const symbols = [...list.symbols, ...namesOf(instruments).filter(isNew)];

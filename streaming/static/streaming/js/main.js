@@ -173,9 +173,9 @@ new ImportDialog({
 const transfer = new TransferDialog({
   nodes: nodesOf("transfer", "dialog", "title", "list", "error", "cancel"),
   actions: {
-    copy: (row, id) => lists.extend(id, [row]),
-    move: (row, id) => {
-      lists.extend(id, [row]);
+    copy: (row, list) => lists.extend(list, [row]),
+    move: (row, list) => {
+      lists.extend(list, [row]);
       letGo(row.key);
     },
   },
@@ -309,13 +309,13 @@ async function pasted(text) {
 async function addNames(names) {
   const list = lists.current;
   const { results, missing } = await findNames(names);
-  const isHere = lists.current?.id === list?.id;
+  const isHere = !list || lists.isCurrent(list);
   const listed = isHere ? results.filter((each) => store.has(keyOf(each.exchange, each.symbol))).length : 0;
   const fresh = isHere ? results.filter((each) => !store.has(keyOf(each.exchange, each.symbol))) : results;
   const room = MAX_ROWS - (isHere ? store.size : list.symbols.length);
   const added = fresh.slice(0, room);
   if (isHere) addRows(added);
-  else lists.extend(list.id, added); // another list was chosen meanwhile
+  else lists.extend(list, added); // another list was chosen meanwhile
   const left = fresh.length - added.length;
   notices.show({
     key: "names",
@@ -332,14 +332,14 @@ function signedOut(error) {
 function remove(key) {
   const keys = store.rows().map((row) => row.key);
   const nextKey = keys[keys.indexOf(key) + 1] ?? null;
-  const id = lists.current?.id;
   const row = letGo(key);
   if (!row) return;
+  const list = lists.current; // perhaps without an id, which comes with the first save's answer
   undo.offer({
-    group: `rows of ${id}`,
+    group: `rows of ${list.name}`,
     text: row.symbol,
     run: () => {
-      if (lists.current?.id !== id) lists.extend(id, [row]);
+      if (!lists.isCurrent(list)) lists.extend(list, [row]);
       else if (!store.has(key)) addRows([instrumentOf(row)], { nextKey });
     },
   });

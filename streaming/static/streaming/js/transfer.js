@@ -72,8 +72,9 @@ export class TransferDialog {
   #nodes;
   #actions;
   #row = null;
+  #lists = []; // what the open dialog offers, in the order of its options
 
-  /** `nodes`: dialog, title, list, error, cancel; `actions`: copy(row, id), move(row, id), may throw. */
+  /** `nodes`: dialog, title, list, error, cancel; `actions`: copy(row, list), move(row, list), may throw. */
   constructor({ nodes, actions }) {
     this.#nodes = nodes;
     this.#actions = actions;
@@ -89,9 +90,10 @@ export class TransferDialog {
     if (!row || !lists.length) return false;
     const { dialog, title, list, error } = this.#nodes;
     this.#row = row;
+    this.#lists = lists;
     title.textContent = `${row.symbol} (${row.exchange}) to another list`;
     error.textContent = "";
-    list.replaceChildren(...lists.map(({ id, name }) => new Option(name, String(id))));
+    list.replaceChildren(...lists.map(({ name }) => new Option(name)));
     dialog.showModal();
     return true;
   }
@@ -99,7 +101,7 @@ export class TransferDialog {
   #confirm(action) {
     const { dialog, list, error } = this.#nodes;
     try {
-      this.#actions[action](this.#row, Number(list.value));
+      this.#actions[action](this.#row, this.#lists[list.selectedIndex]);
       dialog.close();
     } catch (problem) {
       error.textContent = problem.message;
