@@ -112,13 +112,16 @@ class NameFollower:
         return latest == revision == self._revisions.get(pool.spec.pool_id)
 
     async def _bring_up(self, pool: ConnectionPool) -> int:
-        """Have a pool follow the latest revision and return it. Raises what the store does."""
+        """Have a pool follow the latest revision and return it. Raises what the store does.
+
+        One that has left the table meanwhile follows nothing more.
+        """
         pool_id, broker = pool.spec.pool_id, pool.spec.broker
         revision = await self._store().names_revision(broker)
         if self._revisions.get(pool_id) == revision:
             return revision
         async with self._turn:
-            while self._revisions.get(pool_id) != revision:
+            while self._pools.get(pool_id) is pool and self._revisions.get(pool_id) != revision:
                 await self._bring_up_to(revision, pool)
                 revision = await self._store().names_revision(broker)
         return revision

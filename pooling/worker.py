@@ -301,6 +301,8 @@ class PoolWorker:
         pool_id = pool.spec.pool_id
         keys = list(dict.fromkeys(want.key for want in wants))
         meaning = await self._names.resolve(pool, keys)
+        if self._pools.get(pool_id) is not pool:
+            raise KeyError(pool_id)  # its successor is told by the gateways what is wanted
         # A later word of the holder counts, whichever way this one goes.
         self._untold.release(pool_id, holder, keys)
         told = [want for want in wants if want.key not in meaning.untold]
@@ -332,11 +334,20 @@ class PoolWorker:
                     break
                 # Only what was not released meanwhile, with no await from here on.
                 told = [key for key in keys if key not in meaning.untold]
-                wants = self._untold.take(pool_id, holder, told)
-                if wants:
-                    outcomes = pool.settle(holder, _want_told(pool, holder, wants, meaning))
-                    life = self._lives.get(pool_id, 0)
-                    self._emit(SubscriptionChange(pool_id, outcomes, life))
+                try:
+                    self._tell(pool, holder, self._untold.take(pool_id, holder, told), meaning)
+                except KeyError:
+                    self._untold.release_pool(pool_id)  # it is closed, as one that has left
+                    break
+
+    def _tell(
+        self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want], meaning: Meaning
+    ) -> None:
+        """Take wants that can be looked up at last. Raises KeyError: the pool is closed."""
+        if wants:
+            outcomes = pool.settle(holder, _want_told(pool, holder, wants, meaning))
+            pool_id = pool.spec.pool_id
+            self._emit(SubscriptionChange(pool_id, outcomes, self._lives.get(pool_id, 0)))
 
     # -- Accounts -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -354,6 +355,85 @@ async def test_a_load_during_a_look_up_has_it_begin_anew():
         names.worker._store = store
         assert (await names.want(RELIANCE)).code is RefusalCode.SYMBOL_EXPIRED
         assert not names.broker.subscribed
+
+
+class Gated(InMemoryAccountStore):
+    """A store whose look-ups wait for the gate; every answer takes its time."""
+
+    def __init__(self, *specs, **options) -> None:
+        super().__init__(*specs, **options)
+        self.gate = asyncio.Event()
+
+    async def names_revision(self, broker):
+        await asyncio.sleep(0.1)
+        return await super().names_revision(broker)
+
+    async def resolve(self, broker, keys):
+        await self.gate.wait()
+        return await super().resolve(broker, keys)
+
+
+@asynccontextmanager
+async def open_gated(*specs: AccountSpec):
+    """Open a worker whose store answers slowly, and lets no look-up pass while the gate is shut."""
+    async with open_names(*specs) as names:
+        names.worker._store = store = Gated(*specs, instruments=names.store.instruments)
+        # Accounts are read where they were before.
+        store.specs, store.revision = names.store.specs, names.store.revision
+        store.gate.set()
+        names.store = store
+        yield names
+
+
+@virtual
+async def test_a_pool_that_ends_while_it_is_brought_up_to_a_load_holds_nobody_up():
+    accounts = (spec(), replace(spec(), pool_id="8"))
+    async with open_gated(*accounts) as names:
+        await names.want(TCS)
+        await names.worker.want("8", BOB, [Want(SBIN, QUOTE)])
+        await asyncio.sleep(2)
+        names.store.gate.clear()
+        names.store.load(*listed(reliance="11", infy="22", tcs="35", sbin="45"))
+        await asyncio.sleep(2)
+        del names.store.specs["7"]
+        await asyncio.sleep(3)
+        assert names.worker.pool_ids() == ["8"]
+        names.store.gate.set()
+        await asyncio.sleep(3)
+        assert set(names.broker.subscribed) == {"45"}
+        (outcome,) = await names.worker.want("8", ANN, [Want(INFY, QUOTE)])
+        assert outcome.state is not REFUSED
+        assert not outcome.message
+
+
+@virtual
+async def test_who_wants_of_a_pool_that_ends_meanwhile_is_told_that_it_is_gone():
+    async with open_gated(spec()) as names:
+        names.store.gate.clear()
+        asked = asyncio.create_task(names.want(TCS))
+        await asyncio.sleep(1)
+        del names.store.specs["7"]
+        await asyncio.sleep(3)
+        names.store.gate.set()
+        with pytest.raises(KeyError):
+            await asked
+
+
+@virtual
+async def test_what_waits_for_a_look_up_at_a_pool_that_ends_is_no_defect(caplog):
+    accounts = (spec(), replace(spec(), pool_id="8"))
+    async with open_gated(*accounts) as names:
+        names.store.go_down()
+        for pool_id in ("7", "8"):
+            (outcome,) = await names.worker.want(pool_id, ANN, [Want(TCS, QUOTE)])
+            assert outcome.code is RefusalCode.BROKER_UNAVAILABLE
+        pool = names.worker.pool("7")
+        await pool.close()  # as it is while its last sockets close
+        caplog.clear()
+        names.store.come_back()
+        await asyncio.sleep(5)
+        assert not [record for record in caplog.records if "untold" in record.getMessage()]
+        assert set(names.broker.subscribed) == {"33"}
 
 
 @virtual
