@@ -7,8 +7,9 @@ from collections.abc import Collection
 from brokers.feed import WAITING_FOR_ROOM, FeedStatus
 from pooling.lifecycle import ConnectionState
 
-__all__ = ["PAUSED_REASON", "FeedHealth"]
+__all__ = ["CLOSED_REASON", "PAUSED_REASON", "FeedHealth"]
 
+CLOSED_REASON = "the pool was closed"
 PAUSED_REASON = "paused"
 IDLE_REASON = "nothing is subscribed"
 STARTED_REASON = "just started; waiting for what gateways want"
@@ -67,7 +68,7 @@ class FeedHealth:
 
     def close(self, now_ms: int) -> None:
         """Note that the pool was closed."""
-        self._set(FeedStatus.CLOSED, "the pool was closed", now_ms)
+        self._set(FeedStatus.CLOSED, CLOSED_REASON, now_ms)
 
     def _set(self, status: FeedStatus, reason: str, now_ms: int) -> None:
         if status is not self.status:

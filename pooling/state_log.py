@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from brokers.feed import FeedStatus
-from pooling.feed_health import PAUSED_REASON
+from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
 from pooling.models import BrokerAccount, PoolEvent, PoolStatus
 from pooling.outages import DISABLED, NOT_SERVED, STATE_PREFIX
 
@@ -54,27 +54,31 @@ class StateLog:
         self._noted.update({row.account_id: row.state for row in rows})
 
     def events_of_left(self, served: set[int], now: datetime) -> list[PoolEvent]:
-        """Return what is to be stored of pools that were served and are not any more; forgets them.
+        """Return what is to be stored of pools that were served and are not any more.
 
-        What another worker serves now is noted by that one.
+        What another worker serves now is noted by that one. Once it is stored, ``keep`` forgets
+        them.
         """
         left = set(self._noted) - served
         if not left:
             return []
         switched_off = BrokerAccount.objects.filter(pk__in=left, enabled=False)
-        events = [
+        return [
             _event(pk, DISABLED, "the account is not enabled", now)
             for pk in switched_off.values_list("pk", flat=True)
         ]
-        for pk in left:
+
+    def keep(self, served: set[int]) -> None:
+        """Forget all pools but these."""
+        for pk in set(self._noted) - served:
             del self._noted[pk]
-        return events
 
 
 def _told(row: PoolStatus) -> tuple[str, str]:
-    """Return kind and reason of a state: one that is closed and not paused has lost its worker."""
+    """Return kind and reason of a state: one that is closed and not paused is not served."""
     if row.state == FeedStatus.CLOSED and row.reason != PAUSED_REASON:
-        return NOT_SERVED, f"worker {row.owner} ended"
+        is_end = row.reason == CLOSED_REASON
+        return NOT_SERVED, f"worker {row.owner} ended" if is_end else row.reason
     return f"{STATE_PREFIX}{row.state}", row.reason
 
 

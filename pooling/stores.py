@@ -240,8 +240,9 @@ class DjangoAccountStore:
             self._prune_events(event.account_id for event in events)
 
         write_apart(rows, write, "a pool's status")
-        left = self._states.events_of_left({row.account_id for row in rows}, now)
-        PoolEvent.objects.bulk_create(left, batch_size=100)
+        served = {row.account_id for row in rows}
+        PoolEvent.objects.bulk_create(self._states.events_of_left(served, now), batch_size=100)
+        self._states.keep(served)
 
     def _save_expiries(self) -> None:
         for pk, (version, expiry) in list(self._expiries.items()):

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import InterfaceError
+from django.db import InterfaceError, OperationalError
 from django.db.backends.signals import connection_created
 from django.utils import timezone
 
@@ -26,7 +26,7 @@ from pooling import stores
 from pooling.contracts import AccountStore, UsageSample
 from pooling.crypto import CredentialCipher
 from pooling.exceptions import StoreUnavailableError
-from pooling.feed_health import PAUSED_REASON
+from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
 from pooling.models import (
     BrokerAccount,
     Instrument,
@@ -36,6 +36,7 @@ from pooling.models import (
     PoolUsage,
     SearchTier,
 )
+from pooling.refused import RefusedAccount
 from pooling.stores import DjangoAccountStore
 
 NOW = time.time_ns() // 1_000_000 // 1000 * 1000
@@ -358,7 +359,7 @@ async def test_a_worker_that_ends_says_so_and_a_pause_is_no_outage(
     store: DjangoAccountStore, account: BrokerAccount, data_dir: Path
 ) -> None:
     paused = stats(account.pool_id, status=FeedStatus.CLOSED, reason=PAUSED_REASON)
-    ended = stats(account.pool_id, status=FeedStatus.CLOSED, reason="the pool was closed")
+    ended = stats(account.pool_id, status=FeedStatus.CLOSED, reason=CLOSED_REASON)
     for each in (paused, ended):
         await store.save_status("w:1", 1, [each])
     assert await states(account.pk) == ["feed_closed"]
@@ -366,6 +367,39 @@ async def test_a_worker_that_ends_says_so_and_a_pause_is_no_outage(
     await store.save_status("w:1", 1, [msgspec.structs.replace(ended, since_ms=NOW + 2)])
     assert (await states(account.pk))[-1] == "feed_not_served"
     assert (await PoolEvent.objects.alatest("at")).message == "worker w:1 ended"
+
+
+async def test_an_account_that_cannot_be_opened_says_why_and_not_that_its_worker_ended(
+    store: DjangoAccountStore, account: BrokerAccount
+) -> None:
+    refused = RefusedAccount(
+        spec=await sync_to_async(account.to_spec)(),
+        reason="it cannot be opened: its limits make no sense",
+        since_ms=NOW,
+        life=1,
+        is_final=True,
+    )
+    await store.save_status("w:1", 1, [refused.to_stats()])
+    told = await PoolEvent.objects.alatest("at")
+    assert (told.kind, told.message) == ("feed_not_served", refused.reason)
+
+
+async def test_an_account_that_was_switched_off_is_noted_once_the_database_takes_it(
+    store: DjangoAccountStore, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.save_status("w:1", 1, [stats(account.pool_id)])
+    await BrokerAccount.objects.filter(pk=account.pk).aupdate(enabled=False)
+
+    def locked(events: list[PoolEvent], **_: object) -> None:
+        if events:
+            raise OperationalError("database is locked")
+
+    with monkeypatch.context() as broken, pytest.raises(StoreUnavailableError):
+        broken.setattr(PoolEvent.objects, "bulk_create", locked)
+        await store.save_status("w:1", 1, [])
+    for _ in range(2):
+        await store.save_status("w:1", 1, [])
+    assert await states(account.pk) == ["feed_live", "feed_disabled"]
 
 
 async def test_an_account_that_is_switched_off_is_no_outage(
