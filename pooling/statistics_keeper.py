@@ -67,17 +67,23 @@ class StatisticsKeeper:
 
     def stats(self, pool: ConnectionPool) -> PoolStats:
         """Return a pool's statistics with its past."""
-        pool_id = pool.spec.pool_id
-        stats = pool.get_stats()
-        if (history := self._histories.get(pool_id)) is not None:
+        return self.with_past(pool.get_stats())
+
+    def with_past(self, stats: PoolStats) -> PoolStats:
+        """Return the statistics of an account, whether it has a pool now or not, with its past."""
+        if (history := self._histories.get(stats.pool_id)) is not None:
             stats = history.enrich(stats, self._clock.time_ms())
-        expiry_ms = self._expiry_ms.get(pool_id)
+        expiry_ms = self._expiry_ms.get(stats.pool_id)
         return msgspec.structs.replace(stats, credential_expiry_ms=expiry_ms)
 
     def leave(self, pool: ConnectionPool) -> None:
-        """Keep the last sample of a pool that was closed, and forget it."""
-        self._unsaved.append(pool.take_usage_sample())
-        self._histories.pop(pool.spec.pool_id, None)
+        """Keep the last sample of a pool that was closed."""
+        self._take_sample(pool)
+
+    def keep(self, pool_ids: Collection[str]) -> None:
+        """Forget the past of all accounts but these."""
+        for pool_id in self._histories.keys() - pool_ids:
+            del self._histories[pool_id]
 
     def until_sample_seconds(self) -> float:
         """Return how long it is until the next sample is due."""
@@ -92,8 +98,11 @@ class StatisticsKeeper:
     async def save_usage(self, pools: Iterable[ConnectionPool]) -> None:
         """Write the peaks since the last call, and what could not be written then."""
         for pool in pools:
-            self.stats(pool)  # takes the peaks into the day before the sample ends them
-            self._unsaved.append(pool.take_usage_sample())
+            self._take_sample(pool)
         if samples := tuple(self._unsaved):
             await self._store.save_usage(samples)
             self._unsaved.clear()
+
+    def _take_sample(self, pool: ConnectionPool) -> None:
+        self.stats(pool)  # takes the peaks into the day before the sample ends them
+        self._unsaved.append(pool.take_usage_sample())

@@ -256,7 +256,7 @@ class PoolWorker:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
         pool = self._pools.get(pool_id)
         if pool is None:
-            return self._refused[pool_id].to_stats()
+            return self._statistics.with_past(self._refused[pool_id].to_stats())
         stats = self._statistics.stats(pool)
         return msgspec.structs.replace(
             stats,
@@ -379,6 +379,7 @@ class PoolWorker:
         self._log_ends(ending, ends)
         for pool_id in gone:
             self._statistics.leave(self._pools.pop(pool_id))
+        self._statistics.keep(specs.keys())
         for table in (self._refused, self._kept_settings):
             for pool_id in [one for one in table if one not in specs]:
                 del table[pool_id]
@@ -537,7 +538,7 @@ class PoolWorker:
     def _stats_of_refused(self) -> Iterator[PoolStats]:
         for pool_id, refused in self._refused.items():
             if pool_id not in self._pools:
-                yield refused.to_stats()
+                yield self._statistics.with_past(refused.to_stats())
 
     async def _save_usage(self) -> None:
         await self._statistics.save_usage(self._pools.values())

@@ -516,3 +516,44 @@ async def test_an_account_that_leaves_leaves_its_last_sample():
         await asyncio.sleep(3)
         assert kit.worker.pool_ids() == []
     assert [(sample.pool_id, sample.symbols) for sample in kit.store.usage] == [("7", 2)]
+
+
+@virtual
+async def test_an_account_that_cannot_be_opened_any_more_keeps_its_past():
+    async with open_worker() as kit:
+        kit.store.past["7"] = PoolPast()  # nothing was saved yet when it happens
+        await kit.want(1, 2)
+        await asyncio.sleep(1)
+        kit.broker.tick()
+        await asyncio.sleep(1.5)
+        before = kit.store.statuses[-1][0]
+        assert before.today is not None
+        assert before.today.symbols.value == 2
+        account = kit.store.specs["7"]
+        kit.store.specs["7"] = replace(account, problem="its limits make no sense")
+        await asyncio.sleep(6)
+        for refused in (kit.store.statuses[-1][0], kit.worker.stats("7")):
+            assert refused.status is FeedStatus.CLOSED
+            assert (refused.today, refused.all_time) == (before.today, before.all_time)
+            assert refused.last_tick_ms == before.last_tick_ms
+        kit.store.specs["7"] = account
+        await asyncio.sleep(6)
+        again = kit.store.statuses[-1][0]
+        assert again.status is not FeedStatus.CLOSED
+        assert (again.today, again.last_tick_ms) == (before.today, before.last_tick_ms)
+
+
+@virtual
+async def test_a_pool_that_opens_at_another_broker_keeps_its_day():
+    registry = BrokerRegistry()
+    for name in ("fake", "other"):
+        registry.register(make_adapter_class(name=name))
+    async with open_worker(registry=registry) as kit:
+        await kit.want(1, 2)
+        await asyncio.sleep(2)
+        kit.store.specs["7"] = replace(kit.store.specs["7"], broker="other")
+        for _ in range(40):
+            await asyncio.sleep(0.1)
+            for stats in kit.store.statuses[-1]:
+                assert stats.today is not None
+                assert stats.today.symbols.value == 2
