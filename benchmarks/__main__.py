@@ -22,6 +22,7 @@ from benchmarks.fanout import fanout
 from benchmarks.harness import ROOT, RUNS, SECONDS, Result, describe_environment
 from benchmarks.http_pool import http_pool
 from benchmarks.idle import idle, raise_open_files
+from benchmarks.neighbour import neighbour
 from benchmarks.pages import pages
 from benchmarks.pool_scenarios import pool_engine
 from benchmarks.references import references
@@ -48,6 +49,7 @@ _ALONE = {
     "several": several,
     "watch": watch,
     "pages": pages,
+    "neighbour": neighbour,
 }
 _IDLE_LOAD = 0.5
 
@@ -91,7 +93,8 @@ def _main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure, check and compare; exit code 1 when a check failed.",
-        epilog="BENCH_SECONDS is the length of a run, BENCH_RUNS how many the medians are of.",
+        epilog="BENCH_SECONDS is the length of a run (4; of neighbour's rows 60), "
+        "BENCH_RUNS how many the medians are of.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     names = parser.parse_args().names or known

@@ -155,17 +155,20 @@ class Measured:
 
 @dataclass
 class ManageCommand(Measured):
-    """A command of the project, pinned to a core (None: to none); its output passes through."""
+    """A command of the project, pinned to a core (None: to none); its output passes through.
+
+    ``niceness`` is how far it stands behind others on its core.
+    """
 
     name: str
     core: int | None
     environment: dict[str, str]
     arguments: Sequence[str] = ()
+    niceness: int = 0
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start it; it may take a while until it answers."""
-        core = self.core
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             "manage.py",
@@ -173,8 +176,20 @@ class ManageCommand(Measured):
             *self.arguments,
             cwd=ROOT,
             env=self.environment,
-            preexec_fn=None if core is None else lambda: pin(core),
+            preexec_fn=self._place,
         )
+
+    async def kill(self) -> None:
+        """End it without a word, and wait until it has."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def _place(self) -> None:
+        """Go where it belongs; in the new process, before it is the command."""
+        if self.core is not None:
+            pin(self.core)
+        os.nice(self.niceness)
 
 
 @dataclass

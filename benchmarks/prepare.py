@@ -10,7 +10,6 @@ import io
 import json
 import os
 import sys
-from pathlib import Path
 
 import django
 
@@ -29,23 +28,32 @@ from pooling.models import BrokerAccount, PoolConfig  # noqa: E402
 from streaming.models import ApiKey  # noqa: E402
 
 
-def _main(exchange_port: int, symbols: int) -> None:
+def _main(symbols: int, exchange_port: int, crowd_port: int | None) -> None:
     call_command("migrate", verbosity=0)
-    key_file: Path = conf.key_file()
-    create_key_file(key_file)
-    user = User.objects.create_user("bench")
+    create_key_file(conf.key_file())
+    pool_id, api_key = _user("bench", exchange_port)
+    made = {"pool_id": pool_id, "api_key": api_key}
+    if crowd_port is not None:
+        made["crowd_key"] = _user("crowd", crowd_port)[1]
+    store_instruments("zerodha", parse_master(io.BytesIO(instruments_csv(symbols))))
+    print(json.dumps(made))
+
+
+def _user(name: str, exchange_port: int) -> tuple[str, str]:
+    """Make a user with an account at an exchange; returns the pool's id and the API key."""
+    user = User.objects.create_user(name)
     account = BrokerAccount(
-        user=user, broker="zerodha", label="bench", endpoint=f"ws://127.0.0.1:{exchange_port}"
+        user=user, broker="zerodha", label=name, endpoint=f"ws://127.0.0.1:{exchange_port}"
     )
     account.set_credentials(
-        {"api_key": "bench", "access_token": "bench"}, CredentialCipher.from_file(key_file)
+        {"api_key": name, "access_token": name}, CredentialCipher.from_file(conf.key_file())
     )
     account.save()
     PoolConfig.objects.create(account=account, symbols_per_connection=3000, max_connections=3)
-    store_instruments("zerodha", parse_master(io.BytesIO(instruments_csv(symbols))))
-    _, api_key = ApiKey.objects.issue(user, "bench")
-    print(json.dumps({"pool_id": account.pool_id, "api_key": api_key}))
+    _, api_key = ApiKey.objects.issue(user, name)
+    return account.pool_id, api_key
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]), int(sys.argv[2]))
+    _port, _symbols, *_crowd = map(int, sys.argv[1:])
+    _main(_symbols, _port, _crowd[0] if _crowd else None)

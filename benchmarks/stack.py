@@ -128,13 +128,17 @@ async def running_stack() -> AsyncIterator[Stack]:
             )
 
 
-async def prepare(environment: dict[str, str], exchange_port: int) -> dict[str, str]:
+async def prepare(
+    environment: dict[str, str], exchange_port: int, crowd_port: int | None = None
+) -> dict[str, str]:
+    """Make what is in the database; with ``crowd_port`` a second user as well, ``crowd_key``."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "benchmarks.prepare",
         str(exchange_port),
         str(SYMBOLS),
+        *(() if crowd_port is None else (str(crowd_port),)),
         cwd=ROOT,
         env=environment,
         stdout=asyncio.subprocess.PIPE,

@@ -125,6 +125,11 @@ class StampedExchange:
                         break
 
 
+def symbol_of(token: int) -> str:
+    """Return the name of an instrument of ``instruments_csv``."""
+    return f"S{token // 256 - 1:05d}"
+
+
 def instruments_csv(count: int) -> bytes:
     """Return a Kite instruments master of ``count`` equities named S00000, S00001, …"""
     head = (
@@ -158,9 +163,12 @@ async def _main() -> None:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             request = json.loads(line)
             exchange.rate = float(request.get("rate", exchange.rate))
-            print(
-                json.dumps({"sent": exchange.sent, "symbols": len(exchange.sequences)}), flush=True
-            )
+            answer: dict[str, object] = {"sent": exchange.sent, "symbols": len(exchange.sequences)}
+            if request.get("sequences"):
+                answer["sequences"] = {
+                    symbol_of(token): number for token, number in exchange.sequences.items()
+                }
+            print(json.dumps(answer), flush=True)
         for task in tasks:
             task.cancel()
 
