@@ -47,7 +47,7 @@ def subscribed(site: FakeSite) -> list[dict[str, Any]]:
 
 async def test_default_list_shows_live_prices_after_login(watch: Watch, site: FakeSite):
     """A new user logs in and sees the usual names with prices, and what the pool uses."""
-    assert await watch.keys() == DEFAULTS
+    await watch.has_keys(DEFAULTS)
     row = await Memory.of(watch.row("NSE:INFY"))
     site.say("tick", exchange="NSE", symbol="INFY", ltp=1602.05)
     await row.saw(re.compile(r"1,602\.05.*now", re.DOTALL))  # for two seconds
@@ -124,7 +124,7 @@ async def test_instrument_is_added_by_typing(watch: Watch, site: FakeSite):
     await eventually(lambda: saved(site) == [*DEFAULTS, "NSE:TATAMOTORS"])
     await watch.page.reload()
     await watch.has_prices()
-    assert await watch.keys() == [*DEFAULTS, "NSE:TATAMOTORS"]
+    await watch.has_keys([*DEFAULTS, "NSE:TATAMOTORS"])
     await expect(watch.cell("NSE:TATAMOTORS", "symbol")).to_contain_text("TATA MOTORS")
 
 
@@ -190,7 +190,7 @@ async def test_emptied_list_stays_empty_until_asked(watch: Watch, site: FakeSite
     await expect(watch.page.get_by_text("Your list is empty.")).to_be_visible()
     await watch.page.get_by_role("button", name="Add the default list").click()
     await watch.has_prices()
-    assert await watch.keys() == DEFAULTS
+    await watch.has_keys(DEFAULTS)
 
 
 async def test_unknown_symbol_is_refused_with_the_nearest_ones(watch: Watch, site: FakeSite):
@@ -406,7 +406,7 @@ async def test_logging_in_again_resumes(
     await watch.page.get_by_role("link", name="Log in again").click()
     await watch.log_in(site.url, site.username, site.password)
     await watch.has_prices()
-    assert await watch.keys() == DEFAULTS
+    await watch.has_keys(DEFAULTS)
 
 
 async def test_stale_feed_marks_the_symbols_it_names(watch: Watch, site: FakeSite):
@@ -464,7 +464,7 @@ async def test_list_survives_a_server_that_cannot_save(
     await expect(watch.page.get_by_text("Your list is kept in this browser only.")).to_be_visible()
     await watch.page.reload()
     await watch.has_prices()
-    assert await watch.keys() == [*DEFAULTS, "NSE:WIPRO"]
+    await watch.has_keys([*DEFAULTS, "NSE:WIPRO"])
     site.say("set_state", fail=[])
     await watch.page.reload()
     await watch.has_prices()

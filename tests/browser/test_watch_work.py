@@ -112,7 +112,7 @@ async def test_list_that_cannot_be_looked_up_says_so(
     site.say("set_state", fail=["instruments"])
     await watch.page.evaluate(PASTE, "NSE:WIPRO,NSE:TATASTEEL")
     await expect(watch.page.get_by_role("alert")).to_contain_text("Nothing was added.")
-    assert await watch.keys() == DEFAULTS
+    await watch.has_keys(DEFAULTS)
 
 
 async def test_file_goes_out_and_comes_in(watch: Watch, site: FakeSite):
@@ -137,7 +137,7 @@ async def test_file_goes_out_and_comes_in(watch: Watch, site: FakeSite):
     await taking.get_by_role("button", name="Add").click()
     await expect(taking).to_be_hidden()
     await watch.has_prices()
-    assert await watch.keys() == DEFAULTS
+    await watch.has_keys(DEFAULTS)
     await eventually(lambda: len(lists(site)["Copy"]) == len(DEFAULTS))
 
 
@@ -172,7 +172,7 @@ async def test_rows_are_copied_and_moved_between_lists(watch: Watch, site: FakeS
     await eventually(lambda: "ITC" not in lists(site)["Main"])
     await tab(watch, "Metals").click()
     await watch.has_prices()
-    assert await watch.keys() == ["NSE:INFY", "NSE:ITC"]
+    await watch.has_keys(["NSE:INFY", "NSE:ITC"])
 
 
 async def test_removed_rows_come_back_to_their_places(watch: Watch, site: FakeSite):
@@ -184,7 +184,7 @@ async def test_removed_rows_come_back_to_their_places(watch: Watch, site: FakeSi
     await offer.get_by_role("button", name="Undo").click()
     await expect(offer).to_be_hidden()
     await watch.has_prices()
-    await eventually(lambda: has_keys(watch, DEFAULTS))
+    await watch.has_keys(DEFAULTS)
     await eventually(lambda: saved(site) == DEFAULTS)
 
 
@@ -222,12 +222,8 @@ async def test_deleted_list_comes_back(watch: Watch, site: FakeSite):
     await watch.page.get_by_role("button", name="Undo").click()
     await expect(tab(watch, "Metals")).to_have_attribute("aria-pressed", "true")
     await watch.has_prices()
-    assert await watch.keys() == ["NSE:TATASTEEL"]
+    await watch.has_keys(["NSE:TATASTEEL"])
     assert (lists(site)["Metals"], views(site)["Metals"]) == (["TATASTEEL"], {"sort": "-volume"})
-
-
-async def has_keys(watch: Watch, keys: list[str]) -> bool:
-    return await watch.keys() == keys
 
 
 async def test_sorting_is_kept_with_the_list_and_leaves_its_order(watch: Watch, site: FakeSite):
@@ -239,10 +235,10 @@ async def test_sorting_is_kept_with_the_list_and_leaves_its_order(watch: Watch, 
         "NSE:HDFCBANK", "NSE:ICICIBANK", "NSE:SBIN", "NSE:ITC",
     ]  # fmt: skip
     await title.click()
-    await eventually(lambda: has_keys(watch, by_price))
+    await watch.has_keys(by_price)
     await expect(header).to_have_attribute("aria-sort", "descending")
     site.say("tick", exchange="NSE", symbol="ITC", ltp=99_000.0)
-    await eventually(lambda: has_keys(watch, ["NSE:ITC", *by_price[:-1]]))
+    await watch.has_keys(["NSE:ITC", *by_price[:-1]])
     await eventually(lambda: views(site)["Main"] == {"sort": "-last"})
     assert saved(site) == DEFAULTS
     await new_list(watch, "Other")
@@ -250,12 +246,12 @@ async def test_sorting_is_kept_with_the_list_and_leaves_its_order(watch: Watch, 
     await tab(watch, "Main").click()
     await watch.page.reload()
     await watch.has_prices()
-    await eventually(lambda: has_keys(watch, ["NSE:ITC", *by_price[:-1]]))
+    await watch.has_keys(["NSE:ITC", *by_price[:-1]])
     await title.click()
     await expect(header).to_have_attribute("aria-sort", "ascending")
-    await eventually(lambda: has_keys(watch, [*by_price[-2::-1], "NSE:ITC"]))
+    await watch.has_keys([*by_price[-2::-1], "NSE:ITC"])
     await title.click()
-    await eventually(lambda: has_keys(watch, DEFAULTS))
+    await watch.has_keys(DEFAULTS)
     await expect(header).not_to_have_attribute("aria-sort", "ascending")
 
 
@@ -331,13 +327,13 @@ async def test_row_is_dragged_to_another_place(watch: Watch, site: FakeSite):
     """The order is the list's own: it is saved, and a click opens nothing by accident."""
     await drag(watch, "NSE:RELIANCE", "NSE:INFY")
     moved = [*DEFAULTS[:2], "NSE:TCS", "NSE:INFY", "NSE:RELIANCE", *DEFAULTS[5:]]
-    await eventually(lambda: has_keys(watch, moved))
+    await watch.has_keys(moved)
     await eventually(lambda: saved(site) == moved)
     await expect(watch.page.locator(".ladder")).to_have_count(0)
     await drag(watch, "NSE:TCS", "NSE:ITC", let_go=False)
     await watch.page.keyboard.press("Escape")
     await watch.page.mouse.up()
-    assert await watch.keys() == moved
+    await watch.has_keys(moved)
 
 
 async def test_row_is_dragged_by_a_finger(watch: Watch, site: FakeSite):
@@ -360,7 +356,7 @@ async def test_row_is_dragged_by_a_finger(watch: Watch, site: FakeSite):
         await session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     moved = [*DEFAULTS[1:3], "NSE_INDEX:NIFTY", *DEFAULTS[3:]]
     await eventually(lambda: saved(site) == moved)
-    assert await watch.keys() == moved
+    await watch.has_keys(moved)
 
 
 async def test_sorted_list_is_not_dragged(watch: Watch, site: FakeSite):

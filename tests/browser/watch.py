@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import Locator, Page, expect
 
+from tests.support import eventually
+
 __all__ = ["Watch"]
 
 
@@ -55,6 +57,14 @@ class Watch:
             "rows => rows.map(row => row.dataset.key)"
         )
         return keys
+
+    async def has_keys(self, keys: list[str]) -> None:
+        """Wait until the rows are these: they are drawn with the browser's next frame."""
+
+        async def are_drawn() -> bool:
+            return await self.keys() == keys
+
+        await eventually(are_drawn)
 
     async def has_prices(self) -> None:
         """Wait until every row has a live price."""
