@@ -13,6 +13,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.browser.fake_site import FakeSite
 from tests.browser.memory import Memory
+from tests.browser.still_clock import StillClock
 from tests.browser.watch import Watch
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
@@ -338,15 +339,17 @@ async def test_server_that_went_silent_is_noticed(
 ):
     """A link that is open but dead shows its prices as stale and is replaced."""
     console_errors.allow("WebSocket connection to")  # an attempt is given up after 15 s
-    await page.clock.install()
+    clock = await StillClock.install(page)
     watch = Watch(page)
     await watch.log_in(site.url, site.username, site.password)
     await watch.has_prices()
+    await clock.stop()
     site.say("set_market", is_silent=True)
-    await page.clock.run_for(21_000)
+    await clock.run(21_000)
     await expect(watch.page.locator('#rows tr[data-state="stale"]')).to_have_count(len(DEFAULTS))
     await expect(watch.banner).to_contain_text("The connection to the server is lost.")
     site.say("set_market", is_silent=False)
+    await clock.go_on()
     await watch.has_prices()
     await expect(watch.banner).to_be_hidden()
 
