@@ -14,7 +14,8 @@ import msgspec
 __all__ = ["DailyEnd", "expiry_of", "jwt_expiry"]
 
 MAX_TOKEN_CHARACTERS = 16_384
-LATEST_EXPIRY = 253_402_300_799  # the last second of the year 9999, the last that datetime knows
+# A day before datetime ends: it has to be told in any zone.
+LATEST_EXPIRY = 253_402_214_399
 
 
 @dataclass(frozen=True, slots=True)

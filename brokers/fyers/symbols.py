@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import BinaryIO, Final
 
 import msgspec
@@ -18,6 +18,7 @@ from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
 from brokers.fyers.constants import FEED_TOPIC, FYTOKEN_SEGMENTS, INDEX_TOPIC, SEGMENT_EXCHANGES
 from brokers.index_names import index_symbol
+from brokers.market_clock import INDIA
 from brokers.master_text import master_lines
 from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
@@ -52,8 +53,7 @@ _MONTHS: Final = (
     *("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
 )
 _SHARE_SEGMENTS: Final = ("nse_cm", "bse_cm")
-_INDIA: Final = timedelta(hours=5, minutes=30)
-_LATEST: Final = 253_402_300_799  # the last second of the year 9999
+_LATEST: Final = 253_402_214_399  # a day before datetime ends, for the day in India
 
 _MAPPING: Final = msgspec.json.Decoder(dict[str, str])
 
@@ -202,4 +202,4 @@ def _date(text: str) -> date:
     """Return the day in India of a moment in epoch seconds."""
     if not (text.isascii() and text.isdigit() and len(text) <= 12 and 0 < int(text) <= _LATEST):
         raise BrokerProtocolError(f"bad expiry {text[:20]!r}")
-    return (datetime.fromtimestamp(0, UTC) + timedelta(seconds=int(text)) + _INDIA).date()
+    return datetime.fromtimestamp(int(text), UTC).astimezone(INDIA).date()

@@ -8,7 +8,7 @@ that each is a check on the other. Layout: ``FeedResponse`` of Upstox's MarketDa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time
 from enum import IntEnum, StrEnum
 from itertools import zip_longest
 from struct import Struct
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from brokers.market_clock import INDIA
 from brokers.simulator.listing import ListedInstrument, Segment
 from brokers.simulator.market import Quote
 
@@ -34,7 +35,6 @@ _DOUBLE = Struct("<d")
 _DAY, _MINUTE = "1d", "I1"
 _LEVELS_FULL, _LEVELS_D30 = 5, 30
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 
 _SEGMENTS = {
     Segment.NSE: "NSE_EQ",
@@ -255,7 +255,7 @@ def _row(item: ListedInstrument) -> dict[str, Any]:
     }
     if item.expiry is None:
         return row | {"isin": _isin(item), "short_name": item.name}
-    end = datetime.combine(item.expiry, time(23, 59, 59), _INDIA).astimezone(UTC)
+    end = datetime.combine(item.expiry, time(23, 59, 59), INDIA).astimezone(UTC)
     row |= {
         "trading_symbol": _trading_symbol(item),
         "expiry": int(end.timestamp()) * 1000,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import time, timedelta, timezone
+from datetime import time
 from typing import Final
 
 from brokers.base import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.credential_expiry import DailyEnd
+from brokers.market_clock import INDIA
 from brokers.settings import BrokerSettings, setting
 from brokers.upstox.constants import (
     CATEGORY_D30,
@@ -22,7 +23,6 @@ __all__ = ["CAPABILITIES", "FEED_PATH", "UpstoxSettings", "capabilities_with", "
 
 FEED_PATH: Final = "/v3/feed/market-data-feed"
 _MASTER_PATH: Final = "/market-quote/instruments/exchange/complete.json.gz"
-_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
 PLAN_NORMAL: Final = "normal"
 PLAN_PLUS: Final = "plus"
@@ -111,7 +111,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     # All that a user may subscribe, at once, takes less than one; a frame is parsed as a whole.
     max_frame_bytes=2 * 1024 * 1024,
     # "valid until 3:30 AM the following day, whenever it was made"
-    credentials_end=DailyEnd(time(3, 30), _INDIA),
+    credentials_end=DailyEnd(time(3, 30), INDIA),
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import BinaryIO, Final, cast
 
@@ -19,6 +19,7 @@ import msgspec
 from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
 from brokers.index_names import index_symbol
+from brokers.market_clock import INDIA
 from brokers.master_text import MAX_MASTER_BYTES
 from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
@@ -27,7 +28,6 @@ from brokers.upstox.constants import EXCHANGES
 __all__ = ["parse_master"]
 
 _GZIP: Final = b"\x1f\x8b"
-_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 # The series of an NSE share that trades as shares do; others (bonds, funds) show theirs.
 _SHARE_SERIES: Final = frozenset({"EQ", "BE"})
 _DERIVATIVES: Final = frozenset({"FUT", "CE", "PE"})
@@ -36,7 +36,7 @@ _MONTHS: Final = (
     *("JAN", "FEB", "MAR", "APR", "MAY", "JUN"),
     *("JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
 )
-_LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999
+_LATEST_MS: Final = 253_402_214_399_000  # a day before datetime ends, for the day in India
 _MOST_DIGITS: Final = 15
 _PAISE_DIGITS: Final = 2
 
@@ -161,7 +161,7 @@ def _symbol(row: _Row, exchange: str, kind: str, expiry: date | None, strike: st
 def _expiry(ms: int | None) -> date:
     if ms is None or not 0 < ms <= _LATEST_MS:
         raise BrokerProtocolError(f"bad expiry {ms}")
-    return datetime.fromtimestamp(ms // 1000, UTC).astimezone(_INDIA).date()
+    return datetime.fromtimestamp(ms // 1000, UTC).astimezone(INDIA).date()
 
 
 def _decimal(value: Decimal | None) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import time, timedelta, timezone
+from datetime import time
 from typing import Final
 
 from brokers.base import BrokerCapabilities, CredentialField
 from brokers.credential_expiry import DailyEnd
+from brokers.market_clock import INDIA
 from brokers.settings import BrokerSettings, setting
 
 __all__ = ["CAPABILITIES", "KITE_VERSION", "ZerodhaSettings", "capabilities_with", "master_url"]
 
 KITE_VERSION: Final = "3"
-_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     heartbeat_seconds=2.0,
     liveness_timeout_seconds=10.0,
     # https://kite.trade/docs/connect/v3/user/: "expires at 6 AM on the next day"
-    credentials_end=DailyEnd(time(6), _INDIA),
+    credentials_end=DailyEnd(time(6), INDIA),
 )
 
 

@@ -167,6 +167,7 @@ def test_what_is_not_traded_or_not_known_is_left_out() -> None:
         OPTION | {8: ""},
         OPTION | {8: "soon"},
         OPTION | {8: "9" * 12},
+        OPTION | {8: "253402300799"},  # where no zone east of Greenwich has a day for it
         OPTION | {15: "-1.0"},
         OPTION | {13: ""},
         NIFTY | {9: "NSE:-INDEX"},

@@ -161,6 +161,7 @@ def test_what_is_not_declared_is_left_out() -> None:
         ({"expiry": None}, "expiry"),
         ({"expiry": -5}, "expiry"),
         ({"expiry": 10**17}, "expiry"),
+        ({"expiry": 253_402_300_799_000}, "expiry"),  # no day in any zone east of Greenwich
         ({"underlying_symbol": None, "asset_symbol": ""}, "underlying"),
         ({"strike_price": -1}, "decimal"),
         ({"strike_price": "NaN"}, "larger"),
