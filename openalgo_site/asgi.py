@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from django.core.asgi import get_asgi_application
 
@@ -53,8 +54,10 @@ gateway = Gateway(
 )
 SENDER.send_through(gateway.announce)
 PRICES.ask_of(gateway)
+# The loop waits for no file.
+_WRITER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proxy-notes")
 application = behind_proxies(
     build_application(http=django_application, gateway=gateway),
     trusted=settings.TRUSTED_PROXIES,
-    on_untrusted=proxy_notes().note,
+    on_untrusted=proxy_notes(run=_WRITER.submit).note,
 )

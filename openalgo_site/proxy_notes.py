@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -29,11 +30,19 @@ class ProxyNotes:
     Args:
         path: a file that all processes of the installation share.
         clock: seconds since the epoch.
+        run: calls what writes the file, one after the other; an event loop must not wait for it.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        run: Callable[[Callable[[], None]], object] = lambda write: write(),
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._run = run
         self._lock = threading.Lock()
         self._noted_at: dict[str, float] = {}
         self._told_at: dict[str, float] = {}
@@ -52,7 +61,7 @@ class ProxyNotes:
             is_told = now - self._told_at.get(address, float("-inf")) < TOLD_EVERY_SECONDS
             if not is_told:
                 self._told_at[address] = now
-            self._write({**self.seen(), address: now})
+        self._run(partial(self._keep, address, now))
         if not is_told:
             logger.warning(
                 "requests come through a proxy at %s that is not trusted, so all of its users "
@@ -69,13 +78,15 @@ class ProxyNotes:
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 
-    def _write(self, seen: Mapping[str, float]) -> None:
+    def _keep(self, address: str, now: float) -> None:
         temporary = self._path.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):  # the doctor then knows less
-            temporary.write_text(json.dumps(seen))
+            temporary.write_text(json.dumps({**self.seen(), address: now}))
             temporary.replace(self._path)
 
 
-def proxy_notes() -> ProxyNotes:
-    """Return the notes of this installation."""
-    return ProxyNotes(Path(settings.DATA_DIR) / "proxies-seen.json")
+def proxy_notes(
+    run: Callable[[Callable[[], None]], object] = lambda write: write(),
+) -> ProxyNotes:
+    """Return the notes of this installation; ``run`` as ``ProxyNotes`` has it."""
+    return ProxyNotes(Path(settings.DATA_DIR) / "proxies-seen.json", run=run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,14 @@ def test_notes_are_bounded_shared_and_forgotten(tmp_path: Path) -> None:
     assert other.seen() == {}
     path.unlink()
     ProxyNotes(tmp_path / "none" / "x", clock=lambda: now[0]).note("10.0.0.1")
+
+
+def test_a_request_does_not_wait_for_the_file(tmp_path: Path) -> None:
+    path, waiting = tmp_path / "proxies-seen.json", list[Callable[[], object]]()
+    notes = ProxyNotes(path, run=waiting.append)
+    notes.note("10.0.0.1")
+    notes.note("10.0.0.2")
+    assert not path.exists()
+    for write in waiting:
+        write()
+    assert set(notes.seen()) == {"10.0.0.1", "10.0.0.2"}
