@@ -56,7 +56,6 @@ def scaled(text: str, digits: int) -> int:
     match = _DECIMAL.fullmatch(text)
     if match is None:
         raise BrokerProtocolError(f"{text[:40]!r} is not a decimal number")
-    fraction = match[2]
     fraction = match[2] or ""
     if len(fraction) > digits and fraction[digits:].strip("0"):
         raise BrokerProtocolError(f"{text[:40]!r} has more than {digits} decimals")

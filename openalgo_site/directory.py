@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 LOOK_UP_SECONDS = 5.0
 MAX_SESSION_KEY = 64
-
 IDS_PER_QUERY = 500
 
 

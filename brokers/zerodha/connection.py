@@ -50,8 +50,8 @@ from brokers.zerodha.symbols import parse_master
 
 __all__ = ["ZerodhaAdapter"]
 
-# The longest request of no tokens.
 _LIMIT_WORDS = re.compile(r"\b(?:more than|at most|too many|maximum|exceed\w*|limit\w*)\b", re.I)
+# The longest request of no tokens.
 _EMPTY_REQUEST_BYTES = max(
     len(encode_unsubscribe([])), *(len(encode_mode(mode, [])) for mode in FeedMode)
 )

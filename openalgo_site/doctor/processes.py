@@ -181,7 +181,7 @@ def notices() -> Iterator[Finding]:
         return
     try:
         milliseconds = asyncio.run(_notice_round_trip())
-    except Exception as error:  # a layer may fail as it likes
+    except Exception as error:  # supervision point: a layer may fail as it likes
         reason = str(error) or "no answer in time"
         yield failed(
             name,

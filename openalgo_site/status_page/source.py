@@ -38,7 +38,7 @@ class DjangoStatusSource:
     async def read(
         self, views: Collection[StatusView], *, gateway: str
     ) -> Mapping[StatusView, str]:
-        """Return each view's ``pool_status`` object; runs in Django's thread."""
+        """Return each view's ``pool_status`` object; runs in a thread for look-ups."""
         try:
             return await from_database(read_views, views, gateway)
         except Error as error:
