@@ -14,6 +14,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402
 
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
+from openalgo_site.enabled_accounts import count_enabled_accounts  # noqa: E402
 from openalgo_site.key_uses import KEY_USES  # noqa: E402
 from openalgo_site.last_prices import PRICES  # noqa: E402
 from openalgo_site.notices import SENDER  # noqa: E402
@@ -21,6 +22,7 @@ from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
 from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
+from streaming.database_probe import DatabaseProbe  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
 from streaming.gateway import Gateway  # noqa: E402
 from streaming.limits import EdgeLimits  # noqa: E402
@@ -51,6 +53,7 @@ gateway = Gateway(
     limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})),
     presence=DjangoPresence(),
     status=DjangoStatusSource(),
+    database=DatabaseProbe(count_enabled_accounts),
 )
 SENDER.send_through(gateway.announce)
 PRICES.ask_of(gateway)

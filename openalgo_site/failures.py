@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.views.csrf import csrf_failure
 
 from openalgo_site.api_access import json_response
 from streaming.refused_origins import REFUSED_ORIGINS
+from streaming.tables import NOT_MIGRATED, lacks_tables
 
 __all__ = ["bad_request", "csrf_refused", "forbidden", "not_found", "server_error"]
 
@@ -59,29 +61,37 @@ def csrf_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 503 while the database is busy or away, otherwise 500.
+    """Answer 503 while the database is busy, away or not migrated, otherwise 500.
 
     Django calls it while it handles the exception.
     """
     error = sys.exception()
-    if isinstance(error, OperationalError | InterfaceError):
-        _log(error)
-        response = _answer(request, 503, DATABASE_AWAY, _database_away, headers=RETRY_AFTER)
+    is_migrated = error is None or not lacks_tables(error)
+    if isinstance(error, OperationalError | InterfaceError) or not is_migrated:
+        _log(error, is_migrated=is_migrated)
+        words = DATABASE_AWAY if is_migrated else f"{NOT_MIGRATED[0].upper()}{NOT_MIGRATED[1:]}."
+        page = partial(_database_away, is_migrated=is_migrated)
+        response = _answer(request, 503, words, page, headers=RETRY_AFTER)
         # Django would log a traceback for each request.
         response._has_been_logged = True  # type: ignore[attr-defined]
         return response
     return _answer(request, 500, FAILED, defaults.server_error)
 
 
-def _log(error: Exception) -> None:
+def _log(error: BaseException | None, *, is_migrated: bool) -> None:
     now = time.monotonic()
     if now - _LOGGED.get("at", float("-inf")) >= LOG_SECONDS:
         _LOGGED["at"] = now
-        logger.error("requests fail, as the database does (%s: %s)", type(error).__name__, error)
+        if is_migrated:
+            what = "requests fail, as the database does (%s: %s)"
+            logger.error(what, type(error).__name__, error)
+        else:
+            logger.error("requests fail, as %s", NOT_MIGRATED)
 
 
-def _database_away(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(render_to_string("503.html"), status=503, headers=RETRY_AFTER)
+def _database_away(request: HttpRequest, *, is_migrated: bool) -> HttpResponse:
+    page = render_to_string("503.html", {"is_migrated": is_migrated})
+    return HttpResponse(page, status=503, headers=RETRY_AFTER)
 
 
 def _answer(

@@ -7,7 +7,7 @@ import os
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from brokers.addresses import is_loopback
 from openalgo_site.api_access import KEY_GATE, ApiError
@@ -56,12 +56,21 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         "tickpool_gateway_processes", "Gateway processes that answered this scrape."
     )
     processes.add_metric([], 1 + len(others))
+    known = [processes, *await _accounts(gateway)]
     workers = publisher_metrics(hub.link) + pool_metrics(await pool_stats(hub.link))
     return HttpResponse(
-        exposition(merged([own, *others, [processes], workers])),
+        exposition(merged([own, *others, known, workers])),
         content_type=CONTENT_TYPE_LATEST,
         headers={"Cache-Control": "no-store"},
     )
+
+
+async def _accounts(gateway: Gateway) -> list[Metric]:
+    """Return the number of enabled accounts; nothing while the database does not say it."""
+    accounts = (await gateway.database.look()).accounts if gateway.database is not None else None
+    if accounts is None:
+        return []
+    return [GaugeMetricFamily("tickpool_accounts", "Enabled broker accounts.", value=accounts)]
 
 
 def answer_siblings(gateway: Gateway) -> None:

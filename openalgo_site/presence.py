@@ -17,6 +17,7 @@ from pooling.database import in_database
 from streaming.exceptions import PresenceUnavailableError
 from streaming.models import ApiKey, ClientConnection, GatewayStatus
 from streaming.presence import ClientSeen, GatewayFigures, PresenceChange
+from streaming.tables import NOT_MIGRATED, lacks_tables
 
 __all__ = ["DjangoPresence"]
 
@@ -102,7 +103,8 @@ async def _in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     try:
         return await in_database(function, *args, **kwargs)
     except (Error, GatewayStatus.DoesNotExist) as error:
-        raise PresenceUnavailableError(f"{type(error).__name__}: {error}") from error
+        words = NOT_MIGRATED if lacks_tables(error) else f"{type(error).__name__}: {error}"
+        raise PresenceUnavailableError(words) from error
 
 
 def _save_clients(gateway: str, change: PresenceChange) -> None:

@@ -10,6 +10,7 @@ from channels.layers import get_channel_layer
 
 from brokers.types import InstrumentKey
 from streaming.authentication import ApiKeyGate
+from streaming.database_probe import DatabaseProbe
 from streaming.directory import Directory
 from streaming.hub import GatewayHub
 from streaming.limits import EdgeLimits
@@ -36,6 +37,7 @@ class Gateway:
         presence: where the gateway tells of itself and its clients; None: nowhere.
         status: who knows how pools are, for those who watch them; None: nobody.
         make_layer: returns the channel layer that carries notices.
+        database: looks how the database is, for health checks; None: they look themselves.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class Gateway:
         presence: PresenceStore | None = None,
         status: StatusSource | None = None,
         make_layer: Callable[[], ChannelLayer] = get_channel_layer,
+        database: DatabaseProbe | None = None,
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.directory = RememberingDirectory(directory, clock=clock)
+        self.database = database
         self.gate = ApiKeyGate(directory=self.directory, limits=self.limits, clock=clock)
         self._make_link = make_link
         self._clock = clock

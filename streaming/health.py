@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 
-from django.db import Error, close_old_connections
 from django.http import HttpRequest, JsonResponse
 
 from brokers.feed import WAITING_FOR_ROOM, FeedStatus
+from streaming.database_probe import DatabaseProbe
 from streaming.gateway import Gateway
 from streaming.link import FeedOverview
 from streaming.models import ApiKey
 from streaming.notices import NoticeState
 from streaming.routing import GATEWAY_SCOPE_KEY
 
-__all__ = ["DatabaseProbe", "livez", "readyz"]
-
-PROBE_SECONDS = 1.5
+__all__ = ["livez", "readyz"]
 
 
 async def livez(request: HttpRequest) -> JsonResponse:
@@ -30,18 +26,20 @@ async def livez(request: HttpRequest) -> JsonResponse:
 async def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 with the state of things; 503 when the database does not answer.
 
-    ``degraded``: a pool is not live, no worker is there, or the channel layer is away; clients are
-    served all the same, so a load balancer must not take the gateway out. The list of the same name
-    says what it is.
+    ``degraded``: a pool is not live, an enabled account has no worker, or the channel layer is
+    away; clients are served all the same, so a load balancer must not take the gateway out. The
+    list of the same name says what it is. ``accounts`` are the enabled ones, null while the
+    database does not say.
     """
-    database = await _PROBE.answers()
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
+    probe = (gateway and gateway.database) or _PROBE
+    database = await probe.look()
     hub = await gateway.open() if gateway is not None else None
     link = hub.link if hub is not None else None
     pools: dict[str, FeedStatus] = dict(link.pools()) if isinstance(link, FeedOverview) else {}
     workers = link.workers() if isinstance(link, FeedOverview) else 0
     live = sum(status is FeedStatus.LIVE for status in pools.values())
-    degraded = _degraded(workers, pools.values())
+    degraded = _degraded(workers, pools.values(), database.accounts)
     if isinstance(link, FeedOverview):
         degraded += _short_of_room(link.waiting())
     if gateway is not None and gateway.notices is not None:
@@ -49,22 +47,29 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     status = "degraded" if degraded else "ok"
     answer = JsonResponse(
         {
-            "status": status if database else "unavailable",
-            "database": database,
+            "status": "unavailable" if database.trouble else status,
+            "database": not database.trouble,
             "workers": workers,
-            "degraded": degraded if database else [*degraded, "the database does not answer"],
-            "pools": {"live": live, "total": len(pools)},
+            "degraded": [*degraded, database.trouble] if database.trouble else degraded,
+            "accounts": database.accounts,
+            "pools": {"live": live, "total": max(len(pools), database.accounts or 0)},
             "clients": len(hub.clients) if hub is not None else 0,
         },
-        status=200 if database else 503,
+        status=503 if database.trouble else 200,
     )
     answer._has_been_logged = True  # type: ignore[attr-defined]  # a probe comes every few seconds
     return answer
 
 
-def _degraded(workers: int, pools: Collection[FeedStatus]) -> list[str]:
+def _degraded(
+    workers: int, pools: Collection[FeedStatus], accounts: int | None = None
+) -> list[str]:
     """Return what is not as it should be, in words that name nobody: anyone may read them."""
-    found = [] if workers else ["no worker answers"]
+    found = []
+    if not workers:
+        found = ["no worker answers, so there are no prices: start `python manage.py runpool`"]
+    elif accounts is not None and accounts > len(pools):
+        found = [f"{accounts - len(pools)} of {accounts} enabled accounts have no worker"]
     states = Counter(status for status in pools if status is not FeedStatus.LIVE)
     return found + [
         f"{states[each]} of {len(pools)} pools: {each.value}" for each in sorted(states)
@@ -78,42 +83,11 @@ def _short_of_room(waiting: Mapping[str, int]) -> list[str]:
     return [text] if symbols else []
 
 
-class DatabaseProbe:
-    """Looks whether a table can be read: one look at a time, and nobody waits for it for long.
-
-    A database that hangs keeps a look for as long as it hangs; until then the answer is no.
-
-    Args:
-        look: blocking; raises what the database raises.
-    """
-
-    def __init__(self, look: Callable[[], object]) -> None:
-        self._look = look
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database probe")
-        # The look under way, or the last one.
-        self._looking: Future[bool] | None = None
-
-    async def answers(self) -> bool:
-        """Tell whether the database answers within two seconds."""
-        if self._looking is None or self._looking.done():
-            self._looking = self._executor.submit(self._try)
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                return await asyncio.shield(asyncio.wrap_future(self._looking))
-        except TimeoutError:
-            return False
-
-    def _try(self) -> bool:
-        try:
-            self._look()
-        except Error:
-            return False
-        finally:
-            close_old_connections()
-        return True
+def _read() -> None:
+    ApiKey.objects.exists()
 
 
-_PROBE = DatabaseProbe(lambda: ApiKey.objects.exists())
+_PROBE = DatabaseProbe(_read)
 
 
 def _late(notices: NoticeState, look_seconds: float) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import Error, connection, transaction
-from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -19,6 +18,7 @@ from django.utils.crypto import get_random_string
 from brokers.exceptions import BrokerConfigError
 from brokers.moments import moment_text
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
+from openalgo_site.tables import tables_trouble
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
 from pooling.models import BrokerAccount, Instrument
@@ -52,25 +52,12 @@ def database() -> Iterator[Finding]:
 
 def migrations() -> Iterator[Finding]:
     """Whether the tables are those of this version."""
-    executor = MigrationExecutor(connection)
-    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if missing and not executor.loader.applied_migrations:
-        yield failed(
-            "migrations",
-            "the database has no tables: it is new, or its file was lost or replaced",
-            "restore it from a backup, or run `python manage.py migrate` if it is new",
-        )
-        return
-    if missing:
-        names = ", ".join(f"{each.app_label}.{each.name}" for each, _ in missing[:3])
-        more = ", …" if len(missing) > 3 else ""
-        yield failed(
-            "migrations",
-            f"{len(missing)} migration(s) are not applied: {names}{more}",
-            "run `python manage.py migrate`",
-        )
-        return
-    yield fine("migrations", "all are applied")
+    trouble = tables_trouble()
+    if trouble is None:
+        yield fine("migrations", "all are applied")
+    else:
+        words = f"{trouble.what}; {trouble.details}" if trouble.details else trouble.what
+        yield (failed if trouble.is_behind else warned)("migrations", words, trouble.mends)
 
 
 def writable() -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from django.core.management.base import CommandParser
 from django.db import Error, close_old_connections
 from django.utils import timezone
 
+from openalgo_site.command_line import database_sentence
 from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand
 from openalgo_site.pool_cli.reading import gateway_dict
 from openalgo_site.pool_cli.top_screen import Emphasis, Key, Snapshot, clamp_scroll, frame
@@ -40,9 +41,7 @@ def read_snapshot() -> Snapshot:
         pools = [view_of(account, now) for account in accounts_with_status()]
         gateways = list(GatewayStatus.objects.alive(now))
     except Error as error:
-        return Snapshot(
-            at=timezone.localtime(now), pools=(), problem=f"The database does not answer: {error}"
-        )
+        return Snapshot(at=timezone.localtime(now), pools=(), problem=database_sentence(error))
     finally:
         close_old_connections()  # the server may be started again until the next look
     return Snapshot(

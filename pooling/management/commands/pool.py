@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
-from openalgo_site.command_line import database_sentence
+from openalgo_site.command_line import database_code, database_sentence
 from openalgo_site.doctor.main import DOCTOR
 from openalgo_site.pool_cli.base import CliError, Exit, Output
 from openalgo_site.pool_cli.changing import CHANGING
@@ -58,6 +58,7 @@ class Command(BaseCommand):
         except PoolingError as error:
             raise CommandError(str(error), returncode=Exit.ERROR) from None
         except Error as error:
-            raise CommandError(database_sentence(error), returncode=Exit.ERROR) from None
+            code = database_code(error)
+            raise CommandError(database_sentence(error), returncode=code) from None
         if code:
             sys.exit(int(code))

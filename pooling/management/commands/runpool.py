@@ -7,12 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.alerts import make_alerts
-from openalgo_site.command_line import database_sentence
+from openalgo_site.command_line import database_code, database_sentence
+from openalgo_site.tables import tables_trouble
 from openalgo_site.worker_process import WorkerSettings, run_worker
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
@@ -57,7 +57,8 @@ class Command(BaseCommand):
         except BusError as error:
             raise CommandError(str(error)) from None
         except (Error, StoreUnavailableError) as error:
-            raise CommandError(database_sentence(error)) from None
+            code = database_code(error)
+            raise CommandError(database_sentence(error), returncode=code) from None
 
 
 class _ConfigurationError(Exception):
@@ -72,9 +73,8 @@ def _check_proxy() -> None:
 
 
 def _check_database(account_ids: list[int] | None) -> None:
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise _ConfigurationError("the database is not up to date: run `python manage.py migrate`")
+    if (trouble := tables_trouble()) is not None and trouble.is_behind:
+        raise _ConfigurationError(trouble.sentence)
     known = set(BrokerAccount.objects.values_list("pk", flat=True))
     if unknown := sorted(set(account_ids or ()) - known):
         raise _ConfigurationError(

@@ -16,6 +16,7 @@ from openalgo_site.gateway_processes import listen_beside_others, serve_processe
 from openalgo_site.metrics_page import answer_siblings
 from openalgo_site.ready_pipe import say_ready
 from openalgo_site.stopping import end_within
+from openalgo_site.tables import log_tables_trouble
 from streaming.exceptions import BusConfigurationError
 from streaming.server import PortTakenError, run_gateway
 
@@ -65,6 +66,7 @@ class Command(BaseCommand):
 
         def on_listening() -> None:
             self._say(f"gateway: site on {netloc(host, port)}, OpenAlgo on {openalgo_port}")
+            log_tables_trouble()
             _say_ready(options)
 
         run_gateway(
@@ -78,6 +80,11 @@ class Command(BaseCommand):
 
     def _serve_several(self, options: dict[str, Any]) -> None:
         make_link()  # what is wrong with the settings is said once, before anything is started
+
+        def on_ready() -> None:
+            log_tables_trouble()
+            _say_ready(options)
+
         serve_processes(
             count=options["workers"],
             manage=Path(settings.BASE_DIR) / "manage.py",
@@ -85,7 +92,7 @@ class Command(BaseCommand):
             port=options["port"],
             openalgo_port=options["openalgo_port"],
             say=self._say,
-            on_ready=lambda: _say_ready(options),
+            on_ready=on_ready,
         )
 
     def _serve_beside_others(self, options: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ import httpx2
 import pytest
 from django.core.asgi import get_asgi_application
 
+from brokers.feed import FeedStatus
+from streaming.database_probe import DatabaseProbe
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +30,7 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
         "database": True,
         "workers": 1,
         "degraded": [],
+        "accounts": None,
         "pools": {"live": 1, "total": 1},
         "clients": 1,
     }
@@ -42,3 +45,31 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
     assert reply.json()["degraded"] == ["6 symbols of 1 of 1 pools: waiting for room"]
     await socket.close()
+
+
+async def test_ready_counts_accounts_that_no_worker_serves(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the worker announces and what the database has enabled are told apart."""
+    edge = await make_edge(http=get_asgi_application())
+    edge.gateway.database = DatabaseProbe(lambda: 3)
+    monkeypatch.setattr(edge.link, "pools", lambda: {"p1": FeedStatus.LIVE})
+    reply = await health(edge, "/readyz")
+    assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
+    assert reply.json()["accounts"] == 3
+    assert reply.json()["pools"]["total"] == 3
+    assert "2 of 3 enabled accounts have no worker" in reply.json()["degraded"]
+
+
+async def test_without_a_worker_ready_says_what_that_costs_and_what_mends_it(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = await make_edge(http=get_asgi_application())
+    edge.gateway.database = DatabaseProbe(lambda: 1)
+    monkeypatch.setattr(edge.link, "workers", lambda: 0)
+    monkeypatch.setattr(edge.link, "pools", dict)
+    reply = (await health(edge, "/readyz")).json()
+    assert (reply["status"], reply["pools"]) == ("degraded", {"live": 0, "total": 1})
+    assert reply["degraded"] == [
+        "no worker answers, so there are no prices: start `python manage.py runpool`"
+    ]

@@ -24,6 +24,7 @@ from brokers.feed import (
 )
 from openalgo_site import gateway_siblings, metrics_page
 from openalgo_site.gateway_siblings import Siblings
+from streaming.database_probe import DatabaseProbe
 from streaming.feed_link import ZmqFeedLink
 from streaming.gateway import Gateway
 from streaming.metrics import (
@@ -52,6 +53,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     gateway = Gateway(
         make_link=lambda: ZmqFeedLink(endpoints=[f"tcp://127.0.0.1:{free_port()}"]),
         directory=FakeDirectory(),
+        database=DatabaseProbe(lambda: 2),
     )
     await gateway.open()
     yield gateway

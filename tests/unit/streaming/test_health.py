@@ -8,28 +8,31 @@ import threading
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from streaming import health
-from streaming.health import DatabaseProbe
+from streaming import database_probe
+from streaming.database_probe import DatabaseLook, DatabaseProbe
+from streaming.tables import NOT_MIGRATED
 
 
 async def test_a_database_that_hangs_is_told_and_asked_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(health, "PROBE_SECONDS", 0.02)
+    monkeypatch.setattr(database_probe, "PROBE_SECONDS", 0.02)
     looks, answer = [], threading.Event()
 
-    def hang() -> None:
+    def hang() -> int:
         looks.append(1)
         answer.wait()
+        return 3
 
     probe = DatabaseProbe(hang)
     try:
-        assert await asyncio.gather(*(probe.answers() for _ in range(20))) == [False] * 20
+        found = await asyncio.gather(*(probe.look() for _ in range(20)))
+        assert {look.trouble for look in found} == {"the database does not answer"}
         assert len(looks) == 1
     finally:
         answer.set()
-    monkeypatch.setattr(health, "PROBE_SECONDS", 30)
-    assert await probe.answers()
+    monkeypatch.setattr(database_probe, "PROBE_SECONDS", 30)
+    assert await probe.look() == DatabaseLook(accounts=3)
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")])
@@ -37,4 +40,11 @@ async def test_a_database_that_fails_is_told(error: Exception) -> None:
     def fail() -> None:
         raise error
 
-    assert not await DatabaseProbe(fail).answers()
+    assert (await DatabaseProbe(fail).look()).trouble == "the database does not answer"
+
+
+async def test_a_table_that_is_missing_is_no_silence() -> None:
+    def fail() -> None:
+        raise OperationalError("no such table: pooling_brokeraccount")
+
+    assert (await DatabaseProbe(fail).look()).trouble == NOT_MIGRATED
