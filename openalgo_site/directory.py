@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.models import Session
@@ -134,7 +134,7 @@ def _principal_of_key(api_key: str) -> Principal | None:
     return Principal(
         user_id=key.user.pk,
         username=key.user.get_username(),
-        accounts=_accounts_of([key.user.pk])[key.user.pk],
+        **_accounts_of([key.user.pk])[key.user.pk]._asdict(),
         key_id=key.pk,
     )
 
@@ -161,7 +161,7 @@ def _refresh(principals: Sequence[Principal]) -> list[Principal | None]:
         return Principal(
             user_id=user.pk,
             username=user.get_username(),
-            accounts=accounts[user.pk],
+            **accounts[user.pk]._asdict(),
             key_id=principal.key_id,
             session_key=principal.session_key,
         )
@@ -198,24 +198,46 @@ def _belongs_to(session: dict[str, object], user: User) -> bool:
     )
 
 
-def _accounts_of(user_ids: Iterable[int]) -> defaultdict[int, tuple[AccountRef, ...]]:
-    found: defaultdict[int, tuple[AccountRef, ...]] = defaultdict(tuple)
+class _Accounts(NamedTuple):
+    """What a user has: accounts that can be used, and others that cannot for now."""
+
+    accounts: tuple[AccountRef, ...] = ()
+    away: tuple[AccountRef, ...] = ()
+
+
+def _accounts_of(user_ids: Iterable[int]) -> defaultdict[int, _Accounts]:
+    found: defaultdict[int, _Accounts] = defaultdict(_Accounts)
     for part in _portions(set(user_ids)):
-        for account in BrokerAccount.objects.filter(user_id__in=part, enabled=True).order_by("pk"):
-            try:
-                capabilities = account.capabilities()
-            except BrokerConfigError:
-                continue  # the worker reports it; there is no pool to use
-            found[account.user_id] += (
-                AccountRef(
-                    pool_id=account.pool_id,
-                    broker=account.broker,
-                    label=account.label,
-                    exchanges=capabilities.exchanges,
-                    depth_levels=capabilities.depth_levels,
-                ),
-            )
+        for account in BrokerAccount.objects.filter(user_id__in=part).order_by("pk"):
+            ref, (accounts, away) = _ref_of(account), found[account.user_id]
+            if ref.away:
+                found[account.user_id] = _Accounts(accounts, (*away, ref))
+            else:
+                found[account.user_id] = _Accounts((*accounts, ref), away)
     return found
+
+
+def _ref_of(account: BrokerAccount) -> AccountRef:
+    name = " ".join(filter(None, (account.broker, account.label)))
+    away = f"the broker account {name} is disabled; prices come by themselves once it is enabled"
+    exchanges, depth_levels = frozenset[str](), tuple[int, ...]()
+    try:
+        capabilities = account.capabilities()
+    except BrokerConfigError as error:
+        if account.enabled:
+            reason = str(error).rstrip(".")
+            away = f"the broker account {name} cannot be served as it is stored: {reason}"
+    else:
+        exchanges, depth_levels = capabilities.exchanges, capabilities.depth_levels
+        away = "" if account.enabled else away
+    return AccountRef(
+        pool_id=account.pool_id,
+        broker=account.broker,
+        label=account.label,
+        exchanges=exchanges,
+        depth_levels=depth_levels,
+        away=away,
+    )
 
 
 def _portions(values: set[T]) -> Iterable[list[T]]:

@@ -168,6 +168,9 @@ class AccountStore(Protocol):
     async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
         """Return those of ``tokens`` by which the broker calls any instrument today."""
 
+    async def why_nothing_listed(self, broker: str) -> str:
+        """Return why no name of the broker's means anything, in a sentence; "": some do."""
+
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Write the heartbeat row of each pool."""
 

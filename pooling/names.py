@@ -30,11 +30,15 @@ PREPARE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Meaning:
-    """What names mean: an instrument, nothing any more, or what cannot be told right now."""
+    """What names mean: an instrument, nothing any more, or what cannot be told right now.
+
+    ``why`` says why nothing of the broker can be told although the store answers; "": it does not.
+    """
 
     known: dict[InstrumentKey, Instrument] = field(default_factory=dict)
     gone: dict[InstrumentKey, Gone] = field(default_factory=dict)
     untold: set[InstrumentKey] = field(default_factory=set)
+    why: str = ""
 
 
 class NameFollower:
@@ -90,14 +94,15 @@ class NameFollower:
         """Return what names mean at the revision that the pool follows; never raises.
 
         While the store is down, what is subscribed is known and everything else cannot be told.
+        What was never heard of cannot either before instruments of the broker were loaded.
         """
         try:
             for _ in range(MOST_LOOK_UPS):
                 revision = await self._bring_up(pool)
                 known = pool.instruments(keys)
-                meaning = await self._look_up(
-                    pool.spec.broker, [key for key in keys if key not in known]
-                )
+                asked = [key for key in keys if key not in known]
+                meaning = await self._look_up(pool.spec.broker, asked)
+                await self._excuse(pool.spec.broker, asked, meaning)
                 if await self._is_latest(pool, revision):
                     meaning.known |= known
                     return meaning
@@ -106,6 +111,12 @@ class NameFollower:
             self._log_failure("instruments", error)
         known = pool.instruments(keys)
         return Meaning(known=known, untold={key for key in keys if key not in known})
+
+    async def _excuse(self, broker: str, asked: Sequence[InstrumentKey], meaning: Meaning) -> None:
+        """Call untold what is unknown only as nothing of the broker was loaded."""
+        unknown = {key for key in asked if key not in meaning.known and key not in meaning.gone}
+        if unknown and (why := await self._store().why_nothing_listed(broker)):
+            meaning.untold, meaning.why = unknown, why
 
     async def _is_latest(self, pool: ConnectionPool, revision: int) -> bool:
         latest = await self._store().names_revision(pool.spec.broker)

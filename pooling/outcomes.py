@@ -142,15 +142,18 @@ def same_contract_outcome(want: Want, name: InstrumentKey) -> Outcome:
     )
 
 
-def untold_outcome(want: Want) -> Outcome:
-    """Let a want wait whose name cannot be looked up now; it is asked for again by itself."""
+def untold_outcome(want: Want, why: str = "") -> Outcome:
+    """Let a want wait whose name cannot be looked up now; it is asked for again by itself.
+
+    ``why`` is a sentence for people; "": the store does not answer.
+    """
     return Outcome(
         want.key,
         OutcomeState.PENDING,
         want.mode,
         want.depth_levels,
         RefusalCode.BROKER_UNAVAILABLE,
-        "instruments cannot be looked up right now; it is tried again by itself",
+        why or "instruments cannot be looked up right now; it is tried again by itself",
     )
 
 

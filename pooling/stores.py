@@ -48,6 +48,7 @@ from pooling.history_store import (
     write_apart,
     write_usage,
 )
+from pooling.instrument_reasons import why_not_listed
 from pooling.instruments import expire_instruments
 from pooling.models import (
     BrokerAccount,
@@ -87,6 +88,7 @@ class DjangoAccountStore:
     Args:
         key_file: the keys of the stored credentials, read at each ``credentials`` call.
         account_ids: serve only these accounts; None serves all enabled ones.
+        bus_port: where the worker publishes, for who is told of it; None: nobody is.
         clock: monotonic seconds, for what is done now and then.
     """
 
@@ -95,11 +97,13 @@ class DjangoAccountStore:
         *,
         key_file: Path,
         account_ids: Sequence[int] | None = None,
+        bus_port: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key_file = key_file
         self._account_ids = None if account_ids is None else frozenset(account_ids)
         self._clock = clock
+        self._bus_port = bus_port
         self._pruned_at: float | None = None
         self._expired_at: float | None = None
         self._applied: dict[str, tuple[int, datetime]] = {}
@@ -149,6 +153,10 @@ class DjangoAccountStore:
     async def listed(self, broker: str, tokens: Collection[str]) -> Collection[str]:
         """Return those of ``tokens`` by which the broker calls any instrument today."""
         return await _look_up(_listed, broker, tokens)
+
+    async def why_nothing_listed(self, broker: str) -> str:
+        """Return why no name of the broker's is known; "" where some are."""
+        return await _look_up(why_not_listed, broker)
 
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Write the heartbeat row of each pool, an event where its state changed, and expiries.
@@ -280,7 +288,7 @@ class DjangoAccountStore:
             applied_revision=stats.config_revision,
             applied=applied,
             heartbeat=now,
-            stats=_storable_stats(stats),
+            stats={**_storable_stats(stats), "bus_port": self._bus_port},
         )
 
     def _save_usage(self, samples: Sequence[UsageSample]) -> None:

@@ -308,37 +308,49 @@ class PoolWorker:
         told = [want for want in wants if want.key not in meaning.untold]
         outcomes = iter(_want_told(pool, holder, told, meaning))
         return [
-            self._wait_until_told(pool_id, holder, want)
+            self._wait_until_told(pool_id, holder, want, meaning.why)
             if want.key in meaning.untold
             else next(outcomes)
             for want in wants
         ]
 
-    def _wait_until_told(self, pool_id: str, holder: Holder, want: Want) -> Outcome:
+    def _wait_until_told(self, pool_id: str, holder: Holder, want: Want, why: str) -> Outcome:
         is_kept = self._untold.keep(pool_id, holder, want)
-        return untold_outcome(want) if is_kept else crowded_outcome(want)
+        return untold_outcome(want, why) if is_kept else crowded_outcome(want)
 
     async def _ask_untold(self) -> None:
         """Look up again what could not be, and tell what became of it."""
+        unlisted: set[str] = set()  # brokers of which nothing is loaded
         for pool_id, holder in self._untold.holders():
             pool = self._pools.get(pool_id)
             if pool is None:
                 # Its successor is told by the gateways what is wanted.
                 self._untold.release_pool(pool_id)
-                continue
-            for keys in _chunks(self._untold.keys(pool_id, holder)):
-                meaning = await self._names.resolve(pool, keys)
-                if meaning.untold.issuperset(keys):
+            elif pool.spec.broker not in unlisted:
+                why = await self._ask_untold_of(pool, holder)
+                if why is None:
                     return  # the store is still away: at the next look
-                if self._pools.get(pool_id) is not pool:
-                    break
-                # Only what was not released meanwhile, with no await from here on.
-                told = [key for key in keys if key not in meaning.untold]
-                try:
-                    self._tell(pool, holder, self._untold.take(pool_id, holder, told), meaning)
-                except KeyError:
-                    self._untold.release_pool(pool_id)  # it is closed, as one that has left
-                    break
+                if why:
+                    unlisted.add(pool.spec.broker)
+
+    async def _ask_untold_of(self, pool: ConnectionPool, holder: Holder) -> str | None:
+        """Look up what one holder waits for; returns why nothing can be told, None: no answer."""
+        pool_id, why = pool.spec.pool_id, ""
+        for keys in _chunks(self._untold.keys(pool_id, holder)):
+            meaning = await self._names.resolve(pool, keys)
+            if not meaning.why and meaning.untold.issuperset(keys):
+                return None
+            if self._pools.get(pool_id) is not pool:
+                break
+            why = meaning.why or why
+            # Only what was not released meanwhile, with no await from here on.
+            told = [key for key in keys if key not in meaning.untold]
+            try:
+                self._tell(pool, holder, self._untold.take(pool_id, holder, told), meaning)
+            except KeyError:
+                self._untold.release_pool(pool_id)  # it is closed, as one that has left
+                break
+        return why
 
     def _tell(
         self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want], meaning: Meaning

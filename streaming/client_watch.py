@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from streaming.client import Client
-from streaming.directory import Directory
+from streaming.directory import Directory, Principal
 from streaming.exceptions import DirectoryUnavailableError
-from streaming.holdings import Departure
 from streaming.limits import EdgeLimits
 from streaming.protocol import CloseCode
 from streaming.revalidation import changed_principals
@@ -42,8 +41,8 @@ class WatchedHub(Protocol):
     ) -> None:
         """Stop a client's ticks at once and close it behind its waiting answers."""
 
-    def take_away(self, client: Client, departure: Departure) -> None:
-        """Stop lines that a client may not read any more, and tell it and the pools."""
+    def follow(self, client: Client, principal: Principal) -> None:
+        """Serve a client as the principal that it is now."""
 
 
 class ClientWatch:
@@ -110,8 +109,8 @@ class ClientWatch:
                 is_key = client.session.user.key_id is not None
                 reason = "API key revoked" if is_key else "session ended"
                 hub.close_client(client, CloseCode.UNAUTHENTICATED, reason)
-            elif (departure := client.session.update_principal(principal)) is not None:
-                hub.take_away(client, departure)
+            else:
+                hub.follow(client, principal)
 
     def _log_failure(self, error: DirectoryUnavailableError) -> None:
         now, last = self._hub.clock(), self._last_failure_log

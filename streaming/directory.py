@@ -16,20 +16,25 @@ __all__ = ["AccountRef", "Directory", "Principal"]
 
 
 class AccountRef(msgspec.Struct, frozen=True):
-    """One broker account that a principal owns. ``depth_levels`` are what the broker offers."""
+    """One broker account that a principal owns. ``depth_levels`` are what the broker offers.
+
+    ``away`` says why nothing of it can be had for now, in a sentence for people; "": it can.
+    """
 
     pool_id: str
     broker: str
     label: str
     exchanges: frozenset[str]
     depth_levels: tuple[int, ...] = (5,)
+    away: str = ""
 
 
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated user with the accounts that it owns, default account first.
 
     ``key_id`` names the API key used, None for a browser session; ``session_key`` the Django
-    session, None for an API key.
+    session, None for an API key. ``away`` are the accounts that it owns and cannot use for now;
+    one whose exchanges nobody can tell has none.
     """
 
     user_id: int
@@ -37,13 +42,17 @@ class Principal(msgspec.Struct, frozen=True):
     accounts: tuple[AccountRef, ...]
     key_id: int | None = None
     session_key: str | None = None
+    away: tuple[AccountRef, ...] = ()
 
     def account_for(self, exchange: str) -> AccountRef | None:
-        """Return the first account whose broker trades ``exchange``, or None."""
-        for account in self.accounts:
+        """Return the first account whose broker trades ``exchange``, or None.
+
+        One that is away is asked only where no other trades it.
+        """
+        for account in (*self.accounts, *self.away):
             if exchange in account.exchanges:
                 return account
-        return None
+        return next((account for account in self.away if not account.exchanges), None)
 
 
 class Directory(Protocol):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from brokers.feed import WAITING_FOR_ROOM, Outcome, OutcomeState, RefusalCode
+import msgspec
+
+from brokers.feed import WAITING_FOR_ROOM, Outcome, OutcomeState, RefusalCode, Want
 from streaming.directory import AccountRef
 from streaming.holdings import Feed, Held, Line
 from streaming.protocol import ErrorCode, SubscribeItem
@@ -13,6 +15,8 @@ from streaming.quiet_lines import Silence
 
 __all__ = [
     "accepted_or_refused",
+    "away_outcome",
+    "back_outcome",
     "delay_of",
     "delayed",
     "ended",
@@ -49,6 +53,20 @@ def accepted_or_refused(
     if age_ms is not None:
         entry["last_tick_age_ms"] = age_ms
     return {**entry, "state": outcome.state}
+
+
+def away_outcome(want: Want, account: AccountRef) -> Outcome:
+    """Let a want wait until its account is there again."""
+    code = RefusalCode.BROKER_UNAVAILABLE
+    return Outcome(want.key, OutcomeState.PENDING, want.mode, want.depth_levels, code, account.away)
+
+
+def back_outcome(outcome: Outcome) -> Outcome:
+    """Say of what waited for its account, and now for no other known reason, that this is over."""
+    if outcome.state is not OutcomeState.PENDING or outcome.message:
+        return outcome
+    message = "the broker account is there again; the broker has not confirmed this yet"
+    return msgspec.structs.replace(outcome, message=message)
 
 
 def waits_for_room(outcome: Outcome) -> bool:
@@ -179,7 +197,7 @@ def listed_line(
     state = "active" if held.active and has_data else "pending"
     if held.waits:
         state = WAITING_FOR_ROOM
-    elif not is_live:
+    elif not is_live or held.account.away:
         state = "stale"
     entry: dict[str, Any] = {
         "symbol": feed.key.symbol + line.suffix,
@@ -194,4 +212,6 @@ def listed_line(
     if silence is not None and (has_data or held.active):
         entry["quiet_since"] = silent_since_ms
         entry["reason"] = silence.reason
+    if held.delay:
+        entry["reason"] = held.delay
     return entry

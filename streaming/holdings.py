@@ -11,7 +11,7 @@ from brokers.types import FeedMode, InstrumentKey
 from streaming.directory import AccountRef
 from streaming.protocol import DEFAULT_DEPTH_LEVELS
 
-__all__ = ["Departure", "Feed", "Held", "Line", "Upstream"]
+__all__ = ["AccountsChange", "Departure", "Feed", "Held", "Line", "Upstream"]
 
 
 class Feed(NamedTuple):
@@ -31,6 +31,8 @@ class Line(NamedTuple):
 @dataclass(slots=True)
 class Held:
     """A client's claim on one feed: its lines with their depth levels; active once confirmed.
+
+    Nothing is read of it while its account is away.
 
     ``waits`` while the pool has no place for it since limits were lowered, and the client was told.
     ``delay`` is why else it is not active yet, as the client was told.
@@ -71,3 +73,15 @@ class Departure:
     def feeds(self) -> list[Feed]:
         """The feeds that these lines were on, each once."""
         return list(dict.fromkeys(feed for feed, _ in self.lines))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsChange:
+    """What other accounts mean for what a client holds.
+
+    ``ended``: of accounts that it lost. ``away``: kept and not read, until ``back`` names the feed.
+    """
+
+    ended: Departure | None = None
+    away: Departure | None = None
+    back: Sequence[Feed] = ()

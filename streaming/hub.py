@@ -17,6 +17,7 @@ from typing import Any
 from brokers.feed import (
     FeedChange,
     FeedEvent,
+    FeedStatus,
     OrderUpdated,
     Outcome,
     SubscriptionChange,
@@ -26,7 +27,7 @@ from streaming.arrivals import Arrivals
 from streaming.batches import BatchWheel
 from streaming.client import Client
 from streaming.client_watch import ClientWatch
-from streaming.directory import Directory, Principal
+from streaming.directory import AccountRef, Directory, Principal
 from streaming.entries import listed_line
 from streaming.exact_names import find_exact_names
 from streaming.feed_states import FeedStates
@@ -42,7 +43,7 @@ from streaming.pool_answers import ask_pools
 from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, Subscribe
 from streaming.quiet_lines import OLD_SECONDS, silence_of
-from streaming.session import SessionState
+from streaming.session import SessionState, SubscribePlan
 from streaming.status_board import StatusBoard
 from streaming.suggesting import suggest_names
 from streaming.topics import tick_topic
@@ -53,6 +54,7 @@ __all__ = ["GatewayHub"]
 logger = logging.getLogger("streaming")
 
 _CLOSE_TIMEOUT_SECONDS = 3.0
+_RETURNS_AT_ONCE = 500  # instruments of one client, in one answer
 
 
 class GatewayHub:
@@ -254,34 +256,40 @@ class GatewayHub:
             exact = await find_exact_names(self.directory, session, request)
             if session.state is not SessionState.READY:
                 return
-            plan = session.plan_subscribe(request, exact)
-            topics = {feed: tick_topic(*feed) for feed in plan.feeds}
-            self._arrivals.expect(topics.values())
-            self._planning.add(client)
-            unsettled: Iterable[Feed] = plan.feeds
-            try:
-                outcomes, snapshots = await ask_pools(self.link, client, plan.wants)
-                suggestions = await suggest_names(
-                    self.directory, session, outcomes, self.limits.max_suggestions
-                )
-                # No await from here to the last join: the answer precedes every tick, and no tick
-                # is lost between the snapshot and the first one from the bus.
-                if session.state is not SessionState.READY:
-                    return
-                old = self._old_snapshots(topics, snapshots)
-                result = session.finish_subscribe(plan, outcomes, suggestions, old)
+            await self._carry_out(client, session.plan_subscribe(request, exact))
+
+    async def _carry_out(self, client: Client, plan: SubscribePlan) -> None:
+        """Ask the pools what a plan wants of them, under the client's lock; as ``subscribe``."""
+        session = client.session
+        topics = {feed: tick_topic(*feed) for feed in plan.feeds}
+        self._arrivals.expect(topics.values())
+        self._planning.add(client)
+        unsettled: Iterable[Feed] = plan.feeds
+        try:
+            outcomes, snapshots = await ask_pools(self.link, client, plan.wants)
+            suggestions = await suggest_names(
+                self.directory, session, outcomes, self.limits.max_suggestions
+            )
+            # No await from here to the last join: the answer precedes every tick, and no tick
+            # is lost between the snapshot and the first one from the bus.
+            if session.state is not SessionState.READY:
+                return
+            old = self._old_snapshots(topics, snapshots)
+            result = session.finish_subscribe(plan, outcomes, suggestions, old)
+            if result.reply:
                 client.send(result.reply)
-                for feed, line in result.joined:
-                    self._join(client, feed, line, topics[feed], snapshots)
-                client.flush(self._joiner)
-                self._joiner.clear()
-                unsettled = result.unsettled
-            finally:
-                session.abandon_subscribe()
-                self._planning.discard(client)
-                self._arrivals.forget(topics.values())
-                if unsettled and client in self.clients:
-                    self._spawn(self.settle(client, unsettled), f"client {client.id} settle")
+            self._tell_away(client, result.away)
+            for feed, line in result.joined:
+                self._join(client, feed, line, topics[feed], snapshots)
+            client.flush(self._joiner)
+            self._joiner.clear()
+            unsettled = result.unsettled
+        finally:
+            session.abandon_subscribe()
+            self._planning.discard(client)
+            self._arrivals.forget(topics.values())
+            if unsettled and client in self.clients:
+                self._spawn(self.settle(client, unsettled), f"client {client.id} settle")
 
     async def settle(self, client: Client, feeds: Iterable[Feed]) -> None:
         """Tell the pools what the client holds of ``feeds`` now."""
@@ -311,6 +319,59 @@ class GatewayHub:
         self.depart(client, departure)
         self._spawn(self.settle(client, departure.feeds), f"client {client.id} settle")
 
+    def follow(self, client: Client, principal: Principal) -> None:
+        """Serve a client as the principal that it is now.
+
+        What it holds of accounts that are away is read no more and stays wanted; of accounts that
+        are there again it is asked for as if the client had just done so.
+        """
+        change = client.session.update_principal(principal)
+        if change.ended is not None:
+            self.take_away(client, change.ended)
+        if change.away is not None:
+            self.depart(client, change.away)
+            self._tell_away(client, change.away.feeds)
+        if change.back:
+            self._tell_back(client, change.back)
+            self._spawn(self._bring_back(client, change.back), f"client {client.id} return")
+
+    async def _bring_back(self, client: Client, feeds: Sequence[Feed]) -> None:
+        for start in range(0, len(feeds), _RETURNS_AT_ONCE):
+            async with client.upstream_lock:
+                if client.session.state is not SessionState.READY:
+                    return
+                part = feeds[start : start + _RETURNS_AT_ONCE]
+                await self._carry_out(client, client.session.plan_return(part))
+
+    def _tell_away(self, client: Client, feeds: Sequence[Feed]) -> None:
+        """Tell a client by name what of its feeds is not current, as its accounts are away."""
+        for of_pool in _by_pool(feeds).values():
+            account = client.session.held[of_pool[0]].account
+            self._tell_stale(client, account, of_pool, account.away)
+
+    def _tell_back(self, client: Client, feeds: Sequence[Feed]) -> None:
+        """Tell a client how feeds are whose changes it did not hear while they were away."""
+        for pool_id, of_pool in _by_pool(feeds).items():
+            account = client.session.owns(pool_id)
+            if account is None or not client.session.wants_status:
+                continue
+            client.send_behind_ticks(self._feed_object(account))
+            status = self.link.feed_status(pool_id)
+            waiting = [feed for feed in of_pool if not self._feeds.is_live(feed, status)]
+            if status is FeedStatus.LIVE:
+                self._tell_stale(client, account, waiting, "waiting for the first price")
+
+    def _tell_stale(
+        self, client: Client, account: AccountRef, feeds: Sequence[Feed], reason: str
+    ) -> None:
+        if not feeds or not client.session.wants_status:
+            return
+        keys = tuple(feed.key for feed in feeds)
+        now_ms = self.wall_clock_ms()
+        change = FeedChange(account.pool_id, FeedStatus.STALE, now_ms, reason, keys)
+        for payload in replies.feed_change(account, change, client.session.held):
+            client.send_behind_ticks(payload)
+
     def listing(self, client: Client) -> list[dict[str, Any]]:
         """Return what a client holds: one entry per line, with its state and last tick's age."""
         return [
@@ -321,17 +382,18 @@ class GatewayHub:
 
     def feed_objects(self, principal: Principal) -> list[str]:
         """Return the present status of each of a principal's feeds."""
-        found = []
-        for account in principal.accounts:
-            status = self.link.feed_status(account.pool_id)
-            since = self._feeds.since(account.pool_id, status) or (self.wall_clock_ms(), "")
-            found.append(replies.feed_object(account, status, *since))
-        return found
+        return [self._feed_object(account) for account in principal.accounts]
+
+    def _feed_object(self, account: AccountRef) -> str:
+        status = self.link.feed_status(account.pool_id)
+        since = self._feeds.since(account.pool_id, status) or (self.wall_clock_ms(), "")
+        return replies.feed_object(account, status, *since)
 
     def tell_feeds(self, client: Client) -> None:
         """Tell a client the present status of its feeds."""
         for payload in self.feed_objects(client.session.user):
             client.send_behind_ticks(payload)
+        self._tell_away(client, client.session.held_away())
 
     def principals_changed(self, user_ids: Collection[int]) -> None:
         """Look at once whether the clients of these users, if any, may still be here."""
@@ -451,3 +513,10 @@ class GatewayHub:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("gateway: task %r failed", task.get_name(), exc_info=error)
+
+
+def _by_pool(feeds: Iterable[Feed]) -> dict[str, list[Feed]]:
+    found: dict[str, list[Feed]] = {}
+    for feed in feeds:
+        found.setdefault(feed.pool_id, []).append(feed)
+    return found

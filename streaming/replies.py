@@ -80,7 +80,8 @@ def auth_failed(code: str, message: str, request_id: RequestId) -> str:
 
 def broker_name(principal: Principal) -> str:
     """Name the broker of the default account."""
-    return principal.accounts[0].broker if principal.accounts else _NO_BROKER
+    accounts = principal.accounts or principal.away
+    return accounts[0].broker if accounts else _NO_BROKER
 
 
 def overall_status(succeeded: int, failed: int) -> str:

@@ -20,7 +20,7 @@ from brokers.feed import Outcome, OutcomeState, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming import entries, replies
 from streaming.directory import AccountRef, Principal
-from streaming.holdings import Departure, Feed, Held, Line, Upstream
+from streaming.holdings import AccountsChange, Departure, Feed, Held, Line, Upstream
 from streaming.parsing import split_suffix
 from streaming.protocol import (
     DEFAULT_DEPTH_LEVELS,
@@ -73,6 +73,7 @@ class _Asked:
     feed: Feed
     line: Line
     account: AccountRef
+    is_back: bool = False  # held already, and its account is there again
 
 
 @dataclass(slots=True)
@@ -88,11 +89,16 @@ class SubscribePlan:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeResult:
-    """The ack, the lines to join right behind it, and the feeds to settle after a refusal."""
+    """The ack, the lines to join right behind it, and the feeds to settle after a refusal.
+
+    ``away`` are those that are held and not joined, as their accounts are away. The reply is empty
+    where there is nothing to say.
+    """
 
     reply: str
     joined: Sequence[tuple[Feed, Line]]
     unsettled: Sequence[Feed]
+    away: Sequence[Feed] = ()
 
 
 class ClientSession:
@@ -154,8 +160,26 @@ class ClientSession:
             current = self.held.get(feed)
             if current is not None:
                 asked.lines = {**current.lines, **asked.lines}
-            wants.setdefault(feed.pool_id, []).append(asked.to_want(feed.key))
+            if not asked.account.away:
+                wants.setdefault(feed.pool_id, []).append(asked.to_want(feed.key))
         self._plan = SubscribePlan(request.request_id, items, wants, frozenset(planned))
+        return self._plan
+
+    def plan_return(self, feeds: Iterable[Feed]) -> SubscribePlan:
+        """Decide what to ask the pools of ``feeds`` whose accounts are there again."""
+        items: list[_Asked | dict[str, Any]] = []
+        wants: dict[str, list[Want]] = {}
+        for feed in feeds:
+            held = self.held.get(feed)
+            if held is None or held.account.away:
+                continue
+            wants.setdefault(feed.pool_id, []).append(held.to_want(feed.key))
+            for line, levels in held.lines.items():
+                name = feed.key.symbol + line.suffix
+                item = SubscribeItem(name, feed.key.exchange, line.mode, levels)
+                items.append(_Asked(item, feed, line, held.account, is_back=True))
+        asked = frozenset(item.feed for item in items if isinstance(item, _Asked))
+        self._plan = SubscribePlan(None, items, wants, asked)
         return self._plan
 
     def _plan_item(
@@ -219,12 +243,15 @@ class ClientSession:
         answers: list[dict[str, Any]] = []
         joined: list[tuple[Feed, Line]] = []
         unsettled: dict[Feed, None] = {}
-        owned = {account.pool_id for account in self.user.accounts}
+        away: dict[Feed, None] = {}
         for asked in plan.items:
             if isinstance(asked, dict):
                 answers.append(asked)
                 continue
-            outcome = outcomes.get(asked.feed) if asked.feed.pool_id in owned else None
+            if asked.is_back and not self._holds(asked.feed, asked.line):
+                unsettled[asked.feed] = None  # given up while the pools were asked
+                continue
+            outcome = self._outcome_now(asked, outcomes)
             nearest = suggestions.get(asked.feed, ())
             age_ms = (ages_ms or {}).get(asked.feed)
             answers.append(
@@ -235,15 +262,56 @@ class ClientSession:
                 # without an answer may be in force and must be taken back.
                 if outcome is None or asked.feed in self.held:
                     unsettled[asked.feed] = None
+                if asked.is_back:
+                    self._drop(asked.feed, asked.line)
                 continue
-            held = self.held.setdefault(asked.feed, Held(asked.account))
-            held.lines[asked.line] = asked.item.depth_levels
-            held.active = outcome.state is OutcomeState.ACTIVE
-            held.waits = entries.waits_for_room(outcome)
-            held.delay = entries.delay_of(outcome)
+            held = self._take(asked, outcome)
+            if held.account.away:
+                away[asked.feed] = None
+                continue
             joined.append((asked.feed, asked.line))
-        reply = replies.subscribe_reply(answers, replies.broker_name(self.user), plan.request_id)
-        return SubscribeResult(reply, joined, list(unsettled))
+            if asked.account.away:
+                unsettled[asked.feed] = None  # it came back meanwhile, and was not asked
+            unsettled.update(dict.fromkeys(self._leave_away(asked.feed, asked.line)))
+        broker = replies.broker_name(self.user)
+        reply = replies.subscribe_reply(answers, broker, plan.request_id) if answers else ""
+        return SubscribeResult(reply, joined, list(unsettled), list(away))
+
+    def _outcome_now(self, asked: _Asked, outcomes: Mapping[Feed, Outcome]) -> Outcome | None:
+        """Return what became of an item whose account may be another one since it was asked for."""
+        account = self._account(asked.feed.pool_id)
+        if account is None:
+            return None
+        want = Want(asked.feed.key, asked.item.mode, asked.item.depth_levels)
+        if account.away:
+            return entries.away_outcome(want, account)
+        outcome = outcomes.get(asked.feed)
+        if outcome is None and asked.account.away:
+            outcome = Outcome(want.key, OutcomeState.PENDING, want.mode, want.depth_levels)
+        was_away = asked.is_back or bool(asked.account.away)
+        return entries.back_outcome(outcome) if outcome is not None and was_away else outcome
+
+    def _take(self, asked: _Asked, outcome: Outcome) -> Held:
+        """Hold what was accepted."""
+        held = self.held.setdefault(asked.feed, Held(asked.account))
+        held.account = self._account(asked.feed.pool_id) or asked.account
+        held.lines[asked.line] = asked.item.depth_levels
+        held.active = outcome.state is OutcomeState.ACTIVE
+        held.waits = entries.waits_for_room(outcome)
+        held.delay = entries.delay_of(outcome)
+        return held
+
+    def _leave_away(self, feed: Feed, line: Line) -> list[Feed]:
+        """Hold a line at one account: one that is away gives up what another serves now."""
+        others = (Feed(account.pool_id, feed.key) for account in self.user.away)
+        left = [other for other in others if self._holds(other, line)]
+        for other in left:
+            self._drop(other, line)
+        return left
+
+    def _holds(self, feed: Feed, line: Line) -> bool:
+        held = self.held.get(feed)
+        return held is not None and line in held.lines
 
     def abandon_subscribe(self) -> None:
         """Forget the plan under way; its request failed or was cancelled."""
@@ -291,7 +359,7 @@ class ClientSession:
         name, levels = split_suffix(item.symbol)
         suffix = "" if levels is None else item.symbol[len(name) :]
         found = []
-        for account in self.user.accounts:
+        for account in (*self.user.accounts, *self.user.away):
             feed = Feed(account.pool_id, InstrumentKey(item.exchange, item.symbol))
             if suffix and feed not in self.held:
                 feed = Feed(account.pool_id, InstrumentKey(item.exchange, name))
@@ -354,7 +422,12 @@ class ClientSession:
         return Departure(replies.subscribe_reply(answers, replies.broker_name(self.user)), gone)
 
     def _follow(self, feed: Feed, held: Held, outcome: Outcome) -> list[dict[str, Any]]:
-        """Take a pool's word on a line that stays; returns what is news to the client."""
+        """Take a pool's word on a line that stays; returns what is news to the client.
+
+        What a pool says while its account is away came too late.
+        """
+        if held.account.away:
+            return []
         held.active = outcome.state is OutcomeState.ACTIVE
         if entries.waits_for_room(outcome):
             was_told, held.waits = held.waits, True
@@ -368,33 +441,66 @@ class ClientSession:
             return [entries.placed_again(feed, line, held.account) for line in held.lines]
         return []
 
-    def update_principal(self, principal: Principal) -> Departure | None:
-        """Take the principal as it is now; lines of accounts that it lost end."""
+    def update_principal(self, principal: Principal) -> AccountsChange:
+        """Take the principal as it is now.
+
+        Lines of accounts that it lost end; those of accounts that are away are kept, and the client
+        is told why nothing comes.
+        """
         self.principal = principal
-        owned = {account.pool_id: account for account in principal.accounts}
-        gone: list[tuple[Feed, Line]] = []
-        answers: list[dict[str, Any]] = []
+        ended: list[tuple[Feed, Line]] = []
+        away: list[tuple[Feed, Line]] = []
+        back: list[Feed] = []
+        answers: dict[str, list[dict[str, Any]]] = {"ended": [], "away": []}
         for feed, held in list(self.held.items()):
-            if feed.pool_id in owned:
-                held.account = owned[feed.pool_id]
+            account, before = self._account(feed.pool_id), held.account
+            if account is None:
+                del self.held[feed]
+                ended += [(feed, line) for line in held.lines]
+                answers["ended"] += [_of_lost_account(feed, line, before) for line in held.lines]
                 continue
-            del self.held[feed]
-            for line in held.lines:
-                gone.append((feed, line))
-                answers.append(
-                    {
-                        **entries.ended(feed, line, held.account),
-                        "status": "error",
-                        "code": ErrorCode.BROKER_UNAVAILABLE,
-                        "message": "The broker account was removed or disabled.",
-                    }
-                )
-        if not gone:
+            held.account = account
+            if not account.away:
+                back += [feed] if before.away else []
+            elif account.away != before.away:
+                away += [(feed, line) for line in held.lines]
+                answers["away"] += self._put_away(feed, held)
+        return AccountsChange(
+            self._departure(answers["ended"], ended), self._departure(answers["away"], away), back
+        )
+
+    def _put_away(self, feed: Feed, held: Held) -> list[dict[str, Any]]:
+        outcome = entries.away_outcome(held.to_want(feed.key), held.account)
+        held.active = held.waits = False
+        held.delay = entries.delay_of(outcome)
+        return [entries.delayed(feed, line, held.account, outcome) for line in held.lines]
+
+    def _departure(
+        self, answers: Sequence[dict[str, Any]], lines: Sequence[tuple[Feed, Line]]
+    ) -> Departure | None:
+        if not lines:
             return None
-        reply = replies.subscribe_reply(answers, replies.broker_name(principal))
-        return Departure(reply, gone)
+        return Departure(replies.subscribe_reply(answers, replies.broker_name(self.user)), lines)
+
+    def held_away(self) -> list[Feed]:
+        """Return what is held of accounts that are away."""
+        return [feed for feed, held in self.held.items() if held.account.away]
 
     def owns(self, pool_id: str) -> AccountRef | None:
         """Return this client's account of the pool, or None when it belongs to somebody else."""
         accounts = self.principal.accounts if self.principal else ()
         return next((account for account in accounts if account.pool_id == pool_id), None)
+
+    def _account(self, pool_id: str) -> AccountRef | None:
+        """Return this client's account of the pool, be it away."""
+        away = self.principal.away if self.principal else ()
+        return self.owns(pool_id) or next((each for each in away if each.pool_id == pool_id), None)
+
+
+def _of_lost_account(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:
+    return {
+        **entries.ended(feed, line, account),
+        "status": "error",
+        "code": ErrorCode.BROKER_UNAVAILABLE,
+        "message": "The broker account was removed.",
+    }

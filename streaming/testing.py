@@ -31,7 +31,7 @@ from streaming.frames import encode_tick
 from streaming.link import FeedListener, TickMessage, WantReply
 from streaming.topics import tick_topic
 
-__all__ = ["FakeDirectory", "FakeFeedLink", "make_principal", "make_tick"]
+__all__ = ["FakeDirectory", "FakeFeedLink", "make_away", "make_principal", "make_tick"]
 
 
 def make_principal(
@@ -59,6 +59,12 @@ def make_principal(
         key_id=key_id,
         session_key=session_key,
     )
+
+
+def make_away(principal: Principal, why: str = "it is switched off") -> Principal:
+    """Return the same user while none of the accounts can be used."""
+    away = tuple(msgspec.structs.replace(account, away=why) for account in principal.accounts)
+    return msgspec.structs.replace(principal, accounts=(), away=away)
 
 
 def make_tick(mode: FeedMode = FeedMode.DEPTH, ltp: int = 157_370) -> Tick:

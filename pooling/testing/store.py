@@ -119,6 +119,11 @@ class InMemoryAccountStore:
             return {token for token in tokens if token.isdigit()}
         return {each.broker_token for each in self.instruments.values()}.intersection(tokens)
 
+    async def why_nothing_listed(self, broker: str) -> str:
+        """Say so where ``instruments`` are none."""
+        self._check_up()
+        return "nothing is loaded" if self.instruments == {} else ""
+
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Keep the rows."""
         self._check_up()

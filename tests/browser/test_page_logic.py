@@ -298,6 +298,24 @@ async def test_symbols_without_a_place_wait_for_room_whatever_the_feed_says(
     assert none["rows"] == [["waiting", False], ["waiting", False]]
 
 
+async def test_what_waits_for_its_account_says_why_until_it_is_there(module_page: Page) -> None:
+    script = """
+    store.apply({exchange: "NSE", symbol: "A", data: {ltp: 5}}, 1000, () => true);
+    const why = () => steps.push(store.rows().map((row) => [row.state, row.reason]));
+    why();
+    say({status: "success", state: "pending", message: "It is disabled."}, "A", "B"); why();
+    say({status: "success", state: "active"}, "A", "B"); why();
+    store.apply({exchange: "NSE", symbol: "A", data: {ltp: 6}}, 2000, () => true); why();
+    steps.push(shown());
+    """
+    before, away, back, live, notices = await run(module_page, "subscriptions", REFUSALS % script)
+    assert before == [["live", ""], ["waiting", ""]]
+    assert away == [["stale", "It is disabled."], ["waiting", "It is disabled."]]
+    assert back == [["stale", ""], ["waiting", ""]]
+    assert live == [["live", ""], ["waiting", ""]]
+    assert notices == {}
+
+
 async def test_the_headline_names_what_waits_for_room(module_page: Page) -> None:
     feed = """(() => {
         const feed = new m.FeedState(), of = {broker: "z", account: "main"};

@@ -203,6 +203,33 @@ async def test_lowered_limits_show_on_the_status_page(status: Status, running: R
     await expect(status.fact("Waiting")).to_have_text("none")
 
 
+def switch(data_dir: Path, *, on: bool) -> None:
+    """Disable or enable the account as the admin does, in another process than the gateway's."""
+    code = (
+        "import django; django.setup(); from pooling.models import BrokerAccount; "
+        f"account = BrokerAccount.objects.get(); account.enabled = {on}; account.save()"
+    )
+    run_django(data_dir, code)
+
+
+async def test_an_account_that_is_disabled_and_enabled_again_needs_no_click(
+    real_watch: Watch, running: RunningDemo
+):
+    """Its rows say why they wait, and tick again by themselves."""
+    badge = real_watch.badge("NSE:RELIANCE")
+    try:
+        switch(running.data_dir, on=False)
+        await expect(badge).to_have_text("stale", timeout=30_000)
+        await expect(badge).to_have_attribute("title", re.compile("is disabled"), timeout=30_000)
+        await expect(real_watch.banner).to_contain_text("is disabled")
+        await expect(real_watch.page.get_by_role("button", name="Try again")).to_have_count(0)
+    finally:
+        switch(running.data_dir, on=True)
+    await eventually(lambda: not_stale(real_watch), timeout=60)
+    await ticks_on(real_watch, "NSE:RELIANCE")
+    await expect(real_watch.banner).to_be_hidden()
+
+
 def raise_limit(data_dir: Path) -> None:
     with sqlite3.connect(data_dir / "tickpool.sqlite3", timeout=20) as database:
         database.execute(

@@ -3,7 +3,8 @@
 Arguments: scenario, WebSocket URL, API key, optionally a directory with another version of the SDK.
 Scenarios: ``modes`` (LTP, Quote and Depth of one symbol, then unsubscribe), ``untraded`` (the same
 of one that has no last price yet), ``wrong_key``,
-``orders`` (SDK 2.x), ``reconnect`` (SDK 2.x: the server goes away and comes back).
+``orders`` (SDK 2.x), ``reconnect`` (SDK 2.x: the server goes away and comes back),
+``resume`` (prices stop for a while and come again by themselves).
 """
 
 import json
@@ -93,12 +94,36 @@ def reconnect(client):
     return {"lost": lost, "resumed": resumed, "seconds": time.monotonic() - started}
 
 
+def resume(client):
+    seen = []
+    client.subscribe_quote(INFY, on_data_received=seen.append)
+    arrived = wait_until(lambda: seen)
+    client.subscribe_ltp(TCS)  # tells the test that it may begin
+
+    def is_silent():
+        count = len(seen)
+        time.sleep(0.5)
+        return len(seen) == count
+
+    silent, count = wait_until(is_silent), len(seen)
+    client.unsubscribe_ltp(TCS)  # tells the test that it may end
+    return {
+        "arrived": arrived,
+        "silent": silent,
+        "resumed": wait_until(lambda: len(seen) > count + 3),
+        "connected": client.connected,
+    }
+
+
 client = api(api_key=api_key, host="http://127.0.0.1:5000", ws_url=url)
 started = time.monotonic()
 connected = client.connect()
 result = {"connected": connected, "connect_seconds": time.monotonic() - started}
 if connected:
-    play = {"modes": modes, "untraded": untraded, "orders": orders, "reconnect": reconnect}
+    play = {
+        **{"modes": modes, "untraded": untraded, "orders": orders, "reconnect": reconnect},
+        "resume": resume,
+    }
     result.update(play[scenario](client))
 client.disconnect()
 json.dump(result, sys.stdout)

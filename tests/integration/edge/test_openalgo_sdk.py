@@ -14,6 +14,7 @@ import pytest
 from brokers.testing import kite_frame, kite_full, kite_quote
 from brokers.zerodha.codec import decode_frame
 from streaming.frames import encode_tick
+from streaming.testing import make_away
 from tests.integration.edge.conftest import INFY, KEY, TCS, EdgeServer, MakeEdge
 from tests.support import eventually, free_port
 
@@ -84,6 +85,34 @@ async def test_three_modes_of_one_symbol(edge: EdgeServer, run_oracle: Callable[
     async with ticking(edge):
         check_modes(await run_oracle(SCRIPT, "modes", edge.url, KEY))
     await eventually(lambda: edge.link.held == {})
+
+
+@pytest.mark.parametrize("is_sdk2", [False, True], ids=["SDK 1", "SDK 2"])
+async def test_an_account_that_is_switched_off_and_on_again_needs_no_action(
+    edge: EdgeServer, run_oracle: Callable[..., Any], sdk2: str, is_sdk2: bool
+) -> None:
+    principal = edge.principal
+
+    def holds_tcs() -> bool:
+        return any(TCS in held for held in edge.link.held.values())
+
+    hub = edge.gateway.current_hub
+    assert hub is not None
+    async with ticking(edge):
+        client = asyncio.create_task(
+            run_oracle(SCRIPT, "resume", edge.url, KEY, *([sdk2] if is_sdk2 else []))
+        )
+        await eventually(holds_tcs, timeout=60)
+        edge.directory.change(make_away(principal))
+        hub.principals_changed([principal.user_id])
+        await eventually(lambda: client.done() or not holds_tcs(), timeout=60)
+        edge.directory.change(principal)
+        hub.principals_changed([principal.user_id])
+        result = await client
+    assert result == {
+        **{"connected": True, "arrived": True, "silent": True, "resumed": True},
+        "connect_seconds": result["connect_seconds"],
+    }
 
 
 async def test_a_wrong_key_returns_quickly(

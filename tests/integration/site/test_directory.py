@@ -58,6 +58,33 @@ async def test_a_key_names_its_user_and_accounts(
     assert found.broker == "zerodha"
 
 
+async def test_accounts_that_cannot_be_used_now_are_away_and_say_why(
+    directory: DjangoDirectory, user: User, account: BrokerAccount
+) -> None:
+    @sync_to_async
+    def store() -> None:
+        other = User.objects.create_user("other")
+        BrokerAccount.objects.create(user=other, broker="binance", enabled=False)
+        BrokerAccount.objects.create(user=user, broker="binance", label="b", enabled=False)
+        BrokerAccount.objects.filter(pk=account.pk).update(broker="nobody")
+
+    _, plaintext = await issue(user)
+    await store()
+    principal = await directory.authenticate_api_key(plaintext)
+    assert principal is not None
+    assert principal.accounts == ()
+    broken, disabled = principal.away
+    assert broken.pool_id == str(account.pk)
+    assert broken.exchanges == frozenset()
+    assert "cannot be served as it is stored: unknown broker" in broken.away
+    assert disabled.away == (
+        "the broker account binance b is disabled; prices come by themselves once it is enabled"
+    )
+    assert principal.account_for("NSE") == broken
+    assert principal.account_for("BINANCE") == disabled
+    assert (await directory.refresh([principal])) == [principal]
+
+
 @pytest.mark.parametrize("key", ["", "wrong", "x" * 100_000, "\udcff", "\x00"])
 async def test_other_keys_name_nobody(directory: DjangoDirectory, user: User, key: str) -> None:
     await issue(user)

@@ -17,7 +17,19 @@ from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountSpec
 from pooling.testing import InMemoryAccountStore, make_adapter_class
-from tests.unit.pooling.kit import ACTIVE, ANN, BOB, DEPTH, EVE, LTP, QUOTE, REFUSED, spec, virtual
+from tests.unit.pooling.kit import (
+    ACTIVE,
+    ANN,
+    BOB,
+    DEPTH,
+    EVE,
+    LTP,
+    PENDING,
+    QUOTE,
+    REFUSED,
+    spec,
+    virtual,
+)
 from tests.unit.pooling.test_worker import open_worker
 
 RELIANCE = InstrumentKey("NFO", "RELIANCE26DEC1290CE")
@@ -335,6 +347,26 @@ async def test_while_the_store_is_down_names_stay_and_it_is_made_up_for():
         await asyncio.sleep(3)
         assert await names.tick() == {TCS: "35"}
         assert names.ended()[SBIN][0] is RefusalCode.SYMBOL_NOT_FOUND
+
+
+@virtual
+async def test_what_is_wanted_before_instruments_are_loaded_waits_for_them():
+    other = replace(spec(linger_seconds=0.5), pool_id="8")
+    async with open_names(spec(linger_seconds=0.5), other) as names:
+        names.store.load()
+        for key in (TCS, RELIANCE):
+            outcome = await names.want(key)
+            assert (outcome.state, outcome.code) == (PENDING, RefusalCode.BROKER_UNAVAILABLE)
+            assert outcome.message == "nothing is loaded"
+        await names.worker.want("8", BOB, [Want(TCS, QUOTE)])
+        await asyncio.sleep(5)
+        assert not names.ended()
+        await names.worker.release("8", BOB, None)
+        names.store.load(*listed(tcs="35"))
+        await asyncio.sleep(5)
+        assert names.ended()[RELIANCE][0] is RefusalCode.SYMBOL_NOT_FOUND
+        assert await names.tick() == {TCS: "35"}
+        assert (await names.want(SBIN)).code is RefusalCode.SYMBOL_NOT_FOUND
 
 
 @virtual

@@ -22,7 +22,7 @@ from streaming.limits import EdgeLimits
 from streaming.parsing import parse_request
 from streaming.serving import serve
 from streaming.session import SessionState
-from streaming.testing import FakeDirectory, FakeFeedLink, make_principal
+from streaming.testing import FakeDirectory, FakeFeedLink, make_away, make_principal
 from tests.support import eventually
 
 INFY = InstrumentKey("NSE", "INFY")
@@ -465,6 +465,67 @@ async def test_a_lost_account_ends_its_subscriptions(edge: Edge) -> None:
     await eventually(lambda: edge.link.held == {})
     await eventually(lambda: len(sender.frames) == 2)
     assert sender.frames[1]["code"] == "BROKER_UNAVAILABLE"
+
+
+def feeds_told(sender: RecordingSender) -> list[tuple[Any, ...]]:
+    return [(f["status"], f["reason"], f.get("symbols")) for f in of_type(sender, "feed")]
+
+
+async def test_a_disabled_account_comes_back_by_itself(edge: Edge) -> None:
+    principal = edge.directory.add_key("k", make_principal(1))
+    client, sender = edge.client(principal)
+    await edge.ask(client, action="subscribe_status")
+    await edge.subscribe(client, "INFY", 2)
+    edge.directory.change(make_away(principal))
+    edge.hub.principals_changed([1])
+    await eventually(lambda: len(of_type(sender, "subscribe")) == 2)
+    edge.link.tick("p1", INFY, ltp=100)
+    edge.link.go_stale("p1")
+    await edge.subscribe(client, "TCS", 2)
+    await edge.ask(client, action="list_subscriptions")
+    await eventually(lambda: of_type(sender, "list_subscriptions"))
+    listed = of_type(sender, "list_subscriptions")[0]["subscriptions"]
+    assert [(line["state"], line["reason"]) for line in listed] == [
+        ("stale", "It is switched off")
+    ] * 2
+    assert of_type(sender, "market_data") == []
+    assert feeds_told(sender)[1:] == [
+        ("stale", "it is switched off", ["INFY"]),
+        ("stale", "it is switched off", ["TCS"]),
+    ]
+    edge.link.go_live("p1")
+    edge.directory.change(principal)
+    edge.hub.principals_changed([1])
+    await eventually(lambda: len(of_type(sender, "subscribe")) == 4)
+    edge.link.tick("p1", INFY, ltp=300)
+    await eventually(lambda: len(of_type(sender, "market_data")) == 2)
+    prices = [frame["data"]["ltp"] for frame in of_type(sender, "market_data")]
+    assert prices == [1.0, 3.0]  # the pool vouches for its last value
+    back = of_type(sender, "subscribe")[3]["subscriptions"]
+    assert [(entry["symbol"], entry["state"]) for entry in back] == [
+        ("INFY", "active"),
+        ("TCS", "active"),
+    ]
+    assert feeds_told(sender)[3:] == [("live", "", None)]
+    assert set(edge.link.held["p1", client.id]) == {INFY, TCS}
+
+
+async def test_what_is_not_live_when_its_account_comes_back_is_told_by_name(edge: Edge) -> None:
+    principal = edge.directory.add_key("k", make_principal(1))
+    client, sender = edge.client(make_away(principal))
+    edge.link.remember("p1", INFY, ltp=100)
+    await edge.subscribe(client, "INFY", 2)
+    await edge.ask(client, action="subscribe_status")
+    await eventually(lambda: feeds_told(sender) == [("stale", "it is switched off", ["INFY"])])
+    edge.link.go_stale("p1", (INFY,))
+    edge.directory.change(principal)
+    edge.hub.principals_changed([1])
+    await eventually(lambda: len(of_type(sender, "subscribe")) == 2)
+    assert feeds_told(sender)[1:] == [
+        ("live", "", None),
+        ("stale", "waiting for the first price", ["INFY"]),
+    ]
+    assert of_type(sender, "market_data") == []
 
 
 async def test_a_client_that_takes_nothing_is_aborted_and_others_are_not(edge: Edge) -> None:

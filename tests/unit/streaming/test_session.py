@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, InstrumentKey
-from streaming.holdings import Feed, Line
+from streaming.holdings import AccountsChange, Feed, Line
 from streaming.parsing import parse_request
 from streaming.protocol import Subscribe, Unsubscribe
 from streaming.session import ClientSession, SessionState, SubscribeResult
-from streaming.testing import make_principal
+from streaming.testing import make_away, make_principal
 
 INFY = InstrumentKey("NSE", "INFY")
 TCS = InstrumentKey("NSE", "TCS")
@@ -294,7 +295,7 @@ def test_an_outcome_of_another_pool_changes_nothing(session: ClientSession) -> N
 
 def test_lines_of_a_lost_account_end(session: ClientSession) -> None:
     accept(session, subscribe_request("INFY"))
-    departure = session.update_principal(make_principal(1, pool_id="other"))
+    departure = session.update_principal(make_principal(1, pool_id="other")).ended
     assert departure is not None
     assert reply_of(departure)["code"] == "BROKER_UNAVAILABLE"
     assert session.held == {}
@@ -308,6 +309,133 @@ def test_an_account_lost_during_the_plan_is_not_joined(session: ClientSession) -
     result = session.finish_subscribe(plan, accepted, {})
     assert result.joined == []
     assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
+
+
+def test_lines_of_an_account_that_is_away_are_kept_and_told_why(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    change = session.update_principal(make_away(make_principal(1)))
+    assert change.ended is None
+    assert change.away is not None
+    assert change.away.lines == [(Feed("p1", INFY), Line(QUOTE))]
+    (entry,) = reply_of(change.away)["subscriptions"]
+    assert (entry["status"], entry["state"]) == ("success", "pending")
+    assert (entry["code"], entry["message"]) == ("BROKER_UNAVAILABLE", "It is switched off")
+    assert not session.held[Feed("p1", INFY)].active
+    assert session.update_principal(make_away(make_principal(1))) == AccountsChange(back=[])
+    change = session.update_principal(make_away(make_principal(1), "it cannot be served"))
+    assert change.away is not None
+    assert "It cannot be served" in change.away.reply
+
+
+def test_what_a_pool_says_while_its_account_is_away_comes_too_late(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    session.update_principal(make_away(make_principal(1)))
+    assert session.take_outcomes("p1", [Outcome(INFY, OutcomeState.ACTIVE, QUOTE)]) is None
+    assert not session.held[Feed("p1", INFY)].active
+
+
+@pytest.mark.parametrize("exchanges", [{"NSE"}, set()], ids=["disabled", "nobody can tell what"])
+def test_what_is_asked_for_while_the_account_is_away_is_kept(exchanges: set[str]) -> None:
+    session = ClientSession()
+    session.move(SessionState.AUTHENTICATING)
+    session.admit(make_away(make_principal(1, exchanges=exchanges, depth_levels=())))
+    plan = session.plan_subscribe(subscribe_request("INFY"))
+    assert plan.wants == {}
+    result = session.finish_subscribe(plan, {}, {})
+    (entry,) = reply_of(result)["subscriptions"]
+    assert (entry["state"], entry["message"]) == ("pending", "It is switched off")
+    assert (result.joined, result.unsettled) == ([], [])
+    assert result.away == [Feed("p1", INFY)]
+    assert session.held_away() == [Feed("p1", INFY)]
+    assert session.unsubscribe(unsubscribe_request("INFY")).lines
+
+
+def come_back(session: ClientSession, *outcomes: Outcome) -> SubscribeResult:
+    feeds = session.update_principal(make_principal(1)).back
+    plan = session.plan_return(feeds)
+    found = {Feed("p1", outcome.key): outcome for outcome in outcomes}
+    return session.finish_subscribe(plan, found, {})
+
+
+def test_lines_come_back_with_their_account(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY:20", mode=3))
+    accept(session, subscribe_request("INFY", "TCS"))
+    session.update_principal(make_away(make_principal(1)))
+    feeds = session.update_principal(make_principal(1)).back
+    assert feeds == [Feed("p1", INFY), Feed("p1", TCS)]
+    plan = session.plan_return(feeds)
+    assert plan.wants == {"p1": [Want(INFY, DEPTH, 20), Want(TCS, QUOTE, 5)]}
+    outcomes = {
+        Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, DEPTH, 20),
+        Feed("p1", TCS): Outcome(TCS, OutcomeState.PENDING, QUOTE),
+    }
+    result = session.finish_subscribe(plan, outcomes, {})
+    assert result.joined == [
+        (Feed("p1", INFY), Line(DEPTH, ":20")),
+        (Feed("p1", INFY), Line(QUOTE)),
+        (Feed("p1", TCS), Line(QUOTE)),
+    ]
+    entries = reply_of(result)["subscriptions"]
+    assert [(entry["symbol"], entry["state"]) for entry in entries] == [
+        ("INFY:20", "active"),
+        ("INFY", "active"),
+        ("TCS", "pending"),
+    ]
+    assert entries[2]["message"].startswith("The broker account is there again")
+    active = session.take_outcomes("p1", [Outcome(TCS, OutcomeState.ACTIVE, QUOTE)])
+    assert active is not None
+    assert reply_of(active)["subscriptions"][0]["state"] == "active"
+
+
+def test_what_is_refused_when_its_account_comes_back_ends(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    session.update_principal(make_away(make_principal(1)))
+    refused = Outcome(INFY, OutcomeState.REFUSED, QUOTE, 5, RefusalCode.SYMBOL_NOT_FOUND, "no")
+    result = come_back(session, refused)
+    assert reply_of(result)["code"] == "SYMBOL_NOT_FOUND"
+    assert session.held == {}
+    assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
+
+
+def test_what_was_given_up_while_it_came_back_stays_given_up(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    session.update_principal(make_away(make_principal(1)))
+    plan = session.plan_return(session.update_principal(make_principal(1)).back)
+    session.unsubscribe(unsubscribe_request("INFY"))
+    active = {Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE)}
+    result = session.finish_subscribe(plan, active, {})
+    assert (result.reply, result.joined, session.held) == ("", [], {})
+    assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
+
+
+def test_an_account_may_go_and_come_while_the_pools_are_asked(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY"))
+    session.update_principal(make_away(make_principal(1)))
+    active = {Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE)}
+    result = session.finish_subscribe(plan, active, {})
+    assert reply_of(result)["subscriptions"][0]["state"] == "pending"
+    assert (result.joined, result.away) == ([], [Feed("p1", INFY)])
+    plan = session.plan_subscribe(subscribe_request("TCS"))
+    session.update_principal(make_principal(1))
+    result = session.finish_subscribe(plan, {}, {})
+    assert result.joined == [(Feed("p1", TCS), Line(QUOTE))]
+    assert session.upstream(result.unsettled).wants == {"p1": [Want(TCS, QUOTE, 5)]}
+
+
+def test_asked_for_again_it_moves_to_another_account(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    away = make_away(make_principal(1)).away
+    session.update_principal(msgspec.structs.replace(make_principal(1, pool_id="other"), away=away))
+    result = accept(session, subscribe_request("INFY"))
+    assert list(session.held) == [Feed("other", INFY)]
+    assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
+
+
+def test_an_account_of_somebody_else_is_lost_and_not_away(session: ClientSession) -> None:
+    accept(session, subscribe_request("INFY"))
+    change = session.update_principal(make_away(make_principal(1, pool_id="other")))
+    assert change.ended is not None
+    assert change.away is None
 
 
 def test_nine_thousand_symbols_in_one_request_are_planned_quickly() -> None:

@@ -143,6 +143,7 @@ export class RowStore {
       unreadAt: NaN,
       state: RowState.WAITING,
       reason: "",
+      isDelayed: false, // the server said why no price comes
       ended: "", // in a word, why nothing has this name any more
       waitsForRoom: false, // held and without a place: a word for why it is stale
       isHeld: false, // live, were it not for the doubt about the link
@@ -274,10 +275,24 @@ export class RowStore {
     this.#touch(row);
   }
 
+  /** It is held, and no price comes for the reason told. */
+  delay(key, reason) {
+    const row = this.#all.get(key);
+    if (!row || row.state === RowState.REFUSED) return;
+    this.read(row); // it came before
+    if (row.state === RowState.LIVE) row.state = RowState.STALE;
+    row.isHeld = false;
+    row.reason = reason;
+    row.isDelayed = true;
+    this.#touch(row);
+  }
+
   /** It is active: whatever was said of it before is over; its next tick is news. */
   activate(key) {
     const row = this.#all.get(key);
-    if (!row || (row.state !== RowState.REFUSED && !row.waitsForRoom)) return;
+    if (!row || (row.state !== RowState.REFUSED && !row.waitsForRoom && !row.isDelayed)) return;
+    row.isDelayed = false;
+    if (row.state === RowState.LIVE) return;
     row.state = row.last === undefined ? RowState.WAITING : RowState.STALE;
     row.waitsForRoom = false;
     row.reason = "";

@@ -129,6 +129,8 @@ export class Subscriptions {
         if (outcome.state === "active") {
           this.#store.activate(key);
           this.#settle(key);
+        } else if (outcome.message) {
+          this.#store.delay(key, outcome.message);
         }
         continue;
       }
