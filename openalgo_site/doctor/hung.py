@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from django.db import DatabaseError
 from django.utils import timezone
 
 from brokers.moments import moment_text
+from openalgo_site.worker_processes import worker_on_this_machine
 from pooling.models import PoolStatus
 
 __all__ = ["HungWorker", "hung_worker"]
@@ -57,22 +55,5 @@ def hung_worker(account_id: int | None = None) -> HungWorker | None:
         row = rows.first()
     if row is None or timezone.now() - row.heartbeat < SILENT:
         return None
-    host, _, pid = row.owner.rpartition(":")
-    if host != socket.gethostname() or not pid.isdecimal() or not _is_worker(int(pid)):
-        return None
-    return HungWorker(pid=int(pid), heard=row.heartbeat)
-
-
-def _is_worker(pid: int) -> bool:
-    """Tell whether a process is there and, where the system tells, is a worker."""
-    try:
-        return b"runpool" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        pass
-    if Path("/proc/self").exists():
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True
+    pid = worker_on_this_machine(row.owner)
+    return None if pid is None else HungWorker(pid=pid, heard=row.heartbeat)

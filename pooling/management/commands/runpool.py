@@ -14,6 +14,7 @@ from openalgo_site.alerts import make_alerts
 from openalgo_site.command_line import database_code, database_sentence
 from openalgo_site.tables import tables_trouble
 from openalgo_site.worker_process import WorkerSettings, run_worker
+from openalgo_site.worker_processes import AnotherWorkerError, refuse_second_worker
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
 from pooling.exceptions import StoreUnavailableError
@@ -50,11 +51,15 @@ class Command(BaseCommand):
             )
             _check_proxy()
             _check_database(options["account"])
-            store = DjangoAccountStore(key_file=conf.key_file(), account_ids=options["account"])
+            refuse_second_worker(options["account"])
+            connection.close()
+            store = DjangoAccountStore(
+                key_file=conf.key_file(), account_ids=options["account"], bus_port=env.zmq_port
+            )
             run_worker(worker, store, conf.broker_registry(), make_alerts)
         except (KeyFileError, BusConfigurationError, _ConfigurationError) as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from None
-        except BusError as error:
+        except (AnotherWorkerError, BusError) as error:
             raise CommandError(str(error)) from None
         except (Error, StoreUnavailableError) as error:
             code = database_code(error)
@@ -80,4 +85,3 @@ def _check_database(account_ids: list[int] | None) -> None:
         raise _ConfigurationError(
             f"there is no broker account {unknown[0]}: the admin's address bar shows the number"
         )
-    connection.close()
