@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -23,7 +23,7 @@ from brokers.feed import (
     Want,
 )
 from brokers.registry import BrokerRegistry
-from brokers.types import Instrument, InstrumentKey, TickSink
+from brokers.types import InstrumentKey, TickSink
 from pooling.backoff import Randomness
 from pooling.chores import Chores
 from pooling.circuit import CircuitStats
@@ -33,10 +33,9 @@ from pooling.command_runner import CommandRunner
 from pooling.connect_rate import ConnectRateStats
 from pooling.connect_rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.contracts import AccountSpec, AccountStore
-from pooling.exceptions import PoolClosedError
 from pooling.names import Meaning, NameFollower
 from pooling.notes import NoteKeeper
-from pooling.outcomes import crowded_outcome, gone_outcome, untold_outcome
+from pooling.outcomes import crowded_outcome, untold_outcome
 from pooling.pool import ConnectionPool
 from pooling.refused import RefusedAccount
 from pooling.seat_sharing import SeatNeed, SeatSharing, needed_connections
@@ -44,12 +43,12 @@ from pooling.shared_stats import endpoint_stats, exclusive_totals
 from pooling.statistics_keeper import StatisticsKeeper
 from pooling.transport import Connector, WebSocketConnector
 from pooling.untold import UntoldWants
+from pooling.wanting import WANT_CHUNK, in_chunks, want_told
 
 __all__ = ["PoolWorker"]
 
 logger = logging.getLogger("pooling")
 
-WANT_CHUNK = 500
 CLOSE_STORE_SECONDS = 2.0
 
 
@@ -306,7 +305,7 @@ class PoolWorker:
         # A later word of the holder counts, whichever way this one goes.
         self._untold.release(pool_id, holder, keys)
         told = [want for want in wants if want.key not in meaning.untold]
-        outcomes = iter(_want_told(pool, holder, told, meaning))
+        outcomes = iter(want_told(pool, holder, told, meaning))
         return [
             self._wait_until_told(pool_id, holder, want, meaning.why)
             if want.key in meaning.untold
@@ -336,7 +335,7 @@ class PoolWorker:
     async def _ask_untold_of(self, pool: ConnectionPool, holder: Holder) -> str | None:
         """Look up what one holder waits for; returns why nothing can be told, None: no answer."""
         pool_id, why = pool.spec.pool_id, ""
-        for keys in _chunks(self._untold.keys(pool_id, holder)):
+        for keys in in_chunks(self._untold.keys(pool_id, holder)):
             meaning = await self._names.resolve(pool, keys)
             if not meaning.why and meaning.untold.issuperset(keys):
                 return None
@@ -357,7 +356,7 @@ class PoolWorker:
     ) -> None:
         """Take wants that can be looked up at last. Raises KeyError: the pool is closed."""
         if wants:
-            outcomes = pool.settle(holder, _want_told(pool, holder, wants, meaning))
+            outcomes = pool.settle(holder, want_told(pool, holder, wants, meaning))
             pool_id = pool.spec.pool_id
             self._emit(SubscriptionChange(pool_id, outcomes, self._lives.get(pool_id, 0)))
 
@@ -578,34 +577,3 @@ def _of_life(event: FeedEvent, life: int) -> FeedEvent:
     if isinstance(event, OrderUpdated):
         return event
     return msgspec.structs.replace(event, life=life)
-
-
-def _want_told(
-    pool: ConnectionPool, holder: Holder, wants: Sequence[Want], meaning: Meaning
-) -> Sequence[Outcome]:
-    """Want what has a meaning; what has none any more is refused in its own words."""
-    if not meaning.gone:
-        return _want_or_raise(pool, holder, wants, meaning.known)
-    asked = [want for want in wants if want.key not in meaning.gone]
-    taken = iter(_want_or_raise(pool, holder, asked, meaning.known))
-    return [
-        gone_outcome(want, meaning.gone[want.key]) if want.key in meaning.gone else next(taken)
-        for want in wants
-    ]
-
-
-def _chunks(keys: Sequence[InstrumentKey]) -> Iterator[Sequence[InstrumentKey]]:
-    for start in range(0, len(keys), WANT_CHUNK):
-        yield keys[start : start + WANT_CHUNK]
-
-
-def _want_or_raise(
-    pool: ConnectionPool,
-    holder: Holder,
-    wants: Sequence[Want],
-    instruments: Mapping[InstrumentKey, Instrument],
-) -> Sequence[Outcome]:
-    try:
-        return pool.want(holder, wants, instruments)
-    except PoolClosedError:
-        raise KeyError(pool.spec.pool_id) from None
