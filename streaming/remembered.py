@@ -69,6 +69,7 @@ class RememberingDirectory:
         digest = hashlib.blake2b(
             api_key.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=16
         ).digest()
+        asked_at = self._clock()
         try:
             is_known = self._recall(digest) is not None
             async with asyncio.timeout(PATIENCE_SECONDS if is_known else None):
@@ -82,7 +83,7 @@ class RememberingDirectory:
         if principal is None:
             self._entries.pop(digest, None)
         else:
-            self._remember(digest, principal)
+            self._remember(digest, principal, asked_at)
         return principal
 
     async def authenticate_session(self, session_key: str) -> Principal | None:
@@ -133,10 +134,11 @@ class RememberingDirectory:
         is_fresh = self._clock() - entry.confirmed_at < REMEMBERED_SECONDS
         return entry.principal if is_fresh else None
 
-    def _remember(self, digest: bytes, principal: Principal) -> None:
+    def _remember(self, digest: bytes, principal: Principal, asked_at: float) -> None:
         if principal.key_id is None:
             return
-        self._entries[digest] = _Entry(principal, self._clock())
+        is_doubted = self._doubted_at >= asked_at
+        self._entries[digest] = _Entry(principal, None if is_doubted else asked_at)
         self._entries.move_to_end(digest)
         if len(self._entries) > MOST_REMEMBERED:
             self._entries.popitem(last=False)

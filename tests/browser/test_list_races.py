@@ -13,12 +13,13 @@ import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.fake_site import FakeSite
-from tests.browser.test_market_watch import saved
+from tests.browser.test_market_watch import DEFAULTS, saved
 from tests.browser.test_watch_lists import add, ask_for_list, lists, new_list, tab
 from tests.browser.watch import Watch
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
 
+SYMBOLS = [key.partition(":")[2] for key in DEFAULTS]
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -121,6 +122,65 @@ async def test_a_list_that_could_not_be_stored_can_be_left_and_shown_again(
     await tab(watch, "Main").click()
     await expect(tab(watch, "Main")).to_have_attribute("aria-pressed", "true")
     await watch.has_keys(before)
+
+
+async def test_what_is_added_before_the_lists_have_come_joins_them(watch: Watch, site: FakeSite):
+    """Whoever types at once on a slow line keeps what the list had, and what was added."""
+    async with held_back(watch.page, "GET") as came:
+        await watch.page.reload(wait_until="commit")
+        await came.wait()
+        await add(watch, "NSE:WIPRO")
+        await watch.page.get_by_role("button", name="Last", exact=True).click()
+        await add(watch, "NSE:TATASTEEL")
+        await watch.page.get_by_role("button", name="Remove TATASTEEL (NSE)").click()
+        await expect(watch.row("NSE:TATASTEEL")).to_have_count(0)
+    await watch.has_prices()
+    await eventually(lambda: lists(site)["Main"] == [*SYMBOLS, "WIPRO"], timeout=15)
+    await expect(watch.page.locator("#rows tr")).to_have_count(len(SYMBOLS) + 1)
+    assert await watch.keys() == [*DEFAULTS, "NSE:WIPRO"]
+
+
+async def test_a_row_whose_list_is_gone_does_not_come_back(watch: Watch, site: FakeSite):
+    """Another browser deleted the list meanwhile: the offer to undo says so."""
+    await new_list(watch, "Two")
+    await add(watch, "NSE:WIPRO")
+    await watch.page.get_by_role("button", name="Remove WIPRO (NSE)").click()
+    await eventually(lambda: lists(site)["Two"] == [], timeout=15)
+    ((owner, known),) = site.say("watchlists").items()
+    site.say("set_state", watchlists={owner: known[:1]})
+    await watch.page.evaluate(
+        "new BroadcastChannel(`tickpool.lists.${document.body.dataset.userId}`).postMessage('')"
+    )
+    await expect(tab(watch, "Two")).to_have_count(0)
+    await watch.page.get_by_role("button", name="Undo").click()
+    await expect(watch.page.locator("#notices")).to_contain_text(
+        "WIPRO is not back. That list is gone."
+    )
+
+
+async def test_a_paste_whose_dialog_was_left_leaves_the_next_one_alone(
+    watch: Watch, site: FakeSite, console_errors: ConsoleErrors
+):
+    """What comes of it is told beside the dialog that is open by then."""
+    console_errors.allow("503")
+    page = watch.page
+    dialog = page.get_by_role("dialog", name="Add a list")
+    text = dialog.get_by_label("Names such as")
+    for fails, told in (([], "1 added"), (["instruments"], "Nothing was added.")):
+        site.say("set_state", fail=fails)
+        async with held_back(page, "POST") as came:
+            await page.get_by_role("button", name="Import").click()
+            await text.fill("NSE:WIPRO")
+            await dialog.get_by_role("button", name="Add").click()
+            await came.wait()
+            await dialog.get_by_role("button", name="Cancel").click()
+            await page.get_by_role("button", name="Import").click()
+            await text.fill("NSE:ITC, NSE:")
+        await expect(page.locator("#notices")).to_contain_text(told)
+        await expect(text).to_have_value("NSE:ITC, NSE:")
+        await expect(page.locator("#import-error")).to_have_text("")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await page.unroute_all(behavior="wait")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -328,3 +328,19 @@ async def test_the_headline_names_what_waits_for_room(module_page: Page) -> None
         return [room, worse, feed.headline];
     })()"""
     assert await run(module_page, "feed", feed) == ["waiting for room", "stale", None]
+
+
+@pytest.mark.parametrize("place", ["replace", "replaceBeside"])
+async def test_nothing_is_shown_of_a_name_that_ended_in_either_list(
+    module_page: Page, place: str
+) -> None:
+    """The list beside the current one shows prices as well."""
+    ended = f"""(() => {{
+        const store = new m.RowStore();
+        store.{place}([{{exchange: 'NSE', symbol: 'TCS'}}]);
+        store.apply({{exchange: 'NSE', symbol: 'TCS', data: {{ltp: 3900, bid_price: 3899}}}}, 1);
+        store.end('NSE:TCS', 'NSE:TCS expired', 'expired');
+        const {{state, last, bid, ended}} = store.get('NSE:TCS');
+        return [state, last ?? null, bid ?? null, ended];
+    }})()"""
+    assert await run(module_page, "store", ended) == ["refused", None, None, "expired"]

@@ -12,6 +12,7 @@ from streaming.directory import Directory, Principal
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.remembered import REMEMBERED_SECONDS, RememberingDirectory
 from streaming.testing import FakeDirectory, make_principal
+from tests.support import eventually
 
 
 class Kit:
@@ -128,6 +129,19 @@ async def test_what_was_asked_before_a_notice_takes_no_doubt_away(kit: Kit) -> N
     slow = kit.directory._directory
     assert isinstance(slow, Slow)
     slow.fail()
+    with pytest.raises(DirectoryUnavailableError):
+        await kit.who("key of ann")
+
+
+async def test_a_key_that_was_looked_up_before_a_notice_is_in_doubt(kit: Kit) -> None:
+    kit.inner.hold()
+    asked = asyncio.create_task(kit.who("key of ann"))
+    await eventually(lambda: kit.inner.lookups == 1)
+    kit.now += 1
+    kit.directory.doubt([1])
+    kit.inner.resume()
+    assert await asked == kit.ann
+    kit.inner.fail()
     with pytest.raises(DirectoryUnavailableError):
         await kit.who("key of ann")
 

@@ -55,6 +55,12 @@ export function merge(lists, local) {
 export const isSame = (one, other) =>
   one === other || (one.id === null || other.id === null ? one.name === other.name : one.id === other.id);
 
+/** Names with others that are not among them behind. */
+function joined(names, others) {
+  const isNew = ({ exchange, symbol }) => !names.some((each) => each.exchange === exchange && each.symbol === symbol);
+  return [...names, ...others.filter(isNew)];
+}
+
 const contentsOf = ({ symbols, view = {} }) => ({ symbols, view });
 
 /** Store a list for the first time and return its id; the answer to an earlier try may be lost. */
@@ -78,6 +84,8 @@ export class Lists {
   #saving = Promise.resolve(); // one after the other: a list is made before it is changed
   #failing = false;
   #changes = 0; // made here: what was fetched before the last of them is old
+  #hasLoaded = false;
+  #early = []; // the instruments of the page before the lists had come
   #otherTabs;
 
   /**
@@ -99,8 +107,10 @@ export class Lists {
     const { fetched, local } = await this.#fetch();
     this.lists = merge(fetched ?? local.lists, local.lists);
     this.current = this.#find(this.current?.id ?? local.current) ?? this.lists[0] ?? null;
+    this.#hasLoaded = true;
     this.#changed();
     for (const list of this.lists) if (list.unsaved) this.#store(list);
+    this.#takeEarly();
     return this.current;
   }
 
@@ -159,14 +169,18 @@ export class Lists {
     return wasCurrent ? this.current : null;
   }
 
-  /** Remember the current list's symbols soon; a burst of changes becomes one request. */
+  /**
+   * Remember the current list's symbols soon; a burst of changes becomes one request. What is there
+   * before the lists have come is put behind those of the one that is shown then.
+   */
   save(rows) {
-    this.#saveSoon({ symbols: namesOf(rows) });
+    if (this.#hasLoaded) this.#saveSoon({ symbols: namesOf(rows) });
+    else this.#early = namesOf(rows);
   }
 
-  /** Remember how the current list is looked at. */
+  /** Remember how the current list is looked at; before the lists have come there is none. */
   look(view) {
-    this.#saveSoon({ view });
+    if (this.#hasLoaded) this.#saveSoon({ view });
   }
 
   /** Whether `list`, as it was seen some time ago, is the one that is shown. */
@@ -180,15 +194,22 @@ export class Lists {
    */
   extend(seen, instruments) {
     const list = this.lists.find((each) => isSame(each, seen));
-    if (!list) throw new RangeError("That list is gone.");
-    const isNew = (each) => !list.symbols.some((old) => old.exchange === each.exchange && old.symbol === each.symbol);
-    const symbols = [...list.symbols, ...namesOf(instruments).filter(isNew)];
-    if (symbols.length > MAX_SYMBOLS) throw new RangeError(`A list holds ${MAX_SYMBOLS} instruments at most.`);
+    if (!list) throw new RangeError("That list is gone");
+    const symbols = joined(list.symbols, namesOf(instruments));
+    if (symbols.length > MAX_SYMBOLS) throw new RangeError(`A list holds ${MAX_SYMBOLS} instruments at most`);
     this.#changes += 1;
     Object.assign(list, { symbols, unsaved: true });
     this.#writeLocal();
     this.#store(list);
     this.#onChange();
+  }
+
+  #takeEarly() {
+    const early = this.#early;
+    this.#early = [];
+    if (!early.length) return;
+    const symbols = joined(this.current?.symbols ?? [], early).slice(0, MAX_SYMBOLS);
+    this.#saveSoon({ symbols });
   }
 
   #saveSoon(change) {

@@ -169,6 +169,7 @@ new ImportDialog({
     open: $("import-list"),
   },
   onNames: addNames,
+  onFailed: notAdded,
 });
 const transfer = new TransferDialog({
   nodes: nodesOf("transfer", "dialog", "title", "list", "error", "cancel"),
@@ -300,9 +301,13 @@ async function pasted(text) {
   try {
     await addNames(parseNames(text));
   } catch (error) {
-    signedOut(error);
-    notices.show({ key: "names", kind: "error", title: "Nothing was added.", text: `${error.message}.` });
+    notAdded(error);
   }
+}
+
+function notAdded(error) {
+  signedOut(error);
+  notices.show({ key: "names", kind: "error", title: "Nothing was added.", text: `${error.message}.` });
 }
 
 /** Add what there is of these names to the current list, and say what became of each. */
@@ -336,14 +341,21 @@ function remove(key) {
   if (!row) return;
   const list = lists.current; // perhaps without an id, which comes with the first save's answer
   undo.offer({
-    group: `rows of ${list.name}`,
+    group: `rows of ${list?.name}`,
     text: row.symbol,
-    run: () => {
-      if (!lists.isCurrent(list)) lists.extend(list, [row]);
-      else if (!store.has(key)) addRows([instrumentOf(row)], { nextKey });
-    },
+    run: () => takeBack(row, list, nextKey),
   });
   $("list-news").textContent = `${row.symbol} removed`;
+}
+
+function takeBack(row, list, nextKey) {
+  try {
+    if (list && !lists.isCurrent(list)) lists.extend(list, [row]);
+    else if (store.size >= MAX_ROWS) throw new RangeError("The list is full");
+    else if (!store.has(row.key)) addRows([instrumentOf(row)], { nextKey });
+  } catch ({ message: text }) {
+    notices.show({ key: "undo", kind: "error", title: `${row.symbol} is not back.`, text: `${text}.` });
+  }
 }
 
 const instrumentOf = ({ exchange, symbol, name, tickSize }) => ({ exchange, symbol, name, tick_size: tickSize });
@@ -367,7 +379,7 @@ async function removeList() {
       try {
         select(await lists.create(name, symbols, look));
       } catch ({ message: text }) {
-        notices.show({ key: "list", kind: "error", title: `List \u201c${name}\u201d is not back.`, text });
+        notices.show({ key: "list", kind: "error", title: `List \u201c${name}\u201d is not back.`, text: `${text}.` });
       }
     },
   });

@@ -247,7 +247,7 @@ export class RowStore {
   /** The name means nothing any more: what was shown of it is nobody's price. */
   end(key, reason, label) {
     this.refuse(key, reason);
-    const row = this.#rows.get(key);
+    const row = this.#all.get(key);
     if (!row) return;
     Object.assign(row, NO_VALUES);
     row.ended = label;

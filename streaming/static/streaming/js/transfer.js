@@ -22,11 +22,17 @@ export function reportOf({ added, listed = 0, left = 0, missing = [] }) {
 export class ImportDialog {
   #nodes;
   #onNames;
+  #onFailed;
+  #opened = 0; // times: what is asked for in a dialog that was left goes on
 
-  /** `nodes`: open, dialog, text, file, error, confirm, cancel; `onNames(names)` adds them, or throws. */
-  constructor({ nodes, onNames }) {
+  /**
+   * `nodes`: open, dialog, text, file, error, confirm, cancel; `onNames(names)` adds them, or throws;
+   * `onFailed(error)` hears of that when the dialog that asked is not open any more.
+   */
+  constructor({ nodes, onNames, onFailed }) {
     this.#nodes = nodes;
     this.#onNames = onNames;
+    this.#onFailed = onFailed;
     nodes.open.addEventListener("click", () => this.#open());
     nodes.cancel.addEventListener("click", () => nodes.dialog.close());
     nodes.file.addEventListener("change", () => this.#read(nodes.file.files[0]));
@@ -40,6 +46,7 @@ export class ImportDialog {
     const { dialog, text, file, error, confirm } = this.#nodes;
     text.value = file.value = error.textContent = "";
     confirm.disabled = false;
+    this.#opened += 1;
     dialog.showModal();
     text.focus();
   }
@@ -49,7 +56,11 @@ export class ImportDialog {
     error.textContent = "";
     if (!file) return;
     if (file.size > MAX_FILE_BYTES) error.textContent = `A file has at most ${MAX_FILE_BYTES / 1000} kB.`;
-    else text.value = await file.text();
+    else {
+      const opened = this.#opened;
+      const content = await file.text();
+      if (opened === this.#opened) text.value = content;
+    }
   }
 
   async #confirm() {
@@ -57,14 +68,17 @@ export class ImportDialog {
     const names = parseNames(text.value);
     error.textContent = names.length ? "" : "There is no name in it. A name reads NSE:INFY, or INFY.";
     if (!names.length) return;
+    const opened = this.#opened;
+    const isAwaited = () => dialog.open && opened === this.#opened;
     confirm.disabled = true;
     try {
       await this.#onNames(names);
-      dialog.close();
+      if (isAwaited()) dialog.close();
     } catch (problem) {
+      if (!isAwaited()) return this.#onFailed(problem);
       error.textContent = `Nothing was added: ${problem.message}.`;
     }
-    confirm.disabled = false;
+    if (isAwaited()) confirm.disabled = false;
   }
 }
 
@@ -104,7 +118,7 @@ export class TransferDialog {
       this.#actions[action](this.#row, this.#lists[list.selectedIndex]);
       dialog.close();
     } catch (problem) {
-      error.textContent = problem.message;
+      error.textContent = `${problem.message}.`;
     }
   }
 }
