@@ -99,9 +99,15 @@ class StatisticsKeeper:
         """Write the peaks since the last call, and what could not be written then."""
         for pool in pools:
             self._take_sample(pool)
-        if samples := tuple(self._unsaved):
-            await self._store.save_usage(samples)
-            self._unsaved.clear()
+        samples, self._unsaved = self._unsaved, deque(maxlen=MAX_UNSAVED_SAMPLES)
+        if not samples:
+            return
+        try:
+            await self._store.save_usage(tuple(samples))
+        except BaseException:
+            # Behind them stands what came in the meantime.
+            self._unsaved = deque((*samples, *self._unsaved), maxlen=MAX_UNSAVED_SAMPLES)
+            raise
 
     def _take_sample(self, pool: ConnectionPool) -> None:
         self.stats(pool)  # takes the peaks into the day before the sample ends them

@@ -557,3 +557,23 @@ async def test_a_pool_that_opens_at_another_broker_keeps_its_day():
             for stats in kit.store.statuses[-1]:
                 assert stats.today is not None
                 assert stats.today.symbols.value == 2
+
+
+@virtual
+async def test_an_account_that_leaves_while_peaks_are_written_leaves_its_last_sample():
+    async with open_worker(usage_interval_seconds=60.0) as kit:
+        save_usage, is_written = kit.store.save_usage, asyncio.Event()
+
+        async def slow(samples):
+            await is_written.wait()
+            await save_usage(samples)
+
+        kit.store.save_usage = slow
+        await asyncio.sleep(61)
+        await kit.want(1, 2)
+        del kit.store.specs["7"]
+        await asyncio.sleep(3)
+        assert kit.worker.pool_ids() == []
+        is_written.set()
+        await asyncio.sleep(1)
+    assert [sample.symbols for sample in kit.store.usage] == [0, 2]
