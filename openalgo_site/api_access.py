@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
@@ -21,7 +21,9 @@ from streaming.models import ApiKey
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["ApiError", "KeyGate", "api_view", "json_response"]
+__all__ = ["ApiError", "KeyGate", "api_view", "json_body", "json_response"]
+
+T = TypeVar("T")
 
 MAX_KEY_LENGTH = 256
 
@@ -109,6 +111,22 @@ def api_view(
         return cast(Callable[..., HttpResponseBase], view)
 
     return decorate
+
+
+def json_body(
+    request: HttpRequest, wanted: type[T], *, most_bytes: int, shape: str, parameter: str
+) -> T:
+    """Return what a request's body says.
+
+    Raises:
+        ApiError: 413 for one that is too large, 400 with ``shape`` for one that is none.
+    """
+    if len(request.body) > most_bytes:
+        raise ApiError(413, f"At most {most_bytes:,} bytes.")
+    try:
+        return msgspec.json.decode(request.body, type=wanted)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ApiError(400, shape, parameter=parameter) from None
 
 
 def json_response(content: Any, status: int = 200) -> HttpResponse:

@@ -13,6 +13,7 @@ django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402
 
+from openalgo_site.bodies import with_bounded_bodies  # noqa: E402
 from openalgo_site.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.enabled_accounts import count_enabled_accounts  # noqa: E402
 from openalgo_site.key_uses import KEY_USES  # noqa: E402
@@ -60,7 +61,12 @@ PRICES.ask_of(gateway)
 # The loop waits for no file.
 _WRITER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proxy-notes")
 application = behind_proxies(
-    build_application(http=django_application, gateway=gateway),
+    build_application(
+        http=with_bounded_bodies(
+            django_application, most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        ),
+        gateway=gateway,
+    ),
     trusted=settings.TRUSTED_PROXIES,
     on_untrusted=proxy_notes(run=_WRITER.submit).note,
 )

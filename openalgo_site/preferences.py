@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import path
 
 from brokers.exceptions import BrokerConfigError
-from openalgo_site.api_access import ApiError, api_view
+from openalgo_site.api_access import ApiError, api_view, json_body
 from pooling.exchange_order import family_of, rank_of
 from pooling.models import BrokerAccount
 from streaming.models import UserPreferences
@@ -63,14 +63,13 @@ def _families(user: User) -> list[str]:
 
 
 def _read(request: HttpRequest) -> _Change:
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-        raise ApiError(413, f"At most {MAX_BODY_BYTES:,} bytes.")
-    try:
-        return msgspec.json.decode(request.body, type=_Change)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(
-            400, 'Send {"preferred_exchange": "NSE"}.', parameter="preferred_exchange"
-        ) from None
+    return json_body(
+        request,
+        _Change,
+        most_bytes=MAX_BODY_BYTES,
+        shape='Send {"preferred_exchange": "NSE"}.',
+        parameter="preferred_exchange",
+    )
 
 
 urlpatterns = [path("preferences", preferences, name="api-preferences")]

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.urls import path
 
 from brokers.index_names import COMMON_NAMES, common_name
-from openalgo_site.api_access import ApiError, api_view
+from openalgo_site.api_access import ApiError, api_view, json_body
 from openalgo_site.preferences import preferred_exchange
 from pooling.exchange_order import rank_of
 from pooling.instrument_search import LISTED
@@ -197,12 +197,13 @@ def _shown(row: Watchlist) -> dict[str, Any]:
 
 
 def _read(request: HttpRequest, wanted: type[_Body]) -> _Body:
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-        raise ApiError(413, f"At most {MAX_BODY_BYTES:,} bytes.")
-    try:
-        return msgspec.json.decode(request.body, type=wanted)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(400, _SHAPES[wanted], parameter="symbols") from None
+    return json_body(
+        request,
+        wanted,
+        most_bytes=MAX_BODY_BYTES,
+        shape=_SHAPES[wanted],
+        parameter="symbols",
+    )
 
 
 _LIST_SHAPE = 'Send {"name": …, "symbols": [{"exchange": …, "symbol": …}]}.'
