@@ -32,6 +32,7 @@ from streaming.gateway import Gateway
 from streaming.http_protocol import GatewayHttpProtocol
 from streaming.routing import Application, Receive, Scope, Send
 from streaming.shared_frames import SharedFramesProtocol
+from streaming.strangers_words import STRANGERS_WORDS
 
 __all__ = [
     "GatewayServer",
@@ -210,6 +211,7 @@ def websockets_only(application: Application, port: int) -> Application:
 
 def make_server(application: Application) -> GatewayServer:
     """Return the server, configured and not yet started."""
+    logging.getLogger("uvicorn.error").addFilter(STRANGERS_WORDS)
     return GatewayServer(
         uvicorn.Config(
             application,

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.integration.edge.conftest import closing
+from tests.integration.edge.conftest import EdgeServer, closing
 from tests.support import eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -137,3 +137,14 @@ async def test_a_taken_port_is_one_sentence(
     assert f"port {ports[variable]}" in text
     assert f"set {variable}" in text
     assert "Traceback" not in text
+
+
+async def test_spoiled_requests_cost_the_log_one_line(
+    edge: EdgeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        writer.write(b"\x16\x03\x01 no request\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    assert len([each for each in caplog.records if each.name == "uvicorn.error"]) <= 1
