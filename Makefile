@@ -10,6 +10,8 @@ TEST_PROCESSES ?= 2
 # Of `make soak`.
 MINUTES ?= 15
 CLIENTS ?= 200
+# Of `make restarts`: restarts of each kind.
+TIMES ?= 20
 
 # A stamp carries the hash of what it stands for, so a changed file installs anew and nothing else.
 hash = $(shell cat $(1) | cksum | cut -d' ' -f1)
@@ -17,7 +19,7 @@ RUNTIME := $(VENV)/runtime-$(call hash,requirements.txt).stamp
 DEV := $(VENV)/dev-$(call hash,requirements.txt requirements-dev.txt).stamp
 ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles*.txt).stamp
 
-.PHONY: run install test check bench fuzz soak clean services
+.PHONY: run install test check bench fuzz soak restarts clean services
 
 # exec: the recipe's shell becomes the demo, so that whoever ends make ends the demo.
 run: $(RUNTIME)
@@ -45,6 +47,11 @@ fuzz: $(DEV)
 # Everything at once for MINUTES, with a verdict; REPORT names a folder for report, chart and logs.
 soak: $(DEV) $(ORACLE) services
 	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) --clients $(CLIENTS) \
+		$(if $(REPORT),--report $(REPORT))
+
+# Redis, PostgreSQL and the worker, each again and again under clients; KINDS names some of them.
+restarts: $(DEV) services
+	@exec $(BIN)/python -m tests.soak.restarts $(KINDS) --times $(TIMES) \
 		$(if $(REPORT),--report $(REPORT))
 
 services:

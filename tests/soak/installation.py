@@ -30,23 +30,32 @@ def prepare(users: list[dict[str, Any]]) -> dict[str, Any]:
     """Make the database, its users, their accounts, keys and lists."""
     call_command("migrate", verbosity=0)
     create_key_file(conf.key_file())
-    made = {}
-    for each in users:
-        user = User.objects.create_user(each["name"], password=each["password"])
-        account = BrokerAccount(
-            user=user, broker=each["broker"], label="soak", endpoint=each["endpoint"]
-        )
-        account.set_credentials(each["credentials"], _cipher())
-        account.save()
-        PoolConfig.objects.create(
-            account=account, symbols_per_connection=each["symbols_per_connection"]
-        )
-        if each["list"]:
-            items = [{"exchange": name[0], "symbol": name[1]} for name in each["list"]]
-            Watchlist.objects.create(user=user, name="soak", symbols=items)
-        _, key = ApiKey.objects.issue(user, "soak")
-        made[each["name"]] = {"pool": account.pool_id, "key": key}
+    return {each["name"]: _make(each) for each in users}
+
+
+def add(user: dict[str, Any], keys: int) -> dict[str, Any]:
+    """Make one more user in a database that is in use, with so many more keys."""
+    made = _make(user)
+    owner = User.objects.get(username=user["name"])
+    made["keys"] = [ApiKey.objects.issue(owner, f"soak {at}")[1] for at in range(keys)]
     return made
+
+
+def _make(each: dict[str, Any]) -> dict[str, Any]:
+    user = User.objects.create_user(each["name"], password=each["password"])
+    account = BrokerAccount(
+        user=user, broker=each["broker"], label="soak", endpoint=each["endpoint"]
+    )
+    account.set_credentials(each["credentials"], _cipher())
+    account.save()
+    PoolConfig.objects.create(
+        account=account, symbols_per_connection=each["symbols_per_connection"]
+    )
+    if each["list"]:
+        items = [{"exchange": name[0], "symbol": name[1]} for name in each["list"]]
+        Watchlist.objects.create(user=user, name="soak", symbols=items)
+    _, key = ApiKey.objects.issue(user, "soak")
+    return {"pool": account.pool_id, "key": key}
 
 
 def credentials(pool: str, values: dict[str, str]) -> dict[str, Any]:
@@ -72,6 +81,7 @@ def _cipher() -> CredentialCipher:
 if __name__ == "__main__":
     _verbs: dict[str, Callable[..., dict[str, Any]]] = {
         "prepare": prepare,
+        "add": add,
         "credentials": credentials,
         "enabled": enabled,
     }

@@ -20,7 +20,8 @@ EXPECTED = (
     ExpectedLine(r"gateway-\d", r"keys cannot be looked up"),
     ExpectedLine(
         r"gateway-\d",
-        r"requests fail, as the database does|Service Unavailable: /api/",
+        r"requests fail, as the database does|Service Unavailable: /"
+        r"|cannot look whether clients are still allowed",
         (Happening.POSTGRES_RESTARTED,),
     ),
     ExpectedLine("worker", r"failed, will be retried (\(the database|\| TimeoutError)"),

@@ -78,12 +78,14 @@ class ManagedProcess:
             await asyncio.sleep(0.2)
 
 
-def answer_of(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Return status and text of a URL; status 0 where nobody answers. Blocks up to 10 s."""
+def answer_of(
+    url: str, headers: Mapping[str, str] | None = None, seconds: float = 10.0
+) -> tuple[int, str]:
+    """Return status and text of a URL; status 0 where nobody answers. Blocks up to ``seconds``."""
     request = urllib.request.Request(url, headers=dict(headers or {}))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=seconds) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -85,6 +85,12 @@ class _Server:
             )
         await port_answers(self.port)
 
+    async def kill(self, number: signal.Signals) -> None:
+        """Send it and all that it started a signal that ends them, and wait for its end."""
+        if self.process is not None and self.process.returncode is None:
+            os.killpg(self.process.pid, number)
+            await self.process.wait()
+
     async def stop(self) -> None:
         """End it and wait for its end."""
         if self.process is None or self.process.returncode is not None:
