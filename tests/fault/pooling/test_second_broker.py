@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -27,6 +26,7 @@ from pooling.testing import (
     make_adapter_class,
 )
 from pooling.worker import PoolWorker
+from tests.fix_running_time import RunningTime
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeKiteServer
 from tests.support import eventually
 from tests.unit.pooling.kit import ANN, TOKEN_FIELD, key, virtual
@@ -198,7 +198,7 @@ async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @pytest.mark.parametrize("manner", ["garbage", "mute", "nobody"])
 async def test_real_sockets_of_the_first_go_on(
-    make_kite_server: MakeKiteServer, manner: str
+    make_kite_server: MakeKiteServer, manner: str, running_time: RunningTime
 ) -> None:
     """Ticks of a real exchange keep coming while another endpoint answers rubbish or nothing."""
     exchange = await make_kite_server(size=400, rate=500)
@@ -249,9 +249,10 @@ async def test_real_sockets_of_the_first_go_on(
         await worker.want(FIRST, holder, wants)
         await eventually(lambda: worker.stats(FIRST).confirmed == len(wants))
         published = sinks[FIRST].published
-        until, before, gap = time.monotonic() + 2.0, time.monotonic(), 0.0
+        before = running_time.seconds
+        until, gap = before + 2.0, 0.0
         seen = len(published)
-        while (now := time.monotonic()) < until:
+        while (now := running_time.seconds) < until:
             await asyncio.sleep(0.01)
             if len(published) > seen:
                 seen, gap, before = len(published), max(gap, now - before), now
