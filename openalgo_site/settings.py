@@ -15,6 +15,7 @@ from brokers.redaction import REDACTOR
 from openalgo_site.channel_layer import channel_layers
 from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environment
 from openalgo_site.logs import logging_config
+from openalgo_site.private_files import begin_private
 from openalgo_site.secret_files import read_or_create_secret
 from pooling.proxies import proxy_passwords
 from streaming.addresses import parse_networks
@@ -32,6 +33,7 @@ except ValueError as error:
     sys.exit(f"TRUSTED_PROXIES={ENV.trusted_proxies!r} cannot be used: {error} (see .env.example)")
 
 DATA_DIR = ENV.data_path(BASE_DIR)
+begin_private(DATA_DIR)  # before anything is written
 SECRET_KEY = ENV.secret_key or read_or_create_secret(
     DATA_DIR / "django-secret.key", secrets.token_urlsafe(50)
 )
@@ -156,6 +158,7 @@ TIME_ZONE = ENV.time_zone
 USE_I18N = True
 FORMAT_MODULE_PATH = "openalgo_site.formats"
 USE_TZ = True
+FILE_UPLOAD_PERMISSIONS = 0o600  # what collectstatic copies, too
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one

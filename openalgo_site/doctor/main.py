@@ -35,6 +35,7 @@ def all_checks(*, network: bool = False, clients: int | None = None) -> list[Che
         Check("clock", surroundings.clock),
         Check("proxy", surroundings.proxy),
         Check("disk", storage.disk),
+        Check("private", storage.private),
         Check("database", storage.database),
         Check("migrations", storage.migrations, needs=("database",)),
         Check("writable", storage.writable, needs=tables),

@@ -18,6 +18,7 @@ from django.utils.crypto import get_random_string
 from brokers.exceptions import BrokerConfigError
 from brokers.moments import moment_text
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
+from openalgo_site.private_files import open_to_others
 from openalgo_site.tables import tables_trouble
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
@@ -25,7 +26,16 @@ from pooling.models import BrokerAccount, Instrument
 from pooling.operations.crowding import crowding
 from pooling.operations.naming import account_name
 
-__all__ = ["credentials", "database", "disk", "instruments", "key_file", "migrations", "writable"]
+__all__ = [
+    "credentials",
+    "database",
+    "disk",
+    "instruments",
+    "key_file",
+    "migrations",
+    "private",
+    "writable",
+]
 
 MASTER_AGE = timedelta(days=2)
 LOW_BYTES = 1 << 30
@@ -158,7 +168,7 @@ def instruments() -> Iterator[Finding]:
 
 
 def disk() -> Iterator[Finding]:
-    """Whether there is room left, and whether others may read the installation's files."""
+    """Whether there is room left."""
     path = Path(settings.DATA_DIR)
     if not path.is_dir():
         yield failed("disk", f"DATA_DIR {path} is not there", f"make it: `mkdir -m 700 -p {path}`")
@@ -172,10 +182,35 @@ def disk() -> Iterator[Finding]:
         yield warned("disk", words, mends)
     else:
         yield fine("disk", words)
-    for file in sorted(path.glob("*.key")):
-        mode = stat.S_IMODE(file.stat().st_mode)
-        if mode & 0o077 and file != conf.key_file():
-            yield failed("disk", f"{file} has mode {mode:04o}", f"run `chmod 600 {file}`")
+
+
+def private() -> Iterator[Finding]:
+    """Whether others on this machine may read or write the installation's files."""
+    name, folder = "private", Path(settings.DATA_DIR)
+    if not folder.is_dir():
+        yield skipped(name, f"DATA_DIR {folder} is not there")
+        return
+    is_open = False
+    for path, mode in open_to_others(folder, _elsewhere()):
+        is_open = True
+        tell = failed if mode & stat.S_IRWXO else warned
+        mends = f"run `chmod {700 if path == folder else 600} {path}`"
+        yield tell(name, f"{path} has mode {mode:04o}: others on this machine can get at it", mends)
+    if not is_open:
+        yield fine(name, f"{folder} and the files of this installation are its user's only")
+
+
+def _elsewhere() -> list[Path]:
+    """Return the files of this installation that are not in ``DATA_DIR``."""
+    env = settings.ENV
+    files = [Path(settings.BASE_DIR) / ".env"]
+    if env.zmq_curve_key_file:
+        files.append(Path(env.zmq_curve_key_file))
+    if connection.vendor == "sqlite":
+        database = Path(str(connection.settings_dict["NAME"]))
+        if database.parent != Path(settings.DATA_DIR):
+            files += [database, *(Path(f"{database}-{beside}") for beside in ("wal", "shm"))]
+    return files
 
 
 def _first_line(error: Exception) -> str:

@@ -126,7 +126,7 @@ def test_instruments_missing_and_old(account: BrokerAccount, instruments: list[I
     assert found.outcome is Outcome.FAILED
 
 
-def test_a_full_disk_a_missing_directory_and_open_keys(
+def test_a_full_disk_and_a_missing_directory(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem(storage.disk(), "mkdir")
@@ -134,11 +134,6 @@ def test_a_full_disk_a_missing_directory_and_open_keys(
     monkeypatch.setattr(storage, "LOW_BYTES", 0)
     monkeypatch.setattr(storage, "LOWEST_BYTES", 0)
     assert all_fine(storage.disk())
-    key = data_dir / "django-secret.key"
-    key.write_text("x")
-    key.chmod(0o644)
-    problem(storage.disk(), "chmod 600")
-    key.chmod(0o600)
     monkeypatch.setattr(storage, "LOWEST_BYTES", 1 << 60)
     assert problem(storage.disk(), "DATA_DIR").outcome is Outcome.FAILED
 

@@ -1,0 +1,78 @@
+"""Files of an installation, for its own user only: from the first write, and those of before.
+
+They hold keys, sessions and whose accounts are where. Whatever this process writes is private by
+its mask; SQLite gives the files beside a database the database's own mode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+__all__ = ["OTHERS", "begin_private", "is_ours", "open_to_others"]
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+MASK = 0o077
+# Names below DATA_DIR that no part of TickPool but its own has given.
+OURS = (
+    "tickpool.sqlite3*",
+    "login-attempts.sqlite3*",
+    "*.key",
+    ".*.key.*",
+    "demo.json",
+    ".demo.json.*",
+    "demo-ports.json",
+    "proxies-seen.*",
+    "static",
+)
+
+
+def is_ours(name: str) -> bool:
+    """Whether TickPool itself writes a file or folder of this name into ``DATA_DIR``."""
+    return any(fnmatch(name, pattern) for pattern in OURS)
+
+
+def begin_private(folder: Path) -> None:
+    """Let this process write for its own user only, and make or tighten ``folder``.
+
+    Files of ours in it lose what others may do. The folder itself does, too, where it holds nothing
+    else: one that is shared with something of the user's keeps its mode, and the doctor tells.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    os.umask(MASK)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # whatever stays open is told by the doctor
+        entries = list(folder.iterdir())
+        for path in entries:
+            if is_ours(path.name) and not path.is_symlink() and path.is_file():
+                _tighten(path)
+        if all(is_ours(path.name) for path in entries) and not folder.stat().st_mode & stat.S_ISVTX:
+            _tighten(folder)
+
+
+def open_to_others(folder: Path, elsewhere: Iterable[Path] = ()) -> Iterator[tuple[Path, int]]:
+    """Yield with its mode what others on this machine may read or write.
+
+    Args:
+        folder: ``DATA_DIR``.
+        elsewhere: further files of the installation; those that are not there are passed over.
+    """
+    files = sorted(path for path in folder.iterdir() if is_ours(path.name) and path.is_file())
+    for path in (folder, *files, *elsewhere):
+        with contextlib.suppress(FileNotFoundError):  # files beside a database come and go
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & OTHERS:
+                yield path, mode
+
+
+def _tighten(path: Path) -> None:
+    with contextlib.suppress(OSError):  # it is gone, or somebody else's
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & OTHERS:
+            path.chmod(mode & ~OTHERS)

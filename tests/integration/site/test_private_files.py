@@ -1,0 +1,139 @@
+"""What an installation writes is readable by its own user only, from the first write."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from openalgo_site.doctor import storage
+from openalgo_site.doctor.findings import Outcome
+from tests.integration.database.kit import ROOT, environment
+
+USE = """
+from pathlib import Path
+import django
+django.setup()
+from django.conf import settings
+from django.core.management import call_command
+from django.contrib.auth.models import User
+from django.db import connection
+from openalgo_site.demo import secrets_file
+from openalgo_site.proxy_notes import proxy_notes
+from openalgo_site.running_ports import say_running
+data = Path(settings.DATA_DIR)
+call_command("migrate", verbosity=0)
+User.objects.create_user("asha", password="p")
+call_command("createkeyfile", verbosity=0)
+secrets_file.read_or_create(data / "demo.json")
+proxy_notes().note("10.0.0.9")
+call_command("pool", "export", "--output", str(data / "accounts.json"))
+call_command("collectstatic", verbosity=0, interactive=False)
+connection.cursor().execute("SELECT 1")
+with say_running(data, settings.ENV):
+    for path in sorted([data, *data.rglob("*")]):
+        if path.stat().st_mode & 0o077:
+            print(f"open {path} {path.stat().st_mode & 0o7777:04o}")
+    print("files", *sorted(each.name for each in data.iterdir()))
+"""
+
+
+def opened(code: str, data_dir: Path, **variables: str) -> str:
+    """Run ``code`` as a user with the usual mask does, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(data_dir, **variables),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        umask=0o022,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_nothing_that_is_written_can_be_read_by_others(tmp_path: Path) -> None:
+    data = tmp_path / "deep" / "data"
+    found = opened(USE, data, SECRET_KEY="s" * 50, DATABASE_URL="").splitlines()
+    assert [line for line in found if line.startswith("open ")] == []
+    names = found[-1].split()
+    assert {"tickpool.sqlite3", "tickpool.sqlite3-wal", "credentials.key", "static"} <= {*names}
+    assert {"accounts.json", "demo.json", "demo-ports.json", "proxies-seen.json"} <= {*names}
+    assert mode(data) == mode(data.parent) == 0o700
+
+
+def test_an_installation_of_before_is_tightened(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "static").mkdir(parents=True)
+    for name in ("tickpool.sqlite3", "tickpool.sqlite3-wal", "proxies-seen.json"):
+        (data / name).touch()
+        (data / name).chmod(0o644)
+    data.chmod(0o755)
+    opened("import openalgo_site.settings", data, SECRET_KEY="s" * 50)
+    assert mode(data) == 0o700
+    assert {f"{mode(each):04o}" for each in data.iterdir() if each.is_file()} == {"0600"}
+
+
+def test_a_folder_that_holds_more_keeps_its_mode_and_the_doctor_tells(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_elsewhere", list)
+    data_dir.mkdir()
+    for name in ("tickpool.sqlite3", "somebody's.txt"):
+        (data_dir / name).touch()
+        (data_dir / name).chmod(0o644)
+    data_dir.chmod(0o755)
+    opened("import openalgo_site.settings", data_dir, SECRET_KEY="s" * 50)
+    assert mode(data_dir) == 0o755
+    assert mode(data_dir / "somebody's.txt") == 0o644
+    assert mode(data_dir / "tickpool.sqlite3") == 0o600
+    (told,) = [each for each in storage.private() if each.outcome is not Outcome.OK]
+    assert told.outcome is Outcome.FAILED
+    assert "0755" in told.message
+    assert f"chmod 700 {data_dir}" in told.mends
+
+
+def test_the_doctor_names_each_open_file_and_its_mend(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [each.outcome for each in storage.private()] == [Outcome.SKIPPED]
+    data_dir.mkdir(mode=0o700)
+    monkeypatch.setattr(storage, "_elsewhere", list)
+    file = data_dir / "tickpool.sqlite3"
+    file.touch(mode=0o600)
+    assert [each.outcome for each in storage.private()] == [Outcome.OK]
+    file.chmod(0o644)
+    (told,) = storage.private()
+    assert told.outcome is Outcome.FAILED
+    assert f"chmod 600 {file}" in told.mends
+    file.chmod(0o640)
+    (told,) = storage.private()
+    assert told.outcome is Outcome.WARNING
+    file.chmod(0o600)
+    data_dir.chmod(0o750)
+    (told,) = storage.private()
+    assert told.outcome is Outcome.WARNING
+    assert f"chmod 700 {data_dir}" in told.mends
+
+
+def test_the_doctor_looks_at_a_database_elsewhere_and_at_env(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir.mkdir(mode=0o700)
+    database, dotenv = tmp_path / "own.sqlite3", tmp_path / ".env"
+    for file in (database, dotenv):
+        file.touch()
+        file.chmod(0o644)
+    monkeypatch.setattr(storage, "_elsewhere", lambda: [database, dotenv])
+    told = list(storage.private())
+    assert [each.mends for each in told] == [
+        f"run `chmod 600 {each}`" for each in (database, dotenv)
+    ]
