@@ -245,6 +245,10 @@ class BrokerAdapter(ABC):
             self._sink = standalone_sink(self.capabilities.name)
         return self._sink
 
+    def publish_to(self, sink: TickSink) -> None:
+        """Send ticks to another sink from the next frame on."""
+        self._sink = sink
+
     @classmethod
     def capabilities_with(cls, settings: Any) -> BrokerCapabilities:
         """Return what the broker allows an account of these settings, of the class's own type.

@@ -32,6 +32,7 @@ from pooling.encoding import encode_batch
 from pooling.exceptions import PlannedReconnectError, SilentConnectionError
 from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
+from pooling.news import NewsSink
 from pooling.pacing import Pacer, check_message_size
 from pooling.restart_switch import RestartSwitch
 from pooling.task_failure import first_failure
@@ -119,6 +120,11 @@ class Connection:
     def is_up(self) -> bool:
         """Whether its socket is open and carries, or is about to carry, subscriptions."""
         return self._state in UP_STATES
+
+    @property
+    def doubt(self) -> str:
+        """Why the prices that come on its socket may be old; "": nothing is known against them."""
+        return self._freshness.doubt
 
     @property
     def opened_at(self) -> float | None:
@@ -252,8 +258,9 @@ class Connection:
             self._pacer.reset(self._adapter.capabilities.message_interval_seconds)
             self._opened_at = self._meters.last_frame = self._clock.monotonic()
             self._down_since = None
-            self._freshness.reset()
+            self._freshness.reset(self._opened_at)
             self._adapter.reset()
+            self._listen_for_news()
             self._parting.clear()
             self._set_state(ConnectionState.AUTHENTICATING, "")
             watch = self._make_watch(transport)
@@ -307,8 +314,9 @@ class Connection:
                 continue  # the transport has heard it; of prices it says nothing
             now = meters.last_frame = clock.monotonic()
             meters.frames += 1
-            if self._state is ConnectionState.STALE and not freshness.has_dried_up:
+            if self._state is ConnectionState.STALE and not freshness.doubt:
                 self._go_live("data arrives again")
+            was_unproven = freshness.is_unproven
             published = adapter.ticks_published
             try:
                 events = adapter.receive(frame, clock.time_us())
@@ -316,6 +324,8 @@ class Connection:
                 self._count_malformed(error)
                 continue
             published = adapter.ticks_published - published
+            if was_unproven and not freshness.is_unproven:
+                self._believe()
             if published:
                 meters.last_tick = now
                 meters.ticks += published
@@ -324,6 +334,22 @@ class Connection:
                     self._note_ticks(now, published, events)
             if events:
                 await self._take_events(transport, events)
+
+    def _listen_for_news(self) -> None:
+        """Look at what comes on a socket whose predecessor had plenty, until there is news."""
+        sink = self._adapter.sink
+        if isinstance(sink, NewsSink):
+            sink = sink.sink
+            self._adapter.publish_to(sink)
+        if self._freshness.is_unproven:
+            self._adapter.publish_to(NewsSink(sink, self._freshness.prove))
+
+    def _believe(self) -> None:
+        """Go on without looking."""
+        if isinstance(sink := self._adapter.sink, NewsSink):
+            self._adapter.publish_to(sink.sink)
+        if self._state is ConnectionState.STALE:
+            self._go_live("newer prices arrive")
 
     def _note_ticks(self, now: float, published: int, events: Sequence[BrokerEvent]) -> None:
         first = sum(len(event.keys) for event in events if isinstance(event, Confirmed))
@@ -378,8 +404,15 @@ class Connection:
                 if settled := adapter.settle():
                     await self._take_events(transport, settled)
             if self._state is ConnectionState.SUBSCRIBING:
-                self._go_live("connected")
+                self._begin()
             await self._wake.wait()
+
+    def _begin(self) -> None:
+        """Be live, everything having been asked for; or not, while all that came may be old."""
+        if self._freshness.is_unproven and self._owner.carries(self.slot):
+            self._set_state(ConnectionState.STALE, self._freshness.doubt)
+        else:
+            self._go_live("connected")
 
     async def _part(self, transport: Transport) -> None:
         """Say the next end of what was cut off."""

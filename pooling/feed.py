@@ -435,7 +435,9 @@ class PoolFeed:
             has_actions = self._book.has_actions
         self._sink.forget(old)
         self._announcer.live(fresh)
-        self._announcer.stale(old, "no data yet on a link that dried up")
+        connection = self._connections.get(slot)
+        doubt = connection.doubt if connection is not None else ""
+        self._announcer.stale(old, doubt or "no data yet on a link that dried up")
         self._announcer.outcomes(outcomes)
         if self.health.status is FeedStatus.STALE:
             self.judge()
@@ -491,7 +493,9 @@ class PoolFeed:
     def _is_fresh(self, key: InstrumentKey) -> bool:
         """Tell whether a symbol is confirmed on a connection that has not fallen silent."""
         carrier = self._connections.get(self._book.allocator.carrier_of(key) or 0)
-        is_silent = carrier is not None and carrier.state is ConnectionState.STALE
+        is_silent = carrier is not None and (
+            carrier.state is ConnectionState.STALE or bool(carrier.doubt)
+        )
         return self._is_confirmed(key) and not is_silent
 
     def _is_confirmed(self, key: InstrumentKey) -> bool:

@@ -16,6 +16,11 @@ the prices are old then, too. None of this reconnects; only *liveness*, no byte 
 A link whose frames cannot be read is no better: where there were such in 10 seconds of a minute and
 no tick for 25 s, or never, as at an endpoint that speaks another dialect, prices are stale, too.
 
+A link that had plenty and was lost is *unproven* on the next socket: a broker begins with the last
+prices that it knows, and what is behind it may be as dead as before. Its prices are stale until
+``pooling.news`` has found any. A link that had little is believed at once: what a broker sends of
+an illiquid instrument is its current last price, and the exchange's time beside it says how old.
+
 Ticks bring a link back that dried up, but not those that a new subscription begins with: a broker
 sends its last known price then, however old that is.
 """
@@ -42,6 +47,9 @@ FLOWING_COUNT = 5
 FLOWING_SECONDS = 10.0
 # Of so few instruments a single one may have been all that was busy.
 FEW_INSTRUMENTS = 10
+# Plenty so long ago still asks for proof: a link may be lost again before it had plenty once more.
+PLENTY_SECONDS = 300.0
+UNPROVEN = "connected again, and nothing newer than the last known prices has come"
 _NEVER, _ALWAYS = float("inf"), float("-inf")
 
 
@@ -60,9 +68,10 @@ class LastHeard(NamedTuple):
 class Freshness:
     """Judges the silence of one socket after another of a connection.
 
-    ``has_dried_up`` while the link has no ticks although it had plenty, or has frames. Ticks are
-    to be told (``note``) when they come at or after ``counts_from``, in monotonic seconds: about
-    one in a second is enough.
+    ``has_dried_up`` while the link has no ticks although it had plenty, or has frames;
+    ``is_unproven`` from the socket after such a one until ``prove``. Ticks are to be told
+    (``note``) when they come at or after ``counts_from``, in monotonic seconds: about one in a
+    second is enough.
 
     Args:
         heartbeat_seconds: how often an idle link carries a byte from the broker; None: never.
@@ -76,7 +85,9 @@ class Freshness:
         if self.is_steady and heartbeat_seconds is not None:
             self.limit_seconds = max(MISSED_BEATS * heartbeat_seconds, LEAST_SECONDS)
         self.has_dried_up = False
+        self.is_unproven = False
         self.counts_from = _ALWAYS
+        self._plenty_at = _ALWAYS  # when the link last had plenty, as far as sockets ended since
         self._seconds: deque[float] = deque(maxlen=int(BUSY_SECONDS) + 1)  # those with ticks
         self._broken: deque[float] = deque(maxlen=BROKEN_COUNT)  # with frames that cannot be read
         self._broken_since = _NEVER
@@ -85,11 +96,25 @@ class Freshness:
         self._carried = 0
         self._most_carried = 0  # while ``_seconds`` were collected
 
-    def reset(self) -> None:
+    @property
+    def doubt(self) -> str:
+        """Why what comes may be old, however fresh it looks; "": nothing is known against it."""
+        return UNPROVEN if self.is_unproven else self._why if self.has_dried_up else ""
+
+    def reset(self, now: float) -> None:
         """Begin with a new socket."""
+        if self._has_plenty():
+            self._plenty_at = self._seconds[-1]
+        plenty_at = self._plenty_at
+        is_unproven = self.is_unproven or self.has_dried_up or now < plenty_at + PLENTY_SECONDS
         self._carried = 0
         self._asked_at = _ALWAYS
         self._forget()
+        self.is_unproven, self._plenty_at = is_unproven, plenty_at
+
+    def prove(self) -> None:
+        """Note that the new socket brings news."""
+        self.is_unproven = False
 
     def asked(self, now: float, *, came: int = 0, left: int = 0, changed: int = 0) -> None:
         """Note that so many instruments are being subscribed, let go, and changed in their mode.
@@ -99,7 +124,7 @@ class Freshness:
         self._asked_at = now
         self._carried = max(0, self._carried + came - left)
         self._most_carried = max(self._most_carried, self._carried)
-        if self.has_dried_up:
+        if self.has_dried_up or self.is_unproven:
             is_another = not self._carried
         else:
             is_small = self._carried < FEW_INSTRUMENTS or 2 * self._carried <= self._most_carried
@@ -114,6 +139,8 @@ class Freshness:
             now: when they came, monotonic seconds.
             is_first_word: whether all of them are the first of what was subscribed.
         """
+        if self.is_unproven:
+            return False
         if not self.has_dried_up:
             if now >= self.counts_from:
                 self._seconds.append(now)
@@ -143,6 +170,8 @@ class Freshness:
             return f"no data for {limit:g} s"
         if not self.is_steady and now >= last.byte + limit:
             return f"nothing was heard for {limit:g} s"
+        if self.is_unproven:
+            return UNPROVEN
         if not self.has_dried_up and (why := self._dries_up(now, last.tick)):
             self.has_dried_up, self.counts_from, self._why = True, _ALWAYS, why
         return self._why if self.has_dried_up else ""
@@ -163,12 +192,17 @@ class Freshness:
             return f"no data for {QUIET_SECONDS:g} s on a link that had plenty"
         return ""
 
+    def _has_plenty(self) -> bool:
+        """Tell whether there was plenty in the minute before the last tick."""
+        return sum(at >= self._seconds[-1] - BUSY_SECONDS for at in self._seconds) >= BUSY_COUNT
+
     def _is_flowing(self, now: float) -> bool:
         latest = islice(reversed(self._seconds), FLOWING_COUNT)
         return sum(at > now - FLOWING_SECONDS for at in latest) == FLOWING_COUNT
 
     def _forget(self) -> None:
         self.has_dried_up, self.counts_from = False, _ALWAYS
+        self.is_unproven, self._plenty_at = False, _ALWAYS
         self._seconds.clear()
         self._broken.clear()
         self._most_carried = self._carried

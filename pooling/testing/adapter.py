@@ -107,7 +107,7 @@ class FakeAdapter(BrokerAdapter):
             if instrument is None:
                 self.ticks_unknown += 1
                 continue
-            tick = Tick(token, FeedMode.LTP, 100, ltp=100)
+            tick = Tick(token, FeedMode.LTP, 100, ltp=said.get("price", 100))
             self.sink.publish(instrument, tick, ts_received_us)
             self.ticks_published += 1
         events: list[BrokerEvent] = []

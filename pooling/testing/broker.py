@@ -90,6 +90,7 @@ class FakeBroker:
         self.complaints: list[str] = []
         self.good_tokens: set[str] | None = None
         self.is_silent = False
+        self.price = 100  # of everything; each ``tick`` is another one
         self.confirms = confirms
         self.opened = asyncio.Event()
         self._limit = symbols_per_connection
@@ -155,9 +156,14 @@ class FakeBroker:
             transport.say(frame)
 
     def tick(self) -> None:
-        """Send one tick of everything subscribed."""
+        """Send one tick of everything subscribed, at a new price."""
+        self.price += 1
+        self.repeat()
+
+    def repeat(self) -> None:
+        """Send the last price of everything subscribed once more."""
         for transport in self.open:
-            transport.say(_say(ticks=list(transport.subscribed)))
+            transport.say(_say(ticks=list(transport.subscribed), price=self.price))
 
     def heard(self, transport: FakeTransport, message: str | bytes) -> None:
         """Take a client's message."""
@@ -176,7 +182,7 @@ class FakeBroker:
         if len(have) > self._limit:
             self.complaints.append(f"{len(have)} subscribed")
         if self.confirms:
-            transport.say(_say(ok=list(tokens), ticks=list(tokens)))
+            transport.say(_say(ok=list(tokens), ticks=list(tokens), price=self.price))
 
 
 def _say(**said: object) -> str:

@@ -77,6 +77,7 @@ PURE_MODULES = [
     "pooling.connection_meters",
     "pooling.exceptions",
     "pooling.freshness",
+    "pooling.news",
     "pooling.exclusive_ledger",
     "pooling.exclusive_types",
     "pooling.history",

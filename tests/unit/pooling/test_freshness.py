@@ -11,9 +11,9 @@ from brokers.binance.config import CAPABILITIES as BINANCE
 from brokers.feed import FeedStatus
 from brokers.registry import default_registry
 from brokers.zerodha.config import CAPABILITIES as ZERODHA
-from pooling.freshness import Freshness, LastHeard
+from pooling.freshness import UNPROVEN, Freshness, LastHeard
 from pooling.testing import FakeBroker
-from tests.unit.pooling.kit import ACTIVE, BOB, LTP, PENDING, key, open_kit, virtual
+from tests.unit.pooling.kit import ACTIVE, BOB, EVE, LTP, PENDING, key, open_kit, virtual
 
 STALE, LIVE = FeedStatus.STALE, FeedStatus.LIVE
 REGISTRY = default_registry()
@@ -161,8 +161,90 @@ def test_a_broken_frame_now_and_then_is_no_such_link():
 def test_a_new_socket_is_judged_anew():
     freshness = busy()
     assert judged(freshness, 85, 60)
-    freshness.reset()
-    assert judged(freshness, 120, 60) == ""
+    freshness.reset(100.0)
+    freshness.asked(100.0, came=3)
+    assert judged(freshness, 120, 60) == freshness.doubt != ""
+    assert not freshness.note(121.0, is_first_word=False), "it may repeat what is old"
+    freshness.prove()
+    assert judged(freshness, 122, 121) == freshness.doubt == ""
+    freshness.reset(200.0)
+    assert freshness.is_unproven, "it had plenty a while ago"
+    freshness.prove()
+    freshness.reset(400.0)
+    assert not freshness.is_unproven
+
+
+def test_a_link_that_had_little_is_believed_at_once():
+    freshness = Freshness(None)
+    freshness.asked(0.0, came=3)
+    for second in range(0, 600, 20):
+        freshness.note(float(second), is_first_word=False)
+    freshness.reset(600.0)
+    assert (freshness.doubt, judged(freshness, 601, 580)) == ("", "")
+
+
+def test_what_is_subscribed_in_place_of_everything_begins_anew():
+    freshness = busy()
+    freshness.reset(100.0)
+    freshness.asked(100.0, came=3)
+    freshness.asked(101.0, left=3)
+    assert not freshness.is_unproven
+
+
+@virtual
+async def test_a_busy_feed_that_comes_back_dead_is_stale_until_there_is_news():
+    """The broker takes the connection and every subscription, and repeats what it knew."""
+    async with open_kit(**BEATING) as kit:
+        kit.want(1, 2)
+        for _ in range(60):
+            await asyncio.sleep(1)
+            kit.broker.tick()
+        kit.broker.drop()
+        await beat(kit, 30)
+        assert len(kit.broker.open) == 1
+        await asyncio.sleep(1)
+        assert LIVE not in [change.status for change in kit.feed]
+        assert kit.feed[-1].reason == UNPROVEN
+        assert kit.pool.get_stats().status is STALE
+        assert kit.states() == ["stale"]
+        assert kit.want(1, holder=BOB)[0].message == RESTORED
+        forgotten = len(kit.sink.forgotten)
+        for _ in range(60):
+            await asyncio.sleep(1)
+            kit.broker.repeat()
+        assert kit.want(3)[0].state is PENDING
+        await beat(kit, 3)
+        assert LIVE not in [change.status for change in kit.feed]
+        assert key(3) in kit.sink.forgotten[forgotten:]
+        kit.broker.drop()  # a second time: nothing proved the link meanwhile
+        await beat(kit, 5)
+        assert LIVE not in [change.status for change in kit.feed]
+        kit.broker.tick()
+        await asyncio.sleep(0.1)
+        assert {key(1), key(2), key(3)} <= told_live(kit)
+        assert kit.pool.get_stats().status is LIVE
+        assert [outcome.state for outcome in kit.want(1, 2, 3, holder=EVE)] == [ACTIVE] * 3
+
+
+@virtual
+async def test_a_busy_feed_that_comes_back_alive_is_live_with_its_first_news():
+    async with open_kit(**BEATING) as kit:
+        kit.want(1, 2)
+        for _ in range(60):
+            await asyncio.sleep(1)
+            kit.broker.tick()
+        kit.broker.drop()
+        await asyncio.sleep(5)
+        assert kit.broker.subscribed
+        assert LIVE not in [change.status for change in kit.feed]
+        kit.broker.tick()
+        await asyncio.sleep(0.1)
+        assert told_live(kit) == {key(1), key(2)}
+        assert kit.states() == ["live"]
+
+
+def told_live(kit):
+    return {each for change in kit.feed if change.status is LIVE for each in change.keys or ()}
 
 
 @virtual
