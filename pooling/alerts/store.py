@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from django.db import connections
+from django.db import Error, connections
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
@@ -18,7 +18,6 @@ from pooling.models import AlertTarget, BrokerAccount
 from pooling.signals import pool_state_changed
 
 __all__ = ["DjangoAlertStore", "announce", "read_targets"]
-
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +38,12 @@ class DjangoAlertStore:
         A target whose secret cannot be decrypted is left out, and its row says why.
         """
         found, unreadable = await from_database(read_targets, int(pool_id), self._key_file)
-        for target_id, error in unreadable.items():
-            await self.delivered(target_id, error)
+        for target_id, why in unreadable.items():
+            try:
+                await self.delivered(target_id, why)
+            except Error as error:
+                # Its row is for people to read later; the others are told now.
+                logger.warning("alert target %s: its row cannot be told why: %s", target_id, error)
         return found
 
     async def delivered(self, target_id: int, error: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.core import mail
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -266,6 +267,29 @@ def test_the_store_decrypts_what_is_enabled_and_notes_how_it_went(
     assert (row.last_error, row.last_tried is not None) == ("answered HTTP 500", True)
     account.delete()
     assert async_to_sync(store.targets)("1") is None
+
+
+def test_a_secret_that_nobody_can_read_costs_no_other_target_its_alert(
+    account: BrokerAccount, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by itself, nor where its row cannot be told so."""
+    bad = AlertTarget.objects.create(
+        account=account, kind="webhook", address="https://hooks.test", secrets={"url": "x"}
+    )
+    AlertTarget.objects.create(account=account, kind="email", address="a@b.example")
+    store = DjangoAlertStore(key_file=data_dir / "credentials.key")
+
+    def locked(*_: object) -> None:
+        raise OperationalError("database is locked")
+
+    for is_locked in (False, True):
+        if is_locked:
+            monkeypatch.setattr("pooling.alerts.store._note", locked)
+        found = async_to_sync(store.targets)(account.pool_id)
+        assert found is not None
+        assert [each.address for each in found.targets] == ["a@b.example"]
+        bad.refresh_from_db()
+        assert bad.last_error
 
 
 async def test_own_code_is_told_even_if_a_receiver_raises() -> None:
