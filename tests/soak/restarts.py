@@ -158,10 +158,10 @@ class Restarts:
 
     async def _ask(self, key: str) -> None:
         """Ask for pages as people and programs do."""
-        pages = (("the login page", "/", {}), ("the API page", "/api/instruments?q=NIFTY", {}))
+        pages = (("the login page", "/"), ("the API page", "/api/instruments?q=NIFTY"))
+        headers = {"X-API-KEY": key}
         while True:
-            for who, path, headers in pages:
-                headers = {"X-API-KEY": key} if path.startswith("/api") else headers
+            for who, path in pages:
                 since = time.time()
                 url = f"http://{self._system.site}{path}"
                 status, text = await asyncio.to_thread(answer_of, url, headers, _PAGE_SECONDS)

@@ -16,7 +16,7 @@ def restart(**values: Any) -> Restart:
 
 
 def result(kind: Kind = Kind.POSTGRES, **values: Any) -> RestartResult:
-    usual = {"clients": 2, "restarts": [restart()], "ticks": 1000}
+    usual: dict[str, Any] = {"clients": 2, "restarts": [restart()], "ticks": 1000}
     return RestartResult(kind=kind, **(usual | values))
 
 
