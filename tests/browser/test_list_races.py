@@ -107,7 +107,8 @@ async def test_a_list_that_could_not_be_stored_can_be_left_and_shown_again(
     console_errors.allow("503")
 
     async def refuse_main(route: Route) -> None:
-        if route.request.method == "POST" and route.request.post_data_json["name"] == "Main":
+        made: Any = route.request.post_data_json if route.request.method == "POST" else None
+        if made and made["name"] == "Main":
             await route.fulfill(status=503, json={"message": "busy"})
         else:
             await route.continue_()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest.mock import ANY
 
@@ -20,145 +19,21 @@ from brokers.feed import (
     OrderUpdated,
     OutcomeState,
     RefusalCode,
-    Want,
 )
 from brokers.types import FeedMode, InstrumentKey
 from streaming import control_messages as cm
 from streaming.control_server import ControlServer
-from streaming.curve import CurveKeys, create_key_file
+from streaming.curve import create_key_file
 from streaming.exceptions import BusError, CurveRequiredError
 from streaming.feed_link import ZmqFeedLink
 from streaming.link import FeedOverview
-from streaming.publisher import PoolSink, SharedZmqPublisher
 from streaming.topics import tick_topic
-from tests.integration.bus.fakes import FakeFeedService, RecordingListener
+from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
+from tests.integration.bus.fakes import RecordingListener
 from tests.integration.bus.support import instrument, tick
-from tests.support import AgingClock, eventually, free_port
-
-INFY = instrument("INFY")
-INFY_TOPIC = tick_topic("1", INFY.key)
-
-
-def want(symbol: str = "INFY", mode: FeedMode = FeedMode.QUOTE) -> Want:
-    return Want(InstrumentKey("NSE", symbol), mode)
-
-
-class Worker:
-    """A publisher, a control server and a service in memory: all of a worker but its pools."""
-
-    def __init__(
-        self,
-        port: int,
-        *,
-        epoch: int = 1,
-        pools: tuple[str, ...] = ("1", "2"),
-        curve: CurveKeys | None = None,
-        send_hwm: int = 100_000,
-        gateway_timeout_seconds: float = 60.0,
-        max_queued: int = 2000,
-        barrier_timeout_seconds: float = 30.0,
-    ) -> None:
-        self.service = FakeFeedService(*pools)
-        self.publisher = SharedZmqPublisher(
-            endpoint=f"tcp://127.0.0.1:{port}", epoch=epoch, curve=curve, send_hwm=send_hwm
-        )
-        self.server = ControlServer(
-            service=self.service,
-            publisher=self.publisher,
-            worker_id=f"worker-{epoch}",
-            beat_seconds=0.05,
-            gateway_timeout_seconds=gateway_timeout_seconds,
-            max_queued=max_queued,
-            barrier_timeout_seconds=barrier_timeout_seconds,
-        )
-
-    async def open(self) -> Worker:
-        self.publisher.open()
-        await self.server.open()
-        return self
-
-    async def close(self) -> None:
-        await self.server.close()
-        self.publisher.close()
-
-    def sink(self, pool_id: str = "1") -> PoolSink:
-        return self.publisher.for_pool(pool_id, "zerodha")
-
-
-class Gateway:
-    """A link with a listener that remembers.
-
-    It is patient: a machine that stands still for a second says nothing about a worker.
-    """
-
-    def __init__(self, port: int, **options: object) -> None:
-        self.listener = RecordingListener()
-        self._clock = AgingClock()
-        settings = {
-            "worker_timeout_seconds": 30.0,
-            "request_timeout_seconds": 30.0,
-            "monotonic": self._clock,
-        } | options
-        self.link = ZmqFeedLink(
-            endpoints=[f"tcp://127.0.0.1:{port}"],
-            **settings,  # type: ignore[arg-type]
-        )
-
-    async def open(self) -> Gateway:
-        await self.link.open(self.listener)
-        return self
-
-    async def met(self, pool_id: str = "1") -> Gateway:
-        await eventually(lambda: pool_id in self.link.pools(), message="no beat arrived")
-        return self
-
-    def age(self, seconds: float) -> None:
-        """Let time pass."""
-        self._clock.added_seconds += seconds
-
-    async def give_up(self) -> None:
-        """Let time pass until the worker, which has ended, counts as gone."""
-
-        def has_given_up() -> bool:
-            # Again each time: what the worker had said before it ended may be read only now.
-            self._clock.added_seconds += 31.0
-            return self.link.workers() == 0
-
-        await eventually(has_given_up, interval=0.05, message="the worker is still there")
-
-    async def close(self) -> None:
-        await self.link.close()
-
+from tests.support import eventually, free_port
 
 Start = Callable[..., Awaitable[Worker]]
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-async def worker(port, stack) -> Worker:
-    worker = await Worker(port).open()
-    stack.push_async_callback(worker.close)
-    return worker
-
-
-@pytest.fixture
-async def gateway(port, worker, stack) -> Gateway:
-    gateway = await Gateway(port).open()
-    stack.push_async_callback(gateway.close)
-    await gateway.met()
-    # Events go to the gateways that the worker knows: the link hears a beat before that.
-    await eventually(lambda: gateway.link.gateway_id in worker.server.gateways)
-    return gateway
 
 
 async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -15,19 +14,13 @@ from brokers.types import FeedMode
 from streaming.latency import Stage
 from streaming.link import TickMessage
 from streaming.topics import tick_topic
+from tests.integration.bus.ends import Gateway, Worker
 from tests.integration.bus.support import instrument, tick
-from tests.integration.bus.test_feed_link import Gateway, Worker
 from tests.support import eventually, free_port
 
 TOPICS = 200
 BURST = 100_000
 INSTRUMENTS = [instrument(f"S{number}") for number in range(TOPICS)]
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 def newest(gateway: Gateway) -> dict[bytes, TickMessage]:

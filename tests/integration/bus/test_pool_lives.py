@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-
 import pytest
 
 from brokers.feed import FeedChange, FeedStatus, Outcome, OutcomeState, SubscriptionChange
 from brokers.types import FeedMode
 from streaming.feed_link import ZmqFeedLink
+from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.fakes import RecordingListener
 from tests.integration.bus.support import instrument, tick
-from tests.integration.bus.test_feed_link import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.support import eventually, free_port
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-async def worker(port, stack) -> Worker:
-    worker = await Worker(port).open()
-    stack.push_async_callback(worker.close)
-    return worker
-
-
-@pytest.fixture
-async def gateway(port, worker, stack) -> Gateway:
-    gateway = await Gateway(port).open()
-    stack.push_async_callback(gateway.close)
-    await gateway.met()
-    await eventually(lambda: gateway.link.gateway_id in worker.server.gateways)
-    return gateway
 
 
 async def hear_a_price(worker: Worker, gateway: Gateway) -> None:

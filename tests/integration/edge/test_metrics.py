@@ -38,9 +38,9 @@ from streaming.metrics import (
 from streaming.models import ApiKey
 from streaming.routing import GATEWAY_SCOPE_KEY
 from streaming.testing import FakeDirectory
+from tests.integration.bus.ends import Gateway as BusGateway
+from tests.integration.bus.ends import Worker
 from tests.integration.bus.support import instrument, tick
-from tests.integration.bus.test_feed_link import Gateway as BusGateway
-from tests.integration.bus.test_feed_link import Worker
 from tests.integration.edge.conftest import INFY, MakeEdge, ask, closing, read
 from tests.integration.edge.test_batches import OFFER
 from tests.support import eventually, free_port
