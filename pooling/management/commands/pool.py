@@ -58,7 +58,6 @@ class Command(BaseCommand):
         except PoolingError as error:
             raise CommandError(str(error), returncode=Exit.ERROR) from None
         except Error as error:
-            code = database_code(error)
-            raise CommandError(database_sentence(error), returncode=code) from None
+            raise CommandError(database_sentence(error), returncode=database_code(error)) from None
         if code:
             sys.exit(int(code))
