@@ -21,10 +21,16 @@ EXPECTED = (
     ExpectedLine(
         r"gateway-\d",
         r"requests fail, as the database does|Service Unavailable: /"
-        r"|cannot look whether clients are still allowed",
+        r"|cannot look whether clients are still allowed"
+        r"|its presence could not be written: OperationalError",
         (Happening.POSTGRES_RESTARTED,),
     ),
     ExpectedLine("worker", r"failed, will be retried (\(the database|\| TimeoutError)"),
+    ExpectedLine(
+        "worker",
+        r"failed, will be retried \(OperationalError",
+        (Happening.POSTGRES_RESTARTED,),
+    ),
     # Somebody has to log in.
     ExpectedLine("worker", r"pool \d+ needs a new credential", (Happening.TOKEN_ENDED,)),
     # What a command or a replaced process says for people, without a level.
