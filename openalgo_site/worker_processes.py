@@ -12,7 +12,9 @@ from pathlib import Path
 
 from django.utils import timezone
 
+from brokers.feed import FeedStatus
 from brokers.moments import moment_text
+from pooling.feed_health import CLOSED_REASON
 from pooling.models import PoolStatus
 
 __all__ = ["AnotherWorkerError", "is_worker", "refuse_second_worker", "worker_on_this_machine"]
@@ -76,6 +78,8 @@ def _of_others(account_ids: Sequence[int] | None) -> list[PoolStatus]:
     rows = PoolStatus.objects.alive().filter(account__enabled=True, account__user__is_active=True)
     if account_ids is not None:
         rows = rows.filter(account__in=account_ids)
+    # The last word of a worker that was stopped is no sign of life.
+    rows = rows.exclude(state=FeedStatus.CLOSED.value, reason=CLOSED_REASON)
     return [row for row in rows.order_by("account") if _may_live(row.owner)]
 
 

@@ -104,6 +104,17 @@ def test_the_successor_of_a_killed_worker_does_not_wait(
 
 
 @pytest.mark.django_db
+def test_the_successor_of_one_that_was_stopped_does_not_wait_wherever(
+    account: BrokerAccount,
+) -> None:
+    """A container that is made anew has another name."""
+    make_status(account, owner="elsewhere:1", state="closed", reason="the pool was closed")
+    passing = Passing()
+    refuse_second_worker(None, sleep=passing)
+    assert not passing.pauses
+
+
+@pytest.mark.django_db
 def test_a_worker_elsewhere_that_writes_no_more_is_waited_for(account: BrokerAccount) -> None:
     """However its machine's clock goes: its row is of an hour ahead here."""
     make_status(account, owner="elsewhere:1")
@@ -187,3 +198,10 @@ def test_two_workers_of_one_database(environment: dict[str, str]) -> None:
         first.terminate()
         out, _ = first.communicate(timeout=60)
     assert "Traceback" not in out
+    code = (
+        "import django; django.setup(); from pooling.models import PoolStatus; "
+        "print(*PoolStatus.objects.values_list('state', 'reason'))"
+    )
+    url = environment.get("DATABASE_URL")
+    told = manage(code, Path(environment["DATA_DIR"]), **({"DATABASE_URL": url} if url else {}))
+    assert told == "('closed', 'the pool was closed')"
