@@ -33,6 +33,7 @@ __all__ = [
     "RefusalCode",
     "SubscriptionChange",
     "Want",
+    "state_word",
 ]
 
 
@@ -103,6 +104,11 @@ class FeedStatus(StrEnum):
     STALE = "stale"
     AUTH_REQUIRED = "auth_required"
     CLOSED = "closed"
+
+
+def state_word(state: str) -> str:
+    """Return how a state, or the kind of an event that names one, reads where people see it."""
+    return state.replace("auth_required", "login needed").replace("_", " ")
 
 
 class FeedChange(msgspec.Struct, frozen=True, tag="feed"):

@@ -16,6 +16,7 @@ from openalgo_site.preferences import preferred_exchange
 from pooling.instrument_reasons import why_nothing_found
 from pooling.instrument_search import search_instruments
 from pooling.models import BrokerAccount, PoolStatus
+from pooling.operations.describe import NOT_SERVED_REASON
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -97,7 +98,7 @@ def _unserved(account: BrokerAccount) -> dict[str, Any]:
         return {"status": "closed", "reason": str(error), "connections": []}
     return {
         "status": "closed",
-        "reason": "no worker has served this pool yet",
+        "reason": NOT_SERVED_REASON,
         "connections": [],
         "used": 0,
         "capacity": options.symbols_per_connection * options.max_connections,

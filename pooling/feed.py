@@ -292,7 +292,7 @@ class PoolFeed:
             if (connection := self._connections.get(slot)) is not None:
                 connection.cut(subscriptions)
         self._sink.forget(renamed.old)
-        self.restarted(renamed.restarted, "the broker calls it otherwise now; subscribed anew")
+        self.restarted(renamed.restarted, "the broker has renamed it; subscribed again")
         self.expelled(renamed.ended)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ __all__ = ["CLOSED_REASON", "PAUSED_REASON", "FeedHealth"]
 CLOSED_REASON = "the pool was closed"
 PAUSED_REASON = "paused"
 IDLE_REASON = "nothing is subscribed"
-STARTED_REASON = "just started; waiting for what gateways want"
+STARTED_REASON = "just started; setting the subscriptions up again"
 
 
 class FeedHealth:
@@ -54,7 +54,7 @@ class FeedHealth:
         elif not states:
             self._set(FeedStatus.LIVE, IDLE_REASON, now_ms)
         elif live and self.is_starting:
-            self._set(FeedStatus.STALE, "just started; waiting for first prices", now_ms)
+            self._set(FeedStatus.STALE, "just started; waiting for the first prices", now_ms)
         elif live and not is_confirmed:
             self._set(FeedStatus.STALE, "connected; waiting for the first price", now_ms)
         elif live:

@@ -111,7 +111,7 @@ class PoolJournal:
             version,
             extra={"action": "credentials_renewed"},
         )
-        self._note("credentials_changed", f"trying credential version {version}")
+        self._note("credentials_changed", f"trying the new credential (version {version})")
 
     def auth_required(self, reason: str) -> None:
         logger.error(

@@ -287,13 +287,13 @@ class ZmqFeedLink(FeedLink):
         is_new = peer.meet(beat)
         if is_new:
             for pool_id in self._keeper.owned_by(peer):
-                self._disown(pool_id, "the worker was started anew")
+                self._disown(pool_id, "the worker was restarted")
             logger.info("worker %r answers at %s", beat.worker_id, peer.endpoint)
             self._begin_with(peer)
         announced = {pool.pool_id for pool in beat.pools}
         for pool_id in self._keeper.owned_by(peer):
             if pool_id not in announced:
-                self._disown(pool_id, "no worker owns the pool")
+                self._disown(pool_id, "no worker serves this account")
         for pool in beat.pools:
             self._on_pool_beat(peer, pool, beat.sent_ms)
         self._keeper.reconcile(peer)
@@ -319,7 +319,10 @@ class ZmqFeedLink(FeedLink):
         else:
             if owner is not None:
                 is_same = owner is peer
-                self._disown(pool_id, "the pool was started anew" if is_same else "the pool moved")
+                self._disown(
+                    pool_id,
+                    "the pool was restarted" if is_same else "another worker took the pool over",
+                )
             self._keeper.own(peer, pool_id, pool.life)
         self._waiting[pool_id] = pool.waiting
         change = self._states.on_beat(pool, sent_ms)
@@ -353,7 +356,7 @@ class ZmqFeedLink(FeedLink):
         if life > known:
             # What it says is not of this gateway's wants; its beat, behind the last tick of the
             # one before, is where it begins here.
-            self._disown(event.pool_id, "the pool was started anew")
+            self._disown(event.pool_id, "the pool was restarted")
         return True
 
     def _begin_with(self, peer: WorkerPeer) -> None:
@@ -406,7 +409,7 @@ class ZmqFeedLink(FeedLink):
         logger.warning("worker at %s is not answering", peer.endpoint)
         peer.lose()
         for pool_id in self._keeper.owned_by(peer):
-            self._disown(pool_id, "worker is not answering")
+            self._disown(pool_id, "the worker does not answer")
 
     # The listener
 

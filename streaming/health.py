@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from django.http import HttpRequest, JsonResponse
 
-from brokers.feed import WAITING_FOR_ROOM, FeedStatus
+from brokers.feed import WAITING_FOR_ROOM, FeedStatus, state_word
 from streaming.database_probe import DatabaseProbe
 from streaming.gateway import Gateway
 from streaming.link import FeedOverview
@@ -72,7 +72,7 @@ def _degraded(
         found = [f"{accounts - len(pools)} of {accounts} enabled accounts have no worker"]
     states = Counter(status for status in pools if status is not FeedStatus.LIVE)
     return found + [
-        f"{states[each]} of {len(pools)} pools: {each.value}" for each in sorted(states)
+        f"{states[each]} of {len(pools)} pools: {state_word(each.value)}" for each in sorted(states)
     ]
 
 

@@ -38,9 +38,9 @@ def silence_of(group: Group[Any], now: float) -> Silence | None:
         since = group.since_seconds
         if since is None or now < since + OLD_SECONDS:
             return None
-        return Silence(since, "acknowledged, no data yet", has_ticked=False)
+        return Silence(since, "subscribed, no price yet", has_ticked=False)
     if now >= last + OLD_SECONDS and group.busy_until == last:
-        reason = f"no tick for {OLD_SECONDS:g} s, and it had plenty"
+        reason = f"no tick for {OLD_SECONDS:g} s, though it ticked often before"
         return Silence(last, reason, has_ticked=True)
     if now >= last + QUIET_SECONDS:
         return Silence(last, f"no tick for {QUIET_SECONDS:g} s", has_ticked=True)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from brokers.exceptions import BrokerConfigError
+from brokers.feed import state_word
 from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand, moment
 from pooling.models import BrokerAccount, PoolRecord, PoolStatus
 from pooling.models.status import PeakSeen
@@ -52,7 +53,7 @@ def _list(options: Options, out: Output) -> None:
     now = timezone.now()
     views = [view_of(account, now) for account in accounts]
     if options["state"]:
-        views = [view for view in views if view.state == options["state"]]
+        views = [view for view in views if options["state"] in (view.state, state_word(view.state))]
     out.show({"pools": views}, _table(views) if views else "No such pool.")
 
 
@@ -63,7 +64,7 @@ def _table(views: Sequence[PoolView]) -> str:
         (
             str(view.id),
             view.name,
-            view.state,
+            state_word(view.state),
             f"{view.connections}/{view.max_connections}",
             f"{view.used:,}/{view.capacity:,}",
             bar(view.used, view.capacity),
@@ -109,7 +110,7 @@ def _show(options: Options, out: Output) -> None:
     if events:
         parts.append(
             table(("EVENT AT", "KIND", "MESSAGE"),
-                  [(moment(e["at"]), e["kind"], e["message"]) for e in events])
+                  [(moment(e["at"]), state_word(e["kind"]), e["message"]) for e in events])
         )  # fmt: skip
     if commands:
         parts.append(
@@ -122,16 +123,17 @@ def _show(options: Options, out: Output) -> None:
 
 
 def _facts(view: PoolView) -> list[tuple[str, str]]:
-    state = f"{view.state}: {view.reason}" if view.reason else view.state
+    word = state_word(view.state)
+    state = f"{word}: {view.reason}" if view.reason else word
     return [
         ("pool", f"{view.name} (id {view.id})"),
         ("state", f"{state} (since {moment(view.since)})"),
-        ("worker", f"{view.owner or 'none'}, heartbeat {age(view.heartbeat_age)} ago"),
+        ("worker", f"{view.owner or 'none'}, last heard {age(view.heartbeat_age)} ago"),
         ("connections", connections_text(view)),
         (
             "used",
             f"{view.used:,} of {view.capacity:,} {bar(view.used, view.capacity, 20)}"
-            f", {view.waiting:,} waiting",
+            f", {view.waiting:,} waiting for room",
         ),
         ("clients", f"{view.clients:,}"),
         ("ticks/s", f"{view.ticks_per_second:,.0f}, last tick {age(view.last_tick_age)} ago"),
@@ -183,7 +185,7 @@ def _connections_table(rows: Sequence[Any], now: datetime) -> str:
         [
             (
                 str(row["slot"]),
-                row["state"],
+                state_word(row["state"]),
                 age((now_ms - row["since_ms"]) / 1000),
                 f"{row['used']:,}/{row['capacity']:,}",
                 f"{row['frames_received']:,}",
@@ -220,7 +222,9 @@ def _stats(options: Options, out: Output) -> None:
     states = {state: sum(view.state == state for view in views)
               for state in sorted({view.state for view in views})}  # fmt: skip
     sums = totals(views)
-    lines = [("pools", ", ".join(f"{n} {state}" for state, n in states.items()) or "none")]
+    lines = [
+        ("pools", ", ".join(f"{n} {state_word(state)}" for state, n in states.items()) or "none")
+    ]
     lines += [(name.replace("_", " "), f"{value:,.0f}") for name, value in sums.items()]
     parts = [pairs(lines)]
     if gateways:

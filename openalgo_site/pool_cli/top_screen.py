@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from brokers.feed import state_word
 from brokers.moments import clock_text
 from pooling.operations.describe import DISABLED, PoolView, totals
 from pooling.operations.tables import age, bar, cut
@@ -22,7 +23,7 @@ WIDE = 100  # from this width on there is room for the bar
 FOOTER = "q quits   ↑ ↓ scroll"
 # Everything of a row behind the name: state, connections, used, bar, waiting, clients, rate, age.
 _COLUMNS = (
-    ("STATE", 13, False),
+    ("STATE", 16, False),
     ("CONNS", 5, True),
     ("USED", 11, True),
     ("", 8, False),
@@ -118,7 +119,7 @@ def _order(view: PoolView) -> tuple[int, float, int]:
 
 def _pool_line(view: PoolView, width: int) -> Line:
     cells = [
-        view.state,
+        state_word(view.state),
         f"{view.connections}/{view.max_connections}",
         f"{view.used}/{view.capacity}",
         bar(view.used, view.capacity, 6),

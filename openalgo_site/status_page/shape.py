@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brokers.feed import WAITING_FOR_ROOM
+from brokers.feed import WAITING_FOR_ROOM, state_word
 
 if TYPE_CHECKING:
     from pooling.operations.describe import PoolView
@@ -42,7 +42,6 @@ _CONNECTION_TONES = {
     "auth_required": "bad",
     "draining": "held",
 }
-_WORDS = {"auth_required": "login needed", "rate_limited": "rate limited"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,9 @@ class Page:
 
 def matches(view: PoolView, search: str) -> bool:
     """Tell whether every word of ``search`` (casefolded) is in what names or describes the pool."""
-    text = f"{view.id} {view.name} {view.state} {_word(view.state)} {view.owner or ''}".casefold()
+    text = (
+        f"{view.id} {view.name} {view.state} {state_word(view.state)} {view.owner or ''}".casefold()
+    )
     return all(word in text for word in search.split())
 
 
@@ -75,7 +76,7 @@ def page_of(views: Iterable[PoolView], search: str, page: int) -> Page:
         page=page,
         pages=pages,
         total=len(found),
-        states=Counter(_word(view.state) for view in seen),
+        states=Counter(state_word(view.state) for view in seen),
     )
 
 
@@ -98,7 +99,7 @@ def pool_entry(
         "broker": view.broker,
         "label": view.label,
         "user": view.user,
-        "state": _word(view.state),
+        "state": state_word(view.state),
         "tone": _TONES.get(view.state, "off"),
         "reason": view.reason,
         "since_age_ms": _age(since_ms, now_ms) if view.is_served else None,
@@ -140,7 +141,7 @@ def _connection(stats: Mapping[str, Any], heartbeat_age_ms: int, now_ms: int) ->
     retry_ms = stats.get("next_retry_ms")
     return {
         "slot": stats.get("slot"),
-        "state": _word(state),
+        "state": state_word(state),
         "tone": _CONNECTION_TONES.get(state, "off"),
         "since_age_ms": _age(stats.get("since_ms"), now_ms),
         "symbols": stats.get("symbols"),
@@ -157,10 +158,6 @@ def _connection(stats: Mapping[str, Any], heartbeat_age_ms: int, now_ms: int) ->
         "last_frame_age_ms": _later(stats.get("last_frame_age_ms"), heartbeat_age_ms),
         "last_tick_age_ms": _later(stats.get("last_tick_age_ms"), heartbeat_age_ms),
     }
-
-
-def _word(state: str) -> str:
-    return _WORDS.get(state, state.replace("_", " "))
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -80,6 +80,11 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
 
     # -- The list -----------------------------------------------------------------------------
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what a new account begins with: it is most often one's own."""
+        given: dict[str, Any] = super().get_changeform_initial_data(request)
+        return {"user": request.user.pk, **given}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[BrokerAccount]:
         """Leave the details of every connection in the database until one pool is looked at."""
         return super().get_queryset(request).defer("status__stats")

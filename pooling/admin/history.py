@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from brokers.feed import state_word
 from pooling.admin.cells import Tone, badge, bar, moment
 from pooling.admin.filters import AccountBrokerFilter, ChoiceFilter
 from pooling.admin.large_tables import BoundedPaginator
@@ -183,7 +184,7 @@ class EventKindFilter(ChoiceFilter):
 
     def conditions(self) -> dict[str, tuple[str, Q]]:
         """Return the kinds, in words."""
-        return {kind: (_in_words(kind), Q(kind=kind)) for kind in _EVENT_TONES}
+        return {kind: (state_word(kind), Q(kind=kind)) for kind in _EVENT_TONES}
 
 
 @admin.register(PoolEvent)
@@ -205,7 +206,7 @@ class PoolEventAdmin(HistoryAdmin):
     @admin.display(description="kind", ordering="kind")
     def what(self, event: PoolEvent) -> SafeString:
         """What happened."""
-        return badge(_EVENT_TONES.get(event.kind, Tone.OFF), _in_words(event.kind))
+        return badge(_EVENT_TONES.get(event.kind, Tone.OFF), state_word(event.kind))
 
 
 _EVENT_TONES = {
@@ -225,10 +226,6 @@ _EVENT_TONES = {
     "credentials_changed": Tone.OFF,
     "upkeep": Tone.OFF,
 }
-
-
-def _in_words(kind: str) -> str:
-    return kind.replace("_", " ")
 
 
 def _peak(value: float, at: Any) -> SafeString:

@@ -171,7 +171,7 @@ def _in_use(name: str, status: PoolStatus | None) -> str:
 
 def _in_force(config: PoolConfig, status: PoolStatus | None) -> tuple[str, bool]:
     if status is None:
-        return "No worker has served this pool yet.", False
+        return "No worker has served this account yet.", False
     if config.pk is not None and status.applied_revision != config.revision:
         return (
             f"The worker still uses revision {status.applied_revision}; "

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from brokers.feed import FeedStatus
+from brokers.feed import FeedStatus, state_word
 from pooling.admin.cells import NOTHING, Tone, age, badge
 from pooling.lifecycle import ConnectionState
 from pooling.models import NO_WORKER, BrokerAccount, PoolStatus
+from pooling.operations.describe import DISABLED_REASON, NOT_SERVED_REASON, PAUSED_REASON
 
 __all__ = ["PoolState", "connection_rows", "state_badge", "state_of"]
 
@@ -31,7 +32,7 @@ class PoolState(StrEnum):
     @property
     def word(self) -> str:
         """How it reads."""
-        return _WORDS.get(self, self.value)
+        return state_word(self.value)
 
     @property
     def tone(self) -> Tone:
@@ -39,11 +40,6 @@ class PoolState(StrEnum):
         return _TONES.get(self, Tone.OFF)
 
 
-_WORDS = {
-    PoolState.AUTH_REQUIRED: "credential refused",
-    PoolState.NO_WORKER: "no worker",
-    PoolState.NOT_SERVED: "not served yet",
-}
 _TONES = {
     PoolState.LIVE: Tone.GOOD,
     PoolState.STALE: Tone.WARN,
@@ -53,9 +49,9 @@ _TONES = {
 }
 _REASONS = {
     PoolState.NO_WORKER: "no worker has written its state lately; start one: manage.py runpool",
-    PoolState.NOT_SERVED: "no worker has served this account so far",
-    PoolState.DISABLED: "the account is switched off",
-    PoolState.PAUSED: "paused by a person; its connections are closed until somebody resumes it",
+    PoolState.NOT_SERVED: NOT_SERVED_REASON,
+    PoolState.DISABLED: DISABLED_REASON,
+    PoolState.PAUSED: PAUSED_REASON,
 }
 
 
@@ -88,7 +84,9 @@ def connection_rows(status: PoolStatus | None, now: datetime) -> list[dict[str, 
     return [
         {
             **each,
-            "badge": badge(_CONNECTION_TONES.get(each["state"], Tone.OFF), _plain(each["state"])),
+            "badge": badge(
+                _CONNECTION_TONES.get(each["state"], Tone.OFF), state_word(each["state"])
+            ),
             "since": age(datetime.fromtimestamp(each["since_ms"] / 1000, UTC), now),
             "last_close": each.get("last_close") or NOTHING,
             "closed": _moment_age(each.get("last_close_ms"), now) if each.get("last_close") else "",
@@ -99,10 +97,6 @@ def connection_rows(status: PoolStatus | None, now: datetime) -> list[dict[str, 
 
 def _moment_age(at_ms: float | None, now: datetime) -> SafeString | str:
     return "" if at_ms is None else age(datetime.fromtimestamp(at_ms / 1000, UTC), now)
-
-
-def _plain(state: str) -> str:
-    return state.replace("_", " ")
 
 
 _VALUES = frozenset(PoolState)

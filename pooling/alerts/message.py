@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
-from brokers.feed import FeedStatus
+from brokers.feed import FeedStatus, state_word
 
 __all__ = ["SIGNATURE_HEADER", "Alert", "email_text", "signature", "webhook_body"]
 
@@ -84,7 +84,7 @@ def email_text(alert: Alert, zone: tzinfo) -> tuple[str, str]:
         f"{_sentence(alert)}",
         "",
         f"Since:  {_at(alert.since_ms, zone):%Y-%m-%d %H:%M:%S %Z}",
-        f"Before: {alert.previous.value}",
+        f"Before: {state_word(alert.previous.value)}",
         f"Pool:   {alert.pool_id}",
     ]
     return subject, "\n".join(lines) + "\n"

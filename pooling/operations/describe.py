@@ -15,7 +15,10 @@ from pooling.operations.naming import account_name
 
 __all__ = [
     "DISABLED",
+    "DISABLED_REASON",
     "NOT_SERVED",
+    "NOT_SERVED_REASON",
+    "PAUSED_REASON",
     "PoolView",
     "accounts_with_status",
     "command_dict",
@@ -29,6 +32,9 @@ __all__ = [
 
 DISABLED = "disabled"
 NOT_SERVED = "not served"
+DISABLED_REASON = "the account is switched off in the admin"
+NOT_SERVED_REASON = "no worker has served this account yet"
+PAUSED_REASON = "its connections are closed until somebody resumes it"
 
 _TOTALS = (
     "connections",
@@ -176,11 +182,11 @@ def totals(views: Iterable[PoolView]) -> dict[str, float]:
 
 def _state(account: BrokerAccount, status: PoolStatus | None, now: datetime) -> tuple[str, str]:
     if not account.enabled:
-        return DISABLED, "switched off in the admin; no worker serves it"
+        return DISABLED, DISABLED_REASON
     if status is None:
-        return NOT_SERVED, "no worker has served this pool yet"
+        return NOT_SERVED, NOT_SERVED_REASON
     if account.paused and status.is_alive(now):
-        return "paused", "its connections are closed until somebody resumes it"
+        return "paused", PAUSED_REASON
     state, reason = status.effective_state(now), status.effective_reason(now)
     reason = "" if reason == state else reason
     # A live pool some of whose symbols have no price is not as it should be.

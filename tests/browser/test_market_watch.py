@@ -540,9 +540,9 @@ async def test_strip_says_what_the_socket_says_of_its_feed(watch: Watch, site: F
     strip = watch.page.get_by_label("Capacity of your pools")
     await expect(strip).to_contain_text("live")
     feed = {"broker": "zerodha", "account": "main"}
-    site.say("feed", status="stale", reason="worker is not answering", **feed)
+    site.say("feed", status="stale", reason="the worker does not answer", **feed)
     await expect(strip).to_contain_text("stale")
-    await expect(strip).to_contain_text("worker is not answering")
+    await expect(strip).to_contain_text("the worker does not answer")
     await expect(strip).not_to_contain_text("live")
     async with watch.page.expect_response("**/api/pools") as told:
         pass
@@ -579,6 +579,23 @@ async def test_disabled_accounts_are_one_line_without_figures(watch: Watch, site
     await expect(watch.page.locator(".pool")).to_contain_text("9 of 9,000 symbols")
     site.say("set_state", other_pools=[])
     await expect(strip.get_by_text("Disabled")).to_be_hidden()
+
+
+async def test_a_figure_of_the_open_row_stands_on_one_line(watch: Watch):
+    """The longest of them, "Exchange time", with its zone, beside a book and without one."""
+    await watch.page.set_viewport_size({"width": 1280, "height": 900})
+    for key in ("NSE:INFY", "NSE_INDEX:NIFTY"):
+        await watch.cell(key, "last").click()
+        await expect(watch.page.locator(".ladder")).to_contain_text("Exchange time")
+        lines = await watch.page.evaluate(
+            """[...document.querySelectorAll('.ladder .facts :is(dt, dd)')].map((node) => {
+              const range = document.createRange();
+              range.selectNodeContents(node);
+              return new Set([...range.getClientRects()].map((box) => box.top)).size;
+            })"""
+        )
+        assert set(lines) <= {0, 1}, "0: not shown"
+        await watch.cell(key, "last").click()
 
 
 async def test_phone_width_needs_no_sideways_scrolling(watch: Watch, site: FakeSite):

@@ -171,7 +171,7 @@ async def not_stale(watch: Watch) -> bool:
 async def test_status_page_shows_what_the_watch_uses(status: Status):
     """Every figure of pool, connection and gateway is there and moves."""
     await expect(status.state).to_have_text("live")
-    await expect(status.link).to_have_text("connected")
+    await expect(status.link).to_have_text("Connected")
     rows = re.compile(r"^[1-9]\d* of [\d,]+ \(\d+ %\)$")
     await expect(status.meter("symbols")).to_have_attribute("aria-valuetext", rows)
     await expect(status.meter("connections")).to_have_attribute("aria-valuetext", rows)

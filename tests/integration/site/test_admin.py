@@ -80,6 +80,11 @@ def test_limits_above_the_brokers_are_refused_with_the_cap(
     assert not PoolConfig.objects.exists()
 
 
+def test_a_new_account_is_ones_own_unless_said_otherwise(admin: Client) -> None:
+    page = admin.get("/admin/pooling/brokeraccount/add/")
+    assert page.context["adminform"].form.initial["user"] == int(admin.session["_auth_user_id"])
+
+
 def test_a_new_account_comes_with_credentials_and_limits(
     admin: Client, user: User, cipher: CredentialCipher
 ) -> None:

@@ -124,7 +124,7 @@ def test_the_list_says_the_state_that_the_filter_finds(
     make_status(make("disabled", is_enabled=False))
     account.label = "not_served"
     account.save()
-    words = {"auth_required": "credential refused", "not_served": "not served yet"}
+    words = {"auth_required": "login needed", "not_served": "not served"}
     for state in BrokerAccount.objects.values_list("label", flat=True):
         answer = viewer.get("/admin/pooling/brokeraccount/", {"state": state})
         rows = answer.context["cl"].result_list

@@ -555,4 +555,4 @@ def test_a_state_is_said_once_with_a_reason_that_adds_something(
     assert "paused: its connections are closed until somebody resumes it (since " in shown
     assert "paused (paused" not in shown
     BrokerAccount.objects.update(enabled=False)
-    assert "disabled: switched off in the admin" in pool("show", account.pk)
+    assert "disabled: the account is switched off in the admin" in pool("show", account.pk)

@@ -86,3 +86,22 @@ def test_the_last_close_says_how_long_ago_it_was(account: BrokerAccount, store: 
     page = client.get(f"/admin/pooling/brokeraccount/{account.pk}/change/").content.decode()
     assert "hung up, <" in page
     assert "3 min ago" in page
+
+
+def test_a_refused_credential_is_one_word_everywhere(account: BrokerAccount, store: Any) -> None:
+    """Programs read ``auth_required``; people read the same two words on every surface."""
+    written(
+        account, store, "auth_required", status=FeedStatus.AUTH_REQUIRED, reason="token expired"
+    )
+    assert "login needed" in shown("list")
+    assert "login needed" in shown("list", "--state", "login needed")
+    assert "login needed" in shown("list", "--state", "auth_required")
+    said = shown("show", account.pool_id)
+    assert "login needed: token expired" in said
+    assert "auth_required" not in said
+    assert "login needed" in shown("top", "--once")
+    client = Client()
+    client.force_login(staff("op", "pooling.view_brokeraccount"))
+    page = client.get(f"/admin/pooling/brokeraccount/{account.pk}/change/").content.decode()
+    assert "login needed" in page
+    assert '"auth_required"' in shown("list", "--json")

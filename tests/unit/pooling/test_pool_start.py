@@ -22,7 +22,7 @@ async def test_nothing_is_live_before_gateways_could_say_what_they_want():
         stats = kit.pool.get_stats()
         assert (stats.status, stats.reason) == (
             STALE,
-            "just started; waiting for what gateways want",
+            "just started; setting the subscriptions up again",
         )
         await asyncio.sleep(3.9)
         assert kit.pool.get_stats().status is STALE
@@ -42,7 +42,7 @@ async def test_it_is_live_once_everything_that_is_wanted_has_come():
         kit.broker.say('{"ok":["1"],"ticks":["1"]}')
         await asyncio.sleep(0.1)
         stats = kit.pool.get_stats()
-        assert (stats.status, stats.reason) == (STALE, "just started; waiting for first prices")
+        assert (stats.status, stats.reason) == (STALE, "just started; waiting for the first prices")
         assert not kit.feed
         kit.broker.say('{"ok":["2"],"ticks":["2"]}')
         await asyncio.sleep(0.1)

@@ -603,7 +603,7 @@ async def test_a_line_that_falls_silent_beside_others_says_since_when() -> None:
                 edge.hub.lines.look()
         infy, tcs = await listed(edge, client, sender)
         assert infy["quiet_since"] == pytest.approx(fell_silent_ms, abs=2)
-        assert infy["reason"] == "no tick for 25 s, and it had plenty"
+        assert infy["reason"] == "no tick for 25 s, though it ticked often before"
         assert infy["last_tick_age_ms"] == 31_000
         assert infy["state"] == "active", "its link lives and the broker carries it"
         assert {"quiet_since", "reason"}.isdisjoint(tcs)
@@ -620,7 +620,7 @@ async def test_an_acknowledgement_alone_keeps_no_line_active() -> None:
         clocks.move(2)
         (entry,) = await listed(edge, client, sender)
         assert entry["state"] == "pending"
-        assert entry["reason"] == "acknowledged, no data yet"
+        assert entry["reason"] == "subscribed, no price yet"
         assert entry["quiet_since"] == pytest.approx(subscribed_ms, abs=2)
         edge.link.tick("p1", INFY)
         (entry,) = await listed(edge, client, sender)

@@ -45,7 +45,7 @@ def test_a_line_that_had_plenty_is_silent_after_25_s_until_its_next_tick():
     lines.pass_seconds(24)
     assert lines.silence is None
     lines.pass_seconds(1)
-    assert lines.silence == (45.0, "no tick for 25 s, and it had plenty", True)
+    assert lines.silence == (45.0, "no tick for 25 s, though it ticked often before", True)
     lines.pass_seconds(3600)
     assert lines.silence is not None
     assert lines.silence.since == 45.0
@@ -70,7 +70,7 @@ def test_what_was_acknowledged_and_has_no_data_says_so_after_25_s():
     lines.pass_seconds(24)
     assert lines.silence is None
     lines.pass_seconds(1)
-    assert lines.silence == (0.0, "acknowledged, no data yet", False)
+    assert lines.silence == (0.0, "subscribed, no price yet", False)
     lines.pass_seconds(1, tick_every=1)
     assert lines.silence is None
 

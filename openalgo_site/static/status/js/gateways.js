@@ -19,7 +19,7 @@ const COLUMNS = [
   { label: "Conflated" },
   { label: "Dropped" },
   { label: "Slow closes" },
-  { label: "To socket" },
+  { label: "To socket (half, 99 %)" },
   { label: "Up" },
   { label: "Heard" },
 ];

@@ -120,7 +120,7 @@ function showEvents() {
   $("event-rows").replaceChildren(
     ...events.map(([at, kind, message]) => {
       const row = document.createElement("tr");
-      const what = kind.replaceAll("_", " ");
+      const what = kind.replace("auth_required", "login needed").replaceAll("_", " ");
       const cells = [cell("th", clock(at, timeZone, { now: to, isBare: true }), "row"), cell("td", what), cell("td", message)];
       for (const each of cells) each.classList.add("text");
       cells[0].title = moments.full(at);

@@ -99,12 +99,15 @@ function showLink(isOpen, current, sinceFigures) {
 }
 
 function linkState(isOpen, current) {
-  if (connection.phase === Phase.SIGNED_OUT) return ["bad", "signed out"];
-  if (connection.phase === Phase.REFUSED) return ["bad", "refused"];
-  if (connection.phase === Phase.SILENT) return ["bad", "no answer"];
-  if (!isOpen) return connection.everOpened ? ["bad", "disconnected"] : ["off", "connecting"];
-  if (!figures || current) return ["good", "connected"];
-  return ["bad", "stale"];
+  if (connection.phase === Phase.SIGNED_OUT) return ["bad", "Signed out"];
+  if (connection.phase === Phase.REFUSED) return ["bad", "Refused"];
+  if (connection.phase === Phase.SILENT) return ["bad", "No answer"];
+  if (connection.phase === Phase.CONNECTING) {
+    return connection.everOpened ? ["bad", "Reconnecting"] : ["off", "Connecting"];
+  }
+  if (!isOpen) return ["bad", "Disconnected"];
+  if (!figures || current) return ["good", "Connected"];
+  return ["bad", "Stale"];
 }
 
 function bannerText(isOpen, current, sinceFigures) {
