@@ -158,11 +158,15 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """Where to connect and with which headers. May hold credentials: its repr shows none."""
+    """Where to connect and with which headers. May hold credentials: its repr shows none.
+
+    A redirect is followed to the same host, and into ``redirect_domain`` if there is one.
+    """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     first_messages: tuple[str | bytes, ...] = field(default=(), repr=False)
+    redirect_domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     email_from: str = "tickpool@localhost"
 
     # Broker HTTP, and the way to brokers
+    broker_hosts: str = ""
     broker_proxy: str = "environment"
     http_max_connections: Count = 100
     http_max_connections_per_host: Count = 30

@@ -139,7 +139,11 @@ class AccountConnector:
             own = adapter.handshake(credentials)
             try:
                 transport = await self._connector(
-                    Handshake(_merge(own.url, handshake.url), own.headers),
+                    Handshake(
+                        _merge(own.url, handshake.url),
+                        own.headers,
+                        redirect_domain=own.redirect_domain,
+                    ),
                     open_timeout_seconds=open_timeout_seconds,
                     max_frame_bytes=max_frame_bytes,
                 )

@@ -20,6 +20,7 @@ __all__ = [
     "alert_webhook_hosts",
     "broker_capabilities",
     "broker_choices",
+    "broker_hosts",
     "broker_registry",
     "default_options",
     "environment",
@@ -68,6 +69,9 @@ class PoolingEnvironment(Protocol):
     def zmq_curve_key_file(self) -> str: ...
 
     @property
+    def broker_hosts(self) -> str: ...
+
+    @property
     def broker_proxy(self) -> str: ...
 
     @property
@@ -98,6 +102,11 @@ def alert_webhook_hosts() -> frozenset[str]:
     """Return the hosts that webhooks may reach inside and without TLS."""
     hosts = environment().alert_webhook_hosts.split(",")
     return frozenset(host.strip() for host in hosts if host.strip())
+
+
+def broker_hosts() -> str:
+    """Return the hosts that endpoints may lead to besides the brokers' own, by commas."""
+    return environment().broker_hosts
 
 
 def default_options() -> PoolOptions:

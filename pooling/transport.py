@@ -18,12 +18,14 @@ from websockets.exceptions import (
     InvalidStatus,
     InvalidURI,
     ProxyError,
+    SecurityError,
     WebSocketException,
 )
 from websockets.frames import Frame, Opcode
 
 from brokers.base import Handshake
 from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
+from brokers.hosts import may_redirect
 from brokers.retry_after import retry_after_seconds
 from pooling.clock import Clock
 from pooling.exceptions import ConnectionLostError
@@ -192,10 +194,11 @@ class WebSocketConnector:
             return opened[-1]
 
         try:
-            await connect(
+            await _Connect(
                 handshake.url,
+                domain=handshake.redirect_domain,
                 additional_headers=dict(handshake.headers),
-                create_connection=create,  # type: ignore[arg-type]  # called, never subclassed
+                create_connection=create,
                 compression=None,
                 proxy=proxy.url if proxy else None,
                 max_size=max_frame_bytes,
@@ -209,6 +212,11 @@ class WebSocketConnector:
             headers.setdefault("Date", formatdate(self._clock.time_ms() / 1000, usegmt=True))
             body = bytes(response.body or b"")[:MAX_REFUSAL_BYTES]
             raise UpgradeRefusedError(response.status_code, headers, body) from None
+        except SecurityError:
+            raise BrokerUnavailableError(
+                "the broker redirects to another host, or to one without TLS, where its credential "
+                "does not go"
+            ) from None
         except ProxyError as error:
             raise BrokerUnavailableError(_refused_way(error, proxy)) from None
         except (InvalidURI, ValueError):
@@ -229,6 +237,21 @@ class WebSocketConnector:
                 f"the broker cannot be reached ({error.strerror or type(error).__name__}){through}"
             ) from None
         return _WebSocketTransport(opened[-1])
+
+
+class _Connect(connect):
+    """Follows no redirect by which a host would get what was meant for another."""
+
+    def __init__(self, url: str, *, domain: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._domain = domain
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return where to go on, or why not."""
+        target = super().process_redirect(exc)
+        if isinstance(target, str) and not may_redirect(self.uri, target, domain=self._domain):
+            return SecurityError("the redirect leads to another host")
+        return target
 
 
 def _refused_way(error: ProxyError, proxy: Proxy | None) -> str:

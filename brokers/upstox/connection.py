@@ -152,7 +152,9 @@ class UpstoxAdapter(BrokerAdapter):
         if not (token.isascii() and token.isprintable()):
             raise BrokerConfigError("upstox: access_token has characters that no header can carry")
         headers = {"Authorization": f"Bearer {token}", "Accept": "*/*"}
-        return Handshake(url=_feed_url(self.endpoint), headers=headers)
+        return Handshake(
+            url=_feed_url(self.endpoint), headers=headers, redirect_domain="upstox.com"
+        )
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
         """Map the status; where the body has the code of Upstox's error, it is told."""

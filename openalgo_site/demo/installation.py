@@ -129,8 +129,10 @@ def _account(user: User, wanted: DemoAccount, cipher: CredentialCipher) -> None:
     account, created = BrokerAccount.objects.get_or_create(
         user=user, broker=wanted.broker, label=LABEL
     )
+    before = account.destination()
     account.endpoint, account.enabled = wanted.endpoint, True
-    if wanted.credentials and not _has(account, wanted.credentials, cipher):
+    is_moved = account.destination() != before
+    if wanted.credentials and (is_moved or not _has(account, wanted.credentials, cipher)):
         account.set_credentials(wanted.credentials, cipher)
     account.save()
     if created:

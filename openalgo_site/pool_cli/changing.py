@@ -297,8 +297,18 @@ def _import(options: Options, out: Output) -> None:
         f"created, {len(plan.changed):,} changed, {len(plan.unchanged):,} unchanged."
     )
     hint = " Enter the credentials of new accounts in the admin." if plan.created else ""
+    if plan.ask_again:
+        hint += (
+            " The credential does not go along to another host, enter it again: "
+            f"{', '.join(plan.ask_again)}."
+        )
     out.show(
-        {**plan.to_dict(), "saved": not options["dry_run"], "warnings": warnings},
+        {
+            **plan.to_dict(),
+            "ask_again": plan.ask_again,
+            "saved": not options["dry_run"],
+            "warnings": warnings,
+        },
         _with_warnings(
             (f"{table(('', 'ACCOUNT'), rows)}\n\n" if rows else "") + counts + hint, *warnings
         ),

@@ -66,8 +66,23 @@ class BrokerAccountForm(AccountFormBase):
                 CredentialCipher.from_file(conf.key_file())
             except KeyFileError as error:
                 self.add_error(None, str(error))
+        self._ask_again(cleaned)
         self._take_settings(cleaned)
         return cleaned
+
+    def _ask_again(self, cleaned: Mapping[str, Any]) -> None:
+        """Have a stored credential typed again where it would go to another host."""
+        account = self.instance
+        if account.pk is None or "endpoint" not in cleaned:
+            return
+        wanted = BrokerAccount(broker=self._broker(), endpoint=cleaned["endpoint"] or "")
+        missing = sorted(set(account.credentials) - set(self.credentials()))
+        if missing and wanted.destination() != account.destination():
+            self.add_error(
+                "endpoint",
+                "The stored credential was entered for another host and does not go to this one: "
+                f"enter it again with the endpoint ({', '.join(missing)}).",
+            )
 
     def _take_settings(self, cleaned: Mapping[str, Any]) -> None:
         """Have the account carry the settings, which its own checks and its limits then go by."""

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Self
 import httpx2
 
 from brokers.exceptions import BrokerAuthError, BrokerError, BrokerUnavailableError
+from brokers.hosts import may_redirect
 from pooling.backoff import Randomness
 from pooling.circuit import CircuitBreaker
 from pooling.circuit_connector import CircuitRegistry, endpoint_of
@@ -37,6 +38,7 @@ _PASSING = (
     httpx2.RemoteProtocolError,
     httpx2.ProxyError,
 )
+_KEPT_TO_HOST = "tickpool.kept_to_host"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -99,6 +101,7 @@ class HttpPool:
             or RoutedTransport(proxies=options.proxies, make=self._make_transport),
             timeout=options.timeout_seconds,
             follow_redirects=True,
+            event_hooks={"response": [_keep_to_host]},
             trust_env=False,
         )
         return self
@@ -235,8 +238,13 @@ class HttpPool:
         if self._client is None:
             raise PoolClosedError("the HTTP pool is not open")
         try:
+            # Headers and bodies may hold a credential; a request without them goes anywhere.
             return self._client.build_request(
-                method.upper(), url, headers=dict(headers), content=content
+                method.upper(),
+                url,
+                headers=dict(headers),
+                content=content,
+                extensions={_KEPT_TO_HOST: bool(headers or content)},
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise BrokerUnavailableError(f"{url[:100]!r} cannot be read: {error}") from error
@@ -429,3 +437,19 @@ def _told(request: httpx2.Request, error: BrokerError) -> str:
 def _named(request: httpx2.Request) -> str:
     """Return the URL without what may be secret in it."""
     return str(request.url.copy_with(query=None, fragment=None, userinfo=b""))
+
+
+async def _keep_to_host(response: httpx2.Response) -> None:
+    """Refuse a redirect by which another host would get what a request carries."""
+    request = response.request
+    if not (response.has_redirect_location and request.extensions.get(_KEPT_TO_HOST)):
+        return
+    try:
+        target = str(response.url.join(response.headers["Location"]))
+    except httpx2.InvalidURL:
+        return  # the client says so
+    if not may_redirect(str(response.url), target, domain=""):
+        raise BrokerUnavailableError(
+            f"{_named(request)} redirects to another host, or to one without TLS, where what it "
+            "carries does not go"
+        )

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from brokers.base import BrokerAdapter, BrokerCapabilities, Credentials
 from brokers.exceptions import BrokerConfigError
+from brokers.hosts import check_host, destination, kept_credentials
 from brokers.settings import changed
 from pooling import conf
 from pooling.contracts import AccountSpec, PoolOptions
@@ -43,6 +44,13 @@ def validate_endpoint(value: str) -> None:
 
 class BrokerAccount(models.Model):
     """One user's account at one broker; its primary key, as text, is the id of its pool."""
+
+    CREDENTIAL_COLUMNS: ClassVar[tuple[str, ...]] = (
+        "credentials",
+        "credentials_version",
+        "credentials_stored",
+        "credentials_expire",
+    )
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="broker_accounts"
@@ -96,10 +104,50 @@ class BrokerAccount(models.Model):
     def __str__(self) -> str:
         return f"{self.user}: {self.broker} ({self.label})"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; a credential that was entered for another destination is not kept."""
+        names = kwargs.get("update_fields")
+        if not self._state.adding and (names is None or {"broker", "endpoint"} & {*names}):
+            stored = type(self).objects.filter(pk=self.pk).first()
+            if stored is not None and self.destination() != stored.destination():
+                self._leave_behind(stored.credentials)
+                if names is not None:
+                    kwargs["update_fields"] = {*names, *self.CREDENTIAL_COLUMNS}
+        super().save(*args, **kwargs)
+
     @property
     def pool_id(self) -> str:
         """The name of this account's pool on the bus and in every statistic."""
         return str(self.pk)
+
+    def _leave_behind(self, stored: Mapping[str, str]) -> None:
+        kept = kept_credentials(stored, self.credentials)
+        if kept == self.credentials:
+            return
+        self.credentials = kept
+        self.credentials_version += 1
+        if not kept:
+            self.credentials_stored = self.credentials_expire = None
+
+    def destination(self) -> str:
+        """Return who gets this account's credential; see ``brokers.hosts.destination``."""
+        return destination(self.broker, self.endpoint, self._own_endpoints())
+
+    def _own_endpoints(self) -> tuple[str, ...]:
+        try:
+            return (conf.broker_registry().get(self.broker).capabilities.default_endpoint,)
+        except BrokerConfigError:
+            return ()  # nobody serves such an account
+
+    def _check_host(self) -> None:
+        capabilities = self.capabilities()
+        check_host(
+            self.endpoint,
+            label=capabilities.label,
+            is_public=not capabilities.credential_fields,
+            own=self._own_endpoints(),
+            further=conf.broker_hosts(),
+        )
 
     def clean(self) -> None:
         """Refuse settings or an endpoint that the broker does not have or does not allow."""
@@ -110,6 +158,7 @@ class BrokerAccount(models.Model):
             adapter = self.adapter_class()
             if self.endpoint:
                 adapter.check_endpoint(self.endpoint)
+                self._check_host()
         except ValueError:
             pass  # the endpoint is no URL, as its field says
         except BrokerConfigError as error:
@@ -154,7 +203,14 @@ class BrokerAccount(models.Model):
         return adapter.credential_expiry(Credentials(values), self.credentials_stored)
 
     def to_spec(self) -> AccountSpec:
-        """Return what a worker needs. Raises BrokerConfigError; see ``adapter_class``."""
+        """Return what a worker needs.
+
+        Raises:
+            BrokerConfigError: see ``adapter_class``; or its endpoint leads to a host that nobody
+                has allowed, however it got there.
+        """
+        if self.endpoint:
+            self._check_host()
         config = getattr(self, "config", None) or PoolConfig(account=self)
         return AccountSpec(
             pool_id=self.pool_id,

@@ -81,6 +81,8 @@ class ImportPlan:
     created: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    # Accounts whose stored credential does not go along to another host; among ``changed``.
+    ask_again: list[str] = field(default_factory=list)
     rows: list[tuple[BrokerAccount, PoolConfig]] = field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, list[str]]:
@@ -148,7 +150,10 @@ def plan_import(data: bytes) -> ImportPlan:
         if account is None:
             account = BrokerAccount(user=users[entry.user], broker=entry.broker, label=entry.label)
         config = getattr(account, "config", None) or PoolConfig(account=account)
+        before = account.destination()
         differs = _take_over(name, entry, account, config)
+        if account.credentials and account.destination() != before:
+            plan.ask_again.append(name)
         (plan.created if is_new else plan.changed if differs else plan.unchanged).append(name)
         if is_new or differs:
             plan.rows.append((account, config))
@@ -156,7 +161,10 @@ def plan_import(data: bytes) -> ImportPlan:
 
 
 def apply_import(plan: ImportPlan) -> None:
-    """Write a plan, all or nothing. Credentials that are stored stay as they are."""
+    """Write a plan, all or nothing.
+
+    Credentials that are stored stay as they are, but for those of ``plan.ask_again``.
+    """
     with transaction.atomic():
         for account, config in plan.rows:
             account.save()

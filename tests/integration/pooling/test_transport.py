@@ -133,6 +133,21 @@ async def test_a_redirect_is_followed_and_a_credential_stays_with_its_host():
     assert (heard[0].headers.get("X-A"), heard[0].headers.get("Authorization")) == ("b", None)
 
 
+async def test_no_redirect_leads_to_another_host():
+    heard = []
+
+    async def handler(socket):
+        heard.append(socket.request)
+
+    async with (
+        websocket_server(handler) as there,
+        redirecting_server(lambda _: f"ws://broker.invalid:{there}/feed") as here,
+    ):
+        with pytest.raises(BrokerUnavailableError, match="another host"):
+            await connect(here)
+    assert heard == []
+
+
 async def test_redirects_without_end_are_unavailable():
     async with redirecting_server(lambda port: f"ws://127.0.0.1:{port}/") as port:
         with pytest.raises(BrokerUnavailableError):

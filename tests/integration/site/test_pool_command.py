@@ -416,7 +416,7 @@ def test_export_and_import_are_a_round_trip_without_credentials(
     account: BrokerAccount, cipher: Any, tmp_path: Path
 ) -> None:
     account.set_credentials({"api_key": "planted-key"}, cipher)
-    account.endpoint = "wss://ws.example.com/path"
+    account.endpoint = "wss://ws.kite.trade/path"
     account.save()
     PoolConfig.objects.create(account=account, symbols_per_connection=123, max_idle_time=9.5)
     file = tmp_path / "accounts.json"

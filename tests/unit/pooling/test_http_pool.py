@@ -329,3 +329,30 @@ def test_a_pool_that_is_not_open_says_so() -> None:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("location", "headers", "is_followed"),
+    [
+        ("https://api.example.test/elsewhere", {"X-Token": "t"}, True),
+        ("/elsewhere", {"X-Token": "t"}, True),
+        ("https://elsewhere.test/", {"X-Token": "t"}, False),
+        ("http://api.example.test/", {"X-Token": "t"}, False),
+        ("https://elsewhere.test/", {}, True),
+    ],
+)
+def test_what_a_request_carries_stays_with_its_host(
+    location: str, headers: dict[str, str], is_followed: bool
+) -> None:
+    server = Server(httpx2.Response(302, headers={"Location": location}), httpx2.Response(200))
+
+    async def test(pool: HttpPool) -> None:
+        if is_followed:
+            assert (await pool.request("GET", URL, headers=headers)).status == 200
+        else:
+            with pytest.raises(BrokerUnavailableError, match="another host") as caught:
+                await pool.request("GET", URL, headers=headers)
+            assert "secret" not in str(caught.value)
+
+    run(server, test)
+    assert len(server.seen) == 1 + is_followed
