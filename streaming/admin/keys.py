@@ -7,21 +7,30 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from brokers.moments import moment_text
 from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge, is_confirmed
+from streaming.key_rights import Person, may_issue_for
 from streaming.models import ApiKey, ClientConnection
 from streaming.models.gateways import GATEWAY_KEPT
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
     ApiKeyAdminBase = admin.ModelAdmin[ApiKey]
+    ApiKeyFormBase = forms.ModelForm[ApiKey]
 else:
     ApiKeyAdminBase = admin.ModelAdmin
+    ApiKeyFormBase = forms.ModelForm
 
 __all__ = ["ApiKeyAdmin"]
 
@@ -29,6 +38,22 @@ REVOKE = "streaming.revoke_apikey"
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.1
 UNUSED = timedelta(days=30)
+
+
+class ApiKeyForm(ApiKeyFormBase):
+    """A new key; of whom it may be depends on ``actor``, who is logged in."""
+
+    actor: User
+
+    def clean_user(self) -> User:
+        """Refuse an owner who may do more than whoever makes the key."""
+        owner: User = self.cleaned_data["user"]
+        if not may_issue_for(_person(self.actor), _person(owner)):
+            raise forms.ValidationError(
+                "A key opens the door as its owner, and this one may do as much as you or more: "
+                "only a superuser makes such a key, or the owner."
+            )
+        return owner
 
 
 class KeyStateFilter(ChoiceFilter):
@@ -122,15 +147,39 @@ class ApiKeyAdmin(ApiKeyAdminBase):
         """Suggest whoever is logged in."""
         return {"user": request.user.pk}
 
+    def get_form(
+        self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Let a new key's form know who makes it."""
+        if obj is None:
+            kwargs["form"] = type("ApiKeyForm", (ApiKeyForm,), {"actor": request.user})
+        return super().get_form(request, obj, change, **kwargs)
+
     def save_model(self, request: Any, obj: ApiKey, form: Any, change: bool) -> None:
-        """Make the key and show it, this once."""
+        """Make the key; ``response_add`` shows it, this once."""
         if change:
             return
+        if not may_issue_for(_person(request.user), _person(obj.user)):
+            raise PermissionDenied  # the form has said so
         created, plaintext = ApiKey.objects.issue(obj.user, obj.name)
         obj.__dict__.update(created.__dict__)
-        messages.warning(
-            request, f"The API key is {plaintext} . Copy it now: it is not shown again."
-        )
+        request.issued_key = plaintext
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the new key in the answer itself: nothing else, no cookie either, carries it."""
+        site = self.admin_site
+        context = {
+            **site.each_context(request),
+            "title": "New API key",
+            "opts": self.opts,
+            "key": obj,
+            "plaintext": getattr(request, "issued_key", ""),
+            "back": reverse(f"{site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist"),
+            "media": self.media,
+        }
+        return TemplateResponse(request, "streaming/admin/new_key.html", context)
 
     @admin.action(description="Revoke the selected API keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
@@ -153,6 +202,15 @@ class ApiKeyAdmin(ApiKeyAdminBase):
         else:
             self.message_user(request, f"{done} No client is connected with them any more.")
         return None
+
+
+def _person(user: Any) -> Person:
+    return Person(
+        id=user.pk,
+        is_superuser=user.is_superuser,
+        is_staff=user.is_staff,
+        permissions=frozenset(user.get_all_permissions()),
+    )
 
 
 def _effect(key: ApiKey) -> str:

@@ -177,8 +177,9 @@ async def test_a_key_is_made_shown_once_and_revoked(admin: Page, ready: dict[str
     await admin.goto(f"{ready['admin_url']}streaming/apikey/add/")
     await admin.get_by_label("Name:").fill("notebook")
     await admin.get_by_role("button", name="Save", exact=True).click()
-    message = await admin.locator(".messagelist .warning").inner_text()
-    (key,) = re.findall(r"[0-9a-f]{64}", message)
+    await expect(admin.get_by_role("heading", name="New API key")).to_be_visible()
+    (key,) = re.findall(r"[0-9a-f]{64}", await admin.locator("#content code").inner_text())
+    await admin.get_by_role("link", name="Back to the list of API keys").click()
     async with program(ready, key) as socket:
         row = admin.locator("#result_list tbody tr").filter(has_text="notebook")
         await row.get_by_role("checkbox").check()
