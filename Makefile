@@ -3,6 +3,7 @@
 export PYTHON ?= python3
 VENV := .venv
 ORACLES := .venv-oracles
+TOOLS := .venv-tools
 BIN := $(VENV)/bin
 # Processes that share the tests out by file; 0: one after the other, as a debugger needs it.
 TEST_PROCESSES ?= 2
@@ -13,13 +14,17 @@ CLIENTS ?= 200
 # Of `make restarts`: restarts of each kind.
 TIMES ?= 20
 
+# Of `make sbom`.
+SBOM ?= sbom.json
+
 # A stamp carries the hash of what it stands for, so a changed file installs anew and nothing else.
 hash = $(shell cat $(1) | cksum | cut -d' ' -f1)
 RUNTIME := $(VENV)/runtime-$(call hash,requirements.txt).stamp
-DEV := $(VENV)/dev-$(call hash,requirements.txt requirements-dev.txt).stamp
-ORACLE := $(ORACLES)/oracles-$(call hash,requirements-oracles*.txt).stamp
+DEV := $(VENV)/dev-$(call hash,requirements/dev.txt).stamp
+ORACLE := $(ORACLES)/oracles-$(call hash,requirements/oracles*.txt).stamp
+TOOL := $(TOOLS)/tools-$(call hash,requirements/tools.txt).stamp
 
-.PHONY: run install test check bench fuzz soak restarts clean services
+.PHONY: run install test check bench fuzz soak restarts lock sbom audit clean services
 
 # exec: the recipe's shell becomes the demo, so that whoever ends make ends the demo.
 run: $(RUNTIME)
@@ -54,23 +59,46 @@ restarts: $(DEV) services
 	@exec $(BIN)/python -m tests.soak.restarts $(KINDS) --times $(TIMES) \
 		$(if $(REPORT),--report $(REPORT))
 
+# Writes requirements.txt and requirements/*.txt from the *.in beside them; keeps versions that are
+# locked already, but for UPGRADE="NAME..." or UPGRADE=all.
+lock: $(TOOL)
+	@scripts/lock $(TOOLS)/bin/uv $(UPGRADE)
+
+# In an environment of its own, since .venv may have the tests' packages too, and without pip in it.
+sbom: $(TOOL)
+	@$(PYTHON) -m venv --clear --without-pip $(TOOLS)/runtime
+	@$(TOOLS)/bin/python -m pip --python $(TOOLS)/runtime install --quiet \
+		--disable-pip-version-check --require-hashes --requirement requirements.txt
+	@$(TOOLS)/bin/cyclonedx-py environment $(TOOLS)/runtime --output-reproducible \
+		--output-file $(SBOM)
+	@echo "$(SBOM) lists what make run installs, in CycloneDX"
+
+# Asks a database of vulnerabilities on the internet, and says so where it cannot.
+audit: $(TOOL)
+	@scripts/audit $(TOOLS)/bin/pip-audit requirements.txt requirements/dev.txt
+
 services:
 	@scripts/install-test-services
 
 clean:
-	rm -rf $(VENV) $(ORACLES) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(ORACLES) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME):
 	@scripts/make-venv $(VENV) requirements.txt $@
 
 $(DEV):
-	@scripts/make-venv $(VENV) requirements-dev.txt $@
+	@scripts/make-venv $(VENV) requirements/dev.txt $@
+
+$(TOOL):
+	@scripts/make-venv $(TOOLS) requirements/tools.txt $@
 
 $(ORACLE):
-	@scripts/make-venv $(ORACLES) requirements-oracles.txt $(ORACLES)/first.stamp
-	@$(ORACLES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		--ignore-requires-python --upgrade --target $(ORACLES)/openalgo2 \
-		--requirement requirements-oracles-sdk2.txt
-	@scripts/make-venv $(ORACLES)/brokers requirements-oracles-brokers.txt $(ORACLES)/brokers.stamp
+	@scripts/make-venv $(ORACLES) requirements/oracles.txt $(ORACLES)/first.stamp
+	@$(ORACLES)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--no-deps --ignore-requires-python --upgrade --target $(ORACLES)/openalgo2 \
+		--requirement requirements/oracles-sdk2.txt
+	@scripts/make-venv $(ORACLES)/brokers requirements/oracles-build.txt $(ORACLES)/build.stamp
+	@scripts/make-venv $(ORACLES)/brokers requirements/oracles-brokers.txt \
+		$(ORACLES)/brokers.stamp --no-build-isolation
 	@touch $@

@@ -31,7 +31,7 @@ async def references(stack: BareStack) -> AsyncIterator[Result]:
     for name, module, package, window in _WAYS:
         title = f"{_CLIENTS} x {_SYMBOLS} by {name}"
         if importlib.util.find_spec(package) is None:
-            mend = f"{package} is missing: pip install -r requirements-dev.txt, or `make bench`"
+            mend = f"{package} is missing: pip install -r requirements/dev.txt, or `make bench`"
             yield Result(title, {}, correct=False, notes=mend)
             continue
         yield await _reference(stack, title, module, window, ours)

@@ -1,7 +1,7 @@
 """Fixtures: somebody else's clients, run in an environment of their own.
 
-``make test`` creates ``.venv-oracles`` from ``requirements-oracles.txt`` and, inside of it,
-``brokers`` from ``requirements-oracles-brokers.txt``; ``TICKPOOL_ORACLE_PYTHON`` and
+``make test`` creates ``.venv-oracles`` from ``requirements/oracles.txt`` and, inside of it,
+``brokers`` from ``requirements/oracles-brokers.txt``; ``TICKPOOL_ORACLE_PYTHON`` and
 ``TICKPOOL_BROKER_ORACLE_PYTHON`` name other interpreters that have them. Where there is neither,
 tests that ask for one are skipped, and fail with ``CI=true``.
 """

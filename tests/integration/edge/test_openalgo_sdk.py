@@ -35,7 +35,7 @@ def sdk2(oracle_python: Path) -> str:
         missing = (
             "SDK 2.x is not installed: run `make test`, or .venv-oracles/bin/pip install --no-deps "
             "--ignore-requires-python --target .venv-oracles/openalgo2 "
-            "--requirement requirements-oracles-sdk2.txt"
+            "--requirement requirements/oracles-sdk2.txt"
         )
         if os.environ.get("CI", "").lower() in ("true", "1"):
             pytest.fail(missing)
