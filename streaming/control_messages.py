@@ -88,7 +88,8 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     ``number`` counts the beats of one worker. ``control_port`` is on the host of the bus.
     ``tails`` are topics that fell silent, each with its last tick's sequence: all of their ticks
     went out before this. ``published`` and ``dropped`` count the worker's ticks since its start:
-    all of them, and those that its own socket refused.
+    all of them, and those that its own socket refused. ``bus_format`` is that of its ticks; a
+    worker that does not say it has the one that was there before beats did.
     """
 
     worker_id: str
@@ -100,6 +101,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     tails: Annotated[list[tuple[bytes, int]], msgspec.Meta(max_length=MAX_TAILS)] = []
     published: _Id = 0
     dropped: _Id = 0
+    bus_format: _Id = 2
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

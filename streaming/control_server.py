@@ -13,6 +13,7 @@ import zmq
 from brokers.feed import FeedEvent, FeedService, FeedStatus, Holder, OutcomeState
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
+from streaming.bus_message import FORMAT_VERSION
 from streaming.curve import bus_endpoint
 from streaming.exceptions import BusError, MalformedMessageError
 from streaming.gateway_lanes import GatewayLanes
@@ -219,6 +220,7 @@ class ControlServer:
                 status, since_ms, reason = FeedStatus.STALE, now_ms, farewell
             pools.append(cm.PoolBeat(pool_id, status, since_ms, reason, stats.life, stats.waiting))
         beat = cm.Beat(
+            bus_format=FORMAT_VERSION,
             worker_id=self._worker_id,
             epoch=self._publisher.epoch,
             number=self._beat_number,

@@ -22,13 +22,13 @@ from brokers.feed import (
 )
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
-from streaming.bus_message import unpack_message
+from streaming.bus_message import FORMAT_VERSION, unpack_message
 from streaming.curve import CurveKeys
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.healing import Healing
 from streaming.latency import Latency
 from streaming.link import FeedLink, FeedListener, PublisherCounts, TickMessage, WantReply
-from streaming.pool_states import PoolStates
+from streaming.pool_states import PoolStates, as_read_here
 from streaming.returning import Returns
 from streaming.tick_filter import BusCounters, TickFilter
 from streaming.topics import BEAT_TOPIC
@@ -295,7 +295,7 @@ class ZmqFeedLink(FeedLink):
             if pool_id not in announced:
                 self._disown(pool_id, "no worker serves this account")
         for pool in beat.pools:
-            self._on_pool_beat(peer, pool, beat.sent_ms)
+            self._on_pool_beat(peer, as_read_here(pool, beat.bus_format), beat.sent_ms)
         self._keeper.reconcile(peer)
         # A beat that is missing itself was lost with whatever it had to say.
         missed_beat = not is_new and beat.number > expected
@@ -339,6 +339,8 @@ class ZmqFeedLink(FeedLink):
             if self._is_of_another_life(event):
                 return
             if isinstance(event, FeedChange):
+                if peer.bus_format != FORMAT_VERSION:
+                    return  # its ticks cannot be read; its beats say so
                 if not self._states.on_event(event):
                     return
                 if not self._returns.passes(event, self._monotonic()):

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from brokers.feed import FeedChange, FeedStatus
+from streaming.bus_message import FORMAT_VERSION
 from streaming.control_messages import PoolBeat
 
-__all__ = ["PoolStates"]
+__all__ = ["PoolStates", "as_read_here"]
+
+
+def as_read_here(pool: PoolBeat, bus_format: int) -> PoolBeat:
+    """Return how a pool's feed is for this gateway: stale where it cannot read its ticks."""
+    if bus_format == FORMAT_VERSION or pool.status not in (FeedStatus.LIVE, FeedStatus.STALE):
+        return pool
+    reason = (
+        f"the worker's ticks have format {bus_format}, this gateway reads {FORMAT_VERSION}: run "
+        "the same version of TickPool for both"
+    )
+    return msgspec.structs.replace(pool, status=FeedStatus.STALE, reason=reason)
 
 
 class PoolStates:

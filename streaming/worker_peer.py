@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import zmq
 
 from streaming import control_messages as cm
+from streaming.bus_message import FORMAT_VERSION
 from streaming.bus_readers import BusReader, BusSocket, BusStream, prepare_client
 from streaming.curve import CurveKeys, bus_endpoint, require_curve
 from streaming.exceptions import MalformedMessageError, RequestRefusedError, WorkerTimeoutError
@@ -71,6 +72,7 @@ class WorkerPeer:
         self.alive = False
         self.epoch = -1
         self.beat_number = -1
+        self.bus_format = FORMAT_VERSION  # of its ticks, as its last beat says
         self.last_heard = 0.0
         self.malformed = 0
         self.counts = PublisherCounts()
@@ -137,6 +139,7 @@ class WorkerPeer:
         self.alive = True
         self.epoch = beat.epoch
         self.beat_number = beat.number
+        self.bus_format = beat.bus_format
         self.counts = PublisherCounts(beat.published, beat.dropped)
         self.last_heard = self._monotonic()
         return not known

@@ -94,7 +94,7 @@ async def test_a_killed_worker_s_prices_are_not_those_of_its_successor(port, sta
     await eventually(lambda: second.service.holders("1") == {("early", "INFY")})
     changes = gateway.listener.changes()[heard:]
     assert [change.status for change in changes] == [FeedStatus.STALE], changes
-    assert "started anew" in changes[0].reason
+    assert "restarted" in changes[0].reason
     assert await snapshots_of_a_newcomer(gateway) == []
     assert gateway.link.feed_status("1") is FeedStatus.STALE
     assert gateway.link.pools()["1"] is FeedStatus.STALE
