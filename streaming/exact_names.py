@@ -12,6 +12,7 @@ from streaming.exceptions import DirectoryUnavailableError
 from streaming.parsing import split_suffix
 from streaming.protocol import Subscribe, SubscribeItem
 from streaming.session import ClientSession
+from streaming.slices import slices
 
 __all__ = ["find_exact_names"]
 
@@ -28,12 +29,16 @@ async def find_exact_names(
     A failure, or more than two seconds, takes all of them for suffixes. May be cancelled.
     """
     asked: dict[str, list[InstrumentKey]] = {}
-    for item in request.items:
-        if not isinstance(item, SubscribeItem) or split_suffix(item.symbol)[1] is None:
-            continue
-        account = session.user.account_for(item.exchange)
-        if account is not None:
-            asked.setdefault(account.broker, []).append(InstrumentKey(item.exchange, item.symbol))
+    for start, part in slices(request.items):
+        if start:
+            await asyncio.sleep(0)
+        for item in part:
+            if not isinstance(item, SubscribeItem) or split_suffix(item.symbol)[1] is None:
+                continue
+            account = session.user.account_for(item.exchange)
+            if account is not None:
+                name = InstrumentKey(item.exchange, item.symbol)
+                asked.setdefault(account.broker, []).append(name)
     found: set[InstrumentKey] = set()
     if not asked:
         return found

@@ -202,7 +202,10 @@ class ZmqFeedLink(FeedLink):
         self, pool_id: str, client: str, keys: Sequence[InstrumentKey] | None
     ) -> None:
         """Give up references; the bus is silent at once, the worker is told without waiting."""
-        self._keeper.release(pool_id, client, keys)
+        if keys is None:
+            await self._keeper.release_all(pool_id, client)
+        else:
+            self._keeper.release(pool_id, client, keys)
 
     async def stats(self, pool_id: str) -> PoolStats | None:
         """Return the pool's statistics, or None while no worker answers for it."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from brokers.feed import Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.directory import AccountRef
 from streaming.protocol import DEFAULT_DEPTH_LEVELS
 
-__all__ = ["AccountsChange", "Departure", "Feed", "Held", "Line", "Upstream"]
+__all__ = ["AccountsChange", "Departure", "Feed", "Held", "Leaving", "Line", "Upstream"]
 
 
 class Feed(NamedTuple):
@@ -73,6 +73,15 @@ class Departure:
     def feeds(self) -> list[Feed]:
         """The feeds that these lines were on, each once."""
         return list(dict.fromkeys(feed for feed, _ in self.lines))
+
+
+@dataclass(slots=True)
+class Leaving:
+    """What a client gives up by one request: the lines, and an entry of the answer for each."""
+
+    lines: list[tuple[Feed, Line]] = field(default_factory=list)
+    ended: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

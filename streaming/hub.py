@@ -33,7 +33,7 @@ from streaming.exact_names import find_exact_names
 from streaming.feed_states import FeedStates
 from streaming.frame_bytes import FrameJoiner, TickPayload
 from streaming.groups import Group, Groups, LineMembers
-from streaming.holdings import Departure, Feed, Held, Line
+from streaming.holdings import Departure, Feed, Held, Leaving, Line
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.line_watch import LineWatch
 from streaming.link import FeedLink, TickMessage
@@ -41,10 +41,12 @@ from streaming.outbox_counts import OutboxCounts
 from streaming.payloads import line_body
 from streaming.pool_answers import ask_pools
 from streaming.pool_watch import StatusSource
-from streaming.protocol import CloseCode, Subscribe
+from streaming.protocol import CloseCode, RequestId, Subscribe, Unsubscribe, UnsubscribeAll
 from streaming.quiet_lines import OLD_SECONDS, silence_of
-from streaming.session import SessionState, SubscribePlan
+from streaming.session import ClientSession, SessionState
+from streaming.slices import SLICE, slices
 from streaming.status_board import StatusBoard
+from streaming.subscribe_plan import Asked, SubscribePlan
 from streaming.suggesting import suggest_names
 from streaming.topics import tick_topic
 from streaming.turn_pacing import TurnPacing
@@ -254,42 +256,96 @@ class GatewayHub:
         session = client.session
         async with client.upstream_lock:
             exact = await find_exact_names(self.directory, session, request)
-            if session.state is not SessionState.READY:
-                return
-            await self._carry_out(client, session.plan_subscribe(request, exact))
+            plan = SubscribePlan(request.request_id, exact)
+            for start, part in slices(request.items):
+                if start:
+                    await asyncio.sleep(0)
+                if session.state is not SessionState.READY:
+                    return
+                session.plan_items(plan, part)
+            await self._carry_out(client, session.begin(plan))
 
     async def _carry_out(self, client: Client, plan: SubscribePlan) -> None:
         """Ask the pools what a plan wants of them, under the client's lock; as ``subscribe``."""
         session = client.session
-        topics = {feed: tick_topic(*feed) for feed in plan.feeds}
-        self._arrivals.expect(topics.values())
+        topics: dict[Feed, bytes] = {}
         self._planning.add(client)
         unsettled: Iterable[Feed] = plan.feeds
         try:
-            outcomes, snapshots = await ask_pools(self.link, client, plan.wants)
+            outcomes, snapshots = await ask_pools(self.link, client, plan, self._arrivals, topics)
             suggestions = await suggest_names(
                 self.directory, session, outcomes, self.limits.max_suggestions
             )
-            # No await from here to the last join: the answer precedes every tick, and no tick
-            # is lost between the snapshot and the first one from the bus.
+            old = await self._prepare(plan, session, outcomes, suggestions, topics, snapshots)
+            # No await from here to the answer: it precedes every tick, and no tick is lost between
+            # the snapshot and the first one from the bus, which ``_arrivals`` keeps.
             if session.state is not SessionState.READY:
                 return
-            old = self._old_snapshots(topics, snapshots)
             result = session.finish_subscribe(plan, outcomes, suggestions, old)
             if result.reply:
                 client.send(result.reply)
             self._tell_away(client, result.away)
-            for feed, line in result.joined:
-                self._join(client, feed, line, topics[feed], snapshots)
-            client.flush(self._joiner)
-            self._joiner.clear()
             unsettled = result.unsettled
+            for start, part in slices(result.joined):
+                if start:
+                    await asyncio.sleep(0)
+                for feed, line in part:
+                    if session.reads(feed, line):  # it may have been taken away in the meantime
+                        self._join(client, feed, line, topics[feed], snapshots)
+                client.flush(self._joiner)
+                self._joiner.clear()
         finally:
             session.abandon_subscribe()
             self._planning.discard(client)
             self._arrivals.forget(topics.values())
             if unsettled and client in self.clients:
                 self._spawn(self.settle(client, unsettled), f"client {client.id} settle")
+
+    async def _prepare(
+        self,
+        plan: SubscribePlan,
+        session: ClientSession,
+        outcomes: Mapping[Feed, Outcome],
+        suggestions: Mapping[Feed, Sequence[str]],
+        topics: Mapping[Feed, bytes],
+        snapshots: Mapping[bytes, TickMessage],
+    ) -> dict[Feed, int]:
+        """Make the answers to a request, a part in a turn; return the ages of old values."""
+        ages: dict[Feed, int] = {}
+        for start, part in slices(plan.items):
+            if start:
+                await asyncio.sleep(0)
+            feeds = {asked.feed for asked in part if isinstance(asked, Asked)}
+            ages |= self._old_snapshots({feed: topics[feed] for feed in feeds}, snapshots)
+            session.prepare_answers(plan, len(part), outcomes, suggestions, ages)
+        return ages
+
+    async def unsubscribe(self, client: Client, request: Unsubscribe) -> None:
+        """Serve an unsubscribe: stop the ticks, answer, tell the pools."""
+        leaving = Leaving()
+        for start, part in slices(request.items):
+            if start:
+                await asyncio.sleep(0)
+            self._stop(client, client.session.give_up(part, leaving))
+        await self._finish_leaving(client, leaving, request.request_id)
+
+    async def unsubscribe_all(self, client: Client, request: UnsubscribeAll) -> None:
+        """Serve a wish to give up everything; as ``unsubscribe``."""
+        leaving = Leaving()
+        for start, part in slices(list(client.session.held)):
+            if start:
+                await asyncio.sleep(0)
+            self._stop(client, client.session.give_up_feeds(part, leaving))
+        await self._finish_leaving(client, leaving, request.request_id)
+
+    async def _finish_leaving(
+        self, client: Client, leaving: Leaving, request_id: RequestId
+    ) -> None:
+        departure = client.session.left(leaving, request_id)
+        client.send(departure.reply)
+        if len(departure.lines) > SLICE:
+            await asyncio.sleep(0)
+        await self.settle(client, departure.feeds)
 
     async def settle(self, client: Client, feeds: Iterable[Feed]) -> None:
         """Tell the pools what the client holds of ``feeds`` now."""
@@ -302,17 +358,24 @@ class GatewayHub:
                 reply = await self.link.want(pool_id, client.id, wants)
                 self._take_outcomes(client, pool_id, reply.outcomes)
             for pool_id, keys in upstream.releases.items():
-                await self.link.release(pool_id, client.id, keys)
+                for start, part in slices(keys):
+                    if start:
+                        await asyncio.sleep(0)
+                    await self.link.release(pool_id, client.id, part)
 
     def depart(self, client: Client, departure: Departure) -> None:
         """Stop the ticks of a departure's lines, those that wait included, and say so."""
+        self._stop(client, departure.lines)
+        client.send(departure.reply)
+
+    def _stop(self, client: Client, lines: Iterable[tuple[Feed, Line]]) -> None:
+        """Stop the ticks of lines, those that wait included."""
         left = set()
-        for feed, line in departure.lines:
+        for feed, line in lines:
             line_members = self._groups.leave(tick_topic(*feed), line, client)
             if line_members is not None:
                 left.add(line_members)
         client.outbox.purge(left)
-        client.send(departure.reply)
 
     def take_away(self, client: Client, departure: Departure) -> None:
         """Stop lines that a client may not read any more, and tell it and the pools."""

@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, MutableMapping, Sequence
 
 from brokers.feed import Outcome, Want
+from streaming.arrivals import Arrivals
 from streaming.client import Client
 from streaming.holdings import Feed
 from streaming.link import FeedLink, TickMessage
+from streaming.slices import SLICE, slices
+from streaming.subscribe_plan import SubscribePlan
+from streaming.topics import tick_topic
 
 __all__ = ["ask_pools"]
 
+_Answers = tuple[dict[Feed, Outcome], dict[bytes, TickMessage]]
+
 
 async def ask_pools(
-    link: FeedLink, client: Client, wants: Mapping[str, Sequence[Want]]
-) -> tuple[dict[Feed, Outcome], dict[bytes, TickMessage]]:
-    """Ask each pool in turn; return the outcomes by feed and the snapshots by topic.
+    link: FeedLink,
+    client: Client,
+    plan: SubscribePlan,
+    arrivals: Arrivals,
+    topics: MutableMapping[Feed, bytes],
+) -> _Answers:
+    """Ask what a plan wants; return the outcomes by feed and the snapshots by topic.
 
-    May be cancelled: the client's ``pools`` names every pool that was asked by then.
+    Long plans are asked in parts, none of which waits for the answer to the one before. ``topics``
+    gets what ``arrivals`` is told to expect, which is for the caller to undo. May be cancelled: the
+    client's ``pools`` names every pool that was asked by then.
     """
+    feeds = list(plan.feeds)
+    if len(feeds) <= SLICE:
+        _expect(feeds, arrivals, topics)
+        return await _ask_in_turn(link, client, plan.wants)
+    asked = []
+    async with asyncio.TaskGroup() as group:
+        for start, part in slices(feeds):
+            if start:
+                await asyncio.sleep(0)
+            _expect(part, arrivals, topics)
+            asking = _ask_in_turn(link, client, plan.wants_of(part))
+            asked.append(group.create_task(asking, name=f"client {client.id} ask"))
+    outcomes: dict[Feed, Outcome] = {}
+    snapshots: dict[bytes, TickMessage] = {}
+    for task in asked:
+        outcomes_of_part, snapshots_of_part = task.result()
+        outcomes |= outcomes_of_part
+        snapshots |= snapshots_of_part
+    return outcomes, snapshots
+
+
+def _expect(feeds: Sequence[Feed], arrivals: Arrivals, topics: MutableMapping[Feed, bytes]) -> None:
+    of_part = {feed: tick_topic(*feed) for feed in feeds}
+    arrivals.expect(of_part.values())
+    topics.update(of_part)
+
+
+async def _ask_in_turn(
+    link: FeedLink, client: Client, wants: Mapping[str, Sequence[Want]]
+) -> _Answers:
+    """Ask each pool in turn."""
     outcomes: dict[Feed, Outcome] = {}
     snapshots: dict[bytes, TickMessage] = {}
     for pool_id, pool_wants in wants.items():

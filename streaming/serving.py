@@ -6,7 +6,6 @@ import asyncio
 
 from streaming import replies
 from streaming.client import Client
-from streaming.holdings import Departure
 from streaming.hub import GatewayHub
 from streaming.pool_watch import StatusView
 from streaming.protocol import (
@@ -68,9 +67,9 @@ async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
         case Subscribe():
             await hub.subscribe(client, request)
         case Unsubscribe():
-            await _depart(hub, client, session.unsubscribe(request))
+            await hub.unsubscribe(client, request)
         case UnsubscribeAll():
-            await _depart(hub, client, session.unsubscribe_all(request.request_id))
+            await hub.unsubscribe_all(client, request)
         case SwitchOrders() | SwitchStatus():
             _switch(hub, client, request)
         case WatchPools():
@@ -85,11 +84,6 @@ async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
                 "This connection has a user already; connect again to change it.",
                 request_id=request.request_id,
             )
-
-
-async def _depart(hub: GatewayHub, client: Client, departure: Departure) -> None:
-    hub.depart(client, departure)
-    await hub.settle(client, departure.feeds)
 
 
 def _switch(hub: GatewayHub, client: Client, request: SwitchOrders | SwitchStatus) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from brokers.feed import Outcome, OutcomeState, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming import entries, replies
 from streaming.directory import AccountRef, Principal
-from streaming.holdings import AccountsChange, Departure, Feed, Held, Line, Upstream
+from streaming.holdings import AccountsChange, Departure, Feed, Held, Leaving, Line, Upstream
 from streaming.parsing import split_suffix
 from streaming.protocol import (
     DEFAULT_DEPTH_LEVELS,
@@ -32,6 +32,7 @@ from streaming.protocol import (
     Unsubscribe,
     UnsubscribeItem,
 )
+from streaming.subscribe_plan import Asked, Granted, SubscribePlan, SubscribeResult
 
 __all__ = [
     "ClientSession",
@@ -63,42 +64,6 @@ _MOVES = {
     SessionState.READY: {SessionState.CLOSED},
     SessionState.CLOSED: {SessionState.CLOSED},
 }
-
-
-@dataclass(slots=True)
-class _Asked:
-    """An item that goes to a pool."""
-
-    item: SubscribeItem
-    feed: Feed
-    line: Line
-    account: AccountRef
-    is_back: bool = False  # held already, and its account is there again
-
-
-@dataclass(slots=True)
-class SubscribePlan:
-    """A subscribe under way. ``late`` collects outcomes that arrive while the pools are asked."""
-
-    request_id: RequestId
-    items: list[_Asked | dict[str, Any]]
-    wants: dict[str, list[Want]]
-    feeds: frozenset[Feed]
-    late: dict[Feed, Outcome] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SubscribeResult:
-    """The ack, the lines to join right behind it, and the feeds to settle after a refusal.
-
-    ``away`` are those that are held and not joined, as their accounts are away. The reply is empty
-    where there is nothing to say.
-    """
-
-    reply: str
-    joined: Sequence[tuple[Feed, Line]]
-    unsettled: Sequence[Feed]
-    away: Sequence[Feed] = ()
 
 
 class ClientSession:
@@ -152,43 +117,36 @@ class ClientSession:
 
         ``exact`` are those that are called as they stand, whatever their symbols end in.
         """
-        planned: dict[Feed, Held] = {}
-        fresh: set[Feed] = set()
-        items = [self._plan_item(item, planned, fresh, exact) for item in request.items]
-        wants: dict[str, list[Want]] = {}
-        for feed, asked in planned.items():
-            current = self.held.get(feed)
-            if current is not None:
-                asked.lines = {**current.lines, **asked.lines}
-            if not asked.account.away:
-                wants.setdefault(feed.pool_id, []).append(asked.to_want(feed.key))
-        self._plan = SubscribePlan(request.request_id, items, wants, frozenset(planned))
-        return self._plan
+        plan = SubscribePlan(request.request_id, exact)
+        self.plan_items(plan, request.items)
+        return self.begin(plan)
+
+    def plan_items(self, plan: SubscribePlan, items: Iterable[SubscribeItem | InvalidItem]) -> None:
+        """Decide what to ask the pools for some more items of a request."""
+        plan.items += [self._plan_item(item, plan) for item in items]
+
+    def begin(self, plan: SubscribePlan) -> SubscribePlan:
+        """Carry out ``plan`` from here on: late outcomes count until it is finished."""
+        self._plan = plan
+        return plan
 
     def plan_return(self, feeds: Iterable[Feed]) -> SubscribePlan:
         """Decide what to ask the pools of ``feeds`` whose accounts are there again."""
-        items: list[_Asked | dict[str, Any]] = []
-        wants: dict[str, list[Want]] = {}
+        plan = SubscribePlan(None)
         for feed in feeds:
             held = self.held.get(feed)
             if held is None or held.account.away:
                 continue
-            wants.setdefault(feed.pool_id, []).append(held.to_want(feed.key))
+            plan.planned[feed] = Held(held.account, dict(held.lines))
             for line, levels in held.lines.items():
                 name = feed.key.symbol + line.suffix
                 item = SubscribeItem(name, feed.key.exchange, line.mode, levels)
-                items.append(_Asked(item, feed, line, held.account, is_back=True))
-        asked = frozenset(item.feed for item in items if isinstance(item, _Asked))
-        self._plan = SubscribePlan(None, items, wants, asked)
-        return self._plan
+                plan.items.append(Asked(item, feed, line, held.account, is_back=True))
+        return self.begin(plan)
 
     def _plan_item(
-        self,
-        item: SubscribeItem | InvalidItem,
-        planned: dict[Feed, Held],
-        fresh: set[Feed],
-        exact: Collection[InstrumentKey],
-    ) -> _Asked | dict[str, Any]:
+        self, item: SubscribeItem | InvalidItem, plan: SubscribePlan
+    ) -> Asked | dict[str, Any]:
         if isinstance(item, InvalidItem):
             return entries.failed(item.symbol, item.exchange, item.code, item.message)
         account = self.user.account_for(item.exchange)
@@ -196,7 +154,7 @@ class ClientSession:
             message = self._no_account(item.exchange)
             return entries.with_error(item, None, ErrorCode.SYMBOL_NOT_FOUND, message)
         name, levels_asked = split_suffix(item.symbol)
-        if levels_asked is not None and (item.exchange, item.symbol) in exact:
+        if levels_asked is not None and (item.exchange, item.symbol) in plan.exact:
             name, levels_asked = item.symbol, None
             own = item.own_depth_levels or DEFAULT_DEPTH_LEVELS
             item = msgspec.structs.replace(item, depth_levels=own)
@@ -206,14 +164,18 @@ class ClientSession:
             message = f"{account.broker} offers {levels} levels of depth, not {item.depth_levels}."
             return entries.with_error(item, account, ErrorCode.UNSUPPORTED_DEPTH_LEVEL, message)
         feed = Feed(account.pool_id, InstrumentKey(item.exchange, name))
-        if feed not in self.held and feed not in fresh:
-            if len(self.held) + len(fresh) >= self.max_instruments:
+        current, wanted = self.held.get(feed), plan.planned.get(feed)
+        if current is None and feed not in plan.fresh:
+            if len(self.held) + len(plan.fresh) >= self.max_instruments:
                 message = f"One client holds at most {self.max_instruments} instruments."
                 return entries.with_error(item, account, ErrorCode.SUBSCRIPTION_LIMIT, message)
-            fresh.add(feed)
+            plan.fresh.add(feed)
+        if wanted is None:
+            lines = {} if current is None else dict(current.lines)
+            wanted = plan.planned[feed] = Held(account, lines)
         line = Line(item.mode, "" if levels_asked is None else item.symbol[len(name) :])
-        planned.setdefault(feed, Held(account)).lines[line] = item.depth_levels
-        return _Asked(item, feed, line, account)
+        wanted.lines[line] = item.depth_levels
+        return Asked(item, feed, line, account)
 
     def _no_account(self, exchange: str) -> str:
         traded = sorted({name for account in self.user.accounts for name in account.exchanges})
@@ -225,6 +187,49 @@ class ClientSession:
             f"they trade {', '.join(traded[:20])}."
             + (f" Did you mean {meant[0]}?" if meant else "")
         )
+
+    def prepare_answers(
+        self,
+        plan: SubscribePlan,
+        count: int,
+        outcomes: Mapping[Feed, Outcome],
+        suggestions: Mapping[Feed, Sequence[str]],
+        ages_ms: Mapping[Feed, int],
+    ) -> None:
+        """Make the answers to the next ``count`` items ahead of ``finish_subscribe``.
+
+        It takes the same outcomes. Nothing is held by it; an answer that turns out to be out of
+        date by then is made anew.
+        """
+        if plan.prepared_for != self.principal:
+            plan.prepared, plan.prepared_for = [], self.principal
+        start = len(plan.prepared)
+        for asked in plan.items[start : start + count]:
+            if isinstance(asked, dict):
+                plan.prepared.append(None)
+            else:
+                plan.prepared.append(self._grant(plan, asked, outcomes, suggestions, ages_ms))
+
+    def _grant(
+        self,
+        plan: SubscribePlan,
+        asked: Asked,
+        outcomes: Mapping[Feed, Outcome],
+        suggestions: Mapping[Feed, Sequence[str]],
+        ages_ms: Mapping[Feed, int],
+    ) -> Granted:
+        late = plan.late.get(asked.feed)
+        outcome = self._outcome_now(asked, outcomes.get(asked.feed) if late is None else late)
+        nearest, age_ms = suggestions.get(asked.feed, ()), ages_ms.get(asked.feed)
+        answer = entries.accepted_or_refused(asked.item, asked.account, outcome, nearest, age_ms)
+        if outcome is None or outcome.state is OutcomeState.REFUSED:
+            return Granted(answer, None, late, is_unanswered=outcome is None)
+        held = Held(self._account(asked.feed.pool_id) or asked.account)
+        held.lines[asked.line] = asked.item.depth_levels
+        held.active = outcome.state is OutcomeState.ACTIVE
+        held.waits = entries.waits_for_room(outcome)
+        held.delay = entries.delay_of(outcome)
+        return Granted(answer, held, late)
 
     def finish_subscribe(
         self,
@@ -239,45 +244,42 @@ class ClientSession:
         plan was under way counts more than an earlier acceptance.
         """
         self._plan = None
-        outcomes = {**outcomes, **plan.late}
+        prepared = plan.prepared if plan.prepared_for == self.principal else ()
+        late, ages_ms = plan.late, ages_ms or {}
         answers: list[dict[str, Any]] = []
         joined: list[tuple[Feed, Line]] = []
         unsettled: dict[Feed, None] = {}
         away: dict[Feed, None] = {}
-        for asked in plan.items:
+        for asked, made in zip_longest(plan.items, prepared):
             if isinstance(asked, dict):
                 answers.append(asked)
                 continue
-            if asked.is_back and not self._holds(asked.feed, asked.line):
-                unsettled[asked.feed] = None  # given up while the pools were asked
+            feed, line = asked.feed, asked.line
+            if asked.is_back and not self._holds(feed, line):
+                unsettled[feed] = None  # given up while the pools were asked
                 continue
-            outcome = self._outcome_now(asked, outcomes)
-            nearest = suggestions.get(asked.feed, ())
-            age_ms = (ages_ms or {}).get(asked.feed)
-            answers.append(
-                entries.accepted_or_refused(asked.item, asked.account, outcome, nearest, age_ms)
-            )
-            if outcome is None or outcome.state is OutcomeState.REFUSED:
-                # A refused wish replaced the one in force before it, which must be said again; one
-                # without an answer may be in force and must be taken back.
-                if outcome is None or asked.feed in self.held:
-                    unsettled[asked.feed] = None
-                if asked.is_back:
-                    self._drop(asked.feed, asked.line)
+            granted = made
+            if granted is None or (late and granted.late is not late.get(feed)):
+                granted = self._grant(plan, asked, outcomes, suggestions, ages_ms)
+            answers.append(granted.answer)
+            if granted.held is None:
+                self._refuse(asked, granted, unsettled)
                 continue
-            held = self._take(asked, outcome)
+            held = self._take(feed, granted.held)
             if held.account.away:
-                away[asked.feed] = None
+                away[feed] = None
                 continue
-            joined.append((asked.feed, asked.line))
+            joined.append((feed, line))
             if asked.account.away:
-                unsettled[asked.feed] = None  # it came back meanwhile, and was not asked
-            unsettled.update(dict.fromkeys(self._leave_away(asked.feed, asked.line)))
+                unsettled[feed] = None  # it came back meanwhile, and was not asked
+        if self.user.away:
+            for feed, line in joined:
+                unsettled.update(dict.fromkeys(self._leave_away(feed, line)))
         broker = replies.broker_name(self.user)
         reply = replies.subscribe_reply(answers, broker, plan.request_id) if answers else ""
         return SubscribeResult(reply, joined, list(unsettled), list(away))
 
-    def _outcome_now(self, asked: _Asked, outcomes: Mapping[Feed, Outcome]) -> Outcome | None:
+    def _outcome_now(self, asked: Asked, outcome: Outcome | None) -> Outcome | None:
         """Return what became of an item whose account may be another one since it was asked for."""
         account = self._account(asked.feed.pool_id)
         if account is None:
@@ -285,21 +287,27 @@ class ClientSession:
         want = Want(asked.feed.key, asked.item.mode, asked.item.depth_levels)
         if account.away:
             return entries.away_outcome(want, account)
-        outcome = outcomes.get(asked.feed)
         if outcome is None and asked.account.away:
             outcome = Outcome(want.key, OutcomeState.PENDING, want.mode, want.depth_levels)
         was_away = asked.is_back or bool(asked.account.away)
         return entries.back_outcome(outcome) if outcome is not None and was_away else outcome
 
-    def _take(self, asked: _Asked, outcome: Outcome) -> Held:
-        """Hold what was accepted."""
-        held = self.held.setdefault(asked.feed, Held(asked.account))
-        held.account = self._account(asked.feed.pool_id) or asked.account
-        held.lines[asked.line] = asked.item.depth_levels
-        held.active = outcome.state is OutcomeState.ACTIVE
-        held.waits = entries.waits_for_room(outcome)
-        held.delay = entries.delay_of(outcome)
-        return held
+    def _refuse(self, asked: Asked, granted: Granted, unsettled: dict[Feed, None]) -> None:
+        """Note what the pools must be told after an item that was not granted."""
+        # A refused wish replaced the one in force before it, which must be said again; one without
+        # an answer may be in force and must be taken back.
+        if granted.is_unanswered or asked.feed in self.held:
+            unsettled[asked.feed] = None
+        if asked.is_back:
+            self._drop(asked.feed, asked.line)
+
+    def _take(self, feed: Feed, granted: Held) -> Held:
+        """Hold what was granted, beside the lines that are held of the feed."""
+        held = self.held.get(feed)
+        if held is not None:
+            granted.lines = {**held.lines, **granted.lines}
+        self.held[feed] = granted
+        return granted
 
     def _leave_away(self, feed: Feed, line: Line) -> list[Feed]:
         """Hold a line at one account: one that is away gives up what another serves now."""
@@ -308,6 +316,12 @@ class ClientSession:
         for other in left:
             self._drop(other, line)
         return left
+
+    def reads(self, feed: Feed, line: Line) -> bool:
+        """Tell whether the client may get the ticks of a line now."""
+        held = self.held.get(feed)
+        is_here = self.state is SessionState.READY
+        return is_here and held is not None and line in held.lines and not held.account.away
 
     def _holds(self, feed: Feed, line: Line) -> bool:
         held = self.held.get(feed)
@@ -319,12 +333,26 @@ class ClientSession:
 
     def unsubscribe(self, request: Unsubscribe) -> Departure:
         """Give up the named lines; without a mode, every line under that name."""
+        leaving = Leaving()
+        self.give_up(request.items, leaving)
+        return self.left(leaving, request.request_id)
+
+    def unsubscribe_all(self, request_id: RequestId) -> Departure:
+        """Give up everything."""
+        leaving = Leaving()
+        self.give_up_feeds(list(self.held), leaving)
+        return self.left(leaving, request_id)
+
+    def give_up(
+        self, items: Iterable[UnsubscribeItem | InvalidItem], leaving: Leaving
+    ) -> Sequence[tuple[Feed, Line]]:
+        """Give up lines by name, note the words for it in ``leaving`` and return these lines."""
         gone: list[tuple[Feed, Line]] = []
-        successful: list[dict[str, Any]] = []
-        failed: list[dict[str, Any]] = []
-        for item in request.items:
+        for item in items:
             if isinstance(item, InvalidItem):
-                failed.append(entries.failed(item.symbol, item.exchange, item.code, item.message))
+                leaving.failed.append(
+                    entries.failed(item.symbol, item.exchange, item.code, item.message)
+                )
                 continue
             lines = self._lines_named(item)
             if not lines:
@@ -334,26 +362,31 @@ class ClientSession:
                 )
                 if item.mode is not None:
                     entry["mode"] = int(item.mode)
-                failed.append(entry)
+                leaving.failed.append(entry)
                 continue
             for feed, line in lines:
-                successful.append(entries.ended(feed, line, self.held[feed].account))
+                leaving.ended.append(entries.ended(feed, line, self.held[feed].account))
                 self._drop(feed, line)
-            gone.extend(lines)
-        reply = replies.unsubscribe_reply(
-            successful, failed, replies.broker_name(self.user), request.request_id
-        )
-        return Departure(reply, gone)
+            gone += lines
+        leaving.lines += gone
+        return gone
 
-    def unsubscribe_all(self, request_id: RequestId) -> Departure:
-        """Give up everything."""
-        gone = [(feed, line) for feed, held in self.held.items() for line in held.lines]
-        successful = [entries.ended(feed, line, self.held[feed].account) for feed, line in gone]
-        self.held.clear()
-        reply = replies.unsubscribe_reply(
-            successful, [], replies.broker_name(self.user), request_id
-        )
-        return Departure(reply, gone)
+    def give_up_feeds(self, feeds: Iterable[Feed], leaving: Leaving) -> Sequence[tuple[Feed, Line]]:
+        """Give up all lines of ``feeds``; as ``give_up``."""
+        gone: list[tuple[Feed, Line]] = []
+        for feed in feeds:
+            held = self.held.pop(feed, None)
+            if held is not None:
+                gone += [(feed, line) for line in held.lines]
+                leaving.ended += [entries.ended(feed, line, held.account) for line in held.lines]
+        leaving.lines += gone
+        return gone
+
+    def left(self, leaving: Leaving, request_id: RequestId) -> Departure:
+        """Return what to tell the client of all that it gave up."""
+        broker = replies.broker_name(self.user)
+        reply = replies.unsubscribe_reply(leaving.ended, leaving.failed, broker, request_id)
+        return Departure(reply, leaving.lines)
 
     def _lines_named(self, item: UnsubscribeItem) -> list[tuple[Feed, Line]]:
         name, levels = split_suffix(item.symbol)

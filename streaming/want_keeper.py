@@ -20,6 +20,7 @@ from streaming.asking import Asking
 from streaming.exceptions import TopicError
 from streaming.link import TickMessage, WantReply
 from streaming.returning import Returns
+from streaming.slices import slices
 from streaming.tick_filter import TickFilter
 from streaming.topics import barrier_topic, tick_topic
 from streaming.want_table import WantTable
@@ -105,14 +106,25 @@ class WantKeeper:
             snapshots=[message for message in newest if message is not None],
         )
 
-    def release(self, pool_id: str, client: str, keys: Sequence[InstrumentKey] | None) -> None:
+    def release(self, pool_id: str, client: str, keys: Sequence[InstrumentKey]) -> None:
         """Give up references; the bus is silent at once, the worker is told without waiting."""
-        held = self._table.keys(pool_id, client)
-        valid = held if keys is None else [key for key in keys if _is_valid(pool_id, key)]
+        valid = [key for key in keys if _is_valid(pool_id, key)]
         self._strike(pool_id, client, valid)
         peer = self._owners.get(pool_id)
         if peer is not None:
-            self._tell_release(peer, pool_id, client, valid, everything=keys is None)
+            self._tell_release(peer, pool_id, client, valid, everything=False)
+
+    async def release_all(self, pool_id: str, client: str) -> None:
+        """Give up all references of a client that is gone, many of them a part in a turn."""
+        held = self._table.keys(pool_id, client)
+        for start, part in slices(held):
+            if start:
+                await asyncio.sleep(0)
+            self._strike(pool_id, client, part)
+        # Whoever answers for the pool by now was told of those that were still wanted.
+        peer = self._owners.get(pool_id)
+        if peer is not None:
+            self._tell_release(peer, pool_id, client, held, everything=True)
 
     # Owners
 

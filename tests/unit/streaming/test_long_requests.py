@@ -1,0 +1,193 @@
+"""Requests for thousands of symbols, beside whatever happens between their turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from brokers.feed import RefusalCode
+from brokers.types import FeedMode, InstrumentKey
+from streaming.client import Client
+from streaming.slices import SLICE
+from streaming.testing import make_principal
+from tests.support import eventually
+from tests.unit.streaming.test_hub import Edge, RecordingSender
+
+MANY = 3 * SLICE + 100
+PARTS = 4
+SYMBOLS = [{"exchange": "NSE", "symbol": f"S{n:04d}"} for n in range(MANY)]
+FIRST, MIDDLE, LAST = (InstrumentKey("NSE", f"S{n:04d}") for n in (0, MANY // 2, MANY - 1))
+WATCHED = (FIRST, MIDDLE, LAST)
+
+
+class Story:
+    """A long request of one client, with something done at each turn of the loop meanwhile."""
+
+    def __init__(self) -> None:
+        self.edge = Edge()
+        self.client: Client
+        self.sender: RecordingSender
+        self.turns = 0
+
+    async def __aenter__(self) -> Story:
+        await self.edge.hub.open()
+        self.client, self.sender = self.edge.client()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.edge.hub.close()
+
+    async def ask(
+        self, action: str, at_turn: Callable[[int, asyncio.Task[None]], None], **fields: Any
+    ) -> None:
+        """Ask; call ``at_turn`` with the turn's number and the request at each turn until done."""
+        self.turns = 0
+        request = asyncio.create_task(self.edge.ask(self.client, action=action, **fields))
+        while not request.done():
+            at_turn(self.turns, request)
+            self.turns += 1
+            await asyncio.sleep(0)
+        with contextlib.suppress(asyncio.CancelledError):
+            await request
+
+    async def subscribe(
+        self, at_turn: Callable[[int, asyncio.Task[None]], None] = lambda *_: None
+    ) -> None:
+        await self.ask("subscribe", at_turn, symbols=SYMBOLS, mode=2)
+
+    def tick(self, turn: int) -> None:
+        for key in WATCHED:
+            self.edge.link.tick("p1", key, FeedMode.QUOTE, ltp=100 + turn)
+
+    async def prices(self, key: InstrumentKey) -> list[float]:
+        """Return the prices of ``key`` that the client got, once it has got everything."""
+        await eventually(lambda: not self.client.outbox)
+        found = [each for each in self.sender.frames if each.get("symbol") == key.symbol]
+        return [each["data"]["ltp"] for each in found if "data" in each]
+
+    def kinds(self) -> list[str]:
+        return [each.get("type", "") for each in self.sender.frames]
+
+
+async def test_a_long_subscribe_leaves_turns_to_others() -> None:
+    async with Story() as story:
+        await story.subscribe()
+        assert story.turns > 3 * PARTS
+        await story.ask("unsubscribe", lambda *_: None, symbols=SYMBOLS)
+        assert story.turns > PARTS
+        await story.subscribe()
+        await story.ask("unsubscribe_all", lambda *_: None)
+        assert story.turns > PARTS
+        assert story.edge.link.held == {}
+
+
+async def test_one_answer_comes_first_and_no_newest_price_is_lost() -> None:
+    async with Story() as story:
+        await story.subscribe(lambda turn, _: story.tick(turn))
+        last = story.turns - 1
+        for key in WATCHED:
+            prices = await story.prices(key)
+            assert prices[-1] == (100 + last) / 100
+            assert prices == sorted(set(prices))
+        assert story.kinds()[0] == "subscribe"
+        assert story.kinds().count("subscribe") == 1
+        entries = story.sender.frames[0]["subscriptions"]
+        assert [each["symbol"] for each in entries] == [each["symbol"] for each in SYMBOLS]
+        assert {each["status"] for each in entries} == {"success"}
+        assert not story.edge.hub._arrivals
+
+
+async def turns_of_a_subscribe() -> int:
+    async with Story() as story:
+        await story.subscribe()
+        return story.turns
+
+
+async def test_a_refusal_counts_whenever_it_comes() -> None:
+    """It is in the answer or behind it, and nothing of the symbol comes after it."""
+    for at in range(await turns_of_a_subscribe()):
+        async with Story() as story:
+
+            def refuse(turn: int, _: object, at: int = at, story: Story = story) -> None:
+                story.tick(turn)
+                if turn == at and story.edge.link.calls:
+                    story.edge.link.refuse_later(
+                        "p1", LAST, FeedMode.QUOTE, RefusalCode.BROKER_ERROR, "No."
+                    )
+
+            await story.subscribe(refuse)
+            was_asked = len(story.edge.link.calls) >= PARTS
+            story.tick(999)
+            await eventually(lambda story=story: not story.client.outbox)
+            told = [
+                entry["status"]
+                for frame in story.sender.frames
+                for entry in frame.get("subscriptions", ())
+                if entry["symbol"] == LAST.symbol
+            ]
+            held = {feed.key for feed in story.client.session.held}
+            if told[-1] == "error":
+                assert LAST not in held
+                assert 10.99 not in await story.prices(LAST)
+            else:
+                assert not was_asked or LAST in held
+            assert 10.99 in await story.prices(FIRST)
+
+
+async def test_nothing_comes_of_an_account_that_is_lost_in_between() -> None:
+    for at in range(await turns_of_a_subscribe()):
+        async with Story() as story:
+
+            def lose(turn: int, _: object, at: int = at, story: Story = story) -> None:
+                story.tick(turn)
+                if turn == at:
+                    nobody = msgspec.structs.replace(make_principal(1), accounts=())
+                    story.edge.hub.follow(story.client, nobody)
+
+            await story.subscribe(lose)
+            await eventually(lambda story=story: story.edge.link.held == {})
+            story.tick(999)
+            assert story.client.session.held == {}
+            for key in WATCHED:
+                assert 10.99 not in await story.prices(key)
+
+
+async def test_a_client_that_leaves_in_between_gives_everything_up() -> None:
+    for at in range(await turns_of_a_subscribe()):
+        async with Story() as story:
+
+            def leave(turn: int, request: asyncio.Task[None], at: int = at) -> None:
+                if turn == at:
+                    request.cancel()
+
+            await story.subscribe(leave)
+            story.edge.hub.leave(story.client)
+            await eventually(lambda story=story: story.edge.link.held == {})
+            assert not story.edge.hub._arrivals
+            story.tick(1)
+            assert story.edge.hub.ticks_unwanted == len(WATCHED)
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"), [("unsubscribe", {"symbols": SYMBOLS}), ("unsubscribe_all", {})]
+)
+async def test_no_tick_follows_the_answer_to_a_long_unsubscribe(
+    action: str, fields: dict[str, Any]
+) -> None:
+    async with Story() as story:
+        await story.subscribe()
+        story.sender.frames.clear()
+        await story.ask(action, lambda turn, _: story.tick(turn), **fields)
+        story.tick(999)
+        await eventually(lambda: not story.client.outbox)
+        answer = story.kinds().index("unsubscribe")
+        assert all("data" not in each for each in story.sender.frames[answer:])
+        assert len(json.dumps(story.sender.frames[answer])) > 50 * MANY
+        assert story.edge.link.held == {}
+        assert story.client.session.held == {}
