@@ -7,7 +7,8 @@ from django.db import OperationalError, ProgrammingError
 __all__ = ["NOT_MIGRATED", "lacks_tables"]
 
 NOT_MIGRATED = (
-    "the database's tables are missing or of another version: run `python manage.py migrate`"
+    "the database's tables are missing or of another version: run `python manage.py migrate`, or "
+    "bring the database back if it was lost"
 )
 # SQLite's words; PostgreSQL has an error class of its own for them.
 _SQLITE = ("no such table", "no such column", "has no column named")
