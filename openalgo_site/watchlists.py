@@ -74,12 +74,12 @@ def watchlist(request: HttpRequest, user: User, list_id: int) -> dict[str, Any]:
     """
     if request.method == "PUT":
         return _change(user, list_id, _read(request, _ListChange))
+    if request.method == "DELETE":
+        return _delete(user, list_id)
     found = Watchlist.objects.filter(user=user, pk=list_id).first()
     if found is None:
         raise ApiError(404, UNKNOWN)
-    if request.method == "DELETE":
-        found.delete()
-    return {**_shown(found), "id": list_id}
+    return _shown(found)
 
 
 @api_view("GET", keys=False)
@@ -162,6 +162,17 @@ def _change(user: User, list_id: int, wanted: _ListChange) -> dict[str, Any]:
             view=found.view if wanted.view is msgspec.UNSET else wanted.view,
         )
     return _shown(found)
+
+
+def _delete(user: User, list_id: int) -> dict[str, Any]:
+    with transaction.atomic():
+        _others(user, list_id)  # a change under way would store it again
+        found = Watchlist.objects.filter(user=user, pk=list_id).first()
+        if found is None:
+            raise ApiError(404, UNKNOWN)
+        shown = _shown(found)
+        found.delete()
+    return shown
 
 
 def _others(user: User, list_id: int = 0) -> list[Watchlist]:

@@ -60,7 +60,9 @@ def watchlists(request: HttpRequest) -> HttpResponse:
 def watchlist(request: HttpRequest, list_id: int) -> HttpResponse:
     if refused := refuse(request, "watchlist"):
         return refused
-    found = next(each for each in lists_of(request) if each["id"] == list_id)
+    found = next((each for each in lists_of(request) if each["id"] == list_id), None)
+    if found is None:
+        return JsonResponse({"message": "No such list."}, status=404)
     if request.method == "PUT":
         found |= json.loads(request.body)
     elif request.method == "DELETE":

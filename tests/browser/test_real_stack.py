@@ -196,11 +196,11 @@ async def test_lowered_limits_show_on_the_status_page(status: Status, running: R
         await expect(status.meter("symbols")).to_have_attribute(
             "aria-valuetext", re.compile("^6 of 6 ")
         )
-        await expect(status.fact("Waiting")).to_have_text(re.compile(r"^\d+ symbols?$"))
+        await expect(status.fact("Waiting for room")).to_have_text(re.compile(r"^\d+ symbols?$"))
         await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
     finally:
         raise_limit(running.data_dir)
-    await expect(status.fact("Waiting")).to_have_text("none")
+    await expect(status.fact("Waiting for room")).to_have_text("none")
 
 
 def switch(data_dir: Path, *, on: bool) -> None:
