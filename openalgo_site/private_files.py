@@ -36,11 +36,17 @@ def is_ours(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in OURS)
 
 
+def _is_key(name: str) -> bool:
+    return name.endswith(".key")
+
+
 def begin_private(folder: Path) -> None:
     """Let this process write for its own user only, and make or tighten ``folder``.
 
     Files of ours in it lose what others may do. The folder itself does, too, where it holds nothing
-    else: one that is shared with something of the user's keeps its mode, and the doctor tells.
+    else: one that is shared with something of the user's keeps its mode, and the doctor tells. A
+    key that others could read may be known to them by now: it keeps its mode, so that whoever needs
+    it refuses it and says what to do.
 
     Raises:
         OSError: the folder cannot be made.
@@ -50,7 +56,7 @@ def begin_private(folder: Path) -> None:
     with contextlib.suppress(OSError):  # whatever stays open is told by the doctor
         entries = list(folder.iterdir())
         for path in entries:
-            if is_ours(path.name) and not path.is_symlink() and path.is_file():
+            if is_ours(path.name) and not _is_key(path.name) and path.is_file():
                 _tighten(path)
         if all(is_ours(path.name) for path in entries) and not folder.stat().st_mode & stat.S_ISVTX:
             _tighten(folder)
@@ -73,6 +79,6 @@ def open_to_others(folder: Path, elsewhere: Iterable[Path] = ()) -> Iterator[tup
 
 def _tighten(path: Path) -> None:
     with contextlib.suppress(OSError):  # it is gone, or somebody else's
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & OTHERS:
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if mode & OTHERS and not path.is_symlink():
             path.chmod(mode & ~OTHERS)

@@ -90,6 +90,7 @@ async def test_a_removal_is_taken_back_though_the_first_save_was_not_answered(
         await watch.has_prices()
         await came.wait()
         before = await watch.keys()
+        await watch.offer_for_long()
         for name in removed:
             await page.get_by_role("button", name=f"Remove {name}").click()
         await expect(page.locator("#undo")).to_contain_text("removed")
@@ -146,6 +147,7 @@ async def test_a_row_whose_list_is_gone_does_not_come_back(
 ):
     """Another browser deleted the list meanwhile: the offer to undo says so."""
     console_errors.allow("404")  # a save of the list may still be under way
+    await watch.offer_for_long()
     await new_list(watch, "Two")
     await add(watch, "NSE:WIPRO")
     await watch.page.get_by_role("button", name="Remove WIPRO (NSE)").click()

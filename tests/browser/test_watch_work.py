@@ -178,6 +178,7 @@ async def test_rows_are_copied_and_moved_between_lists(watch: Watch, site: FakeS
 
 async def test_removed_rows_come_back_to_their_places(watch: Watch, site: FakeSite):
     """Several removals are one offer, and the list is what it was."""
+    await watch.offer_for_long()
     for name in ("TCS", "INFY"):
         await button(watch, f"Remove {name} (NSE)").click()
     offer = watch.page.get_by_role("status").filter(has_text="INFY and 1 other removed")
@@ -214,6 +215,7 @@ async def test_offer_to_undo_ends_after_ten_seconds(page: Page, site: FakeSite):
 
 async def test_deleted_list_comes_back(watch: Watch, site: FakeSite):
     """With its rows and how it was looked at."""
+    await watch.offer_for_long()
     await new_list(watch, "Metals")
     await add(watch, "NSE:TATASTEEL")
     await watch.page.get_by_role("button", name="Volume", exact=True).click()

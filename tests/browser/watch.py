@@ -75,6 +75,16 @@ class Watch:
         """Wait until the server has the list: only then can it be renamed."""
         await expect(self.page.get_by_role("button", name="Rename", exact=True)).to_be_enabled()
 
+    async def offer_for_long(self) -> None:
+        """Let offers to undo stand: ten seconds may be less than a busy machine needs."""
+        await self.page.evaluate(
+            """() => {
+                const later = window.setTimeout;
+                window.setTimeout = (run, ms, ...more) =>
+                    later(run, ms === 10_000 ? 600_000 : ms, ...more);
+            }"""
+        )
+
     async def overflow(self) -> int:
         """How many pixels the page is wider than its window."""
         width: int = await self.page.evaluate(

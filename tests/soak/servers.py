@@ -67,10 +67,14 @@ class _Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / self.name
         self.folder.mkdir()
-        if _nobody_special() and self.is_for_nobody_special:
-            shutil.chown(self.folder, "postgres", "postgres")
+        self._hand_over(self.folder)
         self.port = free_port()
         self.process: Process | None = None
+
+    def _hand_over(self, path: Path) -> None:
+        """Let whoever the server runs as read and write ``path``, whatever mask made it."""
+        if _nobody_special() and self.is_for_nobody_special:
+            shutil.chown(path, "postgres", "postgres")
 
     async def _start(self, command: Sequence[str]) -> None:
         with (self.folder.parent / f"{self.name}.out").open("ab") as out:
@@ -160,6 +164,7 @@ logfile = {self.folder}/pgbouncer.log
 pidfile = {self.folder}/pgbouncer.pid
 """
         )
+        self._hand_over(config)
         binary = _binary("pgbouncer", "/usr/sbin/")
         await self._start([binary, str(config)])
 

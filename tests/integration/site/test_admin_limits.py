@@ -247,8 +247,8 @@ def test_a_credential_is_nowhere_in_history_question_or_log(
 def test_a_secret_in_the_query_of_an_endpoint_stays_out_of_history(
     editor: Client, account: BrokerAccount
 ) -> None:
-    post(editor, account, endpoint=f"wss://example.com/ws?token={SECRET}")
-    assert history() == ["Changed Endpoint: the broker's own → wss://example.com/ws."]
+    post(editor, account, endpoint=f"wss://ws.kite.trade/ws?token={SECRET}")
+    assert history() == ["Changed Endpoint: the broker's own → wss://ws.kite.trade/ws."]
 
 
 def test_the_credential_says_that_it_is_set_and_when_it_expires(
