@@ -49,11 +49,16 @@ class Holder(NamedTuple):
 
 
 class Want(msgspec.Struct, frozen=True):
-    """A holder's wish for one instrument. It replaces the holder's earlier wish for it."""
+    """A holder's wish for one instrument. It replaces the holder's earlier wish for it.
+
+    ``stands``: it was accepted before and is only said again, as to a worker that knows nothing of
+    it. Where it has no room now it waits for some, as it would had nothing happened in between.
+    """
 
     key: InstrumentKey
     mode: FeedMode
     depth_levels: int = 5
+    stands: bool = False
 
 
 class OutcomeState(StrEnum):

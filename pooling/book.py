@@ -84,7 +84,8 @@ class SubscriptionBook:
     ) -> Outcome:
         """Take or change one reference and return its honest outcome. Idempotent.
 
-        A refused want changes nothing: what the holder had of the instrument, it keeps.
+        A refused want changes nothing: what the holder had of the instrument, it keeps. What was
+        accepted before, by this pool or the one before it, waits where it has no room.
         """
         if instrument is None:
             return unknown_outcome(want)
@@ -101,11 +102,11 @@ class SubscriptionBook:
             try:
                 self.place(known.instrument if known else instrument, target)
             except PoolCapacityError as error:
-                held = None if known is None or not waits else known.holders.get(holder)
-                if known is not None and held is not None and level <= held:
-                    self.tracker.hold(holder, known.instrument, level, now)
-                    return waiting_outcome(want.key, level, error)
-                return capacity_refused_outcome(want, error)
+                if (known is not None and not waits) or not self._is_owed(holder, want):
+                    return capacity_refused_outcome(want, error)
+                self.tracker.hold(holder, known.instrument if known else instrument, level, now)
+                self.rebalancer.wait(want.key)
+                return waiting_outcome(want.key, level, error)
         if known is not None and target > known.upstream:
             self._recorder.actions.raised += 1
         interest = self.tracker.hold(holder, known.instrument if known else instrument, level, now)
@@ -116,6 +117,13 @@ class SubscriptionBook:
             self._recall(want.key)
         state = OutcomeState.ACTIVE if interest.is_active(level) else OutcomeState.PENDING
         return Outcome(want.key, state, want.mode, want.depth_levels)
+
+    def _is_owed(self, holder: Holder, want: Want) -> bool:
+        """Tell whether a want was accepted before, and may wait for room."""
+        interest = self.tracker.get(want.key)
+        held = None if interest is None else interest.holders.get(holder)
+        is_held = held is not None and Level.of(want.mode, want.depth_levels) <= held
+        return want.stands or is_held
 
     def _named_otherwise(self, want: Want, instrument: Instrument) -> Outcome | None:
         """Refuse a second name of what is held under another one; a mere linger makes way."""

@@ -60,9 +60,13 @@ class Rebalancer:
         """Note that an instrument waits no longer: it was placed, or nobody wants it."""
         self._waiting.pop(key, None)
 
+    def wait(self, key: InstrumentKey) -> None:
+        """Have an instrument wait that is held and was not placed."""
+        self._waiting[key] = None
+
     def give_up(self, key: InstrumentKey, error: PoolCapacityError) -> None:
         """Have an instrument wait that fits nowhere any more."""
-        self._waiting[key] = None
+        self.wait(key)
         self._mover.displaced(key, error)
 
     def fit(self) -> None:

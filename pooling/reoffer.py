@@ -44,4 +44,4 @@ def _hold_anew(
 
 
 def _want(key: InstrumentKey, level: Level) -> Want:
-    return Want(key, level.mode, level.depth_levels)
+    return Want(key, level.mode, level.depth_levels, stands=True)

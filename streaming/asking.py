@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import msgspec
+
 from brokers.feed import Outcome, Want
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
@@ -21,7 +23,8 @@ class Asking:
     Args:
         earlier: what the client wanted before of the same instruments, which stands when the
             worker refuses.
-        late: the client has its answer already, so what comes is news to it.
+        late: the client has its answer already, so what comes is news to it, and what it was told
+            of these wants stands.
         on_done: called once, when every message was answered or has failed.
     """
 
@@ -49,9 +52,12 @@ class Asking:
 
     def send(self, peer: WorkerPeer, barrier: str) -> None:
         """Send everything to ``peer``; it answers once ``barrier`` has come through the bus."""
+        wants = self.wants
+        if self.late:
+            wants = [msgspec.structs.replace(want, stands=True) for want in wants]
         chunks = [
-            list(self.wants[start : start + cm.MAX_ITEMS])
-            for start in range(0, len(self.wants), cm.MAX_ITEMS)
+            list(wants[start : start + cm.MAX_ITEMS])
+            for start in range(0, len(wants), cm.MAX_ITEMS)
         ]
         self._waiting_for = len(chunks)
         for chunk in chunks:

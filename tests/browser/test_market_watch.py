@@ -265,15 +265,33 @@ async def test_a_search_without_instruments_says_what_to_do(watch: Watch, site: 
     await expect(hint).to_contain_text("Nothing found for")
 
 
+FULL = {
+    "status": "error",
+    "code": "MAX_CAPACITY_REACHED",
+    "broker": "zerodha",
+    "message": "The pool is full.",
+    "details": {"used": 9000, "capacity": 9000, "connections": 3, "max_connections": 3},
+}
+
+
+async def test_what_had_no_room_comes_by_itself_once_there_is_some(watch: Watch, site: FakeSite):
+    """Somebody else left, or the limits were raised: the row needs no click."""
+    site.say("set_state", used=9000)
+    site.say("set_market", refusals={"WIPRO": FULL})
+    await watch.search.fill("wipro")
+    await watch.search.press("Enter")
+    await expect(watch.badge("NSE:WIPRO")).to_have_text("refused")
+    site.say("set_market", refusals={})
+    site.say("set_state", used=8999)
+    await expect(watch.cell("NSE:WIPRO", "last")).to_have_text("402.60")
+    await expect(watch.badge("NSE:WIPRO")).to_be_hidden()
+    await expect(watch.page.get_by_role("alert").filter(has_text="refused")).to_have_count(0)
+
+
 async def test_full_pool_is_told_with_its_numbers(watch: Watch, site: FakeSite):
     """A refusal for capacity gives the numbers, and can be tried again later."""
-    refusal = {
-        "status": "error",
-        "code": "MAX_CAPACITY_REACHED",
-        "message": "The pool is full.",
-        "details": {"used": 9000, "capacity": 9000, "connections": 3, "max_connections": 3},
-    }
-    site.say("set_market", refusals={"WIPRO": refusal})
+    site.say("set_state", used=9000)
+    site.say("set_market", refusals={"WIPRO": FULL})
     await watch.search.fill("wipro")
     await watch.search.press("Enter")
     alert = watch.page.get_by_role("alert")

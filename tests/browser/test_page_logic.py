@@ -241,13 +241,15 @@ async def test_a_live_price_is_quiet_sooner_where_there_was_plenty(
 REFUSALS = """(async () => {
     const s = await import('/static/streaming/js/store.js');
     const notices = new Map();
+    const asked = [];
     const store = new s.RowStore();
     const names = ["A", "B"].map((symbol) => ({exchange: "NSE", symbol}));
     names.forEach((each) => store.add(each));
     const shown = () => Object.fromEntries([...notices].map(([key, each]) => [key, each.title]));
     const rows = () => store.rows().map((row) => [row.state, row.waitsForRoom]);
     const subscriptions = new m.Subscriptions({
-        connection: {send() {}}, store, onUnknown() {}, onSuggested() {},
+        connection: {send: ({symbols}) => asked.push(symbols.map(({symbol}) => symbol).join())},
+        store, onUnknown() {}, onSuggested() {},
         notices: {
             show: (notice) => notices.set(notice.key, notice),
             dismiss: (key) => notices.delete(key),
@@ -278,6 +280,31 @@ async def test_a_refusal_is_told_until_its_symbol_is_active(module_page: Page) -
     assert one["shown"] == {"refused:MAX_CAPACITY_REACHED": "B refused."}
     assert none["shown"] == {}
     assert [state for state, _ in none["rows"]] == ["waiting", "waiting"]
+
+
+async def test_what_was_refused_for_want_of_room_is_asked_for_once_there_is_some(
+    module_page: Page,
+) -> None:
+    """Never of another pool, nor where the broker's own limit was the reason."""
+    script = """
+    const pool = (used, capacity, broker = "zerodha") => [{feed: {broker}, used, capacity}];
+    const figures = (...told) => {
+        subscriptions.figuresCame(pool(...told));
+        steps.push(asked.splice(0));
+    };
+    const details = {used: 6, capacity: 6};
+    say({status: "error", code, message: "full", details}, "A", "B");
+    figures(6, 6); figures(6, 9000, "angel"); figures(undefined, undefined);
+    figures(5, 6); figures(5, 6);
+    say({status: "error", code, message: "full", details}, "A");
+    figures(6, 9000);
+    say({status: "success", state: "active"}, "A", "B");
+    figures(6, 9000);
+    say({status: "error", code, message: "the broker's own limit"}, "A");
+    figures(6, 9000);
+    """
+    steps = await run(module_page, "subscriptions", REFUSALS % script)
+    assert steps == [[], [], [], ["A"], ["B"], ["A"], [], []]
 
 
 async def test_symbols_without_a_place_wait_for_room_whatever_the_feed_says(

@@ -188,8 +188,14 @@ async def test_status_page_shows_what_the_watch_uses(status: Status):
     await expect(status.gateways.first).to_contain_text("serves")
 
 
-async def test_lowered_limits_show_on_the_status_page(status: Status, running: RunningDemo):
-    """The lower capacity is in force and shown, with what has no place any more."""
+async def test_lowered_limits_show_on_the_status_page(
+    status: Status, real_watch: Watch, ready: dict[str, Any], running: RunningDemo
+):
+    """The lower capacity is in force and shown, with what has no place any more.
+
+    Once it is raised every row ticks, also of a page that was opened while it was low.
+    """
+    late = Watch(await status.page.context.new_page())
     await expect(status.state).to_have_text("live")
     try:
         set_limit(running.data_dir, 2)
@@ -198,9 +204,14 @@ async def test_lowered_limits_show_on_the_status_page(status: Status, running: R
         )
         await expect(status.fact("Waiting for room")).to_have_text(re.compile(r"^\d+ symbols?$"))
         await expect(status.fact("Limits")).to_have_text(re.compile(r"^revision \d+ in force$"))
+        await late.page.goto(ready["url"])
+        await expect(late.page.locator('#rows tr[data-state="refused"]')).not_to_have_count(0)
     finally:
         raise_limit(running.data_dir)
     await expect(status.fact("Waiting for room")).to_have_text("none")
+    await real_watch.has_prices()
+    await late.has_prices()
+    await late.page.close()
 
 
 def switch(data_dir: Path, *, on: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest.mock import ANY
 
+import msgspec
 import pytest
 import uvloop
 import zmq
@@ -285,6 +286,9 @@ async def test_a_restarted_worker_is_told_everything_again(port, stack):
     second.sink().publish(INFY, tick(3), 1)
     await eventually(lambda: gateway.listener.ticks[-1].epoch == 6)
     assert gateway.listener.sequences(INFY_TOPIC) == [1, 2, 1]
+    said = {one.stands for _, _, wants in second.service.want_calls for one in wants}
+    assert said == {True}, "what clients were told before stands"
+    assert not any(one.stands for _, _, wants in first.service.want_calls for one in wants)
 
 
 async def test_an_older_worker_is_not_listened_to(port, stack):
@@ -362,7 +366,7 @@ async def test_after_a_refused_change_a_new_worker_hears_of_the_earlier_want(por
     second = await Worker(port, epoch=2).open()
     stack.push_async_callback(second.close)
     await eventually(lambda: second.service.want_calls)
-    assert second.service.want_calls[0][2] == (want(),)
+    assert second.service.want_calls[0][2] == (msgspec.structs.replace(want(), stands=True),)
 
 
 async def test_a_silent_gateway_is_released_and_comes_back(port, stack):

@@ -11,7 +11,8 @@ from brokers.feed import Holder, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode
 from pooling.book import SubscriptionBook
 from pooling.capacity import Limits
-from pooling.testing import make_instrument
+from pooling.reoffer import reoffer
+from pooling.testing import make_adapter_class, make_instrument
 from pooling.tracker import Level
 
 LTP, QUOTE, DEPTH = FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH
@@ -342,6 +343,51 @@ def test_what_waited_and_was_let_go_is_wanted_as_if_it_were_new():
     assert [s.mode for s in drain(book).subscribe] == [LTP]
     assert book.tracker.get(key(2)).upstream.mode is LTP
     assert list(book.tracker) == [key(2)]
+
+
+def test_what_was_accepted_before_waits_for_room_and_is_placed_once_there_is_some():
+    """A worker that was started anew, or a gateway that was lost, finds lowered limits."""
+    book = make(connections=1, symbols=1)
+    want(book, 1)
+    again = [
+        book.want(holder, Want(key(2), QUOTE, stands=True), make_instrument(2), 0)
+        for holder in (ANN, EVE)
+    ]
+    told = {(outcome.state, outcome.code) for outcome in again}
+    assert told == {(PENDING, RefusalCode.MAX_CAPACITY_REACHED)}
+    assert again[0].details["capacity"] == 1
+    assert want(book, 2, holder=BOB).state is REFUSED, "of what is new nothing was promised"
+    assert want(book, 2).state is PENDING
+    book.take_actions()
+    book.resize(limits=Limits(1, 2), linger_seconds=5)
+    assert [(o.key, o.state) for o in book.take_actions().outcomes] == [(key(2), PENDING)]
+    drain(book)
+    assert [outcome.state for outcome in book.confirm(1, [key(2)])] == [ACTIVE]
+    assert book.tracker.get(key(2)).holders.keys() == {ANN, EVE}
+
+
+def test_what_waits_goes_on_waiting_when_another_holders_depth_is_not_offered_any_more():
+    book = make(connections=1)
+    want(book, 1)
+    want(book, 2, DEPTH, depth=20)
+    want(book, 2, holder=BOB)
+    book.resize(limits=Limits(1, 1), linger_seconds=5)
+    ended = reoffer(book, make_adapter_class(depth_levels=(5,)).capabilities, 0)
+    assert [(each.mode, each.code) for each in ended] == [
+        (DEPTH, RefusalCode.UNSUPPORTED_DEPTH_LEVEL)
+    ]
+    assert list(book.rebalancer.waiting) == [key(2)]
+    assert book.tracker.get(key(2)).holders.keys() == {BOB}
+
+
+def test_what_waits_from_before_and_is_let_go_is_forgotten():
+    book = make(connections=1, symbols=1)
+    want(book, 1)
+    book.want(ANN, Want(key(2), QUOTE, stands=True), make_instrument(2), 0)
+    book.release(ANN, [key(2)], 1)
+    book.expire(7)
+    assert not book.rebalancer.waiting
+    assert list(book.tracker) == [key(1)]
 
 
 def test_a_refusal_where_it_had_to_move_ends_it_rather_than_the_limit():

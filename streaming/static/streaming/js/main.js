@@ -138,6 +138,7 @@ const pools = new PoolStrip({
   username,
   onSignedOut: () => connection.close(Phase.SIGNED_OUT),
   troubleOf: (pool) => feed.troubleOf(pool),
+  onFigures: (figures) => subscriptions.figuresCame(figures),
   fold: { button: $("pools-fold"), text: $("pools-summary") },
 });
 const view = new ListView({

@@ -96,6 +96,7 @@ export class PoolStrip {
   #username;
   #onSignedOut;
   #troubleOf;
+  #onFigures;
   #fold;
   #isUnfolded = false; // by the user
   #pools = []; // as they were told last
@@ -109,14 +110,16 @@ export class PoolStrip {
 
   /**
    * `troubleOf({broker, account})`: the `feed` message that says what is the matter, or undefined.
+   * `onFigures(pools)`: called with what was told of all pools, each time.
    * `fold`, `{button, text}`: where room is short it hides the cards while all is well.
    */
-  constructor({ region, template, username, onSignedOut, troubleOf, fold }) {
+  constructor({ region, template, username, onSignedOut, troubleOf, onFigures, fold }) {
     this.#region = region;
     this.#template = template;
     this.#username = username;
     this.#onSignedOut = onSignedOut;
     this.#troubleOf = troubleOf;
+    this.#onFigures = onFigures;
     this.#fold = fold;
     fold.button.addEventListener("click", () => {
       this.#isUnfolded = !this.#isUnfolded;
@@ -232,6 +235,7 @@ export class PoolStrip {
       this.#views.delete(id);
     }
     this.#writeAll();
+    this.#onFigures(pools);
   }
 
   #viewOf(id) {

@@ -41,6 +41,13 @@ export function roomActions(code, limitsUrl) {
   return [{ label: "Raise the limits", run: () => location.assign(limitsUrl) }];
 }
 
+/** How many places were free when this was refused; undefined: it was not for want of them; pure. */
+function freeAt({ code, state, details }) {
+  const { used, capacity } = details ?? {};
+  const isForRoom = code === "MAX_CAPACITY_REACHED" && state !== "pending";
+  return isForRoom && Number.isFinite(capacity - used) ? capacity - used : undefined;
+}
+
 export class Subscriptions {
   #connection;
   #store;
@@ -52,6 +59,7 @@ export class Subscriptions {
   #nextId = 1;
   #chosen = new Set(); // added by hand and not yet answered
   #told = new Map(); // key of a notice -> the outcomes that it tells, by row
+  #roomless = new Map(); // key of a row refused for want of room -> `{broker, free}` at that time
   #retryTimer = 0;
 
   /** `onUnknown(key)` drops a row that does not exist; `onSuggested(instrument)` adds another. */
@@ -78,6 +86,7 @@ export class Subscriptions {
       const part = rows.slice(start, start + PER_REQUEST);
       for (const row of part) {
         this.#store.await(row.key);
+        this.#roomless.delete(row.key);
         if (isChosen) this.#chosen.add(row.key);
       }
       const symbols = part.map(({ symbol, exchange }) => ({ symbol, exchange }));
@@ -86,11 +95,25 @@ export class Subscriptions {
     }
   }
 
+  /** Ask again for what had no room, of pools `{feed, used, capacity}` that have more by now. */
+  figuresCame(pools) {
+    for (const { feed, used, capacity } of pools) {
+      const places = capacity - used;
+      const keys = [...this.#roomless]
+        .filter(([, { broker, free }]) => broker === feed?.broker && places > free)
+        .map(([key]) => key)
+        .slice(0, Math.max(0, places));
+      for (const key of keys) this.#settle(key); // what it is refused for now is told anew
+      this.#again(keys);
+    }
+  }
+
   unsubscribe(rows) {
     for (let start = 0; start < rows.length; start += PER_REQUEST) {
       const part = rows.slice(start, start + PER_REQUEST);
       for (const row of part) {
         this.#chosen.delete(row.key);
+        this.#roomless.delete(row.key);
         this.#settle(row.key);
       }
       this.#connection.send({
@@ -140,6 +163,8 @@ export class Subscriptions {
         continue;
       }
       this.#settle(key); // one notice tells of it, the latest
+      const free = freeAt(outcome);
+      if (free !== undefined) this.#roomless.set(key, { broker: outcome.broker, free });
       const waits = outcome.state === "pending";
       const ending = ENDS[outcome.code];
       if (waits) this.#store.waitForRoom(key, explain(outcome));
