@@ -7,8 +7,7 @@ import contextlib
 import logging
 import os
 import random
-import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -16,6 +15,7 @@ import uvloop
 
 from brokers.registry import BrokerRegistry
 from openalgo_site.stopping import end_within, stop_signals
+from openalgo_site.worker_processes import process_name
 from pooling.alerts.service import AlertService
 from pooling.clock import Clock, SystemClock
 from pooling.contracts import AccountStore
@@ -53,17 +53,19 @@ def run_worker(
     store: AccountStore,
     registry: BrokerRegistry,
     make_alerts: Callable[[Clock], AlertService] | None = None,
+    watch: Callable[[int], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, then drain for less than 10 seconds.
 
-    A second signal ends the process at once, with code 1.
+    A second signal ends the process at once, with code 1. ``watch`` runs with this worker's epoch
+    once it serves; the worker drains for what it raises, which is raised on.
 
     Raises:
         BusError: the bus cannot be opened; ``BusConfigurationError`` when its settings are why.
         StoreUnavailableError: the accounts cannot be read.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, store, registry, make_alerts))
+        runner.run(_serve(settings, store, registry, make_alerts, watch))
         end_within(THREADS_SECONDS)
 
 
@@ -72,12 +74,13 @@ async def _serve(
     store: AccountStore,
     registry: BrokerRegistry,
     make_alerts: Callable[[Clock], AlertService] | None,
+    watch: Callable[[int], Awaitable[None]] | None,
 ) -> None:
     clock = SystemClock()
     alerts = make_alerts(clock) if make_alerts else None
     # Milliseconds of the wall clock: every later life of a worker has a larger one.
     epoch = clock.time_ms()
-    worker_id = f"{socket.gethostname()}:{os.getpid()}"
+    worker_id = process_name()
     publisher = SharedZmqPublisher(
         endpoint=settings.endpoint, epoch=epoch, curve=settings.curve, send_hwm=settings.send_hwm
     )
@@ -107,21 +110,35 @@ async def _serve(
             await worker.open()
             await control.open()
             logger.info("worker %s serves %d pool(s)", worker_id, len(worker.pool_ids()))
-            await _stopped(stop, control)
+            await _stopped(stop, control, watch(epoch) if watch else None)
             logger.info("worker %s drains", worker_id)
 
 
-async def _stopped(stop: asyncio.Event, control: ControlServer) -> None:
-    """Return when asked to stop; raise what ended the beats, without which a worker is useless."""
+async def _stopped(
+    stop: asyncio.Event, control: ControlServer, watch: Awaitable[None] | None
+) -> None:
+    """Return when asked to stop; raise what ended the beats, or what was watched for.
+
+    Without beats a worker is useless.
+    """
     asked = asyncio.create_task(stop.wait(), name="worker-stop")
     failed = asyncio.create_task(control.wait_failed(), name="worker-control-watch")
+    watched = asyncio.create_task(_raised_by(watch), name="worker-watch")
     try:
-        await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            failed.result()
+        await asyncio.wait({asked, failed, watched}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (failed, watched):
+            if each.done():
+                each.result()
     finally:
-        asked.cancel()
-        failed.cancel()
+        for task in (asked, failed, watched):
+            task.cancel()
+
+
+async def _raised_by(watch: Awaitable[None] | None) -> None:
+    """Raise what ``watch`` does, or never end."""
+    if watch is not None:
+        await watch
+    await asyncio.Event().wait()
 
 
 async def _close(worker: PoolWorker, control: ControlServer) -> None:

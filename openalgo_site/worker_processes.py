@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from django.db import Error, connection
 from django.utils import timezone
 
 from brokers.feed import FeedStatus
@@ -17,12 +19,22 @@ from brokers.moments import moment_text
 from pooling.feed_health import CLOSED_REASON
 from pooling.models import PoolStatus
 
-__all__ = ["AnotherWorkerError", "is_worker", "refuse_second_worker", "worker_on_this_machine"]
+__all__ = [
+    "AnotherWorkerError",
+    "is_worker",
+    "process_name",
+    "refuse_second_worker",
+    "watch_for_elder_worker",
+    "worker_on_this_machine",
+]
 
 logger = logging.getLogger("openalgo_site")
 
 LOOK_SECONDS = 0.2
 MOST_LOOKS = 30  # six seconds: a row that stands still for five tells of a worker that is gone
+
+# By account, whose row was seen first, and of when.
+Heard = dict[int, tuple[str, datetime]]
 
 
 class AnotherWorkerError(Exception):
@@ -60,18 +72,66 @@ def refuse_second_worker(
         AnotherWorkerError: one does.
         django.db.Error: the database does not answer.
     """
-    heard: dict[int, tuple[str, datetime]] = {}
+    heard: Heard = {}
     for look in range(MOST_LOOKS):
         rows = _of_others(account_ids)
         if not rows:
             return
-        for row in rows:
-            owner, heartbeat = heard.setdefault(row.account_id, (row.owner, row.heartbeat))
-            if row.owner != owner or row.heartbeat > heartbeat:
-                raise AnotherWorkerError(row)
+        _raise_if_written_since(heard, rows)
         if look == 1:
             logger.info("looking whether worker %s still lives", rows[0].owner)
         sleep(LOOK_SECONDS)
+
+
+async def watch_for_elder_worker(
+    account_ids: Sequence[int] | None,
+    epoch: int,
+    *,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> None:
+    """Look for six seconds whether another worker was started in the same moment as this one.
+
+    Neither could see a row of the other before it wrote its own. Both write on and see each other's
+    now: the one of the later epoch gives way, so that exactly one stays. A database that does not
+    answer tells nothing, and is not waited for. Cancelling it is safe.
+
+    Args:
+        account_ids: which accounts; None: all.
+        epoch: of this worker.
+        sleep: passes so many seconds.
+
+    Raises:
+        AnotherWorkerError: this worker is to give way.
+    """
+    mine = (epoch, process_name())
+    heard: Heard = {}
+    for _ in range(MOST_LOOKS):
+        await sleep(LOOK_SECONDS)
+        rows = await asyncio.to_thread(_of_others_now, account_ids)
+        _raise_if_written_since(heard, [row for row in rows if (row.epoch, row.owner) < mine])
+
+
+def process_name() -> str:
+    """Return what this process is called as the owner of status rows: ``host:process``."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _raise_if_written_since(heard: Heard, rows: Sequence[PoolStatus]) -> None:
+    """Raise AnotherWorkerError for a row that was written after it was first seen, else note it."""
+    for row in rows:
+        owner, heartbeat = heard.setdefault(row.account_id, (row.owner, row.heartbeat))
+        if row.owner != owner or row.heartbeat > heartbeat:
+            raise AnotherWorkerError(row)
+
+
+def _of_others_now(account_ids: Sequence[int] | None) -> list[PoolStatus]:
+    """Read ``_of_others`` in a thread that is lent; nothing where the database does not answer."""
+    try:
+        return _of_others(account_ids)
+    except Error:
+        return []
+    finally:
+        connection.close()
 
 
 def _of_others(account_ids: Sequence[int] | None) -> list[PoolStatus]:

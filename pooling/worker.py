@@ -166,6 +166,7 @@ class PoolWorker:
         are logged and retried.
         """
         await self._follow_accounts()
+        await self._save_first_status()
         chores, statistics = self._chores, self._statistics
         chores.every("accounts", self._poll_seconds, self._follow_accounts)
         chores.every("status", self._status_seconds, self._save_status)
@@ -537,6 +538,14 @@ class PoolWorker:
                 # Supervision point: who watches must not keep the rows from being written.
                 self._chores.log_failure("telling statistics", error)
         await self._statistics.save_status(stats)
+
+    async def _save_first_status(self) -> None:
+        """Tell at once who serves: before that, another worker may take the accounts for free."""
+        try:
+            await self._save_status()
+        except Exception as error:
+            # Supervision point: as in ``Chores``, which do it again and again from now on.
+            self._chores.log_failure("status", error)
 
     def _stats_of_pools(self) -> Iterator[PoolStats]:
         for pool_id, pool in self._pools.items():

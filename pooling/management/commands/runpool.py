@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +15,11 @@ from openalgo_site.alerts import make_alerts
 from openalgo_site.command_line import database_code, database_sentence
 from openalgo_site.tables import tables_trouble
 from openalgo_site.worker_process import WorkerSettings, run_worker
-from openalgo_site.worker_processes import AnotherWorkerError, refuse_second_worker
+from openalgo_site.worker_processes import (
+    AnotherWorkerError,
+    refuse_second_worker,
+    watch_for_elder_worker,
+)
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
 from pooling.exceptions import StoreUnavailableError
@@ -56,7 +61,8 @@ class Command(BaseCommand):
             store = DjangoAccountStore(
                 key_file=conf.key_file(), account_ids=options["account"], bus_port=env.zmq_port
             )
-            run_worker(worker, store, conf.broker_registry(), make_alerts)
+            watch = functools.partial(watch_for_elder_worker, options["account"])
+            run_worker(worker, store, conf.broker_registry(), make_alerts, watch)
         except (KeyFileError, BusConfigurationError, _ConfigurationError) as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from None
         except (AnotherWorkerError, BusError) as error:

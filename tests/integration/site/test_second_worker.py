@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +19,11 @@ import pytest
 from django.utils import timezone
 from psycopg import sql
 
-from openalgo_site.worker_processes import AnotherWorkerError, refuse_second_worker
+from openalgo_site.worker_processes import (
+    AnotherWorkerError,
+    refuse_second_worker,
+    watch_for_elder_worker,
+)
 from pooling.models import BrokerAccount, PoolStatus
 from tests.integration.site.admin_kit import make_status
 from tests.integration.site.test_services import manage
@@ -42,15 +48,17 @@ def lived_process() -> Iterator[str]:
     """The name of a worker that runs on this machine."""
     code = "import time; time.sleep(600)  # runpool"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        yield f"{HOST}:{process.pid}"
-        process.kill()
+        try:
+            yield f"{HOST}:{process.pid}"
+        finally:
+            process.kill()
 
 
 @pytest.fixture
 def ended_process() -> str:
     """The name of a worker that did."""
-    process = subprocess.Popen([sys.executable, "-c", "runpool = 0"])
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", "runpool = 0"]) as process:
+        process.wait(60)
     return f"{HOST}:{process.pid}"
 
 
@@ -141,13 +149,38 @@ def test_a_row_that_is_old_tells_of_nobody(account: BrokerAccount, lived_process
     assert not passing.pauses
 
 
+def watched(passing: Passing, epoch: int = STARTED_MS) -> None:
+    async def sleep(seconds: float) -> None:
+        await asyncio.to_thread(passing, seconds)
+
+    asyncio.run(watch_for_elder_worker(None, epoch, sleep=sleep))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_younger_of_two_that_write_gives_way(account: BrokerAccount) -> None:
+    make_status(account, owner="elsewhere:1", epoch=STARTED_MS - 1)
+    with pytest.raises(AnotherWorkerError, match="process 1 on elsewhere"):
+        watched(Passing(write_again))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("epoch", [STARTED_MS + 1, STARTED_MS - 1], ids=["younger", "silent"])
+def test_a_younger_worker_or_a_word_left_behind_drives_nobody_away(
+    account: BrokerAccount, epoch: int
+) -> None:
+    make_status(account, owner="elsewhere:1", epoch=epoch)
+    passing = Passing(write_again if epoch > STARTED_MS else lambda: None)
+    watched(passing)
+    assert passing.pauses == 30
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """A complete installation with one account on the database named."""
     variables: dict[str, str] = {}
     if request.param == "postgresql":
         server_url = request.getfixturevalue("postgres_url")
-        name = f"second_worker_{os.getpid()}"
+        name = f"second_worker_{uuid.uuid4().hex}"
         with psycopg.connect(server_url, autocommit=True) as server:
             server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         variables["DATABASE_URL"] = server_url.rsplit("/", 1)[0] + f"/{name}"
@@ -155,53 +188,105 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str
     return {**os.environ, **variables, "DATA_DIR": str(tmp_path)}
 
 
-def start(environment: dict[str, str], port: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "runpool"],
-        cwd=ROOT,
-        env={**environment, "ZMQ_PORT": str(port)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+class Worker:
+    """A ``runpool`` process whose every line is kept; no wait of it is longer than a minute."""
+
+    def __init__(self, environment: dict[str, str], port: int, log: Path) -> None:
+        self.log = log
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "runpool"],
+                cwd=ROOT,
+                env={**environment, "ZMQ_PORT": str(port), "PYTHONUNBUFFERED": "1"},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def told(self) -> str:
+        return self.log.read_text()
+
+    def until_serving(self) -> str:
+        deadline = time.monotonic() + 60
+        while "serves 1 pool" not in (told := self.told()):
+            assert self.process.poll() is None, told
+            assert time.monotonic() < deadline, told
+            time.sleep(0.02)
+        return told
+
+    def end(self) -> int:
+        return self.process.wait(60)
 
 
-def until_serving(worker: subprocess.Popen[str]) -> list[str]:
-    assert worker.stdout is not None
-    lines: list[str] = []
-    for line in worker.stdout:
-        lines.append(line)
-        if "serves 1 pool" in line:
-            return lines
-    pytest.fail("".join(lines))
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[int], Worker]]:
+    """Starts workers; none outlives the test, however that ends."""
+    workers: list[Worker] = []
+
+    def start_one(port: int) -> Worker:
+        workers.append(Worker(environment, port, tmp_path / f"worker-{len(workers)}.log"))
+        return workers[-1]
+
+    yield start_one
+    for worker in workers:
+        worker.process.kill()
+        worker.process.wait(60)
 
 
-def test_two_workers_of_one_database(environment: dict[str, str]) -> None:
-    """The second is refused while the first serves; killed, the first has a successor at once."""
-    first_port = free_port()
-    first = start(environment, first_port)
-    try:
-        until_serving(first)
-        second = start(environment, free_port())
-        out, _ = second.communicate(timeout=120)
-        assert second.returncode == 1, out
-        (line,) = [line for line in out.splitlines() if "another worker" in line]
-        assert f"process {first.pid} on {HOST}" in line
-        assert f"ZMQ_PORT {first_port}" in line
-        assert "Traceback" not in out
-        assert first.poll() is None
-        first.send_signal(signal.SIGKILL)
-        first.communicate(timeout=60)
-        first = start(environment, free_port())
-        assert not [line for line in until_serving(first) if "still lives" in line]
-    finally:
-        first.terminate()
-        out, _ = first.communicate(timeout=60)
-    assert "Traceback" not in out
+def stored_state(environment: dict[str, str]) -> str:
     code = (
         "import django; django.setup(); from pooling.models import PoolStatus; "
-        "print(*PoolStatus.objects.values_list('state', 'reason'))"
+        "print(*PoolStatus.objects.values_list('owner', 'state', 'reason'))"
     )
     url = environment.get("DATABASE_URL")
-    told = manage(code, Path(environment["DATA_DIR"]), **({"DATABASE_URL": url} if url else {}))
-    assert told == "('closed', 'the pool was closed')"
+    return manage(code, Path(environment["DATA_DIR"]), **({"DATABASE_URL": url} if url else {}))
+
+
+def refusal(told: str) -> str:
+    assert "Traceback" not in told
+    (line,) = [line for line in told.splitlines() if "another worker" in line]
+    return line
+
+
+def test_two_workers_of_one_database(
+    environment: dict[str, str], start: Callable[[int], Worker]
+) -> None:
+    """The second is refused while the first serves; killed, the first has a successor at once."""
+    first_port = free_port()
+    first = start(first_port)
+    first.until_serving()
+    second = start(free_port())
+    assert second.end() == 1, second.told()
+    line = refusal(second.told())
+    assert f"process {first.process.pid} on {HOST}" in line
+    assert f"ZMQ_PORT {first_port}" in line
+    assert "serves 1 pool" not in second.told()
+    assert first.process.poll() is None
+    first.process.kill()
+    first.end()
+    successor = start(free_port())
+    assert "still lives" not in successor.until_serving()
+    successor.process.terminate()
+    assert successor.end() == 0, successor.told()
+    assert "Traceback" not in first.told() + successor.told()
+    assert stored_state(environment) == (
+        f"('{HOST}:{successor.process.pid}', 'closed', 'the pool was closed')"
+    )
+
+
+def test_of_two_workers_started_in_the_same_moment_one_stays(
+    environment: dict[str, str], start: Callable[[int], Worker]
+) -> None:
+    """Whether or not one had written its row when the other looked."""
+    pair = [start(free_port()) for _ in range(2)]
+    deadline = time.monotonic() + 60
+    while not (ended := [each for each in pair if each.process.poll() is not None]):
+        assert time.monotonic() < deadline, [each.told() for each in pair]
+        time.sleep(0.05)
+    (loser,) = ended
+    (winner,) = [each for each in pair if each is not loser]
+    assert loser.end() == 1, loser.told()
+    assert f"process {winner.process.pid} on {HOST}" in refusal(loser.told())
+    winner.until_serving()
+    winner.process.terminate()
+    assert winner.end() == 0, winner.told()
+    assert "Traceback" not in winner.told()

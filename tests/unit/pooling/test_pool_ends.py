@@ -236,4 +236,4 @@ async def test_who_watches_and_fails_keeps_no_status_from_being_written():
 
     async with open_worker(spec(), on_status=broken) as kit:
         await asyncio.sleep(3.5)
-        assert len(kit.store.statuses) == 3
+        assert len(kit.store.statuses) == 4

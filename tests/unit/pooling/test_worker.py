@@ -104,7 +104,7 @@ async def test_who_watches_gets_all_pools_every_second_even_while_the_store_is_d
     async with open_worker(spec(), replace(spec(), pool_id="8"), on_status=seen.append) as kit:
         kit.store.go_down()
         await asyncio.sleep(5.5)
-        assert len(seen) == 5
+        assert len(seen) == 6
         assert [stats.pool_id for stats in seen[-1]] == ["7", "8"]
         kit.store.come_back()
 
@@ -221,10 +221,10 @@ async def test_ticks_flow_on_while_the_store_is_down_and_history_catches_up():
 
 
 @virtual
-async def test_heartbeats_are_written_each_second():
+async def test_heartbeats_are_written_at_the_start_and_each_second():
     async with open_worker() as kit:
         await asyncio.sleep(10.5)
-        assert len(kit.store.statuses) == 10
+        assert len(kit.store.statuses) == 11
         assert kit.store.statuses[-1][0].pool_id == "7"
 
 
