@@ -32,10 +32,6 @@ logger = logging.getLogger("openalgo_site")
 
 LOOK_SECONDS = 0.2
 MOST_LOOKS = 30  # six seconds: a row that stands still for five tells of a worker that is gone
-# The same six seconds of one that serves meanwhile: rows are written once a second, and each look
-# costs a connection.
-WATCH_SECONDS = 1.0
-MOST_WATCHES = 6
 
 # By account, whose row was seen first, and of when.
 Heard = dict[int, tuple[str, datetime]]
@@ -109,8 +105,8 @@ async def watch_for_elder_worker(
     """
     mine = (epoch, process_name())
     heard: Heard = {}
-    for _ in range(MOST_WATCHES):
-        await sleep(WATCH_SECONDS)
+    for _ in range(MOST_LOOKS):
+        await sleep(LOOK_SECONDS)
         rows = await asyncio.to_thread(_of_others_now, account_ids)
         _raise_if_written_since(heard, [row for row in rows if (row.epoch, row.owner) < mine])
 
