@@ -54,6 +54,9 @@ class CountingSink:
     def forget(self, keys: Iterable[InstrumentKey]) -> None:
         """Keep counting."""
 
+    def close(self) -> None:
+        """Keep what was counted."""
+
 
 async def _run(port: int, symbols: int) -> dict[str, Any]:
     clock, sink = SystemClock(), CountingSink()
