@@ -17,7 +17,7 @@ async def test_who_serves_is_written_before_the_worker_is_open():
 
 @virtual
 async def test_a_store_that_fails_at_the_first_heartbeat_keeps_no_worker_from_opening():
-    seen = []
+    seen: list[object] = []
 
     def fail_once(stats):
         if not seen:
