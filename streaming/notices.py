@@ -97,7 +97,7 @@ async def _twice(act: Callable[[], Awaitable[None]]) -> None:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await act()
-    except Exception:  # whatever it was, the second attempt says
+    except Exception:  # supervision point: whatever it was, the second attempt says
         async with asyncio.timeout(ANSWER_SECONDS):
             await act()
 

@@ -15,6 +15,6 @@ SLICE = 500
 
 
 def slices(items: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
-    """Yield where each part begins, and the part; let the loop turn before each but the first."""
+    """Yield where each part begins, and the part. Who takes them lets the loop turn in between."""
     for start in range(0, len(items), SLICE):
         yield start, items[start : start + SLICE]

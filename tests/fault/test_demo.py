@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.fix_running_time import RunningTime
+from tests.fix_services import require
 from tests.support import SHARED_DATA, eventually_sync, free_port, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,8 +234,8 @@ def test_a_demo_with_several_gateways_names_and_keeps_them(tmp_path: Path) -> No
 
 def test_ending_make_ends_the_demo(tmp_path: Path, running_time: RunningTime) -> None:
     """SIGTERM to make alone, as a supervisor of make would send it."""
-    if shutil.which("make") is None or not (ROOT / ".venv/bin/python").exists():
-        pytest.skip("make or the .venv that it uses is missing")
+    require("make", shutil.which("make"), "apt-get install -y make")
+    require("The .venv of make", (ROOT / ".venv/bin/python").exists(), "make install")
     with demo(tmp_path, "make", "--no-print-directory", "run") as running:
         ready = running.ready()
         os.kill(running.process.pid, signal.SIGTERM)
