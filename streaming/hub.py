@@ -46,7 +46,7 @@ from streaming.quiet_lines import OLD_SECONDS, silence_of
 from streaming.session import ClientSession, SessionState
 from streaming.slices import SLICE, slices
 from streaming.status_board import StatusBoard
-from streaming.subscribe_plan import Asked, SubscribePlan
+from streaming.subscribe_plan import Asked, Found, SubscribePlan
 from streaming.suggesting import suggest_names
 from streaming.topics import tick_topic
 from streaming.turn_pacing import TurnPacing
@@ -276,12 +276,13 @@ class GatewayHub:
             suggestions = await suggest_names(
                 self.directory, session, outcomes, self.limits.max_suggestions
             )
-            old = await self._prepare(plan, session, outcomes, suggestions, topics, snapshots)
+            found = Found(outcomes, suggestions)
+            await self._prepare(plan, session, found, topics, snapshots)
             # No await from here to the answer: it precedes every tick, and no tick is lost between
             # the snapshot and the first one from the bus, which ``_arrivals`` keeps.
             if session.state is not SessionState.READY:
                 return
-            result = session.finish_subscribe(plan, outcomes, suggestions, old)
+            result = session.finish_subscribe(plan, found)
             if result.reply:
                 client.send(result.reply)
             self._tell_away(client, result.away)
@@ -305,20 +306,18 @@ class GatewayHub:
         self,
         plan: SubscribePlan,
         session: ClientSession,
-        outcomes: Mapping[Feed, Outcome],
-        suggestions: Mapping[Feed, Sequence[str]],
+        found: Found,
         topics: Mapping[Feed, bytes],
         snapshots: Mapping[bytes, TickMessage],
-    ) -> dict[Feed, int]:
-        """Make the answers to a request, a part in a turn; return the ages of old values."""
-        ages: dict[Feed, int] = {}
+    ) -> None:
+        """Make the answers to a request, a part in a turn; ``found`` gets the ages of values."""
         for start, part in slices(plan.items):
             if start:
                 await asyncio.sleep(0)
             feeds = {asked.feed for asked in part if isinstance(asked, Asked)}
-            ages |= self._old_snapshots({feed: topics[feed] for feed in feeds}, snapshots)
-            session.prepare_answers(plan, len(part), outcomes, suggestions, ages)
-        return ages
+            of_part = {feed: topics[feed] for feed in feeds}
+            found.ages_ms.update(self._old_snapshots(of_part, snapshots))
+            session.prepare_answers(plan, len(part), found)
 
     async def unsubscribe(self, client: Client, request: Unsubscribe) -> None:
         """Serve an unsubscribe: stop the ticks, answer, tell the pools."""

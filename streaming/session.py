@@ -9,7 +9,7 @@ pools have to be told about the feeds that it touched.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from itertools import zip_longest
 from typing import Any
@@ -32,7 +32,7 @@ from streaming.protocol import (
     Unsubscribe,
     UnsubscribeItem,
 )
-from streaming.subscribe_plan import Asked, Granted, SubscribePlan, SubscribeResult
+from streaming.subscribe_plan import Asked, Found, Granted, SubscribePlan, SubscribeResult
 
 __all__ = [
     "ClientSession",
@@ -188,17 +188,10 @@ class ClientSession:
             + (f" Did you mean {meant[0]}?" if meant else "")
         )
 
-    def prepare_answers(
-        self,
-        plan: SubscribePlan,
-        count: int,
-        outcomes: Mapping[Feed, Outcome],
-        suggestions: Mapping[Feed, Sequence[str]],
-        ages_ms: Mapping[Feed, int],
-    ) -> None:
+    def prepare_answers(self, plan: SubscribePlan, count: int, found: Found) -> None:
         """Make the answers to the next ``count`` items ahead of ``finish_subscribe``.
 
-        It takes the same outcomes. Nothing is held by it; an answer that turns out to be out of
+        It takes what was found, too. Nothing is held by it; an answer that turns out to be out of
         date by then is made anew.
         """
         if plan.prepared_for != self.principal:
@@ -208,44 +201,30 @@ class ClientSession:
             if isinstance(asked, dict):
                 plan.prepared.append(None)
             else:
-                plan.prepared.append(self._grant(plan, asked, outcomes, suggestions, ages_ms))
+                plan.prepared.append(self._grant(plan, asked, found))
 
-    def _grant(
-        self,
-        plan: SubscribePlan,
-        asked: Asked,
-        outcomes: Mapping[Feed, Outcome],
-        suggestions: Mapping[Feed, Sequence[str]],
-        ages_ms: Mapping[Feed, int],
-    ) -> Granted:
-        late = plan.late.get(asked.feed)
-        outcome = self._outcome_now(asked, outcomes.get(asked.feed) if late is None else late)
-        nearest, age_ms = suggestions.get(asked.feed, ()), ages_ms.get(asked.feed)
+    def _grant(self, plan: SubscribePlan, asked: Asked, found: Found) -> Granted:
+        feed, late = asked.feed, plan.late.get(asked.feed)
+        outcome = self._outcome_now(asked, found.outcomes.get(feed) if late is None else late)
+        nearest, age_ms = found.suggestions.get(feed, ()), found.ages_ms.get(feed)
         answer = entries.accepted_or_refused(asked.item, asked.account, outcome, nearest, age_ms)
         if outcome is None or outcome.state is OutcomeState.REFUSED:
             return Granted(answer, None, late, is_unanswered=outcome is None)
-        held = Held(self._account(asked.feed.pool_id) or asked.account)
+        held = Held(self._account(feed.pool_id) or asked.account)
         held.lines[asked.line] = asked.item.depth_levels
         held.active = outcome.state is OutcomeState.ACTIVE
         held.waits = entries.waits_for_room(outcome)
         held.delay = entries.delay_of(outcome)
         return Granted(answer, held, late)
 
-    def finish_subscribe(
-        self,
-        plan: SubscribePlan,
-        outcomes: Mapping[Feed, Outcome],
-        suggestions: Mapping[Feed, Sequence[str]],
-        ages_ms: Mapping[Feed, int] | None = None,
-    ) -> SubscribeResult:
+    def finish_subscribe(self, plan: SubscribePlan, found: Found) -> SubscribeResult:
         """Take the pools' outcomes into what the client holds and build the ack.
 
-        ``ages_ms`` are those of last known values that are old. A refusal that arrived while the
-        plan was under way counts more than an earlier acceptance.
+        A refusal that arrived while the plan was under way counts more than an earlier acceptance.
         """
         self._plan = None
         prepared = plan.prepared if plan.prepared_for == self.principal else ()
-        late, ages_ms = plan.late, ages_ms or {}
+        late = plan.late
         answers: list[dict[str, Any]] = []
         joined: list[tuple[Feed, Line]] = []
         unsettled: dict[Feed, None] = {}
@@ -260,7 +239,7 @@ class ClientSession:
                 continue
             granted = made
             if granted is None or (late and granted.late is not late.get(feed)):
-                granted = self._grant(plan, asked, outcomes, suggestions, ages_ms)
+                granted = self._grant(plan, asked, found)
             answers.append(granted.answer)
             if granted.held is None:
                 self._refuse(asked, granted, unsettled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from streaming.directory import AccountRef, Principal
 from streaming.holdings import Feed, Held, Line
 from streaming.protocol import RequestId, SubscribeItem
 
-__all__ = ["Asked", "Granted", "SubscribePlan", "SubscribeResult"]
+__all__ = ["Asked", "Found", "Granted", "SubscribePlan", "SubscribeResult"]
 
 
 @dataclass(slots=True)
@@ -24,6 +24,20 @@ class Asked:
     line: Line
     account: AccountRef
     is_back: bool = False  # held already, and its account is there again
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found out about the feeds that a plan asks for; what is missing has none.
+
+    ``suggestions`` are the nearest names of unknown symbols, ``ages_ms`` those of last known values
+    that are old.
+    """
+
+    outcomes: Mapping[Feed, Outcome] = field(default_factory=dict)
+    suggestions: Mapping[Feed, Sequence[str]] = field(default_factory=dict)
+    # Grows while the answers are prepared, a part at a time.
+    ages_ms: dict[Feed, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

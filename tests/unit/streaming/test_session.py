@@ -14,6 +14,7 @@ from streaming.holdings import AccountsChange, Feed, Line
 from streaming.parsing import parse_request
 from streaming.protocol import Subscribe, Unsubscribe
 from streaming.session import ClientSession, SessionState, SubscribeResult
+from streaming.subscribe_plan import Found
 from streaming.testing import make_away, make_principal
 
 INFY = InstrumentKey("NSE", "INFY")
@@ -52,7 +53,7 @@ def accept(
         for pool_id, wants in plan.wants.items()
         for want in wants
     }
-    return session.finish_subscribe(plan, outcomes, {})
+    return session.finish_subscribe(plan, Found(outcomes))
 
 
 def reply_of(result: Any) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def test_a_refusal_carries_numbers_and_spoils_nothing_else(session: ClientSessio
         Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE),
         Feed("p1", TCS): full,
     }
-    result = session.finish_subscribe(plan, outcomes, {})
+    result = session.finish_subscribe(plan, Found(outcomes))
     reply = reply_of(result)
     assert reply["status"] == "partial"
     assert "code" not in reply
@@ -148,7 +149,7 @@ def test_an_unknown_symbol_comes_with_its_nearest_matches(session: ClientSession
     outcome = Outcome(
         feed.key, OutcomeState.REFUSED, QUOTE, 5, RefusalCode.SYMBOL_NOT_FOUND, "Unknown."
     )
-    result = session.finish_subscribe(plan, {feed: outcome}, {feed: ["INFY", "INFIBEAM"]})
+    result = session.finish_subscribe(plan, Found({feed: outcome}, {feed: ["INFY", "INFIBEAM"]}))
     reply = reply_of(result)
     assert reply["status"] == "error"
     assert reply["code"] == "SYMBOL_NOT_FOUND"
@@ -159,7 +160,7 @@ def test_an_unknown_symbol_comes_with_its_nearest_matches(session: ClientSession
 def test_an_exchange_that_no_account_trades_says_what_is_traded(session: ClientSession) -> None:
     plan = session.plan_subscribe(subscribe_request({"symbol": "X", "exchange": "NYSE"}))
     assert plan.wants == {}
-    entry = reply_of(session.finish_subscribe(plan, {}, {}))["subscriptions"][0]
+    entry = reply_of(session.finish_subscribe(plan, Found()))["subscriptions"][0]
     assert entry["code"] == "SYMBOL_NOT_FOUND"
     assert "NFO, NSE" in entry["message"]
     assert entry["message"].endswith(" Did you mean NSE?")
@@ -168,7 +169,7 @@ def test_an_exchange_that_no_account_trades_says_what_is_traded(session: ClientS
 def test_depth_levels_that_the_broker_does_not_offer_are_refused(session: ClientSession) -> None:
     request = subscribe_request("INFY", mode="depth", depth=50)
     plan = session.plan_subscribe(request)
-    entry = reply_of(session.finish_subscribe(plan, {}, {}))["subscriptions"][0]
+    entry = reply_of(session.finish_subscribe(plan, Found()))["subscriptions"][0]
     assert entry["code"] == "UNSUPPORTED_DEPTH_LEVEL"
     assert "5, 20" in entry["message"]
 
@@ -202,14 +203,14 @@ def test_a_refused_upgrade_keeps_what_was_held_and_says_it_again(session: Client
     plan = session.plan_subscribe(subscribe_request("INFY", mode="depth"))
     feed = Feed("p1", INFY)
     refused = Outcome(INFY, OutcomeState.REFUSED, DEPTH, 5, RefusalCode.MAX_CAPACITY_REACHED)
-    result = session.finish_subscribe(plan, {feed: refused}, {})
+    result = session.finish_subscribe(plan, Found({feed: refused}))
     assert session.held[feed].lines == {Line(LTP): 5}
     assert session.upstream(result.unsettled).wants == {"p1": [Want(INFY, LTP, 5)]}
 
 
 def test_a_pool_without_an_answer_is_told_to_forget(session: ClientSession) -> None:
     plan = session.plan_subscribe(subscribe_request("INFY"))
-    result = session.finish_subscribe(plan, {}, {})
+    result = session.finish_subscribe(plan, Found())
     assert reply_of(result)["code"] == "SERVER_ERROR"
     assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
 
@@ -280,7 +281,7 @@ def test_a_refusal_during_the_plan_beats_the_acceptance(session: ClientSession) 
     refused = Outcome(INFY, OutcomeState.REFUSED, QUOTE, 5, RefusalCode.BROKER_ERROR, "No.")
     assert session.take_outcomes("p1", [refused]) is None
     accepted = {Feed("p1", INFY): Outcome(INFY, OutcomeState.PENDING, QUOTE)}
-    result = session.finish_subscribe(plan, accepted, {})
+    result = session.finish_subscribe(plan, Found(accepted))
     assert reply_of(result)["status"] == "error"
     assert session.held == {}
     assert result.joined == []
@@ -306,7 +307,7 @@ def test_an_account_lost_during_the_plan_is_not_joined(session: ClientSession) -
     plan = session.plan_subscribe(subscribe_request("INFY"))
     session.update_principal(make_principal(1, pool_id="other"))
     accepted = {Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE)}
-    result = session.finish_subscribe(plan, accepted, {})
+    result = session.finish_subscribe(plan, Found(accepted))
     assert result.joined == []
     assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
 
@@ -341,7 +342,7 @@ def test_what_is_asked_for_while_the_account_is_away_is_kept(exchanges: set[str]
     session.admit(make_away(make_principal(1, exchanges=exchanges, depth_levels=())))
     plan = session.plan_subscribe(subscribe_request("INFY"))
     assert plan.wants == {}
-    result = session.finish_subscribe(plan, {}, {})
+    result = session.finish_subscribe(plan, Found())
     (entry,) = reply_of(result)["subscriptions"]
     assert (entry["state"], entry["message"]) == ("pending", "It is switched off")
     assert (result.joined, result.unsettled) == ([], [])
@@ -354,7 +355,7 @@ def come_back(session: ClientSession, *outcomes: Outcome) -> SubscribeResult:
     feeds = session.update_principal(make_principal(1)).back
     plan = session.plan_return(feeds)
     found = {Feed("p1", outcome.key): outcome for outcome in outcomes}
-    return session.finish_subscribe(plan, found, {})
+    return session.finish_subscribe(plan, Found(found))
 
 
 def test_lines_come_back_with_their_account(session: ClientSession) -> None:
@@ -369,7 +370,7 @@ def test_lines_come_back_with_their_account(session: ClientSession) -> None:
         Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, DEPTH, 20),
         Feed("p1", TCS): Outcome(TCS, OutcomeState.PENDING, QUOTE),
     }
-    result = session.finish_subscribe(plan, outcomes, {})
+    result = session.finish_subscribe(plan, Found(outcomes))
     assert result.joined == [
         (Feed("p1", INFY), Line(DEPTH, ":20")),
         (Feed("p1", INFY), Line(QUOTE)),
@@ -403,7 +404,7 @@ def test_what_was_given_up_while_it_came_back_stays_given_up(session: ClientSess
     plan = session.plan_return(session.update_principal(make_principal(1)).back)
     session.unsubscribe(unsubscribe_request("INFY"))
     active = {Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE)}
-    result = session.finish_subscribe(plan, active, {})
+    result = session.finish_subscribe(plan, Found(active))
     assert (result.reply, result.joined, session.held) == ("", [], {})
     assert session.upstream(result.unsettled).releases == {"p1": [INFY]}
 
@@ -412,12 +413,12 @@ def test_an_account_may_go_and_come_while_the_pools_are_asked(session: ClientSes
     plan = session.plan_subscribe(subscribe_request("INFY"))
     session.update_principal(make_away(make_principal(1)))
     active = {Feed("p1", INFY): Outcome(INFY, OutcomeState.ACTIVE, QUOTE)}
-    result = session.finish_subscribe(plan, active, {})
+    result = session.finish_subscribe(plan, Found(active))
     assert reply_of(result)["subscriptions"][0]["state"] == "pending"
     assert (result.joined, result.away) == ([], [Feed("p1", INFY)])
     plan = session.plan_subscribe(subscribe_request("TCS"))
     session.update_principal(make_principal(1))
-    result = session.finish_subscribe(plan, {}, {})
+    result = session.finish_subscribe(plan, Found())
     assert result.joined == [(Feed("p1", TCS), Line(QUOTE))]
     assert session.upstream(result.unsettled).wants == {"p1": [Want(TCS, QUOTE, 5)]}
 
@@ -487,7 +488,7 @@ def test_what_lost_its_place_while_it_was_asked_for_is_an_error_that_stays(
     plan = session.plan_subscribe(subscribe_request("INFY"))
     session.take_outcomes("p1", [no_room(INFY)])
     accepted = {Feed("p1", INFY): Outcome(INFY, OutcomeState.PENDING, QUOTE)}
-    result = session.finish_subscribe(plan, accepted, {})
+    result = session.finish_subscribe(plan, Found(accepted))
     (entry,) = reply_of(result)["subscriptions"]
     assert (entry["status"], entry["code"]) == ("error", "MAX_CAPACITY_REACHED")
     assert session.held[Feed("p1", INFY)].waits
@@ -523,7 +524,7 @@ def test_why_a_subscription_is_not_active_yet_is_told_with_the_answer(
     plan = session.plan_subscribe(subscribe_request("INFY", mode=2))
     (feed,) = plan.feeds
     outcome = delay("the pool is paused", RefusalCode.BROKER_UNAVAILABLE)
-    result = session.finish_subscribe(plan, {feed: outcome}, {})
+    result = session.finish_subscribe(plan, Found({feed: outcome}))
     (entry,) = json.loads(result.reply)["subscriptions"]
     assert (entry["status"], entry["state"]) == ("success", "pending")
     assert (entry["code"], entry["message"]) == ("BROKER_UNAVAILABLE", "The pool is paused")
@@ -533,7 +534,7 @@ def test_why_a_subscription_is_not_active_yet_is_told_with_the_answer(
 def test_a_reason_that_comes_later_is_told_once_and_so_is_its_end(session: ClientSession) -> None:
     plan = session.plan_subscribe(subscribe_request("INFY", mode=2))
     (feed,) = plan.feeds
-    session.finish_subscribe(plan, {feed: Outcome(INFY, OutcomeState.PENDING, QUOTE)}, {})
+    session.finish_subscribe(plan, Found({feed: Outcome(INFY, OutcomeState.PENDING, QUOTE)}))
     told = session.take_outcomes("p1", [delay("maintenance")])
     assert told is not None
     (entry,) = json.loads(told.reply)["subscriptions"]
@@ -559,7 +560,7 @@ def test_a_name_that_ends_in_a_number_is_no_depth(session: ClientSession) -> Non
         (want,) = plan.wants["p1"]
         assert (want.key, want.depth_levels) == (index, depth or 5)
         outcome = Outcome(want.key, OutcomeState.ACTIVE, want.mode)
-        result = session.finish_subscribe(plan, {Feed("p1", want.key): outcome}, {})
+        result = session.finish_subscribe(plan, Found({Feed("p1", want.key): outcome}))
         (entry,) = reply_of(result)["subscriptions"]
         assert (entry["status"], entry["symbol"]) == ("success", "SIXTY65:35")
         assert [line.suffix for _, line in result.joined] == [""]
