@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from openalgo_site.attempts import SharedAttempts, TooManyAttemptsError
+from openalgo_site.hashing import LOGIN, Login
 from openalgo_site.known_browsers import browser_of, know
 from streaming.addresses import address_group
 
@@ -31,6 +32,7 @@ PER_NAME_AND_ADDRESS = 10
 PER_ADDRESS = 60
 PER_NAME = 60
 ATTEMPT = "openalgo_site.login_attempt"
+UID = "openalgo_site.login_limits"
 
 
 class LoginGate:
@@ -44,7 +46,7 @@ class LoginGate:
         self._attempts = attempts
 
     def enter(self, name: str, address: str, browser: str | None) -> str:
-        """Count an attempt before it is judged, and return its name for ``succeeded``.
+        """Count an attempt before it is judged, and return its name for ``withdraw``.
 
         Args:
             name: the user name that was typed.
@@ -73,8 +75,8 @@ class LoginGate:
                 code="too_many_failures",
             ) from None
 
-    def succeeded(self, attempt: str) -> None:
-        """Count an attempt no longer."""
+    def withdraw(self, attempt: str) -> None:
+        """Count an attempt no longer: it succeeded, or its password was not looked at."""
         self._attempts.release(attempt)
 
 
@@ -100,15 +102,23 @@ class LimitedLoginBackend:
             return
         name = _normal(credentials.get("username"))
         address = request.META.get("REMOTE_ADDR", "")
-        request.META[ATTEMPT] = login_gate().enter(name, address, browser_of(request, name))
+        browser = browser_of(request, name)
+        gate = login_gate()
+        attempt = request.META[ATTEMPT] = gate.enter(name, address, browser)
+        LOGIN.set(Login(is_known=browser is not None, on_busy=lambda: gate.withdraw(attempt)))
+
+
+def _on_failure(**_: Any) -> None:
+    LOGIN.set(None)
 
 
 def _on_login(request: HttpRequest | None, user: Any, **_: Any) -> None:
+    LOGIN.set(None)
     if request is None:
         return
     attempt = request.META.pop(ATTEMPT, None)
     if attempt is not None:
-        login_gate().succeeded(attempt)
+        login_gate().withdraw(attempt)
         know(request, _normal(user.get_username()))
 
 
@@ -119,4 +129,5 @@ def _normal(name: object) -> str:
 
 def connect() -> None:
     """Listen for logins. Idempotent."""
-    user_logged_in.connect(_on_login, dispatch_uid="openalgo_site.login_limits")
+    user_logged_in.connect(_on_login, dispatch_uid=UID)
+    user_login_failed.connect(_on_failure, dispatch_uid=UID)

@@ -130,6 +130,7 @@ AUTHENTICATION_BACKENDS = [
     "openalgo_site.login_limits.LimitedLoginBackend",  # first: it stops guessing before hashing
     "django.contrib.auth.backends.ModelBackend",
 ]
+PASSWORD_HASHERS = ["openalgo_site.hashing.TurnTakingHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

@@ -10,7 +10,9 @@ from django.contrib.auth.models import User
 from django.core import signing
 from django.test import Client
 
-from openalgo_site import attempts, login_limits
+from openalgo_site import attempts, hashing, login_limits
+from openalgo_site import settings as site_settings
+from openalgo_site.hashing import BUSY, LOGIN, HashingTurns, Login
 from openalgo_site.known_browsers import COOKIE, SALT
 from openalgo_site.login_limits import PER_ADDRESS, PER_NAME, PER_NAME_AND_ADDRESS
 
@@ -140,4 +142,35 @@ def test_the_gate_is_that_of_the_installation(user: User, monkeypatch: pytest.Mo
     monkeypatch.undo()
     gate = login_limits.login_gate()
     assert gate is login_limits.login_gate()
-    gate.succeeded(gate.enter("trader", "192.0.2.1", None))
+    gate.withdraw(gate.enter("trader", "192.0.2.1", None))
+
+
+@pytest.fixture
+def strangers_wait(settings: Any, monkeypatch: pytest.MonkeyPatch) -> HashingTurns:
+    """The installation's own hasher, with nobody's patience."""
+    settings.PASSWORD_HASHERS = site_settings.PASSWORD_HASHERS
+    monkeypatch.setattr(hashing.TurnTakingHasher, "iterations", 1)
+    turns = HashingTurns(patience_seconds=0.0)
+    monkeypatch.setattr(hashing, "TURNS", turns)
+    return turns
+
+
+@pytest.mark.parametrize("path", ["/login/", "/admin/login/"])
+def test_who_comes_while_strangers_guess_is_told_and_not_counted(
+    client: Client, strangers_wait: HashingTurns, user: User, path: str
+) -> None:
+    mine = Client()
+    assert log_in(mine, "/login/", PASSWORD) == ""
+    mine.post("/logout/")
+    with strangers_wait.turn(Login(is_known=False, on_busy=lambda: None)):
+        for _ in range(PER_NAME_AND_ADDRESS + 1):
+            assert BUSY in log_in(client, path, PASSWORD)
+            assert BUSY in log_in(client, path, "a guess", name="nobody")
+        assert log_in(mine, path, PASSWORD) == ""
+    assert log_in(client, path, PASSWORD) == ""
+
+
+def test_only_a_login_is_hashed_as_one(client: Client, user: User) -> None:
+    """What a thread hashed before says nothing about its next request."""
+    log_in(client, "/login/", "a guess")
+    assert LOGIN.get() is None
