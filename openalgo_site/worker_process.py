@@ -53,12 +53,12 @@ def run_worker(
     store: AccountStore,
     registry: BrokerRegistry,
     make_alerts: Callable[[Clock], AlertService] | None = None,
-    watch: Callable[[int], Awaitable[None]] | None = None,
+    watch: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, then drain for less than 10 seconds.
 
-    A second signal ends the process at once, with code 1. ``watch`` runs with this worker's epoch
-    once it serves; the worker drains for what it raises, which is raised on.
+    A second signal ends the process at once, with code 1. ``watch`` runs once it
+    serves; the worker drains for what it raises, which is raised on.
 
     Raises:
         BusError: the bus cannot be opened; ``BusConfigurationError`` when its settings are why.
@@ -74,7 +74,7 @@ async def _serve(
     store: AccountStore,
     registry: BrokerRegistry,
     make_alerts: Callable[[Clock], AlertService] | None,
-    watch: Callable[[int], Awaitable[None]] | None,
+    watch: Callable[[], Awaitable[None]] | None,
 ) -> None:
     clock = SystemClock()
     alerts = make_alerts(clock) if make_alerts else None
@@ -110,7 +110,7 @@ async def _serve(
             await worker.open()
             await control.open()
             logger.info("worker %s serves %d pool(s)", worker_id, len(worker.pool_ids()))
-            await _stopped(stop, control, watch(epoch) if watch else None)
+            await _stopped(stop, control, watch() if watch else None)
             logger.info("worker %s drains", worker_id)
 
 

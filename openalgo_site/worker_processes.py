@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from django.db import Error, connection
 from django.utils import timezone
 
-from brokers.feed import FeedStatus
 from brokers.moments import moment_text
-from pooling.feed_health import CLOSED_REASON
-from pooling.models import PoolStatus
+from pooling.models import STATUS_KEPT, PoolStatus
 
 __all__ = [
     "AnotherWorkerError",
+    "OtherWorkers",
     "is_worker",
     "process_name",
-    "refuse_second_worker",
-    "watch_for_elder_worker",
     "worker_on_this_machine",
 ]
 
@@ -33,8 +32,16 @@ logger = logging.getLogger("openalgo_site")
 LOOK_SECONDS = 0.2
 MOST_LOOKS = 30  # six seconds: a row that stands still for five tells of a worker that is gone
 
-# By account, whose row was seen first, and of when.
-Heard = dict[int, tuple[str, datetime]]
+# So long after its start a worker ends for the sake of an elder: both began in the same moment.
+GIVE_WAY_SECONDS = 60.0
+
+
+class _Heard(NamedTuple):
+    """A worker's first word of an account: whose, of when, and when it was read (monotonic)."""
+
+    owner: str
+    heartbeat: datetime
+    at: float
 
 
 class AnotherWorkerError(Exception):
@@ -55,60 +62,99 @@ class AnotherWorkerError(Exception):
         )
 
 
-def refuse_second_worker(
-    account_ids: Sequence[int] | None, *, sleep: Callable[[float], object] = time.sleep
-) -> None:
-    """Make sure that no other worker serves these accounts (None: all that are enabled).
+class OtherWorkers:
+    """Who else serves these accounts: refuses to begin beside another, and gives way to an elder.
 
-    A worker writes its rows every second. One whose process is gone from this machine is not waited
-    for; whether another one lives, of which there is fresh word, its next word tells, or that there
-    is none for five seconds.
+    Two that are started in the same moment cannot see a row of the other before they write their
+    own. The row of an account has room for one, so the younger leaves a living elder's word where
+    it stands (``elders_of``, at each write), and can hear whether it goes on. The elder writes in
+    any case: exactly one stays, however their writes fall together.
 
-    Args:
-        account_ids: which accounts; None: all.
-        sleep: passes so many seconds.
-
-    Raises:
-        AnotherWorkerError: one does.
-        django.db.Error: the database does not answer.
-    """
-    heard: Heard = {}
-    for look in range(MOST_LOOKS):
-        rows = _of_others(account_ids)
-        if not rows:
-            return
-        _raise_if_written_since(heard, rows)
-        if look == 1:
-            logger.info("looking whether worker %s still lives", rows[0].owner)
-        sleep(LOOK_SECONDS)
-
-
-async def watch_for_elder_worker(
-    account_ids: Sequence[int] | None,
-    epoch: int,
-    *,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> None:
-    """Look for six seconds whether another worker was started in the same moment as this one.
-
-    Neither could see a row of the other before it wrote its own. Both write on and see each other's
-    now: the one of the later epoch gives way, so that exactly one stays. A database that does not
-    answer tells nothing, and is not waited for. Cancelling it is safe.
+    ``elders_of`` runs in the thread that writes, everything else on the main thread.
 
     Args:
-        account_ids: which accounts; None: all.
-        epoch: of this worker.
-        sleep: passes so many seconds.
-
-    Raises:
-        AnotherWorkerError: this worker is to give way.
+        account_ids: which accounts are to be served; None: all that are enabled.
+        clock: monotonic seconds.
     """
-    mine = (epoch, process_name())
-    heard: Heard = {}
-    for _ in range(MOST_LOOKS):
-        await sleep(LOOK_SECONDS)
-        rows = await asyncio.to_thread(_of_others_now, account_ids)
-        _raise_if_written_since(heard, [row for row in rows if (row.epoch, row.owner) < mine])
+
+    def __init__(
+        self, account_ids: Sequence[int] | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._account_ids = account_ids
+        self._clock = clock
+        self._started = clock()
+        # By account, the first word of the worker heard last. Of the writing thread, once it runs.
+        self._heard: dict[int, _Heard] = {}
+        # Elders that came to notice too late to give way to: each is told of once.
+        self._told: set[str] = set()
+        # Fails once this worker is to give way.
+        self._elder: Future[None] = Future()
+
+    def refuse_second(self, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Make sure that no other worker serves these accounts, before anything is begun.
+
+        A worker writes its rows every second. One whose process is gone from this machine is not
+        waited for; whether another one lives, of which there is fresh word, its next word tells,
+        or that there is none for five seconds.
+
+        Args:
+            sleep: passes so many seconds.
+
+        Raises:
+            AnotherWorkerError: one does.
+            django.db.Error: the database does not answer.
+        """
+        for look in range(MOST_LOOKS):
+            rows = _of_others(self._account_ids)
+            if not rows:
+                return
+            for row in rows:
+                if self._has_written_since(row):
+                    raise AnotherWorkerError(row)
+            if look == 1:
+                logger.info("looking whether worker %s still lives", rows[0].owner)
+            sleep(LOOK_SECONDS)
+
+    def elders_of(self, rows: Sequence[PoolStatus]) -> set[int]:
+        """Return the accounts whose stored row is to stay, and note who is to be given way to.
+
+        Args:
+            rows: fresh ones of other workers that began before this one.
+        """
+        elders: set[int] = set()
+        for row in rows:
+            if not _may_live(row.owner):
+                continue
+            if self._has_written_since(row):
+                self._give_way(row)
+            elif self._clock() - self._heard[row.account_id].at >= STATUS_KEPT.total_seconds():
+                continue  # a word left behind, by a clock that is ahead of ours
+            elders.add(row.account_id)
+        return elders
+
+    async def until_elder(self) -> None:
+        """Wait for an elder worker of these accounts. Cancelling it is safe.
+
+        Raises:
+            AnotherWorkerError: this worker is to give way.
+        """
+        await asyncio.shield(asyncio.wrap_future(self._elder))
+
+    def _has_written_since(self, row: PoolStatus) -> bool:
+        """Tell whether the row was written after it was first seen, which it is now otherwise."""
+        heard = self._heard.setdefault(
+            row.account_id, _Heard(row.owner, row.heartbeat, self._clock())
+        )
+        return row.owner != heard.owner or row.heartbeat > heard.heartbeat
+
+    def _give_way(self, row: PoolStatus) -> None:
+        if self._clock() - self._started < GIVE_WAY_SECONDS:
+            with contextlib.suppress(InvalidStateError):
+                self._elder.set_exception(AnotherWorkerError(row))
+        elif row.owner not in self._told:
+            # An account that was enabled later: this worker may be all that others live on.
+            self._told.add(row.owner)
+            logger.warning("%s", AnotherWorkerError(row))
 
 
 def process_name() -> str:
@@ -116,30 +162,11 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _raise_if_written_since(heard: Heard, rows: Sequence[PoolStatus]) -> None:
-    """Raise AnotherWorkerError for a row that was written after it was first seen, else note it."""
-    for row in rows:
-        owner, heartbeat = heard.setdefault(row.account_id, (row.owner, row.heartbeat))
-        if row.owner != owner or row.heartbeat > heartbeat:
-            raise AnotherWorkerError(row)
-
-
-def _of_others_now(account_ids: Sequence[int] | None) -> list[PoolStatus]:
-    """Read ``_of_others`` in a thread that is lent; nothing where the database does not answer."""
-    try:
-        return _of_others(account_ids)
-    except Error:
-        return []
-    finally:
-        connection.close()
-
-
 def _of_others(account_ids: Sequence[int] | None) -> list[PoolStatus]:
-    rows = PoolStatus.objects.alive().filter(account__enabled=True, account__user__is_active=True)
+    rows = PoolStatus.objects.in_service()
+    rows = rows.filter(account__enabled=True, account__user__is_active=True)
     if account_ids is not None:
         rows = rows.filter(account__in=account_ids)
-    # The last word of a worker that was stopped is no sign of life.
-    rows = rows.exclude(state=FeedStatus.CLOSED.value, reason=CLOSED_REASON)
     return [row for row in rows.order_by("account") if _may_live(row.owner)]
 
 

@@ -89,6 +89,9 @@ class DjangoAccountStore:
         key_file: the keys of the stored credentials, read at each ``credentials`` call.
         account_ids: serve only these accounts; None serves all enabled ones.
         bus_port: where the worker publishes, for who is told of it; None: nobody is.
+        elders_of: is given the fresh rows that other workers, begun before this one, have written
+            of accounts that are about to be written, and returns the accounts whose row stays as
+            it is. Called in Django's thread. None: every row is written.
         clock: monotonic seconds, for what is done now and then.
     """
 
@@ -98,12 +101,14 @@ class DjangoAccountStore:
         key_file: Path,
         account_ids: Sequence[int] | None = None,
         bus_port: int | None = None,
+        elders_of: Callable[[Sequence[PoolStatus]], Collection[int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key_file = key_file
         self._account_ids = None if account_ids is None else frozenset(account_ids)
         self._clock = clock
         self._bus_port = bus_port
+        self._elders_of = elders_of
         self._pruned_at: float | None = None
         self._expired_at: float | None = None
         self._applied: dict[str, tuple[int, datetime]] = {}
@@ -161,7 +166,7 @@ class DjangoAccountStore:
     async def save_status(self, worker_id: str, epoch: int, stats: Sequence[PoolStats]) -> None:
         """Write the heartbeat row of each pool, an event where its state changed, and expiries.
 
-        Accounts deleted meanwhile are left out.
+        Accounts deleted meanwhile are left out, and those whose row is an elder worker's.
         """
         if stats or self._states:
             await _write(self._save_status, worker_id, epoch, stats)
@@ -235,6 +240,7 @@ class DjangoAccountStore:
         def write(rows: Sequence[PoolStatus]) -> None:
             with transaction.atomic():
                 existing = existing_accounts(row.account_id for row in rows)
+                existing -= self._kept_by_elders(worker_id, epoch, existing, now)
                 kept = [row for row in rows if row.account_id in existing]
                 events = self._states.events_for(kept)
                 PoolStatus.objects.bulk_create(
@@ -251,6 +257,20 @@ class DjangoAccountStore:
         served = {row.account_id for row in rows}
         PoolEvent.objects.bulk_create(self._states.events_of_left(served, now), batch_size=100)
         self._states.keep(served)
+
+    def _kept_by_elders(
+        self, worker_id: str, epoch: int, account_ids: Collection[int], now: datetime
+    ) -> set[int]:
+        """Return the accounts whose row is a living elder worker's."""
+        if self._elders_of is None:
+            return set()
+        fresh = PoolStatus.objects.in_service(now).exclude(owner=worker_id).defer("stats")
+        elders = [
+            row
+            for row in fresh.filter(epoch__lte=epoch)
+            if (row.epoch, row.owner) < (epoch, worker_id) and row.account_id in account_ids
+        ]
+        return set(self._elders_of(elders)) if elders else set()
 
     def _save_expiries(self) -> None:
         for pk, (version, expiry) in list(self._expiries.items()):

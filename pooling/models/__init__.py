@@ -17,10 +17,11 @@ from pooling.models.instruments import (
     SearchTier,
     starting_with,
 )
-from pooling.models.status import NO_WORKER, PeakSeen, PoolStatus
+from pooling.models.status import NO_WORKER, STATUS_KEPT, PeakSeen, PoolStatus
 
 __all__ = [
     "NO_WORKER",
+    "STATUS_KEPT",
     "AlertTarget",
     "BrokerAccount",
     "Instrument",

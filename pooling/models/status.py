@@ -10,7 +10,9 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
+from brokers.feed import FeedStatus
 from brokers.moments import moment_text
+from pooling.feed_health import CLOSED_REASON
 from pooling.models.accounts import BrokerAccount
 
 __all__ = ["NO_WORKER", "STATUS_KEPT", "PeakSeen", "PoolStatus"]
@@ -34,6 +36,11 @@ class PoolStatusStore(models.Manager["PoolStatus"]):
     def alive(self, now: datetime | None = None) -> models.QuerySet[PoolStatus]:
         """Return the rows of workers that are there."""
         return self.filter(heartbeat__gt=(now or timezone.now()) - STATUS_KEPT)
+
+    def in_service(self, now: datetime | None = None) -> models.QuerySet[PoolStatus]:
+        """Return the rows of workers that are there, without the last words of those that left."""
+        left = {"state": FeedStatus.CLOSED.value, "reason": CLOSED_REASON}
+        return self.alive(now).exclude(**left)
 
     def has_worker(self, account_id: int | None = None) -> bool:
         """Tell whether a worker is there; for the account of that id, where one is named."""

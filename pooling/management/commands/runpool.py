@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from django.conf import settings
@@ -15,11 +14,7 @@ from openalgo_site.alerts import make_alerts
 from openalgo_site.command_line import database_code, database_sentence
 from openalgo_site.tables import tables_trouble
 from openalgo_site.worker_process import WorkerSettings, run_worker
-from openalgo_site.worker_processes import (
-    AnotherWorkerError,
-    refuse_second_worker,
-    watch_for_elder_worker,
-)
+from openalgo_site.worker_processes import AnotherWorkerError, OtherWorkers
 from pooling import conf
 from pooling.crypto import CredentialCipher, KeyFileError
 from pooling.exceptions import StoreUnavailableError
@@ -56,13 +51,16 @@ class Command(BaseCommand):
             )
             _check_proxy()
             _check_database(options["account"])
-            refuse_second_worker(options["account"])
+            others = OtherWorkers(options["account"])
+            others.refuse_second()
             connection.close()
             store = DjangoAccountStore(
-                key_file=conf.key_file(), account_ids=options["account"], bus_port=env.zmq_port
+                key_file=conf.key_file(),
+                account_ids=options["account"],
+                bus_port=env.zmq_port,
+                elders_of=others.elders_of,
             )
-            watch = functools.partial(watch_for_elder_worker, options["account"])
-            run_worker(worker, store, conf.broker_registry(), make_alerts, watch)
+            run_worker(worker, store, conf.broker_registry(), make_alerts, others.until_elder)
         except (KeyFileError, BusConfigurationError, _ConfigurationError) as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from None
         except (AnotherWorkerError, BusError) as error:

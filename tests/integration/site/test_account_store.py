@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import FeedStatus, Peak, PoolStats
+from brokers.feed import FeedStatus
 from brokers.types import InstrumentKey
 from pooling import stores
 from pooling.contracts import AccountStore, UsageSample
@@ -38,40 +38,9 @@ from pooling.models import (
 )
 from pooling.refused import RefusedAccount
 from pooling.stores import DjangoAccountStore
+from tests.integration.site.store_kit import NOW, stats
 
-NOW = time.time_ns() // 1_000_000 // 1000 * 1000
 DAY_MS = 24 * 3600 * 1000
-
-
-def stats(pool_id: str, **changes: object) -> PoolStats:
-    zero = Peak(value=0, at_ms=NOW)
-    values: dict[str, object] = {
-        "pool_id": pool_id,
-        "broker": "zerodha",
-        "status": FeedStatus.LIVE,
-        "reason": "",
-        "since_ms": NOW,
-        "connections": [],
-        "max_connections": 3,
-        "symbols_per_connection": 3000,
-        "used": 12,
-        "capacity": 9000,
-        "wanted": 12,
-        "confirmed": 12,
-        "clients": 2,
-        "ticks_received": 100,
-        "ticks_per_second": 5.5,
-        "frames_malformed": 0,
-        "ticks_unknown": 0,
-        "reconnects": 0,
-        "peak_symbols": zero,
-        "peak_connections": zero,
-        "peak_clients": zero,
-        "peak_ticks_per_second": zero,
-        "config_revision": 1,
-        **changes,
-    }
-    return PoolStats(**values)  # type: ignore[arg-type]
 
 
 def sample(pool_id: str, started_ms: int = NOW) -> UsageSample:

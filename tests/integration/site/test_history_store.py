@@ -22,7 +22,7 @@ from pooling.models import (
     PoolUsage,
     PoolUsageDay,
 )
-from tests.integration.site.test_account_store import stats
+from tests.integration.site.store_kit import stats
 
 INDIA = ZoneInfo("Asia/Kolkata")
 FIVE_MINUTES = 300_000

@@ -19,7 +19,7 @@ from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.describe import accounts_with_status, connections_text, view_of
 from pooling.stores import DjangoAccountStore
 from tests.integration.site.admin_kit import staff
-from tests.integration.site.test_account_store import stats
+from tests.integration.site.store_kit import stats
 
 
 def written(account: BrokerAccount, store: Any, *states: str, **changes: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -19,11 +18,7 @@ import pytest
 from django.utils import timezone
 from psycopg import sql
 
-from openalgo_site.worker_processes import (
-    AnotherWorkerError,
-    refuse_second_worker,
-    watch_for_elder_worker,
-)
+from openalgo_site.worker_processes import AnotherWorkerError, OtherWorkers
 from pooling.models import BrokerAccount, PoolStatus
 from tests.integration.site.admin_kit import make_status
 from tests.integration.site.test_services import manage
@@ -89,7 +84,7 @@ def test_a_worker_that_goes_on_writing_is_named(
     make_status(account, owner=owner, epoch=STARTED_MS, stats={"bus_port": 5555})
     passing = Passing(write_again)
     with pytest.raises(AnotherWorkerError) as refusal:
-        refuse_second_worker(None, sleep=passing)
+        OtherWorkers(None).refuse_second(sleep=passing)
     assert passing.pauses == 1
     host, _, pid = owner.partition(":")
     words = str(refusal.value)
@@ -107,7 +102,7 @@ def test_the_successor_of_a_killed_worker_does_not_wait(
     names = {"its own": f"{HOST}:{os.getpid()}", "ended": ended_process}
     make_status(account, owner=names[owner])
     passing = Passing()
-    refuse_second_worker(None, sleep=passing)
+    OtherWorkers(None).refuse_second(sleep=passing)
     assert not passing.pauses
 
 
@@ -118,7 +113,7 @@ def test_the_successor_of_one_that_was_stopped_does_not_wait_wherever(
     """A container that is made anew has another name."""
     make_status(account, owner="elsewhere:1", state="closed", reason="the pool was closed")
     passing = Passing()
-    refuse_second_worker(None, sleep=passing)
+    OtherWorkers(None).refuse_second(sleep=passing)
     assert not passing.pauses
 
 
@@ -127,7 +122,7 @@ def test_a_worker_elsewhere_that_writes_no_more_is_waited_for(account: BrokerAcc
     """However its machine's clock goes: its row is of an hour ahead here."""
     make_status(account, owner="elsewhere:1")
     passing = Passing()
-    refuse_second_worker(None, sleep=passing)
+    OtherWorkers(None).refuse_second(sleep=passing)
     assert passing.pauses * 0.2 == pytest.approx(6)
 
 
@@ -137,7 +132,7 @@ def test_other_accounts_are_anybodys(account: BrokerAccount, values: dict[str, A
     make_status(account, owner="elsewhere:1")
     BrokerAccount.objects.filter(pk=account.pk).update(**values)
     passing = Passing(write_again)
-    refuse_second_worker(None if values else [account.pk + 1], sleep=passing)
+    OtherWorkers(None if values else [account.pk + 1]).refuse_second(sleep=passing)
     assert not passing.pauses
 
 
@@ -145,33 +140,8 @@ def test_other_accounts_are_anybodys(account: BrokerAccount, values: dict[str, A
 def test_a_row_that_is_old_tells_of_nobody(account: BrokerAccount, lived_process: str) -> None:
     make_status(account, owner=lived_process, heartbeat=timezone.now() - timedelta(seconds=6))
     passing = Passing(write_again)
-    refuse_second_worker(None, sleep=passing)
+    OtherWorkers(None).refuse_second(sleep=passing)
     assert not passing.pauses
-
-
-def watched(passing: Passing, epoch: int = STARTED_MS) -> None:
-    async def sleep(seconds: float) -> None:
-        await asyncio.to_thread(passing, seconds)
-
-    asyncio.run(watch_for_elder_worker(None, epoch, sleep=sleep))
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_younger_of_two_that_write_gives_way(account: BrokerAccount) -> None:
-    make_status(account, owner="elsewhere:1", epoch=STARTED_MS - 1)
-    with pytest.raises(AnotherWorkerError, match="process 1 on elsewhere"):
-        watched(Passing(write_again))
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("epoch", [STARTED_MS + 1, STARTED_MS - 1], ids=["younger", "silent"])
-def test_a_younger_worker_or_a_word_left_behind_drives_nobody_away(
-    account: BrokerAccount, epoch: int
-) -> None:
-    make_status(account, owner="elsewhere:1", epoch=epoch)
-    passing = Passing(write_again if epoch > STARTED_MS else lambda: None)
-    watched(passing)
-    assert passing.pauses == 30
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

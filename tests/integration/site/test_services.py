@@ -60,7 +60,8 @@ from pooling.instruments import store_instruments
 from pooling.models import BrokerAccount, PoolStatus, PoolUsage
 from pooling.stores import DjangoAccountStore
 from streaming.models import ApiKey
-from tests.integration.site.test_account_store import sample, stats
+from tests.integration.site.store_kit import stats
+from tests.integration.site.test_account_store import sample
 
 call_command("migrate", verbosity=0)
 assert connection.vendor == "postgresql"
