@@ -22,6 +22,7 @@ from openalgo_site.notices import SENDER  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
+from streaming.bare_answers import with_security_headers  # noqa: E402
 from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
 from streaming.database_probe import DatabaseProbe  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
@@ -61,11 +62,13 @@ PRICES.ask_of(gateway)
 # The loop waits for no file.
 _WRITER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proxy-notes")
 application = behind_proxies(
-    build_application(
-        http=with_bounded_bodies(
-            django_application, most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        ),
-        gateway=gateway,
+    with_security_headers(
+        build_application(
+            http=with_bounded_bodies(
+                django_application, most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            ),
+            gateway=gateway,
+        )
     ),
     trusted=settings.TRUSTED_PROXIES,
     on_untrusted=proxy_notes(run=_WRITER.submit).note,

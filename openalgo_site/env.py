@@ -65,6 +65,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     # The site
     debug: bool = False
     secret_key: str = ""
+    public_url: str = ""
     allowed_hosts: str = "127.0.0.1,localhost,[::1]"
     csrf_trusted_origins: str = ""
     trusted_proxies: str = ""

@@ -16,6 +16,7 @@ from openalgo_site.channel_layer import channel_layers
 from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environment
 from openalgo_site.logs import logging_config
 from openalgo_site.private_files import begin_private
+from openalgo_site.public_url import parse_public_url
 from openalgo_site.secret_files import read_or_create_secret
 from pooling.proxies import proxy_passwords
 from streaming.addresses import parse_networks
@@ -31,6 +32,10 @@ try:
     TRUSTED_PROXIES = parse_networks(ENV.trusted_proxies)
 except ValueError as error:
     sys.exit(f"TRUSTED_PROXIES={ENV.trusted_proxies!r} cannot be used: {error} (see .env.example)")
+try:
+    PUBLIC_URL = parse_public_url(ENV.public_url)
+except ValueError as error:
+    sys.exit(f"PUBLIC_URL={ENV.public_url!r} cannot be used: {error} (see .env.example)")
 
 DATA_DIR = ENV.data_path(BASE_DIR)
 begin_private(DATA_DIR)  # before anything is written
@@ -42,6 +47,9 @@ ALLOWED_HOSTS = [host.strip() for host in ENV.allowed_hosts.split(",") if host.s
 CSRF_TRUSTED_ORIGINS = [
     origin.strip() for origin in ENV.csrf_trusted_origins.split(",") if origin.strip()
 ]
+if PUBLIC_URL is not None:
+    ALLOWED_HOSTS.append(PUBLIC_URL.host)
+    CSRF_TRUSTED_ORIGINS.append(PUBLIC_URL.origin)
 
 INSTALLED_APPS = [
     "daphne",
@@ -59,7 +67,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "streaming.security.ContentSecurityPolicyMiddleware",
+    "streaming.security.SecurityHeadersMiddleware",
+    "openalgo_site.clear_text.ClearTextMiddleware",
     "openalgo_site.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -144,6 +153,18 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL is not None and PUBLIC_URL.is_secure
+SECURE_HSTS_SECONDS = PUBLIC_URL.hsts_seconds if PUBLIC_URL is not None else 0
+if SESSION_COOKIE_SECURE:
+    SILENCED_SYSTEM_CHECKS = [
+        # Other sites below the name, and the list that browsers are shipped with, are not ours to
+        # decide on.
+        "security.W005",
+        "security.W021",
+        # ClearTextMiddleware redirects; Django's own way would turn in circles behind a proxy that
+        # is not trusted, and move what this machine asks for.
+        "security.W008",
+    ]
 
 EMAIL_HOST = ENV.email_host
 EMAIL_PORT = ENV.email_port

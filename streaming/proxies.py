@@ -12,7 +12,7 @@ from streaming.routing import Application, Receive, Scope, Send
 
 __all__ = ["behind_proxies"]
 
-_FORWARDED = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"forwarded", b"x-real-ip"})
 
 
 def behind_proxies(

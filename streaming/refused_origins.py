@@ -42,7 +42,7 @@ class RefusedOrigins:
         logger.warning(
             "%s was refused: its Origin is %r, the request's Host is %r. If both are this site, "
             "let the proxy pass the Host on as it came (nginx: proxy_set_header Host $http_host), "
-            "or name the origin in CSRF_TRUSTED_ORIGINS",
+            "or set PUBLIC_URL to that origin",
             what,
             *pair,
         )

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of every page: our own files, our own sockets, nothing else.
+"""What every answer tells browsers: our own files, our own sockets, nothing else, for nobody else.
 
 Scripts and styles are files, never inline, so an injected element has nothing to run. The socket's
 origin is named beside ``'self'`` because older browsers do not take ``'self'`` to mean ``ws:``.
@@ -10,19 +10,35 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-__all__ = ["ContentSecurityPolicyMiddleware", "content_security_policy"]
+__all__ = ["HEADERS", "POLICY", "SecurityHeadersMiddleware", "content_security_policy"]
 
-HEADER = "Content-Security-Policy"
+POLICY = "Content-Security-Policy"
+# Of what a page could ask a browser for, what no page of ours ever does.
+_UNUSED = (
+    "accelerometer", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope",
+    "magnetometer", "microphone", "midi", "payment", "publickey-credentials-get",
+    "screen-wake-lock", "usb", "xr-spatial-tracking",
+)  # fmt: skip
+HEADERS = {
+    "Permissions-Policy": ", ".join(f"{each}=()" for each in _UNUSED),
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
-def content_security_policy(host: str | None) -> str:
-    """Return the policy for pages served as ``host`` (with its port); None for an unknown host."""
-    sockets = f" ws://{host} wss://{host}" if host else ""
+def content_security_policy(host: str | None, *, is_secure: bool = False) -> str:
+    """Return the policy for pages served as ``host`` (with its port); None for an unknown host.
+
+    Over TLS no socket in clear may be opened.
+    """
+    sockets = "".join(f" {each}://{host}" for each in (("wss",) if is_secure else ("ws", "wss")))
     return "; ".join(
         (
-            "default-src 'self'",
-            f"connect-src 'self'{sockets}",
-            "object-src 'none'",
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "font-src 'self'",
+            f"connect-src 'self'{sockets if host else ''}",
             "base-uri 'none'",
             "form-action 'self'",
             "frame-ancestors 'none'",
@@ -30,16 +46,19 @@ def content_security_policy(host: str | None) -> str:
     )
 
 
-class ContentSecurityPolicyMiddleware(MiddlewareMixin):
-    """Add the policy to every response that has none of its own. Works sync and async."""
+class SecurityHeadersMiddleware(MiddlewareMixin):
+    """Add the headers to every response that has none of its own. Works sync and async."""
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """Set the header; a request for a host that is not ours gets the policy without sockets."""
+        """Set them; a request for a host that is not ours gets the policy without sockets."""
         try:
             host = request.get_host()
         except DisallowedHost:
             host = None
-        response.headers.setdefault(HEADER, content_security_policy(host))
+        policy = content_security_policy(host, is_secure=request.is_secure())
+        response.headers.setdefault(POLICY, policy)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response

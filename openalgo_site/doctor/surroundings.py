@@ -83,7 +83,17 @@ def origins() -> Iterator[Finding]:
         yield failed(
             name,
             f"HOST={env.host} is open to other machines, but ALLOWED_HOSTS names this one only",
-            "add the name or address that browsers use to ALLOWED_HOSTS",
+            "set PUBLIC_URL to the address that browsers use, or add its name to ALLOWED_HOSTS",
+        )
+    public = settings.PUBLIC_URL
+    if public is not None and public.is_secure and not settings.TRUSTED_PROXIES:
+        bad = True
+        yield warned(
+            name,
+            f"PUBLIC_URL={public.origin}, but nobody is trusted who could bring TLS, so browsers "
+            "are not told to stay with it, and all clients have the proxy's address",
+            "set TRUSTED_PROXIES to the proxy's address, and let it set X-Forwarded-For and "
+            "X-Forwarded-Proto (docs/operations.md, Behind a proxy)",
         )
     for origin in settings.CSRF_TRUSTED_ORIGINS:
         parts = urlsplit(origin)
@@ -94,7 +104,7 @@ def origins() -> Iterator[Finding]:
                 f"CSRF_TRUSTED_ORIGINS: {origin!r} is no origin",
                 "write scheme and host in CSRF_TRUSTED_ORIGINS, as in https://ticks.example.com",
             )
-        elif not _is_allowed(parts.hostname, hosts):
+        elif not _is_allowed(netloc(parts.hostname), hosts):
             bad = True
             yield failed(
                 name,
@@ -102,7 +112,8 @@ def origins() -> Iterator[Finding]:
                 f"add {parts.hostname} to ALLOWED_HOSTS",
             )
     if not bad:
-        yield fine(name, f"the site answers to {', '.join(hosts)}")
+        known = f", and is known as {public.origin}" if public is not None else ""
+        yield fine(name, f"the site answers to {', '.join(hosts)}{known}")
 
 
 def _is_allowed(host: str, hosts: list[str]) -> bool:

@@ -101,6 +101,7 @@ PURE_MODULES = [
     "pooling.untold",
     "pooling.upkeep",
     # openalgo_site
+    "openalgo_site.public_url",
     "openalgo_site.status_page.history",
     "openalgo_site.status_page.shape",
     # streaming

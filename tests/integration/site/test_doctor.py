@@ -26,8 +26,10 @@ from openalgo_site.doctor import processes, storage, surroundings
 from openalgo_site.doctor.findings import Check, Finding, Outcome, failed, fine
 from openalgo_site.doctor.main import all_checks, examine
 from openalgo_site.env import Environment
+from openalgo_site.public_url import parse_public_url
 from pooling.crypto import CredentialCipher, create_key_file
 from pooling.models import BrokerAccount, Instrument, PoolStatus
+from streaming.addresses import parse_networks
 from streaming.models import GatewayStatus
 from tests.integration.site.test_runpool import ACCOUNT, Installation
 from tests.support import eventually_sync, free_port
@@ -279,7 +281,19 @@ def test_origins(configured: Callable[..., None], settings: Any) -> None:
     assert problem(surroundings.origins(), "ALLOWED_HOSTS").outcome is Outcome.WARNING
     settings.ALLOWED_HOSTS = ["localhost"]
     configured(host="0.0.0.0")
-    assert problem(surroundings.origins(), "ALLOWED_HOSTS").outcome is Outcome.FAILED
+    assert problem(surroundings.origins(), "PUBLIC_URL").outcome is Outcome.FAILED
+
+
+def test_a_public_url_with_tls_needs_a_proxy_that_is_trusted(
+    configured: Callable[..., None], settings: Any
+) -> None:
+    configured()
+    settings.PUBLIC_URL = parse_public_url("https://[fd00::7]:8443")
+    settings.ALLOWED_HOSTS = ["127.0.0.1", "[fd00::7]"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://[fd00::7]:8443"]
+    assert problem(surroundings.origins(), "TRUSTED_PROXIES").outcome is Outcome.WARNING
+    settings.TRUSTED_PROXIES = parse_networks("127.0.0.1")
+    assert all_fine(surroundings.origins())
 
 
 def test_too_few_open_files() -> None:

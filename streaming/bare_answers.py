@@ -1,0 +1,40 @@
+"""The headers of answers that never came as far as Django, such as to a body that is too large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streaming.routing import Application, Receive, Scope, Send
+from streaming.security import HEADERS, POLICY
+
+__all__ = ["with_security_headers"]
+
+# Such an answer is no page: it needs nothing at all. The last four are what Django sets on its own.
+_PLAIN = {
+    POLICY: "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    **HEADERS,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_ADDED = [(name.lower().encode(), value.encode()) for name, value in _PLAIN.items()]
+_MARK = POLICY.lower().encode()
+
+
+def with_security_headers(application: Application) -> Application:
+    """Let each answer without a policy say what pages say, and that it is none."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: dict[str, Any]) -> None:
+            if message["type"].endswith("http.response.start"):
+                headers = list(message.get("headers", ()))
+                given = {bytes(name).lower() for name, _ in headers}
+                if _MARK not in given:
+                    headers += [each for each in _ADDED if each[0] not in given]
+                    message = {**message, "headers": headers}
+            await send(message)
+
+        await application(scope, receive, send_guarded)
+
+    return guarded
