@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 __all__ = [
@@ -51,6 +52,8 @@ _STATES: Final[Mapping[str, FeedState]] = {
     DISABLED: FeedState.DISABLED,
     NOT_SERVED: FeedState.NOT_SERVED,
 }
+# A state of a later version is at least no outage that somebody could mend.
+_LATER: Final = FeedState.CLOSED
 
 
 class Change(NamedTuple):
@@ -87,7 +90,6 @@ def stretches(
         start: the span's beginning.
         end: its end, not in the future.
     """
-    found: list[Stretch] = []
     known = list(changes)
     if not known:
         return []
@@ -95,11 +97,15 @@ def stretches(
         last = known[-1]
         if _state(last) in _SERVED and heard > last.at:
             known.append(Change(heard, NOT_SERVED, "no worker is heard"))
-    ends = [*(change.at for change in known[1:]), end]
-    for change, until in zip(known, ends, strict=True):
-        begins, stops = max(change.at, start), min(until, end)
+    # In one zone moments are compared without asking it.
+    start, end = start.astimezone(UTC), end.astimezone(UTC)
+    found: list[Stretch] = []
+    ends = [*map(itemgetter(0), known[1:]), end]
+    for (at, kind, message), until in zip(known, ends, strict=True):
+        begins = at if at > start else start
+        stops = until if until < end else end
         if begins < stops:
-            found.append(Stretch(begins, stops, _state(change), change.message))
+            found.append(Stretch(begins, stops, _STATES.get(kind, _LATER), message))
     return found
 
 
@@ -116,17 +122,17 @@ class Outages:
 
     def minutes(self, start: datetime, end: datetime) -> float | None:
         """Return minutes of outage from ``start`` to ``end``; None: nothing is known of it."""
+        start, end = start.astimezone(UTC), end.astimezone(UTC)
         is_known, total = False, timedelta()
         for index in range(bisect_right(self._ends, start), len(self._known)):
-            stretch = self._known[index]
-            if stretch.start >= end:
+            begins, stops, state, _ = self._known[index]
+            if begins >= end:
                 break
             is_known = True
-            if stretch.state in OUTAGES:
-                total += min(stretch.end, end) - max(stretch.start, start)
+            if state in OUTAGES:
+                total += (stops if stops < end else end) - (begins if begins > start else start)
         return round(total.total_seconds() / 60, 1) if is_known else None
 
 
 def _state(change: Change) -> FeedState:
-    # A state of a later version is at least no outage that somebody could mend.
-    return _STATES.get(change.kind, FeedState.CLOSED)
+    return _STATES.get(change.kind, _LATER)

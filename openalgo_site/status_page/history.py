@@ -5,7 +5,7 @@ Parts are as short as a chart of ``MAX_POINTS`` can show; a peak is never averag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -17,6 +17,7 @@ __all__ = [
     "MAX_POINTS",
     "MEASURES",
     "RANGES",
+    "PeaksOf",
     "Row",
     "Span",
     "SpanError",
@@ -61,21 +62,27 @@ class Span(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One stored interval or day: its beginning, peaks with their times, counts and limits."""
+    """One stored interval or day: its number, its beginning, peaks, counts and limits.
 
+    When each peak was is asked of the few rows that have the highest: most of what a row costs to
+    read is its times.
+    """
+
+    pk: int
     started: datetime
     symbols: int
-    symbols_at: datetime
     connections: int
-    connections_at: datetime
     clients: int
-    clients_at: datetime
     ticks_per_second: float
-    ticks_per_second_at: datetime
     drops: int
     reconnects: int
     capacity: int
     max_connections: int
+
+
+# Of rows by their numbers: the value and the time of each of MEASURES, in their order. A row that
+# is gone by then is left out.
+PeaksOf = Callable[[Collection[int]], Mapping[int, Sequence[tuple[float, datetime]]]]
 
 
 @dataclass(slots=True)
@@ -112,26 +119,33 @@ def read_span(query: Mapping[str, str], now: datetime, zone: tzinfo) -> Span:
 
 
 def chart(
-    rows: Iterable[Row], span: Span, interval: timedelta, states: Sequence[Stretch] = ()
+    rows: Iterable[Row],
+    span: Span,
+    interval: timedelta,
+    states: Sequence[Stretch] = (),
+    *,
+    peaks_of: PeaksOf,
 ) -> dict[str, Any]:
     """Return points for charts, and the highest values of the span with their times.
 
     ``points`` are lists of the values that ``columns`` names; ``t`` is the beginning of a part in
     epoch milliseconds. Parts without a row are left out: nothing is known of them. ``states`` are
     lists of beginning, end, state and reason; ``outage_minutes`` are null where no state is known.
+    ``peaks_of`` is asked once, for at most as many rows as there are measures.
     """
     step_ms = _part_ms(span, interval)
     parts: dict[int, _Part] = {}
-    highest: dict[str, tuple[float, datetime]] = {}
+    highest: list[float] = [0.0] * len(MEASURES)
+    reached: list[int | None] = [None] * len(MEASURES)
     for row in rows:
         began_ms = _ms(row.started)
         # Days begin at midnight of the zone, which no division finds.
         at_ms = began_ms if span.step is Step.DAY else began_ms // step_ms * step_ms
-        _take(parts, at_ms, row)
-        for name in MEASURES:
-            value, at = getattr(row, name), getattr(row, f"{name}_at")
-            if value > 0 and (name not in highest or value > highest[name][0]):
-                highest[name] = (value, at)
+        peaks = _floats(row.symbols, row.connections, row.clients, row.ticks_per_second)
+        _take(parts, at_ms, row, peaks)
+        for index, value in enumerate(peaks):
+            if value > highest[index]:
+                highest[index], reached[index] = value, row.pk
     outages = Outages(states)
     return {
         "from": _ms(span.start),
@@ -143,23 +157,44 @@ def chart(
             (*_point(at_ms, part), outages.minutes(_at(at_ms), _at(at_ms + step_ms)))
             for at_ms, part in sorted(parts.items())
         ],
-        "states": [
-            (_ms(each.start), _ms(each.end), each.state.value, each.reason) for each in states
-        ],
+        "states": _shown(states),
         "outage_minutes": outages.minutes(span.start, span.end),
-        "peaks": {
-            name: {"value": value, "at_ms": _ms(at)} for name, (value, at) in highest.items()
-        },
+        "peaks": _peaks(reached, peaks_of),
     }
 
 
-def _take(parts: dict[int, _Part], at_ms: int, row: Row) -> None:
-    peaks = [float(getattr(row, name)) for name in MEASURES]
+def _shown(states: Sequence[Stretch]) -> list[tuple[int, int, str, str]]:
+    found: list[tuple[int, int, str, str]] = []
+    until, until_ms = None, 0
+    for start, end, state, reason in states:
+        # Nearly always one begins as the one before it ends.
+        start_ms = until_ms if start is until else _ms(start)
+        until, until_ms = end, _ms(end)
+        found.append((start_ms, until_ms, state.value, reason))
+    return found
+
+
+def _peaks(reached: Sequence[int | None], peaks_of: PeaksOf) -> dict[str, dict[str, float]]:
+    pks = {pk for pk in reached if pk is not None}
+    known = peaks_of(pks) if pks else {}
+    found = {}
+    for index, (name, pk) in enumerate(zip(MEASURES, reached, strict=True)):
+        if pk is not None and pk in known:
+            value, at = known[pk][index]
+            found[name] = {"value": value, "at_ms": _ms(at)}
+    return found
+
+
+def _floats(*values: float) -> list[float]:
+    return [*map(float, values)]
+
+
+def _take(parts: dict[int, _Part], at_ms: int, row: Row, peaks: list[float]) -> None:
     part = parts.get(at_ms)
     if part is None:
         parts[at_ms] = _Part(peaks, row.drops, row.reconnects, row.capacity, row.max_connections)
         return
-    part.peaks = [max(pair) for pair in zip(part.peaks, peaks, strict=True)]
+    part.peaks = [*map(max, part.peaks, peaks)]
     part.drops += row.drops
     part.reconnects += row.reconnects
     # The limits that held at the end of the part: rows come in their order.

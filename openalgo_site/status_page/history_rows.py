@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from openalgo_site.status_page.history import Row, Span, Step
+from openalgo_site.status_page.day_cells import Day
+from openalgo_site.status_page.history import MEASURES, Row, Span, Step
 from pooling.models import BrokerAccount, PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
 from pooling.operations.outages import states_of
-from pooling.outages import Outages, Stretch
+from pooling.outages import STATE_PREFIX, Change, Outages, Stretch
 
 __all__ = [
     "PORTION",
@@ -20,18 +21,18 @@ __all__ = [
     "day_rows",
     "day_span",
     "event_portion",
-    "newest_events",
+    "happened",
     "outages_of",
+    "peaks_of",
     "records",
     "rows_of",
-    "states_shown",
     "usage_portion",
 ]
 
 PORTION = 1000
 DAYS_SHOWN = 92
 EVENTS_SHOWN = 100
-_COLUMNS = Row._fields[1:]
+_COLUMNS = Row._fields[2:]
 _FULL = (
     "symbols", "symbols_at", "connections", "connections_at", "clients", "clients_at",
     "ticks_per_second", "ticks_per_second_at", "ticks_received", "reconnects", "drops",
@@ -49,12 +50,22 @@ class EventsShown(NamedTuple):
 def rows_of(account_id: int, span: Span) -> Iterator[Row]:
     """Yield the rows of a span, the oldest first."""
     if span.step is Step.DAY:
-        days = _days(account_id, span).order_by("day").values_list("day", *_COLUMNS)
-        for day, *rest in days.iterator(PORTION):
-            yield Row(_midnight(day), *rest)
+        days = _days(account_id, span).order_by("day").values_list("pk", "day", *_COLUMNS)
+        for pk, day, *rest in days.iterator(PORTION):
+            yield Row(pk, _midnight(day), *rest)
         return
-    found = _usage(account_id, span).order_by("started").values_list("started", *_COLUMNS)
+    found = _usage(account_id, span).order_by("started").values_list("pk", "started", *_COLUMNS)
     yield from map(Row._make, found.iterator(PORTION))
+
+
+def peaks_of(step: Step, pks: Collection[int]) -> Mapping[int, Sequence[tuple[float, datetime]]]:
+    """Return the value and the time of each of ``MEASURES``, by the primary keys of rows."""
+    rows: QuerySet[Any] = (PoolUsageDay if step is Step.DAY else PoolUsage).objects.all()
+    columns = [column for name in MEASURES for column in (name, f"{name}_at")]
+    return {
+        pk: list(zip(values[::2], values[1::2], strict=True))
+        for pk, *values in rows.filter(pk__in=pks).values_list("pk", *columns)
+    }
 
 
 def usage_portion(
@@ -81,9 +92,10 @@ def usage_portion(
     return list(rows.order_by(began, "pk").values_list(*columns)[:PORTION])
 
 
-def day_rows(account: BrokerAccount) -> list[tuple[PoolUsageDay, float | None]]:
+def day_rows(account: BrokerAccount) -> list[tuple[Day, float | None]]:
     """Return the newest days with the minutes of outage of each, the newest first."""
-    days = list(PoolUsageDay.objects.filter(account=account).order_by("-day")[:DAYS_SHOWN])
+    rows = PoolUsageDay.objects.filter(account=account).order_by("-day")
+    days = list(map(Day._make, rows.values_list(*Day._fields)[:DAYS_SHOWN]))
     if not days:
         return []
     now = timezone.now()
@@ -93,22 +105,24 @@ def day_rows(account: BrokerAccount) -> list[tuple[PoolUsageDay, float | None]]:
 
 def outages_of(account: BrokerAccount, span: Span) -> Outages:
     """Return the outages of a span; by day: of all of its days."""
-    return Outages(states_shown(account, span))
+    return Outages(states_of(account, _begins(span), span.end, timezone.now()))
 
 
-def states_shown(account: BrokerAccount, span: Span) -> list[Stretch]:
-    """Return the states of a span; by day: of all of its days, the first from its midnight on."""
-    start = span.start
-    if span.step is Step.DAY:
-        start = _midnight(start.astimezone(timezone.get_default_timezone()).date())
-    return states_of(account, start, span.end, timezone.now())
+def happened(account: BrokerAccount, span: Span) -> tuple[EventsShown, list[Stretch]]:
+    """Return what happened in a span, as far as a page shows it, and the states of the feed.
 
-
-def newest_events(account_id: int, span: Span) -> EventsShown:
-    """Return what happened in a span, as far as a page shows it."""
-    rows = _events(account_id, span)
-    newest = rows.order_by("-at", "-pk").values_list("at", "kind", "message")[:EVENTS_SHOWN]
-    return EventsShown(list(newest), rows.count())
+    The states are those of the span; by day: of all of its days, the first from its midnight on.
+    """
+    rows = _events(account.pk, span)
+    newest = list(
+        rows.order_by("-at", "-pk").values_list("at", "kind", "message")[: EVENTS_SHOWN + 1]
+    )
+    is_all, start = len(newest) <= EVENTS_SHOWN, _begins(span)
+    within = None
+    if is_all and start == span.start:  # the states are among them
+        within = [Change(*row) for row in reversed(newest) if row[1].startswith(STATE_PREFIX)]
+    states = states_of(account, start, span.end, timezone.now(), within=within)
+    return EventsShown(newest[:EVENTS_SHOWN], len(newest) if is_all else rows.count()), states
 
 
 def event_portion(
@@ -130,6 +144,13 @@ def day_span(day: date) -> tuple[datetime, datetime]:
 def records(account_id: int) -> PoolRecord | None:
     """Return the highest values ever."""
     return PoolRecord.objects.filter(account_id=account_id).first()
+
+
+def _begins(span: Span) -> datetime:
+    """Return when the first row of a span begins: by day at its midnight."""
+    if span.step is not Step.DAY:
+        return span.start
+    return _midnight(span.start.astimezone(timezone.get_default_timezone()).date())
 
 
 def _events(account_id: int, span: Span) -> QuerySet[PoolEvent]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from django.views.generic import TemplateView
 
 from openalgo_site.api_access import ApiError, api_view
 from openalgo_site.status_page.access import visible_accounts
+from openalgo_site.status_page.day_cells import day_cells
 from openalgo_site.status_page.export import csv_lines, event_lines
 from openalgo_site.status_page.history import (
     MEASURES,
@@ -31,10 +33,10 @@ from openalgo_site.status_page.history import (
 )
 from openalgo_site.status_page.history_rows import (
     day_rows,
-    newest_events,
+    happened,
+    peaks_of,
     records,
     rows_of,
-    states_shown,
 )
 from pooling.models import BrokerAccount, PoolRecord
 from pooling.operations.naming import account_name
@@ -90,7 +92,7 @@ class HistoryPageView(LoginRequiredMixin, TemplateView):
             account_name=account_name(account),
             ranges=list(RANGES),
             records=_records(records(account.pk)),
-            days=day_rows(account),
+            days=list(day_cells(day_rows(account), timezone.get_current_timezone())),
             kept_days=settings.ENV.usage_kept_days,
             **kwargs,
         )
@@ -102,9 +104,10 @@ def history_json(request: HttpRequest, account_id: int) -> HttpResponseBase:
     def answer(request: HttpRequest, user: User) -> dict[str, Any]:
         account, span = _asked(request, user, account_id)
         interval = timedelta(seconds=settings.ENV.usage_interval_seconds)
-        events = newest_events(account_id, span)
+        events, states = happened(account, span)
+        rows, peaks = rows_of(account_id, span), partial(peaks_of, span.step)
         return {
-            **chart(rows_of(account_id, span), span, interval, states_shown(account, span)),
+            **chart(rows, span, interval, states, peaks_of=peaks),
             "events": [(round(at.timestamp() * 1000), *rest) for at, *rest in events.rows],
             "events_total": events.total,
         }

@@ -241,6 +241,26 @@ def test_charts_read_when_the_feed_was_down_and_what_happened(
     assert [kind for _, kind, _ in longer["events"]] == [kind for _, kind, _ in reversed(DOWN)]
 
 
+@pytest.mark.parametrize("query", ["range=24h", "range=24h&step=day", "range=6h"])
+def test_the_states_do_not_depend_on_how_many_events_are_shown(
+    query: str, client: Client, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all events are shown, the states are read out of them."""
+    write(account, 55)
+    changes(account, *DOWN)
+    client.force_login(account.user)
+    url = f"/status/{account.pk}/history.json?{query}"
+    shown = client.get(url).json()
+    total = shown["events_total"]
+    assert total == len(shown["events"]) == len(DOWN)
+    for most in (total, total - 1):
+        monkeypatch.setattr(history_rows, "EVENTS_SHOWN", most)
+        fewer = client.get(url).json()
+        assert (len(fewer["events"]), fewer["events_total"]) == (most, total)
+        assert [state[2:] for state in fewer["states"]] == [state[2:] for state in shown["states"]]
+        assert fewer["outage_minutes"] == pytest.approx(shown["outage_minutes"], abs=0.2)
+
+
 async def test_files_tell_minutes_of_outage_and_events(
     async_client: AsyncClient, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
