@@ -61,6 +61,8 @@ class Latency:
 
     def __init__(self) -> None:
         self.stages = {stage: Histogram() for stage in Stage}
+        # Exchange's stamps that were whole seconds: those durations are up to a second too long.
+        self.whole_seconds = 0
 
     def arrived(self, messages: Iterable[TickMessage], read_at_us: int) -> None:
         """Count timed ticks that came off the bus at ``read_at_us`` (epoch microseconds)."""
@@ -69,7 +71,9 @@ class Latency:
             received_us = message.ts_received_us
             event = _EVENT_TIME.search(message.body)
             if event is not None:
-                stages[Stage.EXCHANGE].observe(received_us - int(event[1]) * 1000)
+                event_ms = int(event[1])
+                stages[Stage.EXCHANGE].observe(received_us - event_ms * 1000)
+                self.whole_seconds += event_ms % 1000 == 0
             stages[Stage.WORKER].observe(message.published_after_us)
             published_us = received_us + message.published_after_us
             stages[Stage.BUS].observe(read_at_us - published_us)

@@ -138,13 +138,23 @@ async def test_stamps_of_whole_seconds_give_a_bound(console: Console):
     shown = await console.page.evaluate(
         """async () => {
             const { Meter } = await import('/static/streaming/js/meter.js');
-            const [whole, fine] = [new Meter(), new Meter()];
-            for (const age of [12, 512, 980]) whole.age(age, 1_700_000_000_000);
-            for (const stamp of [1_700_000_000_000, 1_700_000_000_250]) fine.age(5, stamp);
-            return [whole.isCoarse, fine.isCoarse, new Meter().isCoarse];
+            const [second, quarter] = [1_700_000_000_000, 1_700_000_000_250];
+            const coarse = (...stamps) => {
+                const meter = new Meter();
+                for (const stamp of stamps) meter.age(512, stamp);
+                return meter.isCoarse;
+            };
+            const many = Array(3000).fill(quarter);
+            return {
+                none: coarse(), whole: coarse(second, second), fine: coarse(quarter, quarter),
+                half: coarse(second, quarter), chance: coarse(...many, second),
+                turned: coarse(...many, ...many.map(() => second)),
+            };
         }"""
     )
-    assert shown == [True, False, False]
+    assert shown == {
+        "none": False, "whole": True, "fine": False, "half": True, "chance": False, "turned": True,
+    }  # fmt: skip
 
 
 async def test_a_reload_brings_back_what_was_subscribed(console: Console, site: FakeSite):

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
+from streaming.latency import BUCKETS_SECONDS
 from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -75,6 +76,29 @@ async def test_a_credential_that_ends_is_announced(module_page: Page):
         return [has_credential, credential_expiry_ms, told.tone, told.text];
     })"""
     assert await run(module_page, "truth", code, cases) == [list(case) for case in cases]
+
+
+async def test_a_stamp_of_whole_seconds_is_no_measurement(module_page: Page):
+    """The way's first stage is told as the console tells its latency."""
+    cases = [
+        (0.04, False, "0.04 ms"),
+        (35.2, False, "35 ms"),
+        (750, True, "below 1 s"),
+        (2431.5, True, "below 3 s"),
+        (BUCKETS_SECONDS[-1] * 1000, False, "over 5 s"),
+        (BUCKETS_SECONDS[-1] * 1000, True, "over 5 s"),
+        (None, True, "\N{EN DASH}"),
+    ]
+    code = "v[0].map(([value, isCoarse]) => m.duration(value, isCoarse))"
+    told = await run(module_page, "gateways", code, cases)
+    assert told == [text for *_, text in cases]
+    seen = {"ticks": 8, "p50_ms": 750, "p99_ms": 995}
+    code = """(([section, list]) => {
+        new m.Way({section, list}).show(v[0]);
+        return [...list.children].slice(0, 2).map((item) => item.children[1].textContent);
+    })(['section', 'ol'].map((name) => document.createElement(name)))"""
+    stages = {"exchange": {**seen, "is_coarse": True}, "worker": {**seen, "is_coarse": False}}
+    assert await run(module_page, "gateways", code, stages) == ["below 1 s", "750 ms"]
 
 
 async def test_limits_tell_what_is_in_force(module_page: Page):

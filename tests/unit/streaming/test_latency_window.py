@@ -6,6 +6,7 @@ import pytest
 
 from streaming.latency import Latency, Stage
 from streaming.latency_window import LatencyWindow, quantile_ms
+from streaming.link import TickMessage
 
 
 def test_what_is_older_than_the_window_no_longer_counts() -> None:
@@ -29,6 +30,33 @@ def test_a_stage_that_fell_silent_is_left_out() -> None:
     latency.stages[Stage.WORKER].observe(100)
     window.read(latency, 0.0)
     assert window.read(latency, 1.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "is_coarse"),
+    [
+        ([1_000] * 20, True),
+        ([1_000, 1_250], True),
+        ([1_250] * 20, False),
+        ([1_250] * 99 + [1_000], False),
+    ],
+)
+def test_stamps_of_whole_seconds_make_a_bound(stamps: list[int], is_coarse: bool) -> None:
+    """Only of the stage that begins with the stamp, and only of the window."""
+    latency, window = Latency(), LatencyWindow(seconds=60.0)
+
+    def arrive(event_ms: int) -> None:
+        body = b'{"data":{"timestamp":%d}}' % event_ms
+        latency.arrived([TickMessage(b"1/N/X\0", 2, 1, 1, 2_000_000, body, 5)], 2_000_100)
+
+    for stamp in stamps:
+        arrive(stamp)
+    seen = window.read(latency, 0.0)
+    assert {stage: each.is_coarse for stage, each in seen.items()} == {
+        "exchange": is_coarse, "worker": False, "bus": False,
+    }  # fmt: skip
+    arrive(1_250)
+    assert not window.read(latency, 30.0)["exchange"].is_coarse
 
 
 @pytest.mark.parametrize(

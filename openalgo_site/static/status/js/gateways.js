@@ -2,7 +2,7 @@
  * Owns the table of gateways and the picture of a tick's way with the time of each stage.
  */
 
-import { DASH, age, quantity } from "../../streaming/js/format.js";
+import { DASH, age, belowSeconds, count, quantity } from "../../streaming/js/format.js";
 import { badge, fillRows, setHidden, setText, setTitle } from "./dom.js";
 import { grown, shownGateway } from "./truth.js";
 
@@ -24,9 +24,14 @@ const COLUMNS = [
   { label: "Heard" },
 ];
 
-/** Milliseconds as people read them: 0.04, 1.2, 35, 1,200. */
-export function milliseconds(value) {
+/** The server counts no further: what took longer is told as this. */
+export const LONGEST_MS = 5000;
+
+/** A quantile of a stage as people read it: "0.04 ms", "35 ms", "1200 ms", "below 1 s", "over 5 s". */
+export function duration(value, isCoarse = false) {
   if (!Number.isFinite(value)) return DASH;
+  if (value >= LONGEST_MS) return `over ${quantity(LONGEST_MS / 1000)} s`;
+  if (isCoarse) return belowSeconds(value);
   const digits = value < 1 ? 2 : value < 10 ? 1 : 0;
   return `${value.toFixed(digits)} ms`;
 }
@@ -82,10 +87,10 @@ export class Way {
     STAGES.forEach(([stage, name], index) => {
       const item = this.#list.children[index] ?? this.#newItem(name);
       const seen = latency[stage];
-      setText(item.children[1], seen ? milliseconds(seen.p50_ms) : DASH);
+      setText(item.children[1], seen ? duration(seen.p50_ms, seen.is_coarse) : DASH);
       const none = stage === "exchange" ? "the ticks carry no time" : "no sample";
-      setText(item.children[2], seen ? `99 %: ${milliseconds(seen.p99_ms)}` : none);
-      setTitle(item, seen ? `${quantity(seen.ticks)} ticks sampled` : "");
+      setText(item.children[2], seen ? `99 %: ${duration(seen.p99_ms, seen.is_coarse)}` : none);
+      setTitle(item, seen ? sampled(seen) : "");
     });
   }
 
@@ -102,6 +107,11 @@ export class Way {
   }
 }
 
+function sampled({ ticks, is_coarse: isCoarse }) {
+  const why = isCoarse ? "; the exchange stamps whole seconds, so this is a bound" : "";
+  return `${count(ticks, "tick")} sampled${why}`;
+}
+
 function spread(stage) {
-  return stage ? `${milliseconds(stage.p50_ms)}, ${milliseconds(stage.p99_ms)}` : DASH;
+  return stage ? `${duration(stage.p50_ms)}, ${duration(stage.p99_ms)}` : DASH;
 }

@@ -5,7 +5,7 @@
 
 import { Chosen } from "./chosen.js";
 import { Phase, TickConnection } from "./connection.js";
-import { DASH, quantity } from "./format.js";
+import { DASH, belowSeconds, quantity } from "./format.js";
 import { FrameLog } from "./frame_log.js";
 import { KeptConsole, storage } from "./kept_console.js";
 import { Meter } from "./meter.js";
@@ -111,19 +111,14 @@ function showFigures() {
   put("frame-rate", `${quantity(Math.round(rates.frames))} /s`);
   put("tick-rate", `${quantity(Math.round(rates.ticks))} /s`);
   put("byte-rate", bytes(rates.bytes));
-  put("latency-median", age(meter.ageBelow(0.5)));
-  put("latency-high", age(meter.ageBelow(0.95)));
+  const latency = meter.isCoarse ? belowSeconds : milliseconds;
+  put("latency-median", latency(meter.ageBelow(0.5)));
+  put("latency-high", latency(meter.ageBelow(0.95)));
   put("round-trip", milliseconds(connection.roundTripMs));
 }
 
 const put = (id, text) => ($(id).textContent = text);
 const milliseconds = (value) => (Number.isFinite(value) ? `${quantity(Math.round(value))} ms` : DASH);
-
-/** Ages from stamps of whole seconds are a bound and no measurement: told in whole seconds. */
-function age(value) {
-  if (!meter.isCoarse || !Number.isFinite(value)) return milliseconds(value);
-  return `below ${quantity(Math.max(1, Math.ceil(value / 1000)))} s`;
-}
 
 function bytes(value) {
   return value < 10_000 ? `${quantity(Math.round(value))} B/s` : `${quantity(Math.round(value / 1000))} kB/s`;

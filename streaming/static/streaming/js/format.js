@@ -69,6 +69,11 @@ export function age(milliseconds) {
   return `${Math.floor(seconds / 86400)}d`;
 }
 
+/** A latency counted from stamps of whole seconds: up to a second too high, so "below 2 s". */
+export function belowSeconds(milliseconds) {
+  return `below ${quantity(Math.max(1, Math.ceil(milliseconds / 1000)))} s`;
+}
+
 /**
  * "14:10:21 IST": a moment in a zone, which it names; of another day than `now`'s with its date.
  * `timeZone` undefined is the browser's. Within a column or chart that names the zone: `isBare`.

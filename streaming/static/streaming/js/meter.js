@@ -5,11 +5,12 @@
 
 const WINDOW_MS = 5000;
 const MAX_AGES = 2000;
+// Of stamps with milliseconds one in a thousand is a whole second by chance; the server judges alike.
+const COARSE_SHARE = 0.1;
 
 export class Meter {
   #seconds = []; // [second, frames, ticks, bytes]
-  #ages = [];
-  #fine = 0; // stamps among them that are finer than a second
+  #ages = []; // [milliseconds, whether the stamp was a whole second]
 
   /** Count one frame of `size` characters with `ticks` in it. */
   frame(now, size, ticks) {
@@ -27,14 +28,14 @@ export class Meter {
 
   /** Keep how old a tick that the exchange stamped at `stamp` was on arrival, in milliseconds. */
   age(milliseconds, stamp) {
-    this.#ages.push(milliseconds);
-    if (stamp % 1000) this.#fine += 1;
+    this.#ages.push([milliseconds, stamp % 1000 === 0]);
     if (this.#ages.length > MAX_AGES) this.#ages.splice(0, MAX_AGES / 2);
   }
 
-  /** Whether every stamp was a whole second: ages are then up to a second too high. */
+  /** Whether many of the stamps were whole seconds: ages are then up to a second too high. */
   get isCoarse() {
-    return this.#ages.length > 0 && this.#fine === 0;
+    const whole = this.#ages.filter(([, isWhole]) => isWhole).length;
+    return whole > this.#ages.length * COARSE_SHARE;
   }
 
   /** Frames, ticks and characters per second over the last whole seconds. */
@@ -50,13 +51,12 @@ export class Meter {
 
   /** The age below which `share` (0 to 1) of the latest ticks were; NaN without any. */
   ageBelow(share) {
-    const sorted = [...this.#ages].sort((a, b) => a - b);
+    const sorted = this.#ages.map(([milliseconds]) => milliseconds).sort((a, b) => a - b);
     return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] : NaN;
   }
 
   clear() {
     this.#seconds = [];
     this.#ages = [];
-    this.#fine = 0;
   }
 }
