@@ -545,60 +545,6 @@ def wire(page: Page) -> list[str]:
     return frames
 
 
-async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):
-    """The capacity strip shows state and reason."""
-    site.say("set_state", pool={"status": "auth_required", "reason": "access token expired"})
-    strip = watch.page.get_by_label("Capacity of your pools")
-    await expect(strip).to_contain_text("login needed")
-    await expect(strip).to_contain_text("access token expired")
-
-
-async def test_strip_says_what_the_socket_says_of_its_feed(watch: Watch, site: FakeSite):
-    """The figures may call a pool live for seconds after its worker has gone; the page may not."""
-    strip = watch.page.get_by_label("Capacity of your pools")
-    await expect(strip).to_contain_text("live")
-    feed = {"broker": "zerodha", "account": "main"}
-    site.say("feed", status="stale", reason="the worker does not answer", **feed)
-    await expect(strip).to_contain_text("stale")
-    await expect(strip).to_contain_text("the worker does not answer")
-    await expect(strip).not_to_contain_text("live")
-    async with watch.page.expect_response("**/api/pools") as told:
-        pass
-    assert '"live"' in await (await told.value).text()
-    await expect(strip).to_contain_text("stale")
-    site.say("feed", status="live", reason="", **feed)
-    await expect(strip).to_contain_text("live")
-    await expect(strip).not_to_contain_text("stale")
-
-
-async def test_capacity_comes_with_the_answer_for_the_list(watch: Watch, site: FakeSite):
-    """The worker's own count, where what it wrote is older than the list."""
-    symbols = watch.page.locator(".pool [data-field=symbols]")
-    site.say("set_state", used=0, written_ago_ms=120_000)
-    site.say("set_market", counted=9)
-    await watch.page.reload()
-    await expect(symbols).to_have_text("9 of 9,000 symbols")
-    shown = await Memory.of(symbols)
-    async with watch.page.expect_response("**/api/pools"):
-        pass
-    site.say("set_state", used=8, written_ago_ms=0)
-    await shown.saw("8 of 9,000 symbols")
-    assert await shown.all() == ["9 of 9,000 symbols", "8 of 9,000 symbols"]
-
-
-async def test_disabled_accounts_are_one_line_without_figures(watch: Watch, site: FakeSite):
-    """What nobody uses takes no room and shows nothing that is not current."""
-    closed = {"status": "closed", "reason": "the account is disabled", "enabled": False}
-    others = [{**closed, "pool_id": "7", "label": "old"}, {**closed, "pool_id": "8", "label": "x"}]
-    site.say("set_state", other_pools=others)
-    strip = watch.page.get_by_label("Capacity of your pools")
-    await expect(strip).to_contain_text("Disabled: Zerodha pool old, Zerodha pool x.")
-    await expect(watch.page.locator(".pool")).to_have_count(1)
-    await expect(watch.page.locator(".pool")).to_contain_text("9 of 9,000 symbols")
-    site.say("set_state", other_pools=[])
-    await expect(strip.get_by_text("Disabled")).to_be_hidden()
-
-
 async def test_a_figure_of_the_open_row_stands_on_one_line(watch: Watch):
     """The longest of them, "Exchange time", with its zone, beside a book and without one."""
     await watch.page.set_viewport_size({"width": 1280, "height": 900})

@@ -1,0 +1,91 @@
+"""The capacity strip over the market watch: what it says of each pool, and the room it takes."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.fake_site import FakeSite
+from tests.browser.memory import Memory
+from tests.browser.watch import Watch
+from tests.fix_browser import ConsoleErrors
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):
+    """The capacity strip shows state and reason."""
+    site.say("set_state", pool={"status": "auth_required", "reason": "access token expired"})
+    strip = watch.page.get_by_label("Capacity of your pools")
+    await expect(strip).to_contain_text("login needed")
+    await expect(strip).to_contain_text("access token expired")
+
+
+async def test_strip_says_what_the_socket_says_of_its_feed(watch: Watch, site: FakeSite):
+    """The figures may call a pool live for seconds after its worker has gone; the page may not."""
+    strip = watch.page.get_by_label("Capacity of your pools")
+    await expect(strip).to_contain_text("live")
+    feed = {"broker": "zerodha", "account": "main"}
+    site.say("feed", status="stale", reason="the worker does not answer", **feed)
+    await expect(strip).to_contain_text("stale")
+    await expect(strip).to_contain_text("the worker does not answer")
+    await expect(strip).not_to_contain_text("live")
+    async with watch.page.expect_response("**/api/pools") as told:
+        pass
+    assert '"live"' in await (await told.value).text()
+    await expect(strip).to_contain_text("stale")
+    site.say("feed", status="live", reason="", **feed)
+    await expect(strip).to_contain_text("live")
+    await expect(strip).not_to_contain_text("stale")
+
+
+async def test_capacity_comes_with_the_answer_for_the_list(watch: Watch, site: FakeSite):
+    """The worker's own count, where what it wrote is older than the list."""
+    symbols = watch.page.locator(".pool [data-field=symbols]")
+    site.say("set_state", used=0, written_ago_ms=120_000)
+    site.say("set_market", counted=9)
+    await watch.page.reload()
+    await expect(symbols).to_have_text("9 of 9,000 symbols")
+    shown = await Memory.of(symbols)
+    async with watch.page.expect_response("**/api/pools"):
+        pass
+    site.say("set_state", used=8, written_ago_ms=0)
+    await shown.saw("8 of 9,000 symbols")
+    assert await shown.all() == ["9 of 9,000 symbols", "8 of 9,000 symbols"]
+
+
+async def test_disabled_accounts_are_one_line_without_figures(watch: Watch, site: FakeSite):
+    """What nobody uses takes no room and shows nothing that is not current."""
+    closed = {"status": "closed", "reason": "the account is disabled", "enabled": False}
+    others = [{**closed, "pool_id": "7", "label": "old"}, {**closed, "pool_id": "8", "label": "x"}]
+    site.say("set_state", other_pools=others)
+    strip = watch.page.get_by_label("Capacity of your pools")
+    await expect(strip).to_contain_text("Disabled: Zerodha pool old, Zerodha pool x.")
+    await expect(watch.page.locator(".pool")).to_have_count(1)
+    await expect(watch.page.locator(".pool")).to_contain_text("9 of 9,000 symbols")
+    site.say("set_state", other_pools=[])
+    await expect(strip.get_by_text("Disabled")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+async def test_a_note_takes_no_room_from_the_cards(
+    watch: Watch, site: FakeSite, console_errors: ConsoleErrors, width: int
+):
+    """ "Capacity figures are not available" and "Disabled: ..." stand on lines of their own."""
+    console_errors.allow("503")
+    closed = {"pool_id": "7", "label": "old", "status": "closed", "enabled": False}
+    await watch.page.set_viewport_size({"width": width, "height": 800})
+    card = watch.page.locator(".pool")
+    site.say("set_state", other_pools=[closed])
+    async with watch.page.expect_response("**/api/pools"):
+        pass
+    site.say("set_state", fail=["pools"])
+    strip = watch.page.get_by_label("Capacity of your pools")
+    await expect(strip).to_contain_text("Capacity figures are not available; asking again.")
+    await expect(card).to_be_visible()
+    room = await strip.bounding_box()
+    taken = await card.bounding_box()
+    assert room
+    assert taken
+    assert taken["width"] == room["width"]
+    assert await watch.overflow() == 0
