@@ -115,7 +115,7 @@ def ended(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:
         "exchange": feed.key.exchange,
         "status": "success",
         "mode": int(line.mode),
-        "broker": account.broker,
+        **_account_fields(account),
     }
 
 
@@ -138,9 +138,12 @@ def _item_fields(item: SubscribeItem, account: AccountRef | None) -> dict[str, A
         "mode": int(item.mode),
         "depth": item.depth_levels,
     }
-    if account is not None:
-        fields["broker"] = account.broker
-    return fields
+    return fields if account is None else {**fields, **_account_fields(account)}
+
+
+def _account_fields(account: AccountRef) -> dict[str, str]:
+    """Name the pool of the client's own account, as ``feed`` objects do."""
+    return {"broker": account.broker, "pool_id": account.pool_id}
 
 
 def _sentence(text: str) -> str:
@@ -204,7 +207,7 @@ def listed_line(
         "exchange": feed.key.exchange,
         "mode": int(line.mode),
         "depth": held.lines[line],
-        "broker": held.account.broker,
+        **_account_fields(held.account),
         "state": state,
     }
     if age_ms is not None:

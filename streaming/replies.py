@@ -207,7 +207,12 @@ def broker_info(
         "adapter_status": "not_configured" if status is None else _ADAPTER_STATUS[status],
         "user_id": principal.username,
         "accounts": [
-            {"broker": account.broker, "label": account.label, **usage}
+            {
+                "broker": account.broker,
+                "label": account.label,
+                "pool_id": account.pool_id,
+                **usage,
+            }
             for account, usage in zip(principal.accounts, [*known, *unasked], strict=True)
         ],
         "client": {"subscriptions": held, "max_subscriptions": max_held},
@@ -256,6 +261,7 @@ def feed_object(
         "status": status,
         "broker": account.broker,
         "account": account.label,
+        "pool_id": account.pool_id,
         "since": since_ms,
         "reason": reason,
     }

@@ -92,6 +92,7 @@ class FakeMarket:
         self.rate = 0.0  # ticks per second of each subscribed symbol
         self.is_silent = False
         self.counted: int | None = None  # symbols, as the worker says when it is asked
+        self.pools: dict[str, str] = {}  # symbol -> of which account its prices come; of "1" else
         self.knows_batches = True
         self.prices = {key: item["price"] for key, item in INSTRUMENTS.items()}
         self.volumes = dict.fromkeys(INSTRUMENTS, 1_234_567)
@@ -136,11 +137,11 @@ class FakeMarket:
             if key in client.keys:
                 await client.tick(message)
 
-    async def feed(self, **message: Any) -> None:
-        """Tell the clients that asked for it how the feed is."""
+    async def feed(self, *, pool_id: str = "1", **message: Any) -> None:
+        """Tell the clients that asked for it how the feed of an account is."""
         for client in list(self.clients):
             if client.wants_status:
-                await client.say({"type": "feed", "since": now_ms(), **message})
+                await client.say({"type": "feed", "since": now_ms(), "pool_id": pool_id, **message})
 
     async def end(self, symbol: str, **refusal: Any) -> None:
         """End a subscription that stood: the name means nothing any more."""
@@ -211,7 +212,7 @@ class FakeMarket:
             )
         elif action == "get_broker_info":
             usage = {"used": self.counted, "connections": 1}
-            account = {"broker": "zerodha", "label": "main"} | (
+            account = {"broker": "zerodha", "label": "main", "pool_id": "1"} | (
                 {"usage": usage} if self.counted is not None else {}
             )
             await client.say({"type": "broker_info", "status": "success", "accounts": [account]})
@@ -237,7 +238,8 @@ class FakeMarket:
             key = (item["exchange"], item["symbol"])
             refusal = self.refusals.get(item["symbol"]) or self._unknown(key)
             mode = request.get("mode", 2)
-            answers.append({**item, "status": "success", "mode": mode, **(refusal or {})})
+            pool = {"broker": "zerodha", "pool_id": self.pools.get(item["symbol"], "1")}
+            answers.append({**item, "status": "success", "mode": mode, **pool, **(refusal or {})})
             if not refusal:
                 accepted.append(key)
         status = "success" if len(accepted) == len(answers) else "partial" if accepted else "error"

@@ -25,8 +25,7 @@ async def test_strip_says_what_the_socket_says_of_its_feed(watch: Watch, site: F
     """The figures may call a pool live for seconds after its worker has gone; the page may not."""
     strip = watch.page.get_by_label("Capacity of your pools")
     await expect(strip).to_contain_text("live")
-    feed = {"broker": "zerodha", "account": "main"}
-    site.say("feed", status="stale", reason="the worker does not answer", **feed)
+    site.say("feed", status="stale", reason="the worker does not answer")
     await expect(strip).to_contain_text("stale")
     await expect(strip).to_contain_text("the worker does not answer")
     await expect(strip).not_to_contain_text("live")
@@ -34,7 +33,7 @@ async def test_strip_says_what_the_socket_says_of_its_feed(watch: Watch, site: F
         pass
     assert '"live"' in await (await told.value).text()
     await expect(strip).to_contain_text("stale")
-    site.say("feed", status="live", reason="", **feed)
+    site.say("feed", status="live", reason="")
     await expect(strip).to_contain_text("live")
     await expect(strip).not_to_contain_text("stale")
 

@@ -157,6 +157,30 @@ async def test_stamps_of_whole_seconds_give_a_bound(console: Console):
     }  # fmt: skip
 
 
+async def test_a_chip_is_no_better_than_its_feed(console: Console, site: FakeSite):
+    """Of two accounts at one broker only the paused one's chip says so, and until it is over."""
+    site.say("set_market", pools={"ITC": "2"})
+    for name in ("NSE:INFY", "NSE:ITC"):
+        await console.subscribe(name)
+        await expect(console.chip(name)).to_contain_text("active")
+    site.say("feed", pool_id="2", status="closed", reason="the account is paused")
+    await expect(console.chip("NSE:ITC")).to_contain_text("closed: the account is paused")
+    await expect(console.chip("NSE:ITC")).to_have_attribute("data-state", "stale")
+    await expect(console.chip("NSE:INFY")).to_contain_text("active")
+    site.say("feed", pool_id="2", status="live", reason="")
+    await expect(console.chip("NSE:ITC")).to_contain_text("active")
+
+
+async def test_what_waits_for_room_is_not_refused(console: Console, site: FakeSite):
+    """It is held, says why no price comes, and stays in the code."""
+    waits = {"status": "error", "state": "pending", "code": "MAX_CAPACITY_REACHED"}
+    site.say("set_market", refusals={"INFY": {**waits, "message": "All 6 places are taken"}})
+    await console.subscribe("NSE:INFY")
+    chip = console.chip("NSE:INFY")
+    await expect(chip).to_contain_text("waiting for room: All 6 places are taken")
+    await expect(console.page.locator("#python")).to_contain_text("INFY")
+
+
 async def test_a_reload_brings_back_what_was_subscribed(console: Console, site: FakeSite):
     """Subscriptions, the mode to choose and the delivery stay, in this browser."""
     await console.subscribe("NSE:INFY", "Depth")

@@ -447,6 +447,23 @@ async def test_stale_feed_marks_the_symbols_it_names(watch: Watch, site: FakeSit
     await expect(watch.badge("NSE:TCS")).to_have_text("stale")
 
 
+async def test_two_accounts_at_one_broker_are_told_apart(watch: Watch, site: FakeSite):
+    """Pausing the one leaves rows of the other live: of old ones and of one that comes then."""
+    site.say("set_market", pools={"ITC": "2", "WIPRO": "2"})
+    await watch.page.reload()
+    await watch.has_prices()
+    site.say("feed", pool_id="2", status="closed", reason="the account is paused")
+    await expect(watch.badge("NSE:ITC")).to_have_text("stale")
+    await expect(watch.banner).to_contain_text("The account is paused.")
+    await expect(watch.page.locator('#rows tr[data-state="stale"]')).to_have_count(1)
+    for name in ("NSE:WIPRO", "NSE:TATASTEEL"):
+        await watch.search.fill(name)
+        await watch.search.press("Enter")
+        await expect(watch.row(name)).not_to_have_attribute("data-state", "waiting")
+    await expect(watch.badge("NSE:WIPRO")).to_have_text("stale")
+    await expect(watch.row("NSE:TATASTEEL")).to_have_attribute("data-state", "live")
+
+
 async def test_snapshot_of_a_stale_feed_is_not_shown_as_live(watch: Watch, site: FakeSite):
     """The stored price that a new subscription brings is as stale as the feed that it is from."""
     site.say("feed", status="stale", reason="no data from the broker")

@@ -164,36 +164,46 @@ async def test_rate_limit_tells_how_long_to_wait(module_page: Page, reason: str,
 FEED = """(() => {
     const feed = new m.FeedState();
     const rows = [
-        {exchange: "NSE", symbol: "INFY", broker: "zerodha"},
-        {exchange: "NSE", symbol: "TCS", broker: "zerodha"},
-        {exchange: "BINANCE", symbol: "BTCUSDT", broker: "binance"},
+        {exchange: "NSE", symbol: "INFY", poolId: "1"},
+        {exchange: "NSE", symbol: "TCS", poolId: "1"},
+        {exchange: "NSE", symbol: "ITC", poolId: "2"},
+        {exchange: "NSE", symbol: "WIPRO", poolId: ""},
     ];
     return %s.map((message) => {
-        feed.apply({broker: "zerodha", account: "main", ...message});
+        feed.apply({broker: "zerodha", pool_id: "1", ...message});
         return rows.map((row) => feed.isTrusted(row));
     });
 })()"""
 
 
-async def test_feed_trouble_of_one_broker_leaves_the_other_alone(module_page: Page):
-    """What is said of a pool holds for its broker's rows until it is taken back."""
-    said = """[{status: "stale"}, {status: "live"}]"""
-    assert await run(module_page, "feed", FEED % said) == [[False, False, True], [True, True, True]]
+async def test_feed_trouble_of_one_account_leaves_the_other_alone(module_page: Page):
+    """Be they at one broker. A row of which no account is known yet is trusted to none of them."""
+    said = """[
+        {status: "stale"}, {status: "live"}, {status: "closed", pool_id: "2"},
+        {status: "stale", account: "renamed"}, {status: "live", account: "again"},
+    ]"""
+    assert await run(module_page, "feed", FEED % said) == [
+        [False, False, True, False],
+        [True, True, True, True],
+        [True, True, False, False],
+        [False, False, False, False],
+        [True, True, False, False],
+    ]
 
 
 async def test_feed_trouble_of_named_symbols_ends_one_by_one(module_page: Page):
     """Symbols recover when they are named, or all at once with their pool."""
     said = """[
-        {status: "stale", exchange: "NSE", symbols: ["INFY", "TCS"]},
+        {status: "stale", exchange: "NSE", symbols: ["INFY", "TCS", "ITC"]},
         {status: "live", exchange: "NSE", symbols: ["TCS"]},
         {status: "stale", exchange: "NSE", symbols: ["TCS"]},
         {status: "live"},
     ]"""
     assert await run(module_page, "feed", FEED % said) == [
-        [False, False, True],
-        [False, True, True],
-        [False, False, True],
-        [True, True, True],
+        [False, False, True, True],
+        [False, True, True, True],
+        [False, False, True, True],
+        [True, True, True, True],
     ]
 
 
@@ -257,7 +267,7 @@ REFUSALS = """(async () => {
         },
     });
     const say = (fields, ...symbols) => subscriptions.answered({subscriptions: symbols.map(
-        (symbol) => ({exchange: "NSE", symbol, broker: "zerodha", ...fields}))});
+        (symbol) => ({exchange: "NSE", symbol, pool_id: "1", ...fields}))});
     const code = "MAX_CAPACITY_REACHED";
     const steps = [];
     const note = () => steps.push({shown: shown(), rows: rows()});
@@ -287,14 +297,14 @@ async def test_what_was_refused_for_want_of_room_is_asked_for_once_there_is_some
 ) -> None:
     """Never of another pool, nor where the broker's own limit was the reason."""
     script = """
-    const pool = (used, capacity, broker = "zerodha") => [{feed: {broker}, used, capacity}];
+    const pool = (used, capacity, id = "1") => [{id, used, capacity}];
     const figures = (...told) => {
         subscriptions.figuresCame(pool(...told));
         steps.push(asked.splice(0));
     };
     const details = {used: 6, capacity: 6};
     say({status: "error", code, message: "full", details}, "A", "B");
-    figures(6, 6); figures(6, 9000, "angel"); figures(undefined, undefined);
+    figures(6, 6); figures(6, 9000, "2"); figures(undefined, undefined);
     figures(5, 6); figures(5, 6);
     say({status: "error", code, message: "full", details}, "A");
     figures(6, 9000);
@@ -345,7 +355,7 @@ async def test_what_waits_for_its_account_says_why_until_it_is_there(module_page
 
 async def test_the_headline_names_what_waits_for_room(module_page: Page) -> None:
     feed = """(() => {
-        const feed = new m.FeedState(), of = {broker: "z", account: "main"};
+        const feed = new m.FeedState(), of = {pool_id: "1"};
         feed.apply({...of, status: "stale", exchange: "NSE", symbols: ["A"],
             reason: "waiting for room: the limits were lowered"});
         const room = feed.headline.status;

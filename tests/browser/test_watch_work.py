@@ -432,7 +432,7 @@ async def test_two_lists_stand_side_by_side(watch: Watch, site: FakeSite):
     site.say("tick", exchange="NSE", symbol="INFY", ltp=1603.0)
     await expect(rows.nth(1).locator(".c-last")).to_have_text("▲1,603.00")
     assert "unsubscribe" not in {each["action"] for each in site.say("requests")}
-    site.say("feed", status="stale", reason="no data", broker="zerodha", account="main")
+    site.say("feed", status="stale", reason="no data")
     await expect(rows.first.locator(".badge")).to_have_text("stale")
     await watch.page.reload()
     await expect(rows.first).to_have_attribute("data-state", "live")
@@ -461,7 +461,7 @@ async def test_phone_shows_nine_rows_under_a_folded_header(watch: Watch, site: F
     await expect(pool).to_be_visible()
     await fold.click()
     await expect(pool).to_be_hidden()
-    site.say("feed", status="stale", reason="no data", broker="zerodha", account="main")
+    site.say("feed", status="stale", reason="no data")
     await expect(pool).to_be_visible()
     await expect(button(watch, "Rename")).to_be_hidden()
     await button(watch, "More").click()

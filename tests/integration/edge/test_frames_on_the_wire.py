@@ -202,6 +202,41 @@ async def test_broker_info_counts_each_pool_of_the_user(make_edge: MakeEdge) -> 
     await socket.close()
 
 
+async def test_two_accounts_at_one_broker_are_told_apart(make_edge: MakeEdge) -> None:
+    """Every entry and every word on a feed names its pool: the user's own, and no label."""
+    edge = await make_edge()
+    first, second = (
+        msgspec.structs.replace(
+            edge.principal.accounts[0],
+            pool_id=pool,
+            label=f"of {pool}",
+            exchanges=frozenset({name}),
+        )
+        for pool, name in (("p1", "NSE"), ("p2", "BSE"))
+    )
+    edge.directory.add_key("two", msgspec.structs.replace(edge.principal, accounts=(first, second)))
+    edge.directory.add_key("other", make_principal(3))
+    socket, other = await edge.client("two"), await edge.client("other")
+    await ask(other, action="subscribe_status")
+    await ask(socket, action="subscribe_status")
+    assert [(await read(socket))["pool_id"] for _ in range(2)] == ["p1", "p2"]
+    await read(other)
+    symbols = [{"symbol": "INFY", "exchange": name} for name in ("NSE", "BSE")]
+    for action, entries in (
+        ("subscribe", "subscriptions"),
+        ("list_subscriptions", "subscriptions"),
+        ("get_broker_info", "accounts"),
+        ("unsubscribe", "successful"),
+    ):
+        answer = await ask(socket, action=action, symbols=symbols)
+        assert [each["pool_id"] for each in answer[entries]] == ["p1", "p2"], action
+    edge.link.go_stale("p2")
+    assert (await read(socket))["pool_id"] == "p2"
+    assert (await ask(other, action="ping"))["type"] == "pong"
+    await socket.close()
+    await other.close()
+
+
 async def test_a_client_that_stops_reading_is_closed_and_others_lose_nothing(
     make_edge: MakeEdge,
 ) -> None:

@@ -103,6 +103,7 @@ def test_the_answer_has_one_entry_per_item_in_order(session: ClientSession) -> N
         "mode": 1,
         "depth": 5,
         "broker": "zerodha",
+        "pool_id": "p1",
         "state": "active",
     }
     assert reply["subscriptions"][1]["symbol"] == "INFY"

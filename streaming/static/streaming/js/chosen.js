@@ -1,9 +1,11 @@
 /**
  * Owns what the console has subscribed: (instrument, mode) pairs, what the server said of each, and
- * their chips. `send` takes a request and returns whether it went out.
+ * their chips. `send` takes a request and returns whether it went out; `troubleFor(item)` returns the
+ * `feed` message that says what is the matter with the item's feed, or undefined.
  */
 
-import { keyOf } from "./store.js";
+import { stateName } from "./feed.js";
+import { ROOM_WORD, keyOf } from "./store.js";
 
 export const MODES = Object.freeze({ 1: "LTP", 2: "Quote", 3: "Depth" });
 
@@ -13,13 +15,17 @@ export class Chosen {
   #list;
   #none;
   #send;
+  #troubleFor;
   #onChange;
-  #items = new Map(); // id -> {exchange, symbol, mode, element, state, remove}
+  // id -> {exchange, symbol, mode, poolId, told, element, state, remove}: `told` is `[state, text]` as
+  // said last of the subscription itself, `poolId` whose feed it is on, once the server has said so
+  #items = new Map();
 
-  constructor({ list, none, send, onChange }) {
+  constructor({ list, none, send, troubleFor, onChange }) {
     this.#list = list;
     this.#none = none;
     this.#send = send;
+    this.#troubleFor = troubleFor;
     this.#onChange = onChange;
   }
 
@@ -35,7 +41,7 @@ export class Chosen {
   }
 
   add({ exchange, symbol, mode }) {
-    const item = { exchange, symbol, mode };
+    const item = { exchange, symbol, mode, poolId: "", told: ["waiting", ""] };
     if (this.has(item)) return;
     this.#chip(item);
     this.#items.set(idOf(item), item);
@@ -50,7 +56,12 @@ export class Chosen {
 
   /** The connection is lost: nothing arrives for any of it. */
   lost() {
-    for (const item of this.#items.values()) say(item, "waiting", "not connected");
+    for (const item of this.#items.values()) this.#say(item, "waiting", "not connected");
+  }
+
+  /** How a feed is has changed. */
+  feedChanged() {
+    for (const item of this.#items.values()) this.#show(item);
   }
 
   /** Take an answer to a subscribe, also one that comes later by itself. */
@@ -58,8 +69,8 @@ export class Chosen {
     for (const answer of subscriptions) {
       const item = this.#items.get(idOf(answer));
       if (!item) continue;
-      if (answer.status !== "error") say(item, "active", answer.state ?? "active");
-      else say(item, "refused", `refused: ${answer.message ?? answer.code}`);
+      item.poolId = answer.pool_id ?? item.poolId;
+      this.#say(item, ...outcomeOf(answer));
     }
     this.#onChange();
   }
@@ -67,13 +78,27 @@ export class Chosen {
   /** A tick arrived: whatever was said before, that subscription works. */
   ticked(tick) {
     const item = this.#items.get(idOf(tick));
-    if (item && item.state.textContent === "pending") say(item, "active", "active");
+    if (item?.told[0] === "pending") this.#say(item, "active", "active");
   }
 
   #subscribe(item) {
     const { exchange, symbol, mode } = item;
     const isSent = this.#send({ action: "subscribe", symbols: [{ exchange, symbol }], mode });
-    say(item, "waiting", isSent ? "asked for" : "not connected");
+    this.#say(item, "waiting", isSent ? "asked for" : "not connected");
+  }
+
+  #say(item, state, text) {
+    item.told = [state, text];
+    this.#show(item);
+  }
+
+  /** What is active on a feed that is not live is no better than its feed. */
+  #show(item) {
+    const trouble = item.told[0] === "active" ? this.#troubleFor(item) : undefined;
+    const reason = trouble?.reason ? `: ${trouble.reason}` : "";
+    const [state, text] = trouble ? ["stale", stateName(trouble.status) + reason] : item.told;
+    if (item.element.dataset.state !== state) item.element.dataset.state = state;
+    if (item.state.textContent !== text) item.state.textContent = text;
   }
 
   #remove(item) {
@@ -137,7 +162,10 @@ function part(tag, className) {
   return made;
 }
 
-function say({ element, state }, name, text) {
-  element.dataset.state = name;
-  state.textContent = text;
+/** `[state, text]` of one entry of an answer. One that waits for room is held. */
+function outcomeOf({ status, state = "active", code, message }) {
+  const why = message ?? code;
+  if (status === "error" && state !== "pending") return ["refused", `refused: ${why}`];
+  const word = status === "error" ? ROOM_WORD : state;
+  return [state, why ? `${word}: ${why}` : word];
 }

@@ -5,6 +5,7 @@
 
 import { Chosen } from "./chosen.js";
 import { Phase, TickConnection } from "./connection.js";
+import { FeedState } from "./feed.js";
 import { DASH, belowSeconds, quantity } from "./format.js";
 import { FrameLog } from "./frame_log.js";
 import { KeptConsole, storage } from "./kept_console.js";
@@ -34,6 +35,7 @@ $("mode").value = String(before.mode);
 if ($("batching").querySelector(`[value="${before.interval || ""}"]`)) $("batching").value = before.interval || "";
 
 const meter = new Meter();
+const feed = new FeedState();
 const log = new FrameLog({ list: $("frames"), note: $("frame-note") });
 const interval = () => Number($("batching").value);
 const connection = new TickConnection({
@@ -47,6 +49,7 @@ const chosen = new Chosen({
   list: $("chosen"),
   none: $("none"),
   send: (request) => connection.send(request),
+  troubleFor: (item) => feed.troubleFor(item),
   onChange: changed,
 });
 const search = new Search({
@@ -69,17 +72,25 @@ function received(message, size) {
     if (tick.data?.timestamp > 0) meter.age(Math.max(0, now - tick.data.timestamp), tick.data.timestamp);
   }
   if (message.subscriptions) chosen.answered(message);
+  if (message.type === "feed") {
+    feed.apply(message);
+    chosen.feedChanged();
+  }
 }
 
-function phaseChanged(phase) {
+function phaseChanged(phase, before) {
   const [state, label] = LABELS[phase];
   const code = [Phase.CONNECTING, Phase.OPEN, Phase.SILENT].includes(phase) ? 0 : connection.closeCode;
   $("pill").dataset.state = state;
   $("pill-text").textContent = code ? `${label} (code ${code})` : label;
   $("login-again").hidden = phase !== Phase.SIGNED_OUT;
   $("reconnect").hidden = phase === Phase.CONNECTING || phase === Phase.SIGNED_OUT;
-  if (phase === Phase.OPEN) chosen.replay();
-  else chosen.lost();
+  if (phase !== Phase.OPEN) return chosen.lost();
+  if (before !== Phase.SILENT) {
+    feed.reset(); // a new connection is told again
+    connection.send({ action: "subscribe_status" });
+  }
+  chosen.replay();
 }
 
 function reconnect() {

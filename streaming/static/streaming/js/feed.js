@@ -11,20 +11,31 @@ const HEADLINES = {
   closed: "The feed is closed.",
 };
 
-/** Return the test whether a row is meant by a `feed` message: named ones, or all of a broker's. */
-export function scopeOf({ exchange, symbols, broker }) {
-  if (Array.isArray(symbols)) {
-    const names = new Set(symbols);
-    return (row) => row.exchange === exchange && names.has(row.symbol);
-  }
-  return (row) => !broker || !row.broker || row.broker === broker;
+const STATES = {
+  live: "live",
+  stale: "stale",
+  auth_required: "login needed",
+  closed: "closed",
+  unknown: "not known",
+};
+
+/** How a state of a feed or pool is called wherever people read it. */
+export const stateName = (status) => STATES[status] ?? String(status).replaceAll("_", " ");
+
+/**
+ * Return the test whether a row is meant by a `feed` message: all of its pool's, or those named. One
+ * of which no pool is known yet is meant by every message.
+ */
+export function scopeOf({ exchange, symbols, pool_id: poolId }) {
+  const isOfPool = (row) => !poolId || !row.poolId || row.poolId === poolId;
+  if (!Array.isArray(symbols)) return isOfPool;
+  const names = new Set(symbols);
+  return (row) => row.exchange === exchange && names.has(row.symbol) && isOfPool(row);
 }
 
 /** Whether a `feed` message is of symbols that wait for room. */
 const waitsForRoom = ({ symbols, reason }) =>
   Array.isArray(symbols) && String(reason).startsWith(ROOM_WORD);
-
-const poolOf = ({ broker, account }) => JSON.stringify([broker, account]);
 
 export class FeedState {
   #troubles = new Set(); // the messages in force; each is of a whole pool or of named symbols
@@ -37,7 +48,7 @@ export class FeedState {
   /** Take a `feed` message; returns true when it says that prices are live. */
   apply(message) {
     for (const trouble of [...this.#troubles]) {
-      if (poolOf(trouble) !== poolOf(message)) continue;
+      if (trouble.pool_id !== message.pool_id) continue;
       // What is said of a whole pool replaces everything said of it; named symbols, only those.
       if (!message.symbols) this.#troubles.delete(trouble);
       else if (trouble.symbols && trouble.exchange === message.exchange) {
@@ -51,15 +62,17 @@ export class FeedState {
 
   /** Whether a stored price of this row may be shown as live. */
   isTrusted(row) {
-    for (const message of this.#troubles) {
-      if (scopeOf(message)(row)) return false;
-    }
-    return true;
+    return this.troubleFor(row) === undefined;
   }
 
-  /** What is the matter with the whole feed of `{broker, account}`; undefined when it is live. */
-  troubleOf(pool) {
-    return [...this.#troubles].find((each) => !each.symbols && poolOf(each) === poolOf(pool));
+  /** What is the matter with the whole feed of a pool; undefined when it is live. */
+  troubleOf(poolId) {
+    return [...this.#troubles].find((each) => !each.symbols && each.pool_id === poolId);
+  }
+
+  /** What is the matter with the feed of one row, or undefined. */
+  troubleFor(row) {
+    return [...this.#troubles].find((message) => scopeOf(message)(row));
   }
 
   /** The trouble to tell the user about, `{status, text, since}`, or null. */

@@ -3,6 +3,7 @@
  */
 
 import { fetchPools } from "./api.js";
+import { stateName } from "./feed.js";
 import { count, quantity } from "./format.js";
 import { SILENT_AFTER_MS } from "./link.js";
 import { ROOM_WORD } from "./store.js";
@@ -10,29 +11,20 @@ import { ROOM_WORD } from "./store.js";
 const EVERY_MS = 5000;
 const SOON_MS = 1500; // a worker writes its figures about once a second
 const NEARLY_FULL = 0.9;
-const STATES = {
-  live: "live",
-  stale: "stale",
-  auth_required: "login needed",
-  closed: "closed",
-  unknown: "not known",
-};
-
 // A connection in one of these has an open socket.
 const UP = new Set(["subscribing", "live", "stale"]);
 
-const nameOf = (status) => STATES[status] ?? String(status).replaceAll("_", " ");
 const finite = (...values) => values.find(Number.isFinite);
 
 /**
- * The figures of `get_broker_info`, straight from the workers: `{feed, used, connections}` for each
+ * The figures of `get_broker_info`, straight from the workers: `{id, used, connections}` for each
  * pool that answered; pure.
  */
 export function figuresOf({ accounts = [] }) {
   return accounts
     .filter(({ usage }) => usage)
-    .map(({ broker, label, usage: { used, connections, trying = 0 } }) => ({
-      feed: { broker, account: label ?? "" },
+    .map(({ pool_id: id, usage: { used, connections, trying = 0 } }) => ({
+      id,
       used,
       connections,
       trying,
@@ -61,12 +53,10 @@ export function summarize(stats, username) {
     account: [stats.username === username ? "" : stats.username, stats.label]
       .filter(Boolean)
       .join(" \u00b7 "),
-    // Of an own pool the socket tells, too, and sooner.
-    feed: stats.username === username ? { broker: stats.broker, account: stats.label ?? "" } : null,
     isDisabled: stats.enabled === false,
     writtenAgoMs: finite(stats.heartbeat_age_ms, Infinity),
     status,
-    state: nameOf(status),
+    state: stateName(status),
     reason: status === "live" ? "" : (stats.reason ?? ""),
     used,
     capacity,
@@ -76,18 +66,16 @@ export function summarize(stats, username) {
   };
 }
 
-const isSamePool = (one, other) => one?.broker === other.broker && one.account === other.account;
-
 /** The pool when nothing proves that what was told of it still holds, for the reason `why`; pure. */
 export function withoutWord(pool, { status, why }) {
-  return { ...pool, status, state: nameOf(status), reason: why };
+  return { ...pool, status, state: stateName(status), reason: why };
 }
 
 /** The pool with what is the matter with its feed, where the figures call it live still; pure. */
 export function withTrouble(pool, trouble) {
   if (!trouble || (pool.status !== "live" && pool.status !== ROOM_WORD)) return pool;
   const { status, reason } = trouble;
-  return { ...pool, status, state: nameOf(status), reason: reason ?? "" };
+  return { ...pool, status, state: stateName(status), reason: reason ?? "" };
 }
 
 export class PoolStrip {
@@ -109,7 +97,7 @@ export class PoolStrip {
   #timer = 0;
 
   /**
-   * `troubleOf({broker, account})`: the `feed` message that says what is the matter, or undefined.
+   * `troubleOf(id)`: the `feed` message that says what is the matter with that pool, or undefined.
    * `onFigures(pools)`: called with what was told of all pools, each time.
    * `fold`, `{button, text}`: where room is short it hides the cards while all is well.
    */
@@ -280,12 +268,12 @@ export class PoolStrip {
   #shown(pool) {
     const told = this.#counting(pool);
     if (this.#doubt) return withoutWord(told, this.#doubt);
-    return told.feed ? withTrouble(told, this.#troubleOf(told.feed)) : told;
+    return withTrouble(told, this.#troubleOf(told.id)); // of an own pool the socket tells sooner
   }
 
   /** With the workers' own count, where what was written is older. */
   #counting(pool) {
-    const counted = this.#counted.find(({ feed }) => isSamePool(pool.feed, feed));
+    const counted = this.#counted.find(({ id }) => id === pool.id);
     if (!counted || this.#toldAt - pool.writtenAgoMs > this.#countedAt) return pool;
     const { used, connections, trying } = counted;
     return { ...pool, used, connections, trying };

@@ -137,7 +137,7 @@ export class RowStore {
       symbol,
       name,
       tickSize,
-      broker: "", // whose feed it comes from, once the server has said so
+      poolId: "", // of the account that it comes from, once the server has said so
       head: headOf({ exchange, symbol }),
       unread: "", // the newest tick, when nobody has looked yet
       unreadAt: NaN,
@@ -255,11 +255,11 @@ export class RowStore {
     row.trailVersion += 1;
   }
 
-  /** The server has taken the subscription, from this broker, with a stored price so old. */
-  accept(key, broker, storedMs = 0) {
+  /** The server has taken the subscription, from this pool, with a stored price so old. */
+  accept(key, poolId, storedMs = 0) {
     const row = this.#all.get(key);
     if (!row) return;
-    if (broker) row.broker = broker;
+    if (poolId) row.poolId = poolId;
     row.storedMs = storedMs;
   }
 
@@ -365,9 +365,9 @@ export class RowStore {
   /** Take up what waits for this row; it is in `dirty` since it came. */
   read(row) {
     if (!row.unread) return;
-    const { data, broker } = parsed(row.unread);
+    const { data } = parsed(row.unread);
     row.unread = "";
-    if (data) this.#take(row, data, broker, row.unreadAt);
+    if (data) this.#take(row, data, row.unreadAt);
   }
 
   /** Take up what waits for any row: often enough for trails and ages to be right. */
@@ -388,13 +388,12 @@ export class RowStore {
     if (!row) return false;
     this.ticks += 1;
     this.read(row);
-    this.#take(row, data, message.broker, now, isTrusted);
+    this.#take(row, data, now, isTrusted);
     this.#touch(row);
     return true;
   }
 
-  #take(row, data, broker, now, isTrusted = () => true) {
-    if (broker) row.broker = broker;
+  #take(row, data, now, isTrusted = () => true) {
     row.data = data;
     const isNews = this.#takeValues(row, data);
     this.#judgeAge(row, positive(data.timestamp), now, isNews);

@@ -59,7 +59,7 @@ export class Subscriptions {
   #nextId = 1;
   #chosen = new Set(); // added by hand and not yet answered
   #told = new Map(); // key of a notice -> the outcomes that it tells, by row
-  #roomless = new Map(); // key of a row refused for want of room -> `{broker, free}` at that time
+  #roomless = new Map(); // key of a row refused for want of room -> `{poolId, free}` at that time
   #retryTimer = 0;
 
   /** `onUnknown(key)` drops a row that does not exist; `onSuggested(instrument)` adds another. */
@@ -95,12 +95,12 @@ export class Subscriptions {
     }
   }
 
-  /** Ask again for what had no room, of pools `{feed, used, capacity}` that have more by now. */
+  /** Ask again for what had no room, of pools `{id, used, capacity}` that have more by now. */
   figuresCame(pools) {
-    for (const { feed, used, capacity } of pools) {
+    for (const { id, used, capacity } of pools) {
       const places = capacity - used;
       const keys = [...this.#roomless]
-        .filter(([, { broker, free }]) => broker === feed?.broker && places > free)
+        .filter(([, { poolId, free }]) => poolId === id && places > free)
         .map(([key]) => key)
         .slice(0, Math.max(0, places));
       for (const key of keys) this.#settle(key); // what it is refused for now is told anew
@@ -148,7 +148,7 @@ export class Subscriptions {
       const key = keyOf(outcome.exchange, outcome.symbol);
       const isChosen = this.#chosen.delete(key);
       if (outcome.status !== "error") {
-        this.#store.accept(key, outcome.broker, outcome.last_tick_age_ms);
+        this.#store.accept(key, outcome.pool_id, outcome.last_tick_age_ms);
         if (outcome.state === "active") {
           this.#store.activate(key);
           this.#settle(key);
@@ -164,7 +164,7 @@ export class Subscriptions {
       }
       this.#settle(key); // one notice tells of it, the latest
       const free = freeAt(outcome);
-      if (free !== undefined) this.#roomless.set(key, { broker: outcome.broker, free });
+      if (free !== undefined) this.#roomless.set(key, { poolId: outcome.pool_id, free });
       const waits = outcome.state === "pending";
       const ending = ENDS[outcome.code];
       if (waits) this.#store.waitForRoom(key, explain(outcome));
