@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import os
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Child, ManageCommand, Measured, busy_seconds, cores, median
+from benchmarks.metrics import metrics_page
 from benchmarks.stack import free_ports, installation, prepare, wait_ready
 from benchmarks.tick_layout import TickLayout
 from brokers.types import FeedMode
@@ -182,9 +182,8 @@ class BareStack:
 
     def _losses(self) -> dict[str, int]:
         """Return what the gateways themselves say that they have lost so far, and where."""
-        url = f"http://127.0.0.1:{self.port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            lines = [line.rsplit(" ", 1) for line in answer.read().decode().splitlines()]
+        page = metrics_page(self.port).decode()
+        lines = [line.rsplit(" ", 1) for line in page.splitlines()]
         return {
             name: int(
                 sum(

@@ -12,13 +12,13 @@ import contextlib
 import os
 import re
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.harness import Child, ManageCommand, Result, cores
+from benchmarks.metrics import metrics_page
 from benchmarks.stack import free_ports, installation, prepare, wait_ready
 
 __all__ = ["neighbour"]
@@ -72,7 +72,7 @@ class _Neighbourhood:
 
     async def metric(self, pattern: re.Pattern[bytes]) -> int:
         """Return the sum of a metric of the gateway."""
-        page = await asyncio.to_thread(_page, f"http://127.0.0.1:{self.port}/metrics")
+        page = await asyncio.to_thread(metrics_page, self.port)
         return sum(int(float(each)) for each in pattern.findall(page))
 
 
@@ -281,9 +281,3 @@ async def _running() -> AsyncIterator[_Neighbourhood]:
             made.openalgo_port,
             prepared["crowd_key"],
         )
-
-
-def _page(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        page: bytes = answer.read()
-        return page

@@ -20,6 +20,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.load_client import Load, Subscriber
+from benchmarks.metrics import METRICS_KEY
 
 _NICENESS = 10
 _RECEIVE_BYTES = 4096
@@ -30,7 +31,10 @@ _LONG_ENOUGH_SECONDS = 7.0  # longer than the product's linger
 _NEVER_READ_SECONDS = 5.0
 _BUSY = [{"symbol": f"S{n:05d}", "exchange": "NSE"} for n in range(20)]
 _MODE = 2
-_REQUEST = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+_REQUEST = (
+    b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    b"X-API-KEY: " + METRICS_KEY.encode() + b"\r\n\r\n"
+)
 _GARBAGE = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
     b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 70_000,

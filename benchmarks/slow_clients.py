@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-import urllib.request
 from collections.abc import AsyncIterator
 
 from benchmarks.bare_stack import BareStack, Run, judged
 from benchmarks.harness import RUNS, SECONDS, Result, median
+from benchmarks.metrics import metrics_page
 from brokers.types import FeedMode
 
 __all__ = ["slow_clients"]
@@ -96,11 +96,5 @@ async def _wait_closed(stack: BareStack, wanted: int) -> int:
 
 
 async def _count(stack: BareStack, metric: re.Pattern[bytes]) -> int:
-    page = await asyncio.to_thread(_metrics, stack.port)
+    page = await asyncio.to_thread(metrics_page, stack.port)
     return sum(int(float(each)) for each in metric.findall(page))
-
-
-def _metrics(port: int) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        page: bytes = answer.read()
-        return page

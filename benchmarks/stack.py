@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchmarks.harness import ROOT, Child, ManageCommand, cores
+from benchmarks.metrics import METRICS_KEY
 
 __all__ = [
     "Installation",
@@ -94,6 +95,7 @@ def installation(log_level: str = "WARNING") -> Iterator[Installation]:
             "DATA_DIR": directory,
             "DATABASE_URL": "",
             "REDIS_URL": "",
+            "METRICS_KEY": METRICS_KEY,
             "LOG_LEVEL": log_level,
             # What one scenario leaves shall not share the next one's rate.
             "UNSUBSCRIBE_LINGER_SECONDS": "0.1",

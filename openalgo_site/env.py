@@ -21,6 +21,8 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
+LEAST_KEY_LENGTH = 16
+
 
 class EnvironmentValueError(ValueError):
     """A variable has a value that cannot be used; the message names it."""
@@ -69,6 +71,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     allowed_hosts: str = "127.0.0.1,localhost,[::1]"
     csrf_trusted_origins: str = ""
     trusted_proxies: str = ""
+    metrics_key: str = ""
     log_level: LogLevel = LogLevel.INFO
     log_libraries_level: LogLevel = LogLevel.WARNING
     log_format: LogFormat = LogFormat.TEXT
@@ -118,4 +121,11 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
         except msgspec.ValidationError as error:
             reason = str(error).split(" - at")[0]
             raise EnvironmentValueError(f"{name}={value!r} cannot be used: {reason}") from None
-    return msgspec.convert(given, Environment, strict=False)
+    environment = msgspec.convert(given, Environment, strict=False)
+    key = environment.metrics_key
+    if key and (len(key) < LEAST_KEY_LENGTH or not all("!" <= each <= "~" for each in key)):
+        raise EnvironmentValueError(  # which does not quote it
+            f"METRICS_KEY cannot be used: it needs {LEAST_KEY_LENGTH} characters or more, "
+            "letters, digits and signs of ASCII without spaces"
+        )
+    return environment

@@ -1,4 +1,4 @@
-"""``/metrics``: what Prometheus reads, for this machine and for people who may."""
+"""``/metrics``: what Prometheus reads, with a key of its own, and what staff may look at."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from brokers.addresses import is_loopback
-from openalgo_site.api_access import KEY_GATE, ApiError
 from openalgo_site.gateway_processes import ENV_SIBLINGS
 from openalgo_site.gateway_siblings import Siblings
-from pooling.database import from_database
+from openalgo_site.metrics_key import REFUSAL, shows_metrics_key
 from streaming.gateway import Gateway
 from streaming.metrics import (
     exposition,
@@ -29,23 +27,23 @@ from streaming.routing import GATEWAY_SCOPE_KEY
 __all__ = ["SIBLINGS", "answer_siblings", "metrics"]
 
 SIBLINGS = Siblings.from_text(os.environ.get(ENV_SIBLINGS, ""))
-# A proxy on this machine makes everybody look local; each of these gives it away.
-FORWARDING_HEADERS = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
 
 
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with the metrics of all processes of this gateway and of the pools.
 
-    For requests from this machine, logged-in staff, and holders of an API key in ``X-API-KEY``.
+    For whoever shows the key of the metrics, and for logged-in staff. Where a request comes from
+    counts for nothing: behind a proxy on this machine everybody comes from it.
     """
     if request.method not in ("GET", "HEAD"):
         return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
-    try:
-        allowed = await _may_read(request)
-    except ApiError as error:
-        return HttpResponse(error.message, status=error.status, headers=error.headers)
-    if not allowed:
-        return HttpResponse("Send an API key in the header X-API-KEY.\n", status=401)
+    if not shows_metrics_key(request) and not await sync_to_async(_is_staff)(request):
+        return HttpResponse(
+            f"{REFUSAL}\n",
+            status=401,
+            content_type="text/plain",
+            headers={"WWW-Authenticate": 'Bearer realm="metrics"', "Cache-Control": "no-store"},
+        )
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
     if gateway is None:
         return HttpResponse("No gateway runs here.\n", status=503)
@@ -81,18 +79,6 @@ def answer_siblings(gateway: Gateway) -> None:
         return exposition(gateway_metrics(gateway, hub, str(SIBLINGS.number))) if hub else b""
 
     SIBLINGS.open(own)
-
-
-async def _may_read(request: HttpRequest) -> bool:
-    key = request.headers.get("X-API-KEY", "")
-    address = request.META.get("REMOTE_ADDR", "")
-    if key:
-        await from_database(KEY_GATE.user_of, key, address)
-        return True
-    forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
-    if not forwarded and is_loopback(address):
-        return True
-    return await sync_to_async(_is_staff)(request)
 
 
 def _is_staff(request: HttpRequest) -> bool:

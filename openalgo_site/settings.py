@@ -35,7 +35,7 @@ except ValueError as error:
 try:
     PUBLIC_URL = parse_public_url(ENV.public_url)
 except ValueError as error:
-    sys.exit(f"PUBLIC_URL={ENV.public_url!r} cannot be used: {error} (see .env.example)")
+    sys.exit(f"PUBLIC_URL cannot be used: {error} (see .env.example)")
 
 DATA_DIR = ENV.data_path(BASE_DIR)
 begin_private(DATA_DIR)  # before anything is written
@@ -197,6 +197,7 @@ REDACTOR.learn(
         str(DATABASES["default"].get("PASSWORD") or ""),
         urlsplit(ENV.redis_url).password or "",
         ENV.email_password,
+        ENV.metrics_key,
         ENV.simulator_api_key,
         ENV.simulator_access_token,
         ENV.simulator_control_token,

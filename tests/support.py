@@ -11,7 +11,15 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-__all__ = ["SHARED_DATA", "AgingClock", "eventually", "eventually_sync", "free_port", "is_running"]
+__all__ = [
+    "SHARED_DATA",
+    "AgingClock",
+    "eventually",
+    "eventually_sync",
+    "free_port",
+    "is_running",
+    "metrics_headers",
+]
 
 _PORTS = range(10_240, 32_768)
 # Each process of a parallel run has ports of its own: some tests want one that stays unused.
@@ -87,6 +95,11 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def metrics_headers(data_dir: Path) -> dict[str, str]:
+    """Return what opens ``/metrics`` of a gateway with this ``DATA_DIR``, once it serves."""
+    return {"Authorization": f"Bearer {(data_dir / 'metrics.key').read_text().strip()}"}
 
 
 def is_running(pid: int) -> bool:

@@ -37,6 +37,7 @@ OWNED = {
     "EMAIL_PASSWORD": ("worker",),
     "SIMULATOR_API_KEY": ("simulator",),
     "SIMULATOR_ACCESS_TOKEN": ("simulator",),
+    "METRICS_KEY": ("gateway",),
     "SIMULATOR_CONTROL_TOKEN": ("simulator",),
 }
 STOP_ORDER = (("gateway", "worker"), ("simulator",))

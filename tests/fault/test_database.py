@@ -24,7 +24,7 @@ from streaming.tables import NOT_MIGRATED
 from tests.fault.test_demo import RunningDemo, demo
 from tests.fix_services import PgBouncer, PostgresServer
 from tests.integration.database.kit import ROOT, environment, run
-from tests.support import eventually, free_port
+from tests.support import eventually, free_port, metrics_headers
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -36,7 +36,8 @@ QUIET_SECONDS = 10.0  # a client that heard nothing for so long has lost ticks
 class Crowd:
     """Clients of a demo that watch prices, and what became of them."""
 
-    def __init__(self, ready: dict[str, Any]) -> None:
+    def __init__(self, ready: dict[str, Any], data_dir: Path) -> None:
+        self.data_dir = data_dir
         self.site = str(ready["url"]).rstrip("/")
         self._url, self.key = ready["openalgo_url"], str(ready["api_key"])
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,7 +108,8 @@ class Crowd:
 
     async def missed(self) -> set[str]:
         async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
-            text = (await http.get(f"{self.site}/metrics")).text
+            headers = metrics_headers(self.data_dir)
+            text = (await http.get(f"{self.site}/metrics", headers=headers)).text
         return set(re.findall(r"^tickpool_ticks_missed_total\{[^}]*\} (\S+)", text, re.M))
 
 
@@ -115,7 +117,7 @@ class Crowd:
 async def crowd_of(running: RunningDemo) -> AsyncIterator[Crowd]:
     """Yield the crowd of a demo; nobody was lost when it ends, and the log has no traceback."""
     ready = await asyncio.to_thread(running.ready)
-    async with Crowd(ready) as crowd:
+    async with Crowd(ready, running.data_dir) as crowd:
         yield crowd
         await crowd.all_hear()
         assert await crowd.missed() == {"0.0"}
@@ -225,7 +227,8 @@ async def test_a_database_that_is_gone_before_the_start(
             "url": f"http://127.0.0.1:{ports['PORT']}/",
             "openalgo_url": f"ws://127.0.0.1:{ports['OPENALGO_PORT']}/",
             "api_key": key,
-        }
+        },
+        tmp_path,
     )
     await asyncio.to_thread(postgres.stop)
     log = (tmp_path / "log").open("w+")

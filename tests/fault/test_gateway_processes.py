@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.fix_running_time import RunningTime
 from tests.fix_services import RedisServer
-from tests.support import eventually_sync, free_port, is_running
+from tests.support import eventually_sync, free_port, is_running, metrics_headers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,8 +75,9 @@ class Gateways:
 
     def scraped(self) -> str:
         url = f"http://127.0.0.1:{self.ports['PORT']}/metrics"
+        request = urllib.request.Request(url, headers=metrics_headers(self.folder))
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return str(answer.read().decode())
         except OSError:
             return ""  # a process that listens and does not serve yet had it

@@ -22,6 +22,7 @@ from tests.support import free_port
 __all__ = ["Exchange", "Gateway", "System"]
 
 _CONTROL_TOKEN = "soak-control"
+_METRICS_KEY = "the-soak-reads-metrics"
 _NAMES_OF_A_USER = 60
 _SYMBOLS_PER_CONNECTION = 100
 _GATEWAYS = 2
@@ -97,7 +98,8 @@ class Gateway(ManagedProcess):
     async def sample(self) -> Sample | None:
         """Return what it uses now; None while it does not answer."""
         url = f"http://127.0.0.1:{self.port}/metrics"
-        status, text = await asyncio.to_thread(answer_of, url)
+        headers = {"Authorization": f"Bearer {_METRICS_KEY}"}
+        status, text = await asyncio.to_thread(answer_of, url, headers)
         if status != 200 or self.process is None:
             return None
         tasks, clients = metric(text, "tickpool_tasks"), metric(text, "tickpool_clients")
@@ -123,6 +125,7 @@ class System:
             "LOG_FORMAT": "json",
             "GATEWAY_WORKERS": "1",
             "TRUSTED_PROXIES": "127.0.0.1",
+            "METRICS_KEY": _METRICS_KEY,
             "PYTHONUNBUFFERED": "1",
         }
         self.exchanges = [

@@ -45,6 +45,7 @@ PLANTED = {
     "token of the exchange's faults": "canarycontroltoken19f",
     "secret key of the bus": "canarybussecret5d07aa91c3e26f48b70d12e9a",
     "password of Redis": "canaryredispassword71be",
+    "key of the metrics": "canarymetricskey3ab09f",
     "API key that nobody has": "deadca7a" * 8,
     "password that nobody has": "canarywrongpassword66",
 }
@@ -57,7 +58,7 @@ OF_SIMULATOR = {
 BY_ENVIRONMENT = {
     "simulator": OF_SIMULATOR | {"key of Django"},
     "worker": {"key of Django", "password of the mail server", "password of Redis"},
-    "gateway": {"key of Django", "password of Redis"},
+    "gateway": {"key of Django", "password of Redis", "key of the metrics"},
 }
 
 
@@ -321,6 +322,7 @@ def test_no_planted_secret_is_seen_anywhere(
         "EMAIL_PORT": "1",
         "EMAIL_USER": "tickpool",
         "EMAIL_PASSWORD": PLANTED["password of the mail server"],
+        "METRICS_KEY": PLANTED["key of the metrics"],
         "ALERT_HOLD_SECONDS": "0",
         "ALERT_WEBHOOK_HOSTS": address,
         "ZMQ_CURVE_KEY_FILE": str(key_dir / "bus.key"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +26,7 @@ from brokers.feed import (
 )
 from openalgo_site import gateway_siblings, metrics_page
 from openalgo_site.gateway_siblings import Siblings
+from openalgo_site.metrics_key import FILE_NAME, metrics_key
 from streaming.database_probe import DatabaseProbe
 from streaming.feed_link import ZmqFeedLink
 from streaming.gateway import Gateway
@@ -93,19 +96,60 @@ def stats(pool_id: str, broker: str = "zerodha", last_tick_ms: int = 5_000) -> P
     )  # fmt: skip
 
 
-async def test_this_machine_may_read(gateway: Gateway) -> None:
-    answer = await get(gateway)
-    assert answer.status_code == 200
-    assert 'tickpool_clients{gateway="1"} 0.0' in answer.content.decode()
+@pytest.fixture
+def key(settings: Any) -> str:
+    """The key of the metrics, as its file holds it."""
+    made = metrics_key()
+    assert (settings.DATA_DIR / FILE_NAME).read_text().strip() == made
+    assert stat.S_IMODE((settings.DATA_DIR / FILE_NAME).stat().st_mode) == 0o600
+    return made
 
 
+async def test_its_key_opens_it_as_prometheus_sends_it_and_as_api_keys_are_sent(
+    gateway: Gateway, key: str
+) -> None:
+    for headers in (
+        {"Authorization": f"Bearer {key}"},
+        {"authorization": f"bearer  {key}"},
+        {"X-API-KEY": key},
+        {"X-API-KEY": "an old one", "Authorization": f"Bearer {key}"},
+    ):
+        answer = await get(gateway, address="192.0.2.1", **headers)
+        assert answer.status_code == 200, headers
+        assert 'tickpool_clients{gateway="1"} 0.0' in answer.content.decode()
+
+
+async def test_a_key_of_the_setting_counts_instead(gateway: Gateway, settings: Any) -> None:
+    own = "k" * 24
+    settings.ENV = msgspec.structs.replace(settings.ENV, metrics_key=own)
+    assert (await get(gateway, **{"X-API-KEY": own})).status_code == 200
+    assert not (settings.DATA_DIR / FILE_NAME).exists()
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.0.2.1", ""])
 @pytest.mark.parametrize(
-    ("address", "headers"),
-    [("192.0.2.1", {}), ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}), ("", {})],
+    "headers",
+    [
+        {},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"X-API-KEY": "wrong"},
+        {"X-API-KEY": ""},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer schl\xfcssel"},
+        {"Authorization": "Basic d3Jvbmc6d3Jvbmc="},
+    ],
 )
-async def test_strangers_may_not(gateway: Gateway, address: str, headers: dict[str, str]) -> None:
-    """Also not behind a proxy on this machine, whatever they claim to be."""
-    assert (await get(gateway, address=address, **headers)).status_code == 401
+async def test_nobody_else_may_wherever_they_are(
+    gateway: Gateway, address: str, headers: dict[str, str]
+) -> None:
+    """Behind a proxy that adds no header everybody is on this machine."""
+    answer = await get(gateway, address=address, **headers)
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+    assert answer["Content-Type"] == "text/plain"
+    for words in ("Authorization: Bearer", "X-API-KEY", "METRICS_KEY", FILE_NAME):
+        assert words in answer.content.decode()
 
 
 async def test_staff_may_and_other_users_not(gateway: Gateway) -> None:
@@ -115,22 +159,24 @@ async def test_staff_may_and_other_users_not(gateway: Gateway) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_an_api_key_opens_it_and_a_wrong_one_does_not(gateway: Gateway) -> None:
-    owner = await User.objects.acreate(username="scraper")
+@pytest.mark.parametrize("is_superuser", [False, True])
+async def test_an_api_key_opens_it_for_nobody(gateway: Gateway, is_superuser: bool) -> None:
+    owner = await User.objects.acreate(
+        username="scraper", is_staff=is_superuser, is_superuser=is_superuser
+    )
     _, key = await sync_to_async(ApiKey.objects.issue)(owner, "prometheus")
-    assert (await get(gateway, address="192.0.2.1", **{"X-API-KEY": key})).status_code == 200
     for address in ("192.0.2.1", "127.0.0.1"):
-        wrong = await get(gateway, address=address, **{"X-API-KEY": "wrong"})
-        assert wrong.status_code == 401
+        for headers in ({"X-API-KEY": key}, {"Authorization": f"Bearer {key}"}):
+            assert (await get(gateway, address=address, **headers)).status_code == 401
 
 
-async def test_it_says_so_where_no_gateway_runs() -> None:
-    assert (await get(None)).status_code == 503
+async def test_it_says_so_where_no_gateway_runs(key: str) -> None:
+    assert (await get(None, **{"X-API-KEY": key})).status_code == 503
 
 
-async def test_every_metric_is_documented_and_nothing_else(gateway: Gateway) -> None:
+async def test_every_metric_is_documented_and_nothing_else(gateway: Gateway, key: str) -> None:
     """Names and labels of the table in docs/operations.md, one by one."""
-    text = (await get(gateway)).content.decode()
+    text = (await get(gateway, **{"X-API-KEY": key})).content.decode()
     text = exposition(merged([parsed(text.encode()), pool_metrics([stats("1")])])).decode()
     found: dict[str, set[str]] = {}
     samples = re.compile(r"^(tickpool_\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? ", re.M)

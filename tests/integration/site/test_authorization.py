@@ -94,7 +94,7 @@ URLS: dict[tuple[str, str], str] = {
     ("PUT", "api/preferences"): "USSSS",
     ("GET", "livez"): "SSSSS",
     ("GET", "readyz"): "SSSSS",
-    # From another machine; from this one it is open, as the operations page says.
+    # Without the key of the metrics, which nobody in particular has.
     ("GET", "metrics"): "UUUSS",
     ("GET", "admin/"): "LLLSS",
     ("GET", "admin/login/"): "SSSMM",

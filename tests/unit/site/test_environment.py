@@ -50,6 +50,14 @@ def test_unusable_value_is_refused_by_name(name: str, value: str) -> None:
         read_environment({name: value})
 
 
+@pytest.mark.parametrize("key", ["shortsecret", "with a space in between", "schlüsselschlüssel"])
+def test_a_key_of_the_metrics_that_is_none_is_refused_and_not_quoted(key: str) -> None:
+    with pytest.raises(EnvironmentValueError, match="METRICS_KEY cannot") as caught:
+        read_environment({"METRICS_KEY": key})
+    assert key not in str(caught.value)
+    assert read_environment({"METRICS_KEY": "k" * 16}).metrics_key == "k" * 16
+
+
 def test_data_dir_is_below_the_project_unless_absolute(tmp_path: Path) -> None:
     assert Environment(data_dir="var").data_path(tmp_path) == tmp_path / "var"
     assert Environment(data_dir="/somewhere").data_path(tmp_path) == Path("/somewhere")
