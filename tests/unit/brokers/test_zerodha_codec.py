@@ -286,12 +286,25 @@ ALL_KINDS = kite_frame(
 
 @pytest.mark.parametrize("size", range(2, len(ALL_KINDS)))
 def test_a_frame_cut_anywhere_is_refused(size: int) -> None:
-    with pytest.raises(BrokerProtocolError):
+    with pytest.raises(BrokerProtocolError, match=f"frame of {size} bytes ends"):
         decode_frame(ALL_KINDS[:size])
 
 
+@pytest.mark.parametrize("missing", range(1, 9))
+@pytest.mark.parametrize("known", [kite_ltp(INFY, 1), b"\0" * 9])
+def test_a_cut_packet_is_refused_whether_its_kind_is_known_or_not(
+    known: bytes, missing: int
+) -> None:
+    """Also where more packets should follow: nothing is read beyond the frame's end."""
+    for bodies in ([known], [known, known]):
+        frame = kite_frame(*bodies)
+        cut = frame[: -(missing + (len(known) + 2) * (len(bodies) - 1))]
+        with pytest.raises(BrokerProtocolError, match=f"ends inside a packet of {len(known)}"):
+            decode_frame(cut)
+
+
 def test_bytes_behind_the_last_packet_are_refused() -> None:
-    with pytest.raises(BrokerProtocolError):
+    with pytest.raises(BrokerProtocolError, match="has 1 after its packets"):
         decode_frame(ALL_KINDS + b"\0")
 
 
