@@ -17,6 +17,7 @@ from pooling.instrument_reasons import why_nothing_found
 from pooling.instrument_search import search_instruments
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.describe import NOT_SERVED_REASON
+from streaming.scopes import Scope
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -29,7 +30,7 @@ MAX_QUERY_LENGTH = 64
 STALE_AFTER_SECONDS = 5.0
 
 
-@api_view("GET")
+@api_view("GET", scope=Scope.READ_TICKS)
 def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return the instruments of the caller's brokers that match, best first.
 
@@ -51,7 +52,7 @@ def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     return {"results": [], "reason": why_nothing_found(accounts, exchange)}
 
 
-@api_view("GET")
+@api_view("GET", scope=Scope.READ_STATUS)
 def pools(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return the pools that the caller may see: its own, with the permission all."""
     accounts = BrokerAccount.objects.select_related("user", "config", "status").order_by("pk")

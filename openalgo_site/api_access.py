@@ -15,8 +15,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from openalgo_site.key_uses import KEY_USES
+from streaming.exceptions import KeyEndedError
 from streaming.limits import AuthFailures, EdgeLimits
 from streaming.models import ApiKey
+from streaming.scopes import Scope, refusal
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -58,16 +60,26 @@ class KeyGate:
         self._lock = threading.Lock()
         self._salt = os.urandom(16)
 
-    def user_of(self, plaintext: str, address: str) -> User:
-        """Return whose key it is. Raises ApiError 401, or 429 after too many failures."""
+    def user_of(self, plaintext: str, address: str, needed: Scope) -> User:
+        """Return whose key it is.
+
+        Raises:
+            ApiError: 401 for none that is valid, 429 after too many of those, 403 for one that may
+                not be used for what is ``needed``.
+        """
         text = plaintext[:MAX_KEY_LENGTH].encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(text, key=self._salt, digest_size=16).digest()
         now = self._clock()
         with self._lock:
             failed = self._failures.failed_recently(digest, now)
-        key = None if failed else ApiKey.objects.find(plaintext)
+        try:
+            key = None if failed else ApiKey.objects.find(plaintext)
+        except KeyEndedError as ended:
+            raise ApiError(401, str(ended)) from None
         if key is not None:
             KEY_USES.note(key.pk)
+            if needed not in key.scope:
+                raise ApiError(403, refusal(needed, key.scope))
             return key.user
         with self._lock:
             over = self._failures.record(address, digest, now)
@@ -85,7 +97,7 @@ KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
 
 
 def api_view(
-    *methods: str, keys: bool = True
+    *methods: str, scope: Scope | None
 ) -> Callable[[Callable[..., Any]], Callable[..., HttpResponseBase]]:
     """Make a JSON view of a function that takes the request, its user and the URL's arguments.
 
@@ -93,7 +105,7 @@ def api_view(
 
     Args:
         methods: the HTTP methods that it answers.
-        keys: whether an API key opens it too; without, only a session does.
+        scope: what an API key needs to open it, too; None: only a session does.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
@@ -103,7 +115,7 @@ def api_view(
                 if request.method not in methods:
                     allow = {"Allow": ", ".join(methods)}
                     raise ApiError(405, f"Use {' or '.join(methods)} here.", headers=allow)
-                answer = function(request, _user(request, keys), **arguments)
+                answer = function(request, _user(request, scope), **arguments)
             except ApiError as error:
                 return _refusal(error)
             return answer if isinstance(answer, HttpResponseBase) else json_response(answer)
@@ -139,14 +151,14 @@ def json_response(content: Any, status: int = 200) -> HttpResponse:
     )
 
 
-def _user(request: HttpRequest, keys: bool) -> User:
-    key = request.headers.get("X-API-KEY", "") if keys else ""
-    if key:
-        return KEY_GATE.user_of(key, request.META.get("REMOTE_ADDR", ""))
+def _user(request: HttpRequest, scope: Scope | None) -> User:
+    key = request.headers.get("X-API-KEY", "")
+    if key and scope is not None:
+        return KEY_GATE.user_of(key, request.META.get("REMOTE_ADDR", ""), scope)
     if request.user.is_authenticated:
         return request.user
     raise ApiError(
-        401, "Log in, or send an API key in the header X-API-KEY." if keys else "Log in."
+        401, "Log in, or send an API key in the header X-API-KEY." if scope else "Log in."
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
@@ -23,6 +25,7 @@ from pooling.models import BrokerAccount, Instrument, SearchTier
 from streaming.directory import AccountRef, Principal
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.models import ApiKey
+from streaming.scopes import EVERYTHING, Scope
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -51,7 +54,11 @@ class DjangoDirectory:
         self._on_use = on_use
 
     async def authenticate_api_key(self, api_key: str) -> Principal | None:
-        """Return whose key this is; None for an unknown, revoked or inactive one. Constant work."""
+        """Return whose key this is; None for an unknown, revoked or inactive one. Constant work.
+
+        Raises:
+            KeyEndedError: it was valid, and has ended.
+        """
         principal = await _look_up(_principal_of_key, api_key)
         if principal is not None and principal.key_id is not None:
             self._on_use(principal.key_id)
@@ -136,6 +143,7 @@ def _principal_of_key(api_key: str) -> Principal | None:
         username=key.user.get_username(),
         **_accounts_of([key.user.pk])[key.user.pk]._asdict(),
         key_id=key.pk,
+        **_rights(key.scope, key.ends)._asdict(),
     )
 
 
@@ -147,11 +155,13 @@ def _refresh(principals: Sequence[Principal]) -> list[Principal | None]:
     accounts = _accounts_of(users)
 
     def current(principal: Principal) -> Principal | None:
+        rights = _Rights()
         user = users.get(principal.user_id)
         if user is None:
             return None
         if principal.key_id is not None:
-            valid = keys.get(principal.key_id) == user.pk
+            owner, rights = keys.get(principal.key_id, (None, rights))
+            valid = owner == user.pk
         elif principal.session_key is not None:
             valid = _belongs_to(sessions.get(principal.session_key, {}), user)
         else:
@@ -164,14 +174,33 @@ def _refresh(principals: Sequence[Principal]) -> list[Principal | None]:
             **accounts[user.pk]._asdict(),
             key_id=principal.key_id,
             session_key=principal.session_key,
+            **rights._asdict(),
         )
 
     return [current(principal) for principal in principals]
 
 
-def _valid_keys(ids: set[int]) -> dict[int, int]:
-    rows = (ApiKey.objects.valid().filter(pk__in=part) for part in _portions(ids))
-    return {pk: user for part in rows for pk, user in part.values_list("pk", "user_id")}
+class _Rights(NamedTuple):
+    """What a principal may do and until when; a session everything, for as long as it is there."""
+
+    scope: frozenset[Scope] = EVERYTHING
+    ends_ms: int | None = None
+
+
+def _rights(scope: Iterable[Scope], ends: datetime | None) -> _Rights:
+    return _Rights(frozenset(scope), None if ends is None else round(ends.timestamp() * 1000))
+
+
+def _valid_keys(ids: set[int]) -> dict[int, tuple[int, _Rights]]:
+    """Return owner and rights of those keys that are valid."""
+    columns = ("pk", "user_id", "ends", *(f"may_{each}" for each in Scope))
+    return {
+        pk: (user, _rights(compress(Scope, flags), ends))
+        for part in _portions(ids)
+        for pk, user, ends, *flags in ApiKey.objects.valid()
+        .filter(pk__in=part)
+        .values_list(*columns)
+    }
 
 
 def _valid_sessions(session_keys: set[str]) -> dict[str, dict[str, object]]:

@@ -26,7 +26,7 @@ class _Change(msgspec.Struct, forbid_unknown_fields=True):
     preferred_exchange: str
 
 
-@api_view("GET", "PUT", keys=False)
+@api_view("GET", "PUT", scope=None)
 def preferences(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return the exchange that comes first in the user's searches, or change it.
 

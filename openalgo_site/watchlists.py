@@ -54,7 +54,7 @@ class _Names(msgspec.Struct, forbid_unknown_fields=True):
 _Body = TypeVar("_Body", _NewList, _ListChange, _Names)
 
 
-@api_view("GET", "POST", keys=False)
+@api_view("GET", "POST", scope=None)
 def watchlists(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return the user's lists in their order, or make one: ``{"name", "symbols"?, "view"?}``."""
     if request.method == "POST":
@@ -66,7 +66,7 @@ def watchlists(request: HttpRequest, user: User) -> dict[str, Any]:
     }
 
 
-@api_view("GET", "PUT", "DELETE", keys=False)
+@api_view("GET", "PUT", "DELETE", scope=None)
 def watchlist(request: HttpRequest, user: User, list_id: int) -> dict[str, Any]:
     """Return one of the user's lists, change its name, symbols or view, or delete it.
 
@@ -82,7 +82,7 @@ def watchlist(request: HttpRequest, user: User, list_id: int) -> dict[str, Any]:
     return _shown(found)
 
 
-@api_view("GET", keys=False)
+@api_view("GET", scope=None)
 def listed_instruments(request: HttpRequest, user: User, list_id: int) -> dict[str, Any]:
     """Return name and tick size of what is in one of the user's lists, as its brokers know them."""
     found = Watchlist.objects.filter(user=user, pk=list_id).first()
@@ -99,7 +99,7 @@ def listed_instruments(request: HttpRequest, user: User, list_id: int) -> dict[s
     return {"results": list(known.values("exchange", "symbol", "name", "tick_size"))}
 
 
-@api_view("POST", keys=False)
+@api_view("POST", scope=None)
 def named_instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return which of ``{"names": [{"symbol", "exchange"?}]}`` the user's brokers know.
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from streaming.directory import Directory, Principal
+from streaming.exceptions import KeyEndedError
 from streaming.limits import AuthFailures, EdgeLimits
 from streaming.protocol import ErrorCode, ProtocolError
 
@@ -16,7 +17,8 @@ __all__ = ["ApiKeyGate"]
 class ApiKeyGate:
     """Checks API keys. A valid key always passes, however often its address failed before.
 
-    ``refused`` and ``limited`` count the failures within and over the limit of their address.
+    ``refused`` and ``limited`` count the failures within and over the limit of their address,
+    ``ended`` keys that were valid until their end; these are told so however often they come.
 
     Args:
         directory: knows the keys.
@@ -33,18 +35,24 @@ class ApiKeyGate:
         # Failed keys are remembered as salted digests: a typo of a real key is almost that key.
         self._salt = os.urandom(16)
         self.refused = 0
+        self.ended = 0
         self.limited = 0
 
     async def principal_of(self, api_key: str, address: str) -> Principal:
         """Return whose key it is.
 
         Raises:
+            KeyEndedError: it has ended.
             ProtocolError: ``AUTHENTICATION_ERROR``, or ``RATE_LIMITED`` when the address failed too
                 often within a minute.
         """
         digest = hashlib.blake2b(api_key.encode(), key=self._salt, digest_size=16).digest()
         if not self._failures.failed_recently(digest, self._clock()) and api_key:
-            principal = await self._directory.authenticate_api_key(api_key)
+            try:
+                principal = await self._directory.authenticate_api_key(api_key)
+            except KeyEndedError:
+                self.ended += 1
+                raise
             if principal is not None:
                 return principal
         now = self._clock()

@@ -16,10 +16,11 @@ from streaming.protocol import CloseCode
 from streaming.revalidation import changed_principals
 from streaming.session import SessionState
 
-__all__ = ["ClientWatch", "WatchedHub"]
+__all__ = ["KEY_ENDED", "ClientWatch", "WatchedHub"]
 
 logger = logging.getLogger("streaming")
 
+KEY_ENDED = "API key ended"
 _SWEEP_SECONDS = 1.0
 _SHORT_SWEEP_SECONDS = 0.1
 _FAILURE_LOG_SECONDS = 60.0
@@ -32,6 +33,7 @@ class WatchedHub(Protocol):
     clock: Callable[[], float]
     directory: Directory
     limits: EdgeLimits
+    wall_clock_ms: Callable[[], int]
 
     def abort_slow(self, client: Client) -> None:
         """End a client that does not keep up."""
@@ -86,6 +88,7 @@ class ClientWatch:
             if loop.time() < next_at and not self._has_client_of(changed):
                 continue
             try:
+                self._close_ended()
                 await self._revalidate_once()
             except DirectoryUnavailableError as error:
                 self._log_failure(error)
@@ -100,17 +103,34 @@ class ClientWatch:
             for session in sessions
         )
 
+    def _close_ended(self) -> None:
+        """Close clients whose keys have ended, for which no directory need be asked."""
+        hub, now_ms = self._hub, self._hub.wall_clock_ms()
+        for client in list(hub.clients):
+            session = client.session
+            if session.state is SessionState.READY and session.user.has_ended(now_ms):
+                hub.close_client(client, CloseCode.UNAUTHENTICATED, KEY_ENDED)
+
     async def _revalidate_once(self) -> None:
         hub = self._hub
         for client, principal in await changed_principals(hub.directory, hub.clients):
             if client.session.state is not SessionState.READY:
                 continue
+            before = client.session.user
             if principal is None:
-                is_key = client.session.user.key_id is not None
-                reason = "API key revoked" if is_key else "session ended"
+                reason = self._why_over(before)
                 hub.close_client(client, CloseCode.UNAUTHENTICATED, reason)
+            elif principal.scope != before.scope:
+                # What it holds may be more than it may hold now.
+                hub.close_client(client, CloseCode.UNAUTHENTICATED, "API key changed")
             else:
                 hub.follow(client, principal)
+
+    def _why_over(self, principal: Principal) -> str:
+        if principal.key_id is None:
+            return "session ended"
+        has_ended = principal.has_ended(self._hub.wall_clock_ms())
+        return KEY_ENDED if has_ended else "API key revoked"
 
     def _log_failure(self, error: DirectoryUnavailableError) -> None:
         now, last = self._hub.clock(), self._last_failure_log

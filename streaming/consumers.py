@@ -16,11 +16,12 @@ from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from django.conf import settings
 
-from streaming import replies
+from streaming import replies, scopes
 from streaming.batches import BATCH_SUBPROTOCOL, Cohort, interval_of
 from streaming.client import AsgiSender, Client
+from streaming.client_watch import KEY_ENDED
 from streaming.directory import Principal
-from streaming.exceptions import DirectoryUnavailableError
+from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
 from streaming.limits import TokenBucket
@@ -31,6 +32,7 @@ from streaming.protocol import (
     ErrorCode,
     ProtocolError,
 )
+from streaming.scopes import READING, Scope
 from streaming.serving import serve, serve_anyone
 from streaming.session import SessionState
 from streaming.shared_frames import FRAMES_EXTENSION
@@ -58,6 +60,12 @@ _CANNOT_LOOK_UP = (
     "yours was not refused. Try again in a few seconds."
 )
 _TRY_AGAIN = "database does not answer; try again"
+# How a client is closed whose key was refused, by the code that it was told.
+_CLOSES = {
+    ErrorCode.AUTHENTICATION_ERROR: (CloseCode.UNAUTHENTICATED, "invalid API key"),
+    ErrorCode.RATE_LIMITED: (CloseCode.RATE_LIMITED, "too many wrong API keys"),
+    ErrorCode.FORBIDDEN: (CloseCode.FORBIDDEN, "API key may not read"),
+}
 _SERVER_ERROR = ProtocolError(ErrorCode.SERVER_ERROR, "The server failed; try again.")
 
 
@@ -280,16 +288,16 @@ class OpenAlgoConsumer(EdgeConsumer):
         self._stop_expecting()
         try:
             principal = await self.gateway.gate.principal_of(request.api_key, client.address)
+            if not principal.scope & READING:
+                raise ProtocolError(
+                    ErrorCode.FORBIDDEN, scopes.refusal(Scope.READ_TICKS, principal.scope)
+                )
         except ProtocolError as refusal:
-            client.send(replies.auth_failed(refusal.code, refusal.message, request.request_id))
-            is_limited = refusal.code is ErrorCode.RATE_LIMITED
-            hub.close_client(
-                client,
-                CloseCode.RATE_LIMITED if is_limited else CloseCode.UNAUTHENTICATED,
-                "too many wrong API keys" if is_limited else "invalid API key",
-                # An SDK looks every 0.1 s and waits 5 s for a socket closed before it looked.
-                delay_seconds=self.limits.auth_failure_close_seconds,
-            )
+            self._refuse(hub, client, request, refusal, *_CLOSES[refusal.code])
+            return
+        except KeyEndedError as ended:
+            told_so = ProtocolError(ErrorCode.AUTHENTICATION_ERROR, str(ended))
+            self._refuse(hub, client, request, told_so, CloseCode.UNAUTHENTICATED, KEY_ENDED)
             return
         except DirectoryUnavailableError:
             self._ask_again(client, _CANNOT_LOOK_UP, request)
@@ -302,6 +310,20 @@ class OpenAlgoConsumer(EdgeConsumer):
             return  # it was closed meanwhile
         told = replies.auth_succeeded(principal, request.request_id)
         self._admit(hub, client, principal, told)
+
+    def _refuse(
+        self,
+        hub: GatewayHub,
+        client: Client,
+        request: Authenticate,
+        refusal: ProtocolError,
+        code: CloseCode,
+        reason: str,
+    ) -> None:
+        client.send(replies.auth_failed(refusal.code, refusal.message, request.request_id))
+        # An SDK looks every 0.1 s and waits 5 s for a socket closed before it looked.
+        delay_seconds = self.limits.auth_failure_close_seconds
+        hub.close_client(client, code, reason, delay_seconds=delay_seconds)
 
     def _ask_again(self, client: Client, message: str, request: Authenticate) -> None:
         """Let a client whose key nobody refused try again, on this socket or on a new one."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from brokers.types import InstrumentKey
+from streaming.scopes import EVERYTHING, Scope
 
 __all__ = ["AccountRef", "Directory", "Principal"]
 
@@ -35,6 +36,9 @@ class Principal(msgspec.Struct, frozen=True):
     ``key_id`` names the API key used, None for a browser session; ``session_key`` the Django
     session, None for an API key. ``away`` are the accounts that it owns and cannot use for now;
     one whose exchanges nobody can tell has none.
+
+    ``scope`` is what the key may be used for, everything for a session; ``ends_ms`` when the key
+    ends, in epoch milliseconds, None for one without an end.
     """
 
     user_id: int
@@ -43,6 +47,12 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: int | None = None
     session_key: str | None = None
     away: tuple[AccountRef, ...] = ()
+    scope: frozenset[Scope] = EVERYTHING
+    ends_ms: int | None = None
+
+    def has_ended(self, now_ms: int) -> bool:
+        """Tell whether this is of a key whose end has come."""
+        return self.ends_ms is not None and now_ms >= self.ends_ms
 
     def account_for(self, exchange: str) -> AccountRef | None:
         """Return the first account whose broker trades ``exchange``, or None.
@@ -62,7 +72,11 @@ class Directory(Protocol):
     """
 
     async def authenticate_api_key(self, api_key: str) -> Principal | None:
-        """Return whose key this is; None for an unknown, revoked or inactive one. Constant work."""
+        """Return whose key this is; None for an unknown, revoked or inactive one. Constant work.
+
+        Raises:
+            KeyEndedError: it was valid, and has ended.
+        """
 
     async def authenticate_session(self, session_key: str) -> Principal | None:
         """Return the principal of a logged-in browser session; None when it has ended."""

@@ -8,6 +8,7 @@ StreamingError
 │   └── BusConfigurationError     the bus settings cannot be used; a person must change them
 │       ├── CurveRequiredError        a non-loopback address without keys
 │       └── CurveKeyFileError         the key file is missing, unsafe or unreadable
+├── KeyEndedError             a key was valid until a moment that is over
 ├── DirectoryUnavailableError whose a key or a session is cannot be looked up now
 ├── PresenceUnavailableError  the store of gateways and clients cannot be used now
 ├── StatusUnavailableError    how pools are cannot be read now
@@ -26,6 +27,7 @@ __all__ = [
     "CurveKeyFileError",
     "CurveRequiredError",
     "DirectoryUnavailableError",
+    "KeyEndedError",
     "MalformedMessageError",
     "PresenceUnavailableError",
     "RequestRefusedError",
@@ -72,6 +74,10 @@ class CurveRequiredError(BusConfigurationError):
 
 class CurveKeyFileError(BusConfigurationError):
     """The CURVE key file is missing, readable by others, or not a key file."""
+
+
+class KeyEndedError(StreamingError):
+    """An API key that was valid until a moment that is over; the message is a sentence for it."""
 
 
 class DirectoryUnavailableError(StreamingError):

@@ -45,6 +45,7 @@ _STATS_AT_ONCE = 50
 _CLOSE_REASONS = {
     CloseCode.TOO_SLOW: "slow",
     CloseCode.UNAUTHENTICATED: "unauthenticated",
+    CloseCode.FORBIDDEN: "forbidden",
     CloseCode.RATE_LIMITED: "rate_limited",
     CloseCode.TOO_BIG: "too_big",
     CloseCode.BAD_REQUEST: "bad_request",
@@ -98,8 +99,12 @@ def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Met
         ),
         _counter(
             "tickpool_auth_failures",
-            "API keys refused, and attempts over the limit of their address.",
-            {("invalid",): gateway.gate.refused, ("limited",): gateway.gate.limited},
+            "API keys refused: wrong, ended, or over the limit of their address.",
+            {
+                ("invalid",): gateway.gate.refused,
+                ("limited",): gateway.gate.limited,
+                ("ended",): gateway.gate.ended,
+            },
             label,
             "reason",
         ),

@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 import logging
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from brokers.types import InstrumentKey
 from streaming.directory import Directory, Principal
-from streaming.exceptions import DirectoryUnavailableError
+from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 
 __all__ = ["RememberingDirectory"]
 
@@ -45,10 +46,18 @@ class RememberingDirectory:
     Args:
         directory: knows the keys.
         clock: monotonic seconds.
+        wall_clock_ms: epoch milliseconds, by which keys end.
     """
 
-    def __init__(self, directory: Directory, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        clock: Callable[[], float],
+        wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._directory = directory
+        self._wall_clock_ms = wall_clock_ms
         self._clock = clock
         self._salt = os.urandom(16)
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
@@ -63,6 +72,7 @@ class RememberingDirectory:
         """Return whose key this is.
 
         Raises:
+            KeyEndedError: it was valid, and has ended.
             DirectoryUnavailableError: the directory does not say, and the key was not let in
                 within the last minute.
         """
@@ -74,6 +84,9 @@ class RememberingDirectory:
             is_known = self._recall(digest) is not None
             async with asyncio.timeout(PATIENCE_SECONDS if is_known else None):
                 principal = await self._directory.authenticate_api_key(api_key)
+        except KeyEndedError:
+            self._entries.pop(digest, None)
+            raise
         except (DirectoryUnavailableError, TimeoutError) as error:
             self._log_failure(error)
             remembered = self._recall(digest)
@@ -132,7 +145,8 @@ class RememberingDirectory:
         if entry is None or entry.confirmed_at is None:
             return None
         is_fresh = self._clock() - entry.confirmed_at < REMEMBERED_SECONDS
-        return entry.principal if is_fresh else None
+        has_ended = entry.principal.has_ended(self._wall_clock_ms())
+        return entry.principal if is_fresh and not has_ended else None
 
     def _remember(self, digest: bytes, principal: Principal, asked_at: float) -> None:
         if principal.key_id is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from streaming import replies
+from streaming import replies, scopes
 from streaming.client import Client
+from streaming.directory import Principal
 from streaming.hub import GatewayHub
 from streaming.pool_watch import StatusView
 from streaming.protocol import (
@@ -24,10 +26,22 @@ from streaming.protocol import (
     UnsubscribeAll,
     WatchPools,
 )
+from streaming.scopes import Scope
 from streaming.session import SessionState
 
 __all__ = ["serve", "serve_anyone"]
 
+# What a key must be made for. How live the feeds are is told to all that may read: who gets ticks
+# must know whether they are.
+_NEEDED: Mapping[type[Request], Scope] = {
+    Subscribe: Scope.READ_TICKS,
+    Unsubscribe: Scope.READ_TICKS,
+    UnsubscribeAll: Scope.READ_TICKS,
+    ListSubscriptions: Scope.READ_TICKS,
+    SwitchOrders: Scope.READ_TICKS,
+    WatchPools: Scope.READ_STATUS,
+    GetBrokerInfo: Scope.READ_STATUS,
+}
 _MOST_POOLS_ASKED = 8  # for one ``get_broker_info``: each costs a request to a worker
 
 
@@ -63,6 +77,7 @@ async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
             "Authenticate first: {'action': 'authenticate', 'api_key': ...}.",
             request_id=request.request_id,
         )
+    _check_scope(session.user, request)
     match request:
         case Subscribe():
             await hub.subscribe(client, request)
@@ -84,6 +99,13 @@ async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
                 "This connection has a user already; connect again to change it.",
                 request_id=request.request_id,
             )
+
+
+def _check_scope(principal: Principal, request: Request) -> None:
+    needed = _NEEDED.get(type(request))
+    if needed is not None and needed not in principal.scope:
+        message = scopes.refusal(needed, principal.scope)
+        raise ProtocolError(ErrorCode.FORBIDDEN, message, request_id=request.request_id)
 
 
 def _switch(hub: GatewayHub, client: Client, request: SwitchOrders | SwitchStatus) -> None:

@@ -26,7 +26,7 @@ from brokers.feed import (
 )
 from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
 from streaming.directory import AccountRef, Principal
-from streaming.exceptions import DirectoryUnavailableError
+from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 from streaming.frames import encode_tick
 from streaming.link import FeedListener, TickMessage, WantReply
 from streaming.topics import tick_topic
@@ -305,6 +305,7 @@ class FakeDirectory:
         self.pause = asyncio.Event()
         self.pause.set()
         self.failing = False
+        self._ended: set[str] = set()
         self._changed: dict[tuple[int | None, str | None], Principal | None] = {}
 
     def add_key(self, api_key: str, principal: Principal) -> Principal:
@@ -323,6 +324,11 @@ class FakeDirectory:
         """End a key."""
         principal = self.keys.pop(api_key)
         self._changed[(principal.key_id, None)] = None
+
+    def end_key(self, api_key: str) -> None:
+        """Let a key's end have come: who looks it up is told so."""
+        self._changed[(self.keys[api_key].key_id, None)] = None
+        self._ended.add(api_key)
 
     def end_session(self, session_key: str) -> None:
         """Log a browser out."""
@@ -354,6 +360,8 @@ class FakeDirectory:
         self.lookups += 1
         await self.pause.wait()
         self._check()
+        if api_key in self._ended:
+            raise KeyEndedError("This API key ended at noon; have a new one made.")
         return self.keys.get(api_key)
 
     async def authenticate_session(self, session_key: str) -> Principal | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from enum import IntEnum
 from typing import Any, TextIO
 
 import msgspec
 from django.core.management.base import CommandParser
 from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 
 from brokers.moments import moment_text
 
-__all__ = ["CliError", "Exit", "Options", "Output", "Subcommand", "moment"]
+__all__ = ["CliError", "Exit", "Options", "Output", "Subcommand", "moment", "read_time"]
 
 Options = Mapping[str, Any]
 
@@ -77,3 +78,28 @@ class Subcommand:
 def moment(value: datetime | None) -> str:
     """Return a time in TIME_ZONE, which it names, as people read it."""
     return "-" if value is None else moment_text(timezone.localtime(value))
+
+
+def read_time(text: str | None, option: str, *, is_end: bool) -> datetime | None:
+    """Return a time in TIME_ZONE, None for none; a date alone as an end includes that day.
+
+    Raises:
+        CliError: ``text`` is neither; names ``option``.
+    """
+    if not text:
+        return None
+    try:
+        day, at = parse_date(text), None
+        if day is not None:
+            at = datetime.combine(day, time.min) + timedelta(days=1 if is_end else 0)
+        else:
+            at = parse_datetime(text)
+        if at is not None and timezone.is_naive(at):
+            at = timezone.make_aware(at)
+    except (ValueError, OverflowError):
+        at = None
+    if at is None:
+        raise CliError(
+            f"{option} {text!r} is no time: write 2026-01-31 or 2026-01-31T09:15.", Exit.USAGE
+        )
+    return at

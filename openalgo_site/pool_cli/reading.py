@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from django.core.management.base import CommandParser
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import state_word
-from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand, moment
+from openalgo_site.pool_cli.base import (
+    CliError,
+    Exit,
+    Options,
+    Output,
+    Subcommand,
+    moment,
+    read_time,
+)
 from pooling.models import BrokerAccount, PoolRecord, PoolStatus
 from pooling.models.status import PeakSeen
 from pooling.operations.describe import (
@@ -288,10 +295,10 @@ def _peaks_arguments(parser: CommandParser) -> None:
 def _peaks(options: Options, out: Output) -> None:
     account = find_account(options["pool"])
     now = timezone.now()
-    start = _time(options["start"], "--from", is_end=False) or timezone.localtime(now).replace(
+    start = read_time(options["start"], "--from", is_end=False) or timezone.localtime(now).replace(
         hour=0, minute=0, second=0, microsecond=0
     )
-    end = _time(options["end"], "--to", is_end=True) or now + timedelta(seconds=1)
+    end = read_time(options["end"], "--to", is_end=True) or now + timedelta(seconds=1)
     if end <= start:
         raise CliError("--to must be later than --from.", Exit.USAGE)
     if options["csv"]:
@@ -344,25 +351,6 @@ def _merge(found: dict[str, Any], live: Mapping[str, PeakSeen]) -> None:
 
 def _peak(peak: dict[str, Any] | None) -> tuple[str, str]:
     return ("-", "-") if peak is None else (f"{peak['value']:,.0f}", moment(peak["at"]))
-
-
-def _time(text: str | None, option: str, *, is_end: bool) -> datetime | None:
-    """Read a time in TIME_ZONE; a date alone as an end includes that day."""
-    if not text:
-        return None
-    try:
-        day, at = parse_date(text), None
-        if day is not None:
-            at = datetime.combine(day, time.min) + timedelta(days=1 if is_end else 0)
-        else:
-            at = parse_datetime(text)
-    except ValueError:
-        at = None
-    if at is None:
-        raise CliError(
-            f"{option} {text!r} is no time: write 2026-01-31 or 2026-01-31T09:15.", Exit.USAGE
-        )
-    return timezone.make_aware(at) if timezone.is_naive(at) else at
 
 
 READING = (

@@ -41,6 +41,7 @@ from openalgo_site.status_page.history_rows import (
 from pooling.models import BrokerAccount, PoolRecord
 from pooling.operations.naming import account_name
 from streaming.pages import TICKS_PATH
+from streaming.scopes import Scope
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -112,7 +113,7 @@ def history_json(request: HttpRequest, account_id: int) -> HttpResponseBase:
             "events_total": events.total,
         }
 
-    return api_view("GET")(answer)(request)
+    return api_view("GET", scope=Scope.READ_STATUS)(answer)(request)
 
 
 @never_cache
@@ -136,7 +137,7 @@ def _file_for(
     is_browser = "text/html" in request.headers.get("Accept", "")
     if is_browser and not request.user.is_authenticated and "X-API-KEY" not in request.headers:
         return redirect_to_login(request.get_full_path())
-    return api_view("GET")(send)(request, account_id=account_id)
+    return api_view("GET", scope=Scope.READ_STATUS)(send)(request, account_id=account_id)
 
 
 def _history_file(request: HttpRequest, user: User, account_id: int) -> HttpResponseBase:

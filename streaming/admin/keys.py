@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -22,6 +22,8 @@ from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge,
 from streaming.key_rights import Person, may_issue_for
 from streaming.models import ApiKey, ClientConnection
 from streaming.models.gateways import GATEWAY_KEPT
+from streaming.models.keys import why_no_end
+from streaming.scopes import Scope, scope_text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -38,6 +40,7 @@ REVOKE = "streaming.revoke_apikey"
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.1
 UNUSED = timedelta(days=30)
+SCOPE_FIELDS = tuple(f"may_{each}" for each in Scope)
 
 
 class ApiKeyForm(ApiKeyFormBase):
@@ -55,6 +58,20 @@ class ApiKeyForm(ApiKeyFormBase):
             )
         return owner
 
+    def clean_ends(self) -> datetime | None:
+        """Refuse an end that is none."""
+        ends: datetime | None = self.cleaned_data["ends"]
+        if reason := why_no_end(ends, timezone.now()):
+            raise forms.ValidationError(reason)
+        return ends
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a key that may do nothing."""
+        cleaned = super().clean() or {}
+        if not any(cleaned.get(name) for name in SCOPE_FIELDS):
+            raise forms.ValidationError("Choose at least one thing that the key may do.")
+        return cleaned
+
 
 class KeyStateFilter(ChoiceFilter):
     """By whether a key opens the door, and whether anybody uses it."""
@@ -64,24 +81,39 @@ class KeyStateFilter(ChoiceFilter):
 
     def conditions(self) -> dict[str, tuple[str, Q]]:
         """Return the states."""
-        valid = Q(revoked_at=None)
-        before = timezone.now() - UNUSED
+        now, before = timezone.now(), timezone.now() - UNUSED
+        kept, is_over = Q(revoked_at=None), Q(ends__lte=now)
+        # Not ``~is_over``: that is unknown, not true, of a key without an end.
+        valid = kept & (Q(ends=None) | Q(ends__gt=now))
         return {
             "valid": ("valid", valid),
             "unused": (
                 "valid, not used for 30 days",
                 valid & (Q(last_used=None, created__lt=before) | Q(last_used__lt=before)),
             ),
-            "revoked": ("revoked", ~valid),
+            "ended": ("ended", kept & is_over),
+            "revoked": ("revoked", ~kept),
         }
+
+
+class KeyScopeFilter(ChoiceFilter):
+    """By what a key may do."""
+
+    title = "may"
+    parameter_name = "may"
+
+    def conditions(self) -> dict[str, tuple[str, Q]]:
+        """Return the scopes."""
+        return {each: (scope_text([each]), Q(**{f"may_{each}": True})) for each in Scope}
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ApiKeyAdminBase):
     """Keys are made, shown once, and revoked; never changed."""
 
-    list_display = ("name", "user", "state", "begins_with", "clients", "used", "created")
-    list_filter = (KeyStateFilter,)
+    list_display = ("name", "user", "state", "may", "end", "begins_with", "clients", "used",
+                    "created")  # fmt: skip
+    list_filter = (KeyStateFilter, KeyScopeFilter)
     list_select_related = ("user",)
     list_per_page = 50
     change_list_template = "streaming/admin/change_list.html"
@@ -114,8 +146,20 @@ class ApiKeyAdmin(ApiKeyAdminBase):
     def state(self, key: ApiKey) -> SafeString:
         """Whether the key opens the door."""
         if key.revoked_at is None:
+            if key.has_ended(timezone.now()):
+                return badge("off", "ended", f"at {_moment(key.ends)}")
             return badge("good", "valid")
-        return badge("off", "revoked", f"at {moment_text(timezone.localtime(key.revoked_at))}")
+        return badge("off", "revoked", f"at {_moment(key.revoked_at)}")
+
+    @admin.display(description="may")
+    def may(self, key: ApiKey) -> str:
+        """What the key may be used for."""
+        return scope_text(key.scope)
+
+    @admin.display(description="ends", ordering="ends")
+    def end(self, key: ApiKey) -> str:
+        """When the key ends by itself."""
+        return NOTHING if key.ends is None else _moment(key.ends)
 
     @admin.display(description="begins with", ordering="prefix")
     def begins_with(self, key: ApiKey) -> str:
@@ -134,10 +178,11 @@ class ApiKeyAdmin(ApiKeyAdminBase):
         return "never" if key.last_used is None else age(key.last_used)
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Ask for owner and purpose only; show the rest afterwards."""
+        """Ask for what is chosen once; show the rest afterwards."""
         if obj is None:
-            return ("user", "name")
-        return ("user", "name", "state", "begins_with", "clients", "created", "last_used")
+            return ("user", "name", "ends", *SCOPE_FIELDS)
+        return ("user", "name", "state", "may", "end", "begins_with", "clients", "created",
+                "last_used")  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         """Nothing of a key is changed."""
@@ -161,7 +206,9 @@ class ApiKeyAdmin(ApiKeyAdminBase):
             return
         if not may_issue_for(_person(request.user), _person(obj.user)):
             raise PermissionDenied  # the form has said so
-        created, plaintext = ApiKey.objects.issue(obj.user, obj.name)
+        created, plaintext = ApiKey.objects.issue(
+            obj.user, obj.name, scope=obj.scope, ends=obj.ends
+        )
         obj.__dict__.update(created.__dict__)
         request.issued_key = plaintext
 
@@ -176,6 +223,8 @@ class ApiKeyAdmin(ApiKeyAdminBase):
             "opts": self.opts,
             "key": obj,
             "plaintext": getattr(request, "issued_key", ""),
+            "may": scope_text(obj.scope),
+            "ends": "" if obj.ends is None else _moment(obj.ends),
             "back": reverse(f"{site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist"),
             "media": self.media,
         }
@@ -202,6 +251,10 @@ class ApiKeyAdmin(ApiKeyAdminBase):
         else:
             self.message_user(request, f"{done} No client is connected with them any more.")
         return None
+
+
+def _moment(at: datetime | None) -> str:
+    return NOTHING if at is None else moment_text(timezone.localtime(at))
 
 
 def _person(user: Any) -> Person:

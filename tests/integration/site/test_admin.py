@@ -166,7 +166,9 @@ def test_an_endpoint_must_be_a_websocket_url_without_credentials(
 
 def test_a_key_is_shown_exactly_once(admin: Client, user: User) -> None:
     answer = admin.post(
-        "/admin/streaming/apikey/add/", {"user": user.pk, "name": "notebook"}, follow=True
+        "/admin/streaming/apikey/add/",
+        {"user": user.pk, "name": "notebook", "may_read_ticks": "on"},
+        follow=True,
     )
     (plaintext,) = re.findall(r"[0-9a-f]{64}", answer.content.decode())
     key = ApiKey.objects.get()

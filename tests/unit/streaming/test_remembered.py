@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from brokers.types import InstrumentKey
 from streaming import remembered
 from streaming.directory import Directory, Principal
-from streaming.exceptions import DirectoryUnavailableError
+from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 from streaming.remembered import REMEMBERED_SECONDS, RememberingDirectory
 from streaming.testing import FakeDirectory, make_principal
 from tests.support import eventually
@@ -20,10 +21,13 @@ class Kit:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.wall_ms = 1_700_000_000_000
         self.inner = FakeDirectory()
         self.ann = self.inner.add_key("key of ann", make_principal(1))
         self.bob = self.inner.add_key("key of bob", make_principal(2))
-        self.directory = RememberingDirectory(self.inner, clock=lambda: self.now)
+        self.directory = RememberingDirectory(
+            self.inner, clock=lambda: self.now, wall_clock_ms=lambda: self.wall_ms
+        )
 
     async def who(self, api_key: str) -> Principal | None:
         return await self.directory.authenticate_api_key(api_key)
@@ -175,3 +179,25 @@ async def test_every_question_of_a_gateway_reaches_the_directory(kit: Kit) -> No
     assert await kit.directory.why_not_listed("zerodha") == "nothing is loaded"
     asked = {name for name in vars(Directory) if not name.startswith("_")}
     assert asked <= set(dir(kit.directory))
+
+
+async def test_an_ended_key_is_remembered_no_longer(kit: Kit) -> None:
+    await kit.who("key of ann")
+    kit.inner.end_key("key of ann")
+    with pytest.raises(KeyEndedError):
+        await kit.who("key of ann")
+    kit.inner.fail()
+    with pytest.raises(DirectoryUnavailableError):
+        await kit.who("key of ann")
+
+
+async def test_a_remembered_key_ends_while_the_directory_is_away(kit: Kit) -> None:
+    cat = kit.inner.add_key(
+        "key of cat", msgspec.structs.replace(make_principal(3), ends_ms=kit.wall_ms + 1)
+    )
+    assert await kit.who("key of cat") == cat
+    kit.inner.fail()
+    assert await kit.who("key of cat") == cat
+    kit.wall_ms += 1
+    with pytest.raises(DirectoryUnavailableError):
+        await kit.who("key of cat")
