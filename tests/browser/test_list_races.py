@@ -13,9 +13,8 @@ import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.fake_site import FakeSite
-from tests.browser.test_market_watch import DEFAULTS, saved
 from tests.browser.test_watch_lists import add, ask_for_list, lists, new_list, tab
-from tests.browser.watch import Watch
+from tests.browser.watch import DEFAULTS, Watch, saved
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
 

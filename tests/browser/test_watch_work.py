@@ -11,9 +11,8 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.browser.fake_site import FakeSite
 from tests.browser.still_clock import StillClock
-from tests.browser.test_market_watch import DEFAULTS, saved
 from tests.browser.test_watch_lists import add, lists, new_list, tab
-from tests.browser.watch import Watch
+from tests.browser.watch import DEFAULTS, Watch, saved
 from tests.fix_browser import ConsoleErrors
 from tests.support import eventually
 

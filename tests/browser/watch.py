@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.async_api import Locator, Page, expect
 
+from tests.browser.fake_site import FakeSite
 from tests.support import eventually
 
-__all__ = ["Watch"]
+__all__ = ["DEFAULTS", "Watch", "saved"]
+
+DEFAULTS = [
+    "NSE_INDEX:NIFTY",
+    "NSE_INDEX:BANKNIFTY",
+    "NSE:RELIANCE",
+    "NSE:TCS",
+    "NSE:INFY",
+    "NSE:SBIN",
+    "NSE:HDFCBANK",
+    "NSE:ICICIBANK",
+    "NSE:ITC",
+]
 
 
 class Watch:
@@ -91,3 +106,10 @@ class Watch:
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         return width
+
+
+def saved(site: FakeSite) -> list[str]:
+    """What the server remembers of the user's first list."""
+    lists: list[dict[str, Any]] = next(iter(site.say("watchlists").values()), [])
+    symbols = lists[0]["symbols"] if lists else []
+    return [f"{item['exchange']}:{item['symbol']}" for item in symbols]

@@ -10,6 +10,8 @@ export class PreferredExchange {
   #select;
   #onChanged;
   #onError;
+  #kept = ""; // as the server has it
+  #isSaving = false; // one at a time: two under way could arrive in either order
 
   /** `onChanged()` is told once the server has taken a choice. */
   constructor({ select, onChanged, onError }) {
@@ -41,14 +43,26 @@ export class PreferredExchange {
     );
     this.#select.value = chosen === exchanges[0] ? "" : chosen;
     if (this.#select.selectedIndex < 0) this.#select.value = "";
+    this.#kept = this.#select.value;
     this.#select.hidden = false;
   }
 
+  /** Save what is chosen; what is chosen meanwhile is saved behind it. */
   async #save() {
+    if (this.#isSaving) return;
+    this.#isSaving = true;
+    while (this.#select.value !== this.#kept) await this.#saveOne(this.#select.value);
+    this.#isSaving = false;
+  }
+
+  async #saveOne(value) {
     try {
-      await savePreferences({ preferred_exchange: this.#select.value });
+      await savePreferences({ preferred_exchange: value });
+      this.#kept = value;
       this.#onChanged();
     } catch (error) {
+      if (this.#select.value !== value) return; // nobody wants that one any more
+      this.#select.value = this.#kept;
       this.#onError(error);
     }
   }
