@@ -161,6 +161,32 @@ async def test_an_outage_is_seen_however_short_it_was(module_page: Page):
     assert shown == ["45 s", "12 min", "3 h 5 min", "1 d"]
 
 
+async def test_arrow_keys_and_pointer_choose_within_what_is_shown(module_page: Page):
+    """Chart and band alike: from the end, never beyond it, and nothing once the focus has gone."""
+    code = """(() => {
+        const svg = m.svgElement('svg');
+        svg.style.cssText = 'position: fixed; left: 0; top: 0; width: 120px; height: 20px';
+        document.body.append(svg);
+        const told = [];
+        const picture = new m.Picture({
+            svg, margin: {left: 10, right: 10}, draw: () => told.push(`drawn ${picture.width}`),
+            find: (at) => at, tell: (index) => told.push(index),
+        });
+        const press = (key) => svg.dispatchEvent(new KeyboardEvent('keydown', {key}));
+        press('Home');
+        picture.show({from: 0, to: 50, count: 30});
+        for (const key of v[0]) press(key);
+        svg.dispatchEvent(new PointerEvent('pointermove', {clientX: 60}));
+        svg.dispatchEvent(new Event('blur'));
+        svg.remove();
+        return [told, picture.x(25), picture.x(99)];
+    })()"""
+    keys = ["ArrowLeft", "ArrowRight", "PageUp", "x", "Home", "ArrowLeft", "End"]
+    told, middle, beyond = await run(module_page, "picture", code, keys)
+    assert told == ["drawn 120", -1, 29, 29, 17, 0, 0, 29, 25, -1]
+    assert (middle, beyond) == (60, 110)
+
+
 async def test_moments_are_as_short_as_they_can_be(module_page: Page):
     """Today's time, this year's day, another year's with the year."""
     now = 1_763_724_600_000  # 21 November 2025, 17:00 in Kolkata

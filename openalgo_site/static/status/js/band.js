@@ -2,7 +2,8 @@
  * Owns the band of states over the charts: what the feed was, when, and why. The arrow keys read it.
  */
 
-const SVG = "http://www.w3.org/2000/svg";
+import { Picture } from "./picture.js";
+
 const HEIGHT = 26;
 const MARGIN = { left: 12, right: 12 };
 const LEAST = 2; // pixels of an outage, however short
@@ -37,79 +38,52 @@ export class Band {
   #moments;
   #readout;
   #svg;
+  #picture;
   #data = null;
-  #selected = -1;
-  #width = 0;
 
   constructor({ element, readout, moments }) {
     this.#moments = moments;
     this.#readout = readout;
     this.#svg = element;
-    this.#svg.addEventListener("pointermove", (event) => this.#pointAt(event.offsetX));
-    this.#svg.addEventListener("pointerleave", () => this.#select(-1));
-    this.#svg.addEventListener("keydown", (event) => this.#key(event));
-    this.#svg.addEventListener("blur", () => this.#select(-1));
-    new ResizeObserver(() => this.#draw()).observe(this.#svg);
+    this.#picture = new Picture({
+      svg: element,
+      margin: MARGIN,
+      draw: () => this.#draw(),
+      find: (at) => this.#find(at),
+      tell: (index) => this.#tell(index),
+    });
   }
 
   /** Show `states` (`[from, to, state, reason]`) from `from` to `to`; `minutes` of outage or null. */
   show(data) {
     this.#data = data;
-    this.#selected = -1;
-    this.#width = 0;
-    this.#draw();
+    this.#picture.show({ ...data, count: data.states.length });
   }
 
   #draw() {
-    const width = Math.round(this.#svg.getBoundingClientRect().width);
-    if (!this.#data || !width || width === this.#width) return;
-    this.#width = width;
     const { states, from, to } = this.#data;
+    const { left, right, width } = this.#picture;
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.#svg.setAttribute("aria-label", `Feed: ${this.#rest()} Arrow keys read the states.`);
-    this.#svg.replaceChildren();
-    this.#bar(MARGIN.left, width - MARGIN.left - MARGIN.right, "unknown");
-    for (const [x, w, index] of bars(states, from, to, MARGIN.left, width - MARGIN.right)) {
-      this.#bar(x, w, states[index][2]);
-    }
-    this.#select(this.#selected);
+    this.#bar(left, right - left, "unknown");
+    for (const [x, w, index] of bars(states, from, to, left, right)) this.#bar(x, w, states[index][2]);
   }
 
   #bar(x, width, state) {
-    const node = document.createElementNS(SVG, "rect");
-    const isOutage = OUTAGES.has(state);
     // Told apart without colour, too: outages are as high as the band, all else is not.
-    const [y, height] = isOutage ? [1, HEIGHT - 2] : [8, HEIGHT - 16];
-    for (const [name, value] of Object.entries({ x: x.toFixed(1), y, width: width.toFixed(1), height })) {
-      node.setAttribute(name, String(value));
-    }
-    node.dataset.state = state;
-    this.#svg.append(node);
+    const [y, height] = OUTAGES.has(state) ? [1, HEIGHT - 2] : [8, HEIGHT - 16];
+    this.#picture.add("rect", { x: x.toFixed(1), y, width: width.toFixed(1), height, "data-state": state });
   }
 
-  #pointAt(offset) {
-    if (!this.#data) return;
+  #find(at) {
     const { states, from, to } = this.#data;
-    const share = (offset - MARGIN.left) / (this.#width - MARGIN.left - MARGIN.right);
-    const at = from + share * (to - from);
-    const near = ((to - from) / this.#width) * LEAST;
+    const near = ((to - from) / this.#picture.width) * LEAST;
     const isThere = (reach) => ([begin, end]) => begin - reach <= at && at < end + reach;
     const short = states.findIndex((each) => OUTAGES.has(each[2]) && isThere(near)(each));
-    this.#select(short < 0 ? states.findIndex(isThere(0)) : short);
+    return short < 0 ? states.findIndex(isThere(0)) : short;
   }
 
-  #key(event) {
-    const count = this.#data?.states.length ?? 0;
-    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -count, End: count };
-    if (!(event.key in moves) || !count) return;
-    event.preventDefault();
-    const begin = this.#selected < 0 ? count : this.#selected;
-    this.#select(Math.min(count - 1, Math.max(0, begin + moves[event.key])));
-  }
-
-  #select(index) {
-    this.#selected = index;
-    if (!this.#data) return;
+  #tell(index) {
     const state = this.#data.states[index];
     this.#readout.textContent = state ? this.#told(state) : this.#rest();
   }

@@ -5,8 +5,8 @@
 
 import { quantity } from "../../streaming/js/format.js";
 import { areaPath, offsetOf, pointAt, runs, stepPath, timeMarks, valueAxis } from "./chart-layout.js";
+import { Picture, svgElement } from "./picture.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 170;
 const MARGIN = { left: 48, right: 12, top: 14, bottom: 22 };
 const DAY = 86_400_000;
@@ -18,10 +18,9 @@ export class Chart {
   #limitName;
   #readout;
   #svg;
+  #picture;
   #cursor;
   #data = null;
-  #selected = -1;
-  #width = 0;
 
   /** `limitName` undefined: this measure has no limit. */
   constructor({ name, limitName, moments, timeZone }) {
@@ -38,15 +37,15 @@ export class Chart {
     this.#readout = document.createElement("span");
     this.#readout.className = "readout quiet";
     header.append(title, this.#readout);
-    this.#svg = document.createElementNS(SVG, "svg");
-    this.#svg.setAttribute("role", "img");
-    this.#svg.setAttribute("tabindex", "0");
+    this.#svg = svgElement("svg");
     this.element.append(header, this.#svg);
-    this.#svg.addEventListener("pointermove", (event) => this.#pointAt(event.offsetX));
-    this.#svg.addEventListener("pointerleave", () => this.#select(-1));
-    this.#svg.addEventListener("keydown", (event) => this.#key(event));
-    this.#svg.addEventListener("blur", () => this.#select(-1));
-    new ResizeObserver(() => this.#draw()).observe(this.#svg);
+    this.#picture = new Picture({
+      svg: this.#svg,
+      margin: MARGIN,
+      draw: () => this.#draw(),
+      find: (at) => pointAt(this.#data.points, at, this.#data.stepMs),
+      tell: (index) => this.#tell(index),
+    });
   }
 
   /**
@@ -55,52 +54,45 @@ export class Chart {
    */
   show(data) {
     this.#data = data;
-    this.#selected = -1;
-    this.#width = 0;
-    this.#draw();
+    this.#picture.show({ ...data, count: data.points.length });
   }
 
   #draw() {
-    const width = Math.round(this.#svg.getBoundingClientRect().width);
-    if (!this.#data || !width || width === this.#width) return;
-    this.#width = width;
     const { points, limits, from, to, stepMs, isFitted, peak } = this.#data;
+    const { width, right } = this.#picture;
     const highest = points.reduce((top, point) => Math.max(top, point[1]), 0);
     const highestLimit = limits.reduce((top, point) => Math.max(top, point[1]), 0);
     const { top, marks } = valueAxis(isFitted ? highest : Math.max(highest, highestLimit));
-    const right = width - MARGIN.right;
     const bottom = HEIGHT - MARGIN.bottom;
-    const x = (at) => clamp(MARGIN.left + ((at - from) / (to - from)) * (right - MARGIN.left), MARGIN.left, right);
+    const x = (at) => this.#picture.x(at);
     const y = (value) => bottom - (value / top) * (bottom - MARGIN.top);
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.#svg.setAttribute("aria-label", this.#summary(peak, limits));
-    this.#svg.replaceChildren();
     this.#axes(marks, x, y, { right, bottom, from, to });
     if (!points.length) {
       this.#text("No figures in this range.", width / 2, HEIGHT / 2, "none", "middle");
     }
     for (const run of runs(points, stepMs)) {
-      this.#add("path", { class: "area", d: areaPath(run, stepMs, x, y, bottom) });
-      this.#add("path", { class: "value", d: stepPath(run, stepMs, x, y) });
+      this.#picture.add("path", { class: "area", d: areaPath(run, stepMs, x, y, bottom) });
+      this.#picture.add("path", { class: "value", d: stepPath(run, stepMs, x, y) });
     }
     this.#limit(limits, stepMs, x, y, { top, right });
     if (peak && highest > 0) {
-      this.#add("circle", { class: "peak", cx: x(peak.at_ms).toFixed(1), cy: y(peak.value).toFixed(1), r: 3 });
+      this.#picture.add("circle", { class: "peak", cx: x(peak.at_ms).toFixed(1), cy: y(peak.value).toFixed(1), r: 3 });
     }
-    this.#cursor = this.#add("line", { class: "cursor", y1: MARGIN.top, y2: bottom, visibility: "hidden" });
-    this.#select(this.#selected);
+    this.#cursor = this.#picture.add("line", { class: "cursor", y1: MARGIN.top, y2: bottom, visibility: "hidden" });
   }
 
   #axes(marks, x, y, { right, bottom, from, to }) {
     for (const mark of marks) {
-      this.#add("line", { class: "grid", x1: MARGIN.left, x2: right, y1: y(mark), y2: y(mark) });
+      this.#picture.add("line", { class: "grid", x1: MARGIN.left, x2: right, y1: y(mark), y2: y(mark) });
       this.#text(short(mark), MARGIN.left - 6, y(mark) + 4, "", "end");
     }
     const most = Math.max(2, Math.floor((right - MARGIN.left) / 80));
     const offset = offsetOf(this.#timeZone, from);
     const { step, marks: times } = timeMarks(from, to, most, offset);
     for (const at of times) {
-      this.#add("line", { class: "grid", x1: x(at), x2: x(at), y1: bottom, y2: bottom + 4 });
+      this.#picture.add("line", { class: "grid", x1: x(at), x2: x(at), y1: bottom, y2: bottom + 4 });
       const isDay = step >= DAY || (at + offset) % DAY === 0;
       const text = isDay ? this.#moments.date(at) : this.#moments.clock(at);
       if (x(at) < right - 14) this.#text(text, x(at), HEIGHT - 4, "", "middle");
@@ -113,7 +105,7 @@ export class Chart {
     const isAbove = last > top;
     if (!isAbove) {
       for (const run of runs(limits, stepMs)) {
-        this.#add("path", { class: "limit", d: stepPath(run.map(([at, value]) => [at, Math.min(value, top)]), stepMs, x, y) });
+        this.#picture.add("path", { class: "limit", d: stepPath(run.map(([at, value]) => [at, Math.min(value, top)]), stepMs, x, y) });
       }
     }
     const text = `${this.#limitName} ${quantity(last)}${isAbove ? ", above \u2191" : ""}`;
@@ -126,35 +118,17 @@ export class Chart {
     return `${this.#name}: highest ${quantity(Math.round(peak.value))} at ${this.#moments.full(peak.at_ms)}${limit}. Arrow keys read the values.`;
   }
 
-  #pointAt(offset) {
-    if (!this.#data) return;
-    const { from, to, points, stepMs } = this.#data;
-    const share = (offset - MARGIN.left) / (this.#width - MARGIN.right - MARGIN.left);
-    this.#select(pointAt(points, from + share * (to - from), stepMs));
-  }
-
-  #key(event) {
-    const count = this.#data?.points.length ?? 0;
-    const moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -12, PageDown: 12, Home: -count, End: count };
-    if (!(event.key in moves) || !count) return;
-    event.preventDefault();
-    const begin = this.#selected < 0 ? count : this.#selected;
-    this.#select(clamp(begin + moves[event.key], 0, count - 1));
-  }
-
-  #select(index) {
-    this.#selected = index;
-    if (!this.#cursor || !this.#data) return;
+  #tell(index) {
     const point = this.#data.points[index];
     this.#cursor.setAttribute("visibility", point ? "visible" : "hidden");
     if (!point) {
       this.#readout.textContent = this.#rest();
       return;
     }
-    const { from, to, limits } = this.#data;
-    const x = MARGIN.left + ((point[0] - from) / (to - from)) * (this.#width - MARGIN.right - MARGIN.left);
-    this.#cursor.setAttribute("x1", Math.max(x, MARGIN.left).toFixed(1));
-    this.#cursor.setAttribute("x2", Math.max(x, MARGIN.left).toFixed(1));
+    const { to, limits } = this.#data;
+    const x = this.#picture.x(point[0]).toFixed(1);
+    this.#cursor.setAttribute("x1", x);
+    this.#cursor.setAttribute("x2", x);
     const limit = limits[index] ? ` of ${quantity(limits[index][1])}` : "";
     this.#readout.textContent = `${this.#moments.short(point[0], to)}: ${quantity(Math.round(point[1]))}${limit}`;
   }
@@ -164,21 +138,10 @@ export class Chart {
     return peak ? `highest ${quantity(Math.round(peak.value))}, ${this.#moments.short(peak.at_ms, to)}` : "";
   }
 
-  #add(tag, attributes) {
-    const node = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
-    this.#svg.append(node);
-    return node;
-  }
-
   #text(text, x, y, className, anchor) {
-    const node = this.#add("text", { x, y, class: className, "text-anchor": anchor });
+    const node = this.#picture.add("text", { x, y, class: className, "text-anchor": anchor });
     node.textContent = text;
   }
-}
-
-function clamp(value, least, most) {
-  return Math.min(most, Math.max(least, value));
 }
 
 /** A number for a narrow margin: 900, 9k, 1.2M. */
