@@ -254,7 +254,7 @@ async def running_bare_stack(
         gateway = ManageCommand(
             "rungateway",
             server_core if is_gateway_pinned else None,
-            made.environment,
+            made.environment | {"DJANGO_SETTINGS_MODULE": "benchmarks.settings"},
             ["--workers", str(workers)],
         )
         exits.push_async_callback(gateway.stop)

@@ -86,6 +86,7 @@ async def neighbour() -> AsyncIterator[Result]:
         ("100 that stop reading, 20 busy symbols each", _crowd("stopped", 100)),
         ("30 that connect, authenticate, subscribe, leave", _crowd("churn", 30)),
         ("another wants 8,900 symbols at once, again and again", _crowd("everything", 1)),
+        ("another's 60 connections ask for what costs most, without end", _crowd("greedy", 60)),
         ("a second gateway killed and started, again and again", _sibling),
         ("45 scrapers of /metrics: silent, slow, garbage, eager", _crowd("scrapers", 45)),
     ]

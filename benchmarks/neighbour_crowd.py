@@ -1,4 +1,5 @@
-"""The neighbour's crowd: clients that stop reading, come and go, want everything, scrape.
+"""The neighbour's crowd: clients that stop reading, come and go, want everything, scrape, or ask
+without end.
 
 A process of its own, one for each kind of load, and nicer than the neighbour's: they share a core.
 Standard input: ``{"do": "start", ...}`` begins a kind, ``{"do": "tell"}`` says what has come of
@@ -30,7 +31,18 @@ _HOLD_SECONDS = 2.0
 _LONG_ENOUGH_SECONDS = 7.0  # longer than the product's linger
 _NEVER_READ_SECONDS = 5.0
 _BUSY = [{"symbol": f"S{n:05d}", "exchange": "NSE"} for n in range(20)]
+_EVERYTHING = [{"symbol": f"S{n:05d}", "exchange": "NSE"} for n in range(100, 9000)]
 _MODE = 2
+_AHEAD = 5  # requests that wait for their answers
+_SEARCH = "/api/instruments?q=S&limit=10000"
+# What a user's connections may ask for that costs more than a ping.
+_DEAR = (
+    {"action": "list_subscriptions"},
+    {"action": "subscribe", "symbols": _EVERYTHING, "mode": _MODE},
+    {"action": "get_broker_info"},
+    {"action": "subscribe", "symbols": [{"symbol": f"T{n}", "exchange": "NSE"} for n in range(20)]},
+    {"action": "ping", "junk": [[]] * 200_000},
+)
 _REQUEST = (
     b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
     b"X-API-KEY: " + METRICS_KEY.encode() + b"\r\n\r\n"
@@ -104,14 +116,13 @@ class Crowd:
 
     async def want_everything(self) -> None:
         """Subscribe 8,900 symbols in one frame, let them go; every other time past the linger."""
-        wanted = [{"symbol": f"S{n:05d}", "exchange": "NSE"} for n in range(100, 9000)]
         client = await self._client()
         try:
             while True:
                 for seconds in (0.2, _LONG_ENOUGH_SECONDS):
-                    await self._tell(client, "subscribe", wanted)
+                    await self._tell(client, "subscribe", _EVERYTHING)
                     await asyncio.sleep(_HOLD_SECONDS)
-                    await self._tell(client, "unsubscribe", wanted)
+                    await self._tell(client, "unsubscribe", _EVERYTHING)
                     await asyncio.sleep(seconds)
         finally:
             client.transport.abort()  # type: ignore[attr-defined]
@@ -147,6 +158,40 @@ class Crowd:
         finally:
             writer.transport.abort()
 
+    async def ask_without_end(self, request: str) -> None:
+        """Hold everything, then ask the same again and again, some requests ahead of the answers.
+
+        One that is refused waits a moment, as a client does that would rather not be closed.
+        """
+        client = await self._client()
+        try:
+            await self._tell(client, "subscribe", _EVERYTHING)
+            for _ in range(_AHEAD):
+                client.send_frame(0x81, request.encode())
+            while True:
+                answer = await asyncio.wait_for(client.replies.get(), 60)
+                what = answer.get("type") or answer.get("status")
+                self.done[f"{what} {answer.get('code', '')}".strip()] += 1
+                if what == "lost":
+                    raise ConnectionResetError
+                if answer.get("code") == "RATE_LIMITED":
+                    await asyncio.sleep(0.1)
+                client.send_frame(0x81, request.encode())
+        finally:
+            client.transport.abort()  # type: ignore[attr-defined]
+
+    async def search(self) -> None:
+        """Search for everything through the JSON API, one request after the other."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.site_port)
+        headers = f"Host: 127.0.0.1\r\nX-API-KEY: {self.api_key}\r\nConnection: close"
+        try:
+            writer.write(f"GET {_SEARCH} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+            async with asyncio.timeout(60):
+                answer = await reader.read()
+            self.done[f"searches: {answer[9:12].decode(errors='replace')}"] += 1
+        finally:
+            writer.transport.abort()
+
     def begin(self, kind: str, clients: int) -> None:
         """Let so many clients do what ``kind`` is."""
         self.running = [
@@ -163,9 +208,18 @@ class Crowd:
                 return [self.come_and_go] * clients
             case "everything":
                 return [self.want_everything] * clients
+            case "greedy":
+                return [self._greedy(at) for at in range(clients)]
             case "scrapers":
                 return [self._scraper(at) for at in range(clients)]
         raise ValueError(kind)
+
+    def _greedy(self, at: int) -> Callable[[], Awaitable[None]]:
+        """Return a sixth each: searches, and what else costs much."""
+        if at % 6 == 0:
+            return self.search
+        request = json.dumps(_DEAR[at % 6 - 1], separators=(",", ":"))
+        return lambda: self.ask_without_end(request)
 
     def _scraper(self, at: int) -> Callable[[], Awaitable[None]]:
         """Return a third that never read, and of the rest a third each: slow, garbage, eager."""

@@ -166,6 +166,7 @@ class Client:
             sender = _FrameSender(frames, sender)
         self._is_sending = False
         self._congested_since: float | None = None
+        self.answered_bytes = 0  # characters of all frames that were no ticks
         self.pools: set[str] = set()  # every pool that this client ever asked for something
         # Orders what is said to the pools about this client, whoever says it.
         self.upstream_lock = asyncio.Lock()
@@ -187,6 +188,7 @@ class Client:
 
     def send(self, payload: str) -> None:
         """Queue a frame that must arrive."""
+        self.answered_bytes += len(payload)
         if self._frames is None:
             self.outbox.push_control(payload)
             return

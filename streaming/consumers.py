@@ -33,7 +33,7 @@ from streaming.protocol import (
     ProtocolError,
 )
 from streaming.scopes import READING, Scope
-from streaming.serving import serve, serve_anyone
+from streaming.serving import serve, serve_anyone, serve_frame
 from streaming.session import SessionState
 from streaming.shared_frames import FRAMES_EXTENSION
 
@@ -66,6 +66,7 @@ _CLOSES = {
     ErrorCode.RATE_LIMITED: (CloseCode.RATE_LIMITED, "too many wrong API keys"),
     ErrorCode.FORBIDDEN: (CloseCode.FORBIDDEN, "API key may not read"),
 }
+_TOO_MANY_CLIENTS = "too many connections of this user; close one; retry_after=30"
 _SERVER_ERROR = ProtocolError(ErrorCode.SERVER_ERROR, "The server failed; try again.")
 
 
@@ -161,7 +162,12 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
             return None, str(error)
 
     def _admit(self, hub: GatewayHub, client: Client, principal: Principal, *told: str) -> None:
-        """Begin to serve ``principal``, told ``told`` first."""
+        """Begin to serve ``principal``, told ``told`` first.
+
+        Raises:
+            ProtocolError: the user has as many clients as it may have.
+        """
+        hub.budgets.enter(principal.user_id, client.session)
         client.session.admit(principal)
         for payload in told:
             client.send(payload)
@@ -178,7 +184,10 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def serve_text(self, hub: GatewayHub, client: Client, text: str) -> None:
         """Serve one frame of an open client. Raises ProtocolError when it cannot be served."""
-        await serve(hub, client, parse_request(text))
+        if client.session.state is SessionState.READY:
+            await serve_frame(hub, client, text)
+        else:
+            await serve(hub, client, parse_request(text))
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         """Serve one frame; whatever is wrong with it, the client gets a coded answer."""
@@ -191,12 +200,13 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
             hub.close_client(client, CloseCode.TOO_BIG, reason)
             return
         try:
-            self._check_rate(hub.clock())
+            self._check_rate(hub)
             if text is None:
                 raise ProtocolError(ErrorCode.INVALID_JSON, "Send text frames, not binary ones.")
             await self.serve_text(hub, client, text)
         except ProtocolError as failure:
             client.send(replies.error(failure))
+            self._refused_messages += failure.code is ErrorCode.RATE_LIMITED
             if self._refused_messages >= self.limits.messages_refused_before_close:
                 hub.close_client(client, CloseCode.RATE_LIMITED, "too many requests")
         except Exception:  # supervision point: one client's failure is no other client's
@@ -207,10 +217,10 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         """End; ``__call__`` gives up what the client held."""
         raise StopConsumer
 
-    def _check_rate(self, now: float) -> None:
-        if self._bucket.allows(now):
+    def _check_rate(self, hub: GatewayHub) -> None:
+        if self._bucket.allows(hub.clock()):
             return
-        self._refused_messages += 1
+        hub.budgets.refused["messages"] += 1
         raise ProtocolError(
             ErrorCode.RATE_LIMITED,
             f"At most {self.limits.messages_per_second:g} requests a second; name several "
@@ -275,6 +285,9 @@ class OpenAlgoConsumer(EdgeConsumer):
 
     async def serve_text(self, hub: GatewayHub, client: Client, text: str) -> None:
         """Serve a frame; before authentication only the key and what needs none."""
+        if client.session.state is SessionState.READY:
+            await serve_frame(hub, client, text)
+            return
         request = parse_request(text)
         is_waiting = client.session.state is SessionState.AWAITING_AUTH
         if is_waiting and isinstance(request, Authenticate):
@@ -309,7 +322,11 @@ class OpenAlgoConsumer(EdgeConsumer):
         if session.state is not SessionState.AUTHENTICATING:
             return  # it was closed meanwhile
         told = replies.auth_succeeded(principal, request.request_id)
-        self._admit(hub, client, principal, told)
+        try:
+            self._admit(hub, client, principal, told)
+        except ProtocolError as refusal:
+            code = CloseCode.RATE_LIMITED
+            self._refuse(hub, client, request, refusal, code, _TOO_MANY_CLIENTS)
 
     def _refuse(
         self,
@@ -353,7 +370,10 @@ class BrowserConsumer(EdgeConsumer):
         if principal is None:
             hub.close_client(client, CloseCode.UNAUTHENTICATED, "not logged in")
         elif client.session.state is SessionState.AUTHENTICATING:
-            self._admit(hub, client, principal)
+            try:
+                self._admit(hub, client, principal)
+            except ProtocolError:
+                hub.close_client(client, CloseCode.RATE_LIMITED, _TOO_MANY_CLIENTS)
 
     async def _principal_of(self, hub: GatewayHub, session_key: str | None) -> Principal | None:
         if not session_key:

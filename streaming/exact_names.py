@@ -7,12 +7,14 @@ import logging
 from collections.abc import Collection
 
 from brokers.types import InstrumentKey
+from streaming.budget import Cost
 from streaming.directory import Directory
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.parsing import split_suffix
 from streaming.protocol import Subscribe, SubscribeItem
 from streaming.session import ClientSession
-from streaming.slices import slices
+from streaming.share import Share
+from streaming.slices import SLICE, slices
 
 __all__ = ["find_exact_names"]
 
@@ -22,16 +24,18 @@ _TIMEOUT_SECONDS = 2.0
 
 
 async def find_exact_names(
-    directory: Directory, session: ClientSession, request: Subscribe
+    directory: Directory, session: ClientSession, request: Subscribe, share: Share
 ) -> Collection[InstrumentKey]:
     """Look up which of a request's symbols with a suffix are listed as they stand.
 
     A failure, or more than two seconds, takes all of them for suffixes. May be cancelled.
+
+    Raises:
+        ProtocolError: the user has asked for too many look-ups.
     """
     asked: dict[str, list[InstrumentKey]] = {}
-    for start, part in slices(request.items):
-        if start:
-            await asyncio.sleep(0)
+    for _, part in slices(request.items):
+        await share.turn(len(part))
         for item in part:
             if not isinstance(item, SubscribeItem) or split_suffix(item.symbol)[1] is None:
                 continue
@@ -42,6 +46,8 @@ async def find_exact_names(
     found: set[InstrumentKey] = set()
     if not asked:
         return found
+    queries = sum(1 + len(keys) / SLICE for keys in asked.values())
+    share.spend(Cost.QUERIES, queries, request.request_id)
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             for broker, keys in asked.items():

@@ -10,6 +10,7 @@ from channels.layers import get_channel_layer
 
 from brokers.types import InstrumentKey
 from streaming.authentication import ApiKeyGate
+from streaming.budget import UserBudgets
 from streaming.database_probe import DatabaseProbe
 from streaming.directory import Directory
 from streaming.hub import GatewayHub
@@ -53,6 +54,7 @@ class Gateway:
         database: DatabaseProbe | None = None,
     ) -> None:
         self.limits = limits or EdgeLimits()
+        self.budgets = UserBudgets(limits=self.limits)
         self.directory = RememberingDirectory(directory, clock=clock)
         self.database = database
         self.gate = ApiKeyGate(directory=self.directory, limits=self.limits, clock=clock)
@@ -113,6 +115,7 @@ class Gateway:
                         directory=self.directory,
                         on_notice=self.directory.doubt,
                         limits=self.limits,
+                        budgets=self.budgets,
                         clock=self._clock,
                         status=self._status,
                     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +11,16 @@ from brokers.types import FeedMode, InstrumentKey
 from streaming.directory import AccountRef
 from streaming.protocol import DEFAULT_DEPTH_LEVELS
 
-__all__ = ["AccountsChange", "Departure", "Feed", "Held", "Leaving", "Line", "Upstream"]
+__all__ = [
+    "AccountsChange",
+    "Departure",
+    "Feed",
+    "Held",
+    "Leaving",
+    "Line",
+    "Upstream",
+    "by_pool",
+]
 
 
 class Feed(NamedTuple):
@@ -94,3 +103,11 @@ class AccountsChange:
     ended: Departure | None = None
     away: Departure | None = None
     back: Sequence[Feed] = ()
+
+
+def by_pool(feeds: Iterable[Feed]) -> dict[str, list[Feed]]:
+    """Return feeds by the pools that they are of."""
+    found: dict[str, list[Feed]] = {}
+    for feed in feeds:
+        found.setdefault(feed.pool_id, []).append(feed)
+    return found

@@ -25,6 +25,7 @@ from brokers.feed import (
 from streaming import replies
 from streaming.arrivals import Arrivals
 from streaming.batches import BatchWheel
+from streaming.budget import UserBudgets
 from streaming.client import Client
 from streaming.client_watch import ClientWatch
 from streaming.directory import AccountRef, Directory, Principal
@@ -33,7 +34,7 @@ from streaming.exact_names import find_exact_names
 from streaming.feed_states import FeedStates
 from streaming.frame_bytes import FrameJoiner, TickPayload
 from streaming.groups import Group, Groups, LineMembers
-from streaming.holdings import Departure, Feed, Held, Leaving, Line
+from streaming.holdings import Departure, Feed, Held, Leaving, Line, by_pool
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.line_watch import LineWatch
 from streaming.link import FeedLink, TickMessage
@@ -44,12 +45,14 @@ from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, RequestId, Subscribe, Unsubscribe, UnsubscribeAll
 from streaming.quiet_lines import OLD_SECONDS, silence_of
 from streaming.session import ClientSession, SessionState
-from streaming.slices import SLICE, slices
+from streaming.share import Share
+from streaming.slices import slices
 from streaming.status_board import StatusBoard
 from streaming.subscribe_plan import Asked, Found, SubscribePlan
 from streaming.suggesting import suggest_names
 from streaming.topics import tick_topic
 from streaming.turn_pacing import TurnPacing
+from streaming.turns import Turns
 
 __all__ = ["GatewayHub"]
 
@@ -66,6 +69,7 @@ class GatewayHub:
         link: the way to the workers; opened and closed with the hub.
         directory: who clients are and what they may use.
         limits: bounds of the edge.
+        budgets: what each user may take of this process.
         clock: monotonic seconds.
         wall_clock_ms: epoch milliseconds, for times that are sent.
         cpu_clock: seconds of CPU that the calling thread has taken.
@@ -81,6 +85,7 @@ class GatewayHub:
         on_notice: Callable[[Collection[int]], None] = lambda user_ids: None,
         status: StatusSource | None = None,
         limits: EdgeLimits | None = None,
+        budgets: UserBudgets | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         cpu_clock: Callable[[], float] = time.thread_time,
@@ -89,6 +94,8 @@ class GatewayHub:
         self.directory = directory
         self._on_notice = on_notice
         self.limits = limits or EdgeLimits()
+        self.budgets = budgets or UserBudgets(limits=self.limits)
+        self._turns = Turns()
         self.clock = clock
         self.wall_clock_ms = wall_clock_ms
         self.sockets = ConnectionCounter(
@@ -162,6 +169,12 @@ class GatewayHub:
         """Return an id that no other client of this gateway has."""
         return str(next(self._ids))
 
+    def share_of(self, client: Client) -> Share:
+        """Return the share of an admitted client's user in this process."""
+        user_id, turns = client.session.user.user_id, self._turns
+        budget = self.budgets.of(user_id)
+        return Share(user_id=user_id, budget=budget, turns=turns, clock=self.clock)
+
     def enter(self, client: Client) -> None:
         """Begin to serve a connected client: from now on its outbox is emptied."""
         client.connected_ms = self.wall_clock_ms()
@@ -175,6 +188,8 @@ class GatewayHub:
             return
         self.clients.discard(client)
         self.board.leave(client)
+        if client.session.principal is not None:
+            self.budgets.leave(client.session.user.user_id, client.session)
         self._groups.leave_all(client)
         self._departed = self._departed.plus((client.outbox,))
         if client.pools and not self._closed:
@@ -255,29 +270,35 @@ class GatewayHub:
         """
         session = client.session
         async with client.upstream_lock:
-            exact = await find_exact_names(self.directory, session, request)
+            share = self.share_of(client)
+            exact = await find_exact_names(self.directory, session, request, share)
             plan = SubscribePlan(request.request_id, exact)
-            for start, part in slices(request.items):
-                if start:
-                    await asyncio.sleep(0)
-                if session.state is not SessionState.READY:
-                    return
-                session.plan_items(plan, part)
-            await self._carry_out(client, session.begin(plan))
+            try:
+                for _, part in slices(request.items):
+                    await share.turn(len(part))
+                    if session.state is not SessionState.READY:
+                        return
+                    plan.room = share.room()
+                    session.plan_items(plan, part)
+                self.budgets.refused["instruments"] += plan.crowded
+                await self._carry_out(client, session.begin(plan))
+            finally:
+                session.abandon_subscribe()
 
     async def _carry_out(self, client: Client, plan: SubscribePlan) -> None:
         """Ask the pools what a plan wants of them, under the client's lock; as ``subscribe``."""
-        session = client.session
+        session, share = client.session, self.share_of(client)
         topics: dict[Feed, bytes] = {}
         self._planning.add(client)
         unsettled: Iterable[Feed] = plan.feeds
         try:
-            outcomes, snapshots = await ask_pools(self.link, client, plan, self._arrivals, topics)
-            suggestions = await suggest_names(
-                self.directory, session, outcomes, self.limits.max_suggestions
-            )
-            found = Found(outcomes, suggestions)
-            await self._prepare(plan, session, found, topics, snapshots)
+            asked = await ask_pools(self.link, client, plan, self._arrivals, topics, share)
+            outcomes, snapshots = asked
+            most = self.limits.max_suggestions
+            nearest = await suggest_names(self.directory, session, outcomes, most, share)
+            found = Found(outcomes, nearest)
+            await self._prepare(plan, session, found, topics, snapshots, share)
+            await share.turn(len(plan.items))
             # No await from here to the answer: it precedes every tick, and no tick is lost between
             # the snapshot and the first one from the bus, which ``_arrivals`` keeps.
             if session.state is not SessionState.READY:
@@ -289,7 +310,7 @@ class GatewayHub:
             unsettled = result.unsettled
             for start, part in slices(result.joined):
                 if start:
-                    await asyncio.sleep(0)
+                    await share.turn(len(part))
                 for feed, line in part:
                     if session.reads(feed, line):  # it may have been taken away in the meantime
                         self._join(client, feed, line, topics[feed], snapshots)
@@ -309,11 +330,11 @@ class GatewayHub:
         found: Found,
         topics: Mapping[Feed, bytes],
         snapshots: Mapping[bytes, TickMessage],
+        share: Share,
     ) -> None:
         """Make the answers to a request, a part in a turn; ``found`` gets the ages of values."""
-        for start, part in slices(plan.items):
-            if start:
-                await asyncio.sleep(0)
+        for _, part in slices(plan.items):
+            await share.turn(len(part))
             feeds = {asked.feed for asked in part if isinstance(asked, Asked)}
             of_part = {feed: topics[feed] for feed in feeds}
             found.ages_ms.update(self._old_snapshots(of_part, snapshots))
@@ -321,29 +342,28 @@ class GatewayHub:
 
     async def unsubscribe(self, client: Client, request: Unsubscribe) -> None:
         """Serve an unsubscribe: stop the ticks, answer, tell the pools."""
-        leaving = Leaving()
-        for start, part in slices(request.items):
-            if start:
-                await asyncio.sleep(0)
+        leaving, share = Leaving(), self.share_of(client)
+        for _, part in slices(request.items):
+            await share.turn(len(part))
             self._stop(client, client.session.give_up(part, leaving))
         await self._finish_leaving(client, leaving, request.request_id)
 
     async def unsubscribe_all(self, client: Client, request: UnsubscribeAll) -> None:
         """Serve a wish to give up everything; as ``unsubscribe``."""
-        leaving = Leaving()
-        for start, part in slices(list(client.session.held)):
-            if start:
-                await asyncio.sleep(0)
+        leaving, share = Leaving(), self.share_of(client)
+        for _, part in slices(list(client.session.held)):
+            await share.turn(len(part))
             self._stop(client, client.session.give_up_feeds(part, leaving))
         await self._finish_leaving(client, leaving, request.request_id)
 
     async def _finish_leaving(
         self, client: Client, leaving: Leaving, request_id: RequestId
     ) -> None:
+        share = self.share_of(client)
+        await share.turn(len(leaving.lines))
         departure = client.session.left(leaving, request_id)
         client.send(departure.reply)
-        if len(departure.lines) > SLICE:
-            await asyncio.sleep(0)
+        await share.turn(len(leaving.lines))
         await self.settle(client, departure.feeds)
 
     async def settle(self, client: Client, feeds: Iterable[Feed]) -> None:
@@ -359,7 +379,7 @@ class GatewayHub:
             for pool_id, keys in upstream.releases.items():
                 for start, part in slices(keys):
                     if start:
-                        await asyncio.sleep(0)
+                        await self.share_of(client).turn(len(part))
                     await self.link.release(pool_id, client.id, part)
 
     def depart(self, client: Client, departure: Departure) -> None:
@@ -407,13 +427,13 @@ class GatewayHub:
 
     def _tell_away(self, client: Client, feeds: Sequence[Feed]) -> None:
         """Tell a client by name what of its feeds is not current, as its accounts are away."""
-        for of_pool in _by_pool(feeds).values():
+        for of_pool in by_pool(feeds).values():
             account = client.session.held[of_pool[0]].account
             self._tell_stale(client, account, of_pool, account.away)
 
     def _tell_back(self, client: Client, feeds: Sequence[Feed]) -> None:
         """Tell a client how feeds are whose changes it did not hear while they were away."""
-        for pool_id, of_pool in _by_pool(feeds).items():
+        for pool_id, of_pool in by_pool(feeds).items():
             account = client.session.owns(pool_id)
             if account is None or not client.session.wants_status:
                 continue
@@ -434,13 +454,16 @@ class GatewayHub:
         for payload in replies.feed_change(account, change, client.session.held):
             client.send_behind_ticks(payload)
 
-    def listing(self, client: Client) -> list[dict[str, Any]]:
+    async def listing(self, client: Client) -> list[dict[str, Any]]:
         """Return what a client holds: one entry per line, with its state and last tick's age."""
-        return [
-            self._listed(feed, line, held, self.clock())
-            for feed, held in client.session.held.items()
-            for line in held.lines
-        ]
+        share, held_now, found = self.share_of(client), client.session.held, []
+        for _, part in slices(list(held_now)):
+            await share.turn(len(part))
+            now = self.clock()
+            for feed in part:
+                if (held := held_now.get(feed)) is not None:
+                    found += [self._listed(feed, line, held, now) for line in held.lines]
+        return found
 
     def feed_objects(self, principal: Principal) -> list[str]:
         """Return the present status of each of a principal's feeds."""
@@ -575,10 +598,3 @@ class GatewayHub:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("gateway: task %r failed", task.get_name(), exc_info=error)
-
-
-def _by_pool(feeds: Iterable[Feed]) -> dict[str, list[Feed]]:
-    found: dict[str, list[Feed]] = {}
-    for feed in feeds:
-        found.setdefault(feed.pool_id, []).append(feed)
-    return found

@@ -19,7 +19,8 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``auth_retry_seconds`` is how long a client whose key could not be looked up has to try again on
     the same socket. ``message_burst`` lets a spreadsheet subscribe every cell at once; after
-    ``messages_refused_before_close`` refused frames the client is closed.
+    ``messages_refused_before_close`` refused frames the client is closed. What is said of a user
+    counts all its clients and keys together; see ``streaming/budget.py``.
     """
 
     api_frame_bytes: int = 1024 * 1024
@@ -35,6 +36,14 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_clients: int = 20_000
     max_clients_per_address: int = 10_000
     max_instruments_per_client: int = 10_000
+    max_clients_per_user: int = 500
+    max_instruments_per_user: int = 100_000
+    user_items_per_second: float = 5000.0
+    user_item_burst: int = 200_000
+    user_bytes_per_second: float = 4.0 * 1024 * 1024
+    user_byte_burst: int = 64 * 1024 * 1024
+    user_queries_per_second: float = 50.0
+    user_query_burst: int = 1000
     max_unsent_bytes: int = 1024 * 1024
     stall_seconds: float = 10.0
     close_timeout_seconds: float = 5.0
@@ -43,7 +52,11 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenBucket:
-    """Lets ``burst`` events through at once and ``rate`` a second in the long run."""
+    """Lets ``burst`` through at once and ``rate`` a second in the long run.
+
+    What costs more than is left passes all the same as long as one is left, and is paid off
+    afterwards: nothing is too dear for ever.
+    """
 
     __slots__ = ("_burst", "_rate", "_tokens", "_updated_at")
 
@@ -55,16 +68,29 @@ class TokenBucket:
         self._tokens = float(burst)
         self._updated_at: float | None = None
 
-    def allows(self, now: float) -> bool:
-        """Count one event; False when it is over the limit."""
+    def allows(self, now: float, cost: float = 1.0) -> bool:
+        """Count an event of ``cost``; False, and nothing counted, when it is over the limit."""
+        self._refill(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= cost
+        return True
+
+    def charge(self, now: float, cost: float) -> None:
+        """Count what happened already, be it over the limit."""
+        self._refill(now)
+        self._tokens -= cost
+
+    def wait_seconds(self, now: float) -> float:
+        """Return in how many seconds something is allowed again; 0.0: now."""
+        self._refill(now)
+        return max(0.0, (1 - self._tokens) / self._rate)
+
+    def _refill(self, now: float) -> None:
         if self._updated_at is not None:
             gained = (now - self._updated_at) * self._rate
             self._tokens = min(self._burst, self._tokens + gained)
         self._updated_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class AuthFailures:

@@ -22,6 +22,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from brokers.feed import PoolStats
+from streaming.budget import REFUSED_FOR
 from streaming.endpoint_metrics import endpoint_metrics, exclusive_metrics
 from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
@@ -94,6 +95,13 @@ def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Met
             "tickpool_clients_closed",
             "Clients that the gateway closed for a reason of theirs.",
             {(reason,): hub.clients_closed[code] for code, reason in _CLOSE_REASONS.items()},
+            label,
+            "reason",
+        ),
+        _counter(
+            "tickpool_requests_refused",
+            "Requests and connections refused, by what of the user's or client's was used up.",
+            {(reason,): hub.budgets.refused[reason] for reason in REFUSED_FOR},
             label,
             "reason",
         ),

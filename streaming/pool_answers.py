@@ -10,6 +10,7 @@ from streaming.arrivals import Arrivals
 from streaming.client import Client
 from streaming.holdings import Feed
 from streaming.link import FeedLink, TickMessage
+from streaming.share import Share
 from streaming.slices import SLICE, slices
 from streaming.subscribe_plan import SubscribePlan
 from streaming.topics import tick_topic
@@ -25,6 +26,7 @@ async def ask_pools(
     plan: SubscribePlan,
     arrivals: Arrivals,
     topics: MutableMapping[Feed, bytes],
+    share: Share,
 ) -> _Answers:
     """Ask what a plan wants; return the outcomes by feed and the snapshots by topic.
 
@@ -34,13 +36,13 @@ async def ask_pools(
     """
     feeds = list(plan.feeds)
     if len(feeds) <= SLICE:
+        await share.turn(len(feeds))
         _expect(feeds, arrivals, topics)
         return await _ask_in_turn(link, client, plan.wants)
     asked = []
     async with asyncio.TaskGroup() as group:
-        for start, part in slices(feeds):
-            if start:
-                await asyncio.sleep(0)
+        for _, part in slices(feeds):
+            await share.turn(len(part))
             _expect(part, arrivals, topics)
             asking = _ask_in_turn(link, client, plan.wants_of(part))
             asked.append(group.create_task(asking, name=f"client {client.id} ask"))

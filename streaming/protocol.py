@@ -79,13 +79,24 @@ class CloseCode(IntEnum):
 
 
 class ProtocolError(Exception):
-    """A request cannot be served; ``message`` is a sentence for the client."""
+    """A request cannot be served; ``message`` is a sentence for the client.
 
-    def __init__(self, code: ErrorCode, message: str, *, request_id: RequestId = None) -> None:
+    ``retry_after`` says in how many seconds it can be, where waiting mends it.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        request_id: RequestId = None,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 class SubscribeItem(msgspec.Struct, frozen=True):

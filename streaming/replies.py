@@ -50,9 +50,14 @@ def encode(reply: Mapping[str, Any], request_id: RequestId = None) -> str:
 
 def error(failure: ProtocolError) -> str:
     """Build an error object; it has no ``type``, which is how clients tell it from an answer."""
-    return encode(
-        {"status": "error", "code": failure.code, "message": failure.message}, failure.request_id
-    )
+    reply: dict[str, Any] = {
+        "status": "error",
+        "code": failure.code,
+        "message": failure.message,
+    }
+    if failure.retry_after is not None:
+        reply["retry_after"] = failure.retry_after
+    return encode(reply, failure.request_id)
 
 
 def auth_succeeded(principal: Principal, request_id: RequestId) -> str:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 
 from streaming import replies, scopes
+from streaming.budget import Cost
 from streaming.client import Client
 from streaming.directory import Principal
 from streaming.hub import GatewayHub
+from streaming.parsing import parse_request
 from streaming.pool_watch import StatusView
 from streaming.protocol import (
     ErrorCode,
@@ -28,8 +30,9 @@ from streaming.protocol import (
 )
 from streaming.scopes import Scope
 from streaming.session import SessionState
+from streaming.turns import FRAME_COST
 
-__all__ = ["serve", "serve_anyone"]
+__all__ = ["serve", "serve_anyone", "serve_frame"]
 
 # What a key must be made for. How live the feeds are is told to all that may read: who gets ticks
 # must know whether they are.
@@ -42,6 +45,8 @@ _NEEDED: Mapping[type[Request], Scope] = {
     WatchPools: Scope.READ_STATUS,
     GetBrokerInfo: Scope.READ_STATUS,
 }
+_SHORT_FRAME_BYTES = 4096
+_LISTED_ITEMS = 0.1  # what a line of a list costs, in items: it asks nobody
 _MOST_POOLS_ASKED = 8  # for one ``get_broker_info``: each costs a request to a worker
 
 
@@ -58,6 +63,41 @@ async def serve_anyone(hub: GatewayHub, client: Client, request: Request) -> boo
         case _:
             return False
     return True
+
+
+async def serve_frame(hub: GatewayHub, client: Client, text: str) -> None:
+    """Serve one frame of an admitted client, within its user's budget and in the user's turn.
+
+    Raises:
+        ProtocolError: it is no request, the client may not do this, or not now.
+    """
+    share = hub.share_of(client)
+    if len(text) > _SHORT_FRAME_BYTES:
+        share.spend(Cost.BYTES, len(text))
+        await share.turn()
+        request = parse_request(text)
+    else:
+        await share.turn(FRAME_COST)
+        request = parse_request(text)
+        share.spend(Cost.BYTES, len(text), request.request_id)
+    share.spend(Cost.ITEMS, _items_of(request, client), request.request_id)
+    answered = client.answered_bytes
+    try:
+        await serve(hub, client, request)
+    finally:
+        share.charge(Cost.BYTES, client.answered_bytes - answered)
+
+
+def _items_of(request: Request, client: Client) -> float:
+    """Return how many items a request costs."""
+    match request:
+        case Subscribe() | Unsubscribe():
+            return len(request.items)
+        case UnsubscribeAll():
+            return len(client.session.held)
+        case ListSubscriptions():
+            return _LISTED_ITEMS * len(client.session.held)
+    return 0
 
 
 async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
@@ -90,7 +130,7 @@ async def serve(hub: GatewayHub, client: Client, request: Request) -> None:
         case WatchPools():
             _watch_pools(hub, client, request)
         case ListSubscriptions():
-            client.send(replies.list_reply(hub.listing(client), request.request_id))
+            await _list(hub, client, request)
         case GetBrokerInfo():
             await _broker_info(hub, client, request)
         case _:
@@ -136,9 +176,15 @@ def _watch_pools(hub: GatewayHub, client: Client, request: WatchPools) -> None:
     )
 
 
+async def _list(hub: GatewayHub, client: Client, request: ListSubscriptions) -> None:
+    entries = await hub.listing(client)
+    client.send(replies.list_reply(entries, request.request_id))
+
+
 async def _broker_info(hub: GatewayHub, client: Client, request: GetBrokerInfo) -> None:
     session = client.session
     asked = session.user.accounts[:_MOST_POOLS_ASKED]
+    hub.share_of(client).spend(Cost.QUERIES, len(asked), request.request_id)
     found = await asyncio.gather(*(hub.link.stats(each.pool_id) for each in asked))
     client.send(
         replies.broker_info(

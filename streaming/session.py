@@ -54,6 +54,10 @@ class SessionState(Enum):
     CLOSED = "closed"
 
 
+_ALL_HELD = (
+    "All connections of this user together hold as many instruments as they may; "
+    "unsubscribe some, or close a connection."
+)
 _MOVES = {
     SessionState.AWAITING_AUTH: {SessionState.AUTHENTICATING, SessionState.CLOSED},
     SessionState.AUTHENTICATING: {
@@ -83,6 +87,8 @@ class ClientSession:
         self.wants_orders = False
         self.wants_status = False
         self._plan: SubscribePlan | None = None
+        # Of a request under way: what it may add to what is held, from its first item on.
+        self._fresh: set[Feed] = set()
 
     def __repr__(self) -> str:
         user = self.principal.username if self.principal else None
@@ -104,6 +110,11 @@ class ClientSession:
         self.principal = principal
 
     @property
+    def wished(self) -> int:
+        """How many instruments the client holds, and asks for in addition right now."""
+        return len(self.held) + len(self._fresh)
+
+    @property
     def user(self) -> Principal:
         """The principal of a session that was admitted."""
         if self.principal is None:
@@ -123,6 +134,7 @@ class ClientSession:
 
     def plan_items(self, plan: SubscribePlan, items: Iterable[SubscribeItem | InvalidItem]) -> None:
         """Decide what to ask the pools for some more items of a request."""
+        self._fresh = plan.fresh
         plan.items += [self._plan_item(item, plan) for item in items]
 
     def begin(self, plan: SubscribePlan) -> SubscribePlan:
@@ -169,6 +181,13 @@ class ClientSession:
             if len(self.held) + len(plan.fresh) >= self.max_instruments:
                 message = f"One client holds at most {self.max_instruments} instruments."
                 return entries.with_error(item, account, ErrorCode.SUBSCRIPTION_LIMIT, message)
+            if plan.room is not None:
+                if plan.room < 1:
+                    plan.crowded += 1
+                    return entries.with_error(
+                        item, account, ErrorCode.SUBSCRIPTION_LIMIT, _ALL_HELD
+                    )
+                plan.room -= 1
             plan.fresh.add(feed)
         if wanted is None:
             lines = {} if current is None else dict(current.lines)
@@ -222,7 +241,7 @@ class ClientSession:
 
         A refusal that arrived while the plan was under way counts more than an earlier acceptance.
         """
-        self._plan = None
+        self.abandon_subscribe()
         prepared = plan.prepared if plan.prepared_for == self.principal else ()
         late = plan.late
         answers: list[dict[str, Any]] = []
@@ -309,6 +328,7 @@ class ClientSession:
     def abandon_subscribe(self) -> None:
         """Forget the plan under way; its request failed or was cancelled."""
         self._plan = None
+        self._fresh = set()
 
     def unsubscribe(self, request: Unsubscribe) -> Departure:
         """Give up the named lines; without a mode, every line under that name."""

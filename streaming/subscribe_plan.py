@@ -69,6 +69,9 @@ class SubscribePlan:
     planned: dict[Feed, Held] = field(default_factory=dict)
     # Feeds that the client does not hold yet.
     fresh: set[Feed] = field(default_factory=set)
+    # How many more of those the client's user may hold; None: as many as the client may.
+    room: int | None = None
+    crowded: int = 0  # items that were refused for want of it
     # Outcomes that arrive while the pools are asked.
     late: dict[Feed, Outcome] = field(default_factory=dict)
     # What became of the first items, made ahead of ``finish_subscribe``, and for whom: nobody

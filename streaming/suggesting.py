@@ -9,16 +9,19 @@ from collections.abc import MutableMapping, Sequence
 import msgspec
 
 from brokers.feed import Outcome, OutcomeState, RefusalCode
+from streaming.budget import Cost
 from streaming.directory import Directory
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.holdings import Feed
 from streaming.session import ClientSession
+from streaming.share import Share
 
 __all__ = ["suggest_names"]
 
 logger = logging.getLogger("streaming")
 
 _TIMEOUT_SECONDS = 2.0
+_QUERIES_EACH = 5  # about as many as one look for the nearest names takes
 
 
 async def suggest_names(
@@ -26,11 +29,12 @@ async def suggest_names(
     session: ClientSession,
     outcomes: MutableMapping[Feed, Outcome],
     max_feeds: int,
+    share: Share,
 ) -> dict[Feed, Sequence[str]]:
     """Look up the nearest names of up to ``max_feeds`` unknown symbols.
 
-    Where a broker has no instruments at all, the outcomes of its symbols say so. A failure, or more
-    than two seconds, only costs the suggestions. May be cancelled.
+    Where a broker has no instruments at all, the outcomes of its symbols say so. A failure, more
+    than two seconds, or a user who has had too many only costs the suggestions. May be cancelled.
     """
     unknown = [
         feed
@@ -44,6 +48,8 @@ async def suggest_names(
             for feed in unknown[:max_feeds]:
                 account = session.owns(feed.pool_id)
                 if account is not None:
+                    if not share.try_spend(Cost.QUERIES, _QUERIES_EACH):
+                        break
                     found[feed] = await directory.suggest(account.broker, *feed.key)
                     if not found[feed]:
                         unlisted.add(account.broker)

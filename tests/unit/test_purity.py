@@ -109,6 +109,7 @@ PURE_MODULES = [
     "streaming.batch_outbox",
     "streaming.batches",
     "streaming.arrivals",
+    "streaming.budget",
     "streaming.bus_message",
     "streaming.outbox_counts",
     "streaming.conflation",

@@ -14,10 +14,12 @@ import pytest
 from brokers.feed import RefusalCode
 from brokers.types import FeedMode, InstrumentKey
 from streaming.client import Client
+from streaming.serving import serve_frame
 from streaming.slices import SLICE
 from streaming.testing import make_principal
+from streaming.turns import Turns
 from tests.support import eventually
-from tests.unit.streaming.test_hub import Edge, RecordingSender
+from tests.unit.streaming.test_hub import Edge, RecordingSender, of_type
 
 MANY = 3 * SLICE + 100
 PARTS = 4
@@ -31,6 +33,7 @@ class Story:
 
     def __init__(self) -> None:
         self.edge = Edge()
+        self.edge.hub._turns = Turns(rounds=1)  # no round in which nothing happens
         self.client: Client
         self.sender: RecordingSender
         self.turns = 0
@@ -191,3 +194,37 @@ async def test_no_tick_follows_the_answer_to_a_long_unsubscribe(
         assert len(json.dumps(story.sender.frames[answer])) > 50 * MANY
         assert story.edge.link.held == {}
         assert story.client.session.held == {}
+
+
+async def test_many_clients_of_a_user_share_its_turns() -> None:
+    """However many ask at once, one part of one request has its turn, and a neighbour's ping."""
+    async with Story() as story:
+        edge, now = story.edge, 0
+        planned: list[int] = []
+        crowd = [edge.client()[0] for _ in range(20)]
+        for client in crowd:
+            plan_items = client.session.plan_items
+
+            def noted(*args: Any, plan_items: Any = plan_items) -> None:
+                planned.append(now)
+                plan_items(*args)
+
+            client.session.plan_items = noted  # type: ignore[method-assign]
+        neighbour, sender = edge.client(make_principal(2))
+        wanted = json.dumps({"action": "subscribe", "symbols": SYMBOLS})
+        requests = [asyncio.create_task(serve_frame(edge.hub, client, wanted)) for client in crowd]
+        waited: list[int] = []
+        while len(planned) < 3 * len(crowd):
+            ping = asyncio.create_task(serve_frame(edge.hub, neighbour, '{"action":"ping"}'))
+            asked = now
+            while not ping.done():
+                await asyncio.sleep(0)
+                now += 1
+            waited.append(now - asked)
+        # A turn of the loop's for each part of each request, and never two at once.
+        assert len(planned) == len(set(planned))
+        assert max(waited) <= 4
+        await eventually(lambda: len(of_type(sender, "pong")) == len(waited))
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
