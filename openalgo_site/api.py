@@ -126,6 +126,7 @@ def _number(request: HttpRequest, name: str, default: int, maximum: int) -> int:
 urlpatterns = [
     path("instruments", instruments, name="api-instruments"),
     path("pools", pools, name="api-pools"),
+    path("", include("openalgo_site.credentials_api")),
     path("", include("openalgo_site.watchlists")),
     path("", include("openalgo_site.preferences")),
 ]

@@ -97,7 +97,7 @@ KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
 
 
 def api_view(
-    *methods: str, scope: Scope | None
+    *methods: str, scope: Scope | None, sessions: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., HttpResponseBase]]:
     """Make a JSON view of a function that takes the request, its user and the URL's arguments.
 
@@ -106,6 +106,7 @@ def api_view(
     Args:
         methods: the HTTP methods that it answers.
         scope: what an API key needs to open it, too; None: only a session does.
+        sessions: whether a session opens it.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
@@ -115,7 +116,7 @@ def api_view(
                 if request.method not in methods:
                     allow = {"Allow": ", ".join(methods)}
                     raise ApiError(405, f"Use {' or '.join(methods)} here.", headers=allow)
-                answer = function(request, _user(request, scope), **arguments)
+                answer = function(request, _user(request, scope, sessions), **arguments)
             except ApiError as error:
                 return _refusal(error)
             return answer if isinstance(answer, HttpResponseBase) else json_response(answer)
@@ -151,12 +152,14 @@ def json_response(content: Any, status: int = 200) -> HttpResponse:
     )
 
 
-def _user(request: HttpRequest, scope: Scope | None) -> User:
+def _user(request: HttpRequest, scope: Scope | None, sessions: bool) -> User:
     key = request.headers.get("X-API-KEY", "")
     if key and scope is not None:
         return KEY_GATE.user_of(key, request.META.get("REMOTE_ADDR", ""), scope)
-    if request.user.is_authenticated:
+    if sessions and request.user.is_authenticated:
         return request.user
+    if not sessions:
+        raise ApiError(401, "Send an API key in the header X-API-KEY.")
     raise ApiError(
         401, "Log in, or send an API key in the header X-API-KEY." if scope else "Log in."
     )

@@ -37,6 +37,7 @@ else:
 __all__ = ["ApiKeyAdmin"]
 
 REVOKE = "streaming.revoke_apikey"
+ACCOUNTS = "pooling.change_brokeraccount"
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.1
 UNUSED = timedelta(days=30)
@@ -66,10 +67,18 @@ class ApiKeyForm(ApiKeyFormBase):
         return ends
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a key that may do nothing."""
+        """Refuse a key that may do nothing, or more than whoever makes it."""
         cleaned = super().clean() or {}
         if not any(cleaned.get(name) for name in SCOPE_FIELDS):
             raise forms.ValidationError("Choose at least one thing that the key may do.")
+        owner = cleaned.get("user")
+        is_others = owner is not None and owner != self.actor
+        if cleaned.get("may_set_credentials") and is_others and not self.actor.has_perm(ACCOUNTS):
+            self.add_error(
+                "may_set_credentials",
+                "Only the owner, or who may change broker accounts, makes a key that sets their "
+                "credentials.",
+            )
         return cleaned
 
 

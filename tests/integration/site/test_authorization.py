@@ -83,6 +83,8 @@ URLS: dict[tuple[str, str], str] = {
     ("GET", "status/<int:account_id>/history-events.csv"): "UNSNS",
     ("GET", "api/instruments"): "USSSS",
     ("GET", "api/pools"): "USSSS",
+    # A key opens it, no session.
+    ("PUT", "api/pools/<int:account_id>/credentials"): "UUUUU",
     ("GET", "api/watchlists"): "USSSS",
     ("POST", "api/watchlists"): "USSSS",
     ("POST", "api/watchlists/named"): "USSSS",
