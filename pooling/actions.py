@@ -108,11 +108,16 @@ class PlanRecorder:
     def record(self, plan: Plan) -> None:
         """Take note of a plan."""
         for step in plan:
-            self.is_room_freed |= not isinstance(step, OpenConnection | Subscribe)
+            if isinstance(step, Subscribe):
+                self._reconcilers[step.slot].mark(step.subscription.instrument.key)
+                self.actions.changed.add(step.slot)
+                continue
             if isinstance(step, OpenConnection):
                 self.actions.opened.append(step.slot)
                 self._reconcilers[step.slot] = Reconciler(self._sent)
-            elif isinstance(step, CloseConnection):
+                continue
+            self.is_room_freed = True
+            if isinstance(step, CloseConnection):
                 self.actions.closed.append(step.slot)
                 if (closed := self._reconcilers.pop(step.slot, None)) is not None:
                     self.actions.gone += closed.sent
@@ -121,9 +126,8 @@ class PlanRecorder:
                 self._mark(self._reconcilers[step.slot], step)
                 self.actions.changed.add(step.slot)
 
-    def _mark(self, reconciler: Reconciler, step: Subscribe | Unsubscribe | ChangeMode) -> None:
+    def _mark(self, reconciler: Reconciler, step: Unsubscribe | ChangeMode) -> None:
         if isinstance(step, Unsubscribe):
             reconciler.mark_ended(step.subscription)
         else:
-            subscription = step.new if isinstance(step, ChangeMode) else step.subscription
-            reconciler.mark(subscription.instrument.key)
+            reconciler.mark(step.new.instrument.key)

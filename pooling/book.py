@@ -89,27 +89,27 @@ class SubscriptionBook:
         """
         if instrument is None:
             return unknown_outcome(want)
-        if refusal := self.offer.refusal(want) or self._named_otherwise(want, instrument):
+        other = self.tracker.name_of(instrument.broker_token)
+        if refusal := self.offer.refusal(want) or (other and self._named_otherwise(want, other)):
             return refusal
         known, waits = self.tracker.get(want.key), want.key in self.rebalancer.waiting
         if known is not None and waits and not known.holders:
             self.tracker.expel(want.key)  # where nothing is carried, nothing can linger
             self.dropped(want.key)
             known, waits = None, False
+        if known is not None:
+            instrument = known.instrument
         level = Level.of(want.mode, want.depth_levels)
         target = self.tracker.target(want.key, level)
         if known is None or waits or target != known.upstream:
             try:
-                self.place(known.instrument if known else instrument, target)
+                self.place(instrument, target)
             except PoolCapacityError as error:
-                if (known is not None and not waits) or not self._is_owed(holder, want):
-                    return capacity_refused_outcome(want, error)
-                self.tracker.hold(holder, known.instrument if known else instrument, level, now)
-                self.rebalancer.wait(want.key)
-                return waiting_outcome(want.key, level, error)
+                is_owed = (known is None or waits) and self._is_owed(holder, want)
+                return self._without_room(holder, want, instrument, now, error, is_owed=is_owed)
         if known is not None and target > known.upstream:
             self._recorder.actions.raised += 1
-        interest = self.tracker.hold(holder, known.instrument if known else instrument, level, now)
+        interest = self.tracker.hold(holder, instrument, level, now)
         if waits:
             self.rebalancer.forget(want.key)
             self.replaced(want.key)
@@ -118,6 +118,24 @@ class SubscriptionBook:
         state = OutcomeState.ACTIVE if interest.is_active(level) else OutcomeState.PENDING
         return Outcome(want.key, state, want.mode, want.depth_levels)
 
+    def _without_room(
+        self,
+        holder: Holder,
+        want: Want,
+        instrument: Instrument,
+        now: float,
+        error: PoolCapacityError,
+        *,
+        is_owed: bool,
+    ) -> Outcome:
+        """Refuse what fits nowhere, or have it wait for room."""
+        if not is_owed:
+            return capacity_refused_outcome(want, error)
+        level = Level.of(want.mode, want.depth_levels)
+        self.tracker.hold(holder, instrument, level, now)
+        self.rebalancer.wait(want.key)
+        return waiting_outcome(want.key, level, error)
+
     def _is_owed(self, holder: Holder, want: Want) -> bool:
         """Tell whether a want was accepted before, and may wait for room."""
         interest = self.tracker.get(want.key)
@@ -125,11 +143,10 @@ class SubscriptionBook:
         is_held = held is not None and Level.of(want.mode, want.depth_levels) <= held
         return want.stands or is_held
 
-    def _named_otherwise(self, want: Want, instrument: Instrument) -> Outcome | None:
+    def _named_otherwise(self, want: Want, other: InstrumentKey) -> Outcome | None:
         """Refuse a second name of what is held under another one; a mere linger makes way."""
-        other = self.tracker.name_of(instrument.broker_token)
-        interest = None if other is None or other == want.key else self.tracker.get(other)
-        if other is None or interest is None or want.key in self.tracker:
+        interest = self.tracker.get(other)
+        if interest is None or want.key in self.tracker:  # perhaps by this very name
             return None
         if interest.holders:
             return same_contract_outcome(want, other)
@@ -495,9 +512,10 @@ class SubscriptionBook:
         slot = self.allocator.slot_of(key)
         if slot is None:
             return
-        reconciler, wish = self._recorder.reconciler(slot), self.allocator.items_on(slot)[key]
-        level = reconciler.confirmed(key)
-        if level is not None and reconciler.is_asked(key, wish.subscription):
+        reconciler = self._recorder.reconciler(slot)
+        if (level := reconciler.confirmed(key)) is None:
+            return
+        if reconciler.is_asked(key, self.allocator.items_on(slot)[key].subscription):
             self.tracker.confirm(key, level)
 
     def _follow(self, key: InstrumentKey, level: Level | None) -> None:

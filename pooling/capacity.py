@@ -166,7 +166,7 @@ class Limits:
         return frozenset(self._exceeded(total.categories) if self.are_categories_shared else ())
 
     def _allow_categories(self, categories: Mapping[str, int]) -> bool:
-        return not any(self._exceeded(categories))
+        return not categories or not any(self._exceeded(categories))
 
     def _exceeded(self, categories: Mapping[str, int]) -> Iterator[str]:
         are_mixed = len(categories) > 1

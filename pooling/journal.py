@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from brokers.feed import Outcome, RefusalCode
+from brokers.feed import Outcome
 from brokers.settings import SettingValue
 from pooling.capacity import Limits
 from pooling.clock import Clock
@@ -132,12 +132,11 @@ class PoolJournal:
                 extra={"action": "symbols_milestone", "symbols": after},
             )
 
-    def capacity_reached(self, outcomes: Sequence[Outcome]) -> str | None:
+    def capacity_reached(self, full: Sequence[Outcome]) -> str | None:
         """Log refusals for want of room, once a minute; returns what to note. Any thread."""
-        full = [o for o in outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED]
         now = self._clock.monotonic()
         last = self._last_capacity
-        if not full or (last is not None and now - last < CAPACITY_SECONDS):
+        if last is not None and now - last < CAPACITY_SECONDS:
             return None
         self._last_capacity = now
         message = f"{len(full)} symbols refused: {full[0].message}"

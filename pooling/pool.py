@@ -275,10 +275,10 @@ class ConnectionPool:
             outcomes = [self._feed.qualify(outcome) for outcome in outcomes]
         self._calls.poke()
         self._journal.symbols(before, after)
-        if any(outcome.code is RefusalCode.MAX_CAPACITY_REACHED for outcome in outcomes):
+        if full := [o for o in outcomes if o.code is RefusalCode.MAX_CAPACITY_REACHED]:
             self._calls.call(self._exclusive.make_way)
-        if (message := self._journal.capacity_reached(outcomes)) is not None:
-            self._calls.call(partial(self._note, "capacity_reached", message))
+            if (message := self._journal.capacity_reached(full)) is not None:
+                self._calls.call(partial(self._note, "capacity_reached", message))
         return outcomes
 
     def settle(self, holder: Holder, outcomes: Sequence[Outcome]) -> list[Outcome]:
