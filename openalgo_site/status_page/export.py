@@ -13,13 +13,14 @@ from django.utils import timezone
 from openalgo_site.status_page.history import Span, Step
 from openalgo_site.status_page.history_rows import (
     PORTION,
-    day_span,
     event_portion,
     outages_of,
     usage_portion,
 )
 from pooling.database import from_database
 from pooling.models import BrokerAccount
+from pooling.operations.cells import safe_cell
+from pooling.operations.history import day_span
 from pooling.operations.naming import account_name
 
 __all__ = ["EVENT_HEAD", "csv_cell", "csv_head", "csv_lines", "event_lines"]
@@ -32,8 +33,6 @@ _COLUMNS = (
     "ticks_received", "reconnects", "drops",
     "max_connections", "symbols_per_connection", "capacity", "outage_minutes",
 )  # fmt: skip
-# Spreadsheets take text that begins with one of these for a formula, and run it.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_head(step: Step) -> tuple[str, ...]:
@@ -46,9 +45,7 @@ def csv_cell(value: Any) -> Any:
     """Return what stands for ``value`` in a cell: text that no spreadsheet takes for a formula."""
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="milliseconds")
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    return safe_cell(value) if isinstance(value, str) else value
 
 
 async def csv_lines(account: BrokerAccount, span: Span) -> AsyncIterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
@@ -12,6 +12,7 @@ from django.utils import timezone
 from openalgo_site.status_page.day_cells import Day
 from openalgo_site.status_page.history import MEASURES, Row, Span, Step
 from pooling.models import BrokerAccount, PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
+from pooling.operations.history import day_span
 from pooling.operations.outages import states_of
 from pooling.outages import STATE_PREFIX, Change, Outages, Stretch
 
@@ -19,7 +20,6 @@ __all__ = [
     "PORTION",
     "EventsShown",
     "day_rows",
-    "day_span",
     "event_portion",
     "happened",
     "outages_of",
@@ -136,11 +136,6 @@ def event_portion(
     return list(rows.order_by("at", "pk").values_list("pk", "at", "kind", "message")[:PORTION])
 
 
-def day_span(day: date) -> tuple[datetime, datetime]:
-    """Return the two midnights of a day of the site's zone."""
-    return _midnight(day), _midnight(day + timedelta(days=1))
-
-
 def records(account_id: int) -> PoolRecord | None:
     """Return the highest values ever."""
     return PoolRecord.objects.filter(account_id=account_id).first()
@@ -170,4 +165,4 @@ def _days(account_id: int, span: Span) -> QuerySet[PoolUsageDay]:
 
 
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), timezone.get_default_timezone())
+    return day_span(day)[0]

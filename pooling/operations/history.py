@@ -12,16 +12,15 @@ from django.db.models import Max, Model, QuerySet, Sum
 from django.utils import timezone
 
 from pooling.models import BrokerAccount, PoolCommand, PoolEvent, PoolUsage, PoolUsageDay
+from pooling.operations.cells import safe_cell
 from pooling.operations.outages import states_of
 from pooling.outages import Outages
 
-__all__ = ["MEASURES", "history", "history_csv", "peaks", "prune"]
+__all__ = ["MEASURES", "day_span", "history", "history_csv", "peaks", "prune"]
 
 MEASURES = ("symbols", "connections", "clients", "ticks_per_second")
 _COUNTS = ("ticks_received", "reconnects", "drops")
 _LIMITS = ("max_connections", "symbols_per_connection", "capacity")
-# Leading signs by which a spreadsheet takes a cell for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def peaks(account: BrokerAccount, start: datetime, end: datetime) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def history_csv(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
     header = ["pool", *rows[0]] if rows else ["pool"]
     yield _line(header)
     for row in rows:
-        yield _line([_safe(name), *map(_cell, row.values())])
+        yield _line([safe_cell(name), *map(_cell, row.values())])
 
 
 def prune(*, days: int, dry_run: bool = False, now: datetime | None = None) -> dict[str, int]:
@@ -113,14 +112,16 @@ def prune(*, days: int, dry_run: bool = False, now: datetime | None = None) -> d
     return {name: rows.count() if dry_run else _delete(rows) for name, rows in old.items()}
 
 
-def _span(row: dict[str, Any]) -> tuple[datetime, datetime]:
-    if (day := row.get("day")) is None:
-        return row["started"], row["ended"]
+def day_span(day: date) -> tuple[datetime, datetime]:
+    """Return the two midnights of a day of the site's zone."""
     zone = timezone.get_default_timezone()
-    return (
-        datetime.combine(day, time(), zone),
-        datetime.combine(day + timedelta(days=1), time(), zone),
-    )
+    begin, end = (datetime.combine(each, time(), zone) for each in (day, day + timedelta(days=1)))
+    return begin, end
+
+
+def _span(row: dict[str, Any]) -> tuple[datetime, datetime]:
+    day: date | None = row.get("day")
+    return (row["started"], row["ended"]) if day is None else day_span(day)
 
 
 def _delete(rows: QuerySet[Model]) -> int:
@@ -142,7 +143,3 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="seconds")
     return "" if value is None else str(value)
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -147,11 +147,12 @@ async def test_a_file_is_no_formula(page: Page, site: FakeSite):
     file: str = await page.evaluate(
         """async () => {
             const m = await import('/static/streaming/js/names.js');
-            return m.csvOf([{exchange: 'NSE', symbol: '=1+1', name: 'A, "B"'}]);
+            return m.csvOf([{exchange: 'NSE', symbol: '=1+1', name: 'A, "B"'},
+                             {exchange: 'NSE', symbol: 'C', name: ' \\uff1d1'}]);
         }"""
     )
-    assert file == 'exchange,symbol,name\r\nNSE,\'=1+1,"A, ""B"""\r\n'
-    assert await names_of(page, file) == ["NSE:=1+1"]
+    assert file == ('exchange,symbol,name\r\nNSE,\'=1+1,"A, ""B"""\r\n' + "NSE,C,' \uff1d1\r\n")
+    assert await names_of(page, file) == ["NSE:=1+1", "NSE:C"]
 
 
 async def test_rows_are_copied_and_moved_between_lists(watch: Watch, site: FakeSite):

@@ -75,9 +75,9 @@ export function isList(text) {
   return hasSeparators && parseNames(text).length > 1;
 }
 
-/** A field as every spreadsheet reads it: as text, never as a formula. */
+/** A field as every spreadsheet reads it: as text, never as a formula; the same as the server's files. */
 function field(text) {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  const safe = /^ *[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text;
   return /[",;\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
