@@ -18,6 +18,7 @@ from django.conf import settings
 
 from streaming import replies, scopes
 from streaming.batches import BATCH_SUBPROTOCOL, Cohort, interval_of
+from streaming.bounded_frames import ADMITTED_EXTENSION
 from streaming.client import AsgiSender, Client
 from streaming.client_watch import KEY_ENDED
 from streaming.directory import Principal
@@ -169,6 +170,9 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         """
         hub.budgets.enter(principal.user_id, client.session)
         client.session.admit(principal)
+        admitted = (self.scope.get("extensions") or {}).get(ADMITTED_EXTENSION)
+        if admitted is not None:
+            admitted(self.max_frame_bytes(client))
         for payload in told:
             client.send(payload)
         if client.session.wants_status:

@@ -13,6 +13,7 @@ from streaming.authentication import ApiKeyGate
 from streaming.budget import UserBudgets
 from streaming.database_probe import DatabaseProbe
 from streaming.directory import Directory
+from streaming.edge import Edge
 from streaming.hub import GatewayHub
 from streaming.limits import EdgeLimits
 from streaming.link import FeedLink
@@ -55,6 +56,7 @@ class Gateway:
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.budgets = UserBudgets(limits=self.limits)
+        self.edge = Edge(self.limits, clock=clock)
         self.directory = RememberingDirectory(directory, clock=clock)
         self.database = database
         self.gate = ApiKeyGate(directory=self.directory, limits=self.limits, clock=clock)

@@ -6,12 +6,21 @@ Time is passed in as seconds of a monotonic clock.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from enum import StrEnum
 
 import msgspec
 
 from streaming.addresses import address_group
 
-__all__ = ["AuthFailures", "ConnectionCounter", "EdgeLimits", "TokenBucket"]
+__all__ = ["AuthFailures", "ConnectionCounter", "EdgeLimits", "Refusal", "TokenBucket"]
+
+
+class Refusal(StrEnum):
+    """A bound of the edge that a connection met; the word is a label of a metric."""
+
+    FRAMES = "frames"
+    PIECES = "pieces"
+    FRAME_BYTES = "frame_bytes"
 
 
 class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +29,10 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     ``auth_retry_seconds`` is how long a client whose key could not be looked up has to try again on
     the same socket. ``message_burst`` lets a spreadsheet subscribe every cell at once; after
     ``messages_refused_before_close`` refused frames the client is closed. What is said of a user
-    counts all its clients and keys together; see ``streaming/budget.py``.
+    counts all its clients and keys together; see ``streaming/budget.py``. Frames of every kind, the
+    parts of messages and control frames included, are counted by ``frame_burst`` and
+    ``frames_per_second``, which leave room above those; before authentication by those that begin
+    with ``stranger``.
     """
 
     api_frame_bytes: int = 1024 * 1024
@@ -30,6 +42,12 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     auth_failure_close_seconds: float = 0.3
     auth_retry_seconds: float = 2.0
     auth_failures_per_minute: int = 5
+    stranger_frames_per_second: float = 4.0
+    stranger_frame_burst: int = 32
+    frames_per_second: float = 200.0
+    frame_burst: int = 5000
+    pieces_per_message: int = 256
+    turn_bytes: int = 64 * 1024
     messages_per_second: float = 100.0
     message_burst: int = 2000
     messages_refused_before_close: int = 500

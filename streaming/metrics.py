@@ -27,6 +27,7 @@ from streaming.endpoint_metrics import endpoint_metrics, exclusive_metrics
 from streaming.gateway import Gateway
 from streaming.hub import GatewayHub
 from streaming.latency import Latency
+from streaming.limits import Refusal
 from streaming.link import FeedLink, FeedOverview, PublisherCounts
 from streaming.notices import Notices, NoticeState
 from streaming.protocol import CloseCode
@@ -117,6 +118,15 @@ def gateway_metrics(gateway: Gateway, hub: GatewayHub, process: str) -> list[Met
             "reason",
         ),
     ]
+    found.append(
+        _counter(
+            "tickpool_edge_refused",
+            "Connections that met a bound of what they may send.",
+            {(str(reason),): gateway.edge.refused[reason] for reason in Refusal},
+            label,
+            "reason",
+        )
+    )
     if gateway.notices is not None:
         found += _notice_metrics(gateway.notices, label)
     if isinstance(hub.link, FeedOverview):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import gc
 import logging
 import signal
@@ -25,13 +26,14 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 
 from brokers.addresses import bare_host
+from streaming.bounded_frames import BoundedFramesProtocol
 from streaming.client import KERNEL_UNSENT_BYTES
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
+from streaming.edge import Edge
 from streaming.exceptions import StreamingError
 from streaming.gateway import Gateway
 from streaming.http_protocol import GatewayHttpProtocol
 from streaming.routing import Application, Receive, Scope, Send
-from streaming.shared_frames import SharedFramesProtocol
 from streaming.strangers_words import STRANGERS_WORDS
 
 __all__ = [
@@ -43,7 +45,6 @@ __all__ = [
     "websockets_only",
 ]
 
-_MAX_FRAME_BYTES = 1024 * 1024
 _GRACE_SECONDS = 3
 _LINGER_SECONDS = 10.0
 # Linux and macOS have it.
@@ -61,8 +62,8 @@ class PortTakenError(StreamingError):
         self.variable = variable
 
 
-class GatewayProtocol(SharedFramesProtocol):
-    """uvicorn's WebSocket protocol, shared frames, and a way to end a client that stopped reading.
+class GatewayProtocol(BoundedFramesProtocol):
+    """uvicorn's WebSocket protocol, bounded, and a way to end a client that stopped reading.
 
     ASGI's ``send`` waits until a congested transport has room, so a close frame would wait as long
     as the client does not read. The extension writes it behind what is already buffered.
@@ -209,15 +210,15 @@ def websockets_only(application: Application, port: int) -> Application:
     return guarded
 
 
-def make_server(application: Application) -> GatewayServer:
-    """Return the server, configured and not yet started."""
+def make_server(application: Application, edge: Edge | None = None) -> GatewayServer:
+    """Return the server, configured and not yet started, with the bounds of ``edge``."""
+    edge = edge or Edge()
     logging.getLogger("uvicorn.error").addFilter(STRANGERS_WORDS)
     return GatewayServer(
         uvicorn.Config(
             application,
             http=GatewayHttpProtocol,
-            ws=GatewayProtocol,
-            ws_max_size=_MAX_FRAME_BYTES,
+            ws=functools.partial(GatewayProtocol, edge),  # type: ignore[arg-type]
             ws_per_message_deflate=False,  # no published client offers it, and it costs a lot
             ws_ping_interval=20,
             ws_ping_timeout=60,  # a strategy's callback may keep an SDK busy for a while
@@ -259,7 +260,7 @@ def run_gateway(
         else:
             site, openalgo = (stack.enter_context(one) for one in sockets)
         guarded = websockets_only(application, openalgo.getsockname()[1])
-        server = make_server(guarded)
+        server = make_server(guarded, gateway.edge)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(server, gateway, [site, openalgo], on_listening))
 

@@ -116,6 +116,7 @@ PURE_MODULES = [
     "streaming.entries",
     "streaming.feed_states",
     "streaming.frame_bytes",
+    "streaming.frame_gate",
     "streaming.groups",
     "streaming.holdings",
     "streaming.latency",

@@ -66,7 +66,9 @@ class EdgeServer:
             listen("127.0.0.1", self.openalgo_port, "OPENALGO_PORT"),
         ]
         self.port, self.openalgo_port = (s.getsockname()[1] for s in sockets)
-        self.server = make_server(websockets_only(self.application, self.openalgo_port))
+        self.server = make_server(
+            websockets_only(self.application, self.openalgo_port), self.gateway.edge
+        )
         await self.gateway.open()
         self._serving = asyncio.create_task(self.server.serve(sockets=sockets), name="edge server")
         await eventually(lambda: self.server.started)

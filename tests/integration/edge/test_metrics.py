@@ -217,9 +217,10 @@ async def test_closed_and_conflated_are_counted_by_reason(make_edge: MakeEdge) -
     assert hub is not None
     expected = {
         "tickpool_clients_closed_total": {
-            "slow": "0", "unauthenticated": "1", "rate_limited": "1", "too_big": "1",
+            "slow": "0", "unauthenticated": "1", "rate_limited": "1", "too_big": "0",
             "bad_request": "0", "forbidden": "0",
         },
+        "tickpool_edge_refused_total": {"frames": "0", "pieces": "0", "frame_bytes": "1"},
         "tickpool_deliveries_conflated_total": {"slow": "0", "interval": "2"},
         "tickpool_deliveries_dropped_total": {"unsubscribed": "0", "closed": "0"},
     }  # fmt: skip

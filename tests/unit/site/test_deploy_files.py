@@ -15,6 +15,7 @@ from pooling.circuit import CircuitState
 from pooling.lifecycle import ConnectionState
 from pooling.losses import LossReason
 from streaming.latency import Latency
+from streaming.limits import Refusal
 
 ROOT = Path(__file__).resolve().parents[3]
 DASHBOARD = ROOT / "deploy" / "grafana" / "tickpool.json"
@@ -35,6 +36,7 @@ VALUES: dict[tuple[str, str], set[str]] = {
         "too_big",
         "bad_request",
     },
+    ("tickpool_edge_refused_total", "reason"): set(Refusal),
     ("tickpool_deliveries_conflated_total", "reason"): {"slow", "interval"},
     ("tickpool_deliveries_dropped_total", "reason"): {"unsubscribed", "closed"},
     ("tickpool_auth_failures_total", "reason"): {"invalid", "limited"},

@@ -1,0 +1,210 @@
+"""The WebSocket protocol with every bound on what a connection may send in it.
+
+| what | bound | beyond it |
+| --- | --- | --- |
+| frames of every kind | a token bucket, small before authentication | 4429 |
+| pieces of a message | ``pieces_per_message`` | 4429 |
+| bytes of a message | ``unauthenticated_frame_bytes``, then what the route allows | 1009 |
+| what is parsed in one turn | ``turn_bytes``, 64 frames; strangers take turns | next turn |
+| messages that wait for the application | one; none before authentication | when it asks |
+
+Nothing is read from the network while something waits here, so what a client sends beyond waits on
+its own side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from websockets.exceptions import PayloadTooBig
+from websockets.http11 import Request
+from websockets.protocol import CONNECTING, OPEN
+
+from streaming.edge import Edge
+from streaming.frame_gate import FrameGate, FrameRefusedError
+from streaming.limits import Refusal
+from streaming.protocol import CloseCode
+from streaming.shared_frames import SharedFramesProtocol
+
+__all__ = ["ADMITTED_EXTENSION", "BoundedFramesProtocol"]
+
+# Name of the ASGI extension by which the application says that it knows who is there:
+# ``admitted(most_bytes)``, with how large a message may be from now on.
+ADMITTED_EXTENSION = "tickpool.admitted"
+
+_TURN_FRAMES = 64
+# How long, and with how much more to come, whoever was refused may read why.
+_FAREWELL_SECONDS = 1.0
+_FAREWELL_BYTES = 1024 * 1024
+
+
+class BoundedFramesProtocol(SharedFramesProtocol):
+    """Gives uvicorn's parser no more than a connection may send.
+
+    Args:
+        edge: bounds and counts.
+    """
+
+    def __init__(self, edge: Edge, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._edge = edge
+        self._gate = FrameGate(edge.limits)
+        self._is_due = False  # ``_work`` is called in one of the next turns
+        self._app_waits = False  # the application wants the next message
+        self._dropped_bytes: int | None = None  # since the connection was refused
+        self.conn.max_message_size = edge.limits.unauthenticated_frame_bytes
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
+            extensions[ADMITTED_EXTENSION] = self.admitted
+
+    def admitted(self, most_bytes: int) -> None:
+        """Apply the bounds of clients that are known, and ``most_bytes`` to their messages."""
+        self._gate.admit()
+        self.conn.max_message_size = most_bytes
+
+    def data_received(self, data: bytes) -> None:
+        if self._dropped_bytes is not None:
+            self._dropped_bytes += len(data)
+            if self._dropped_bytes > _FAREWELL_BYTES:
+                self.transport.abort()
+        elif not self.handshake_initiated:
+            self._begin(data)
+        else:
+            self._gate.feed(data)
+            if self._gate.is_admitted and not self._is_due:
+                self._work()
+            else:
+                self._go_on()
+
+    def _begin(self, data: bytes) -> None:
+        """Take the request; one that is none for uvicorn's parser is answered and ended here."""
+        super().data_received(data)
+        if not self.handshake_initiated:
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def _go_on(self) -> None:
+        """Do the rest in one of the next turns, a stranger's when it is its turn."""
+        if not self._is_due:
+            self._is_due = True
+            if self._gate.is_admitted:
+                self.loop.call_soon(self._work)
+            else:
+                self._edge.lane.join(self._work)
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def _work(self) -> None:
+        """Parse what one turn may have."""
+        self._is_due = False
+        now = self._edge.clock()
+        bytes_left, frames_left = self._edge.limits.turn_bytes, _TURN_FRAMES
+        while bytes_left > 0 and frames_left and self._may_parse():
+            try:
+                part = self._gate.take(bytes_left, now, with_data=self._takes_data())
+            except FrameRefusedError as refusal:
+                self._refuse(refusal)
+                return
+            if not part:
+                break
+            super().data_received(part)
+            bytes_left -= len(part)
+            frames_left -= 1
+        self._settle(is_turn_over=not (bytes_left > 0 and frames_left))
+
+    def _settle(self, *, is_turn_over: bool) -> None:
+        """See to it that what waits goes on in time, and that nothing is read before."""
+        if self._dropped_bytes is not None or self.transport.is_closing():
+            self._gate.clear()
+        elif not self._may_parse() or (self._gate.waiting_bytes and not self._takes_data()):
+            self.transport.pause_reading()  # until the application wants something
+        elif is_turn_over and self._gate.waiting_bytes:
+            self._go_on()
+        else:
+            self.transport.resume_reading()
+
+    def _may_parse(self) -> bool:
+        return not (
+            self.read_paused
+            or self._dropped_bytes is not None
+            or self.conn.state is CONNECTING
+            or self.transport.is_closing()
+        )
+
+    def _takes_data(self) -> bool:
+        """Whether data frames are parsed, and not only control frames in front of them.
+
+        What a stranger sends is judged when its turn comes: by then it may be known.
+        """
+        return self._app_waits or self._gate.is_admitted or self.close_sent
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return the next event; what waits is parsed when the application wants it."""
+        self._app_waits = True
+        try:
+            self._look_again()
+            message = await self.queue.get()
+        finally:
+            self._app_waits = False
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self._look_again()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send; what waited for the handshake, or for a close frame of ours, is parsed then."""
+        await super().send(message)
+        if self._gate.waiting_bytes:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Go on with what waits, if it may be parsed now."""
+        if not self._is_due and self._may_parse():
+            if self._gate.waiting_bytes and self._takes_data():
+                self._go_on()
+            elif not self._gate.waiting_bytes:
+                self.transport.resume_reading()
+
+    def handle_parser_exception(self) -> None:
+        """End the connection with the close frame that the parser has made."""
+        if isinstance(self.conn.parser_exc, PayloadTooBig):
+            self._edge.refused[Refusal.FRAME_BYTES] += 1
+        self._part()
+
+    def _refuse(self, refusal: FrameRefusedError) -> None:
+        """End a connection that sent more than it may; one that was told already is cut off."""
+        self._edge.refused[refusal.refusal] += 1
+        if self.close_sent or self.conn.state is not OPEN:
+            self.transport.abort()
+            return
+        self.conn.send_close(CloseCode.RATE_LIMITED, str(refusal))
+        self._part()
+
+    def _part(self) -> None:
+        """Send the close frame, read no more of what comes, and end shortly.
+
+        A socket that is closed with bytes unread is reset, which would take the close frame along.
+        """
+        sent = self.conn.close_sent
+        if sent is not None:
+            self.queue.put_nowait(
+                {"type": "websocket.disconnect", "code": sent.code, "reason": sent.reason}
+            )
+        self.stop_keepalive()
+        self._gate.clear()
+        self._dropped_bytes = 0
+        self.close_sent = True
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(_FAREWELL_SECONDS, self.transport.abort)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+        self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gate.clear()
+        super().connection_lost(exc)
