@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from brokers.redaction import REDACTED, REDACTOR, Redactor
+from openalgo_site.repeated_lines import RepeatedLines
 
 __all__ = ["JsonFormatter", "LogFormat", "LogLevel", "RedactingFilter", "logging_config"]
 
@@ -107,7 +108,10 @@ def logging_config(*, level: LogLevel, libraries_level: LogLevel, style: LogForm
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"redact": {"()": RedactingFilter}},
+        "filters": {
+            "repeats": {"()": RepeatedLines, "ours": OUR_LOGGERS},
+            "redact": {"()": RedactingFilter},
+        },
         "formatters": {
             "text": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
             "json": {"()": JsonFormatter},
@@ -116,7 +120,7 @@ def logging_config(*, level: LogLevel, libraries_level: LogLevel, style: LogForm
             "console": {
                 "class": "logging.StreamHandler",
                 "formatter": style.value,
-                "filters": ["redact"],
+                "filters": ["repeats", "redact"],
             }
         },
         "root": {"handlers": ["console"], "level": libraries_level.value},

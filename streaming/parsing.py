@@ -7,7 +7,6 @@ is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from sys import intern
 from typing import Any, TypeVar
 
 import msgspec
@@ -201,9 +200,8 @@ def _item(entry: object, build: Callable[[_Fields, str, str], _Item]) -> _Item |
     try:
         return build(
             fields,
-            # The same names come from thousands of clients, which keep them.
-            intern(_name(symbol, "symbol", _MAX_SYMBOL_BYTES)),
-            intern(_exchange(exchange)),
+            _name(symbol, "symbol", _MAX_SYMBOL_BYTES),
+            _exchange(exchange),
         )
     except ProtocolError as error:
         return InvalidItem(

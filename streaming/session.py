@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -40,6 +41,11 @@ __all__ = [
     "SubscribePlan",
     "SubscribeResult",
 ]
+
+
+# The same names come from thousands of clients, which keep them: each is there once. It is not
+# ``sys.intern``, which in the first versions of Python 3.12 keeps for ever what anybody ever named.
+_shared = lru_cache(maxsize=65_536)(str)
 
 
 class SessionState(Enum):
@@ -175,7 +181,8 @@ class ClientSession:
             levels = ", ".join(map(str, offered))
             message = f"{account.broker} offers {levels} levels of depth, not {item.depth_levels}."
             return entries.with_error(item, account, ErrorCode.UNSUPPORTED_DEPTH_LEVEL, message)
-        feed = Feed(account.pool_id, InstrumentKey(item.exchange, name))
+        key = InstrumentKey(_shared(item.exchange), _shared(name))
+        feed = Feed(account.pool_id, key)
         current, wanted = self.held.get(feed), plan.planned.get(feed)
         if current is None and feed not in plan.fresh:
             if len(self.held) + len(plan.fresh) >= self.max_instruments:

@@ -113,7 +113,9 @@ def test_arguments_that_do_not_fit_do_not_break_the_caller(logger: logging.Logge
 def test_every_configured_handler_redacts(style: LogFormat) -> None:
     config = logging_config(level=LogLevel.DEBUG, libraries_level=LogLevel.DEBUG, style=style)
     assert config["handlers"]
-    assert all(handler["filters"] == ["redact"] for handler in config["handlers"].values())
+    assert all(
+        handler["filters"] == ["repeats", "redact"] for handler in config["handlers"].values()
+    )
     formatters = {handler["formatter"] for handler in config["handlers"].values()}
     assert formatters <= set(config["formatters"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import msgspec
@@ -189,6 +190,15 @@ def test_what_is_missing_is_told_as_missing(
         (found,) = parse(action=action, **fields).items
         assert isinstance(found, InvalidItem)
         assert found.message == words
+
+
+@pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
+def test_what_anybody_names_is_not_kept(action: str) -> None:
+    """Who is asking is not known yet, and early versions of Python 3.12 never free such a name."""
+    fields = {"action": action, "symbol": "NEVER-SEEN-1", "exchange": "NOWHERE-1"}
+    (item,) = parse_request(json.dumps(fields)).items  # type: ignore[union-attr]
+    assert sys.intern("NEVER-SEEN-" + str(1)) is not item.symbol
+    assert sys.intern("NOWHERE-" + str(1)) is not item.exchange
 
 
 @pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])

@@ -83,6 +83,19 @@ def test_one_want_per_instrument_at_its_highest_mode(session: ClientSession) -> 
     assert plan.wants == {"p1": [Want(INFY, DEPTH, 5)]}
 
 
+def test_names_that_many_clients_hold_are_there_once() -> None:
+    held = []
+    for user in (1, 2):
+        session = ClientSession()
+        session.move(SessionState.AUTHENTICATING)
+        session.admit(make_principal(user))
+        accept(session, subscribe_request("INF" + "Y:20"))
+        held += [feed.key for feed in session.held]
+    first, second = held
+    assert first.symbol is second.symbol
+    assert first.exchange is second.exchange
+
+
 def test_what_is_held_already_counts_in_the_next_want(session: ClientSession) -> None:
     accept(session, subscribe_request("INFY", mode="depth", depth=20))
     plan = session.plan_subscribe(subscribe_request("INFY", mode="ltp"))
