@@ -62,6 +62,7 @@ class BatchOutbox(Outbox[Any]):
     __slots__ = (
         "_backlog",
         "_behind",
+        "_behind_bytes",
         "_is_busy",
         "_is_releasing",
         "_seen",
@@ -82,9 +83,15 @@ class BatchOutbox(Outbox[Any]):
         write_now: Callable[[bytes], bool] | None = None,
         on_ready: Callable[[], None] = lambda: None,
         max_bytes: int = 1024 * 1024,
+        allowance: Callable[[], int] = lambda: 0,
         stall_seconds: float = 10.0,
     ) -> None:
-        super().__init__(on_ready=on_ready, max_bytes=max_bytes, stall_seconds=stall_seconds)
+        super().__init__(
+            on_ready=on_ready,
+            max_bytes=max_bytes,
+            allowance=allowance,
+            stall_seconds=stall_seconds,
+        )
         self.cohort = cohort
         self.lines: set[Hashable] = set()
         self._wants_frames = wants_frames
@@ -93,6 +100,7 @@ class BatchOutbox(Outbox[Any]):
         # What the cohort had of a line when it was joined: the snapshot is at least as new.
         self._seen: dict[Hashable, bytes] = {}
         self._behind: list[Any] = []
+        self._behind_bytes = 0
         self._is_releasing = False
         self._is_busy = False  # what was taken last may still be on its way out
         self._takes = 0
@@ -128,10 +136,11 @@ class BatchOutbox(Outbox[Any]):
     def push_behind(self, payload: Any) -> None:
         """Queue a control frame behind the ticks that wait, as what is said of their feed."""
         if self._behind or self._backlog or self.cohort.is_waiting:
-            if len(self._behind) >= self.max_control_frames:
+            if self._is_full(len(self._behind), self._behind_bytes):
                 self.overflowed = True
                 return
             self._behind.append(payload)
+            self._behind_bytes += len(payload)
             self.cohort.expect(self)
         else:
             self.push_control(payload)
@@ -231,6 +240,6 @@ class BatchOutbox(Outbox[Any]):
         return self._wire(TickPayload(BATCH_LINE, encode_batch(bodies)))
 
     def _push_what_is_behind(self) -> None:
-        behind, self._behind = self._behind, []
+        behind, self._behind, self._behind_bytes = self._behind, [], 0
         for payload in behind:
             self.push_control(payload)

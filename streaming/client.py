@@ -27,6 +27,8 @@ _BATCH_FRAMES = 64
 _TRANSPORT_BYTES = 320 * 1024
 # What the kernel may hold that is not on the network yet, set by the server for each socket.
 KERNEL_UNSENT_BYTES = 256 * 1024
+# What is said of one symbol at once: of thousands, it waits beside everything else.
+_BYTES_A_SYMBOL = 256
 
 ForceClose = Callable[[int, str], None]
 
@@ -140,6 +142,7 @@ class Client:
         bounds: dict[str, Any] = {
             "on_ready": self._wake,
             "max_bytes": max(limits.max_unsent_bytes - beside, 1),
+            "allowance": _allowance_of(self.session, beside),
             "stall_seconds": limits.stall_seconds,
         }
         self.batches: BatchOutbox | None = None
@@ -173,6 +176,7 @@ class Client:
         self.writer: asyncio.Task[None] | None = None
         self._sender = sender
         self._ready = Signal()
+        self._room = Signal()  # set whenever ``wait_for_room`` has to look again
         self._closing: tuple[int, str, float] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None  # from ``close`` on
         self._close_timeout = limits.close_timeout_seconds
@@ -197,6 +201,15 @@ class Client:
             self.outbox.push_control(frame)
         else:
             self._frames.write(frame)
+
+    async def wait_for_room(self) -> None:
+        """Wait while earlier answers are not read: no further request is served meanwhile.
+
+        Ends when the client is closed or gone, too. May be cancelled.
+        """
+        while not (self.outbox.has_room or self.outbox.finished or self.closed.is_set()):
+            self._room.clear()
+            await self._room.wait()
 
     def flush(self, joiner: FrameJoiner) -> None:
         """Write the ticks pushed in this turn, or queue them behind what waits already."""
@@ -243,6 +256,7 @@ class Client:
         self.session.move(SessionState.CLOSED)
         self.outbox.finish()
         self._ready.set()
+        self._room.set()
         loop = asyncio.get_running_loop()
         seconds = delay_seconds + self._close_timeout
         self._abort_timer = loop.call_later(seconds, self.abort, code, reason)
@@ -256,6 +270,7 @@ class Client:
         self.outbox.finish()
         self._sender.abort(int(code), reason)
         self.closed.set()
+        self._room.set()
 
     def leave(self) -> None:
         """End what the client does and let go of what refers to it. Idempotent.
@@ -284,6 +299,7 @@ class Client:
             while True:
                 payloads = self.outbox.take(_BATCH_FRAMES)
                 if payloads:
+                    self._room.set()
                     self._is_sending = True
                     await self._sender.send(payloads)
                     self._is_sending = False
@@ -304,6 +320,7 @@ class Client:
             self.abort(CloseCode.BACKEND_DOWN, "server error")
         finally:
             self.closed.set()
+            self._room.set()
 
     def _wake(self) -> None:
         self._ready.set()
@@ -343,6 +360,14 @@ class Client:
         push_tick = self.outbox.push_tick
         for payload in payloads:
             push_tick(payload.line, payload.frame)
+
+
+def _allowance_of(session: ClientSession, beside: int) -> Callable[[], int]:
+    """Return what says how many bytes of answers may wait beside everything else.
+
+    ``beside`` are those that transport and kernel may hold: while answers wait, they are full.
+    """
+    return lambda: beside + _BYTES_A_SYMBOL * session.wished
 
 
 def _drop(payload: TickPayload) -> None:

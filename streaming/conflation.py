@@ -1,11 +1,13 @@
 """What waits to be sent to one client, and when that is too much. Pure.
 
-Control frames (answers, orders, status) are never conflated. Ticks wait in order while they fit
-into ``max_bytes``. When they do not, only the latest tick of each line is kept, in the place of the
-oldest one that still waits, until the client has read everything. What was unsubscribed is purged,
-so no tick follows its unsubscribe's answer.
+Control frames (answers, orders, status) are never conflated. Ticks wait in order while all that
+waits fits into ``max_bytes``. When it does not, only the latest tick of each line is kept, in the
+place of the oldest one that still waits, until the client has read everything. What was
+unsubscribed is purged, so no tick follows its unsubscribe's answer.
 
-Bounds: control frames by number and bytes; ticks by ``max_bytes`` or one per line, the larger.
+Bounds: all by ``max_bytes``, or one tick per line where that is more. Control frames may take as
+much in addition as the client's ``allowance`` is, and the last of them is let in whole: an answer
+about thousands of symbols is one frame.
 """
 
 from __future__ import annotations
@@ -28,13 +30,16 @@ class Outbox(Generic[Frame]):
 
     Args:
         on_ready: called when something waits after nothing did; must not take from the outbox.
-        max_bytes: unsent tick bytes from which on ticks are conflated.
-        max_control_bytes: unsent control bytes that make the client too slow at once.
-        max_control_frames: the same by number.
+        max_bytes: unsent bytes from which on ticks are conflated, and control frames make the
+            client too slow at once.
+        allowance: how many bytes of control frames may wait in addition now, as what is said of
+            thousands of symbols at once takes them.
+        max_control_frames: how many control frames may wait.
         stall_seconds: how long a frame may wait before the client is too slow.
     """
 
     __slots__ = (
+        "_allowance",
         "_latest",
         "_marked_at",
         "_on_ready",
@@ -46,7 +51,6 @@ class Outbox(Generic[Frame]):
         "dropped_unsubscribed",
         "finished",
         "max_bytes",
-        "max_control_bytes",
         "max_control_frames",
         "overflowed",
         "stall_seconds",
@@ -58,14 +62,13 @@ class Outbox(Generic[Frame]):
         *,
         on_ready: Callable[[], None] = lambda: None,
         max_bytes: int = 1024 * 1024,
-        max_control_bytes: int = 8 * 1024 * 1024,
+        allowance: Callable[[], int] = lambda: 0,
         max_control_frames: int = 10_000,
         stall_seconds: float = 10.0,
     ) -> None:
-        if min(max_bytes, max_control_bytes, max_control_frames) < 1 or stall_seconds <= 0:
+        if min(max_bytes, max_control_frames) < 1 or stall_seconds <= 0:
             raise ValueError("the bounds of an outbox must be positive")
         self.max_bytes = max_bytes
-        self.max_control_bytes = max_control_bytes
         self.max_control_frames = max_control_frames
         self.stall_seconds = stall_seconds
         self.tick_bytes = 0
@@ -77,6 +80,7 @@ class Outbox(Generic[Frame]):
         self.overflowed = False
         self.finished = False
         self._on_ready = on_ready
+        self._allowance = allowance
         # Entries are (line, payload); line None: control frame; payload None: see _latest.
         self._queue: deque[tuple[Hashable | None, Frame | None]] = deque()
         self._latest: dict[Hashable, Frame] | None = None  # None: not congested
@@ -100,15 +104,23 @@ class Outbox(Generic[Frame]):
         """Queue a frame that must arrive; beyond the bounds it is dropped, ``overflowed`` set."""
         if self.finished or self.overflowed:
             return
-        if (
-            self.control_frames >= self.max_control_frames
-            or self.control_bytes + len(payload) > self.max_control_bytes
-        ):
+        if self._is_full(self.control_frames, self.control_bytes):
             self.overflowed = True
             return
         self.control_frames += 1
         self.control_bytes += len(payload)
         self._append(None, payload)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the answer to a further request may be queued, however long it is."""
+        return self.control_bytes < self.max_bytes
+
+    def _is_full(self, frames: int, size: int) -> bool:
+        """Tell whether so much of control frames is as much as may wait."""
+        return frames >= self.max_control_frames or (
+            size >= self.max_bytes and size >= self.max_bytes + self._allowance()
+        )
 
     def push_tick(self, line: Hashable, payload: Frame) -> None:
         """Queue a tick of ``line``."""
@@ -130,7 +142,7 @@ class Outbox(Generic[Frame]):
         queue.append((line, payload))
         if len(queue) == 1:
             self._on_ready()
-        elif self.tick_bytes > self.max_bytes:
+        elif self.tick_bytes + self.control_bytes > self.max_bytes:
             self._congest()
 
     def take(self, max_frames: int) -> list[Frame]:

@@ -40,6 +40,9 @@ __all__ = ["MAX_ITEMS", "parse_mode", "parse_request", "split_suffix"]
 MAX_ITEMS = 10_000
 _MAX_SYMBOL_BYTES = 64
 _MAX_EXCHANGE_BYTES = 20
+# Lists and objects of one frame, as many as ``MAX_ITEMS`` symbols with two each: making more of
+# them than that is all that a frame full of brackets would do.
+_MAX_PARTS = 2 * MAX_ITEMS + 16
 _EXAMPLES = {"symbol": "RELIANCE", "exchange": "NSE"}
 _MAX_API_KEY_CHARS = 256
 _MAX_ECHO_CHARS = 128
@@ -107,6 +110,11 @@ def split_suffix(symbol: str) -> tuple[str, int | None]:
 
 
 def _decode(text: str) -> _Fields:
+    if text.count("[") > _MAX_PARTS or text.count("{") > _MAX_PARTS:
+        raise ProtocolError(
+            ErrorCode.INVALID_JSON,
+            f"A frame names at most {MAX_ITEMS} instruments, and nothing else that is as long.",
+        )
     # RecursionError is how msgspec refuses nesting that is too deep, UnicodeError a lone surrogate.
     try:
         fields = msgspec.json.decode(text)

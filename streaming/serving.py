@@ -81,6 +81,7 @@ async def serve_frame(hub: GatewayHub, client: Client, text: str) -> None:
         request = parse_request(text)
         share.spend(Cost.BYTES, len(text), request.request_id)
     share.spend(Cost.ITEMS, _items_of(request, client), request.request_id)
+    await client.wait_for_room()
     answered = client.answered_bytes
     try:
         await serve(hub, client, request)

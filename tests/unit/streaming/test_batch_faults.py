@@ -58,10 +58,11 @@ def test_what_a_busy_client_missed_is_due_at_the_same_moment(time: Time) -> None
     assert taken(outbox) == [[2]]
 
 
-def test_what_is_said_of_feeds_is_bounded(time: Time) -> None:
+@pytest.mark.parametrize("bound", ["max_control_frames", "max_bytes"])
+def test_what_is_said_of_feeds_is_bounded(time: Time, bound: str) -> None:
     cohort = make_cohort(time)
     outbox = reader(cohort, "a")
-    outbox.max_control_frames = 3
+    setattr(outbox, bound, 3)
     cohort.push_tick("a", b"1")
     for _ in range(3):
         outbox.push_behind("1")

@@ -62,7 +62,7 @@ def test_an_emptied_outbox_keeps_every_tick_again() -> None:
 
 
 def test_control_frames_are_never_conflated() -> None:
-    outbox = Outbox(max_bytes=1)
+    outbox = Outbox(max_bytes=1, allowance=lambda: 100)
     outbox.push_tick("a", "a1")
     outbox.push_tick("a", "a2")
     for number in range(5):
@@ -70,9 +70,7 @@ def test_control_frames_are_never_conflated() -> None:
     assert drain(outbox) == ["a2", *(f"order {number}" for number in range(5))]
 
 
-@pytest.mark.parametrize(
-    "bounds", [{"max_control_frames": 2, "max_control_bytes": 100}, {"max_control_bytes": 2}]
-)
+@pytest.mark.parametrize("bounds", [{"max_control_frames": 2}, {"max_bytes": 2}])
 def test_too_many_control_frames_make_a_client_too_slow(bounds: dict[str, int]) -> None:
     outbox = Outbox(**bounds)  # type: ignore[arg-type]
     for _ in range(2):
@@ -80,6 +78,43 @@ def test_too_many_control_frames_make_a_client_too_slow(bounds: dict[str, int]) 
     assert not outbox.is_too_slow(0.0)
     outbox.push_control("x")
     assert outbox.is_too_slow(0.0)
+    assert drain(outbox) == ["x", "x"]
+
+
+def test_more_control_frames_may_wait_of_a_client_that_is_allowed_more() -> None:
+    allowed = 2
+    outbox = Outbox(max_bytes=2, allowance=lambda: allowed)
+    for _ in range(4):
+        outbox.push_control("x")
+    assert not outbox.overflowed
+    allowed = 3
+    outbox.push_control("x")
+    assert not outbox.overflowed
+    allowed = 0
+    outbox.push_control("x")
+    assert outbox.overflowed
+
+
+def test_the_last_control_frame_may_be_of_any_length() -> None:
+    """An answer about thousands of symbols is one frame, and nothing further is asked meanwhile."""
+    outbox = Outbox(max_bytes=2)
+    outbox.push_control("x")
+    assert outbox.has_room
+    outbox.push_control("x" * 1000)
+    assert not outbox.has_room
+    assert not outbox.overflowed
+    assert len(drain(outbox)) == 2
+    assert outbox.has_room
+
+
+def test_answers_that_wait_count_with_the_ticks() -> None:
+    outbox = Outbox(max_bytes=8)
+    outbox.push_control("answer")
+    outbox.push_tick("a", "a1")
+    assert not outbox.is_congested
+    outbox.push_tick("a", "a2")
+    assert outbox.is_congested
+    assert drain(outbox) == ["answer", "a2"]
 
 
 @pytest.mark.parametrize("max_bytes", [1, 1000])
@@ -97,7 +132,7 @@ def test_a_purged_line_never_leaves(max_bytes: int) -> None:
 
 
 def test_a_line_joined_again_ticks_behind_its_answer() -> None:
-    outbox = Outbox(max_bytes=1)
+    outbox = Outbox(max_bytes=1, allowance=lambda: 100)
     outbox.push_tick("a", "old")
     outbox.push_tick("b", "b1")
     outbox.purge({"a"})
@@ -157,7 +192,7 @@ def test_an_idle_client_is_never_too_slow() -> None:
     assert not outbox.is_too_slow(101.0)
 
 
-@pytest.mark.parametrize("name", ["max_bytes", "max_control_bytes", "max_control_frames"])
+@pytest.mark.parametrize("name", ["max_bytes", "max_control_frames"])
 def test_bounds_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match="positive"):
         Outbox(**{name: 0})  # type: ignore[arg-type]
@@ -179,7 +214,7 @@ steps = st.lists(
 def test_whatever_happens_counts_stay_right_and_the_latest_tick_arrives(
     steps: list[tuple[str, int]], max_bytes: int
 ) -> None:
-    outbox = Outbox(max_bytes=max_bytes)
+    outbox = Outbox(max_bytes=max_bytes, allowance=lambda: 1000)
     controls_in: list[str] = []
     out: list[str] = []
     last: dict[int, str] = {}

@@ -20,7 +20,8 @@ from streaming.directory import Principal
 from streaming.hub import GatewayHub
 from streaming.limits import EdgeLimits
 from streaming.parsing import parse_request
-from streaming.serving import serve
+from streaming.protocol import CloseCode
+from streaming.serving import serve, serve_frame
 from streaming.session import SessionState
 from streaming.testing import FakeDirectory, FakeFeedLink, make_away, make_principal
 from tests.support import eventually
@@ -674,3 +675,45 @@ async def test_what_waits_for_room_stays_held_and_is_listed_as_pending(edge: Edg
     edge.link.confirm("p1", INFY, QUOTE)
     edge.link.tick("p1", INFY)
     await eventually(lambda: of_type(sender, "market_data"))
+
+
+async def test_no_further_request_is_served_while_answers_wait(edge: Edge) -> None:
+    """A client that asks on without reading has no more than one answer too many waiting."""
+    edge.limits = EdgeLimits(max_unsent_bytes=1, stall_seconds=30)
+    client, sender = edge.client()
+    other, _ = edge.client(make_principal(2))
+    sender.congest()
+
+    async def ask_on(client: Client) -> None:
+        for number in range(50):
+            await serve_frame(edge.hub, client, f'{{"action":"ping","_pingId":{number}}}')
+
+    asking = asyncio.create_task(ask_on(client))
+    await eventually(lambda: not client.outbox.has_room)
+    await ask_on(other)  # whoever reads is served meanwhile
+    assert not asking.done()
+    assert client.outbox.control_frames == 1
+    sender._room.set()
+    await asking
+    await eventually(lambda: len(of_type(sender, "pong")) == 50)
+    assert not client.outbox.overflowed
+
+
+@pytest.mark.parametrize("how", ["closed", "aborted", "gone"])
+async def test_who_waits_for_room_goes_on_when_the_client_ends(edge: Edge, how: str) -> None:
+    edge.limits = EdgeLimits(max_unsent_bytes=1, stall_seconds=30)
+    client, sender = edge.client()
+    sender.congest()
+    client.send("first")
+    await eventually(lambda: not client.outbox)
+    client.send("second")
+    waiting = asyncio.create_task(client.wait_for_room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    if how == "closed":
+        edge.hub.close_client(client, CloseCode.RATE_LIMITED, "closed")
+    elif how == "aborted":
+        edge.hub.abort_slow(client)
+    else:
+        edge.hub.leave(client)
+    await asyncio.wait_for(waiting, 10)

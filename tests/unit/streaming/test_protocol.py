@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.types import FeedMode
-from streaming.parsing import parse_mode, parse_request, split_suffix
+from streaming.parsing import MAX_ITEMS, parse_mode, parse_request, split_suffix
 from streaming.protocol import (
     Authenticate,
     ErrorCode,
@@ -258,6 +258,23 @@ def test_ping_keeps_what_comes_back() -> None:
 @pytest.mark.parametrize(("text", "expected"), [("ping", Ping()), (" pong\n", Pong())])
 def test_bare_words_are_tolerated(text: str, expected: object) -> None:
     assert parse_request(text) == expected
+
+
+@pytest.mark.parametrize("junk", ["[", "{"])
+def test_a_frame_full_of_brackets_is_not_built(junk: str) -> None:
+    """A mebibyte of them would hold everybody up for a tenth of a second."""
+    closed = {"[": "[]", "{": "{}"}[junk]
+    frame = '{"action":"ping","x":[' + ",".join([closed] * 30_000) + "]}"
+    error = refusal(frame)
+    assert error.code is ErrorCode.INVALID_JSON
+    assert "instruments" in error.message
+
+
+def test_as_many_symbols_as_one_request_names_may_each_carry_an_object_of_their_own() -> None:
+    items = [{"symbol": f"S{n}", "exchange": "NSE", "x": {"y": 1}} for n in range(MAX_ITEMS)]
+    request = parse_request(json.dumps({"action": "subscribe", "symbols": items}))
+    assert isinstance(request, Subscribe)
+    assert len(request.items) == MAX_ITEMS
 
 
 @pytest.mark.parametrize(
