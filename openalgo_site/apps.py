@@ -23,4 +23,4 @@ class SiteConfig(AppConfig):
         import_module("openalgo_site.login_limits").connect()
         site.site_header = site.site_title = "TickPool administration"
         site.index_title = "Broker accounts, limits and keys"
-        site.index_template = "pooling/admin/index.html"
+        site.index_template = "logins/admin_index.html"

@@ -13,20 +13,28 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["SharedAttempts", "TooManyAttemptsError"]
+__all__ = ["Refusal", "SharedAttempts", "TooManyAttemptsError"]
 
 logger = logging.getLogger("openalgo_site")
 
 WINDOW_SECONDS = 60.0
 MOST_ROWS = 50_000  # the oldest are forgotten beyond, which makes the limits milder
+REFUSALS_KEPT_SECONDS = 24 * 3600.0
+MOST_REFUSALS = 1_000  # buckets; those refused longest ago are forgotten beyond
 LOCK_SECONDS = 2.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (attempt TEXT NOT NULL, bucket BLOB NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS attempts_by_bucket ON attempts (bucket, at);
+CREATE TABLE IF NOT EXISTS refusals (bucket BLOB PRIMARY KEY, note TEXT NOT NULL,
+    most INTEGER NOT NULL, refused INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL);
 """
+
+T = TypeVar("T")
 
 
 class TooManyAttemptsError(Exception):
@@ -35,6 +43,21 @@ class TooManyAttemptsError(Exception):
     def __init__(self, seconds: int) -> None:
         super().__init__(f"try again in {seconds} seconds")
         self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A bucket that was found full within the last day. Times are seconds since the epoch.
+
+    ``until`` is when there is room again, None: there is. ``bucket`` names it for ``forget``.
+    """
+
+    bucket: str
+    note: str
+    refused: int
+    first: float
+    last: float
+    until: float | None
 
 
 class SharedAttempts:
@@ -57,17 +80,19 @@ class SharedAttempts:
         # From the first time that the file could not be used.
         self._alone: sqlite3.Connection | None = None
 
-    def reserve(self, limits: Mapping[str, int]) -> str:
+    def reserve(self, limits: Mapping[str, int], notes: Mapping[str, str] | None = None) -> str:
         """Count one attempt in each bucket, and return its name for ``release``.
 
         Args:
             limits: how many attempts a minute each bucket takes.
+            notes: what ``refusals`` tells of a bucket that was full; kept as it is.
 
         Raises:
             TooManyAttemptsError: one of them is full; nothing was counted.
         """
         attempt, now = os.urandom(16).hex(), self._clock()
-        buckets = {self._digest(name): most for name, most in limits.items()}
+        buckets = {self.digest(name): most for name, most in limits.items()}
+        words = {self.digest(name): note for name, note in (notes or {}).items()}
 
         def count(connection: sqlite3.Connection) -> None:
             # A clock that was set back must not keep anybody out for longer than a minute.
@@ -78,10 +103,16 @@ class SharedAttempts:
                 "DELETE FROM attempts WHERE rowid <= (SELECT max(rowid) FROM attempts) - ?",
                 (MOST_ROWS,),
             )
-            full = [_full_since(connection, bucket, most) for bucket, most in buckets.items()]
-            until = [began + WINDOW_SECONDS for began in full if began is not None]
-            if until:
-                raise TooManyAttemptsError(max(1, math.ceil(max(until) - now)))
+            began = {
+                bucket: since
+                for bucket, most in buckets.items()
+                if (since := _full_since(connection, bucket, most)) is not None
+            }
+            if began:
+                rows = [(each, words.get(each, ""), buckets[each]) for each in began]
+                _note_refusals(connection, rows, now)
+                until = max(began.values()) + WINDOW_SECONDS
+                raise TooManyAttemptsError(max(1, math.ceil(until - now)))
             connection.executemany(
                 "INSERT INTO attempts VALUES (?, ?, ?)",
                 [(attempt, bucket, now) for bucket in buckets],
@@ -98,6 +129,48 @@ class SharedAttempts:
             )
         )
 
+    def refusals(self) -> list[Refusal]:
+        """Return what was refused within the last day, the newest first."""
+        now = self._clock()
+
+        def read(connection: sqlite3.Connection) -> list[Refusal]:
+            rows = connection.execute(
+                "SELECT bucket, note, most, refused, first, last FROM refusals "
+                "WHERE last > ? ORDER BY last DESC",
+                (now - REFUSALS_KEPT_SECONDS,),
+            ).fetchall()
+            found = []
+            for bucket, note, most, refused, first, last in rows:
+                since = _full_since(connection, bucket, most)
+                until = None if since is None else since + WINDOW_SECONDS
+                found.append(
+                    Refusal(
+                        bucket=bucket.hex(),
+                        note=note,
+                        refused=refused,
+                        first=first,
+                        last=last,
+                        until=until if until is not None and until > now else None,
+                    )
+                )
+            return found
+
+        return self._within(read)
+
+    def forget(self, bucket: str) -> None:
+        """Count the attempts of a bucket no longer, in no other either; nor that it was full."""
+        digest = bytes.fromhex(bucket)
+
+        def delete(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "DELETE FROM attempts WHERE attempt IN "
+                "(SELECT attempt FROM attempts WHERE bucket = ?)",
+                (digest,),
+            )
+            connection.execute("DELETE FROM refusals WHERE bucket = ?", (digest,))
+
+        self._within(delete)
+
     def close(self) -> None:
         """Forget what was counted without the file. Idempotent."""
         with self._lock:
@@ -105,18 +178,19 @@ class SharedAttempts:
             if alone is not None:
                 alone.close()
 
-    def _digest(self, name: str) -> bytes:
+    def digest(self, name: str) -> bytes:
+        """Return what is kept of a name; it says nothing without the installation's secret."""
         text = name.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._key, digest_size=16).digest()
 
-    def _within(self, act: Callable[[sqlite3.Connection], object]) -> None:
-        """Run ``act`` in a transaction that keeps all other processes out."""
+    def _within(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``act`` in a transaction that keeps all other processes out; return its value."""
         with self._lock:
             try:
                 connection = self._open_file()
                 try:
                     connection.execute("BEGIN IMMEDIATE")
-                    _committed(connection, act)
+                    return _committed(connection, act)
                 finally:
                     connection.close()
             except (OSError, sqlite3.Error) as error:
@@ -125,7 +199,7 @@ class SharedAttempts:
                     logger.warning(words, self._path, error)
                     self._alone = _connect(":memory:")
                 self._alone.execute("BEGIN")
-                _committed(self._alone, act)
+                return _committed(self._alone, act)
 
     def _open_file(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,9 +207,9 @@ class SharedAttempts:
         return _connect(str(self._path))
 
 
-def _committed(connection: sqlite3.Connection, act: Callable[[sqlite3.Connection], object]) -> None:
+def _committed(connection: sqlite3.Connection, act: Callable[[sqlite3.Connection], T]) -> T:
     try:
-        act(connection)
+        return act(connection)
     finally:
         connection.execute("COMMIT")
 
@@ -160,3 +234,18 @@ def _full_since(connection: sqlite3.Connection, bucket: bytes, most: int) -> flo
         (bucket, most - 1),
     ).fetchone()
     return None if rows is None else float(rows[0])
+
+
+def _note_refusals(
+    connection: sqlite3.Connection, rows: Sequence[tuple[bytes, str, int]], now: float
+) -> None:
+    connection.executemany(
+        "INSERT INTO refusals VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (bucket) DO UPDATE SET "
+        "note = excluded.note, most = excluded.most, refused = refused + 1, last = excluded.last",
+        [(*row, now, now) for row in rows],
+    )
+    connection.execute(
+        "DELETE FROM refusals WHERE last <= ? OR bucket IN "
+        "(SELECT bucket FROM refusals ORDER BY last DESC LIMIT -1 OFFSET ?)",
+        (now - REFUSALS_KEPT_SECONDS, MOST_REFUSALS),
+    )

@@ -10,6 +10,9 @@ has logged in before is counted by itself.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,14 @@ from openalgo_site.hashing import LOGIN, Login
 from openalgo_site.known_browsers import browser_of, know
 from streaming.addresses import address_group
 
-__all__ = ["LimitedLoginBackend", "LoginGate", "connect", "login_gate"]
+__all__ = [
+    "LimitedLoginBackend",
+    "LockedBy",
+    "Lockout",
+    "LoginGate",
+    "connect",
+    "login_gate",
+]
 
 # A minute. Of one name from one address, or from a browser that it has logged in with before.
 PER_NAME_AND_ADDRESS = 10
@@ -33,6 +43,32 @@ PER_ADDRESS = 60
 PER_NAME = 60
 ATTEMPT = "openalgo_site.login_attempt"
 UID = "openalgo_site.login_limits"
+
+
+class LockedBy(StrEnum):
+    """Which count was full."""
+
+    NAME_AND_ADDRESS = "name-and-address"
+    ADDRESS = "address"
+    NAME = "name"
+    BROWSER = "browser"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lockout:
+    """Somebody who was kept out. Times are seconds since the epoch.
+
+    ``name`` is None where no user is called so; ``until`` None where they may try again.
+    """
+
+    bucket: str
+    by: LockedBy
+    name: str | None
+    address: str
+    refused: int
+    first: float
+    last: float
+    until: float | None
 
 
 class LoginGate:
@@ -57,17 +93,20 @@ class LoginGate:
             ValidationError: as a login form shows it, while a limit is reached.
         """
         network = address_group(address)
-        limits = (
-            {f"browser/{browser}/{name}": PER_NAME_AND_ADDRESS}
+        buckets = (
+            {f"browser/{browser}/{name}": (PER_NAME_AND_ADDRESS, LockedBy.BROWSER)}
             if browser is not None
             else {
-                f"both/{network}/{name}": PER_NAME_AND_ADDRESS,
-                f"address/{network}": PER_ADDRESS,
-                f"name/{name}": PER_NAME,
+                f"both/{network}/{name}": (PER_NAME_AND_ADDRESS, LockedBy.NAME_AND_ADDRESS),
+                f"address/{network}": (PER_ADDRESS, LockedBy.ADDRESS),
+                f"name/{name}": (PER_NAME, LockedBy.NAME),
             }
         )
+        who = self._digest(name)
+        limits = {bucket: most for bucket, (most, _) in buckets.items()}
+        notes = {bucket: f"{by} {who} {network}" for bucket, (_, by) in buckets.items()}
         try:
-            return self._attempts.reserve(limits)
+            return self._attempts.reserve(limits, notes)
         except TooManyAttemptsError as error:
             raise ValidationError(
                 f"Too many failed logins. Try again in {error.seconds} seconds, or from a browser "
@@ -78,6 +117,36 @@ class LoginGate:
     def withdraw(self, attempt: str) -> None:
         """Count an attempt no longer: it succeeded, or its password was not looked at."""
         self._attempts.release(attempt)
+
+    def lockouts(self, names: Iterable[str]) -> list[Lockout]:
+        """Return who was kept out within the last day, those who are now first, then the newest.
+
+        A name is told only where it is among ``names``: what is typed as one may be a password.
+        """
+        known = {self._digest(_normal(name)): name for name in names}
+        found = []
+        for refusal in self._attempts.refusals():
+            by, who, network = refusal.note.split(" ", 2)
+            found.append(
+                Lockout(
+                    bucket=refusal.bucket,
+                    by=LockedBy(by),
+                    name=known.get(who),
+                    address=network,
+                    refused=refusal.refused,
+                    first=refusal.first,
+                    last=refusal.last,
+                    until=refusal.until,
+                )
+            )
+        return sorted(found, key=lambda each: each.until is None)
+
+    def let_in(self, bucket: str) -> None:
+        """Forget the attempts that led to a lockout."""
+        self._attempts.forget(bucket)
+
+    def _digest(self, name: str) -> str:
+        return self._attempts.digest(f"who/{name}").hex()
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from openalgo_site.locked_out_page import locked_out
 from openalgo_site.metrics_page import metrics
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
@@ -15,6 +16,7 @@ handler404 = "openalgo_site.failures.not_found"
 handler500 = "openalgo_site.failures.server_error"
 
 urlpatterns = [
+    path("admin/logins/", locked_out, name="locked-out"),
     path("admin/", admin.site.urls),
     path("api/", include("openalgo_site.api")),
     path("metrics", metrics, name="metrics"),

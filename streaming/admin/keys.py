@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from brokers.moments import moment_text
@@ -108,7 +109,7 @@ class KeyStateFilter(ChoiceFilter):
 class KeyScopeFilter(ChoiceFilter):
     """By what a key may do."""
 
-    title = "may"
+    title = "what it may do"
     parameter_name = "may"
 
     def conditions(self) -> dict[str, tuple[str, Q]]:
@@ -120,7 +121,7 @@ class KeyScopeFilter(ChoiceFilter):
 class ApiKeyAdmin(ApiKeyAdminBase):
     """Keys are made, shown once, and revoked; never changed."""
 
-    list_display = ("name", "user", "state", "may", "end", "begins_with", "clients", "used",
+    list_display = ("name", "user", "state", "may", "end", "used", "clients", "begins_with",
                     "created")  # fmt: skip
     list_filter = (KeyStateFilter, KeyScopeFilter)
     list_select_related = ("user",)
@@ -166,9 +167,17 @@ class ApiKeyAdmin(ApiKeyAdminBase):
         return scope_text(key.scope)
 
     @admin.display(description="ends", ordering="ends")
-    def end(self, key: ApiKey) -> str:
-        """When the key ends by itself."""
-        return NOTHING if key.ends is None else _moment(key.ends)
+    def end(self, key: ApiKey) -> SafeString | str:
+        """When the key ends by itself, to the minute."""
+        if key.ends is None:
+            return NOTHING
+        at = timezone.localtime(key.ends)
+        return format_html(
+            '<time class="tp-time" datetime="{}" title="{}">{}</time>',
+            at.isoformat(),
+            moment_text(at),
+            f"{at:%Y-%m-%d %H:%M}",
+        )
 
     @admin.display(description="begins with", ordering="prefix")
     def begins_with(self, key: ApiKey) -> str:

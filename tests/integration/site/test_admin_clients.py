@@ -152,7 +152,7 @@ def test_a_key_cannot_be_deleted_and_lists_its_clients(
     operator: Client, key: ApiKey, connected: ClientConnection
 ) -> None:
     row = text(operator.get(KEYS))
-    assert f"notebook asha valid {key.prefix}... 1 never" in row
+    assert f"notebook asha valid read ticks, read status - never 1 {key.prefix}..." in row
     assert operator.post(f"{KEYS}{key.pk}/delete/", {"post": "yes"}).status_code == 403
     answer = act(operator, KEYS, "delete_selected", key.pk, post="yes")
     assert told(answer) == [("warning", "No action selected.")]

@@ -100,6 +100,7 @@ URLS: dict[tuple[str, str], str] = {
     ("GET", "metrics"): "UUUSS",
     ("GET", "admin/"): "LLLSS",
     ("GET", "admin/login/"): "SSSMM",
+    ("GET", "admin/logins/"): ADMIN_READ,
     ("POST", "admin/logout/"): "MMMMM",
     ("GET", "admin/password_change/"): "LLLSS",
     ("GET", "admin/password_change/done/"): "LLLSS",

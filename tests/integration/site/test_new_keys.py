@@ -83,7 +83,7 @@ def test_a_key_gets_the_scope_and_the_end_that_were_chosen(maker: Client, user: 
     assert key.scope == {Scope.READ_STATUS}
     assert key.ends is not None
     assert f"{timezone.localtime(key.ends):%Y-%m-%d %H:%M}" == "2099-03-31 18:00"
-    assert "It may read status, and ends at 2099-03-31 18:00:00 IST." in answer.content.decode()
+    assert "It may: read status. It ends at 2099-03-31 18:00:00 IST." in answer.content.decode()
     listed = maker.get("/admin/streaming/apikey/").content.decode()
     assert "2099-03-31 18:00:00 IST" in listed
     assert "read status</td>" in listed

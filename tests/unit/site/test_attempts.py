@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -128,3 +129,76 @@ def test_without_the_file_each_process_counts_alone(
             attempts.reserve(LIMITS)
     assert len(caplog.records) == 1
     attempts.close()
+
+
+# What was refused
+
+
+def fill(attempts: SharedAttempts, bucket: str, refusals: int, note: str) -> None:
+    for _ in range(3):
+        attempts.reserve({bucket: 3})
+    for _ in range(refusals):
+        with pytest.raises(TooManyAttemptsError):
+            attempts.reserve({bucket: 3, "roomy": 1000}, {bucket: note, "roomy": "never"})
+
+
+def test_what_was_refused_is_told_for_a_day(attempts: SharedAttempts, clock: Clock) -> None:
+    began = clock.now
+    fill(attempts, "ann", 2, "by ann")
+    clock.now += 5
+    fill(attempts, "bob", 1, "by bob")
+    bob, ann = attempts.refusals()
+    assert (bob.note, bob.refused, ann.note, ann.refused) == ("by bob", 1, "by ann", 2)
+    assert (ann.first, ann.last, ann.until) == (began, began, began + 60)
+    clock.now = began + 60
+    assert [each.until for each in attempts.refusals()] == [began + 65, None]
+    clock.now = began + module.REFUSALS_KEPT_SECONDS
+    assert [each.note for each in attempts.refusals()] == ["by bob"]
+    clock.now += 5
+    assert attempts.refusals() == []
+
+
+def test_who_is_forgotten_may_try_again_and_nobody_else(attempts: SharedAttempts) -> None:
+    for _ in range(3):
+        attempts.reserve({"ann": 3, "both": 3, "all": 5})
+    fill(attempts, "bob", 1, "by bob")
+    with pytest.raises(TooManyAttemptsError):
+        attempts.reserve({"ann": 3})
+    ann = next(each for each in attempts.refusals() if each.note != "by bob")
+    attempts.forget(ann.bucket)
+    # Not in the other buckets of the same attempts either.
+    for _ in range(3):
+        attempts.reserve({"ann": 3, "both": 3, "all": 5})
+    (bob,) = attempts.refusals()
+    assert bob.note == "by bob"
+    with pytest.raises(TooManyAttemptsError):
+        attempts.reserve({"bob": 3})
+
+
+def test_refusals_are_bounded(attempts: SharedAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_REFUSALS", 2)
+    for name in ("a", "b", "c", "b"):
+        with contextlib.suppress(TooManyAttemptsError):
+            attempts.reserve({name: 1})
+        with pytest.raises(TooManyAttemptsError):
+            attempts.reserve({name: 1}, {name: name})
+    assert len(attempts.refusals()) == 2
+
+
+def test_refusals_are_told_without_the_file(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "attempts.sqlite3"
+    path.mkdir()
+    attempts = SharedAttempts(path, secret="s", clock=clock)
+    fill(attempts, "ann", 1, "by ann")
+    assert [each.note for each in attempts.refusals()] == ["by ann"]
+    attempts.close()
+
+
+def test_a_file_of_before_takes_refusals(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "attempts.sqlite3"
+    older = sqlite3.connect(path)
+    older.execute("CREATE TABLE attempts (attempt TEXT, bucket BLOB, at REAL)")
+    older.close()
+    attempts = SharedAttempts(path, secret="s", clock=clock)
+    fill(attempts, "ann", 1, "by ann")
+    assert len(attempts.refusals()) == 1
