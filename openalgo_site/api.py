@@ -10,6 +10,7 @@ from django.urls import include, path
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
+from openalgo_site import api_access
 from openalgo_site.api_access import ApiError, api_view
 from openalgo_site.last_prices import PRICES
 from openalgo_site.preferences import preferred_exchange
@@ -27,10 +28,13 @@ __all__ = ["instruments", "pools", "urlpatterns"]
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 50
 MAX_QUERY_LENGTH = 64
+# What a search takes, in look-ups, beside those for its rows.
+_SEARCH_COST = 4
+_ROWS_OF_A_LOOK_UP = 100
 STALE_AFTER_SECONDS = 5.0
 
 
-@api_view("GET", scope=Scope.READ_TICKS)
+@api_view("GET", scope=Scope.READ_TICKS, cost=_SEARCH_COST)
 def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
     """Return the instruments of the caller's brokers that match, best first.
 
@@ -47,6 +51,7 @@ def instruments(request: HttpRequest, user: User) -> dict[str, Any]:
         preferred=preferred_exchange(user),
         prices=lambda keys: PRICES.of(pools, keys),
     )
+    api_access.API_SHARES.charge(user.pk, len(rows) / _ROWS_OF_A_LOOK_UP)
     if rows:
         return {"results": rows}
     return {"results": [], "reason": why_nothing_found(accounts, exchange)}

@@ -11,9 +11,11 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from openalgo_site.api_shares import ApiShares, OverShareError
 from openalgo_site.key_uses import KEY_USES
 from streaming.exceptions import KeyEndedError
 from streaming.limits import AuthFailures, EdgeLimits
@@ -23,7 +25,7 @@ from streaming.scopes import Scope, refusal
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["ApiError", "KeyGate", "api_view", "json_body", "json_response"]
+__all__ = ["API_SHARES", "ApiError", "KeyGate", "api_view", "json_body", "json_response"]
 
 T = TypeVar("T")
 
@@ -94,10 +96,11 @@ class KeyGate:
 
 
 KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
+API_SHARES = ApiShares(limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})))
 
 
 def api_view(
-    *methods: str, scope: Scope | None, sessions: bool = True
+    *methods: str, scope: Scope | None, sessions: bool = True, cost: float = 1.0
 ) -> Callable[[Callable[..., Any]], Callable[..., HttpResponseBase]]:
     """Make a JSON view of a function that takes the request, its user and the URL's arguments.
 
@@ -107,6 +110,7 @@ def api_view(
         methods: the HTTP methods that it answers.
         scope: what an API key needs to open it, too; None: only a session does.
         sessions: whether a session opens it.
+        cost: how many look-ups an answer takes, about; see ``openalgo_site/api_shares.py``.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
@@ -116,10 +120,17 @@ def api_view(
                 if request.method not in methods:
                     allow = {"Allow": ", ".join(methods)}
                     raise ApiError(405, f"Use {' or '.join(methods)} here.", headers=allow)
-                answer = function(request, _user(request, scope, sessions), **arguments)
+                user = _user(request, scope, sessions)
+                with API_SHARES.taken(user.pk, cost):
+                    answer = function(request, user, **arguments)
+                    is_whole = isinstance(answer, HttpResponseBase)
+                    response: HttpResponseBase = answer if is_whole else json_response(answer)
             except ApiError as error:
                 return _refusal(error)
-            return answer if isinstance(answer, HttpResponseBase) else json_response(answer)
+            except OverShareError as over:
+                again = {"Retry-After": str(over.retry_after)}
+                return _refusal(ApiError(429, str(over), headers=again))
+            return response
 
         return cast(Callable[..., HttpResponseBase], view)
 

@@ -7,12 +7,14 @@ import os
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from openalgo_site import api_access
 from openalgo_site.gateway_processes import ENV_SIBLINGS
 from openalgo_site.gateway_siblings import Siblings
 from openalgo_site.metrics_key import REFUSAL, shows_metrics_key
 from streaming.gateway import Gateway
+from streaming.hub import GatewayHub
 from streaming.metrics import (
     exposition,
     gateway_metrics,
@@ -49,7 +51,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse("No gateway runs here.\n", status=503)
     hub = await gateway.open()
     others = [parsed(text) for text in await SIBLINGS.ask()]
-    own = gateway_metrics(gateway, hub, str(SIBLINGS.number))
+    own = _own(gateway, hub)
     processes = GaugeMetricFamily(
         "tickpool_gateway_processes", "Gateway processes that answered this scrape."
     )
@@ -76,9 +78,22 @@ def answer_siblings(gateway: Gateway) -> None:
 
     def own() -> bytes:
         hub = gateway.current_hub
-        return exposition(gateway_metrics(gateway, hub, str(SIBLINGS.number))) if hub else b""
+        return exposition(_own(gateway, hub)) if hub else b""
 
     SIBLINGS.open(own)
+
+
+def _own(gateway: Gateway, hub: GatewayHub) -> list[Metric]:
+    """Return what this process counts: the gateway, and the API beside it."""
+    process = str(SIBLINGS.number)
+    refused = CounterMetricFamily(
+        "tickpool_requests_refused",
+        "Requests of the JSON API refused, by what of the user's was used up.",
+        labels=["gateway", "reason"],
+    )
+    for reason, count in api_access.API_SHARES.refused.items():
+        refused.add_metric([process, reason], count)
+    return merged([gateway_metrics(gateway, hub, process), [refused]])
 
 
 def _is_staff(request: HttpRequest) -> bool:

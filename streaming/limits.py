@@ -58,10 +58,12 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_instruments_per_user: int = 100_000
     user_items_per_second: float = 5000.0
     user_item_burst: int = 200_000
-    user_bytes_per_second: float = 4.0 * 1024 * 1024
+    user_bytes_per_second: int = 4 * 1024 * 1024
     user_byte_burst: int = 64 * 1024 * 1024
     user_queries_per_second: float = 50.0
     user_query_burst: int = 1000
+    user_api_requests_at_once: int = 2
+    user_api_requests_waiting: int = 50
     max_unsent_bytes: int = 1024 * 1024
     stall_seconds: float = 10.0
     close_timeout_seconds: float = 5.0

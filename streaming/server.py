@@ -13,6 +13,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from asyncio import BaseTransport
 from collections.abc import Callable, Generator, Sequence
 from http import HTTPStatus
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 _GRACE_SECONDS = 3
+_SWITCH_SECONDS = 0.0005
 _LINGER_SECONDS = 10.0
 # Linux and macOS have it.
 _UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -279,6 +281,8 @@ async def _serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 50, 100)
+        # How long a page's thread that computes may hold the loop up, each time.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             on_listening()
             await server.serve(sockets=list(sockets))

@@ -55,6 +55,7 @@ __all__ = [
     "urlpatterns",
 ]
 
+_HISTORY_COST = 10  # look-ups, about, of a history's answer
 _NAMES = {
     "symbols": "Symbols",
     "connections": "Connections",
@@ -113,7 +114,7 @@ def history_json(request: HttpRequest, account_id: int) -> HttpResponseBase:
             "events_total": events.total,
         }
 
-    return api_view("GET", scope=Scope.READ_STATUS)(answer)(request)
+    return api_view("GET", scope=Scope.READ_STATUS, cost=_HISTORY_COST)(answer)(request)
 
 
 @never_cache
@@ -137,7 +138,8 @@ def _file_for(
     is_browser = "text/html" in request.headers.get("Accept", "")
     if is_browser and not request.user.is_authenticated and "X-API-KEY" not in request.headers:
         return redirect_to_login(request.get_full_path())
-    return api_view("GET", scope=Scope.READ_STATUS)(send)(request, account_id=account_id)
+    view = api_view("GET", scope=Scope.READ_STATUS, cost=_HISTORY_COST)(send)
+    return view(request, account_id=account_id)
 
 
 def _history_file(request: HttpRequest, user: User, account_id: int) -> HttpResponseBase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,11 @@ from django.utils import timezone
 
 from openalgo_site import api_access
 from openalgo_site.api_access import KeyGate
+from openalgo_site.api_shares import ApiShares
 from openalgo_site.key_uses import KEY_USES
 from openalgo_site.preferences import preferred_exchange
 from pooling.models import BrokerAccount, Instrument, PoolStatus, SearchTier
+from streaming.limits import EdgeLimits
 from streaming.models import ApiKey
 
 pytestmark = pytest.mark.usefixtures("instruments")
@@ -24,6 +27,23 @@ pytestmark = pytest.mark.usefixtures("instruments")
 def fresh_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     KEY_USES.take()  # what other tests left
     monkeypatch.setattr(api_access, "KEY_GATE", KeyGate(per_minute=3, clock=lambda: 0.0))
+
+
+@pytest.fixture
+def make_shares(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ApiShares]:
+    """Return what gives users shares other than the usual ones."""
+
+    def make(**limits: Any) -> ApiShares:
+        shares = ApiShares(limits=EdgeLimits(**limits), clock=lambda: 0.0, patience_seconds=0.01)
+        monkeypatch.setattr(api_access, "API_SHARES", shares)
+        return shares
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def full_shares(make_shares: Callable[..., ApiShares]) -> None:
+    make_shares()
 
 
 @pytest.fixture
@@ -311,3 +331,34 @@ def test_a_form_from_elsewhere_is_refused_in_json_below_the_api(user: User) -> N
 def test_a_host_that_is_none_of_the_sites_is_told_in_json_below_the_api(client: Client) -> None:
     answer = client.get("/api/pools", headers={"Host": "stranger.example"})
     assert (answer.status_code, answer.json()["status"]) == (400, "error")
+
+
+def test_searches_of_a_user_count_by_what_they_cost(
+    browser: Client, user: User, make_shares: Callable[..., ApiShares]
+) -> None:
+    """By key or session, for all addresses of the API together; other users are not concerned."""
+    shares = make_shares(user_queries_per_second=2, user_query_burst=6)
+    assert browser.get("/api/instruments?q=INFY").status_code == 200
+    assert browser.get("/api/pools").status_code == 200
+    assert browser.get("/api/instruments?q=INFY").status_code == 429
+    _, key = ApiKey.objects.issue(user, "program")
+    refused = Client().get("/api/instruments?q=INFY", headers={"X-API-KEY": key})
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "1"
+    assert "2 look-ups a second" in refused.json()["message"]
+    assert shares.refused == {"api_queries": 2, "api_at_once": 0}
+    _, other = ApiKey.objects.issue(User.objects.create_user("ravi"), "program")
+    answer = Client().get("/api/instruments?q=INFY", headers={"X-API-KEY": other})
+    assert answer.status_code == 200
+
+
+def test_so_many_requests_of_a_user_at_a_time(
+    browser: Client, user: User, make_shares: Callable[..., ApiShares]
+) -> None:
+    shares = make_shares(user_api_requests_at_once=1)
+    with shares.taken(user.pk, 1):
+        refused = browser.get("/api/pools")
+    assert refused.status_code == 429
+    assert "at a time" in refused.json()["message"]
+    assert refused.headers["Retry-After"] == "5"
+    assert browser.get("/api/pools").status_code == 200
