@@ -57,7 +57,7 @@ def shown(default: object) -> str:
     if isinstance(default, Enum):
         return str(default.value)
     if isinstance(default, float):
-        return f"{default:g}"
+        return str(int(default)) if default.is_integer() else f"{default:g}"
     return str(default) or "empty"
 
 

@@ -209,7 +209,7 @@ async def test_many_clients_of_a_user_share_its_turns() -> None:
                 planned.append(now)
                 plan_items(*args)
 
-            client.session.plan_items = noted  # type: ignore[method-assign]
+            client.session.plan_items = noted  # type: ignore[method-assign, assignment]
         neighbour, sender = edge.client(make_principal(2))
         wanted = json.dumps({"action": "subscribe", "symbols": SYMBOLS})
         requests = [asyncio.create_task(serve_frame(edge.hub, client, wanted)) for client in crowd]
