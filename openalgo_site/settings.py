@@ -67,6 +67,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "streaming.security.SecurityHeadersMiddleware",
     "openalgo_site.clear_text.ClearTextMiddleware",
     "openalgo_site.static_files.StaticFilesMiddleware",
@@ -76,7 +77,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "openalgo_site.known_browsers.KnownBrowserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "openalgo_site.urls"
 ASGI_APPLICATION = "openalgo_site.asgi.application"
@@ -185,6 +185,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # our files are for our pages
 WHITENOISE_AUTOREFRESH = DEBUG
 
 LOGGING = logging_config(
