@@ -1,17 +1,17 @@
-"""``python -m tests.soak``: run it and judge; exit code 0 green, 1 red, 2 usage, 3 not possible."""
+"""``python -m tests.soak``: run it and judge; exit code 0 green, 1 red, 2 usage, 3 not possible.
+
+130 where Ctrl-C ended it; then everything that it started has ended, too.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
-import tempfile
 from pathlib import Path
 
+from tests.soak.command_line import Ended, report_folder, until_signal
 from tests.soak.report import as_text, write_report
-from tests.soak.run import RunResult, soak
-from tests.soak.servers import MISSING, missing_programs
+from tests.soak.run import soak
 
 
 def main() -> int:
@@ -23,37 +23,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of who holds what")
     parser.add_argument("--report", type=Path, help="a folder for report, chart and logs")
     given = parser.parse_args()
-    if missing := missing_programs():
-        print(MISSING.format(names=", ".join(missing)), file=sys.stderr)
-        return 3
-    folder = given.report or Path(tempfile.mkdtemp(prefix="tickpool-soak-", dir="/tmp"))
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)  # PostgreSQL runs as somebody else
-    if any(folder.iterdir()):
-        print(f"{folder} is not empty: name another folder", file=sys.stderr)
-        return 2
-    print(f"Soaking for {given.minutes:g} minutes; logs and report: {folder}", flush=True)
-    result = asyncio.run(_until_signal(folder, given))
+    try:
+        folder = report_folder(given.report, "tickpool-soak-")
+        print(f"Soaking for {given.minutes:g} minutes; logs and report: {folder}", flush=True)
+        result = until_signal(
+            soak(
+                folder,
+                seconds=given.minutes * 60,
+                clients=given.clients,
+                rate=given.rate,
+                seed=given.seed,
+                say=lambda line: print(line, flush=True),
+            )
+        )
+    except Ended as ended:
+        print(ended, file=sys.stderr)
+        return ended.code
     write_report(folder, result)
     print(as_text(result))
     return 0 if result.verdict.is_green else 1
-
-
-async def _until_signal(folder: Path, given: argparse.Namespace) -> RunResult:
-    """Run; a signal ends everything that was started, and judges nothing."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    seconds = given.minutes * 60
-    return await soak(
-        folder,
-        seconds=seconds,
-        clients=given.clients,
-        rate=given.rate,
-        seed=given.seed,
-        say=lambda line: print(line, flush=True),
-    )
 
 
 if __name__ == "__main__":

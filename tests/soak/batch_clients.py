@@ -2,7 +2,7 @@
 
 Standard input: one line of JSON: ``url``, ``clients`` (name, key, names, pool, is_changing),
 ``comers_per_second``, ``comers`` (key, names). Further lines: {"gone": names} says what can
-no longer be had, {"again": clients} lets these subscribe anew. Ends when standard input does.
+no longer be had. Ends when standard input does.
 """
 
 import asyncio
@@ -233,14 +233,11 @@ async def _main():
         await asyncio.sleep(0.02)
     flushing = asyncio.create_task(_flush([*clients, comers]), name="flush")
     while line := await lines.readline():
-        told = json.loads(line)
-        gone = told.get("gone", [])
+        gone = json.loads(line)["gone"]
         for comer in comers.comers:
             comer["names"] = [each for each in comer["names"] if each not in gone]
         for client in clients:
             client.forget(gone)
-            if client.name in told.get("again", []):
-                await client.again()
     flushing.cancel()
     for task in tasks:
         task.cancel()

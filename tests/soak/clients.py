@@ -112,6 +112,7 @@ class ClientProcess:
                 stdout=PIPE,
                 stderr=log,
                 limit=16 * 1024 * 1024,
+                start_new_session=True,  # Ctrl-C is for the run, which ends this in its order
             )
         self._reading = asyncio.create_task(self._read(), name=f"read {self.name}")
         await self.tell(self._given)

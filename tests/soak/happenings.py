@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.soak.clients import User
 from tests.soak.market import Name, changed_master
 from tests.soak.plan import Happening, Planned
 from tests.soak.processes import run_manage
@@ -30,8 +29,6 @@ class Actor:
         system: what they are done to.
         names: what names mean, by exchange's number; loads write down what they change.
         on_gone: called with names that can no longer be had.
-        on_again: called with a user whose account was off: what its clients held has ended, by the
-            protocol, and they subscribe anew.
         interruption_seconds: how long a link is dead or an account off.
     """
 
@@ -40,13 +37,11 @@ class Actor:
         system: System,
         names: dict[int, Names],
         on_gone: Callable[[Sequence[Name]], Awaitable[None]],
-        on_again: Callable[[User], Awaitable[None]],
         interruption_seconds: float = _INTERRUPTION_SECONDS,
     ) -> None:
         self._system = system
         self._names = names
         self._on_gone = on_gone
-        self._on_again = on_again
         self._interruption_seconds = interruption_seconds
         self._loads = 0
         self._tokens = 1
@@ -182,7 +177,6 @@ class Actor:
         for gateway in self._system.gateways:
             await gateway.answers(f"http://127.0.0.1:{gateway.port}/readyz", everybody)
         await asyncio.sleep(2 * _WAITING_SECONDS)  # until the gateways have looked at the accounts
-        await self._on_again(user)
 
 
 def _check(name: str, number: signal.Signals, code: int) -> None:

@@ -1,8 +1,7 @@
 """People with the market watch open: pages of headless Chromium, looked at every second.
 
 Standard input: one line of JSON: ``url``, ``folder`` (for a last picture), ``pages`` (name, user,
-password). A later line {"again": pages} has these ask again for what was refused. Ends when it
-does. A row that the page shows as live counts as a tick with its price.
+password). Ends when it does. A row that the page shows as live counts as a tick with its price.
 """
 
 import asyncio
@@ -34,7 +33,6 @@ class WatchPage:
         self.name, self.page, self.tools = name, page, tools
         self.tally = Tally(name)
         self.sockets: dict[str, str] = {}  # the gateway of each open socket, by the browser's id
-        self.asks_again = False  # by the button that the page offers
         self.codes: dict[str, str] = {}  # how the server closed a socket, from its close frame
 
     async def open(self):
@@ -64,10 +62,7 @@ class WatchPage:
             say("lost", client=self.name, gateway=gateway, code=None, reason=reason)
 
     async def look(self):
-        """Take in what the page shows as live now; ask again for what was refused, if it shall."""
-        button = self.page.get_by_role("button", name="Try again").first
-        if self.asks_again and await button.is_visible():
-            await button.click()
+        """Take in what the page shows as live now."""
         for key, text in await self.page.evaluate(_LIVE_ROWS):
             exchange, _, symbol = key.partition(":")
             try:
@@ -100,10 +95,7 @@ async def _main():
             await page.locator("#rows tr").first.wait_for(timeout=_LOGIN_MS)
             pages.append(tab)
         watching = asyncio.create_task(_watch(pages), name="watch")
-        while line := await lines.readline():
-            for tab in pages:
-                if tab.name in json.loads(line).get("again", []):
-                    tab.asks_again = True
+        await lines.read()
         watching.cancel()
         for tab in pages:
             try:

@@ -52,6 +52,7 @@ class ManagedProcess:
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C is for the run, which ends this in its order
             )
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -116,6 +117,7 @@ async def _run(environment: Mapping[str, str], command: Sequence[str], given: by
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(_READY_SECONDS):

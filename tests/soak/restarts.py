@@ -1,7 +1,8 @@
 """``python -m tests.soak.restarts``: one server again and again, under clients that hold symbols.
 
 Redis, PostgreSQL or the worker is ended in one way after the other, is away for one to fifteen
-seconds (a worker: not at all) and comes back. Exit code 0 green, 1 red, 2 usage, 3 not possible.
+seconds (a worker: not at all) and comes back. Exit code 0 green, 1 red, 2 usage, 3 not possible, or
+130 where Ctrl-C ended it; then everything that it started has ended, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import secrets
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -22,12 +22,12 @@ from typing import Any
 
 from benchmarks.harness import Child, cores
 from tests.soak.clients import ClientProcess
+from tests.soak.command_line import Ended, report_folder, until_signal
 from tests.soak.logs import EXPECTED, grave_lines
 from tests.soak.market import Name, tradable
 from tests.soak.plan import Happening
 from tests.soak.processes import answer_of, module_answer
 from tests.soak.restart_verdict import Kind, Refused, Restart, RestartResult, as_text, faults
-from tests.soak.servers import MISSING, missing_programs
 from tests.soak.system import System
 from tests.soak.verdict import Event, unexpected_lines
 
@@ -294,11 +294,7 @@ async def _run(kind: Kind, folder: Path, times: int, clients: int) -> RestartRes
 
 
 async def _all(folder: Path, given: argparse.Namespace) -> bool:
-    """Run each kind in a system of its own; a signal ends everything that was started."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    """Run each kind in a system of its own."""
     is_green = True
     for name in given.kinds or [each.value for each in Kind]:
         own = folder / name
@@ -324,17 +320,13 @@ def main() -> int:
     given = parser.parse_args()
     if strangers := set(given.kinds) - set(Kind):
         parser.error(f"{sorted(strangers)[0]!r} is none of {', '.join(Kind)}")
-    if missing := missing_programs():
-        print(MISSING.format(names=", ".join(missing)), file=sys.stderr)
-        return 3
-    folder = given.report or Path(tempfile.mkdtemp(prefix="tickpool-restarts-", dir="/tmp"))
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)  # PostgreSQL runs as somebody else
-    if any(folder.iterdir()):
-        print(f"{folder} is not empty: name another folder", file=sys.stderr)
-        return 2
-    print(f"Logs and reports: {folder}", flush=True)
-    return 0 if asyncio.run(_all(folder, given)) else 1
+    try:
+        folder = report_folder(given.report, "tickpool-restarts-")
+        print(f"Logs and reports: {folder}", flush=True)
+        return 0 if until_signal(_all(folder, given)) else 1
+    except Ended as ended:
+        print(ended, file=sys.stderr)
+        return ended.code
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.soak.clients import ClientProcess, User, client_processes, members_of
+from tests.soak.clients import ClientProcess, client_processes, members_of
 from tests.soak.happenings import Actor
 from tests.soak.logs import EXPECTED, grave_lines
 from tests.soak.market import Name
@@ -150,7 +150,7 @@ class Run:
             asyncio.create_task(self._sample(), name="samples"),
             asyncio.create_task(self._ask(), name="requests"),
         ]
-        actor = Actor(self._system, self._names, self._on_gone, self._on_again)
+        actor = Actor(self._system, self._names, self._on_gone)
         try:
             for planned in schedule(self._seconds):
                 await self._until(planned.at)
@@ -181,11 +181,6 @@ class Run:
         for process in self._processes:
             if process.name == "batch-clients":
                 await process.tell({"gone": [list(name) for name in names]})
-
-    async def _on_again(self, user: User) -> None:
-        clients = [each.name for each in self._members if each.user is user]
-        for process in self._processes:
-            await process.tell({"again": clients})
 
     async def _at_rest(self) -> None:
         """Wait until everybody hears everything again; judge who does not."""

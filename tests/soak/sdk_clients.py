@@ -1,8 +1,7 @@
 """Several users of an OpenAlgo SDK in one process; runs in the interpreter that has the SDK.
 
 Argument: a folder with another version of the SDK, or "". The first line on standard input is
-JSON: ``url``, ``clients`` (name, key, mode, names). A later line {"again": clients} lets these
-subscribe anew. Ends when standard input does.
+JSON: ``url``, ``clients`` (name, key, mode, names). Ends when standard input does.
 """
 
 import json
@@ -137,10 +136,7 @@ def main():
         time.sleep(0.05)
 
     def until_end():
-        for line in sys.stdin:
-            for user in users:
-                if user.name in json.loads(line).get("again", []):
-                    user.again.set()
+        sys.stdin.read()
         ending.set()
 
     threading.Thread(target=until_end, daemon=True).start()

@@ -125,9 +125,16 @@ class Postgres(_Server):
                 *("-A", "trust", "--no-sync"),
                 stdout=DEVNULL,
                 cwd="/",
+                start_new_session=True,
                 **_nobody_special(),
             )
-            if await made.wait():
+            try:
+                code = await made.wait()
+            except asyncio.CancelledError:
+                os.killpg(made.pid, signal.SIGKILL)
+                await made.wait()
+                raise
+            if code:
                 raise RuntimeError("initdb failed")
         options = ("fsync=off", "max_connections=60", f"unix_socket_directories={self.folder}")
         await self._start(
