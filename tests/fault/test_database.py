@@ -8,7 +8,6 @@ import json
 import re
 import sqlite3
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from secrets import token_hex
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.timeout(600)
 
 CROWD = 12
 SYMBOLS = ("RELIANCE", "INFY", "TCS", "SBIN", "ITC")
-QUIET_SECONDS = 10.0  # a client that heard nothing for so long has lost ticks
+ENOUGH = 10  # ticks that each client gets while something is away: one may have been under way
 
 
 class Crowd:
@@ -41,7 +40,7 @@ class Crowd:
         self.site = str(ready["url"]).rstrip("/")
         self._url, self.key = ready["openalgo_url"], str(ready["api_key"])
         self._tasks: list[asyncio.Task[None]] = []
-        self.heard_at = [0.0] * CROWD
+        self.heard = [0] * CROWD  # ticks of each client
         self.lost: list[str] = []
 
     async def newcomer(self, key: str | None = None) -> tuple[str, ClientConnection]:
@@ -59,7 +58,7 @@ class Crowd:
 
     async def __aenter__(self) -> Crowd:
         self._tasks = [asyncio.create_task(self._watch(number)) for number in range(CROWD)]
-        await eventually(lambda: all(self.heard_at), timeout=60)
+        await eventually(lambda: all(self.heard), timeout=60)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,11 +73,7 @@ class Crowd:
         await client.send(json.dumps({"action": "subscribe", "symbols": items, "mode": 1}))
         try:
             async for frame in client:
-                if '"market_data"' in str(frame):
-                    now = time.monotonic()
-                    last, self.heard_at[number] = self.heard_at[number], now
-                    if last and now - last > QUIET_SECONDS:
-                        self.lost.append(f"{number} heard nothing for {now - last:.1f} s")
+                self.heard[number] += '"market_data"' in str(frame)
             self.lost.append(f"{number} was closed")
         except ConnectionClosed as end:
             self.lost.append(f"{number} was closed: {end}")
@@ -86,16 +81,23 @@ class Crowd:
             client.transport.abort()
 
     async def all_hear(self) -> None:
-        """Wait until every client has had a tick after this call."""
-        began = time.monotonic()
-        await eventually(lambda: min(self.heard_at) > began or self.lost, timeout=30)
+        """Wait until every client has had ticks after this call.
+
+        Whoever calls it while the database is away, and ends that afterwards only, proves that no
+        tick waits for the database, however fast the machine is.
+        """
+        wanted = [count + ENOUGH for count in self.heard]
+
+        def have_heard() -> bool:
+            return all(count >= enough for count, enough in zip(self.heard, wanted, strict=True))
+
+        await eventually(lambda: have_heard() or self.lost, timeout=60)
         assert self.lost == []
 
     async def readyz(self) -> tuple[int, str]:
-        started = time.monotonic()
+        """Ask; it answers while the database is away, or never: see ``all_hear``."""
         async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
             answer = await http.get(f"{self.site}/readyz")
-        assert time.monotonic() - started < 10
         return answer.status_code, answer.text
 
     async def is_ready(self) -> bool:
@@ -128,6 +130,7 @@ async def endure(crowd: Crowd, fail: Callable[[], None], mend: Callable[[], None
     """Let the database fail until it was told everywhere, and come back by itself."""
     await asyncio.to_thread(fail)
     try:
+        await crowd.all_hear()
         await eventually(crowd.names_the_database, timeout=30)
         comes_in, (answer, stranger), _ = await asyncio.gather(
             crowd.comes_in(), crowd.newcomer(token_hex(32)), crowd.all_hear()
@@ -139,6 +142,7 @@ async def endure(crowd: Crowd, fail: Callable[[], None], mend: Callable[[], None
         assert stranger.close_code == 4503
     finally:
         await asyncio.to_thread(mend)
+    await crowd.all_hear()
     await eventually(crowd.is_ready, timeout=60)
     answer, stranger = await crowd.newcomer(token_hex(32))
     assert answer == "AUTHENTICATION_ERROR"
@@ -158,6 +162,7 @@ async def test_postgresql_behind_a_pooler_is_restarted_gone_and_hangs(
     with demo(tmp_path, **settings) as running:
         async with crowd_of(running) as crowd:
             await asyncio.to_thread(postgres.stop)
+            await crowd.all_hear()
             await asyncio.to_thread(postgres.start)
             assert await crowd.comes_in()
             async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
@@ -193,6 +198,7 @@ async def test_sqlite_is_locked_gone_and_garbage(tmp_path: Path) -> None:
                 assert answer == "AUTHENTICATION_ERROR", "reading goes on"
                 await stranger.close()
                 assert await crowd.is_ready()
+                await crowd.all_hear()
                 own.execute("ROLLBACK")
             await endure(crowd, take_away, bring_back)
             await endure(crowd, scribble, bring_back)

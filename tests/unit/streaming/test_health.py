@@ -16,6 +16,7 @@ from streaming.tables import NOT_MIGRATED
 async def test_a_database_that_hangs_is_told_and_asked_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert database_probe.PROBE_SECONDS < 2, "what supervisors are promised"
     monkeypatch.setattr(database_probe, "PROBE_SECONDS", 0.02)
     looks, answer = [], threading.Event()
 
