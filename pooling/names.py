@@ -67,13 +67,26 @@ class NameFollower:
         """Bring every pool up to the latest load; one that fails is logged, and tried again."""
         self._revisions = {k: v for k, v in self._revisions.items() if k in self._pools}
         steps: list[Callable[[], Awaitable[object]]] = [self._store().expire]
-        steps += [partial(self._bring_up, pool) for pool in self._pools.values()]
+        steps += [partial(self._follow, broker) for broker in self._brokers()]
         for step in steps:
-            try:
-                await step()
-            except Exception as error:
-                # Supervision point: the store is somebody else's code; the others shall not wait.
-                self._log_failure("names", error)
+            await self._supervised(step)
+
+    def _brokers(self) -> list[str]:
+        return list(dict.fromkeys(pool.spec.broker for pool in self._pools.values()))
+
+    async def _follow(self, broker: str) -> None:
+        """Bring the pools of a broker up to its latest load: one look, however many they are."""
+        revision = await self._store().names_revision(broker)
+        for pool_id, pool in list(self._pools.items()):
+            if pool.spec.broker == broker and self._revisions.get(pool_id) != revision:
+                await self._supervised(partial(self._bring_up, pool))
+
+    async def _supervised(self, step: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await step()
+        except Exception as error:
+            # Supervision point: the store is somebody else's code; the others shall not wait.
+            self._log_failure("names", error)
 
     async def prepare(self, pool_id: str) -> None:
         """Bring a pool up to date before a new socket is asked for everything; never raises.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
-from django.db import Error, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
 
 from brokers.base import Credentials
@@ -53,7 +53,6 @@ from pooling.instruments import expire_instruments
 from pooling.models import (
     BrokerAccount,
     Instrument,
-    NamesRevision,
     PoolEvent,
     PoolStatus,
     SearchTier,
@@ -75,6 +74,7 @@ EVENTS_BETWEEN_PRUNES = 100
 EXPIRE_SECONDS = 5.0
 # Shorter than a gateway waits for the answer to a subscribe.
 LOOK_UP_SECONDS = 2.0
+_NAMES_REVISION = "SELECT revision FROM pooling_namesrevision WHERE broker = %s"
 PRUNE_SECONDS = 3600.0
 MOST_PRUNED = 50_000  # of one round: the database is everybody's
 
@@ -398,8 +398,11 @@ def _storable_stats(stats: PoolStats) -> Any:
 
 
 def _names_revision(broker: str) -> int:
-    found = NamesRevision.objects.filter(broker=broker).values_list("revision", flat=True)
-    return found.first() or 0
+    # Every second and around every want: to have it made of models costs as much as to ask.
+    with connection.cursor() as cursor:
+        cursor.execute(_NAMES_REVISION, [broker])
+        row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _expired(broker: str, keys: Sequence[InstrumentKey]) -> dict[InstrumentKey, date | None]:

@@ -16,6 +16,7 @@ from brokers.feed import FeedChange, FeedStatus, RefusalCode, SubscriptionChange
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountSpec
+from pooling.exceptions import StoreUnavailableError
 from pooling.testing import InMemoryAccountStore, make_adapter_class
 from tests.unit.pooling.kit import (
     ACTIVE,
@@ -387,6 +388,37 @@ async def test_a_load_during_a_look_up_has_it_begin_anew():
         names.worker._store = store
         assert (await names.want(RELIANCE)).code is RefusalCode.SYMBOL_EXPIRED
         assert not names.broker.subscribed
+
+
+@virtual
+async def test_a_second_costs_one_look_for_each_broker_however_many_its_pools_are():
+    class Counting(InMemoryAccountStore):
+        looks, hides_names = 0, False
+
+        async def names_revision(self, broker):
+            self.looks += 1
+            if self.hides_names:
+                raise StoreUnavailableError("away")
+            return await super().names_revision(broker)
+
+    others = [replace(spec(linger_seconds=0.5), pool_id=str(n)) for n in range(8, 18)]
+    async with open_names(spec(linger_seconds=0.5), *others) as names:
+        await names.want(TCS)
+        await names.worker.want("9", BOB, [Want(INFY, QUOTE)])
+        store = Counting(*names.store.specs.values(), instruments=names.store.instruments)
+        store.revision = names.store.revision
+        await asyncio.sleep(2)
+        names.worker._store = names.store = store
+        await asyncio.sleep(10)
+        assert 9 <= store.looks <= 11
+        # Where it does not answer, nobody waits for as many answers as there are pools.
+        store.hides_names, store.looks = True, 0
+        await asyncio.sleep(10)
+        assert 9 <= store.looks <= 11
+        store.hides_names = False
+        store.load(*listed(tcs="35", infy="22"))
+        await asyncio.sleep(5)
+        assert await names.tick() == {TCS: "35"}
 
 
 class Gated(InMemoryAccountStore):
