@@ -7,6 +7,7 @@ from django.urls import include, path
 
 from openalgo_site.locked_out_page import locked_out
 from openalgo_site.metrics_page import metrics
+from openalgo_site.password_change import password_change
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
@@ -16,6 +17,7 @@ handler404 = "openalgo_site.failures.not_found"
 handler500 = "openalgo_site.failures.server_error"
 
 urlpatterns = [
+    path("admin/password_change/", password_change),
     path("admin/logins/", locked_out, name="locked-out"),
     path("admin/", admin.site.urls),
     path("api/", include("openalgo_site.api")),

@@ -42,6 +42,7 @@ ACCOUNTS = "pooling.change_brokeraccount"
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.1
 UNUSED = timedelta(days=30)
+SOON = timedelta(days=7)
 SCOPE_FIELDS = tuple(f"may_{each}" for each in Scope)
 
 
@@ -97,6 +98,10 @@ class KeyStateFilter(ChoiceFilter):
         valid = kept & (Q(ends=None) | Q(ends__gt=now))
         return {
             "valid": ("valid", valid),
+            "ending": (
+                "valid, ends within 7 days",
+                kept & Q(ends__gt=now, ends__lte=now + SOON),
+            ),
             "unused": (
                 "valid, not used for 30 days",
                 valid & (Q(last_used=None, created__lt=before) | Q(last_used__lt=before)),

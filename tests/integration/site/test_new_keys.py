@@ -128,7 +128,8 @@ def test_a_key_that_sets_others_credentials_is_made_by_who_may_do_that(
 
 def test_the_list_tells_ended_from_valid_and_filters(maker: Client, user: User) -> None:
     hour = timedelta(hours=1)
-    for name, ends in {"kept": None, "over": -hour, "running": hour}.items():
+    ends_at = {"kept": None, "over": -hour, "running": hour, "long": 200 * hour}
+    for name, ends in ends_at.items():
         at = None if ends is None else timezone.now() + ends
         ApiKey.objects.issue(user, f"key-{name}", ends=at)
     gone, _ = ApiKey.objects.issue(user, "key-gone", scope=EVERYTHING, ends=timezone.now() - hour)
@@ -138,8 +139,9 @@ def test_the_list_tells_ended_from_valid_and_filters(maker: Client, user: User) 
         page = maker.get(f"/admin/streaming/apikey/?{query}").content.decode()
         return sorted(re.findall(r"key-(\w+)</a>", page))
 
-    assert listed() == ["gone", "kept", "over", "running"]
-    assert listed("state=valid") == ["kept", "running"]
+    assert listed() == ["gone", "kept", "long", "over", "running"]
+    assert listed("state=valid") == ["kept", "long", "running"]
+    assert listed("state=ending") == ["running"]
     assert listed("state=ended") == ["over"]
     assert listed("state=revoked") == ["gone"]
     assert listed("may=set_credentials") == ["gone"]
