@@ -133,6 +133,17 @@ class Groups(Generic[Member]):
         for line_members in self._held.pop(member, set()):
             self._remove(line_members, member, relay)
 
+    def leave_some(self, member: Member, most: int) -> bool:
+        """Remove ``member`` from up to so many of its lines; True while there are further ones."""
+        held = self._held.get(member, set())
+        if len(held) <= most:
+            self.leave_all(member)
+            return False
+        relay = self._relays.get(member)
+        for _ in range(most):
+            self._remove(held.pop(), member, relay)
+        return True
+
     def lines_of(self, member: Member) -> Iterator[LineMembers[Member]]:
         """Iterate over what ``member`` reads."""
         return iter(self._held.get(member, set()))

@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from brokers.feed import (
@@ -38,6 +38,7 @@ from streaming.holdings import Departure, Feed, Held, Leaving, Line, by_pool
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.line_watch import LineWatch
 from streaming.link import FeedLink, TickMessage
+from streaming.named_tasks import NamedTasks
 from streaming.outbox_counts import OutboxCounts
 from streaming.payloads import line_body
 from streaming.pool_answers import ask_pools
@@ -46,7 +47,7 @@ from streaming.protocol import CloseCode, RequestId, Subscribe, Unsubscribe, Uns
 from streaming.quiet_lines import OLD_SECONDS, silence_of
 from streaming.session import ClientSession, SessionState
 from streaming.share import Share
-from streaming.slices import slices
+from streaming.slices import SLICE, slices
 from streaming.status_board import StatusBoard
 from streaming.subscribe_plan import Asked, Found, SubscribePlan
 from streaming.suggesting import suggest_names
@@ -120,7 +121,8 @@ class GatewayHub:
         self._joiner = FrameJoiner()
         self._arrivals, self._feeds = Arrivals(), FeedStates()
         self._planning: set[Client] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._releasing = asyncio.Lock()
+        self._tasks = NamedTasks()
         self._ids = itertools.count(1)
         self._watch = ClientWatch(hub=self)
         self._closed = False
@@ -146,19 +148,17 @@ class GatewayHub:
     async def open(self) -> None:
         """Connect to the workers and begin to watch clients; does not wait for a worker."""
         await self.link.open(self)
-        self._spawn(self._watch.sweep(), "gateway sweep")
-        self._spawn(self._watch.revalidate(), "gateway revalidation")
-        self._spawn(self.board.run(), "gateway status board")
-        self._spawn(self.lines.run(), "gateway quiet lines")
+        self._tasks.spawn(self._watch.sweep(), "gateway sweep")
+        self._tasks.spawn(self._watch.revalidate(), "gateway revalidation")
+        self._tasks.spawn(self.board.run(), "gateway status board")
+        self._tasks.spawn(self.lines.run(), "gateway quiet lines")
 
     async def close(self) -> None:
         """Give everything up. Idempotent; clients' sockets are the server's business."""
         if self._closed:
             return
         self._closed = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
                 await self.link.close()
@@ -179,7 +179,7 @@ class GatewayHub:
         """Begin to serve a connected client: from now on its outbox is emptied."""
         client.connected_ms = self.wall_clock_ms()
         self.clients.add(client)
-        client.writer = self._spawn(client.run(), f"client {client.id} writer")
+        client.writer = self._tasks.spawn(client.run(), f"client {client.id} writer")
 
     def leave(self, client: Client) -> None:
         """Forget a client that is gone; what it held is given up in a task of the hub's own."""
@@ -190,10 +190,10 @@ class GatewayHub:
         self.board.leave(client)
         if client.session.principal is not None:
             self.budgets.leave(client.session.user.user_id, client.session)
-        self._groups.leave_all(client)
+        has_lines = self._groups.leave_some(client, SLICE)
         self._departed = self._departed.plus((client.outbox,))
-        if client.pools and not self._closed:
-            self._spawn(self._release_all(client), f"client {client.id} release")
+        if (client.pools or has_lines) and not self._closed:
+            self._tasks.spawn(self._release_all(client), f"client {client.id} release")
 
     def close_client(
         self, client: Client, code: CloseCode, reason: str, delay_seconds: float = 0.0
@@ -321,7 +321,7 @@ class GatewayHub:
             self._planning.discard(client)
             self._arrivals.forget(topics.values())
             if unsettled and client in self.clients:
-                self._spawn(self.settle(client, unsettled), f"client {client.id} settle")
+                self._tasks.spawn(self.settle(client, unsettled), f"client {client.id} settle")
 
     async def _prepare(
         self,
@@ -399,7 +399,7 @@ class GatewayHub:
     def take_away(self, client: Client, departure: Departure) -> None:
         """Stop lines that a client may not read any more, and tell it and the pools."""
         self.depart(client, departure)
-        self._spawn(self.settle(client, departure.feeds), f"client {client.id} settle")
+        self._tasks.spawn(self.settle(client, departure.feeds), f"client {client.id} settle")
 
     def follow(self, client: Client, principal: Principal) -> None:
         """Serve a client as the principal that it is now.
@@ -415,7 +415,7 @@ class GatewayHub:
             self._tell_away(client, change.away.feeds)
         if change.back:
             self._tell_back(client, change.back)
-            self._spawn(self._bring_back(client, change.back), f"client {client.id} return")
+            self._tasks.spawn(self._bring_back(client, change.back), f"client {client.id} return")
 
     async def _bring_back(self, client: Client, feeds: Sequence[Feed]) -> None:
         for start in range(0, len(feeds), _RETURNS_AT_ONCE):
@@ -542,7 +542,12 @@ class GatewayHub:
         )
 
     async def _release_all(self, client: Client) -> None:
-        async with client.upstream_lock:
+        share = self.share_of(client)
+        await share.turn()
+        while self._groups.leave_some(client, SLICE):
+            await share.turn()
+        # One client after the other: however many left at once, it is one part in a turn.
+        async with client.upstream_lock, self._releasing:
             for pool_id in client.pools:
                 await self.link.release(pool_id, client.id, None)
 
@@ -585,16 +590,3 @@ class GatewayHub:
                 continue
             for payload in replies.feed_change(account, event, client.session.held):
                 client.send_behind_ticks(payload)
-
-    # Tasks.
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(coroutine, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("gateway: task %r failed", task.get_name(), exc_info=error)

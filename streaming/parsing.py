@@ -6,8 +6,8 @@ is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,8 +34,9 @@ from streaming.protocol import (
     UnsubscribeItem,
     WatchPools,
 )
+from streaming.slices import slices
 
-__all__ = ["MAX_ITEMS", "parse_mode", "parse_request", "split_suffix"]
+__all__ = ["MAX_ITEMS", "parse_mode", "parse_request", "parse_steps", "split_suffix"]
 
 MAX_ITEMS = 10_000
 _MAX_SYMBOL_BYTES = 64
@@ -55,12 +56,46 @@ _Fields = Mapping[str, Any]
 _Item = TypeVar("_Item")
 
 
+class _Listed(NamedTuple):
+    """A request that names instruments, before they are looked at."""
+
+    entries: Sequence[object]
+    item: Callable[[object], Any]
+    make: Callable[[list[Any]], Request]
+
+
 def parse_request(text: str) -> Request:
     """Turn one text frame into a request.
 
     Raises:
         ProtocolError: the frame is not a request; nothing of it may be acted upon.
     """
+    steps = parse_steps(text)
+    try:
+        while True:
+            next(steps)
+    except StopIteration as done:
+        request: Request = done.value
+        return request
+
+
+def parse_steps(text: str) -> Generator[int, None, Request]:
+    """Turn one text frame into a request, which is returned, as ``parse_request`` does.
+
+    Yields how many more instruments of a long one come next, for whoever lets others have a turn.
+    """
+    parsed = _parse(text)
+    if not isinstance(parsed, _Listed):
+        return parsed
+    items: list[Any] = []
+    for start, part in slices(parsed.entries):
+        if start:
+            yield len(part)
+        items += [parsed.item(entry) for entry in part]
+    return parsed.make(items)
+
+
+def _parse(text: str) -> Request | _Listed:
     bare = text.strip() if len(text) <= 16 else text
     if bare == "ping":
         return Ping()
@@ -145,7 +180,7 @@ def _authenticate(fields: _Fields, request_id: RequestId) -> Request:
     return Authenticate(api_key=api_key, request_id=request_id)
 
 
-def _subscribe(fields: _Fields, request_id: RequestId) -> Request:
+def _subscribe(fields: _Fields, request_id: RequestId) -> _Listed:
     mode = parse_mode(fields["mode"]) if "mode" in fields else FeedMode.QUOTE
     depth_levels = _depth_levels(fields, DEFAULT_DEPTH_LEVELS)
 
@@ -164,12 +199,14 @@ def _subscribe(fields: _Fields, request_id: RequestId) -> Request:
             own_depth_levels=own if suffix and own != DEFAULT_DEPTH_LEVELS else None,
         )
 
-    return Subscribe(
-        items=[_item(entry, item) for entry in _entries(fields)], request_id=request_id
+    return _Listed(
+        _entries(fields),
+        lambda entry: _item(entry, item),
+        lambda items: Subscribe(items=items, request_id=request_id),
     )
 
 
-def _unsubscribe(fields: _Fields, request_id: RequestId) -> Request:
+def _unsubscribe(fields: _Fields, request_id: RequestId) -> _Listed:
     mode = parse_mode(fields["mode"]) if "mode" in fields else None
 
     def item(entry: _Fields, symbol: str, exchange: str) -> UnsubscribeItem:
@@ -179,8 +216,10 @@ def _unsubscribe(fields: _Fields, request_id: RequestId) -> Request:
             mode=parse_mode(entry["mode"]) if "mode" in entry else mode,
         )
 
-    return Unsubscribe(
-        items=[_item(entry, item) for entry in _entries(fields)], request_id=request_id
+    return _Listed(
+        _entries(fields),
+        lambda entry: _item(entry, item),
+        lambda items: Unsubscribe(items=items, request_id=request_id),
     )
 
 
@@ -286,7 +325,7 @@ def _echo(value: object) -> str | int | float | None:
     return value if type(value) in (int, float) else None  # type: ignore[return-value]
 
 
-_PARSERS: Mapping[str, Callable[[_Fields, RequestId], Request]] = {
+_PARSERS: Mapping[str, Callable[[_Fields, RequestId], Request | _Listed]] = {
     "authenticate": _authenticate,
     "auth": _authenticate,
     "subscribe": _subscribe,

@@ -10,7 +10,7 @@ from streaming.budget import Cost
 from streaming.client import Client
 from streaming.directory import Principal
 from streaming.hub import GatewayHub
-from streaming.parsing import parse_request
+from streaming.parsing import parse_request, parse_steps
 from streaming.pool_watch import StatusView
 from streaming.protocol import (
     ErrorCode,
@@ -30,6 +30,7 @@ from streaming.protocol import (
 )
 from streaming.scopes import Scope
 from streaming.session import SessionState
+from streaming.share import Share
 from streaming.turns import FRAME_COST
 
 __all__ = ["serve", "serve_anyone", "serve_frame"]
@@ -75,7 +76,7 @@ async def serve_frame(hub: GatewayHub, client: Client, text: str) -> None:
     if len(text) > _SHORT_FRAME_BYTES:
         share.spend(Cost.BYTES, len(text))
         await share.turn()
-        request = parse_request(text)
+        request = await _parse_long(text, share)
     else:
         await share.turn(FRAME_COST)
         request = parse_request(text)
@@ -87,6 +88,17 @@ async def serve_frame(hub: GatewayHub, client: Client, text: str) -> None:
         await serve(hub, client, request)
     finally:
         share.charge(Cost.BYTES, client.answered_bytes - answered)
+
+
+async def _parse_long(text: str, share: Share) -> Request:
+    """Parse a frame a part in a turn, of which it has the first. As ``parse_request``."""
+    steps = parse_steps(text)
+    try:
+        while True:
+            await share.turn(next(steps))
+    except StopIteration as done:
+        request: Request = done.value
+        return request
 
 
 def _items_of(request: Request, client: Client) -> float:

@@ -25,10 +25,13 @@ class Turns:
     """Lets ``SLICE`` items of work through in one turn. Belongs to one event loop.
 
     Args:
-        rounds: of the loop in one turn; what others are answered meanwhile needs one or two.
+        rounds: of the loop in one turn, at least two: whoever is let through works in the next one.
+            What others are answered meanwhile needs one or two more.
     """
 
     def __init__(self, *, rounds: int = 3) -> None:
+        if rounds < 2:
+            raise ValueError("a turn has at least two rounds")
         self._rounds_each = rounds
         # Items left of the turn under way, and beside them of short requests.
         self._left = self._short_left = 0.0

@@ -107,3 +107,22 @@ def test_the_index_equals_a_plain_set_of_memberships(
         ), "empty groups are removed"
         for name in "abc":
             assert sum(1 for _ in groups.lines_of(name)) == sum(e[2] == name for e in expected)
+
+
+def test_who_holds_much_may_leave_a_part_at_a_time() -> None:
+    groups: Groups[str] = Groups()
+    for number in range(5):
+        groups.join(b"%d" % number, QUOTE, "a")
+    groups.join(b"0", QUOTE, "b")
+    groups.join(b"0", DEPTH, "batched", SharedReader())
+    left = []
+    while groups.leave_some("a", 2):
+        left.append(len(list(groups.lines_of("a"))))
+    assert left == [3, 1]
+    assert list(groups.lines_of("a")) == []
+    assert not groups.leave_some("a", 2)
+    assert len(groups) == 1
+    assert groups.by_topic[b"0"].lines[QUOTE].members == {"b"}
+    assert not groups.leave_some("batched", 1)
+    assert groups.leave(b"0", QUOTE, "b") is not None
+    assert len(groups) == 0

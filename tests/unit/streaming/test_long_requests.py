@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ class Story:
 
     def __init__(self) -> None:
         self.edge = Edge()
-        self.edge.hub._turns = Turns(rounds=1)  # no round in which nothing happens
+        self.edge.hub._turns = Turns(rounds=2)  # few rounds in which nothing happens
         self.client: Client
         self.sender: RecordingSender
         self.turns = 0
@@ -114,7 +115,7 @@ async def turns_of_a_subscribe() -> int:
 
 async def test_a_refusal_counts_whenever_it_comes() -> None:
     """It is in the answer or behind it, and nothing of the symbol comes after it."""
-    for at in range(await turns_of_a_subscribe()):
+    for at in range(0, await turns_of_a_subscribe(), 2):
         async with Story() as story:
 
             def refuse(turn: int, _: object, at: int = at, story: Story = story) -> None:
@@ -144,7 +145,7 @@ async def test_a_refusal_counts_whenever_it_comes() -> None:
 
 
 async def test_nothing_comes_of_an_account_that_is_lost_in_between() -> None:
-    for at in range(await turns_of_a_subscribe()):
+    for at in range(0, await turns_of_a_subscribe(), 2):
         async with Story() as story:
 
             def lose(turn: int, _: object, at: int = at, story: Story = story) -> None:
@@ -162,7 +163,7 @@ async def test_nothing_comes_of_an_account_that_is_lost_in_between() -> None:
 
 
 async def test_a_client_that_leaves_in_between_gives_everything_up() -> None:
-    for at in range(await turns_of_a_subscribe()):
+    for at in range(0, await turns_of_a_subscribe(), 2):
         async with Story() as story:
 
             def leave(turn: int, request: asyncio.Task[None], at: int = at) -> None:
@@ -228,3 +229,21 @@ async def test_many_clients_of_a_user_share_its_turns() -> None:
         for request in requests:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
+
+
+async def test_who_leaves_with_much_leaves_a_part_in_a_turn() -> None:
+    """Nothing reaches it from the first moment, whatever is left of it in the index."""
+    async with Story() as story:
+        await story.subscribe()
+        hub, groups = story.edge.hub, story.edge.hub._groups
+        assert len(groups) == MANY
+        hub.leave(story.client)
+        left = [len(groups)]
+        story.tick(1)
+        while len(groups):
+            await asyncio.sleep(0)
+            left.append(len(groups))
+        assert max(before - after for before, after in pairwise(left)) <= SLICE
+        assert not story.client.outbox
+        assert await story.prices(FIRST) == []
+        await eventually(lambda: story.edge.link.held == {})

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.types import FeedMode
-from streaming.parsing import MAX_ITEMS, parse_mode, parse_request, split_suffix
+from streaming.parsing import MAX_ITEMS, parse_mode, parse_request, parse_steps, split_suffix
 from streaming.protocol import (
     Authenticate,
     ErrorCode,
@@ -31,6 +31,7 @@ from streaming.protocol import (
     UnsubscribeAll,
     UnsubscribeItem,
 )
+from streaming.slices import SLICE
 
 
 def parse(**fields: Any) -> Any:
@@ -258,6 +259,25 @@ def test_ping_keeps_what_comes_back() -> None:
 @pytest.mark.parametrize(("text", "expected"), [("ping", Ping()), (" pong\n", Pong())])
 def test_bare_words_are_tolerated(text: str, expected: object) -> None:
     assert parse_request(text) == expected
+
+
+@pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
+def test_a_long_request_is_parsed_in_steps_to_the_same_end(action: str) -> None:
+    items = [{"symbol": f"S{n}", "exchange": "NSE"} for n in range(2 * SLICE + 7)]
+    items[SLICE] = {"symbol": "", "exchange": "NSE"}  # one that is wrong, in the second step
+    text = json.dumps({"action": action, "symbols": items, "request_id": "a"})
+    steps, counts = parse_steps(text), []
+    while True:
+        try:
+            counts.append(next(steps))
+        except StopIteration as done:
+            request = done.value
+            break
+    assert counts == [SLICE, 7]
+    assert request == parse_request(text)
+    assert [each.symbol for each in request.items] == [each["symbol"] for each in items]
+    with pytest.raises(StopIteration):
+        next(parse_steps('{"action":"ping"}'))
 
 
 @pytest.mark.parametrize("junk", ["[", "{"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from streaming.slices import SLICE
 from streaming.turns import FRAME_COST, Turns
 
@@ -100,3 +102,8 @@ async def test_who_is_cancelled_takes_no_turn() -> None:
     await rounds.until(*tasks, last)
     assert sorted(rounds.users()) == [1, 2, 4]
     assert repr(rounds.turns) == "<Turns waiting=0>"
+
+
+def test_a_turn_has_at_least_two_rounds() -> None:
+    with pytest.raises(ValueError, match="two rounds"):
+        Turns(rounds=1)
