@@ -57,6 +57,7 @@ gateway = Gateway(
     presence=DjangoPresence(),
     status=DjangoStatusSource(),
     database=DatabaseProbe(count_enabled_accounts),
+    proxies=settings.TRUSTED_PROXIES,
 )
 SENDER.send_through(gateway.announce)
 PRICES.ask_of(gateway)

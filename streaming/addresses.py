@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 
-__all__ = ["address_group", "is_private", "parse_networks"]
+__all__ = ["Network", "address_group", "is_among", "is_private", "parse_networks"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _IPV6_PREFIX = 64
@@ -27,6 +27,17 @@ def address_group(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
     return str(parsed)
+
+
+def is_among(address: str, networks: Sequence[Network]) -> bool:
+    """Tell whether ``address`` is in one of ``networks``; what is no address is in none."""
+    if not networks:
+        return False
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return any(parsed.version == each.version and parsed in each for each in networks)
 
 
 def is_private(address: str) -> bool:

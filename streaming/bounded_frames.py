@@ -7,6 +7,7 @@
 | bytes of a message | ``unauthenticated_frame_bytes``, then what the route allows | 1009 |
 | what is parsed in one turn | ``turn_bytes``, 64 frames; strangers take turns | next turn |
 | messages that wait for the application | one; none before authentication | when it asks |
+| connections without authentication | ``Strangers`` | 4429 |
 
 Nothing is read from the network while something waits here, so what a client sends beyond waits on
 its own side.
@@ -14,6 +15,8 @@ its own side.
 
 from __future__ import annotations
 
+import socket
+from asyncio import BaseTransport
 from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -27,16 +30,20 @@ from streaming.limits import Refusal
 from streaming.protocol import CloseCode
 from streaming.shared_frames import SharedFramesProtocol
 
-__all__ = ["ADMITTED_EXTENSION", "BoundedFramesProtocol"]
+__all__ = ["ADMITTED_EXTENSION", "COMES_FROM_EXTENSION", "BoundedFramesProtocol"]
 
 # Name of the ASGI extension by which the application says that it knows who is there:
 # ``admitted(most_bytes)``, with how large a message may be from now on.
 ADMITTED_EXTENSION = "tickpool.admitted"
+# The same for who is behind a proxy: ``comes_from(address)``.
+COMES_FROM_EXTENSION = "tickpool.comes_from"
 
 _TURN_FRAMES = 64
 # How long, and with how much more to come, whoever was refused may read why.
 _FAREWELL_SECONDS = 1.0
 _FAREWELL_BYTES = 1024 * 1024
+# What the kernel takes of a client beyond what was read; of strangers it takes less.
+_KERNEL_BYTES = 256 * 1024
 
 
 class BoundedFramesProtocol(SharedFramesProtocol):
@@ -55,16 +62,29 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._dropped_bytes: int | None = None  # since the connection was refused
         self.conn.max_message_size = edge.limits.unauthenticated_frame_bytes
 
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._edge.greet(self, self.client[0] if self.client else None)
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
             extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
             extensions[ADMITTED_EXTENSION] = self.admitted
+            extensions[COMES_FROM_EXTENSION] = self.comes_from
 
     def admitted(self, most_bytes: int) -> None:
         """Apply the bounds of clients that are known, and ``most_bytes`` to their messages."""
         self._gate.admit()
         self.conn.max_message_size = most_bytes
+        self._edge.strangers.leave(self)
+        tcp = self.transport.get_extra_info("socket")
+        if tcp is not None and tcp.family in (socket.AF_INET, socket.AF_INET6):
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
+
+    def comes_from(self, address: str) -> None:
+        """Count a client of a proxy as of its own address."""
+        self._edge.strangers.comes_from(self, address)
 
     def data_received(self, data: bytes) -> None:
         if self._dropped_bytes is not None:
@@ -107,7 +127,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
             try:
                 part = self._gate.take(bytes_left, now, with_data=self._takes_data())
             except FrameRefusedError as refusal:
-                self._refuse(refusal)
+                self.end(refusal.refusal, str(refusal))
                 return
             if not part:
                 break
@@ -145,11 +165,15 @@ class BoundedFramesProtocol(SharedFramesProtocol):
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next event; what waits is parsed when the application wants it."""
         self._app_waits = True
+        if not self._gate.is_admitted:
+            self._edge.strangers.expect_word(self)
         try:
             self._look_again()
             message = await self.queue.get()
         finally:
             self._app_waits = False
+        if not self._gate.is_admitted:
+            self._edge.strangers.serve(self)
         if self.read_paused and self.queue.empty():
             self.read_paused = False
             self._look_again()
@@ -175,13 +199,14 @@ class BoundedFramesProtocol(SharedFramesProtocol):
             self._edge.refused[Refusal.FRAME_BYTES] += 1
         self._part()
 
-    def _refuse(self, refusal: FrameRefusedError) -> None:
-        """End a connection that sent more than it may; one that was told already is cut off."""
-        self._edge.refused[refusal.refusal] += 1
-        if self.close_sent or self.conn.state is not OPEN:
+    def end(self, refusal: Refusal, words: str = "too many connections") -> None:
+        """End a connection that met a bound; one that was told something already is cut off."""
+        self._edge.refused[refusal] += 1
+        self._edge.strangers.leave(self)
+        if self.close_sent or self.conn.state is not OPEN or not self._edge.may_part():
             self.transport.abort()
             return
-        self.conn.send_close(CloseCode.RATE_LIMITED, str(refusal))
+        self.conn.send_close(CloseCode.RATE_LIMITED, words)
         self._part()
 
     def _part(self) -> None:
@@ -200,6 +225,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self.close_sent = True
         if self.close_timer is not None:
             self.close_timer.cancel()
+        self._edge.parting += 1
         self.close_timer = self.loop.call_later(_FAREWELL_SECONDS, self.transport.abort)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.write_eof()
@@ -207,4 +233,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gate.clear()
+        self._edge.leave(self)
+        if self._dropped_bytes is not None:
+            self._edge.parting -= 1
         super().connection_lost(exc)

@@ -18,7 +18,7 @@ from django.conf import settings
 
 from streaming import replies, scopes
 from streaming.batches import BATCH_SUBPROTOCOL, Cohort, interval_of
-from streaming.bounded_frames import ADMITTED_EXTENSION
+from streaming.bounded_frames import ADMITTED_EXTENSION, COMES_FROM_EXTENSION
 from streaming.client import AsgiSender, Client
 from streaming.client_watch import KEY_ENDED
 from streaming.directory import Principal
@@ -129,6 +129,8 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         if not hub.sockets.enter(address):
             await self._deny(503, b"Too many connections; try again later.\n")
         extensions = self.scope.get("extensions") or {}
+        if (comes_from := extensions.get(COMES_FROM_EXTENSION)) is not None:
+            comes_from(address)
         force_close = extensions.get(FORCE_CLOSE_EXTENSION)
         is_batched = BATCH_SUBPROTOCOL in (self.scope.get("subprotocols") or ())
         cohort, refusal = self._cohort(hub) if is_batched else (None, None)

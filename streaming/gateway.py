@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from channels.layers import get_channel_layer
 
 from brokers.types import InstrumentKey
+from streaming.addresses import Network
 from streaming.authentication import ApiKeyGate
 from streaming.budget import UserBudgets
 from streaming.database_probe import DatabaseProbe
@@ -40,6 +41,7 @@ class Gateway:
         status: who knows how pools are, for those who watch them; None: nobody.
         make_layer: returns the channel layer that carries notices.
         database: looks how the database is, for health checks; None: they look themselves.
+        proxies: that are trusted to say who is behind them.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class Gateway:
         status: StatusSource | None = None,
         make_layer: Callable[[], ChannelLayer] = get_channel_layer,
         database: DatabaseProbe | None = None,
+        proxies: Sequence[Network] = (),
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.budgets = UserBudgets(limits=self.limits)
-        self.edge = Edge(self.limits, clock=clock)
+        self.edge = Edge(self.limits, clock=clock, proxies=proxies)
         self.directory = RememberingDirectory(directory, clock=clock)
         self.database = database
         self.gate = ApiKeyGate(directory=self.directory, limits=self.limits, clock=clock)

@@ -21,6 +21,12 @@ class Refusal(StrEnum):
     FRAMES = "frames"
     PIECES = "pieces"
     FRAME_BYTES = "frame_bytes"
+    HEADER_BYTES = "header_bytes"
+    PIPELINED = "pipelined"
+    SLOW_REQUEST = "slow_request"
+    STRANGERS = "strangers"
+    STRANGERS_OF_ADDRESS = "strangers_of_address"
+    FILES = "files"
 
 
 class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +38,8 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     counts all its clients and keys together; see ``streaming/budget.py``. Frames of every kind, the
     parts of messages and control frames included, are counted by ``frame_burst`` and
     ``frames_per_second``, which leave room above those; before authentication by those that begin
-    with ``stranger``.
+    with ``stranger``. ``max_strangers`` counts connections without authentication, HTTP included;
+    ``reserved_files`` are left for everything that is no connection.
     """
 
     api_frame_bytes: int = 1024 * 1024
@@ -42,6 +49,11 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     auth_failure_close_seconds: float = 0.3
     auth_retry_seconds: float = 2.0
     auth_failures_per_minute: int = 5
+    header_bytes: int = 32 * 1024
+    request_timeout_seconds: float = 10.0
+    max_strangers: int = 4000
+    max_strangers_per_address: int = 100
+    reserved_files: int = 200
     stranger_frames_per_second: float = 4.0
     stranger_frame_burst: int = 32
     frames_per_second: float = 200.0

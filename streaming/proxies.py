@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Sequence
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from streaming.addresses import Network, is_private
+from streaming.addresses import Network, is_among, is_private
 from streaming.routing import Application, Receive, Scope, Send
 
 __all__ = ["behind_proxies"]
@@ -38,13 +37,8 @@ def behind_proxies(
         client = scope.get("client")
         if client and any(name in _FORWARDED for name, _ in scope.get("headers") or ()):
             address = client[0]
-            if is_private(address) and not _is_among(address, trusted):
+            if is_private(address) and not is_among(address, trusted):
                 on_untrusted(address)
         await inner(scope, receive, send)
 
     return forwarded
-
-
-def _is_among(address: str, networks: Sequence[Network]) -> bool:
-    parsed = ipaddress.ip_address(address)
-    return any(parsed.version == each.version and parsed in each for each in networks)

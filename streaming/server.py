@@ -32,6 +32,7 @@ from streaming.client import KERNEL_UNSENT_BYTES
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.edge import Edge
 from streaming.exceptions import StreamingError
+from streaming.files import connections_allowed, raise_file_limit
 from streaming.gateway import Gateway
 from streaming.http_protocol import GatewayHttpProtocol
 from streaming.routing import Application, Receive, Scope, Send
@@ -219,7 +220,7 @@ def make_server(application: Application, edge: Edge | None = None) -> GatewaySe
     return GatewayServer(
         uvicorn.Config(
             application,
-            http=GatewayHttpProtocol,
+            http=functools.partial(GatewayHttpProtocol, edge),  # type: ignore[arg-type]
             ws=functools.partial(GatewayProtocol, edge),  # type: ignore[arg-type]
             ws_per_message_deflate=False,  # no published client offers it, and it costs a lot
             ws_ping_interval=20,
@@ -255,6 +256,7 @@ def run_gateway(
         PortTakenError: one of the two ports is in use; nothing was started.
     """
     logging.getLogger("uvicorn.error").addFilter(_NoCancellations())
+    gateway.edge.max_connections = connections_allowed(raise_file_limit(), gateway.limits)
     with contextlib.ExitStack() as stack:
         if sockets is None:
             site = stack.enter_context(listen(host, port, "PORT"))

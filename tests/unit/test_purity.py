@@ -132,6 +132,7 @@ PURE_MODULES = [
     "pooling.refused",
     "pooling.seat_sharing",
     "streaming.session",
+    "streaming.strangers",
     "streaming.tick_filter",
     "streaming.turn_pacing",
     "streaming.zmtp",

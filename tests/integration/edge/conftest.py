@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -16,8 +16,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from brokers.types import InstrumentKey
+from streaming.addresses import Network
 from streaming.gateway import Gateway
 from streaming.limits import EdgeLimits
+from streaming.proxies import behind_proxies
 from streaming.routing import build_application
 from streaming.server import listen, make_server, websockets_only
 from streaming.testing import FakeDirectory, FakeFeedLink, make_principal
@@ -44,6 +46,7 @@ class EdgeServer:
         openalgo_port: int = 0,
         clock: Callable[[], float] = time.monotonic,
         make_layer: Callable[[], Any] = get_channel_layer,
+        proxies: Sequence[Network] = (),
         **limits: Any,
     ) -> None:
         self.link = FakeFeedLink()
@@ -55,8 +58,11 @@ class EdgeServer:
             limits=EdgeLimits(**{"revalidate_seconds": 60.0, **limits}),
             clock=clock,
             make_layer=make_layer,
+            proxies=proxies,
         )
-        self.application = build_application(http=http, gateway=self.gateway)
+        self.application = behind_proxies(
+            build_application(http=http, gateway=self.gateway), trusted=proxies
+        )
         self.port = 0
         self.openalgo_port = openalgo_port
 

@@ -30,6 +30,7 @@ from openalgo_site.metrics_key import FILE_NAME, metrics_key
 from streaming.database_probe import DatabaseProbe
 from streaming.feed_link import ZmqFeedLink
 from streaming.gateway import Gateway
+from streaming.limits import Refusal
 from streaming.metrics import (
     exposition,
     gateway_metrics,
@@ -220,7 +221,9 @@ async def test_closed_and_conflated_are_counted_by_reason(make_edge: MakeEdge) -
             "slow": "0", "unauthenticated": "1", "rate_limited": "1", "too_big": "0",
             "bad_request": "0", "forbidden": "0",
         },
-        "tickpool_edge_refused_total": {"frames": "0", "pieces": "0", "frame_bytes": "1"},
+        "tickpool_edge_refused_total": {
+            **{str(reason): "0" for reason in Refusal}, "frame_bytes": "1",
+        },
         "tickpool_deliveries_conflated_total": {"slow": "0", "interval": "2"},
         "tickpool_deliveries_dropped_total": {"unsubscribed": "0", "closed": "0"},
     }  # fmt: skip
