@@ -38,6 +38,23 @@ async def test_strip_says_what_the_socket_says_of_its_feed(watch: Watch, site: F
     await expect(strip).not_to_contain_text("stale")
 
 
+async def test_strip_says_that_a_trouble_is_over_as_soon_as_the_rows_do(
+    watch: Watch, site: FakeSite
+):
+    """The figures are from before until their worker writes new ones."""
+    site.say("set_state", pool={"status": "stale", "reason": "no data"}, written_ago_ms=60_000)
+    card = watch.page.locator(".pool")
+    await expect(card).to_have_attribute("data-status", "stale")
+    site.say("feed", status="live", reason="")
+    await expect(card).to_have_attribute("data-status", "live")
+    await expect(card).not_to_contain_text("no data")
+    async with watch.page.expect_response("**/api/pools"):
+        pass
+    await expect(card).to_have_attribute("data-status", "live")
+    site.say("set_state", written_ago_ms=0)  # it is so again, or still
+    await expect(card).to_have_attribute("data-status", "stale")
+
+
 async def test_capacity_comes_with_the_answer_for_the_list(watch: Watch, site: FakeSite):
     """The worker's own count, where what it wrote is older than the list."""
     symbols = watch.page.locator(".pool [data-field=symbols]")

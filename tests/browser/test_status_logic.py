@@ -52,6 +52,22 @@ async def test_nothing_stays_live_by_itself(module_page: Page):
         assert (state["tone"], state["word"], state["reason"]) == (*shown, reason)
 
 
+async def test_the_sum_of_states_is_that_of_the_cards(module_page: Page):
+    """A pool that went silent on the page is not counted as live over it."""
+    pools = [
+        {"state": "live", "tone": "good", "is_served": True, "heartbeat_age_ms": age}
+        for age in (300, 3800, 900)
+    ]
+    figures = {"states": {"live": 40, "no worker": 1}, "pools": pools}
+    code = "v[1].map((sinceFigures) => m.countedStates(v[0], {isOpen: true, sinceFigures}))"
+    assert await run(module_page, "truth", code, figures, [0, 500]) == [
+        {"live": 40, "no worker": 1},
+        {"live": 39, "no worker": 1, "stale": 1},
+    ]
+    alone = {"states": {"live": 1}, "pools": pools[1:2]}
+    assert await run(module_page, "truth", code, alone, [500]) == [{"stale": 1}]
+
+
 async def test_a_pool_without_a_worker_says_what_the_server_says(module_page: Page):
     """Its age is no news: the server knew it already."""
     pool: dict[str, Any] = {"state": "no worker", "tone": "bad", "reason": "last heard at noon"}

@@ -8,7 +8,7 @@ import { badge, setData, setHidden, setText } from "./dom.js";
 import { Gateways, Way } from "./gateways.js";
 import { Moments } from "./moments.js";
 import { PoolCards } from "./pools.js";
-import { isCurrent } from "./truth.js";
+import { countedStates, isCurrent } from "./truth.js";
 
 const TURN_MS = 500;
 const TYPING_MS = 300;
@@ -90,7 +90,7 @@ function showLink(isOpen, current, sinceFigures) {
   document.title = tone === "bad" ? `${word} \u00b7 ${title}` : title;
   const seconds = Math.floor(sinceFigures / 1000);
   setText($("figures-age"), !figures || current ? "" : `figures are ${quantity(seconds)} s old`);
-  showStates(current);
+  showStates(current, sinceFigures);
   const text = bannerText(isOpen, current, sinceFigures);
   setText($("banner-text"), text);
   setHidden($("banner"), !text);
@@ -126,9 +126,10 @@ function bannerText(isOpen, current, sinceFigures) {
   return `The connection to the gateway is lost. Nothing below is newer than ${since}.`;
 }
 
-function showStates(current) {
+function showStates(current, sinceFigures) {
   const region = $("states");
-  const states = figures && current ? Object.entries(figures.states) : [];
+  const when = { isOpen: true, sinceFigures };
+  const states = figures && current ? Object.entries(countedStates(figures, when)) : [];
   const text = states.map(([state, number]) => `${quantity(number)} ${state}`).join(", ");
   const total = states.reduce((sum, [, number]) => sum + number, 0);
   setText(region, text && `${total === 1 ? "1 pool" : `${quantity(total)} pools`}: ${text}`);

@@ -27,6 +27,18 @@ export function shownState(pool, { isOpen, sinceFigures }) {
   return { tone: pool.tone, word: pool.state, reason: pool.state === "live" ? "" : pool.reason };
 }
 
+/** How many pools are in each state, `{word: number}`: as sent, but for those shown that went silent. */
+export function countedStates({ states, pools }, when) {
+  const counted = { ...states };
+  for (const pool of pools) {
+    const { word } = shownState(pool, when);
+    if (word === pool.state || !counted[pool.state]) continue;
+    counted[pool.state] -= 1;
+    counted[word] = (counted[word] ?? 0) + 1;
+  }
+  return Object.fromEntries(Object.entries(counted).filter(([, number]) => number > 0));
+}
+
 /** The same for a gateway, by the age of its row. */
 export function shownGateway(gateway, { sinceFigures }) {
   const silence = gateway.heartbeat_age_ms + sinceFigures;

@@ -224,7 +224,7 @@ function isTrusted(row) {
 function feedChanged(message) {
   const isLive = feed.apply(message);
   if (!isLive) store.markStale(message.reason || `Feed ${message.status}`, scopeOf(message));
-  if (!message.symbols) pools.feedChanged();
+  if (!message.symbols) pools.feedChanged(message);
   status.update();
 }
 

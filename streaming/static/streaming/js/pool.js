@@ -78,6 +78,11 @@ export function withTrouble(pool, trouble) {
   return { ...pool, status, state: stateName(status), reason: reason ?? "" };
 }
 
+/** The pool whose feed lives again, where the figures are from before; pure. */
+function withoutTrouble(pool) {
+  return { ...pool, status: "live", state: stateName("live"), reason: "" };
+}
+
 export class PoolStrip {
   #region;
   #template;
@@ -91,6 +96,7 @@ export class PoolStrip {
   #toldAt = 0; // when, by performance.now()
   #counted = []; // by the workers when they were asked last: see `figuresOf`
   #countedAt = -Infinity; // when, by performance.now()
+  #liveSince = new Map(); // id of a pool -> when the socket said that its feed lives again
   #doubt = null; // why nothing that was told is current, `{status, why}`
   #link = ""; // what is the matter with the socket; "" while it is believed
   #views = new Map();
@@ -132,8 +138,10 @@ export class PoolStrip {
     this.#writeAll();
   }
 
-  /** A feed has changed: show it at once, and ask for the figures. */
-  feedChanged() {
+  /** A feed has changed, by this message: show it at once, and ask for the figures. */
+  feedChanged({ pool_id: id, status }) {
+    if (status === "live") this.#liveSince.set(id, performance.now());
+    else this.#liveSince.delete(id);
     this.#writeAll();
     this.soon();
   }
@@ -142,6 +150,7 @@ export class PoolStrip {
   linkChanged(why) {
     if (why === this.#link) return;
     this.#link = why;
+    if (why) this.#liveSince.clear();
     this.#judge();
   }
 
@@ -268,13 +277,19 @@ export class PoolStrip {
   #shown(pool) {
     const told = this.#counting(pool);
     if (this.#doubt) return withoutWord(told, this.#doubt);
-    return withTrouble(told, this.#troubleOf(told.id)); // of an own pool the socket tells sooner
+    // Of an own pool the socket tells sooner: what is wrong with it, and that it is over.
+    const isOver = told.status === "stale" && this.#liveSince.get(told.id) > this.#writtenAt(told);
+    return withTrouble(isOver ? withoutTrouble(told) : told, this.#troubleOf(told.id));
+  }
+
+  #writtenAt({ writtenAgoMs }) {
+    return this.#toldAt - writtenAgoMs;
   }
 
   /** With the workers' own count, where what was written is older. */
   #counting(pool) {
     const counted = this.#counted.find(({ id }) => id === pool.id);
-    if (!counted || this.#toldAt - pool.writtenAgoMs > this.#countedAt) return pool;
+    if (!counted || this.#writtenAt(pool) > this.#countedAt) return pool;
     const { used, connections, trying } = counted;
     return { ...pool, used, connections, trying };
   }
