@@ -22,8 +22,9 @@ from django.core.management import call_command  # noqa: E402
 from benchmarks.stamped_exchange import instruments_csv  # noqa: E402
 from brokers.zerodha.symbols import parse_master  # noqa: E402
 from pooling import conf  # noqa: E402
-from pooling.crypto import CredentialCipher, create_key_file  # noqa: E402
+from pooling.crypto import load_sealer  # noqa: E402
 from pooling.instruments import store_instruments  # noqa: E402
+from pooling.key_files import create_key_file  # noqa: E402
 from pooling.models import BrokerAccount, PoolConfig  # noqa: E402
 from streaming.models import ApiKey  # noqa: E402
 
@@ -45,9 +46,7 @@ def _user(name: str, exchange_port: int) -> tuple[str, str]:
     account = BrokerAccount(
         user=user, broker="zerodha", label=name, endpoint=f"ws://127.0.0.1:{exchange_port}"
     )
-    account.set_credentials(
-        {"api_key": name, "access_token": name}, CredentialCipher.from_file(conf.key_file())
-    )
+    account.set_credentials({"api_key": name, "access_token": name}, load_sealer(conf.key_file()))
     account.save()
     PoolConfig.objects.create(account=account, symbols_per_connection=3000, max_connections=3)
     _, api_key = ApiKey.objects.issue(user, name)

@@ -73,6 +73,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], Replacement], ...] = (
     (re.compile(r"(?P<before>\b(?:bearer|basic)\s+)[a-z0-9._~+/=:-]{8,}", re.I), _keep_before),
     (re.compile(r"(?P<before>(?<![0-9a-zA-Z]))[0-9a-f]{64}(?![0-9a-zA-Z])"), _keep_before),
     (re.compile(r"(?P<before>\b)gAAAAA[\w-]{40,}=*"), _keep_before),
+    (re.compile(r"(?P<before>\bsealed1\.[0-9a-f]{16}\.)[\w-]{40,}=*"), _keep_before),
+    (re.compile(r"(?P<before>\bsealed-box-private:)[\w-]{20,}=*"), _keep_before),
     (re.compile(r"(?P<before>\b)eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*"), _keep_before),
 )
 

@@ -86,7 +86,7 @@ def _pool(account: BrokerAccount, now: datetime) -> dict[str, Any]:
     elif age > STALE_AFTER_SECONDS:
         status, reason = "stale", f"no word from the worker for {age:.0f} seconds"
     return {
-        **row.stats,
+        **row.figures,
         **facts,
         "status": status,
         "reason": reason,

@@ -20,7 +20,8 @@ from django.views.decorators.csrf import csrf_exempt
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.api_access import ApiError, api_view, json_body
 from pooling import conf
-from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.crypto import load_sealer
+from pooling.key_files import KeyFileError
 from pooling.models import BrokerAccount
 from streaming.scopes import Scope
 
@@ -51,7 +52,7 @@ def credentials(request: HttpRequest, user: User, account_id: int) -> dict[str, 
         request, _Credentials, most_bytes=MAX_BODY_BYTES, shape=SHAPE, parameter="credentials"
     ).credentials
     try:
-        cipher = CredentialCipher.from_file(conf.key_file())
+        sealer = load_sealer(conf.key_file())
     except KeyFileError as error:
         raise ApiError(503, str(error)) from None
     with transaction.atomic():
@@ -59,7 +60,7 @@ def credentials(request: HttpRequest, user: User, account_id: int) -> dict[str, 
         if account is None:
             raise ApiError(404, "There is no such pool, or its credentials are not yours to set.")
         values = _checked(account, values)
-        account.set_credentials(values, cipher)
+        account.set_credentials(values, sealer)
         account.save(update_fields=BrokerAccount.CREDENTIAL_COLUMNS)
         LogEntry.objects.log_actions(
             user.pk,

@@ -13,16 +13,18 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-__all__ = ["OTHERS", "begin_private", "is_ours", "open_to_others"]
+__all__ = ["OTHERS", "begin_private", "is_ours", "open_to_others", "usual_mode"]
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 MASK = 0o077
+PUBLIC = "credentials.pub"  # for everybody to read, and for nobody else to write
 # Names below DATA_DIR that no part of TickPool but its own has given.
 OURS = (
     "tickpool.sqlite3*",
     "login-attempts.sqlite3*",
     "*.key",
     ".*.key.*",
+    PUBLIC,
     "demo.json",
     ".demo.json.*",
     "demo-ports.json",
@@ -37,7 +39,12 @@ def is_ours(name: str) -> bool:
 
 
 def _is_key(name: str) -> bool:
-    return name.endswith(".key")
+    return name.endswith(".key") or name == PUBLIC
+
+
+def _kept_from_others(name: str) -> int:
+    """Return the bits of a mode that others must not have on a file of this name."""
+    return stat.S_IWGRP | stat.S_IWOTH if name == PUBLIC else OTHERS
 
 
 def begin_private(folder: Path) -> None:
@@ -45,8 +52,8 @@ def begin_private(folder: Path) -> None:
 
     Files of ours in it lose what others may do. The folder itself does, too, where it holds nothing
     else: one that is shared with something of the user's keeps its mode, and the doctor tells. A
-    key that others could read may be known to them by now: it keeps its mode, so that whoever needs
-    it refuses it and says what to do.
+    key that others could read may be known to them by now, and a public half that they could write
+    may be another one: it keeps its mode, so that whoever needs it refuses it and says what to do.
 
     Raises:
         OSError: the folder cannot be made.
@@ -73,8 +80,15 @@ def open_to_others(folder: Path, elsewhere: Iterable[Path] = ()) -> Iterator[tup
     for path in (folder, *files, *elsewhere):
         with contextlib.suppress(FileNotFoundError):  # files beside a database come and go
             mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & OTHERS:
+            if mode & _kept_from_others(path.name):
                 yield path, mode
+
+
+def usual_mode(folder: Path, path: Path) -> int:
+    """Return the mode that ``path`` should have, of ``DATA_DIR`` or of a file in it."""
+    if path == folder:
+        return 0o700
+    return 0o644 if path.name == PUBLIC else 0o600
 
 
 def _tighten(path: Path) -> None:

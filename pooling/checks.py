@@ -9,16 +9,20 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from brokers.addresses import is_loopback
 from pooling import conf
-from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.crypto import SYMMETRIC, load_sealer
+from pooling.key_files import KeyFileError, check_private_mode, public_file
 
 __all__ = ["check_bus_address", "check_key_file", "check_limits"]
 
 
 @register()
 def check_key_file(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
-    """A key file that is there must be usable; one that is missing matters to workers only."""
+    """A key file that is there must be usable; a private half that is missing is a worker's matter.
+
+    It is not opened where a public half is beside it.
+    """
     path = conf.key_file()
-    if not path.exists():
+    if not path.exists() and not public_file(path).exists():
         return [
             Warning(
                 f"There is no key file {path}: broker credentials cannot be stored or read.",
@@ -27,10 +31,20 @@ def check_key_file(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
             )
         ]
     try:
-        CredentialCipher.from_file(path)
+        if path.exists():
+            check_private_mode(path)
+        sealer = load_sealer(path)
     except KeyFileError as error:
         return [Error(str(error), id="pooling.E001")]
-    return []
+    if sealer.key_id != SYMMETRIC:
+        return []
+    return [
+        Warning(
+            f"Every process that may store broker credentials can also read them with {path}.",
+            hint="Run `python manage.py sealcredentials`.",
+            id="pooling.W003",
+        )
+    ]
 
 
 @register()

@@ -36,7 +36,6 @@ from pooling.contracts import (
     TakenCommand,
     UsageSample,
 )
-from pooling.crypto import CredentialCipher
 from pooling.database import from_database, in_database
 from pooling.exceptions import StoreUnavailableError
 from pooling.history import PoolPast
@@ -57,7 +56,8 @@ from pooling.models import (
     PoolStatus,
     SearchTier,
 )
-from pooling.operations.seat_groups import SeatGroups
+from pooling.opening import CredentialOpener
+from pooling.seat_groups import SeatGroups
 from pooling.state_log import StateLog
 
 __all__ = ["DjangoAccountStore"]
@@ -206,8 +206,9 @@ class DjangoAccountStore:
         account = BrokerAccount.objects.filter(pk=int(pool_id)).first()
         if account is None:
             raise BrokerConfigError(f"account {pool_id} does not exist any more")
-        tokens, version = account.credentials, account.credentials_version
-        values = CredentialCipher.from_file(self._key_file).decrypt(tokens) if tokens else {}
+        version, values = account.credentials_version, dict[str, str]()
+        if account.credentials:
+            values = account.credentials_in_clear(CredentialOpener.from_file(self._key_file))
         expiry = account.expiry_of(values)
         if expiry != account.credentials_expire:
             # Only the whole credential tells; a form may have brought a part of it.
@@ -308,7 +309,11 @@ class DjangoAccountStore:
             applied_revision=stats.config_revision,
             applied=applied,
             heartbeat=now,
-            stats={**_storable_stats(stats), "bus_port": self._bus_port},
+            stats={
+                **_storable_stats(stats),
+                "bus_port": self._bus_port,
+                PoolStatus.SEAT_GROUP: self._seat_groups.fact(int(stats.pool_id)),
+            },
         )
 
     def _save_usage(self, samples: Sequence[UsageSample]) -> None:

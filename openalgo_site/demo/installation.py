@@ -15,10 +15,10 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from brokers.base import BrokerAdapter
-from brokers.exceptions import BrokerConfigError
 from openalgo_site.demo.secrets_file import DemoSecrets, MasterMark
-from pooling.crypto import CredentialCipher, create_key_file
+from pooling.crypto import Seals, load_sealer
 from pooling.instruments import store_instruments
+from pooling.key_files import create_key_file, public_file
 from pooling.models import BrokerAccount, Instrument, PoolConfig, SearchTier
 from streaming.models import ApiKey, hash_api_key
 
@@ -52,12 +52,12 @@ def prepare_database(secrets: DemoSecrets, account: DemoAccount, key_file: Path)
     """
     _migrate()
     _refuse_real_accounts(account)
-    if not key_file.exists():
+    if not key_file.exists() and not public_file(key_file).exists():
         create_key_file(key_file)
-    cipher = CredentialCipher.from_file(key_file)
+    sealer = load_sealer(key_file)
     user = _user(secrets)
     _api_key(user, secrets.api_key)
-    _account(user, account, cipher)
+    _account(user, account, sealer)
     connection.close()
 
 
@@ -122,18 +122,16 @@ def _api_key(user: User, plaintext: str) -> None:
     )
 
 
-def _account(user: User, wanted: DemoAccount, cipher: CredentialCipher) -> None:
+def _account(user: User, wanted: DemoAccount, sealer: Seals) -> None:
     # Of the demo's accounts only the one in use is enabled: the others' exchange is not there.
     demos = BrokerAccount.objects.filter(user=user, label=LABEL)
     demos.exclude(broker=wanted.broker).update(enabled=False)
     account, created = BrokerAccount.objects.get_or_create(
         user=user, broker=wanted.broker, label=LABEL
     )
-    before = account.destination()
     account.endpoint, account.enabled = wanted.endpoint, True
-    is_moved = account.destination() != before
-    if wanted.credentials and (is_moved or not _has(account, wanted.credentials, cipher)):
-        account.set_credentials(wanted.credentials, cipher)
+    # Stored anew each time: nobody here can say whether what is stored is the same.
+    account.set_credentials(wanted.credentials, sealer)
     account.save()
     if created:
         PoolConfig.objects.create(
@@ -141,10 +139,3 @@ def _account(user: User, wanted: DemoAccount, cipher: CredentialCipher) -> None:
             symbols_per_connection=wanted.symbols_per_connection,
             max_connections=wanted.max_connections,
         )
-
-
-def _has(account: BrokerAccount, values: Mapping[str, str], cipher: CredentialCipher) -> bool:
-    try:
-        return cipher.decrypt(account.credentials) == dict(values)
-    except BrokerConfigError:
-        return False  # encrypted with a key that is gone: enter it again

@@ -8,7 +8,7 @@ from functools import partial
 
 from django.core.management.base import CommandParser
 
-from openalgo_site.doctor import processes, storage, surroundings
+from openalgo_site.doctor import keys, processes, storage, surroundings
 from openalgo_site.doctor.findings import Check, Finding, Outcome, skipped
 from openalgo_site.doctor.forwarded import forwarded
 from openalgo_site.pool_cli.base import Exit, Options, Output, Subcommand
@@ -39,8 +39,8 @@ def all_checks(*, network: bool = False, clients: int | None = None) -> list[Che
         Check("database", storage.database),
         Check("migrations", storage.migrations, needs=("database",)),
         Check("writable", storage.writable, needs=tables),
-        Check("key file", storage.key_file),
-        Check("credentials", storage.credentials, needs=(*tables, "key file")),
+        Check("key file", keys.key_file),
+        Check("credentials", keys.credentials, needs=(*tables, "key file")),
         Check("instruments", storage.instruments, needs=tables),
         Check("workers", processes.workers, needs=tables),
         Check("bus", processes.bus),

@@ -1,4 +1,4 @@
-"""Database, migrations, keys and credentials, instruments, disk."""
+"""Database, migrations, instruments, disk, and who may read the files."""
 
 from __future__ import annotations
 
@@ -15,23 +15,15 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from brokers.exceptions import BrokerConfigError
-from brokers.moments import moment_text
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
-from openalgo_site.private_files import open_to_others
+from openalgo_site.private_files import open_to_others, usual_mode
 from openalgo_site.tables import tables_trouble
-from pooling import conf
-from pooling.crypto import CredentialCipher, KeyFileError
 from pooling.models import BrokerAccount, Instrument
-from pooling.operations.crowding import crowding
-from pooling.operations.naming import account_name
 
 __all__ = [
-    "credentials",
     "database",
     "disk",
     "instruments",
-    "key_file",
     "migrations",
     "private",
     "writable",
@@ -91,65 +83,6 @@ def writable() -> Iterator[Finding]:
     yield fine("writable", "a row was written and taken back")
 
 
-def key_file() -> Iterator[Finding]:
-    """Whether the keys of the credentials are there, private and usable."""
-    path = conf.key_file()
-    try:
-        CredentialCipher.from_file(path)
-    except KeyFileError as error:
-        what, _, mends = str(error).partition(": ")
-        yield failed("key file", what, mends)
-        return
-    mode = stat.S_IMODE(path.stat().st_mode)
-    yield fine("key file", f"{path} has mode {mode:04o}")
-
-
-def credentials() -> Iterator[Finding]:
-    """Whether every stored credential can be decrypted, is complete, and has not expired."""
-    name = "credentials"
-    cipher = CredentialCipher.from_file(conf.key_file())
-    now, good = timezone.now(), 0
-    for account in BrokerAccount.objects.select_related("user").order_by("pk").iterator():
-        pool = account_name(account)
-        try:
-            values = cipher.decrypt(account.credentials)
-            fields = account.capabilities().credential_fields
-        except BrokerConfigError as error:
-            what, _, mends = str(error).partition(": ")
-            yield failed(name, f"{pool}: {what}", mends or f"see the account {pool} in the admin")
-            continue
-        except Exception as error:
-            # Supervision point: what is stored of one account must not hide the others.
-            what = f"what is stored of it makes no sense ({type(error).__name__})"
-            yield failed(name, f"{pool}: {what}", f"see the account {pool} in the admin")
-            continue
-        lacking = [field.label for field in fields if field.name not in values]
-        expires = account.credentials_expire
-        if not account.enabled:
-            continue
-        if lacking:
-            yield warned(
-                name,
-                f"{pool}: {', '.join(lacking)} is not set",
-                "enter it in the admin (Broker accounts), unless the broker does not need it",
-            )
-        elif expires is not None and expires <= now:
-            yield warned(
-                name,
-                f"{pool}: expired at {moment_text(timezone.localtime(expires))}",
-                "log in at the broker and enter the new access token in the admin",
-            )
-        else:
-            good += 1
-    told: set[str] = set()
-    for account in BrokerAccount.objects.filter(enabled=True).select_related("user", "config"):
-        if (warning := crowding(account)) is not None and warning not in told:
-            told.add(warning)
-            what, _, mends = warning.rpartition(". Lower ")
-            yield warned(name, what, f"lower {mends}")
-    yield fine(name, f"those of {good} enabled account(s) can be decrypted and are complete")
-
-
 def instruments() -> Iterator[Finding]:
     """Whether each broker in use has instruments, and recent ones."""
     name, now = "instruments", timezone.now()
@@ -194,7 +127,7 @@ def private() -> Iterator[Finding]:
     for path, mode in open_to_others(folder, _elsewhere()):
         is_open = True
         tell = failed if mode & stat.S_IRWXO else warned
-        mends = f"run `chmod {700 if path == folder else 600} {path}`"
+        mends = f"run `chmod {usual_mode(folder, path):o} {path}`"
         yield tell(name, f"{path} has mode {mode:04o}: others on this machine can get at it", mends)
     if not is_open:
         yield fine(name, f"{folder} and the files of this installation are its user's only")

@@ -217,7 +217,7 @@ def _stats(options: Options, out: Output) -> None:
     if options["pool"]:
         account = find_account(options["pool"])
         status = getattr(account, "status", None)
-        stats = dict(status.stats) if status is not None and status.is_alive(now) else {}
+        stats = status.figures if status is not None and status.is_alive(now) else {}
         counters = {name: value for name, value in sorted(stats.items())
                     if isinstance(value, int | float) and not name.endswith("_ms")}  # fmt: skip
         text = pairs([(name.replace("_", " "), f"{value:,g}" if isinstance(value, float)

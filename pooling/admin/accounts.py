@@ -35,7 +35,7 @@ from pooling.admin.filters import CredentialFilter, StateFilter
 from pooling.admin.limits import PoolConfigInline, limit_in_words, limits_panel
 from pooling.admin.operate import OperateMixin
 from pooling.admin.states import connection_rows, state_badge
-from pooling.crypto import CredentialCipher
+from pooling.crypto import load_sealer
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.crowding import crowding
 
@@ -222,6 +222,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
                 "state": state_badge(account, status, now),
                 "operations": self.operations_for(request, account),
                 "connections": connection_rows(figures, now),
+                "crowding": crowding(account),
             }
         context["panel"] = limits_panel(account or BrokerAccount())
         return super().render_change_form(request, context, *args, **kwargs)
@@ -229,7 +230,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
     def save_model(self, request: Any, obj: BrokerAccount, form: Any, change: bool) -> None:
         """Encrypt what was typed, then save."""
         if values := form.credentials():
-            obj.set_credentials(values, CredentialCipher.from_file(conf.key_file()))
+            obj.set_credentials(values, load_sealer(conf.key_file()))
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:

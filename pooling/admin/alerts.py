@@ -16,8 +16,9 @@ from pooling import conf
 from pooling.admin.cells import NOTHING, Tone, age, badge
 from pooling.admin.filters import AccountBrokerFilter, ChoiceFilter
 from pooling.alerts.addresses import WebhookUrl
-from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.crypto import load_sealer
 from pooling.exceptions import AlertRefusedError
+from pooling.key_files import KeyFileError
 from pooling.models import AlertTarget
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class AlertTargetForm(TargetFormBase):
             self.add_error(None, "What was typed as URL and secret is not kept: type it again.")
         if any(typed.values()):
             try:
-                CredentialCipher.from_file(conf.key_file())
+                load_sealer(conf.key_file())
             except KeyFileError as error:
                 self.add_error(None, str(error))
         return cleaned
@@ -170,7 +171,7 @@ class AlertTargetAdmin(TargetAdminBase):
     def save_model(self, request: Any, obj: AlertTarget, form: Any, change: bool) -> None:
         """Encrypt what was typed, then save."""
         if values := form.secrets():
-            obj.set_secrets(values, CredentialCipher.from_file(conf.key_file()))
+            obj.set_secrets(values, load_sealer(conf.key_file()))
         if obj.kind == AlertTarget.Kind.WEBHOOK:
             obj.address = form.cleaned_data["address"]
         super().save_model(request, obj, form, change)

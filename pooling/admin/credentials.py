@@ -19,7 +19,8 @@ from brokers.moments import zone_name
 from pooling import conf
 from pooling.admin.broker_settings import SETTING_PREFIX, typed_settings
 from pooling.admin.cells import Tone, badge
-from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.crypto import load_sealer
+from pooling.key_files import KeyFileError
 from pooling.models import BrokerAccount
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class BrokerAccountForm(AccountFormBase):
                 self.add_error(field, "This belongs to another broker than the chosen one.")
         if self.credentials():
             try:
-                CredentialCipher.from_file(conf.key_file())
+                load_sealer(conf.key_file())
             except KeyFileError as error:
                 self.add_error(None, str(error))
         self._ask_again(cleaned)

@@ -12,9 +12,9 @@ from brokers.exceptions import BrokerConfigError
 from pooling.alerts.contracts import AlertKind, PoolTargets, Target
 from pooling.alerts.message import Alert
 from pooling.alerts.threads import in_daemon_thread
-from pooling.crypto import CredentialCipher
 from pooling.database import from_database, in_database
 from pooling.models import AlertTarget, BrokerAccount
+from pooling.opening import CredentialOpener
 from pooling.signals import pool_state_changed
 
 __all__ = ["DjangoAlertStore", "announce", "read_targets"]
@@ -87,7 +87,7 @@ def _send_signal(alert: Alert) -> None:
 
 
 def _target(row: AlertTarget, key_file: Path) -> Target:
-    values = CredentialCipher.from_file(key_file).decrypt(row.secrets) if row.secrets else {}
+    values = row.secrets_in_clear(CredentialOpener.from_file(key_file)) if row.secrets else {}
     return Target(
         id=row.pk,
         kind=AlertKind(row.kind),

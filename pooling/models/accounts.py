@@ -20,7 +20,7 @@ from brokers.hosts import check_host, destination, kept_credentials
 from brokers.settings import changed
 from pooling import conf
 from pooling.contracts import AccountSpec, PoolOptions
-from pooling.crypto import CredentialCipher
+from pooling.crypto import Opens, Seals
 
 __all__ = ["BrokerAccount", "PoolConfig", "validate_endpoint"]
 
@@ -183,14 +183,24 @@ class BrokerAccount(models.Model):
         """
         return self.adapter_class().capabilities
 
-    def set_credentials(self, values: Mapping[str, str], cipher: CredentialCipher) -> None:
-        """Encrypt and keep ``values``; fields that are not named stay. Does not save."""
-        changed = {name: cipher.encrypt(value) for name, value in values.items()}
-        if changed:
-            self.credentials = {**self.credentials, **changed}
+    def set_credentials(self, values: Mapping[str, str], sealer: Seals) -> None:
+        """Encrypt and keep ``values``; fields that are not named stay. Does not save.
+
+        They are for the destination that the account has now, and are given to no other.
+        """
+        if values:
+            self.credentials = {**self.credentials, **sealer.encrypt(values, self.destination())}
             self.credentials_version += 1
             self.credentials_stored = timezone.now()
             self.credentials_expire = self.expiry_of(values)
+
+    def credentials_in_clear(self, opener: Opens) -> dict[str, str]:
+        """Return the credential in clear, for the account's destination.
+
+        Raises:
+            BrokerConfigError: it cannot be opened, or was entered for another destination.
+        """
+        return opener.decrypt(self.credentials, self.destination()) if self.credentials else {}
 
     def expiry_of(self, values: Mapping[str, str]) -> datetime | None:
         """Return when these credential values, in clear, end; None where nobody can know."""

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import models
 
-from pooling.crypto import CredentialCipher
+from pooling.crypto import Opens, Seals
 from pooling.models.accounts import BrokerAccount
 
 __all__ = ["AlertTarget"]
@@ -47,10 +47,20 @@ class AlertTarget(models.Model):
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.address}"
 
-    def set_secrets(self, values: Mapping[str, str], cipher: CredentialCipher) -> None:
+    def set_secrets(self, values: Mapping[str, str], sealer: Seals) -> None:
         """Encrypt and keep ``url`` and ``secret``; what is not named stays. Does not save."""
-        changed = {name: cipher.encrypt(value) for name, value in values.items()}
-        self.secrets = {**self.secrets, **changed}
+        self.secrets = {**self.secrets, **sealer.encrypt(values, self._bound_to())}
+
+    def secrets_in_clear(self, opener: Opens) -> dict[str, str]:
+        """Return URL and secret in clear.
+
+        Raises:
+            BrokerConfigError: they cannot be opened, or are another account's.
+        """
+        return opener.decrypt(self.secrets, self._bound_to()) if self.secrets else {}
+
+    def _bound_to(self) -> str:
+        return f"alerts of account {self.account_id}"
 
     def clean(self) -> None:
         """Refuse what is no mailbox."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -56,6 +56,9 @@ class PoolStatus(models.Model):
     ``stats`` is ``brokers.feed.PoolStats`` as JSON: everything there is to know of each connection.
     """
 
+    # In ``stats``, of the worker alone: which accounts' credentials the broker counts together.
+    SEAT_GROUP: ClassVar[str] = "seat_group"
+
     account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="status")
     owner = models.CharField(max_length=128, help_text="The worker, as host:process.")
     epoch = models.BigIntegerField(default=0)
@@ -86,6 +89,22 @@ class PoolStatus(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account}: {self.effective_state()}"
+
+    @staticmethod
+    def seat_group_fact(version: int, group: str) -> str:
+        """Return what ``stats`` says of the group of a credential's version; "" for no group."""
+        return f"{version} {group}" if group else ""
+
+    @staticmethod
+    def seat_group_of(fact: object, version: int) -> str:
+        """Return the group that was told of this version; "" for none, or of another version."""
+        told, _, group = str(fact or "").partition(" ")
+        return group if told == str(version) else ""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """``stats`` for people and programs."""
+        return {name: value for name, value in self.stats.items() if name != self.SEAT_GROUP}
 
     def is_alive(self, now: datetime | None = None) -> bool:
         """Tell whether the worker that wrote this is still there."""

@@ -8,10 +8,8 @@ from django.db.models import Q, QuerySet
 
 from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
-from pooling import conf
-from pooling.models import BrokerAccount, PoolConfig
+from pooling.models import BrokerAccount, PoolConfig, PoolStatus
 from pooling.operations.naming import account_name
-from pooling.operations.seat_groups import SeatGroups
 
 __all__ = ["crowding"]
 
@@ -20,8 +18,8 @@ def crowding(account: BrokerAccount) -> str | None:
     """Return a warning if the account and those beside it may open too many connections together.
 
     Beside it are the enabled accounts with the credential that their broker counts by, whoever owns
-    them; and those of the same user and label at brokers that may count with its own, as a label
-    stands for one credential.
+    them, as the worker has found by the credential that is stored now; and those of the same user
+    and label at brokers that may count with its own, as a label stands for one credential.
     """
     try:
         capabilities = account.capabilities()
@@ -56,9 +54,19 @@ def _of_one_credential(
         return []
     beside = _enabled((account.broker,)).exclude(credentials_version=0)
     rows = list(beside.filter(Q(paused=False) | Q(pk=account.pk)))
-    groups = SeatGroups().of(rows, conf.key_file())
+    groups = _seat_groups(rows)
     own = groups.get(account.pk, "")
     return [each for each in rows if own and groups.get(each.pk) == own]
+
+
+def _seat_groups(accounts: Sequence[BrokerAccount]) -> dict[int, str]:
+    """Return the groups that workers have told of these accounts' credentials, by primary key."""
+    versions = {account.pk: account.credentials_version for account in accounts}
+    facts = PoolStatus.objects.filter(account__in=versions)
+    return {
+        pk: PoolStatus.seat_group_of(fact, versions[pk])
+        for pk, fact in facts.values_list("account_id", f"stats__{PoolStatus.SEAT_GROUP}")
+    }
 
 
 def _of_one_label(

@@ -197,6 +197,39 @@ async def test_a_key_is_made_shown_once_and_revoked(admin: Page, ready: dict[str
         assert json.loads(await again.recv())["status"] == "error"
 
 
+async def replace_credential(admin: Page, ready: dict[str, Any], token: str) -> None:
+    """Type an access token into the form of the demo's account, and see that it is not shown."""
+    await open_pool(admin, ready)
+    field = admin.get_by_label("Access token:")
+    await field.fill(token)
+    await admin.get_by_role("button", name="Save and continue editing").click()
+    await expect(admin.locator(".messagelist .success")).to_be_visible()
+    await expect(field).to_have_value("")
+    assert token not in await admin.content()
+
+
+async def test_a_credential_is_replaced_and_never_shown(
+    admin: Page, ready: dict[str, Any], running: RunningDemo
+):
+    """What the exchange does not know is refused at the next connect; its own is taken again."""
+    pool = admin.locator(".tp-pool-state")
+    own = json.loads((running.data_dir / "demo.json").read_text())["simulator_access_token"]
+    symbols = await asyncio.to_thread(some_symbols, ready, 3)
+
+    async def shows(word: str) -> bool:
+        await open_pool(admin, ready)
+        return word in await pool.inner_text()
+
+    async with program(ready, ready["api_key"]) as socket:
+        await socket.send(json.dumps({"action": "subscribe", "symbols": symbols, "mode": 1}))
+        await replace_credential(admin, ready, "planted-and-unknown")
+        await admin.get_by_role("link", name="Reconnect…").click()
+        await admin.get_by_role("button", name="Reconnect").click()
+        await eventually(lambda: shows("login needed"), timeout=60, interval=0.5)
+        await replace_credential(admin, ready, own)
+        await eventually(lambda: shows("live"), timeout=60, interval=0.5)
+
+
 async def test_pages_fit_wide_and_narrow_in_light_and_dark(admin: Page, ready: dict[str, Any]):
     """Nothing runs out of the page, and a badge stands out from what is behind it."""
     symbols = await asyncio.to_thread(some_symbols, ready, 2)

@@ -21,7 +21,8 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from pooling import conf  # noqa: E402
-from pooling.crypto import CredentialCipher, create_key_file  # noqa: E402
+from pooling.crypto import Seals, load_sealer  # noqa: E402
+from pooling.key_files import create_key_file  # noqa: E402
 from pooling.models import BrokerAccount, PoolConfig  # noqa: E402
 from streaming.models import ApiKey, Watchlist  # noqa: E402
 
@@ -74,8 +75,8 @@ def enabled(pool: str, value: bool) -> dict[str, Any]:
     return {}
 
 
-def _cipher() -> CredentialCipher:
-    return CredentialCipher.from_file(conf.key_file())
+def _cipher() -> Seals:
+    return load_sealer(conf.key_file())
 
 
 if __name__ == "__main__":

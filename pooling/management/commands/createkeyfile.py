@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from pooling import conf
-from pooling.crypto import create_key_file
+from pooling.key_files import KeyFileError, create_key_file, public_file, write_public
+from pooling.opening import CredentialOpener
 from streaming.curve import create_key_file as create_bus_key_file
 from streaming.exceptions import BusError
 
@@ -18,7 +19,10 @@ __all__ = ["Command"]
 class Command(BaseCommand):
     """Create the key file once; an existing one is never overwritten."""
 
-    help = "Create the key file that encrypts brokers' credentials (DATA_DIR/credentials.key)."
+    help = (
+        "Create the key pair of brokers' credentials: DATA_DIR/credentials.key, which opens them "
+        "and is the worker's, and credentials.pub beside it, which only seals."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,15 +38,41 @@ class Command(BaseCommand):
             self._create_bus_key(options["bus"])
             return
         path = conf.key_file()
+        public = public_file(path)
         try:
+            if path.exists() and not public.exists():
+                self._write_public(path)
+                return
             create_key_file(path)
         except FileExistsError:
+            if not path.exists():
+                raise CommandError(
+                    f"{public} is there without its private half {path}: restore that, or remove "
+                    f"{public.name} and run this again; stored credentials are lost then"
+                ) from None
             raise CommandError(
                 f"{path} exists already and is left alone: what is stored depends on it"
             ) from None
+        except KeyFileError as error:
+            raise CommandError(str(error)) from None
         except OSError as error:
-            raise CommandError(f"{path} cannot be written: {error.strerror}") from None
-        self.stdout.write(f"{path} created. Keep a copy: without it credentials are lost.")
+            raise CommandError(
+                f"{error.filename or path} cannot be written: {error.strerror}"
+            ) from None
+        self.stdout.write(
+            f"{path} created, and {public} to go with it. Keep a copy: without the first "
+            "credentials are lost."
+        )
+
+    def _write_public(self, path: Path) -> None:
+        newest = CredentialOpener.from_file(path).newest
+        if newest is None:
+            raise CommandError(
+                f"{path} exists already and is left alone: what is stored depends on it; "
+                "`python manage.py sealcredentials` adds a key pair"
+            )
+        write_public(path, newest)
+        self.stdout.write(f"{public_file(path)} written from {path}.")
 
     def _create_bus_key(self, path: Path) -> None:
         try:

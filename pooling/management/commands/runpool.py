@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.conf import settings
@@ -16,14 +17,18 @@ from openalgo_site.tables import tables_trouble
 from openalgo_site.worker_process import WorkerSettings, run_worker
 from openalgo_site.worker_processes import AnotherWorkerError, OtherWorkers
 from pooling import conf
-from pooling.crypto import CredentialCipher, KeyFileError
+from pooling.crypto import load_sealer
 from pooling.exceptions import StoreUnavailableError
+from pooling.key_files import KeyFileError
 from pooling.models import BrokerAccount
+from pooling.opening import CredentialOpener
 from pooling.stores import DjangoAccountStore
 from streaming.curve import bus_endpoint, load_key_file
 from streaming.exceptions import BusConfigurationError, BusError
 
 __all__ = ["Command"]
+
+logger = logging.getLogger(__name__)
 
 CONFIGURATION = 78  # sysexits.h EX_CONFIG: starting again without a change cannot help
 
@@ -40,7 +45,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         env = settings.ENV
         try:
-            CredentialCipher.from_file(conf.key_file())
+            _check_keys()
             worker = WorkerSettings(
                 endpoint=bus_endpoint(env.zmq_host, env.zmq_port),
                 curve=load_key_file(env.zmq_curve_key_file),
@@ -72,6 +77,18 @@ class Command(BaseCommand):
 
 class _ConfigurationError(Exception):
     """The installation is not complete; the message says what is missing."""
+
+
+def _check_keys() -> None:
+    """Refuse to begin without what opens credentials; what seals them is others' affair."""
+    path = conf.key_file()
+    opener = CredentialOpener.from_file(path)
+    try:
+        wrong = opener.mismatch(path, load_sealer(path).key_id)
+    except KeyFileError as error:
+        wrong = str(error)
+    if wrong:
+        logger.error("no credential can be stored: %s", wrong)
 
 
 def _check_proxy() -> None:

@@ -30,7 +30,7 @@ PREPARE = """
 import django; django.setup()
 from django.core.management import call_command
 from django.db import connection
-from pooling.crypto import create_key_file; from pooling import conf
+from pooling.key_files import create_key_file; from pooling import conf
 create_key_file(conf.key_file())
 {make}
 connection.close()

@@ -9,9 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from pooling.crypto import CredentialCipher, create_key_file
 from pooling.instrument_words import name_words, underlying_of
 from pooling.models import BrokerAccount, Instrument, InstrumentWord, SearchTier
+from tests.credential_kit import CredentialCipher
 
 __all__: list[str] = []
 
@@ -28,8 +28,7 @@ def account(user: User) -> BrokerAccount:
 
 @pytest.fixture
 def cipher(data_dir: Path) -> CredentialCipher:
-    create_key_file(data_dir / "credentials.key")
-    return CredentialCipher.from_file(data_dir / "credentials.key")
+    return CredentialCipher.created(data_dir / "credentials.key")
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from brokers.feed import FeedStatus
 from brokers.types import InstrumentKey
 from pooling import stores
 from pooling.contracts import AccountStore, UsageSample
-from pooling.crypto import CredentialCipher
 from pooling.exceptions import StoreUnavailableError
 from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
 from pooling.models import (
@@ -38,6 +37,7 @@ from pooling.models import (
 )
 from pooling.refused import RefusedAccount
 from pooling.stores import DjangoAccountStore
+from tests.credential_kit import CredentialCipher, foreign_sealer
 from tests.integration.site.store_kit import NOW, stats
 
 DAY_MS = 24 * 3600 * 1000
@@ -172,7 +172,7 @@ async def test_credentials_come_back_in_clear_with_their_version(
 async def test_credentials_of_another_key_file_are_a_configuration_error(
     store: DjangoAccountStore, account: BrokerAccount, cipher: CredentialCipher
 ) -> None:
-    foreign = CredentialCipher(keys=["x" * 43 + "="])
+    foreign = foreign_sealer()
     account.set_credentials({"api_key": "k"}, foreign)
     await sync_to_async(account.save)()
     with pytest.raises(BrokerConfigError, match="key file"):

@@ -12,10 +12,11 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
-from pooling.crypto import CredentialCipher, create_key_file
+from pooling.key_files import create_key_file
 from pooling.models import BrokerAccount, PoolConfig
 from streaming.models import ApiKey, hash_api_key
 from streaming.notices import GROUP, changed_users
+from tests.credential_kit import CredentialCipher
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_a_new_account_comes_with_credentials_and_limits(
     )
     assert answer.status_code == 302, answer.context["errors"]
     account = BrokerAccount.objects.get()
-    assert cipher.decrypt(account.credentials) == {
+    assert account.credentials_in_clear(cipher) == {
         "api_key": "the-key",
         "access_token": "the-token",
     }
@@ -117,7 +118,7 @@ def test_credentials_are_written_and_never_shown(
     change(admin, account, user)
     account.refresh_from_db()
     assert account.credentials_version == 2
-    assert cipher.decrypt(account.credentials) == {
+    assert account.credentials_in_clear(cipher) == {
         "api_key": "the-key",
         "access_token": "the-token",
     }

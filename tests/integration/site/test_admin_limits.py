@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from pooling import command_queue
 from pooling.admin.confirm_limits import CONFIRMED
-from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount, PoolConfig
+from tests.credential_kit import CredentialCipher
 from tests.integration.site.admin_kit import account_form, answering, long_ago, make_status, staff
 
 MAY_CHANGE = (
@@ -230,7 +230,7 @@ def test_a_credential_is_nowhere_in_history_question_or_log(
     answer = editor.post(url(account), {**hidden_fields(question), **typed})
     assert answer.status_code == 302
     account.refresh_from_db()
-    assert cipher.decrypt(account.credentials) == {"access_token": SECRET}
+    assert account.credentials_in_clear(cipher) == {"access_token": SECRET}
     (entry,) = history()
     assert entry.startswith("Changed Access token: replaced.")
     pages = [

@@ -29,10 +29,10 @@ from pooling.alerts.store import DjangoAlertStore, announce
 from pooling.alerts.threads import in_daemon_thread
 from pooling.alerts.webhook import WebhookSender
 from pooling.clock import SystemClock
-from pooling.crypto import CredentialCipher
 from pooling.exceptions import AlertError, AlertRefusedError
 from pooling.models import AlertTarget, BrokerAccount
 from pooling.signals import pool_state_changed
+from tests.credential_kit import CredentialCipher
 from tests.integration.site.admin_kit import staff
 from tests.support import free_port
 from tests.unit.pooling.test_alert_rules import ALERT
@@ -330,13 +330,13 @@ def test_a_webhook_is_written_in_the_admin_and_never_shown(
     assert clerk.post(f"{ADMIN}add/", data).status_code == 302
     row = AlertTarget.objects.get()
     assert row.address == "https://hooks.example.com"
-    assert cipher.decrypt(row.secrets) == {"url": url, "secret": SECRET}
+    assert row.secrets_in_clear(cipher) == {"url": url, "secret": SECRET}
     kept = {"tells_recovery": "on", "enabled": "on"}
     assert clerk.post(f"{ADMIN}{row.pk}/change/", kept).status_code == 302
     newer = {**kept, "secret": f"{SECRET}-2"}
     assert clerk.post(f"{ADMIN}{row.pk}/change/", newer).status_code == 302
     row.refresh_from_db()
-    assert cipher.decrypt(row.secrets) == {"url": url, "secret": f"{SECRET}-2"}
+    assert row.secrets_in_clear(cipher) == {"url": url, "secret": f"{SECRET}-2"}
     pages = "".join(
         clerk.get(f"{ADMIN}{below}").content.decode()
         for below in ("", f"{row.pk}/change/", f"{row.pk}/history/")

@@ -15,14 +15,14 @@ from django.test import Client
 from django.utils import timezone
 
 from openalgo_site.directory import DjangoDirectory
-from openalgo_site.doctor import processes, storage
+from openalgo_site.doctor import keys, processes
 from openalgo_site.status_page.source import read_views
 from pooling.alerts.store import DjangoAlertStore
-from pooling.crypto import CredentialCipher
 from pooling.models import AlertTarget, BrokerAccount, PoolConfig
 from pooling.operations.transfer import export
 from streaming.models import ApiKey
 from streaming.pool_watch import StatusView
+from tests.credential_kit import CredentialCipher, foreign_sealer
 from tests.integration.site.admin_kit import make_status
 
 BROKEN = ("unknown", "setting", "list", "limits", "garbled")
@@ -70,7 +70,7 @@ def test_every_list_has_the_good_account_with_its_figures(
     entries, _ = export()
     assert len(entries.accounts) == 6
     assert "1 pool(s) have a worker" in [each.message for each in processes.workers()][-1]
-    found = {each.message for each in storage.credentials()}
+    found = {each.message for each in keys.credentials()}
     assert any("garbled" in message for message in found)
     assert any("those of 1 enabled account(s)" in message for message in found)
 
@@ -97,7 +97,7 @@ def test_an_alert_target_that_cannot_be_read_keeps_the_others_from_nothing(
     account: BrokerAccount, cipher: CredentialCipher, data_dir: Path
 ) -> None:
     foreign = AlertTarget(account=account, kind="webhook", address="https://one.test")
-    foreign.set_secrets({"url": "https://one.test/"}, CredentialCipher(keys=["x" * 43 + "="]))
+    foreign.set_secrets({"url": "https://one.test/"}, foreign_sealer())
     foreign.save()
     AlertTarget.objects.create(account=account, kind="pigeon", address="roof")
     AlertTarget.objects.create(account=account, kind="email", address="a@b.example")

@@ -13,9 +13,9 @@ from django.test import Client
 
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.demo.installation import DemoAccount, _account
-from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount
 from pooling.operations.transfer import TransferError, apply_import, export, plan_import
+from tests.credential_kit import CredentialCipher
 from tests.integration.site.admin_kit import account_form, staff
 
 VALUES = {"api_key": "planted-key", "access_token": "planted-token"}
@@ -47,7 +47,7 @@ def post(editor: Client, account: BrokerAccount, **changes: Any) -> Any:
 
 
 def stored(account: BrokerAccount, cipher: CredentialCipher) -> dict[str, str]:
-    return cipher.decrypt(BrokerAccount.objects.get(pk=account.pk).credentials)
+    return BrokerAccount.objects.get(pk=account.pk).credentials_in_clear(cipher)
 
 
 def typed(**values: str) -> dict[str, str]:

@@ -13,10 +13,10 @@ from django.test import Client
 
 from openalgo_site import api_access
 from openalgo_site.api_access import KeyGate
-from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount
 from streaming.models import ApiKey
 from streaming.scopes import Scope
+from tests.credential_kit import CredentialCipher
 
 TOKEN = "the-token-of-the-day"
 BODY = {"credentials": {"access_token": TOKEN}}
@@ -45,7 +45,7 @@ def put(account: BrokerAccount, key: str, body: Any = BODY, **options: Any) -> A
 
 def stored(account: BrokerAccount, cipher: CredentialCipher) -> dict[str, str]:
     account.refresh_from_db()
-    return cipher.decrypt(account.credentials)
+    return account.credentials_in_clear(cipher)
 
 
 def test_the_token_of_the_day_is_stored_and_the_rest_stays(

@@ -22,15 +22,16 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from openalgo_site.channel_layer import channel_layers
-from openalgo_site.doctor import processes, storage, surroundings
+from openalgo_site.doctor import keys, processes, storage, surroundings
 from openalgo_site.doctor.findings import Check, Finding, Outcome, failed, fine
 from openalgo_site.doctor.main import all_checks, examine
 from openalgo_site.env import Environment
 from openalgo_site.public_url import parse_public_url
-from pooling.crypto import CredentialCipher, create_key_file
+from pooling.key_files import create_key_file
 from pooling.models import BrokerAccount, Instrument, PoolStatus
 from streaming.addresses import parse_networks
 from streaming.models import GatewayStatus
+from tests.credential_kit import CredentialCipher, foreign_sealer
 from tests.integration.site.test_runpool import ACCOUNT, Installation
 from tests.support import eventually_sync, free_port
 
@@ -83,14 +84,14 @@ def test_a_database_that_takes_no_rows() -> None:
 
 def test_key_files_missing_open_and_broken(data_dir: Path) -> None:
     path = data_dir / "credentials.key"
-    problem(storage.key_file(), "missing", "createkeyfile")
+    problem(keys.key_file(), "missing", "createkeyfile")
     create_key_file(path)
-    assert all_fine(storage.key_file())
+    assert all_fine(keys.key_file())
     path.chmod(0o640)
-    problem(storage.key_file(), "0640", "chmod 600")
+    problem(keys.key_file(), "0640", "chmod 600")
     path.chmod(0o600)
     path.write_text("no key\n")
-    problem(storage.key_file(), "Fernet", "createkeyfile")
+    problem(keys.key_file(), "one key a line", "createkeyfile")
 
 
 def test_credentials_of_another_key(account: BrokerAccount, cipher: CredentialCipher) -> None:
@@ -98,11 +99,10 @@ def test_credentials_of_another_key(account: BrokerAccount, cipher: CredentialCi
     account.set_credentials(values, cipher)
     account.credentials_expire = None
     account.save()
-    assert all_fine(storage.credentials())
-    other = CredentialCipher(keys=["x" * 43 + "="])
-    account.set_credentials(values, other)
+    assert all_fine(keys.credentials())
+    account.set_credentials(values, foreign_sealer())
     account.save()
-    found = problem(storage.credentials(), "asha/zerodha/main", "restore the key")
+    found = problem(keys.credentials(), "asha/zerodha/main", "restore the key")
     assert found.outcome is Outcome.FAILED
 
 
@@ -110,12 +110,12 @@ def test_credentials_missing_and_expired(account: BrokerAccount, cipher: Credent
     account.set_credentials({"api_key": "k" * 8}, cipher)
     account.credentials_expire = None
     account.save()
-    found = problem(storage.credentials(), "ccess token", "admin")
+    found = problem(keys.credentials(), "ccess token", "admin")
     assert found.outcome is Outcome.WARNING
     account.set_credentials({"access_token": "t" * 8}, cipher)
     account.credentials_expire = timezone.now() - timedelta(hours=1)
     account.save()
-    problem(storage.credentials(), "expired", "access token")
+    problem(keys.credentials(), "expired", "access token")
 
 
 def test_instruments_missing_and_old(account: BrokerAccount, instruments: list[Instrument]) -> None:
@@ -382,12 +382,12 @@ from datetime import datetime, timedelta, UTC
 from pooling.models import Instrument
 Instrument.objects.create(broker="zerodha", exchange="NSE", symbol="INFY", broker_token="1",
                           broker_symbol="INFY", loaded=datetime.now(UTC))
-from pooling.crypto import CredentialCipher
+from pooling.crypto import load_sealer
 from pooling import conf
 account = BrokerAccount.objects.get()
-account.set_credentials({"api_key": "k" * 8, "access_token": "t" * 8},
-                        CredentialCipher.from_file(conf.key_file()))
 account.endpoint = "ws://127.0.0.1:9"
+account.set_credentials({"api_key": "k" * 8, "access_token": "t" * 8},
+                        load_sealer(conf.key_file()))
 account.credentials_expire = None
 account.credentials_stored += timedelta(days=1)  # far from six o'clock
 account.save()

@@ -18,10 +18,10 @@ from brokers.simulator.dhan_encoder import name_of
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, InstrumentKey
 from pooling.clock import SystemClock
-from pooling.crypto import CredentialCipher
 from pooling.models import BrokerAccount, Instrument, PoolEvent
 from pooling.stores import DjangoAccountStore
 from pooling.worker import PoolWorker
+from tests.credential_kit import CredentialCipher
 from tests.fix_running_time import RunningTime
 from tests.fix_simulator import ACCESS_TOKEN, MakeDhanServer
 from tests.support import eventually

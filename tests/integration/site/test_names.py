@@ -19,11 +19,11 @@ from brokers.simulator.kite import KiteExchange
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, InstrumentKey, InstrumentRow
 from pooling.clock import SystemClock
-from pooling.crypto import CredentialCipher
 from pooling.instruments import store_instruments
 from pooling.models import BrokerAccount
 from pooling.stores import DjangoAccountStore
 from pooling.worker import PoolWorker
+from tests.credential_kit import CredentialCipher
 from tests.fix_running_time import RunningTime
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeKiteServer
 from tests.support import eventually

@@ -52,7 +52,8 @@ from brokers.types import FeedMode, InstrumentKey, InstrumentRow
 from openalgo_site.directory import DjangoDirectory
 from pooling import conf
 from pooling.clock import SystemClock
-from pooling.crypto import CredentialCipher, create_key_file
+from pooling.crypto import load_sealer
+from pooling.key_files import create_key_file
 from pooling.testing import FakeBroker, make_adapter_class
 from pooling.worker import PoolWorker
 from pooling.instrument_search import search_instruments as search
@@ -69,7 +70,7 @@ assert connection.pool is not None and connection.pool.max_size == 4
 create_key_file(conf.key_file())
 user = User.objects.create_user("asha")
 account = BrokerAccount(user=user, broker="zerodha")
-account.set_credentials({"api_key": "k"}, CredentialCipher.from_file(conf.key_file()))
+account.set_credentials({"api_key": "k"}, load_sealer(conf.key_file()))
 account.save()
 _, plaintext = ApiKey.objects.issue(user, "notebook")
 names = ["M&M", "MARUTI", "RELIANCE", "RELIANCE26NOVFUT", *(f"S{n}" for n in range(10_000))]

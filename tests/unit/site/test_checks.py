@@ -12,7 +12,7 @@ from openalgo_site.checks import check_debug
 from openalgo_site.env import Environment
 from pooling import conf
 from pooling.checks import check_bus_address, check_key_file, check_limits
-from pooling.crypto import create_key_file
+from pooling.key_files import create_key_file
 
 
 @pytest.fixture

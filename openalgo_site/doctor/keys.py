@@ -1,0 +1,116 @@
+"""The keys of the credentials, and what may be known of credentials without opening one."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.utils import timezone
+
+from brokers.exceptions import BrokerConfigError
+from brokers.moments import moment_text
+from openalgo_site.doctor.findings import Finding, failed, fine, warned
+from pooling import conf
+from pooling.crypto import SYMMETRIC, key_of, load_sealer
+from pooling.key_files import KeyFileError, public_file
+from pooling.models import BrokerAccount
+from pooling.opening import CredentialOpener
+from pooling.operations.crowding import crowding
+from pooling.operations.naming import account_name
+from pooling.operations.sealing import rows_left
+
+__all__ = ["credentials", "key_file"]
+
+SEAL = "run `python manage.py sealcredentials`"
+
+
+def key_file() -> Iterator[Finding]:
+    """Whether both halves of the credentials' keys are there, usable, and belong together."""
+    name, path = "key file", conf.key_file()
+    try:
+        sealer = load_sealer(path)
+        opener = _opener(path)
+        wrong = opener.mismatch(path, sealer.key_id) if opener is not None else None
+    except KeyFileError as error:
+        wrong = str(error)
+    if wrong:
+        what, _, mends = wrong.partition(": ")
+        yield failed(name, what, mends)
+    elif opener is None:
+        yield warned(
+            name,
+            f"{path} is missing, so no worker can run here: {public_file(path).name} is enough for "
+            "a gateway with a DATA_DIR of its own",
+            f"restore {path} where a worker shall run",
+        )
+    elif sealer.key_id == SYMMETRIC:
+        yield warned(
+            name, f"every process that may store credentials can read them with {path}", SEAL
+        )
+    else:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        yield fine(name, f"{path} has mode {mode:04o}; key {sealer.key_id} seals")
+
+
+def credentials() -> Iterator[Finding]:
+    """Whether the key of every stored credential is there, and it is complete and in force."""
+    name, path = "credentials", conf.key_file()
+    sealer, opener, good = load_sealer(path), _opener(path), 0
+    for account in BrokerAccount.objects.select_related("user").order_by("pk").iterator():
+        found = _credential(account, opener)
+        if found is not None:
+            yield found
+        elif account.enabled:
+            good += 1
+    known = (SYMMETRIC, *(opener.key_ids if opener is not None else ()))
+    if sealer.key_id != SYMMETRIC and (left := rows_left(sealer.key_id, known)):
+        rows = f"{left} row{'' if left == 1 else 's'}"
+        yield warned(name, f"{rows} with other keys than {sealer.key_id}, the one in use", SEAL)
+    told: set[str] = set()
+    for account in BrokerAccount.objects.filter(enabled=True).select_related("user", "config"):
+        if (warning := crowding(account)) is not None and warning not in told:
+            told.add(warning)
+            what, _, mends = warning.rpartition(". Lower ")
+            yield warned(name, what, f"lower {mends}")
+    yield fine(name, f"those of {good} enabled account(s) are complete, and their keys are there")
+
+
+def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Finding | None:
+    """Return what is wrong with an account's credential; None: nothing, as far as can be known."""
+    name, pool = "credentials", account_name(account)
+    try:
+        tokens = dict(account.credentials)
+        fields = account.capabilities().credential_fields
+    except BrokerConfigError as error:
+        what, _, mends = str(error).partition(": ")
+        return failed(name, f"{pool}: {what}", mends or f"see the account {pool} in the admin")
+    except Exception as error:
+        # Supervision point: what is stored of one account must not hide the others.
+        what = f"what is stored of it makes no sense ({type(error).__name__})"
+        return failed(name, f"{pool}: {what}", f"see the account {pool} in the admin")
+    unknown = {key_of(token) for token in tokens.values() if opener and not opener.knows(token)}
+    if unknown:
+        words = ", ".join(f"key {each}" if each else "a symmetric key" for each in sorted(unknown))
+        what = f"{pool}: it was encrypted with {words}, which is not in the key file"
+        return failed(name, what, "restore the key or enter the credential again")
+    if not account.enabled:
+        return None
+    if lacking := [field.label for field in fields if field.name not in tokens]:
+        return warned(
+            name,
+            f"{pool}: {', '.join(lacking)} is not set",
+            "enter it in the admin (Broker accounts), unless the broker does not need it",
+        )
+    expires = account.credentials_expire
+    if expires is not None and expires <= timezone.now():
+        return warned(
+            name,
+            f"{pool}: expired at {moment_text(timezone.localtime(expires))}",
+            "log in at the broker and enter the new access token in the admin",
+        )
+    return None
+
+
+def _opener(path: Path) -> CredentialOpener | None:
+    return CredentialOpener.from_file(path) if path.exists() else None
