@@ -22,6 +22,7 @@ from pooling.contracts import AccountStore
 from pooling.proxies import DIRECT, ProxyRules
 from pooling.transport import WebSocketConnector
 from pooling.worker import PoolWorker
+from streaming.collector import calm_collector, collect_when_quiet
 from streaming.control_server import ControlServer
 from streaming.curve import CurveKeys
 from streaming.publisher import SharedZmqPublisher
@@ -109,7 +110,12 @@ async def _serve(
             stack.push_async_callback(_close, worker, control)
             await worker.open()
             await control.open()
+            # Otherwise thousands of symbols wanted at once stop all ticks for a tenth of a second.
+            calm_collector()
             logger.info("worker %s serves %d pool(s)", worker_id, len(worker.pool_ids()))
+            quiet = collect_when_quiet(lambda: publisher.published)
+            collecting = asyncio.create_task(quiet, name="worker-collector")
+            stack.callback(collecting.cancel)
             await _stopped(stop, control, watch() if watch else None)
             logger.info("worker %s drains", worker_id)
 

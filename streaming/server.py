@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import errno
 import functools
-import gc
 import logging
 import signal
 import socket
@@ -29,6 +28,7 @@ from websockets.protocol import OPEN
 from brokers.addresses import bare_host
 from streaming.bounded_frames import BoundedFramesProtocol
 from streaming.client import KERNEL_UNSENT_BYTES
+from streaming.collector import calm_collector
 from streaming.consumers import FAREWELL_EXTENSION, FORCE_CLOSE_EXTENSION
 from streaming.edge import Edge
 from streaming.exceptions import StreamingError
@@ -278,11 +278,9 @@ async def _serve(
     # Signals are taken before anything is open, so that none of them leaves something behind.
     with server.capture_signals():
         await gateway.open()
-        # What is loaded stays; without this, each large subscribe makes the collector walk all of
-        # it several times, and every client waits.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 100)
+        # Otherwise each large subscribe makes the collector walk all that there is several times,
+        # and every client waits.
+        calm_collector()
         # How long a page's thread that computes may hold the loop up, each time.
         sys.setswitchinterval(_SWITCH_SECONDS)
         try:
