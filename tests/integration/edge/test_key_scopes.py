@@ -113,6 +113,22 @@ async def test_the_end_closes_a_keys_sockets_also_while_the_directory_is_away(
     await good.close()
 
 
+async def test_an_end_that_comes_while_the_directory_is_asked_is_called_one(
+    make_edge: MakeEdge,
+) -> None:
+    edge = await make_edge(revalidate_seconds=0.05)
+    hub, directory = edge.gateway.current_hub, edge.directory
+    assert hub is not None
+    end_ms = hub.wall_clock_ms() + 3_600_000
+    issue(edge, "old", ends_ms=end_ms)
+    socket = await edge.client("old")
+    looks = directory.refreshes
+    # The clock reaches the end within the look that finds the key ended, and not before.
+    hub.wall_clock_ms = lambda: end_ms if directory.refreshes > looks else end_ms - 1
+    directory.end_key("old")
+    assert await closing(socket) == (4401, "API key ended")
+
+
 async def test_a_key_whose_scope_changed_connects_anew(make_edge: MakeEdge) -> None:
     """What it holds could be more than it may hold now."""
     edge = await make_edge(revalidate_seconds=0.05)

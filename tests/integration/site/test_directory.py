@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
@@ -13,7 +15,9 @@ from brokers.types import InstrumentKey
 from openalgo_site.directory import DjangoDirectory
 from pooling.models import BrokerAccount, Instrument, SearchTier
 from streaming.directory import Directory, Principal
+from streaming.exceptions import KeyEndedError
 from streaming.models import ApiKey
+from streaming.scopes import EVERYTHING, Scope
 
 
 @pytest.fixture
@@ -259,3 +263,46 @@ async def test_a_broker_without_instruments_is_told(
 
 async def test_supported_brokers(directory: DjangoDirectory) -> None:
     assert list(await directory.supported_brokers()) == default_registry().names()
+
+
+# What a key may do, and until when
+
+
+async def test_scope_and_end_come_with_the_key_and_stay_at_a_refresh(
+    directory: DjangoDirectory, user: User, account: BrokerAccount
+) -> None:
+    ends = datetime(2099, 1, 1, tzinfo=UTC)
+    issue_key = sync_to_async(ApiKey.objects.issue)
+    _, plaintext = await issue_key(user, "narrow", scope={Scope.READ_STATUS}, ends=ends)
+    _, endless = await issue_key(user, "wide", scope=EVERYTHING)
+    narrow = await directory.authenticate_api_key(plaintext)
+    wide = await directory.authenticate_api_key(endless)
+    assert narrow is not None
+    assert wide is not None
+    assert narrow.scope == frozenset({Scope.READ_STATUS})
+    assert narrow.ends_ms == 4_070_908_800_000
+    assert (wide.scope, wide.ends_ms) == (EVERYTHING, None)
+    # Exactly what was told before: any difference closes the key's sockets.
+    assert await directory.refresh([narrow, wide]) == [narrow, wide]
+
+
+async def test_a_session_may_do_everything_and_has_no_end(
+    directory: DjangoDirectory, user: User, account: BrokerAccount
+) -> None:
+    principal = await directory.authenticate_session(await log_in(user))
+    assert principal is not None
+    assert (principal.scope, principal.ends_ms) == (EVERYTHING, None)
+    assert await directory.refresh([principal]) == [principal]
+
+
+async def test_an_ended_key_is_told_so_and_ends_at_a_refresh(
+    directory: DjangoDirectory, user: User, account: BrokerAccount
+) -> None:
+    key, plaintext = await issue(user)
+    principal = await directory.authenticate_api_key(plaintext)
+    assert principal is not None
+    key.ends = timezone.now()
+    await key.asave()
+    with pytest.raises(KeyEndedError, match="This API key ended at "):
+        await directory.authenticate_api_key(plaintext)
+    assert await directory.refresh([principal]) == [None]
