@@ -114,6 +114,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
             if self._gate.is_admitted:
                 self.loop.call_soon(self._work)
             else:
+                self._edge.strangers.heard(self, is_more_due=False)
                 self._edge.lane.join(self._work)
         if not self.transport.is_closing():
             self.transport.pause_reading()
@@ -121,6 +122,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
     def _work(self) -> None:
         """Parse what one turn may have."""
         self._is_due = False
+        self._edge.strangers.heard(self, is_more_due=self._app_waits)
         now = self._edge.clock()
         bytes_left, frames_left = self._edge.limits.turn_bytes, _TURN_FRAMES
         while bytes_left > 0 and frames_left and self._may_parse():

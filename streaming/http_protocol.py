@@ -115,6 +115,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """Parse what waits in one of the next turns, if there is anything."""
         if self._waiting and not self._is_due and not self.transport.is_closing():
             self._is_due = True
+            self._edge.strangers.heard(self, is_more_due=False)
             self.transport.pause_reading()
             self._edge.lane.join(self._work)
 
@@ -131,6 +132,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._part = len(part)
         self._given += len(part)
         super().data_received(part)
+        self._edge.strangers.heard(self, is_more_due=not self._is_answering())
         around = self._given - self._body
         if around > self._edge.limits.header_bytes + _TURN_BYTES + self._body // 4:
             self.end(Refusal.HEADER_BYTES)

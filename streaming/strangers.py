@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 # So long a client that just came has to say something before its place may be taken: clients that
 # all come back at once are served one behind the other.
-_GRACE_SECONDS = 1.0
+_GRACE_SECONDS = 3.0
 # What goes at least as fast may take longer than the request's time.
 _BYTES_PER_SECOND = 16 * 1024
 # How many make room at once: looking for them costs a walk over all.
@@ -94,6 +94,12 @@ class Strangers(Generic[_T]):
         stranger = self._all.get(who)
         if stranger is not None:
             stranger.is_awaited, stranger.until = False, None
+
+    def heard(self, who: _T, *, is_more_due: bool) -> None:
+        """Note that something came, which is now looked at; or what it was, and more is due."""
+        stranger = self._all.get(who)
+        if stranger is not None:
+            stranger.is_awaited = is_more_due
 
     def allow_for(self, who: _T, size: int) -> None:
         """Give it the time that so many bytes, of its body or of ours, may take."""

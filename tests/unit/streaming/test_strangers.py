@@ -50,11 +50,11 @@ def test_too_many_of_one_address_lose_the_oldest(strangers: Strangers[str]) -> N
         strangers.enter(f"bad{number}", "192.0.2.1", number / 10)
         strangers.expect_word(f"bad{number}")
     strangers.enter("good", "192.0.2.2", 0.0)
-    assert strangers.overdue(0.9) == []
-    assert strangers.overdue(2.0) == [("bad0", SURPLUS), ("bad1", SURPLUS)]
+    assert strangers.overdue(2.9) == []
+    assert strangers.overdue(4.0) == [("bad0", SURPLUS), ("bad1", SURPLUS)]
     strangers.leave("bad0")
     strangers.leave("bad1")
-    assert strangers.overdue(2.0) == []
+    assert strangers.overdue(4.0) == []
 
 
 def test_whoever_waits_for_us_counts_against_nobody(strangers: Strangers[str]) -> None:
@@ -70,15 +70,28 @@ def test_whoever_waits_for_us_counts_against_nobody(strangers: Strangers[str]) -
 def test_whoever_has_just_come_is_no_surplus(strangers: Strangers[str]) -> None:
     for number in range(40):
         strangers.enter(f"client{number}", "192.0.2.1", 100.0)
-    assert strangers.overdue(100.9) == []
-    assert strangers.making_room(100.9) == []
+    assert strangers.overdue(102.9) == []
+    assert strangers.making_room(102.9) == []
+
+
+def test_what_was_sent_and_not_looked_at_yet_is_held_against_nobody(
+    strangers: Strangers[str],
+) -> None:
+    for number in range(5):
+        strangers.enter(f"c{number}", "192.0.2.1", 0.0)
+        strangers.heard(f"c{number}", is_more_due=False)
+    assert strangers.overdue(9.0) == []
+    for number in range(4):
+        strangers.heard(f"c{number}", is_more_due=True)
+    assert strangers.overdue(9.0) == [("c0", SURPLUS)]
+    assert [who for who, _ in strangers.overdue(10.0)] == [f"c{number}" for number in range(5)]
 
 
 def test_an_ipv6_network_is_one_address(strangers: Strangers[str]) -> None:
     for number in range(5):
         strangers.enter(f"n{number}", f"2001:db8::{number}", 0.0)
     strangers.enter("other", "2001:db8:0:1::1", 0.0)
-    assert strangers.overdue(1.0) == [("n0", SURPLUS), ("n1", SURPLUS)]
+    assert strangers.overdue(3.0) == [("n0", SURPLUS), ("n1", SURPLUS)]
 
 
 def test_clients_of_a_proxy_count_by_their_own_address(strangers: Strangers[str]) -> None:
