@@ -12,7 +12,7 @@ from pooling.crypto import Opens, Seals, key_of
 from pooling.models import AlertTarget, BrokerAccount
 from pooling.operations.naming import account_name
 
-__all__ = ["Resealed", "keys_of", "reseal", "rows_by_key", "rows_left"]
+__all__ = ["Resealed", "keys_of", "reseal", "rows_by_key", "rows_left", "rows_of_others"]
 
 
 @dataclass(slots=True)
@@ -41,6 +41,13 @@ def rows_left(in_use: str, known: Collection[str]) -> int:
     """Return how many rows wait for ``reseal``: their keys are known, and not all in use."""
     found = (keys_of(_tokens(row)) for row in _rows())
     return sum(not keys <= {in_use} and keys <= {in_use, *known} for keys in found)
+
+
+def rows_of_others(in_use: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each row that other keys than the one in use encrypted: its name, and theirs."""
+    for row in _rows():
+        if others := sorted(keys_of(_tokens(row)) - {in_use}):
+            yield _name(row), others
 
 
 def reseal(opener: Opens, sealer: Seals) -> Resealed:

@@ -12,7 +12,7 @@ from pooling import conf
 from pooling.crypto import SYMMETRIC, load_sealer
 from pooling.key_files import KeyFileError, add_key_pair, public_file, write_public
 from pooling.opening import CredentialOpener
-from pooling.operations.sealing import reseal, rows_by_key
+from pooling.operations.sealing import reseal, rows_by_key, rows_of_others
 
 __all__ = ["Command"]
 
@@ -75,12 +75,18 @@ class Command(BaseCommand):
 def _lines(in_use: str, opener: CredentialOpener) -> Iterator[str]:
     found = rows_by_key()
     for name in dict.fromkeys((in_use, *opener.key_ids, *sorted(found))):
-        words = f"key {name}" if name != SYMMETRIC else "symmetric keys"
+        words = _key(name)
         if name == in_use:
             words += ", in use"
         elif name != SYMMETRIC and name not in opener.key_ids:
             words += ", which is not in the key file"
         yield f"{words}: {_rows(found[name])}"
+    for row, names in rows_of_others(in_use):
+        yield f"  {row}: {', '.join(map(_key, names))}"
+
+
+def _key(name: str) -> str:
+    return f"key {name}" if name != SYMMETRIC else "symmetric keys"
 
 
 def _rows(count: int) -> str:

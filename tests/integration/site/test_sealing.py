@@ -137,9 +137,17 @@ def test_what_cannot_be_opened_stays_and_is_named(
 
 def test_rows_of_an_older_key_are_counted_until_they_are_sealed(kept: BrokerAccount) -> None:
     name = renew(conf.key_file())
+    old = keys_of(kept.credentials)
+    listed = told("sealcredentials", dry_run=True).splitlines()
+    assert listed[0] == f"key {name}, in use: 0 rows"
+    assert listed[1:] == [f"key {old_name}: 1 row" for old_name in old] + [
+        f"  asha/zerodha/main: key {old_name}" for old_name in old
+    ]
     ((outcome, words),) = wrong(*keys.credentials())
     assert (outcome, words) == ("warning", f"1 row with other keys than {name}, the one in use")
     assert told("sealcredentials") == f"1 row sealed for key {name}.\n"
+    listed = told("sealcredentials", dry_run=True).splitlines()
+    assert [line for line in listed if line.startswith(" ")] == []
     assert wrong(*keys.credentials()) == []
 
 
