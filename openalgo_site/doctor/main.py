@@ -9,6 +9,7 @@ from functools import partial
 from django.core.management.base import CommandParser
 
 from openalgo_site.doctor import keys, processes, storage, surroundings
+from openalgo_site.doctor.api_keys import api_keys
 from openalgo_site.doctor.findings import Check, Finding, Outcome, skipped
 from openalgo_site.doctor.forwarded import forwarded
 from openalgo_site.pool_cli.base import Exit, Options, Output, Subcommand
@@ -41,6 +42,7 @@ def all_checks(*, network: bool = False, clients: int | None = None) -> list[Che
         Check("writable", storage.writable, needs=tables),
         Check("key file", keys.key_file),
         Check("credentials", keys.credentials, needs=(*tables, "key file")),
+        Check("api keys", api_keys, needs=tables),
         Check("instruments", storage.instruments, needs=tables),
         Check("workers", processes.workers, needs=tables),
         Check("bus", processes.bus),
