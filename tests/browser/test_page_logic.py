@@ -207,6 +207,28 @@ async def test_feed_trouble_of_named_symbols_ends_one_by_one(module_page: Page):
     ]
 
 
+async def test_a_headline_names_its_account_where_there_are_several(module_page: Page):
+    """Else nobody knows for which the broker wants a login."""
+    script = """(() => {
+        const feed = new m.FeedState();
+        const say = (account, status, reason = "") => {
+            feed.apply({broker: "zerodha", account, pool_id: account, status, reason});
+            return feed.headline?.text;
+        };
+        return [say("main", "stale", "no data"), say("second", "live"), feed.headline.text,
+            say("main", "live"), say("second", "auth_required"), say("second", "closed")];
+    })()"""
+    assert await run(module_page, "feed", script) == [
+        "The feed is stale: the prices marked so are not current. No data.",
+        "The feed of Zerodha main is stale: the prices marked so are not current. No data.",
+        "The feed of Zerodha main is stale: the prices marked so are not current. No data.",
+        None,
+        "The broker wants a new login for Zerodha second; no prices of Zerodha second arrive until"
+        " then.",
+        "The feed of Zerodha second is closed.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("typed", "name"),
     [("nse:infy", ["NSE", "INFY"]), (" NFO: NIFTY27OCT2624500CE ", ["NFO", "NIFTY27OCT2624500CE"]),

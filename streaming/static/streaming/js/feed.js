@@ -5,10 +5,11 @@
 
 import { ROOM_WORD } from "./store.js";
 
+// Of `of`, " of Zerodha main", where there are several feeds; else of "".
 const HEADLINES = {
-  stale: "The feed is stale: the prices marked so are not current.",
-  auth_required: "The broker wants a new login; no prices arrive until then.",
-  closed: "The feed is closed.",
+  stale: (of) => `The feed${of} is stale: the prices marked so are not current.`,
+  auth_required: (of) => `The broker wants a new login${of.replace(" of ", " for ")}; no prices${of} arrive until then.`,
+  closed: (of) => `The feed${of} is closed.`,
 };
 
 const STATES = {
@@ -39,14 +40,17 @@ const waitsForRoom = ({ symbols, reason }) =>
 
 export class FeedState {
   #troubles = new Set(); // the messages in force; each is of a whole pool or of named symbols
+  #pools = new Set(); // ids of all pools that were spoken of: with several, a trouble names its own
 
   /** Forget everything: a new connection is told again. */
   reset() {
     this.#troubles.clear();
+    this.#pools.clear();
   }
 
   /** Take a `feed` message; returns true when it says that prices are live. */
   apply(message) {
+    this.#pools.add(message.pool_id);
     for (const trouble of [...this.#troubles]) {
       if (trouble.pool_id !== message.pool_id) continue;
       // What is said of a whole pool replaces everything said of it; named symbols, only those.
@@ -88,9 +92,14 @@ export class FeedState {
     const reason = message.reason ? ` ${sentence(message.reason)}` : "";
     return {
       status: message.status,
-      text: (HEADLINES[message.status] ?? HEADLINES.stale) + reason,
+      text: (HEADLINES[message.status] ?? HEADLINES.stale)(this.#ofPool(message)) + reason,
       since: message.since,
     };
+  }
+
+  #ofPool({ broker = "", account = "" }) {
+    if (this.#pools.size < 2) return "";
+    return ` of ${broker.charAt(0).toUpperCase()}${broker.slice(1)} ${account}`.trimEnd();
   }
 
   #withdraw(trouble, symbols) {
