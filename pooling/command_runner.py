@@ -124,11 +124,13 @@ class CommandRunner:
 
 def _paused(pool: ConnectionPool) -> str:
     symbols = pool.get_stats().wanted
-    return f"The pool is paused: its connections are closed, and {symbols} symbols wait for it."
+    wait = "1 symbol waits" if symbols == 1 else f"{symbols} symbols wait"
+    return f"The pool is paused: its connections are closed, and {wait} for it."
 
 
 def _resumed(pool: ConnectionPool) -> str:
     symbols = pool.get_stats().wanted
     if not symbols:
         return "The pool is resumed; nothing is subscribed."
-    return f"The pool is resumed: connections open for {symbols} symbols."
+    carried = "1 symbol" if symbols == 1 else f"{symbols} symbols"
+    return f"The pool is resumed: connections open for {carried}."

@@ -77,7 +77,11 @@ class FeedHealth:
 
 
 def _blemishes(down: int, waiting: int) -> str:
-    found = [f"{down} connections are not live"] if down else []
+    found = [f"{_are(down, 'connection')} not live"] if down else []
     if waiting:
-        found.append(f"{waiting} symbols are {WAITING_FOR_ROOM}")
+        found.append(f"{_are(waiting, 'symbol')} {WAITING_FOR_ROOM}")
     return "; ".join(found)
+
+
+def _are(number: int, noun: str) -> str:
+    return f"1 {noun} is" if number == 1 else f"{number} {noun}s are"

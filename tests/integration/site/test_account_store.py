@@ -299,7 +299,7 @@ async def test_changes_of_state_are_events(
     for status, reason, at in [
         (FeedStatus.STALE, "just started", 0),
         (FeedStatus.LIVE, "", 1000),
-        (FeedStatus.LIVE, "1 connections are not live", 1000),
+        (FeedStatus.LIVE, "1 connection is not live", 1000),
         (FeedStatus.AUTH_REQUIRED, "the token ended", 9000),
     ]:
         seen = stats(pool_id, status=status, reason=reason, since_ms=NOW + at)
