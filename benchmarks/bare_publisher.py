@@ -21,9 +21,11 @@ from collections.abc import Callable, Sequence
 import uvloop
 import zmq
 
+from benchmarks.stack import local_bus
 from benchmarks.tick_layout import TickLayout, now_us, symbol_name
 from brokers.feed import FeedEvent, FeedStatus, Holder, Outcome, OutcomeState, Peak, PoolStats, Want
 from brokers.types import FeedMode, InstrumentKey
+from streaming.bus_address import BusAddress
 from streaming.bus_message import FORMAT_VERSION, HEADER
 from streaming.control_server import ControlServer
 from streaming.publisher import SharedZmqPublisher
@@ -199,8 +201,8 @@ class Sender(threading.Thread):
         self._publisher.send_ready(messages)
 
 
-async def _main(port: int, pool_id: str, positions: mmap.mmap) -> None:
-    publisher = BarePublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=time.time_ns() // 1000)
+async def _main(bus: BusAddress, pool_id: str, positions: mmap.mmap) -> None:
+    publisher = BarePublisher(bus=bus, epoch=time.time_ns() // 1000)
     publisher.open()
     server = ControlServer(
         service=YesService(pool_id), publisher=publisher, worker_id="bare publisher"
@@ -229,7 +231,7 @@ async def _main(port: int, pool_id: str, positions: mmap.mmap) -> None:
 
 
 if __name__ == "__main__":
-    with open(sys.argv[3], "r+b") as positions_file:
+    with open(sys.argv[4], "r+b") as positions_file:
         mapped = mmap.mmap(positions_file.fileno(), _POSITION.size)
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_main(int(sys.argv[1]), sys.argv[2], mapped))
+        uvloop.run(_main(local_bus(sys.argv[1], int(sys.argv[2])), sys.argv[3], mapped))

@@ -97,7 +97,7 @@ class BareStack:
     load: Child
     port: int
     openalgo_port: int
-    zmq_port: int
+    bus_endpoint: str
     pool_id: str
     api_key: str
 
@@ -247,7 +247,7 @@ async def running_bare_stack(
         publisher = Child(
             "benchmarks.bare_publisher",
             load_core,
-            [str(made.zmq_port), prepared["pool_id"], str(positions)],
+            [made.directory, str(made.zmq_port), prepared["pool_id"], str(positions)],
         )
         exits.push_async_callback(publisher.stop)
         await publisher.start()
@@ -264,5 +264,5 @@ async def running_bare_stack(
         exits.push_async_callback(load.stop)
         await load.start()
         yield BareStack(
-            publisher, gateway, load, made.port, made.openalgo_port, made.zmq_port, **prepared
+            publisher, gateway, load, made.port, made.openalgo_port, made.bus.ticks, **prepared
         )

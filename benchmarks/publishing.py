@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 
 import zmq
 
+from benchmarks.stack import local_bus
 from brokers.base import Confirmed
 from brokers.context import pooled_creation
 from brokers.testing import kite_frame, kite_quote
@@ -22,11 +24,15 @@ SYMBOLS = 500
 
 
 def _main() -> None:
-    publisher = SharedZmqPublisher(endpoint="tcp://127.0.0.1:0", epoch=1)
+    with tempfile.TemporaryDirectory(prefix="tickpool-bench-") as directory:
+        _measure(SharedZmqPublisher(bus=local_bus(directory, 5555), epoch=1))
+
+
+def _measure(publisher: SharedZmqPublisher) -> None:
     publisher.open()
     reader = zmq.Context.instance().socket(zmq.SUB)
     reader.set_hwm(1000)
-    reader.connect(f"tcp://127.0.0.1:{publisher.port}")
+    reader.connect(publisher.bus.ticks)
     reader.subscribe(b"")
     with pooled_creation(publisher.for_pool("1", "zerodha")):
         adapter = ZerodhaAdapter()

@@ -39,8 +39,7 @@ async def references(stack: BareStack) -> AsyncIterator[Result]:
 
 async def _reference(stack: BareStack, title: str, module: str, window: int, ours: float) -> Result:
     mode = FeedMode.QUOTE
-    endpoint = f"tcp://127.0.0.1:{stack.zmq_port}"
-    server = Child(f"benchmarks.{module}", cores()[0], [endpoint, stack.pool_id])
+    server = Child(f"benchmarks.{module}", cores()[0], [stack.bus_endpoint, stack.pool_id])
     try:
         port = (await server.start())["port"]
         await stack.connect(_CLIENTS, _SYMBOLS, mode, port=port)

@@ -13,16 +13,20 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.harness import ROOT, Child, ManageCommand, cores
 from benchmarks.metrics import METRICS_KEY
+from streaming.bus_address import BusAddress
+from streaming.socket_files import SocketFiles
 
 __all__ = [
     "Installation",
     "Stack",
     "free_ports",
     "installation",
+    "local_bus",
     "prepare",
     "running_stack",
     "wait_ready",
@@ -41,7 +45,6 @@ class Stack:
     load: Child
     port: int
     openalgo_port: int
-    zmq_port: int
     pool_id: str
     api_key: str
 
@@ -82,6 +85,16 @@ class Installation(NamedTuple):
     port: int
     openalgo_port: int
     zmq_port: int
+
+    @property
+    def bus(self) -> BusAddress:
+        """Where its worker publishes, as the settings have it."""
+        return local_bus(self.directory, self.zmq_port)
+
+
+def local_bus(directory: str, port: int) -> BusAddress:
+    """Return the bus of an installation on this machine whose data are in ``directory``."""
+    return BusAddress(host="127.0.0.1", port=port, files=SocketFiles(Path(directory) / "bus"))
 
 
 @contextlib.contextmanager
@@ -125,9 +138,7 @@ async def running_stack() -> AsyncIterator[Stack]:
             load = Child("benchmarks.load_client", load_core)
             await load.start()
             exits.push_async_callback(load.stop)
-            yield Stack(
-                exchange, worker, gateway, load, port, openalgo_port, made.zmq_port, **prepared
-            )
+            yield Stack(exchange, worker, gateway, load, port, openalgo_port, **prepared)
 
 
 async def prepare(

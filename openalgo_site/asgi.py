@@ -24,7 +24,7 @@ from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
 from streaming.bare_answers import with_security_headers  # noqa: E402
-from streaming.curve import bus_endpoint, load_key_file  # noqa: E402
+from streaming.bus_address import bus_address  # noqa: E402
 from streaming.database_probe import DatabaseProbe  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
 from streaming.gateway import Gateway  # noqa: E402
@@ -44,8 +44,7 @@ def make_link() -> FeedLink:
     """
     env = settings.ENV
     return ZmqFeedLink(
-        endpoints=[bus_endpoint(env.zmq_host, env.zmq_port)],
-        curve=load_key_file(env.zmq_curve_key_file),
+        buses=[bus_address(env, settings.BUS_DIR)],
         receive_hwm=env.zmq_receive_hwm,
     )
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from openalgo_site.logs import LogFormat, LogLevel
+from openalgo_site.private_files import BUS_FOLDER
 
 __all__ = ["EmailSecurity", "Environment", "EnvironmentValueError", "read_environment"]
 
@@ -45,6 +46,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     openalgo_port: Port = 8765
     zmq_host: str = "127.0.0.1"
     zmq_port: Port = 5555
+    zmq_socket_dir: str = ""
     zmq_curve_key_file: str = ""
     zmq_send_hwm: Count = 100_000
     zmq_receive_hwm: Count = 100_000
@@ -105,6 +107,14 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     def data_path(self, base: Path) -> Path:
         """Return the data directory; a relative one is below ``base``."""
         return (base / self.data_dir).resolve()
+
+    def bus_path(self, base: Path) -> Path | None:
+        """Return the folder of the socket files, or None; a relative one is below ``base``."""
+        if self.zmq_socket_dir == "none":
+            return None
+        if self.zmq_socket_dir:
+            return (base / self.zmq_socket_dir).resolve()
+        return self.data_path(base) / BUS_FOLDER
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:

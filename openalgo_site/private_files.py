@@ -13,11 +13,19 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-__all__ = ["OTHERS", "begin_private", "is_ours", "open_to_others", "usual_mode"]
+__all__ = [
+    "BUS_FOLDER",
+    "OTHERS",
+    "begin_private",
+    "is_ours",
+    "open_to_others",
+    "usual_mode",
+]
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 MASK = 0o077
 PUBLIC = "credentials.pub"  # for everybody to read, and for nobody else to write
+BUS_FOLDER = "bus"  # of the socket files by which processes of one installation meet
 # Names below DATA_DIR that no part of TickPool but its own has given.
 OURS = (
     "tickpool.sqlite3*",
@@ -30,6 +38,7 @@ OURS = (
     "demo-ports.json",
     "proxies-seen.*",
     "static",
+    BUS_FOLDER,
 )
 
 
@@ -74,7 +83,8 @@ def open_to_others(folder: Path, elsewhere: Iterable[Path] = ()) -> Iterator[tup
 
     Args:
         folder: ``DATA_DIR``.
-        elsewhere: further files of the installation; those that are not there are passed over.
+        elsewhere: further files and folders of the installation; those that are not there are
+            passed over.
     """
     files = sorted(path for path in folder.iterdir() if is_ours(path.name) and path.is_file())
     for path in (folder, *files, *elsewhere):
@@ -85,8 +95,8 @@ def open_to_others(folder: Path, elsewhere: Iterable[Path] = ()) -> Iterator[tup
 
 
 def usual_mode(folder: Path, path: Path) -> int:
-    """Return the mode that ``path`` should have, of ``DATA_DIR`` or of a file in it."""
-    if path == folder:
+    """Return the mode that ``path`` should have, of a folder of ours or of a file."""
+    if path == folder or path.is_dir():
         return 0o700
     return 0o644 if path.name == PUBLIC else 0o600
 

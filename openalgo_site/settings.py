@@ -38,6 +38,7 @@ except ValueError as error:
     sys.exit(f"PUBLIC_URL cannot be used: {error} (see .env.example)")
 
 DATA_DIR = ENV.data_path(BASE_DIR)
+BUS_DIR = ENV.bus_path(BASE_DIR)
 begin_private(DATA_DIR)  # before anything is written
 SECRET_KEY = ENV.secret_key or read_or_create_secret(
     DATA_DIR / "django-secret.key", secrets.token_urlsafe(50)

@@ -22,9 +22,9 @@ from pooling.contracts import AccountStore
 from pooling.proxies import DIRECT, ProxyRules
 from pooling.transport import WebSocketConnector
 from pooling.worker import PoolWorker
+from streaming.bus_address import BusAddress
 from streaming.collector import calm_collector, collect_when_quiet
 from streaming.control_server import ControlServer
-from streaming.curve import CurveKeys
 from streaming.publisher import SharedZmqPublisher
 
 __all__ = ["WorkerSettings", "run_worker"]
@@ -41,8 +41,7 @@ class WorkerSettings:
     way to brokers.
     """
 
-    endpoint: str
-    curve: CurveKeys | None
+    bus: BusAddress
     usage_interval_seconds: float
     zone: tzinfo
     proxies: ProxyRules = DIRECT
@@ -82,9 +81,7 @@ async def _serve(
     # Milliseconds of the wall clock: every later life of a worker has a larger one.
     epoch = clock.time_ms()
     worker_id = process_name()
-    publisher = SharedZmqPublisher(
-        endpoint=settings.endpoint, epoch=epoch, curve=settings.curve, send_hwm=settings.send_hwm
-    )
+    publisher = SharedZmqPublisher(bus=settings.bus, epoch=epoch, send_hwm=settings.send_hwm)
     worker = PoolWorker(
         store=store,
         registry=registry,

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from brokers.context import set_standalone_sink_factory
 from brokers.types import TickSink
-from streaming.curve import load_key_file
+from streaming.bus_address import bus_address
 from streaming.standalone import StandaloneBus
 
 __all__ = ["StreamingConfig", "standalone_bus"]
@@ -17,9 +17,7 @@ __all__ = ["StreamingConfig", "standalone_bus"]
 def standalone_bus() -> StandaloneBus:
     """Return the bus of this process's adapters without a pool, on the configured address."""
     env = settings.ENV
-    return StandaloneBus(
-        host=env.zmq_host, port=env.zmq_port, curve=load_key_file(env.zmq_curve_key_file)
-    )
+    return StandaloneBus(bus=bus_address(env, settings.BUS_DIR))
 
 
 def _standalone_sink(broker: str) -> TickSink:

@@ -1,4 +1,4 @@
-"""How a gateway hears a worker's bus: straight off TCP, or through a ZeroMQ socket with keys.
+"""How a gateway hears a worker's bus: straight off a socket file, or by ZeroMQ's socket with keys.
 
 Both subscribe, reconnect by themselves, and hand over everything that arrived in a turn at once.
 
@@ -13,15 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import zmq
 
 from streaming import control_messages as cm
-from streaming.curve import CurveKeys
-from streaming.exceptions import MalformedMessageError
+from streaming.bus_address import BusAddress
+from streaming.exceptions import BusFolderError, MalformedMessageError
 from streaming.loop_socket import LoopSocket, single_part
+from streaming.short_waits import ShortWait
+from streaming.socket_files import SocketFiles
+from streaming.turn_pacing import worthwhile_wait
 from streaming.zmtp import GREETING, ZmtpSubscriber, subscription
 
 __all__ = ["BusReader", "BusSocket", "BusStream", "prepare_client"]
@@ -33,12 +37,7 @@ _RECONNECT_MAX_SECONDS = 0.5
 _CONNECT_TIMEOUT_SECONDS = 5.0
 # From such a read on more is probably waiting; everyone else gets a turn first.
 _LARGE_READ_BYTES = 64 * 1024
-# Above this the kernel's own bound is the better one; below, a tick is taken for half a KiB.
-_MAX_SET_BUFFER_BYTES = 1024 * 1024
-_TICK_BYTES = 512
-
 _SHORT_WAIT_SECONDS = 0.002
-_TICKS_WORTH_A_TURN = 3
 
 OnBatch = Callable[[list[bytes]], None]
 
@@ -60,7 +59,7 @@ class BusReader(Protocol):
 
 
 class BusStream(asyncio.Protocol):
-    """Reads a bus without keys.
+    """Reads a bus through its socket file.
 
     A message that finds no room waits in the publisher, up to its own high-water mark: nothing is
     dropped on this side. A turn takes at most what one read brings (256 KiB or less), so a burst
@@ -69,46 +68,45 @@ class BusStream(asyncio.Protocol):
     After a reconnect topics are asked for in byte order, which has a barrier behind what it is for.
 
     Args:
-        host: name or address; port: of the publisher.
-        receive_hwm: about how many ticks the kernel keeps while the loop is busy; 2,048 and more
-            leave it to the kernel.
+        files: whose folder is looked at before each connection; name: of the publisher's file.
         on_batch: gets what one read completed.
         patience: asked after each batch; for so many seconds nothing is read, so that ticks that
-            come one by one share a turn. A wait of a few milliseconds ends with the third tick,
-            if that comes sooner. 0: read on.
+            come one by one share a turn. A wait of a few milliseconds ends when the third tick is
+            due, if that is sooner. 0: read on.
     """
 
     def __init__(
         self,
         *,
-        host: str,
-        port: int,
-        receive_hwm: int,
+        files: SocketFiles,
+        name: str,
         on_batch: OnBatch,
         patience: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._address = (host, port)
-        self._receive_hwm = receive_hwm
+        self._files = files
+        self._name = name
         self._on_batch = on_batch
         self._patience = patience
         self._topics: set[bytes] = set()
         self._unsent: list[bytes] = []
         self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
         self._transport: asyncio.Transport | None = None
-        self._least_bytes = 1  # the kernel wakes the loop for
-        self._waiting: asyncio.TimerHandle | None = None
+        self._read_at = 0.0  # the last read that was followed by a short wait, monotonic seconds
+        self._short_wait: ShortWait | None = None
+        self._told = ""  # of what is wrong with the folder
         self._settled = asyncio.Event()  # the handshake is over, one way or the other
         self._lost = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<BusStream {self._address} open={self._peer.is_open} topics={len(self._topics)}>"
+        is_open, topics = self._peer.is_open, len(self._topics)
+        return f"<BusStream {self._files.folder / self._name} open={is_open} topics={topics}>"
 
     def open(self) -> None:
         """See ``BusReader``."""
         if self._running is None and not self._closed:
-            self._running = asyncio.create_task(self._run(), name=f"bus {self._address}")
+            self._running = asyncio.create_task(self._run(), name=f"bus {self._name}")
 
     def close(self) -> None:
         """See ``BusReader``."""
@@ -117,6 +115,9 @@ class BusStream(asyncio.Protocol):
             self._running.cancel()
         if self._transport is not None:
             self._transport.abort()
+        if self._short_wait is not None:
+            self._short_wait.close()
+            self._short_wait = None
 
     def subscribe(self, topic: bytes) -> None:
         """See ``BusReader``."""
@@ -134,7 +135,6 @@ class BusStream(asyncio.Protocol):
         """Greet."""
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self._least_bytes = 1
         self._transport.write(GREETING)
 
     def data_received(self, data: bytes) -> None:
@@ -145,7 +145,7 @@ class BusStream(asyncio.Protocol):
         try:
             batch = peer.receive(data)
         except MalformedMessageError as error:
-            logger.warning("bus %s:%s: %s; connecting again", *self._address, error)
+            logger.warning("bus %s: %s; connecting again", self._name, error)
             self._lose()
             return
         if peer.outgoing or not self._settled.is_set():
@@ -158,13 +158,10 @@ class BusStream(asyncio.Protocol):
             self._on_batch(batch)
             seconds = 0.0 if is_large else self._patience()
             if seconds:
-                self._wait(seconds, len(data) // len(batch))
-            else:
-                self._read_from(1)
+                self._wait(seconds, len(batch))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Have ``_run`` connect again."""
-        self._end_wait()
         self._transport = None
         self._lost.set()
         self._settled.set()
@@ -183,23 +180,28 @@ class BusStream(asyncio.Protocol):
                 await self._lost.wait()
             except OSError:  # also of a peer that never greets: TimeoutError
                 self._lose()
+            except BusFolderError as error:
+                self._tell(str(error))
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RECONNECT_MAX_SECONDS)
+
+    def _tell(self, trouble: str) -> None:
+        """Say once why a worker that may be there is not believed."""
+        if trouble != self._told:
+            self._told = trouble
+            logger.error("bus %s: %s", self._name, trouble)
 
     async def _connect(self) -> None:
         self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
         self._lost.clear()
         self._settled.clear()
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        connection = socket.socket(family, socket.SOCK_STREAM)
+        self._files.check()
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
-            if self._receive_hwm * _TICK_BYTES < _MAX_SET_BUFFER_BYTES:
-                size = self._receive_hwm * _TICK_BYTES
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
             loop = asyncio.get_running_loop()
-            await loop.sock_connect(connection, self._address)
-            await loop.create_connection(lambda: self, sock=connection)
+            await loop.sock_connect(connection, self._files.path(self._name))
+            await loop.create_unix_connection(lambda: self, sock=connection)
         except BaseException:
             connection.close()
             raise
@@ -230,30 +232,23 @@ class BusStream(asyncio.Protocol):
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
-    def _wait(self, seconds: float, tick_bytes: int) -> None:
-        if self._transport is None:
+    def _wait(self, seconds: float, ticks: int) -> None:
+        transport = self._transport
+        if transport is None:
             return
-        loop = asyncio.get_running_loop()
+        transport.pause_reading()
         if seconds > _SHORT_WAIT_SECONDS:
-            self._read_from(1)
-            self._transport.pause_reading()
-            loop.call_later(seconds, self._read_on, self._transport)
+            asyncio.get_running_loop().call_later(seconds, self._read_on, transport)
             return
-        # The loop's timers are too coarse for a wait that short; the kernel counts bytes.
-        self._read_from((_TICKS_WORTH_A_TURN - 1) * tick_bytes + 1)
-        self._waiting = loop.call_later(seconds, self._read_from, 1)
+        now = time.monotonic()
+        if self._short_wait is None:
+            self._short_wait = ShortWait(self._on_waited)
+        self._short_wait.begin(min(seconds, worthwhile_wait(now - self._read_at, ticks)))
+        self._read_at = now
 
-    def _read_from(self, least_bytes: int) -> None:
-        self._end_wait()
-        if self._transport is not None and least_bytes != self._least_bytes:
-            self._least_bytes = least_bytes
-            connection = self._transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least_bytes)
-
-    def _end_wait(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _on_waited(self) -> None:
+        if self._transport is not None:
+            self._read_on(self._transport)
 
     def _read_on(self, transport: asyncio.Transport) -> None:
         if transport is self._transport and not transport.is_closing():
@@ -269,8 +264,7 @@ class BusSocket:
 
     Args:
         context: of the socket.
-        endpoint: ``tcp://host:port`` of the publisher.
-        curve: the installation's keys.
+        bus: whose port it is, and the keys for it.
         receive_hwm: ticks queued while the loop is busy; further ones wait in the publisher.
         on_batch: gets what one turn took off the socket.
     """
@@ -279,18 +273,17 @@ class BusSocket:
         self,
         *,
         context: zmq.Context[zmq.Socket[bytes]],
-        endpoint: str,
-        curve: CurveKeys | None,
+        bus: BusAddress,
         receive_hwm: int,
         on_batch: OnBatch,
     ) -> None:
-        bus = context.socket(zmq.SUB)
-        bus.setsockopt(zmq.RCVHWM, receive_hwm)
+        target = context.socket(zmq.SUB)
+        target.setsockopt(zmq.RCVHWM, receive_hwm)
         # A full queue of subscriptions would lose some without a word, so it has no bound; it is
         # never longer than the number of topics.
-        bus.setsockopt(zmq.SNDHWM, 0)
-        prepare_client(bus, endpoint, curve)
-        self._bus = LoopSocket(socket=bus, receive=single_part(bus), on_batch=on_batch)
+        target.setsockopt(zmq.SNDHWM, 0)
+        prepare_client(target, bus, bus.tcp)
+        self._bus = LoopSocket(socket=target, receive=single_part(target), on_batch=on_batch)
 
     def open(self) -> None:
         """See ``BusReader``."""
@@ -313,7 +306,7 @@ class BusSocket:
         self._bus.look()
 
 
-def prepare_client(target: zmq.Socket[Any], endpoint: str, curve: CurveKeys | None) -> None:
+def prepare_client(target: zmq.Socket[Any], bus: BusAddress, endpoint: str) -> None:
     """Set what every connecting socket of a gateway has in common, and connect."""
     target.setsockopt(zmq.LINGER, 0)
     target.setsockopt(zmq.RECONNECT_IVL, 50)
@@ -322,8 +315,8 @@ def prepare_client(target: zmq.Socket[Any], endpoint: str, curve: CurveKeys | No
     target.setsockopt(zmq.HEARTBEAT_IVL, 2000)
     target.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
     target.setsockopt(zmq.MAXMSGSIZE, cm.MAX_REPLY_BYTES)
-    if endpoint.startswith("tcp://["):
-        target.setsockopt(zmq.IPV6, 1)
-    if curve is not None:
-        curve.protect_client(target)
+    if bus.files is None and bus.curve is not None:
+        if endpoint.startswith("tcp://["):
+            target.setsockopt(zmq.IPV6, 1)
+        bus.curve.protect_client(target)
     target.connect(endpoint)

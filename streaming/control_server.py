@@ -14,7 +14,6 @@ from brokers.feed import FeedEvent, FeedService, FeedStatus, Holder, OutcomeStat
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
 from streaming.bus_message import FORMAT_VERSION
-from streaming.curve import bus_endpoint
 from streaming.exceptions import BusError, MalformedMessageError
 from streaming.gateway_lanes import GatewayLanes
 from streaming.loop_socket import LoopSocket
@@ -32,7 +31,7 @@ def _wall_ms() -> int:
 
 
 class ControlServer:
-    """Serves gateways on an ephemeral port that they learn from the worker's beat.
+    """Serves gateways on a socket file, or an ephemeral port, that the worker's beat names.
 
     Requests of one (gateway, pool, client) are answered in their order; different ones do not wait
     for each other. A gateway that says goodbye or stays silent loses its references. Events of the
@@ -98,6 +97,11 @@ class ControlServer:
         )
 
     @property
+    def endpoint(self) -> str:
+        """The ZeroMQ endpoint of this link, once it is open."""
+        return self._publisher.bus.control(self._port)
+
+    @property
     def gateways(self) -> tuple[str, ...]:
         """The gateways that are known now."""
         return tuple(self._gateways)
@@ -114,15 +118,16 @@ class ControlServer:
             BusError: the publisher is not open, or no port could be bound.
         """
         self._watch.open()
-        socket = self._publisher.context.socket(zmq.ROUTER)
+        socket, bus = self._publisher.context.socket(zmq.ROUTER), self._publisher.bus
         try:
             self._prepare(socket)
-            socket.bind(bus_endpoint(self._publisher.host, 0))
-        except zmq.ZMQError as error:
+            number = bus.control_number(self._publisher.epoch)
+            socket.bind(bus.control(number))
+        except (zmq.ZMQError, OSError) as error:
             socket.close(0)
             self._watch.close()
             raise BusError(f"cannot bind the control link: {error}") from error
-        self._port = urlsplit(socket.getsockopt_string(zmq.LAST_ENDPOINT)).port or 0
+        self._port = number or urlsplit(socket.getsockopt_string(zmq.LAST_ENDPOINT)).port or 0
         self._socket = LoopSocket(
             socket=socket,
             receive=lambda: socket.recv_multipart(zmq.NOBLOCK),
@@ -133,9 +138,9 @@ class ControlServer:
         self._stop_listening = self._service.add_listener(self._on_event)
         self._beats = asyncio.create_task(self._run_beats(), name="control-beats")
         logger.info(
-            "worker %r serves gateways on port %s",
+            "worker %r serves gateways at %s",
             self._worker_id,
-            self._port,
+            bus,
             extra={"action": "open"},
         )
 
@@ -148,10 +153,11 @@ class ControlServer:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A gateway whose TCP connection broke comes back under the same name.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        if ":" in self._publisher.host:
-            socket.setsockopt(zmq.IPV6, 1)
-        if self._publisher.curve is not None:
-            self._publisher.curve.protect_server(socket)
+        bus = self._publisher.bus
+        if bus.files is None and bus.curve is not None:
+            if ":" in bus.host:
+                socket.setsockopt(zmq.IPV6, 1)
+            bus.curve.protect_server(socket)
 
     async def wait_failed(self) -> None:
         """Return when ``close`` was called; raise what ended the beats otherwise.

@@ -1,8 +1,9 @@
-"""Who may use the bus: loopback needs nothing, any other address needs CURVE keys.
+"""The bus on a port: CURVE keys, whatever the address. Loopback has socket files as well.
 
-An installation has one key pair. Every worker and every gateway reads it from the same file
-(``ZMQ_CURVE_KEY_FILE``, mode 0600) and uses it on both ends, so holding the file is what makes a
-process part of the installation. The file is a ZeroMQ certificate (CurveZMQ, https://rfc.zeromq.org/spec/26/).
+An installation has one key pair. Every worker, every gateway on another machine and every
+subscriber of one's own reads it from the same file (``ZMQ_CURVE_KEY_FILE``, mode 0600) and uses it
+on both ends, so holding the file is what makes a process part of the installation. The file is a
+ZeroMQ certificate (CurveZMQ, https://rfc.zeromq.org/spec/26/).
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
-from brokers.addresses import is_loopback, netloc
+from brokers.addresses import is_loopback
 from streaming.exceptions import CurveKeyFileError, CurveRequiredError
 
 __all__ = [
     "CurveGate",
     "CurveKeys",
-    "bus_endpoint",
     "create_key_file",
     "load_key_file",
     "require_curve",
@@ -89,11 +89,6 @@ def require_curve(host: str, keys: CurveKeys | None) -> None:
             "installation's key file (manage.py createkeyfile --bus FILE makes one), or "
             "ZMQ_HOST to 127.0.0.1"
         )
-
-
-def bus_endpoint(host: str, port: int) -> str:
-    """Return the ZeroMQ endpoint of a host and port; IPv6 addresses get their brackets."""
-    return f"tcp://{netloc(host, port)}"
 
 
 def load_key_file(path: str | Path) -> CurveKeys | None:

@@ -6,6 +6,7 @@ StreamingError
 ├── BusError
 │   ├── BusAddressInUseError      somebody else listens on the bus port
 │   └── BusConfigurationError     the bus settings cannot be used; a person must change them
+│       ├── BusFolderError            the folder of its socket files is not ours alone
 │       ├── CurveRequiredError        a non-loopback address without keys
 │       └── CurveKeyFileError         the key file is missing, unsafe or unreadable
 ├── KeyEndedError             a key was valid until a moment that is over
@@ -23,6 +24,7 @@ __all__ = [
     "BusAddressInUseError",
     "BusConfigurationError",
     "BusError",
+    "BusFolderError",
     "ControlError",
     "CurveKeyFileError",
     "CurveRequiredError",
@@ -55,10 +57,17 @@ class BusError(StreamingError):
 
 
 class BusAddressInUseError(BusError):
-    """Another process listens on the address; ``port`` and ``setting`` name what to change."""
+    """Another process has the address; ``port`` and ``setting`` name what to change.
 
-    def __init__(self, *, host: str, port: int, setting: str = "ZMQ_PORT") -> None:
-        super().__init__(f"port {port} on {host} is already taken; free it or set {setting}")
+    ``where`` is the socket file of a worker that has it; empty for a port, which anybody may have.
+    """
+
+    def __init__(self, *, host: str, port: int, setting: str = "ZMQ_PORT", where: str = "") -> None:
+        super().__init__(
+            f"another worker of this installation has {where}; stop it or set {setting}"
+            if where
+            else f"port {port} on {host} is already taken; free it or set {setting}"
+        )
         self.host = host
         self.port = port
         self.setting = setting
@@ -66,6 +75,10 @@ class BusAddressInUseError(BusError):
 
 class BusConfigurationError(BusError):
     """The bus settings cannot be used; starting again without a change cannot help."""
+
+
+class BusFolderError(BusConfigurationError):
+    """The folder of the bus's socket files cannot be used, or others could get at them."""
 
 
 class CurveRequiredError(BusConfigurationError):

@@ -22,8 +22,8 @@ from brokers.feed import (
 )
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
+from streaming.bus_address import BusAddress
 from streaming.bus_message import FORMAT_VERSION, unpack_message
-from streaming.curve import CurveKeys
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.healing import Healing
 from streaming.latency import Latency
@@ -56,10 +56,9 @@ class ZmqFeedLink(FeedLink):
     ``want`` noted stays until ``release``.
 
     Args:
-        endpoints: ``tcp://host:port`` of each worker's publisher.
+        buses: of each worker.
         gateway_id: unique among gateways and their restarts; None makes a random one.
-        curve: the installation's keys; needed for endpoints on other machines.
-        receive_hwm: ticks queued here while the loop is busy before some are dropped.
+        receive_hwm: ticks queued here while the loop is busy, of a bus with keys.
         worker_timeout_seconds: silence after which a worker counts as gone.
         request_timeout_seconds: how long ``want`` and ``stats`` wait for a worker at most.
         heal_seconds: the least time between two rounds of snapshots after lost ticks.
@@ -68,15 +67,13 @@ class ZmqFeedLink(FeedLink):
 
     Raises:
         ValueError: an argument cannot be used.
-        CurveRequiredError: a non-loopback endpoint without ``curve``.
     """
 
     def __init__(
         self,
         *,
-        endpoints: Sequence[str],
+        buses: Sequence[BusAddress],
         gateway_id: str | None = None,
-        curve: CurveKeys | None = None,
         receive_hwm: int = 100_000,
         worker_timeout_seconds: float = 3.0,
         request_timeout_seconds: float = 3.0,
@@ -89,8 +86,8 @@ class ZmqFeedLink(FeedLink):
         gateway_id = gateway_id or uuid.uuid4().hex
         if not gateway_id.isascii() or len(gateway_id) > 64:
             raise ValueError("gateway_id must be 1 to 64 ASCII characters")
-        if not endpoints or receive_hwm < 1:
-            raise ValueError("at least one endpoint and a receive_hwm of at least 1 are needed")
+        if not buses or receive_hwm < 1:
+            raise ValueError("at least one bus and a receive_hwm of at least 1 are needed")
         if min(worker_timeout_seconds, request_timeout_seconds, heal_seconds) <= 0:
             raise ValueError("timings must be positive")
         self.gateway_id = gateway_id
@@ -102,16 +99,15 @@ class ZmqFeedLink(FeedLink):
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._peers = [
             WorkerPeer(
-                endpoint=endpoint,
+                bus=bus,
                 gateway_id=gateway_id,
-                curve=curve,
                 receive_hwm=receive_hwm,
                 monotonic=monotonic,
                 on_ticks=self._on_ticks,
                 on_notice=self._on_notice,
                 patience=self._patience_seconds,
             )
-            for endpoint in dict.fromkeys(endpoints)
+            for bus in dict.fromkeys(buses)
         ]
         self._filter = TickFilter()
         self.latency = Latency()
@@ -146,7 +142,7 @@ class ZmqFeedLink(FeedLink):
         return sum(peer.alive for peer in self._peers)
 
     def publishers(self) -> list[PublisherCounts]:
-        """Return what each worker's last beat says of its publisher, in the endpoints' order."""
+        """Return what each worker's last beat says of its publisher, in the order of ``buses``."""
         return [peer.counts for peer in self._peers]
 
     def pools(self) -> Mapping[str, FeedStatus]:
@@ -291,7 +287,7 @@ class ZmqFeedLink(FeedLink):
         if is_new:
             for pool_id in self._keeper.owned_by(peer):
                 self._disown(pool_id, "the worker was restarted")
-            logger.info("worker %r answers at %s", beat.worker_id, peer.endpoint)
+            logger.info("worker %r answers at %s", beat.worker_id, peer.bus)
             self._begin_with(peer)
         announced = {pool.pool_id for pool in beat.pools}
         for pool_id in self._keeper.owned_by(peer):
@@ -411,7 +407,7 @@ class ZmqFeedLink(FeedLink):
             self._disown(pool_id, f"this gateway was held up for {held_up_seconds:.0f} s")
 
     def _lose(self, peer: WorkerPeer) -> None:
-        logger.warning("worker at %s is not answering", peer.endpoint)
+        logger.warning("worker at %s is not answering", peer.bus)
         peer.lose()
         for pool_id in self._keeper.owned_by(peer):
             self._disown(pool_id, "the worker does not answer")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from brokers.types import Instrument, InstrumentKey, Tick, TickSink
-from streaming.curve import CurveKeys, bus_endpoint, require_curve
+from streaming.bus_address import BusAddress
 from streaming.publisher import SharedZmqPublisher
 
 __all__ = ["StandaloneBus", "standalone_sink_factory"]
@@ -22,14 +22,10 @@ class StandaloneBus:
     def __init__(
         self,
         *,
-        host: str,
-        port: int,
-        curve: CurveKeys | None = None,
+        bus: BusAddress,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        require_curve(host, curve)
-        self._endpoint = bus_endpoint(host, port)
-        self._curve = curve
+        self._bus = bus
         self._now_ms = now_ms
         self._lock = threading.Lock()
         self._publisher: SharedZmqPublisher | None = None
@@ -42,13 +38,11 @@ class StandaloneBus:
         """Return the open publisher, opening it the first time.
 
         Raises:
-            BusError: the port is taken or cannot be bound.
+            BusError: the address is taken or cannot be bound.
         """
         with self._lock:
             if self._publisher is None:
-                publisher = SharedZmqPublisher(
-                    endpoint=self._endpoint, epoch=self._now_ms(), curve=self._curve
-                )
+                publisher = SharedZmqPublisher(bus=self._bus, epoch=self._now_ms())
                 try:
                     publisher.open()
                 except BaseException:
@@ -83,12 +77,6 @@ class _StandaloneSink(TickSink):
         return self._bus.publisher().for_pool(f"standalone-{self._broker}", self._broker)
 
 
-def standalone_sink_factory(
-    *, host: str, port: int, curve: CurveKeys | None = None
-) -> Callable[[str], TickSink]:
-    """Return what ``brokers.context.set_standalone_sink_factory`` takes.
-
-    Raises:
-        CurveRequiredError: a non-loopback ``host`` without ``curve``.
-    """
-    return StandaloneBus(host=host, port=port, curve=curve).sink
+def standalone_sink_factory(bus: BusAddress) -> Callable[[str], TickSink]:
+    """Return what ``brokers.context.set_standalone_sink_factory`` takes."""
+    return StandaloneBus(bus=bus).sink

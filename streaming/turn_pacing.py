@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["TurnPacing"]
+__all__ = ["TurnPacing", "worthwhile_wait"]
 
-# At most; a few ticks end the wait sooner (``BusStream``).
+# At most: where ticks come faster, less is worth it.
 _PATIENCE_SECONDS = 0.002
 _WINDOW_SECONDS = 0.05
 # Of the core, without patience: from here on ticks begin to queue behind each other.
@@ -19,6 +19,17 @@ _BUSY_SHARE = 0.5
 # What patience saves cannot be told from having less to do, so it is left off for a window now and
 # then, to look.
 _WINDOWS_BETWEEN_LOOKS = 40
+_TICKS_WORTH_A_TURN = 3
+
+
+def worthwhile_wait(since_last_seconds: float, ticks: int) -> float:
+    """Return after how long a turn is worth its writes, at the rate at which ticks came last.
+
+    Args:
+        since_last_seconds: between the last two reads.
+        ticks: that the later one of them brought; at least 1.
+    """
+    return since_last_seconds / ticks * (_TICKS_WORTH_A_TURN - 1)
 
 
 class TurnPacing:

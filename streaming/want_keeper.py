@@ -195,7 +195,7 @@ class WantKeeper:
     def reconcile(self, peer: WorkerPeer) -> None:
         """Begin to tell a worker what it may not know, unless that is under way."""
         if self._dirty.get(peer) and peer not in self._replays:
-            task = asyncio.create_task(self._replay(peer), name=f"replay-{peer.endpoint}")
+            task = asyncio.create_task(self._replay(peer), name=f"replay-{peer.bus}")
             self._replays[peer] = task
             task.add_done_callback(lambda _done: self._replays.pop(peer, None))
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import zmq
 
 from streaming import control_messages as cm
+from streaming.bus_address import BusAddress
 from streaming.bus_message import FORMAT_VERSION
 from streaming.bus_readers import BusReader, BusSocket, BusStream, prepare_client
-from streaming.curve import CurveKeys, bus_endpoint, require_curve
-from streaming.exceptions import MalformedMessageError, RequestRefusedError, WorkerTimeoutError
+from streaming.exceptions import (
+    BusError,
+    MalformedMessageError,
+    RequestRefusedError,
+    WorkerTimeoutError,
+)
 from streaming.link import PublisherCounts
 from streaming.loop_socket import LoopSocket
 from streaming.topics import BEAT_TOPIC
 
 __all__ = ["WorkerPeer"]
+
+logger = logging.getLogger("streaming.worker_peer")
 
 # What left of a goodbye when the sockets close; the worker notices silence anyway.
 _GOODBYE_LINGER_MS = 300
@@ -30,40 +37,32 @@ class WorkerPeer:
     makes one for each new epoch or port. Belongs to one event loop.
 
     Args:
-        endpoint: ``tcp://host:port`` of the worker's publisher.
+        bus: of the worker.
         on_ticks: gets each drained batch of raw bus messages.
         on_notice: gets what the worker says unasked.
-        patience: seconds that a bus without keys may be left unread after a batch.
+        patience: seconds that a bus of socket files may be left unread after a batch.
     """
 
     def __init__(
         self,
         *,
-        endpoint: str,
+        bus: BusAddress,
         gateway_id: str,
-        curve: CurveKeys | None,
         receive_hwm: int,
         monotonic: Callable[[], float],
         on_ticks: Callable[[WorkerPeer, list[bytes]], None],
         on_notice: Callable[[WorkerPeer, cm.ResyncNotice | cm.EventNotice], None],
         patience: Callable[[], float],
     ) -> None:
-        parts = urlsplit(endpoint)
-        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
-            raise ValueError(f"bus endpoint {endpoint!r} is not tcp://host:port")
-        require_curve(parts.hostname, curve)
-        self.endpoint = endpoint
-        self._host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self.bus = bus
         self._gateway_id = gateway_id
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._curve = curve
         self._receive_hwm = receive_hwm
         self._monotonic = monotonic
         self._on_ticks = on_ticks
         self._on_notice = on_notice
         self._patience = patience
-        self._port = parts.port
-        self._bus: BusReader | None = None
+        self._reader: BusReader | None = None
         self._control: LoopSocket[list[bytes]] | None = None
         self._subscribed: set[bytes] = set()
         self._pending: dict[int, tuple[asyncio.Future[cm.Reply], float]] = {}
@@ -79,28 +78,26 @@ class WorkerPeer:
 
     def __repr__(self) -> str:
         state = "alive" if self.alive else "silent"
-        return f"<WorkerPeer {self.endpoint} {state} epoch={self.epoch}>"
+        return f"<WorkerPeer {self.bus} {state} epoch={self.epoch}>"
 
     def open(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Connect to the bus and subscribe to the worker's beat."""
         self._context = context
-        if self._curve is None:
-            self._bus = BusStream(
-                host=self._host.strip("[]"),
-                port=self._port,
-                receive_hwm=self._receive_hwm,
+        if self.bus.files is not None:
+            self._reader = BusStream(
+                files=self.bus.files,
+                name=self.bus.ticks_name,
                 on_batch=self._on_batch,
                 patience=self._patience,
             )
         else:
-            self._bus = BusSocket(
+            self._reader = BusSocket(
                 context=context,
-                endpoint=self.endpoint,
-                curve=self._curve,
+                bus=self.bus,
                 receive_hwm=self._receive_hwm,
                 on_batch=self._on_batch,
             )
-        self._bus.open()
+        self._reader.open()
         self.subscribe(BEAT_TOPIC)
 
     def close(self) -> None:
@@ -110,21 +107,21 @@ class WorkerPeer:
         if self._control is not None:
             self._control.close(_GOODBYE_LINGER_MS)
             self._control = None
-        if self._bus is not None:
-            self._bus.close()
-            self._bus = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def subscribe(self, topic: bytes) -> None:
         """Hear ``topic`` on the bus. Idempotent."""
-        if self._bus is not None and topic not in self._subscribed:
+        if self._reader is not None and topic not in self._subscribed:
             self._subscribed.add(topic)
-            self._bus.subscribe(topic)
+            self._reader.subscribe(topic)
 
     def unsubscribe(self, topic: bytes) -> None:
         """Hear ``topic`` no longer. Idempotent."""
-        if self._bus is not None and topic in self._subscribed:
+        if self._reader is not None and topic in self._subscribed:
             self._subscribed.discard(topic)
-            self._bus.unsubscribe(topic)
+            self._reader.unsubscribe(topic)
 
     def meet(self, beat: cm.Beat) -> bool:
         """Take note of a beat; True when it is another worker's, or that of one that was silent.
@@ -196,7 +193,14 @@ class WorkerPeer:
         socket.setsockopt(zmq.ROUTING_ID, self._gateway_id.encode("ascii"))
         socket.setsockopt(zmq.SNDHWM, 20_000)
         socket.setsockopt(zmq.RCVHWM, 20_000)
-        prepare_client(socket, bus_endpoint(self._host, port), self._curve)
+        try:
+            prepare_client(socket, self.bus, self.bus.control(port))
+        except (OSError, BusError, zmq.ZMQError) as error:
+            # The folder is gone or another's since the beat came; the next beat tries again.
+            logger.warning("no way to the worker at %s: %s", self.bus, error)
+            socket.close(0)
+            self._control, self._control_port = None, 0
+            return
         self._control_port = port
         self._control = LoopSocket(
             socket=socket,

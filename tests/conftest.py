@@ -56,4 +56,5 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 def data_dir(settings: Any, tmp_path: Path) -> Path:
     """Keep key files and other data of a test in a directory of its own."""
     settings.DATA_DIR = tmp_path / "data"
+    settings.BUS_DIR = settings.DATA_DIR / "bus"
     return settings.DATA_DIR  # type: ignore[no-any-return]

@@ -7,13 +7,19 @@ import inspect
 import os
 import random
 import socket
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from streaming.bus_address import BusAddress
+from streaming.curve import CurveKeys
+from streaming.socket_files import SocketFiles
+
 __all__ = [
     "SHARED_DATA",
     "AgingClock",
+    "bus_at",
     "eventually",
     "eventually_sync",
     "free_port",
@@ -28,6 +34,8 @@ _MY_PORTS = _PORTS[_WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1
 # Not the module's own generator: that one is seeded alike in every test and every run.
 _CHANCE = random.Random(os.urandom(8))
 _taken_ports: set[int] = set()
+# Of the buses that tests make in this process; gone with it.
+_BUSES = tempfile.TemporaryDirectory(prefix="tickpool-buses-")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -100,6 +108,12 @@ def free_port() -> int:
 def metrics_headers(data_dir: Path) -> dict[str, str]:
     """Return what opens ``/metrics`` of a gateway with this ``DATA_DIR``, once it serves."""
     return {"Authorization": f"Bearer {(data_dir / 'metrics.key').read_text().strip()}"}
+
+
+def bus_at(port: int | None = None, curve: CurveKeys | None = None) -> BusAddress:
+    """Return the bus of an installation on this machine; with ``curve`` its port is open, too."""
+    files = SocketFiles(Path(_BUSES.name))
+    return BusAddress(host="127.0.0.1", port=port or free_port(), files=files, curve=curve)
 
 
 def is_running(pid: int) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
+from brokers.addresses import is_loopback
 from brokers.base import BrokerCapabilities
 from brokers.exceptions import BrokerError, BrokerUnavailableError
 from brokers.simulator.runner import MARKET_EXCHANGES
@@ -165,7 +166,8 @@ def _prepare(choice: DemoChoice, env: Environment) -> DemoPlan:
 def _ports(choice: DemoChoice, env: Environment) -> Iterator[tuple[str, str, int]]:
     yield "PORT", env.host, env.port
     yield "OPENALGO_PORT", env.host, env.openalgo_port
-    yield "ZMQ_PORT", env.zmq_host, env.zmq_port
+    if not is_loopback(env.zmq_host) or settings.BUS_DIR is None:  # else it names socket files
+        yield "ZMQ_PORT", env.zmq_host, env.zmq_port
     if choice.simulated:
         yield "SIMULATOR_PORT", "127.0.0.1", env.simulator_port
 

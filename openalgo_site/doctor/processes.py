@@ -19,7 +19,7 @@ from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker
 from openalgo_site.doctor.surroundings import running_environment
 from pooling.operations.describe import DISABLED, PoolView, accounts_with_status, view_of
-from streaming.curve import bus_endpoint, load_key_file
+from streaming.bus_address import BusAddress, bus_address
 from streaming.exceptions import BusConfigurationError
 from streaming.feed_link import ZmqFeedLink
 from streaming.link import TickMessage
@@ -99,33 +99,39 @@ def bus() -> Iterator[Finding]:
     """Whether a worker's announcements arrive here, and whether it answers a request."""
     env, name = running_environment(), "bus"
     try:
-        endpoint, keys = (
-            bus_endpoint(env.zmq_host, env.zmq_port),
-            load_key_file(env.zmq_curve_key_file),
-        )
-        link = ZmqFeedLink(endpoints=[endpoint], curve=keys)
+        address = bus_address(env, settings.BUS_DIR)
+        is_listening = _is_listening(address)
     except BusConfigurationError as error:
-        yield failed(name, str(error), "check ZMQ_HOST, ZMQ_PORT and ZMQ_CURVE_KEY_FILE")
+        yield failed(
+            name, str(error), "check ZMQ_HOST, ZMQ_PORT, ZMQ_SOCKET_DIR and ZMQ_CURVE_KEY_FILE"
+        )
         return
-    heard, milliseconds, pools = asyncio.run(_round_trip(link))
+    heard, milliseconds, pools = asyncio.run(_round_trip(ZmqFeedLink(buses=[address])))
     if heard and milliseconds is not None:
-        yield fine(name, f"{endpoint}: a request was answered in {milliseconds:.1f} ms")
+        yield fine(name, f"{address}: a request was answered in {milliseconds:.1f} ms")
     elif heard and not pools:
-        yield warned(name, f"{endpoint}: a worker announces itself, but serves no pool")
+        yield warned(name, f"{address}: a worker announces itself, but serves no pool")
     elif heard:
         yield failed(
             name,
-            f"{endpoint}: a worker announces itself, but does not answer requests",
-            "open the worker's control port to this machine, or start the worker again",
+            f"{address}: a worker announces itself, but does not answer requests",
+            "start the worker again; on another machine, open its control port to this one",
         )
-    elif not _is_listening(env.zmq_host, env.zmq_port):
-        yield failed(name, f"{endpoint}: nobody listens there (ZMQ_HOST, ZMQ_PORT)", START_WORKER)
+    elif not is_listening:
+        where = "ZMQ_HOST, ZMQ_PORT" if address.files is None else "DATA_DIR, ZMQ_PORT"
+        yield failed(name, f"{address}: nobody listens there ({where})", START_WORKER)
     elif hung := hung_worker():
-        yield failed(name, f"{endpoint}: {hung.words}", hung.mends)
+        yield failed(name, f"{address}: {hung.words}", hung.mends)
+    elif address.files is not None:
+        yield failed(
+            name,
+            f"{address}: something listens there and does not announce itself",
+            "stop it (`fuser` names it) and start the worker again",
+        )
     else:
         yield failed(
             name,
-            f"{endpoint}: something listens there, but it is no worker of this installation",
+            f"{address}: something listens there, but it is no worker of this installation",
             "give ZMQ_PORT another number, or use the worker's ZMQ_CURVE_KEY_FILE here too",
         )
 
@@ -165,9 +171,18 @@ async def _round_trip(link: ZmqFeedLink) -> tuple[bool, float | None, int]:
         await link.close()
 
 
-def _is_listening(host: str, port: int) -> bool:
+def _is_listening(address: BusAddress) -> bool:
+    """Tell whether somebody does.
+
+    Raises:
+        BusConfigurationError: the folder of the socket files is not the installation's alone.
+    """
     try:
-        with socket.create_connection((host_to_connect(host), port), timeout=1.0):
+        if address.files is not None:
+            address.files.check()
+            return address.files.answers(address.ticks_name)
+        target = (host_to_connect(address.host), address.port)
+        with socket.create_connection(target, timeout=1.0):
             return True
     except OSError:
         return False

@@ -134,9 +134,11 @@ def private() -> Iterator[Finding]:
 
 
 def _elsewhere() -> list[Path]:
-    """Return the files of this installation that are not in ``DATA_DIR``."""
+    """Return what others must not get at either: of the bus, and what is not in ``DATA_DIR``."""
     env = settings.ENV
     files = [Path(settings.BASE_DIR) / ".env"]
+    if settings.BUS_DIR is not None:
+        files.append(Path(settings.BUS_DIR))
     if env.zmq_curve_key_file:
         files.append(Path(env.zmq_curve_key_file))
     if connection.vendor == "sqlite":

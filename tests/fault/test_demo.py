@@ -26,7 +26,8 @@ from tests.support import SHARED_DATA, eventually_sync, free_port, is_running
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURE = SHARED_DATA / "capture_BINANCE.ws.1.0"
 READY_SECONDS = 200
-PORTS = ("PORT", "OPENALGO_PORT", "ZMQ_PORT", "SIMULATOR_PORT")
+LISTENED_ON = ("PORT", "OPENALGO_PORT", "SIMULATOR_PORT")
+PORTS = (*LISTENED_ON, "ZMQ_PORT")  # which names a socket file here
 # Where nobody listens: everything of a demo is on this machine, which no proxy leads to.
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
 
@@ -246,7 +247,7 @@ def test_ending_make_ends_the_demo(tmp_path: Path, running_time: RunningTime) ->
         assert running.said("stopping")
 
 
-@pytest.mark.parametrize("variable", PORTS)
+@pytest.mark.parametrize("variable", LISTENED_ON)
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -260,10 +261,10 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, variable: str) -> 
 
 def test_two_variables_with_one_port_are_one_sentence(tmp_path: Path) -> None:
     port = str(free_port())
-    with demo(tmp_path, PORT=port, ZMQ_PORT=port) as running:
+    with demo(tmp_path, PORT=port, OPENALGO_PORT=port) as running:
         assert running.wait(120) == 1
         (sentence,) = running.lines
-        assert f"PORT and ZMQ_PORT both name port {port}" in sentence
+        assert f"PORT and OPENALGO_PORT both name port {port}" in sentence
 
 
 def test_binance_without_internet_is_one_sentence(tmp_path: Path) -> None:

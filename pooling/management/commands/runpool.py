@@ -23,7 +23,7 @@ from pooling.key_files import KeyFileError
 from pooling.models import BrokerAccount
 from pooling.opening import CredentialOpener
 from pooling.stores import DjangoAccountStore
-from streaming.curve import bus_endpoint, load_key_file
+from streaming.bus_address import bus_address
 from streaming.exceptions import BusConfigurationError, BusError
 
 __all__ = ["Command"]
@@ -47,8 +47,7 @@ class Command(BaseCommand):
         try:
             _check_keys()
             worker = WorkerSettings(
-                endpoint=bus_endpoint(env.zmq_host, env.zmq_port),
-                curve=load_key_file(env.zmq_curve_key_file),
+                bus=bus_address(env, settings.BUS_DIR),
                 usage_interval_seconds=env.usage_interval_seconds,
                 zone=timezone.get_default_timezone(),
                 proxies=conf.proxy_rules(),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from brokers.feed import Want
 from brokers.types import FeedMode, InstrumentKey
+from streaming.bus_address import BusAddress
 from streaming.control_server import ControlServer
-from streaming.curve import CurveKeys
 from streaming.feed_link import ZmqFeedLink
 from streaming.publisher import PoolSink, SharedZmqPublisher
 from streaming.topics import tick_topic
 from tests.integration.bus.fakes import FakeFeedService, RecordingListener
 from tests.integration.bus.support import instrument
-from tests.support import AgingClock, eventually
+from tests.support import AgingClock, bus_at, eventually
 
 __all__ = ["INFY", "INFY_TOPIC", "Gateway", "Worker", "want"]
 
@@ -32,16 +32,14 @@ class Worker:
         *,
         epoch: int = 1,
         pools: tuple[str, ...] = ("1", "2"),
-        curve: CurveKeys | None = None,
+        bus: BusAddress | None = None,
         send_hwm: int = 100_000,
         gateway_timeout_seconds: float = 60.0,
         max_queued: int = 2000,
         barrier_timeout_seconds: float = 30.0,
     ) -> None:
         self.service = FakeFeedService(*pools)
-        self.publisher = SharedZmqPublisher(
-            endpoint=f"tcp://127.0.0.1:{port}", epoch=epoch, curve=curve, send_hwm=send_hwm
-        )
+        self.publisher = SharedZmqPublisher(bus=bus or bus_at(port), epoch=epoch, send_hwm=send_hwm)
         self.server = ControlServer(
             service=self.service,
             publisher=self.publisher,
@@ -71,7 +69,7 @@ class Gateway:
     It is patient: a machine that stands still for a second says nothing about a worker.
     """
 
-    def __init__(self, port: int, **options: object) -> None:
+    def __init__(self, port: int, bus: BusAddress | None = None, **options: object) -> None:
         self.listener = RecordingListener()
         self._clock = AgingClock()
         settings = {
@@ -80,7 +78,7 @@ class Gateway:
             "monotonic": self._clock,
         } | options
         self.link = ZmqFeedLink(
-            endpoints=[f"tcp://127.0.0.1:{port}"],
+            buses=[bus or bus_at(port)],
             **settings,  # type: ignore[arg-type]
         )
 

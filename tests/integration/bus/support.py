@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import zmq
 
 from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
+from streaming.bus_address import BusAddress
 from streaming.bus_message import unpack_message
 from streaming.link import TickMessage
 
@@ -51,9 +52,9 @@ class RawSubscriber:
 
 @contextmanager
 def raw_subscriber(
-    port: int, *topics: bytes, hwm: int = 0, keys: object = None
+    bus: BusAddress, *topics: bytes, hwm: int = 0, keys: object = None
 ) -> Iterator[RawSubscriber]:
-    """Connect a SUB socket to ``topics``; ``keys`` protects it where the publisher needs that."""
+    """Connect a SUB socket to ``topics``: to the socket file, or with ``keys`` to the port."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.LINGER, 0)
@@ -62,7 +63,7 @@ def raw_subscriber(
         socket.setsockopt(zmq.SUBSCRIBE, topic)
     if keys is not None:
         keys.protect_client(socket)  # type: ignore[attr-defined]
-    socket.connect(f"tcp://127.0.0.1:{port}")
+    socket.connect(bus.ticks if keys is None else bus.tcp)
     try:
         yield RawSubscriber(socket)
     finally:

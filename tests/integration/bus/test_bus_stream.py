@@ -12,10 +12,22 @@ import pytest
 import uvloop
 
 from streaming import bus_readers
+from streaming.bus_address import BusAddress
 from streaming.bus_readers import BusStream
 from streaming.publisher import SharedZmqPublisher
+from streaming.socket_files import SocketFiles
 from streaming.zmtp import GREETING
-from tests.support import eventually, free_port
+from tests.support import bus_at, eventually
+
+
+def files_of(bus: BusAddress) -> SocketFiles:
+    assert bus.files is not None
+    bus.files.prepare()
+    return bus.files
+
+
+def path_of(bus: BusAddress) -> str:
+    return files_of(bus).path(bus.ticks_name)
 
 
 async def end(writer: asyncio.StreamWriter) -> None:
@@ -29,7 +41,7 @@ async def test_a_stranger_on_the_port_is_left_and_the_worker_found(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Something else answers first; when it has gone and the worker is there, ticks come."""
-    port = free_port()
+    bus = bus_at()
     visits: list[bytes] = []
     under_way: list[int] = []
 
@@ -40,10 +52,10 @@ async def test_a_stranger_on_the_port_is_left_and_the_worker_found(
         await end(writer)
         under_way.pop()
 
-    stranger = await asyncio.start_server(answer, "127.0.0.1", port)
+    stranger = await asyncio.start_unix_server(answer, path_of(bus))
     heard: list[bytes] = []
-    stream = BusStream(host="127.0.0.1", port=port, receive_hwm=100_000, on_batch=heard.extend)
-    publisher = SharedZmqPublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=1)
+    stream = BusStream(files=files_of(bus), name=bus.ticks_name, on_batch=heard.extend)
+    publisher = SharedZmqPublisher(bus=bus, epoch=1)
     with caplog.at_level(logging.WARNING, "streaming.bus"):
         stream.open()
         stream.subscribe(b"topic\0")
@@ -92,9 +104,9 @@ async def test_a_handshake_in_pieces() -> None:
         await end(writer)
         ended.set()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    stream = BusStream(host="127.0.0.1", port=port, receive_hwm=100_000, on_batch=print)
+    bus = bus_at()
+    server = await asyncio.start_unix_server(answer, path_of(bus))
+    stream = BusStream(files=files_of(bus), name=bus.ticks_name, on_batch=print)
     stream.open()
     stream.subscribe(b"b\0")
     stream.subscribe(b"a\0")
@@ -108,62 +120,78 @@ async def test_a_handshake_in_pieces() -> None:
         await server.wait_closed()
 
 
+class HeldWait:
+    """A short wait that lasts until it is told to end."""
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self.end = on_end
+        self.begun: list[float] = []
+        self.is_closed = False
+        made.append(self)
+
+    def begin(self, seconds: float) -> None:
+        self.begun.append(seconds)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+made: list[HeldWait] = []
+
+
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_a_short_wait_ends_with_the_third_tick(
+def test_nothing_is_read_while_a_short_wait_lasts(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long it might last; two are left where they are until then."""
-    monkeypatch.setattr(bus_readers, "_SHORT_WAIT_SECONDS", 3600.0)
+    """What comes meanwhile stays where it is, and is there when the wait is over."""
+    monkeypatch.setattr(bus_readers, "ShortWait", HeldWait)
+    made.clear()
 
     async def listen() -> None:
-        port = free_port()
+        bus = bus_at()
         patience = [0.0]
         heard: list[bytes] = []
-        reads: list[list[bytes]] = []
-
-        def take(batch: list[bytes]) -> None:
-            heard.extend(batch)
-            reads.append(batch)
-
         stream = BusStream(
-            host="127.0.0.1",
-            port=port,
-            receive_hwm=100_000,
-            on_batch=take,
+            files=files_of(bus),
+            name=bus.ticks_name,
+            on_batch=heard.extend,
             patience=lambda: patience[0],
         )
-        publisher = SharedZmqPublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=1)
+        publisher = SharedZmqPublisher(bus=bus, epoch=1)
         publisher.open()
         stream.open()
         stream.subscribe(b"topic\0")
 
-        def arrived(message: bytes) -> bool:
-            publisher._send(message, 1)
+        def arrived() -> bool:
+            publisher._send(b"topic\0?", 1)
             return bool(heard)
 
         try:
-            await eventually(lambda: arrived(b"topic\0?"), message="no subscription")
+            await eventually(arrived, message="no subscription")
             publisher._send(b"topic\0#", 1)
             await eventually(lambda: heard[-1] == b"topic\0#")
-            patience[0] = 3600.0
+            assert not made
+            patience[0] = 0.002
             publisher._send(b"topic\0" + b"0", 1)
             await eventually(lambda: heard[-1] == b"topic\0" + b"0")
-            reads.clear()
+            heard.clear()
+            (wait,) = made
+            assert len(wait.begun) == 1
+            assert 0 < wait.begun[0] <= 0.002
             for number in b"123":
                 publisher._send(b"topic\0%c" % number, 1)
-                await asyncio.sleep(0.02)
-            await eventually(lambda: reads, message="the third did not end the wait")
-            assert reads == [[b"topic\0" + b"1", b"topic\0" + b"2", b"topic\0" + b"3"]]
+            await asyncio.sleep(0.1)
+            assert not heard
             patience[0] = 0.0
-            for number in b"456":
-                publisher._send(b"topic\0%c" % number, 1)
-            await eventually(lambda: heard[-1] == b"topic\0" + b"6")
-            publisher._send(b"topic\0" + b"7", 1)
-            await eventually(lambda: heard[-1] == b"topic\0" + b"7", message="it still waits")
+            wait.end()
+            await eventually(lambda: heard == [b"topic\0%c" % number for number in b"123"])
+            publisher._send(b"topic\0" + b"4", 1)
+            await eventually(lambda: heard[-1] == b"topic\0" + b"4", message="it still waits")
         finally:
             stream.close()
             publisher.close()
             await asyncio.sleep(0)
+        assert wait.is_closed
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(listen())
@@ -171,18 +199,17 @@ def test_a_short_wait_ends_with_the_third_tick(
 
 async def test_ticks_that_come_one_by_one_are_read_together_by_whoever_has_patience() -> None:
     """None is lost or out of order, and few reads bring many."""
-    port = free_port()
+    bus = bus_at()
     patience_seconds = 0.1
     reads: list[list[bytes]] = []
     stream = BusStream(
-        host="127.0.0.1",
-        port=port,
-        receive_hwm=100_000,
+        files=files_of(bus),
+        name=bus.ticks_name,
         on_batch=reads.append,
         patience=lambda: patience_seconds,
     )
     started = time.monotonic()
-    publisher = SharedZmqPublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=1)
+    publisher = SharedZmqPublisher(bus=bus, epoch=1)
     publisher.open()
     stream.open()
     stream.subscribe(b"topic\0")
@@ -208,7 +235,7 @@ async def test_ticks_that_come_one_by_one_are_read_together_by_whoever_has_patie
 
 async def test_closed_before_it_found_anybody() -> None:
     """Nothing is left behind, and it stays closed."""
-    stream = BusStream(host="127.0.0.1", port=free_port(), receive_hwm=50, on_batch=print)
+    stream = BusStream(files=files_of(bus_at()), name="1.ticks", on_batch=print)
     stream.open()
     await asyncio.sleep(0)
     stream.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import ANY
 
@@ -11,6 +12,7 @@ from brokers.feed import (
     OutcomeState,
 )
 from streaming import control_messages as cm
+from streaming.bus_address import BusAddress
 from streaming.control_server import ControlServer
 from streaming.curve import create_key_file
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
@@ -21,11 +23,13 @@ from tests.support import eventually
 async def test_one_key_protects_bus_and_control(port, stack, tmp_path):
     """With the installation's key everything works; a stranger gets no beat."""
     keys = create_key_file(tmp_path / "bus.key")
-    worker = await Worker(port, curve=keys).open()
+    bus = BusAddress(host="127.0.0.1", port=port, curve=keys)
+    worker = await Worker(port, bus=bus).open()
     stack.push_async_callback(worker.close)
-    friend = await Gateway(port, curve=keys).open()
+    friend = await Gateway(port, bus=bus).open()
     stack.push_async_callback(friend.close)
-    stranger = await Gateway(port).open()
+    other = create_key_file(tmp_path / "other.key")
+    stranger = await Gateway(port, bus=replace(bus, curve=other)).open()
     stack.push_async_callback(stranger.close)
     await friend.met()
     assert (await friend.link.want("1", "c", [want()])).outcomes[0].state is OutcomeState.ACTIVE
@@ -35,14 +39,14 @@ async def test_one_key_protects_bus_and_control(port, stack, tmp_path):
 
 
 class RawGateway:
-    """A DEALER that says whatever it likes to a worker's control port."""
+    """A DEALER that says whatever it likes to a worker's control link."""
 
     def __init__(self, server: ControlServer, name: bytes) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.ROUTING_ID, name)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.connect(f"tcp://127.0.0.1:{server._port}")
+        self._socket.connect(server.endpoint)
 
     def say(self, *parts: bytes) -> None:
         self._socket.send_multipart(parts)

@@ -19,7 +19,7 @@ from streaming.feed_link import ZmqFeedLink
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.fakes import RecordingListener
 from tests.integration.bus.support import tick
-from tests.support import eventually, free_port
+from tests.support import bus_at, eventually, free_port
 
 
 async def test_without_a_worker_everything_is_pending_at_once(port, stack):
@@ -83,7 +83,7 @@ async def test_an_older_worker_is_not_listened_to(port, stack):
     stack.push_async_callback(old.close)
     listener = RecordingListener()
     link = ZmqFeedLink(
-        endpoints=[f"tcp://127.0.0.1:{one}" for one in (other, port)],
+        buses=[bus_at(one) for one in (other, port)],
         worker_timeout_seconds=30.0,
         request_timeout_seconds=30.0,
     )

@@ -10,7 +10,7 @@ from streaming.feed_link import ZmqFeedLink
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.fakes import RecordingListener
 from tests.integration.bus.support import instrument, tick
-from tests.support import eventually, free_port
+from tests.support import bus_at, eventually, free_port
 
 
 async def hear_a_price(worker: Worker, gateway: Gateway) -> None:
@@ -109,7 +109,7 @@ async def test_a_pool_that_moves_to_another_worker_leaves_its_prices_behind(port
     other = free_port()
     listener = RecordingListener()
     link = ZmqFeedLink(
-        endpoints=[f"tcp://127.0.0.1:{one}" for one in (port, other)],
+        buses=[bus_at(one) for one in (port, other)],
         worker_timeout_seconds=30.0,
         request_timeout_seconds=30.0,
     )

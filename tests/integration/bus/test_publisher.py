@@ -12,6 +12,7 @@ import zmq
 
 from brokers.context import current_sink, set_standalone_sink_factory, standalone_sink
 from brokers.types import InstrumentKey, TickSink
+from streaming.bus_address import BusAddress
 from streaming.bus_message import unpack_message
 from streaming.curve import CurveKeys, create_key_file, load_key_file
 from streaming.exceptions import (
@@ -27,14 +28,14 @@ from streaming.standalone import StandaloneBus, standalone_sink_factory
 from streaming.subscription_watch import SubscriptionWatch
 from streaming.topics import BEAT_TOPIC, barrier_topic, tick_topic
 from tests.integration.bus.support import RawSubscriber, instrument, raw_subscriber, tick
-from tests.support import eventually, eventually_sync, free_port
+from tests.support import bus_at, eventually, eventually_sync
 
 INFY = instrument("INFY")
 
 
 @pytest.fixture
 def publisher() -> Iterator[SharedZmqPublisher]:
-    publisher = SharedZmqPublisher(endpoint="tcp://127.0.0.1:0", epoch=7)
+    publisher = SharedZmqPublisher(bus=bus_at(), epoch=7)
     publisher.open()
     yield publisher
     publisher.close()
@@ -73,7 +74,7 @@ def take_all(publisher: SharedZmqPublisher, subscriber: RawSubscriber) -> list[T
 def test_a_tick_arrives_with_its_counts(publisher):
     """Topic, mode, epoch, sequence and receive time travel beside the object."""
     sink = publisher.for_pool("1", "zerodha")
-    with raw_subscriber(publisher.port, b"1/") as subscriber:
+    with raw_subscriber(publisher.bus, b"1/") as subscriber:
         arrive(publisher, subscriber)
         sink.publish(INFY, tick(5), 1717000000123456)
         sink.publish(INFY, tick(6), 1717000000123789)
@@ -88,7 +89,7 @@ def test_a_tick_arrives_with_its_counts(publisher):
 def test_the_time_in_the_worker_is_counted_in_microseconds(publisher, age_us):
     """A tick is under way for less than a millisecond there, and even the fastest is measured."""
     sink = publisher.for_pool("1", "zerodha")
-    with raw_subscriber(publisher.port, b"1/") as subscriber:
+    with raw_subscriber(publisher.bus, b"1/") as subscriber:
         arrive(publisher, subscriber)
         before_us = time.time_ns() // 1000
         sink.publish(INFY, tick(5), before_us - age_us)
@@ -101,7 +102,7 @@ def test_the_time_in_the_worker_is_counted_in_microseconds(publisher, age_us):
 def test_sequences_count_per_topic(publisher):
     """A gateway that takes one topic must see no gap because of another."""
     sink = publisher.for_pool("1", "zerodha")
-    with raw_subscriber(publisher.port, b"1/") as subscriber:
+    with raw_subscriber(publisher.bus, b"1/") as subscriber:
         arrive(publisher, subscriber)
         for symbol in ("A", "B", "A"):
             sink.publish(instrument(symbol), tick(1), 1)
@@ -116,7 +117,7 @@ def test_pools_and_longer_symbols_stay_apart(publisher):
     """The same symbol of another pool, or a symbol that starts alike, is another topic."""
     mine, other = publisher.for_pool("1", "zerodha"), publisher.for_pool("11", "zerodha")
     topic = tick_topic("1", InstrumentKey("NSE", "RELIANCE"))
-    with raw_subscriber(publisher.port, topic) as subscriber:
+    with raw_subscriber(publisher.bus, topic) as subscriber:
         arrive(publisher, subscriber)
         other.publish(instrument("RELIANCE"), tick(1), 1)
         mine.publish(instrument("RELIANCE-BE"), tick(2), 1)
@@ -133,7 +134,7 @@ def test_many_threads_publish_without_loss_or_repetition(publisher):
         for number in range(each):
             sink.publish(instrument(f"S{number % 3}"), tick(number), 1)
 
-    with raw_subscriber(publisher.port, b"1/") as subscriber:
+    with raw_subscriber(publisher.bus, b"1/") as subscriber:
         arrive(publisher, subscriber)
         workers = [threading.Thread(target=hammer) for _ in range(threads)]
         for worker in workers:
@@ -172,13 +173,28 @@ def test_a_pool_keeps_its_sink_and_its_broker(publisher):
     assert isinstance(publisher.for_pool("1", "zerodha"), TickSink)
 
 
-def test_a_taken_port_is_named():
-    """The error tells which port, and which setting moves it."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+def test_a_second_worker_of_the_address_is_told(caplog):
+    """It names what has it and the setting that moves it, and takes nothing from the first."""
+    first = SharedZmqPublisher(bus=bus_at(), epoch=1)
+    first.open()
+    second = SharedZmqPublisher(bus=first.bus, epoch=2)
+    with pytest.raises(BusAddressInUseError, match=f"{first.bus.port}.*ZMQ_PORT"):
+        second.open()
+    with raw_subscriber(first.bus, b"1/") as subscriber:
+        arrive(first, subscriber)
+    first.close()
+    second.open()
+    with raw_subscriber(first.bus, b"1/") as subscriber:
+        arrive(second, subscriber)
+    second.close()
+
+
+def test_a_taken_port_is_named(keys):
+    """Where there are no socket files, as between machines: which, and which setting moves it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        publisher = SharedZmqPublisher(endpoint=f"tcp://127.0.0.1:{port}", epoch=1)
+        bus = BusAddress(host="127.0.0.1", port=port, curve=keys)
+        publisher = SharedZmqPublisher(bus=bus, epoch=1)
         with pytest.raises(BusAddressInUseError, match=f"{port}.*ZMQ_PORT"):
             publisher.open()
         publisher.close()
@@ -186,7 +202,7 @@ def test_a_taken_port_is_named():
 
 def test_publishing_before_open_and_after_close_keeps_the_last_value():
     """An adapter's late tick does no harm; a closed publisher stays closed."""
-    publisher = SharedZmqPublisher(endpoint="tcp://127.0.0.1:0", epoch=1)
+    publisher = SharedZmqPublisher(bus=bus_at(), epoch=1)
     sink = publisher.for_pool("1", "zerodha")
     sink.publish(INFY, tick(1), 1)
     publisher.open()
@@ -202,22 +218,19 @@ def test_publishing_before_open_and_after_close_keeps_the_last_value():
         publisher.open()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"endpoint": "ipc://x"}, {"endpoint": "tcp://h"}, {"epoch": -1}, {"send_hwm": 0}],
-)
+@pytest.mark.parametrize("changes", [{"epoch": -1}, {"send_hwm": 0}])
 def test_unusable_settings_are_refused(changes):
     """Before any socket exists."""
-    with pytest.raises(ValueError, match=r"endpoint|epoch|send_hwm"):
-        SharedZmqPublisher(**({"endpoint": "tcp://127.0.0.1:0", "epoch": 1} | changes))
+    with pytest.raises(ValueError, match=r"epoch|send_hwm"):
+        SharedZmqPublisher(**({"bus": bus_at(), "epoch": 1} | changes))
 
 
 def test_a_slow_subscriber_shows_every_drop_as_a_gap():
     """What a full queue lost is exactly what the sequence lacks."""
-    publisher = SharedZmqPublisher(endpoint="tcp://127.0.0.1:0", epoch=1, send_hwm=100)
+    publisher = SharedZmqPublisher(bus=bus_at(), epoch=1, send_hwm=100)
     publisher.open()
     sink = publisher.for_pool("1", "zerodha")
-    with raw_subscriber(publisher.port, b"1/", hwm=100) as subscriber:
+    with raw_subscriber(publisher.bus, b"1/", hwm=100) as subscriber:
         arrive(publisher, subscriber)
         for number in range(100_000):
             sink.publish(INFY, tick(number), 1)
@@ -255,7 +268,7 @@ async def test_a_barrier_is_seen_while_threads_publish(publisher):
     thread = threading.Thread(target=hammer)
     thread.start()
     try:
-        with raw_subscriber(publisher.port, BEAT_TOPIC) as subscriber:
+        with raw_subscriber(publisher.bus, BEAT_TOPIC) as subscriber:
             for number in range(20):
                 barrier = barrier_topic(str(number))
                 subscriber.socket.setsockopt(zmq.SUBSCRIBE, barrier)
@@ -273,24 +286,24 @@ async def test_a_barrier_is_seen_while_threads_publish(publisher):
 
 
 def test_standalone_adapters_share_a_publisher_opened_at_the_first_tick():
-    """Building a sink opens nothing; two adapters of one process need one port."""
-    port = free_port()
-    bus = StandaloneBus(host="127.0.0.1", port=port)
+    """Building a sink opens nothing; two adapters of one process need one bus."""
+    address = bus_at()
+    bus = StandaloneBus(bus=address)
     set_standalone_sink_factory(bus.sink)
     try:
         assert current_sink() is None
         first, second = standalone_sink("zerodha"), standalone_sink("binance")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
+        assert address.files is not None
+        assert not address.files.answers(address.ticks_name)
         first.publish(INFY, tick(1), 1)
         second.publish(INFY, tick(1), 1)
         publisher = bus.publisher()
-        assert publisher.port == port
+        assert publisher.bus == address
         assert publisher.snapshot("standalone-binance", INFY.key) is not None
         second.forget([INFY.key])
         assert publisher.snapshot("standalone-binance", INFY.key) is None
         assert publisher.snapshot("standalone-zerodha", INFY.key) is not None
-        rival = standalone_sink_factory(host="127.0.0.1", port=port)("zerodha")
+        rival = standalone_sink_factory(address)("zerodha")
         with pytest.raises(BusAddressInUseError):
             rival.publish(INFY, tick(1), 1)
     finally:
@@ -304,19 +317,30 @@ def keys(tmp_path) -> CurveKeys:
     return create_key_file(tmp_path / "bus.key")
 
 
-def test_a_public_address_needs_keys():
-    """Without them anyone in the network could read a user's ticks."""
+def test_a_port_needs_keys():
+    """Without them anyone in the network could read a user's ticks; on loopback anyone here."""
     for host in ("0.0.0.0", "10.1.2.3", "example.org", "[::]"):
         with pytest.raises(CurveRequiredError, match="ZMQ_CURVE_KEY_FILE"):
-            SharedZmqPublisher(endpoint=f"tcp://{host}:5555", epoch=1)
+            BusAddress(host=host, port=5555)
+    with pytest.raises(CurveRequiredError, match=r"ZMQ_SOCKET_DIR.*ZMQ_CURVE_KEY_FILE"):
+        BusAddress(host="127.0.0.1", port=5555)
+    for port in (0, 65_536):
+        with pytest.raises(ValueError, match="is no port"):
+            bus_at(port or -1)
 
 
 def test_only_the_installations_key_gets_ticks(keys):
-    """Right key: ticks. Another client key behind the right server key, or none at all: nothing."""
-    publisher = SharedZmqPublisher(endpoint="tcp://127.0.0.1:0", epoch=1, curve=keys)
+    """On the port, right key: ticks. Another client key behind the right server key, or none at
+    all: nothing. On the socket file nobody asks for one.
+    """
+    publisher = SharedZmqPublisher(bus=bus_at(curve=keys), epoch=1)
     publisher.open()
     sink = publisher.for_pool("1", "zerodha")
     stranger_public, stranger_secret = zmq.curve_keypair()
+
+    class Naked:
+        def protect_client(self, socket: zmq.Socket[bytes]) -> None:
+            pass
 
     class Stranger:
         def protect_client(self, socket: zmq.Socket[bytes]) -> None:
@@ -325,13 +349,20 @@ def test_only_the_installations_key_gets_ticks(keys):
 
     try:
         with (
-            raw_subscriber(publisher.port, b"1/", keys=keys) as friend,
-            raw_subscriber(publisher.port, b"1/", keys=Stranger()) as stranger,
-            raw_subscriber(publisher.port, b"1/") as naked,
+            raw_subscriber(publisher.bus, b"1/", keys=keys) as friend,
+            raw_subscriber(publisher.bus, b"1/", keys=Stranger()) as stranger,
+            raw_subscriber(publisher.bus, b"1/", keys=Naked()) as naked,
+            raw_subscriber(publisher.bus, b"1/") as neighbour,
         ):
             arrive(publisher, friend)
             sink.publish(INFY, tick(5), 1)
             assert len(friend.take(1)) == 1
+
+            def neighbour_hears() -> bytes | None:
+                sink.publish(INFY, tick(6), 1)
+                return neighbour.receive(0.02)
+
+            eventually_sync(neighbour_hears)
             assert stranger.receive(0.5) is None
             assert naked.receive(0.1) is None
     finally:
@@ -370,7 +401,7 @@ def test_a_closed_pool_hands_out_nothing_and_its_counts_go_on(publisher):
     """What was published before a pool ended is no price of the pool that comes after it."""
     other = instrument("TCS")
     old = publisher.for_pool("1", "zerodha")
-    with raw_subscriber(publisher.port, b"1/") as subscriber:
+    with raw_subscriber(publisher.bus, b"1/") as subscriber:
         arrive(publisher, subscriber)
         old.publish(INFY, tick(5), 1)
         old.publish(other, tick(5), 1)

@@ -40,7 +40,7 @@ def test_two_adapters_without_a_pool_share_one_publisher(site_bus: int) -> None:
 
     publisher = standalone_bus().publisher()
 
-    assert publisher.port == site_bus
+    assert publisher.bus.port == site_bus
     assert publisher.published == 2
     snapshot = publisher.snapshot("standalone-zerodha", INFY.key)
     assert snapshot is not None

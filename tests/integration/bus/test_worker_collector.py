@@ -12,7 +12,7 @@ from brokers.registry import BrokerRegistry
 from openalgo_site.worker_process import WorkerSettings, _serve
 from pooling.testing.store import InMemoryAccountStore
 from streaming.collector import THRESHOLDS
-from tests.support import free_port
+from tests.support import bus_at
 
 
 class DoneError(Exception):
@@ -35,8 +35,7 @@ async def test_a_worker_calms_the_collector_before_it_serves() -> None:
         raise DoneError
 
     settings = WorkerSettings(
-        endpoint=f"tcp://127.0.0.1:{free_port()}",
-        curve=None,
+        bus=bus_at(),
         usage_interval_seconds=60,
         zone=UTC,
     )

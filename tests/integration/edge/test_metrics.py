@@ -47,7 +47,7 @@ from tests.integration.bus.ends import Worker
 from tests.integration.bus.support import instrument, tick
 from tests.integration.edge.conftest import INFY, MakeEdge, ask, closing, read
 from tests.integration.edge.test_batches import OFFER
-from tests.support import eventually, free_port
+from tests.support import bus_at, eventually, free_port
 
 OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 
@@ -55,7 +55,7 @@ OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
     gateway = Gateway(
-        make_link=lambda: ZmqFeedLink(endpoints=[f"tcp://127.0.0.1:{free_port()}"]),
+        make_link=lambda: ZmqFeedLink(buses=[bus_at()]),
         directory=FakeDirectory(),
         database=DatabaseProbe(lambda: 2),
     )

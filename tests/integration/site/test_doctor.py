@@ -30,6 +30,7 @@ from openalgo_site.public_url import parse_public_url
 from pooling.key_files import create_key_file
 from pooling.models import BrokerAccount, Instrument, PoolStatus
 from streaming.addresses import parse_networks
+from streaming.curve import create_key_file as create_bus_key_file
 from streaming.models import GatewayStatus
 from tests.credential_kit import CredentialCipher, foreign_sealer
 from tests.integration.site.test_runpool import ACCOUNT, Installation
@@ -173,13 +174,30 @@ def test_workers_missing_silent_and_without_a_credential(account: BrokerAccount)
 
 @pytest.mark.django_db
 def test_a_bus_without_a_worker(
-    configured: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configured: Callable[..., None],
+    settings: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(processes, "BEAT_SECONDS", 0.3)
-    configured(zmq_port=free_port())
-    problem(processes.bus(), "nobody listens", "runpool")
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        configured(zmq_port=other.getsockname()[1])
+    settings.BUS_DIR = folder = tmp_path / "bus"
+    configured(zmq_port=5555)
+    problem(processes.bus(), "nobody listens", "DATA_DIR", "runpool")
+    folder.mkdir(mode=0o700)
+    problem(processes.bus(), "nobody listens", "DATA_DIR", "runpool")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(folder / "5555.ticks"))
+        other.listen()
+        problem(processes.bus(), "does not announce itself", "start the worker again")
+        folder.chmod(0o755)
+        problem(processes.bus(), "open to others", "chmod 700")
+        folder.chmod(0o700)
+    keys = tmp_path / "bus.key"
+    create_bus_key_file(keys)
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        configured(
+            zmq_host="0.0.0.0", zmq_port=other.getsockname()[1], zmq_curve_key_file=str(keys)
+        )
         problem(processes.bus(), "no worker of this installation", "ZMQ_PORT")
     configured(zmq_curve_key_file=str(tmp_path / "missing"))
     problem(processes.bus(), "ZMQ_CURVE_KEY_FILE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -111,12 +112,41 @@ def test_an_open_bus_address_without_keys_is_exit_78(prepared: Installation) -> 
     assert "ZMQ_CURVE_KEY_FILE" in out
 
 
-def test_a_bus_port_that_is_taken_is_exit_1_and_named(prepared: Installation) -> None:
-    with socket.create_server(("127.0.0.1", int(prepared.env["ZMQ_PORT"]))):
+def test_another_worker_s_bus_is_exit_1_and_named(prepared: Installation) -> None:
+    folder = prepared.data_dir / "bus"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / f"{prepared.env['ZMQ_PORT']}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         code, out = prepared.manage("runpool")
     assert code == 1
+    assert "another worker of this installation" in out
     assert "ZMQ_PORT" in out
     assert "Traceback" not in out
+
+
+def test_a_folder_that_others_could_use_is_exit_78(prepared: Installation, tmp_path: Path) -> None:
+    installation = Installation(prepared.data_dir)
+    (tmp_path / "file").touch()
+    installation.env["ZMQ_SOCKET_DIR"] = str(tmp_path / "file")
+    code, out = installation.manage("runpool")
+    assert code == CONFIGURATION
+    assert "ZMQ_SOCKET_DIR" in out
+    assert "Traceback" not in out
+
+
+def test_whoever_takes_the_port_keeps_no_worker_out(prepared: Installation) -> None:
+    """Gateways do not come that way, and who might is told."""
+    installation = Installation(prepared.data_dir)
+    installation.env["ZMQ_CURVE_KEY_FILE"] = str(prepared.data_dir / "subscribers.key")
+    code, out = installation.manage(
+        "createkeyfile", "--bus", installation.env["ZMQ_CURVE_KEY_FILE"]
+    )
+    assert code == 0, out
+    with socket.create_server(("127.0.0.1", int(installation.env["ZMQ_PORT"]))):
+        process = serving(installation)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -14,6 +14,7 @@ from pooling.contracts import CommandVerb
 from pooling.pool import ConnectionPool
 from pooling.testing import make_adapter_class
 from streaming.publisher import SharedZmqPublisher
+from tests.support import bus_at
 from tests.unit.pooling.kit import ACTIVE, PENDING, TOKEN_FIELD, key, spec, virtual
 from tests.unit.pooling.test_worker import WorkerKit
 
@@ -29,7 +30,7 @@ class PublishingKit(WorkerKit):
     """A worker whose ticks go where real ones go; the publisher's socket stays shut."""
 
     def __init__(self, *specs, **options):
-        self.publisher = SharedZmqPublisher(endpoint="tcp://127.0.0.1:0", epoch=3)
+        self.publisher = SharedZmqPublisher(bus=bus_at(), epoch=3)
         super().__init__(*specs, registry=two_brokers(), **options)
 
     def sink_for(self, pool_id, broker):

@@ -61,3 +61,11 @@ def test_a_key_of_the_metrics_that_is_none_is_refused_and_not_quoted(key: str) -
 def test_data_dir_is_below_the_project_unless_absolute(tmp_path: Path) -> None:
     assert Environment(data_dir="var").data_path(tmp_path) == tmp_path / "var"
     assert Environment(data_dir="/somewhere").data_path(tmp_path) == Path("/somewhere")
+
+
+def test_where_the_bus_has_its_files() -> None:
+    base = Path("/site")
+    assert Environment().bus_path(base) == base / "var" / "bus"
+    assert Environment(data_dir="/data").bus_path(base) == Path("/data/bus")
+    assert Environment(zmq_socket_dir="run").bus_path(base) == base / "run"
+    assert Environment(zmq_socket_dir="none").bus_path(base) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streaming.turn_pacing import TurnPacing
+from streaming.turn_pacing import TurnPacing, worthwhile_wait
 
 
 class Core:
@@ -76,3 +76,10 @@ def test_a_silence_ends_it(core: Core) -> None:
     core.run(seconds=0.2, every=0.00035, cpu=0.0003)
     core.now += 3600
     assert core.run(seconds=0.1, every=0.04, cpu=0.0003) == {0.0}
+
+
+def test_a_wait_is_worth_it_until_the_third_tick_is_due() -> None:
+    """At the rate at which ticks came last."""
+    assert worthwhile_wait(0.001, 1) == pytest.approx(0.002)
+    assert worthwhile_wait(0.001, 3) == pytest.approx(0.002 / 3)
+    assert worthwhile_wait(0.0, 5) == 0.0
