@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 __all__ = ["THRESHOLDS", "calm_collector", "collect_when_quiet"]
 
-# Objects made between two looks at the youngest ones, and how many of those looks there are between
-# two at older ones. A look at everything that a large request made takes a tenth of a second.
-THRESHOLDS = (20_000, 50, 100)
+# Objects made between two looks at the youngest ones, how many of those looks there are between
+# two at those that were left, and how many of these between two at everything. A look takes up to
+# half a microsecond for each object, and everybody waits: five milliseconds for the second kind.
+# The third takes a tenth of a second and more.
+THRESHOLDS = (5_000, 2, 2_000)
 
 
 def calm_collector() -> None:

@@ -77,3 +77,9 @@ async def test_once_in_each_quiet_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     await looks(count, lambda: at > 15)
     assert collected == [2, 7, 11]
+
+
+def test_no_look_but_the_rarest_walks_more_than_a_few_thousand_objects() -> None:
+    """What a turn of the loop has time for: a look at the second kind walks both younger ones."""
+    youngest, middle, _ = THRESHOLDS
+    assert youngest * (middle + 1) <= 20_000
