@@ -43,7 +43,8 @@ from openalgo_site.command_line import run
 
 for line in (
     "loadinstruments", "loadinstruments --broker zerodha --file MASTER",
-    "createapikey --user asha --name x", "pool list", "pool show asha", "pool top --once",
+    "createapikey --user asha --name x", "apikeys", "pool list", "pool show asha",
+    "pool top --once",
     "changepassword asha", "createsuperuser --noinput --username a --email a@b.cd",
     "runpool",
 ):
@@ -107,7 +108,7 @@ def test_every_command_says_what_mends_it(tmp_path: Path, url: str, state: str) 
 
 def _needs_no_new_table(line: str, state: str) -> bool:
     """Tell whether a command has its tables in a database that is a version behind."""
-    own = ("createapikey", "changepassword", "createsuperuser", "loadinstruments | ")
+    own = ("createapikey", "apikeys", "changepassword", "createsuperuser", "loadinstruments | ")
     return state == "behind" and line.startswith(own)
 
 

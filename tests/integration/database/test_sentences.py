@@ -17,7 +17,7 @@ from openalgo_site.command_line import run
 
 for line in (
     "loadinstruments", "loadinstruments --broker zerodha --file MASTER",
-    "createapikey --user asha --name x", "pool list", "pool show asha", "migrate",
+    "createapikey --user asha --name x", "apikeys", "pool list", "pool show asha", "migrate",
     "changepassword asha", "runpool",
 ):
     said = io.StringIO()
