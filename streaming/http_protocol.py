@@ -25,7 +25,7 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from streaming.edge import Edge
 from streaming.limits import Refusal
@@ -85,6 +85,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._dropped_bytes = 0  # since then
         self._farewell: asyncio.TimerHandle | None = None
         self._is_counted = False  # among the edge's connections, until handed over or gone
+        self._unanswered: list[RequestResponseCycle] = []  # requests, the oldest first
         # Of the request under way: bytes given to the parser, those of headers that are whole, and
         # those of its body. ``_part`` is what the parser has just been given.
         self._given = self._head = self._body = self._part = 0
@@ -164,6 +165,12 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._count_head(len(name) + len(value) + 4)
         super().on_header(name, value)
 
+    def on_headers_complete(self) -> None:
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:
+            self._unanswered.append(self.cycle)
+
     def on_body(self, body: bytes) -> None:
         self._body += len(body)
         self._edge.strangers.allow_for(self, len(body))
@@ -174,6 +181,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._unanswered = [each for each in self._unanswered if not each.response_complete]
         super().on_response_complete()
         if not self._is_answering():
             self._expect()
@@ -230,8 +238,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         if is_answering or is_unread or not self._edge.may_part():
             self.transport.abort()
             return
-        if cycle is not None:
-            cycle.disconnected = True  # nothing more is sent behind this
+        self._answer_no_more()
         status, words = _ANSWERS[refusal]
         self.transport.write(
             (
@@ -251,7 +258,15 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         # Nothing comes here any more: the transport has another protocol now.
         self._let_go()
 
+    def _answer_no_more(self) -> None:
+        """Let nothing be sent by requests under way; uvicorn knows of the newest one only."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._unanswered = []
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._answer_no_more()
         super().connection_lost(exc)
         if self._is_counted:
             self._is_counted = False

@@ -116,6 +116,34 @@ async def test_requests_that_are_not_answered_yet_are_bounded(site: EdgeServer) 
     assert refused(site) == {"pipelined": 1}
 
 
+@pytest.mark.parametrize("way", ["refused", "gone"])
+async def test_answers_to_a_connection_that_ended_are_no_failures(
+    make_edge: MakeEdge, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """Each was a traceback, which whoever sends requests ahead could fill a disk with."""
+    going_on = asyncio.Event()
+
+    async def slow_site(scope: Any, receive: Any, send: Any) -> None:
+        await going_on.wait()
+        await measuring_site(scope, receive, send)
+
+    edge = await make_edge(http=slow_site)
+    line = await Line.open(edge)
+    line.say((GET + b"\r\n") * (50 if way == "refused" else 5))
+    if way == "refused":
+        await eventually(lambda: refused(edge) == {"pipelined": 1})
+    else:
+        await eventually(lambda: edge.gateway.edge.connections == 1)
+        line.writer.transport.abort()
+    going_on.set()
+    await eventually(lambda: edge.gateway.edge.connections == 0)
+    other = await Line.open(edge)
+    other.say(GET + b"Connection: close\r\n\r\n")
+    assert await other.status() == 200
+    assert "Traceback" not in caplog.text
+    line.writer.close()
+
+
 async def test_a_few_requests_may_be_sent_ahead(site: EdgeServer) -> None:
     line = await Line.open(site)
     line.say((GET + b"\r\n") * 4 + GET + b"Connection: close\r\n\r\n")
