@@ -5,20 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from streaming.routing import Application, Receive, Scope, Send
-from streaming.security import HEADERS, POLICY
+from streaming.security import BARE_HEADERS, POLICY
 
 __all__ = ["with_security_headers"]
 
-# Such an answer is no page: it needs nothing at all. The last four are what Django sets on its own.
-_PLAIN = {
-    POLICY: "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    **HEADERS,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-_ADDED = [(name.lower().encode(), value.encode()) for name, value in _PLAIN.items()]
+_ADDED = [(name.lower().encode(), value.encode()) for name, value in BARE_HEADERS.items()]
 _MARK = POLICY.lower().encode()
 
 

@@ -29,9 +29,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from streaming.edge import Edge
 from streaming.limits import Refusal
+from streaming.security import BARE_HEADERS
 
 __all__ = ["GatewayHttpProtocol"]
 
+_HEADER_LINES = "".join(f"{name.lower()}: {value}\r\n" for name, value in BARE_HEADERS.items())
 _TURN_BYTES = 4096
 _MOST_PIPELINED = 8
 # What the kernel takes of a connection beyond what was read: an upload waits at its sender.
@@ -218,7 +220,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if self._refusal is None:
-            super().send_400_response(msg)
+            self._answer(HTTPStatus.BAD_REQUEST, msg)
+            self.transport.close()
         else:
             refusal, self._refusal = self._refusal, None
             self.end(refusal)
@@ -239,17 +242,21 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self._answer_no_more()
-        status, words = _ANSWERS[refusal]
-        self.transport.write(
-            (
-                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain\r\n"
-                f"content-length: {len(words) + 1}\r\nconnection: close\r\n\r\n{words}\n"
-            ).encode()
-        )
+        self._answer(*_ANSWERS[refusal])
         self.transport.write_eof()
         self.transport.resume_reading()
         self._edge.parting += 1
         self._farewell = self.loop.call_later(_FAREWELL_SECONDS, self.transport.abort)
+
+    def _answer(self, status: HTTPStatus, words: str) -> None:
+        """Write an answer of our own, with the headers that all others have."""
+        self.transport.write(
+            (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain\r\n"
+                f"content-length: {len(words) + 1}\r\n{_HEADER_LINES}connection: close\r\n\r\n"
+                f"{words}\n"
+            ).encode()
+        )
 
     def handle_websocket_upgrade(self) -> None:
         self._edge.strangers.leave(self)
