@@ -47,7 +47,7 @@ def known(withdrawn: Withdrawn) -> Login:
 def begins_hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hashing]:
     work = Hashing()
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", work)
-    monkeypatch.setattr(hashing, "TURNS", HashingTurns())
+    monkeypatch.setattr(hashing, "TURNS", HashingTurns(patience_seconds=WAIT_SECONDS))
     yield work
     work.go_on.set()
 
