@@ -6,15 +6,24 @@ lengths of lists by the types, the size of a message by ``MAX_REQUEST_BYTES`` on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import msgspec
 
-from brokers.feed import FeedEvent, FeedStatus, Outcome, PoolStats, Want
+from brokers.feed import (
+    FeedChange,
+    FeedEvent,
+    FeedStatus,
+    Outcome,
+    PoolStats,
+    SubscriptionChange,
+    Want,
+)
 from brokers.types import InstrumentKey
-from streaming.exceptions import MalformedMessageError
+from streaming.exceptions import MalformedMessageError, TopicError
+from streaming.topics import tick_topic
 
 __all__ = [
     "MAX_ITEMS",
@@ -235,9 +244,27 @@ def decode_from_worker(data: bytes) -> Reply | ResyncNotice | EventNotice:
     """Return what a worker said.
 
     Raises:
-        MalformedMessageError: the bytes are no reply or notice.
+        MalformedMessageError: the bytes are no reply or notice, or name what no topic can carry.
     """
-    return _decode(_worker_decoder, data)
+    message = _decode(_worker_decoder, data)
+    try:
+        for key in _named_by(message):
+            tick_topic("-", key)
+    except TopicError as error:
+        raise MalformedMessageError(f"a worker names what has no topic: {error}") from error
+    return message
+
+
+def _named_by(message: Reply | ResyncNotice | EventNotice) -> Iterable[InstrumentKey]:
+    match message:
+        case (
+            WantReplyMessage(outcomes=outcomes)
+            | EventNotice(event=SubscriptionChange(outcomes=outcomes))
+        ):
+            return [outcome.key for outcome in outcomes]
+        case EventNotice(event=FeedChange(keys=keys)):
+            return keys or ()
+    return ()
 
 
 def decode_beat(data: bytes) -> Beat:

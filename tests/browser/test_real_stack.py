@@ -107,7 +107,8 @@ async def test_unknown_symbol_is_refused_with_the_nearest_ones(real_watch: Watch
     notice = real_watch.page.get_by_role("status").filter(has_text="NSE:RELIANCEE was not added.")
     await expect(notice.get_by_role("button", name="Add RELIANCE", exact=True)).to_be_visible()
     await expect(real_watch.row("NSE:RELIANCEE")).to_have_count(0)
-    await real_watch.is_remembered()  # the next test finds the list without it
+    await real_watch.page.reload()
+    await real_watch.has_prices()  # the next test finds the list without it, too
 
 
 async def pids(watch: Watch, ready: dict[str, Any]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz [BROKER…] [--cases N] [--seed N]``: many broken frames, one line each."""
+"""``python -m tests.fuzz [NAME…] [--cases N] [--seed N]``: many broken frames, one line each."""
 
 from __future__ import annotations
 
@@ -7,22 +7,32 @@ import random
 import sys
 import time
 
+from tests.fuzz.bus import BUS_TARGETS
 from tests.fuzz.mutations import fuzz
 from tests.fuzz.targets import TARGETS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__)
-    parser.add_argument("brokers", nargs="*", metavar="BROKER", help=", ".join(TARGETS))
+    known = [*TARGETS, *BUS_TARGETS]
+    parser.add_argument("brokers", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    if strangers := set(chosen.brokers) - set(TARGETS):
-        parser.error(f"no such broker: {', '.join(sorted(strangers))}; known: {', '.join(TARGETS)}")
-    for broker in chosen.brokers or TARGETS:
-        target = TARGETS[broker]()
+    if strangers := set(chosen.brokers) - set(known):
+        parser.error(f"no such broker: {', '.join(sorted(strangers))}; known: {', '.join(known)}")
+    for broker in chosen.brokers or known:
         started = time.monotonic()
         rng = random.Random(chosen.seed)
+        if broker in BUS_TARGETS:
+            refused = BUS_TARGETS[broker](rng, chosen.cases)
+            sys.stdout.write(
+                f"{broker}: {chosen.cases:,} messages, {refused:,} refused, "
+                f"{time.monotonic() - started:.0f} s\n"
+            )
+            sys.stdout.flush()
+            continue
+        target = TARGETS[broker]()
         refused, ticks = fuzz(target.seeds, target.decode, rng=rng, count=chosen.cases)
         sys.stdout.write(
             f"{broker}: {chosen.cases:,} frames, {refused:,} refused, {ticks:,} ticks, "

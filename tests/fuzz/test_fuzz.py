@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from brokers.types import DepthLevel, FeedMode, Tick
+from tests.fuzz.bus import BUS_TARGETS
 from tests.fuzz.mutations import Frame, fuzz, judge
 from tests.fuzz.targets import TARGETS
 
@@ -18,6 +19,12 @@ def test_broken_frames_are_refused_or_read_and_nothing_else(broker: str) -> None
     refused, ticks = fuzz(target.seeds, target.decode, rng=random.Random(11), count=6_000)
     assert refused > 1_000
     assert ticks > 200
+
+
+@pytest.mark.parametrize("target", list(BUS_TARGETS))
+def test_broken_messages_of_bus_and_control_link_are_refused_or_read(target: str) -> None:
+    refused = BUS_TARGETS[target](random.Random(11), 3_000)
+    assert 500 < refused < 3_000
 
 
 @pytest.mark.parametrize("broker", list(TARGETS))

@@ -113,3 +113,18 @@ def test_an_order_that_cannot_be_carried_is_refused():
         cm.encode(cm.EventNotice(OrderUpdated("1", {"x": object()})))
     with pytest.raises(MalformedMessageError):
         cm.encode(cm.EventNotice(OrderUpdated("1", {"x": 2**70})))
+
+
+@pytest.mark.parametrize("key", [InstrumentKey("NSE", "A\0B"), InstrumentKey("", "A")])
+def test_a_worker_that_names_what_has_no_topic_is_not_believed(key: InstrumentKey) -> None:
+    """In a reply and in both kinds of news; what nothing subscribes can neither be wanted."""
+    outcome = Outcome(key, OutcomeState.ACTIVE, FeedMode.QUOTE)
+    for message in (
+        cm.WantReplyMessage(1, [outcome], []),
+        cm.EventNotice(SubscriptionChange("1", [outcome])),
+        cm.EventNotice(FeedChange("1", FeedStatus.STALE, 1, "why", [key])),
+    ):
+        with pytest.raises(MalformedMessageError, match="no topic"):
+            cm.decode_from_worker(cm.encode(message))
+    whole = cm.EventNotice(FeedChange("1", FeedStatus.STALE, 1, "why", None))
+    assert cm.decode_from_worker(cm.encode(whole)) == whole
