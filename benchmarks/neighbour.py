@@ -88,6 +88,9 @@ async def neighbour() -> AsyncIterator[Result]:
         ("another wants 8,900 symbols at once, again and again", _crowd("everything", 1)),
         ("another's 60 connections ask for what costs most, without end", _crowd("greedy", 60)),
         ("a second gateway killed and started, again and again", _sibling),
+        ("100 strangers at 100 addresses send all that they may", _crowd("admitted", 100)),
+        ("100 strangers at 100 addresses send what they may not", _crowd("floods", 100)),
+        ("100 strangers at 100 addresses say nothing", _crowd("silent", 100)),
         ("45 scrapers of /metrics: silent, slow, garbage, eager", _crowd("scrapers", 45)),
     ]
     async with _running() as there:

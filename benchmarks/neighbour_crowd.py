@@ -16,6 +16,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -52,6 +53,22 @@ _GARBAGE = (
     b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 70_000,
     b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
     b"POST /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" * 20,
+)
+_PING = b"\x89\x81" + bytes(4) + b"?"
+_PIECES = b"\x01\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 10_000
+_HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+# What a stranger may send, in a moment less than the time in which it has to authenticate.
+_ADMITTED_BURST, _ADMITTED_EVERY, _STRANGER_SECONDS = 32, 0.25, 9.0
+_SOCKETS_EACH = 5
+_FLOODS = (
+    ("frames", _HANDSHAKE, _PING * 10_000),
+    ("pieces", _HANDSHAKE, _PIECES),
+    ("a large frame", _HANDSHAKE, b"\x81\xff" + (1024 * 1024).to_bytes(8) + bytes(100_000)),
+    ("headers", b"", b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 20_000),
+    ("requests", b"", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2000),
 )
 
 
@@ -192,6 +209,61 @@ class Crowd:
         finally:
             writer.transport.abort()
 
+    async def _stranger(self, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(f"127.0.1.{number + 1}", 0)
+        )
+
+    async def flood(self, number: int) -> None:
+        """Send what no stranger may, until it is cut off; then come again at once."""
+        name, first, flood = _FLOODS[number % len(_FLOODS)]
+        reader, writer = await self._stranger(number)
+        try:
+            writer.write(first)
+            if first:
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+            writer.write(flood)
+            async with asyncio.timeout(30):
+                while await reader.read(65_536):
+                    pass
+            self.done[f"cut off: {name}"] += 1
+        except ConnectionError:
+            self.done[f"cut off: {name}"] += 1
+        finally:
+            writer.transport.abort()
+
+    async def use_what_is_admitted(self, number: int) -> None:
+        """Send as many frames as a stranger may, on some sockets, for as long as it may stay."""
+        sockets = [await self._stranger(number) for _ in range(_SOCKETS_EACH)]
+        try:
+            for _, writer in sockets:
+                writer.write(_HANDSHAKE)
+            for reader, writer in sockets:
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+                writer.write(_PING * (_ADMITTED_BURST - 2))
+            for _ in range(round(_STRANGER_SECONDS / _ADMITTED_EVERY)):
+                await asyncio.sleep(_ADMITTED_EVERY)
+                for _, writer in sockets:
+                    writer.write(_PING)
+            self.done["stayed"] += _SOCKETS_EACH
+        finally:
+            for _, writer in sockets:
+                writer.transport.abort()
+
+    async def say_nothing(self, number: int) -> None:
+        """Hold some connections with half a request each until they are closed."""
+        lines = [await self._stranger(number) for _ in range(_SOCKETS_EACH)]
+        try:
+            self.done["opened"] += len(lines)
+            for _, writer in lines[1:]:
+                writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            for reader, _ in lines:
+                await asyncio.wait_for(reader.read(), 60)
+                self.done["closed: silent"] += 1
+        finally:
+            for _, writer in lines:
+                writer.transport.abort()
+
     def begin(self, kind: str, clients: int) -> None:
         """Let so many clients do what ``kind`` is."""
         self.running = [
@@ -210,6 +282,12 @@ class Crowd:
                 return [self.want_everything] * clients
             case "greedy":
                 return [self._greedy(at) for at in range(clients)]
+            case "floods":
+                return [partial(self.flood, at) for at in range(clients)]
+            case "admitted":
+                return [partial(self.use_what_is_admitted, at) for at in range(clients)]
+            case "silent":
+                return [partial(self.say_nothing, at) for at in range(clients)]
             case "scrapers":
                 return [self._scraper(at) for at in range(clients)]
         raise ValueError(kind)

@@ -5,7 +5,7 @@
 | frames of every kind | a token bucket, small before authentication | 4429 |
 | pieces of a message | ``pieces_per_message`` | 4429 |
 | bytes of a message | ``unauthenticated_frame_bytes``, then what the route allows | 1009 |
-| what is parsed in one turn | ``turn_bytes``, 64 frames; strangers take turns | next turn |
+| what is parsed in one turn | ``turn_bytes``, 64 frames (strangers 8, in turn) | next turn |
 | messages that wait for the application | one; none before authentication | when it asks |
 | connections without authentication | ``Strangers`` | 4429 |
 
@@ -39,6 +39,7 @@ ADMITTED_EXTENSION = "tickpool.admitted"
 COMES_FROM_EXTENSION = "tickpool.comes_from"
 
 _TURN_FRAMES = 64
+_STRANGERS_TURN_FRAMES = 8
 # How long, and with how much more to come, whoever was refused may read why.
 _FAREWELL_SECONDS = 1.0
 _FAREWELL_BYTES = 1024 * 1024
@@ -124,7 +125,8 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._is_due = False
         self._edge.strangers.heard(self, is_more_due=self._app_waits)
         now = self._edge.clock()
-        bytes_left, frames_left = self._edge.limits.turn_bytes, _TURN_FRAMES
+        bytes_left = self._edge.limits.turn_bytes
+        frames_left = _TURN_FRAMES if self._gate.is_admitted else _STRANGERS_TURN_FRAMES
         while bytes_left > 0 and frames_left and self._may_parse():
             try:
                 part = self._gate.take(bytes_left, now, with_data=self._takes_data())

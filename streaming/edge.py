@@ -14,8 +14,8 @@ from streaming.strangers import Strangers
 
 __all__ = ["Edge", "Guest", "Lane"]
 
-# Each takes a tenth of a millisecond or two, and begins what takes as long again.
-_STRANGERS_A_TURN = 8
+# Each takes a tenth of a millisecond or two, and begins what takes longer: a handshake, a page.
+_STRANGERS_A_TURN = 3
 _SWEEP_SECONDS = 1.0
 _MOST_PARTING = 50
 
