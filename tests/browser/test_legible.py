@@ -63,6 +63,25 @@ async def test_the_console_can_be_read(watch: Watch, site: FakeSite, scheme: Sch
     assert await watch.overflow() == 0
 
 
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_row_and_its_book_fit_every_width(watch: Watch, site: FakeSite) -> None:
+    """At the ends of each layout nothing scrolls sideways and no name is cut, stale or not."""
+    site.say("feed", status="stale", exchange="NSE_INDEX", symbols=["BANKNIFTY"], reason="no data")
+    await expect(watch.badge("NSE_INDEX:BANKNIFTY")).to_have_text("stale")
+    await watch.cell("NSE:SBIN", "last").click()
+    await expect(watch.page.locator(".ladder")).to_contain_text("Exchange time")
+    for width in (320, 360, 760, 761, 1000, 1001, 1270, 1271, 1599, 1600, 1920):
+        await watch.page.set_viewport_size({"width": width, "height": 800})
+        assert await watch.overflow() == 0, width
+        cut = await watch.page.evaluate(
+            """[...document.querySelectorAll('#rows .c-symbol, #rows td:is(.c-last, .c-bid)')]
+                .filter((cell) => cell.scrollWidth > cell.clientWidth + 1)
+                .map((cell) => cell.innerText)"""
+        )
+        assert cut == [], width
+
+
 def _light(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     red, green, blue = (

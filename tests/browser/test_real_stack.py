@@ -341,7 +341,15 @@ async def test_status_pages_fit_a_phone_and_a_desk(status: Status):
     """Nothing has to be scrolled sideways."""
     page = status.page
     site = page.url.partition("/status/")[0]
-    for width, path in [(360, ""), (1920, ""), (1920, "1/"), (360, "1/")]:
+    for width, path in [
+        (320, ""),
+        (360, ""),
+        (761, ""),
+        (1001, ""),
+        (1920, ""),
+        (1920, "1/"),
+        (360, "1/"),
+    ]:
         await page.set_viewport_size({"width": width, "height": 900})
         if not page.url.endswith(f"/status/{path}"):
             await page.goto(f"{site}/status/{path}")

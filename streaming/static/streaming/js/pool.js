@@ -271,6 +271,7 @@ export class PoolStrip {
     nodes.meter.setAttribute("aria-valuemax", String(isLimited ? pool.capacity : pool.used));
     nodes.meter.setAttribute("aria-valuenow", String(pool.used));
     nodes.meter.setAttribute("aria-valuetext", symbols);
+    nodes.fill.hidden = share === 0; // else even nothing has a sliver
     nodes.fill.style.width = `${(share * 100).toFixed(2)}%`;
   }
 
