@@ -160,10 +160,14 @@ class SubscriptionBook:
         self._refill(is_room_freed=released > 0)
         return released
 
-    def release_gateway(self, gateway: str, now: float) -> int:
-        """Give up all references of a gateway's clients. Returns how many clients it had."""
-        clients = len(self.tracker.release_gateway(gateway, now))
-        self._refill(is_room_freed=clients > 0)
+    def release_gateway(self, gateway: str, now: float, most: int | None = None) -> int:
+        """Give up references of a gateway's clients, at most so many, or all.
+
+        Returns how many clients have none any more.
+        """
+        is_known = self.tracker.knows_gateway(gateway)
+        clients = len(self.tracker.release_gateway(gateway, now, most))
+        self._refill(is_room_freed=is_known)
         return clients
 
     def settle(self, holder: Holder, outcome: Outcome) -> Outcome:

@@ -297,10 +297,23 @@ class ConnectionPool:
             self._telemetry.observe()
         self._calls.poke()
 
-    def release_gateway(self, gateway: str) -> int:
-        """Give up every reference of a gateway; returns how many clients it had. Any thread."""
+    def held_by(self, holder: Holder) -> list[InstrumentKey]:
+        """Return what a client holds. Any thread."""
         with self._lock:
-            clients = self._book.release_gateway(gateway, self._clock.monotonic())
+            return self._book.tracker.held_by(holder)
+
+    def knows_gateway(self, gateway: str) -> bool:
+        """Tell whether any client of a gateway holds anything. Any thread."""
+        with self._lock:
+            return self._book.tracker.knows_gateway(gateway)
+
+    def release_gateway(self, gateway: str, most: int | None = None) -> int:
+        """Give up references of a gateway, at most so many, or all. Any thread.
+
+        Returns how many of its clients have none any more.
+        """
+        with self._lock:
+            clients = self._book.release_gateway(gateway, self._clock.monotonic(), most)
             self._telemetry.observe()
         self._calls.poke()
         return clients

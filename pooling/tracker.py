@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from heapq import heappop, heappush
+from itertools import islice
 from typing import NamedTuple
 
 from brokers.feed import Holder
@@ -194,12 +195,28 @@ class Tracker:
             self._rearm(interest, now)
         return gone
 
-    def release_gateway(self, gateway: str, now: float) -> list[Holder]:
-        """Give up everything that any client of the gateway holds; returns its clients."""
-        holders = list(self._gateways.get(gateway, ()))
-        for holder in holders:
-            self.release(holder, None, now)
-        return holders
+    def release_gateway(self, gateway: str, now: float, most: int | None = None) -> list[Holder]:
+        """Give up what any client of the gateway holds; returns the clients that are done.
+
+        With ``most``, at most so many references: called until the gateway is unknown.
+        """
+        done: list[Holder] = []
+        for holder in list(self._gateways.get(gateway, ())):
+            keys = None if most is None else list(islice(self._held[holder], most))
+            released = self.release(holder, keys, now)
+            if holder not in self._held:
+                done.append(holder)
+            if most is not None and (most := most - len(released)) <= 0:
+                break
+        return done
+
+    def knows_gateway(self, gateway: str) -> bool:
+        """Tell whether any client of the gateway holds anything."""
+        return gateway in self._gateways
+
+    def held_by(self, holder: Holder) -> list[InstrumentKey]:
+        """Return what a client holds."""
+        return list(self._held.get(holder, ()))
 
     def expire(self, now: float) -> list[Lowered]:
         """Lower or drop every level whose linger has ended."""

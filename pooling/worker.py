@@ -233,11 +233,16 @@ class PoolWorker:
     async def release(
         self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None
     ) -> None:
-        """Give up references; unknown ones, and those of an unknown pool, are ignored."""
+        """Give up references; unknown ones, and those of an unknown pool, are ignored.
+
+        Thousands are given up in chunks, as they are taken. Cancelled, some of them are.
+        """
         self._untold.release(pool_id, holder, keys)
         pool = self._pools.get(pool_id)
         if pool is not None:
-            pool.release(holder, keys)
+            for chunk in in_chunks(pool.held_by(holder) if keys is None else keys):
+                pool.release(holder, chunk)
+                await asyncio.sleep(0)
 
     async def release_gateway(self, gateway: str) -> None:
         """Give up every reference of every client of a gateway that is gone."""
@@ -245,7 +250,9 @@ class PoolWorker:
         self._untold.release_gateway(gateway)
         for pool_id, pool in tuple(self._pools.items()):
             try:
-                clients += pool.release_gateway(gateway)
+                while pool.knows_gateway(gateway):
+                    clients += pool.release_gateway(gateway, WANT_CHUNK)
+                    await asyncio.sleep(0)
             except Exception:
                 # Supervision point: a pool's defect must not leave references with the others.
                 logger.exception("pool %s could not release gateway %s", pool_id, gateway)

@@ -291,3 +291,19 @@ class TrackerMachine(RuleBasedStateMachine):
 
 TrackerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestTrackerMachine = TrackerMachine.TestCase
+
+
+def test_a_gateway_may_be_released_a_part_at_a_time():
+    tracker = Tracker(linger_seconds=0)
+    for number in range(5):
+        tracker.hold(ANN, make_instrument(number), QUOTE, 0)
+    tracker.hold(BOB, make_instrument(0), QUOTE, 0)
+    tracker.hold(EVE, make_instrument(0), QUOTE, 0)
+    assert len(tracker.held_by(ANN)) == 5
+    done = []
+    while tracker.knows_gateway("g1"):
+        done.append(tracker.release_gateway("g1", 0, 2))
+    assert done == [[], [], [ANN, BOB]]
+    assert tracker.held_by(ANN) == []
+    assert tracker.held_by(EVE) == [make_instrument(0).key]
+    assert tracker.release_gateway("g1", 0, 2) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from pooling.testing import (
     make_adapter_class,
 )
 from pooling.testing.times import EPOCH_MS
+from pooling.wanting import WANT_CHUNK
 from pooling.worker import PoolWorker
 from tests.unit.pooling.kit import (
     ACTIVE,
@@ -577,3 +579,33 @@ async def test_an_account_that_leaves_while_peaks_are_written_leaves_its_last_sa
         is_written.set()
         await asyncio.sleep(1)
     assert [sample.symbols for sample in kit.store.usage] == [0, 2]
+
+
+@pytest.mark.parametrize("what", ["holder", "gateway"])
+@virtual
+async def test_thousands_are_given_up_a_part_in_a_turn(what):
+    """Ticks of everybody else have their turns in between."""
+    many = 2 * WANT_CHUNK + 100
+    registry = BrokerRegistry()
+    registry.register(
+        make_adapter_class(credential_fields=TOKEN_FIELD, symbols_per_connection=many)
+    )
+    account = spec(symbols_per_connection=many)
+    async with open_worker(account, registry=registry) as kit:
+        await kit.want(*range(1, many + 1))
+        await kit.want(*range(1, 201), holder=Holder(ANN.gateway, "second"))
+        given_up = (
+            kit.worker.release("7", ANN, None)
+            if what == "holder"
+            else kit.worker.release_gateway(ANN.gateway)
+        )
+        pool = kit.worker.pool("7")
+        holders = (ANN, Holder(ANN.gateway, "second"))
+        left = [sum(len(pool.held_by(each)) for each in holders)]
+        task = asyncio.create_task(given_up)
+        while not task.done():
+            await asyncio.sleep(0)
+            left.append(sum(len(pool.held_by(each)) for each in holders))
+        assert left[0] == many + 200
+        assert left[-1] == (200 if what == "holder" else 0)
+        assert max(before - after for before, after in pairwise(left)) <= WANT_CHUNK
