@@ -25,7 +25,7 @@ from streaming.exceptions import BusFolderError, MalformedMessageError
 from streaming.loop_socket import LoopSocket, single_part
 from streaming.short_waits import ShortWait
 from streaming.socket_files import SocketFiles
-from streaming.turn_pacing import worthwhile_wait
+from streaming.turn_pacing import TickRate
 from streaming.zmtp import GREETING, ZmtpSubscriber, subscription
 
 __all__ = ["BusReader", "BusSocket", "BusStream", "prepare_client"]
@@ -71,7 +71,7 @@ class BusStream(asyncio.Protocol):
         files: whose folder is looked at before each connection; name: of the publisher's file.
         on_batch: gets what one read completed.
         patience: asked after each batch; for so many seconds nothing is read, so that ticks that
-            come one by one share a turn. A wait of a few milliseconds ends when the third tick is
+            come one by one share a turn. A wait of a few milliseconds ends when the next ticks are
             due, if that is sooner. 0: read on.
     """
 
@@ -92,6 +92,7 @@ class BusStream(asyncio.Protocol):
         self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
         self._transport: asyncio.Transport | None = None
         self._read_at = 0.0  # the last read that was followed by a short wait, monotonic seconds
+        self._rate = TickRate()
         self._short_wait: ShortWait | None = None
         self._told = ""  # of what is wrong with the folder
         self._settled = asyncio.Event()  # the handshake is over, one way or the other
@@ -243,7 +244,7 @@ class BusStream(asyncio.Protocol):
         now = time.monotonic()
         if self._short_wait is None:
             self._short_wait = ShortWait(self._on_waited)
-        self._short_wait.begin(min(seconds, worthwhile_wait(now - self._read_at, ticks)))
+        self._short_wait.begin(min(seconds, self._rate.worthwhile_wait(now - self._read_at, ticks)))
         self._read_at = now
 
     def _on_waited(self) -> None:

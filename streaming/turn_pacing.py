@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["TurnPacing", "worthwhile_wait"]
+__all__ = ["TickRate", "TurnPacing"]
 
 # At most: where ticks come faster, less is worth it.
 _PATIENCE_SECONDS = 0.002
@@ -19,17 +19,31 @@ _BUSY_SHARE = 0.5
 # What patience saves cannot be told from having less to do, so it is left off for a window now and
 # then, to look.
 _WINDOWS_BETWEEN_LOOKS = 40
-_TICKS_WORTH_A_TURN = 3
+# Times between ticks: with what comes while a wait begins and ends, turns of about three ticks.
+_INTERVALS_WORTH_A_TURN = 1.3
+_READ_KEEPS = 0.9
+# A longer time between two reads was no wait for ticks: there was no patience then.
+_LONGEST_GAP_SECONDS = 0.02
 
 
-def worthwhile_wait(since_last_seconds: float, ticks: int) -> float:
-    """Return after how long a turn is worth its writes, at the rate at which ticks came last.
+class TickRate:
+    """How fast ticks come, over about the last ten reads: they come in lumps as well as singly."""
 
-    Args:
-        since_last_seconds: between the last two reads.
-        ticks: that the later one of them brought; at least 1.
-    """
-    return since_last_seconds / ticks * (_TICKS_WORTH_A_TURN - 1)
+    def __init__(self) -> None:
+        # Sums in which each read counts a tenth less than the one after it.
+        self._seconds = 0.0
+        self._ticks = 0.0
+
+    def worthwhile_wait(self, since_last_seconds: float, ticks: int) -> float:
+        """Note a read, and return after how long the next one is worth its writes.
+
+        Args:
+            since_last_seconds: between the last two reads.
+            ticks: that the later one of them brought; at least 1.
+        """
+        self._seconds = self._seconds * _READ_KEEPS + min(since_last_seconds, _LONGEST_GAP_SECONDS)
+        self._ticks = self._ticks * _READ_KEEPS + ticks
+        return self._seconds / self._ticks * _INTERVALS_WORTH_A_TURN
 
 
 class TurnPacing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streaming.turn_pacing import TurnPacing, worthwhile_wait
+from streaming.turn_pacing import TickRate, TurnPacing
 
 
 class Core:
@@ -78,8 +78,13 @@ def test_a_silence_ends_it(core: Core) -> None:
     assert core.run(seconds=0.1, every=0.04, cpu=0.0003) == {0.0}
 
 
-def test_a_wait_is_worth_it_until_the_third_tick_is_due() -> None:
-    """At the rate at which ticks came last."""
-    assert worthwhile_wait(0.001, 1) == pytest.approx(0.002)
-    assert worthwhile_wait(0.001, 3) == pytest.approx(0.002 / 3)
-    assert worthwhile_wait(0.0, 5) == 0.0
+def test_a_wait_goes_by_the_rate_of_ticks() -> None:
+    """Be it that they come one by one or in lumps, and after a silence."""
+    for reads in ([(0.001, 1)], [(0.004, 1), (0.002, 5)], [(3600.0, 1)] + [(0.001, 1)] * 50):
+        rate = TickRate()
+        waits = [rate.worthwhile_wait(*read) for read in reads * 20]
+        if reads[0][0] < 1:
+            assert waits[-1] == pytest.approx(0.0013, rel=0.1)
+        else:
+            assert waits[50] == pytest.approx(0.0013, rel=0.1)
+    assert TickRate().worthwhile_wait(0.0, 5) == 0.0
