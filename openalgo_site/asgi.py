@@ -28,7 +28,7 @@ from streaming.bus_address import bus_address  # noqa: E402
 from streaming.database_probe import DatabaseProbe  # noqa: E402
 from streaming.feed_link import ZmqFeedLink  # noqa: E402
 from streaming.gateway import Gateway  # noqa: E402
-from streaming.limits import EdgeLimits  # noqa: E402
+from streaming.limits import EdgeLimits, Refusal  # noqa: E402
 from streaming.link import FeedLink  # noqa: E402
 from streaming.proxies import behind_proxies  # noqa: E402
 from streaming.routing import build_application  # noqa: E402
@@ -67,7 +67,9 @@ application = behind_proxies(
     with_security_headers(
         build_application(
             http=with_bounded_bodies(
-                django_application, most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+                django_application,
+                most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+                on_refused=lambda: gateway.edge.refused.update([Refusal.BODY_BYTES]),
             ),
             gateway=gateway,
         )

@@ -17,16 +17,21 @@ __all__ = ["with_bounded_bodies"]
 
 
 def with_bounded_bodies(
-    application: Callable[..., Awaitable[None]], *, most_bytes: int
+    application: Callable[..., Awaitable[None]],
+    *,
+    most_bytes: int,
+    on_refused: Callable[[], None] = lambda: None,
 ) -> Application:
     """Answer 413 to a body of more than ``most_bytes``, whether its length is told before or not.
 
     ``application`` is not asked where the length is told, and otherwise sees a client that left.
-    The connection is closed: what is still on its way is not read.
+    The connection is closed: what is still on its way is not read. ``on_refused`` is called for
+    each, to count them.
     """
 
     async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
         if _declared(scope) > most_bytes:
+            on_refused()
             await _refuse(scope, send, most_bytes)
             return
         seen = 0
@@ -39,6 +44,7 @@ def with_bounded_bodies(
 
         await application(scope, counted, send)
         if seen > most_bytes:
+            on_refused()
             await _refuse(scope, send, most_bytes)
 
     return bounded

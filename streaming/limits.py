@@ -22,6 +22,7 @@ class Refusal(StrEnum):
     PIECES = "pieces"
     FRAME_BYTES = "frame_bytes"
     HEADER_BYTES = "header_bytes"
+    BODY_BYTES = "body_bytes"
     PIPELINED = "pipelined"
     SLOW_REQUEST = "slow_request"
     STRANGERS = "strangers"

@@ -8,7 +8,9 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.asgi import get_asgi_application
 from django.core.handlers import asgi
 
+from openalgo_site.asgi import application, gateway
 from openalgo_site.bodies import with_bounded_bodies
+from streaming.limits import Refusal
 
 MOST = 100_000
 
@@ -82,3 +84,19 @@ async def test_what_is_just_not_too_much_comes_through(kept: Kept) -> None:
     status, *_ = await answer([b"x" * (MOST // 2)] * 2)
     assert status != 413
     assert kept.bytes == MOST
+
+
+@pytest.mark.parametrize(("size", "count"), [(10, 0), (3_000_000, 1)])
+async def test_what_is_refused_is_counted_at_the_edge(size: int, count: int) -> None:
+    """The application that is served counts where ``/metrics`` looks."""
+    scope = {
+        "type": "http", "method": "POST", "path": "/livez", "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"%d" % size)],
+        "client": ("127.0.0.1", 5), "server": ("127.0.0.1", 8000),
+    }  # fmt: skip
+    before = gateway.edge.refused[Refusal.BODY_BYTES]
+    told = ApplicationCommunicator(application, scope)
+    await told.send_input({"type": "http.request", "body": bytes(10), "more_body": False})
+    assert (await told.receive_output(30))["type"] == "http.response.start"
+    await told.wait(30)
+    assert gateway.edge.refused[Refusal.BODY_BYTES] - before == count
