@@ -530,7 +530,7 @@ async def test_page_allows_nothing_but_its_own_files(page: Page, site: FakeSite)
     response = await page.goto(site.url)
     assert response
     policy = (await response.all_headers())["content-security-policy"]
-    assert "default-src 'self'" in policy
+    assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert f"connect-src 'self' ws://127.0.0.1:{site.port} wss://127.0.0.1:{site.port}" in policy
     assert "unsafe" not in policy
