@@ -38,6 +38,8 @@ _CONNECT_TIMEOUT_SECONDS = 5.0
 # From such a read on more is probably waiting; everyone else gets a turn first.
 _LARGE_READ_BYTES = 64 * 1024
 _SHORT_WAIT_SECONDS = 0.002
+# A shorter wait costs more than the turn that it saves: the next ticks are there already.
+_LEAST_WAIT_SECONDS = 0.00002
 
 OnBatch = Callable[[list[bytes]], None]
 
@@ -237,15 +239,19 @@ class BusStream(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        transport.pause_reading()
         if seconds > _SHORT_WAIT_SECONDS:
+            transport.pause_reading()
             asyncio.get_running_loop().call_later(seconds, self._read_on, transport)
             return
         now = time.monotonic()
+        seconds = min(seconds, self._rate.worthwhile_wait(now - self._read_at, ticks))
+        self._read_at = now
+        if seconds < _LEAST_WAIT_SECONDS:
+            return
+        transport.pause_reading()
         if self._short_wait is None:
             self._short_wait = ShortWait(self._on_waited)
-        self._short_wait.begin(min(seconds, self._rate.worthwhile_wait(now - self._read_at, ticks)))
-        self._read_at = now
+        self._short_wait.begin(seconds)
 
     def _on_waited(self) -> None:
         if self._transport is not None:
