@@ -84,7 +84,7 @@ def test_a_wait_goes_by_the_rate_of_ticks() -> None:
         rate = TickRate()
         waits = [rate.worthwhile_wait(*read) for read in reads * 20]
         if reads[0][0] < 1:
-            assert waits[-1] == pytest.approx(0.0013, rel=0.1)
+            assert waits[-1] == pytest.approx(0.001, rel=0.1)
         else:
-            assert waits[50] == pytest.approx(0.0013, rel=0.1)
+            assert waits[50] == pytest.approx(0.001, rel=0.1)
     assert TickRate().worthwhile_wait(0.0, 5) == 0.0
