@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 from django.conf import settings
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -96,7 +97,9 @@ class KeyGate:
 
 
 KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
-API_SHARES = ApiShares(limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})))
+API_SHARES = ApiShares(
+    limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})), on_wait=close_old_connections
+)
 
 
 def api_view(

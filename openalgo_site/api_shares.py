@@ -45,10 +45,12 @@ class ApiShares:
         limits: EdgeLimits,
         clock: Callable[[], float] = time.monotonic,
         patience_seconds: float = _PATIENCE_SECONDS,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._limits = limits
         self._clock = clock
         self._patience_seconds = patience_seconds
+        self._on_wait = on_wait  # called by a request that has to wait, before it does
         # Guards all that follows; also what a request waits on.
         self._changed = threading.Condition()
         self._budgets = UserBudgets(limits=limits)
@@ -76,6 +78,10 @@ class ApiShares:
             except ProtocolError as refusal:
                 again = refusal.retry_after or _AGAIN_SECONDS
                 raise OverShareError(refusal.message, again) from None
+            will_wait = self._running[user_id] >= self._limits.user_api_requests_at_once
+        if will_wait:
+            self._on_wait()
+        with self._changed:
             self._wait(user_id)
             self._running[user_id] += 1
         try:

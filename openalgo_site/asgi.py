@@ -18,7 +18,7 @@ from openalgo_site.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.enabled_accounts import count_enabled_accounts  # noqa: E402
 from openalgo_site.key_uses import KEY_USES  # noqa: E402
 from openalgo_site.last_prices import PRICES  # noqa: E402
-from openalgo_site.metrics_key import metrics_key  # noqa: E402
+from openalgo_site.metrics_key import prepare_metrics_key  # noqa: E402
 from openalgo_site.notices import SENDER  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
@@ -60,7 +60,7 @@ gateway = Gateway(
 )
 SENDER.send_through(gateway.announce)
 PRICES.ask_of(gateway)
-metrics_key()  # its file is there before the first scrape
+prepare_metrics_key()
 # The loop waits for no file.
 _WRITER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proxy-notes")
 application = behind_proxies(

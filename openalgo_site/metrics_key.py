@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,9 @@ from django.utils.crypto import constant_time_compare
 from brokers.redaction import REDACTOR
 from openalgo_site.secret_files import read_or_create_secret
 
-__all__ = ["FILE_NAME", "REFUSAL", "metrics_key", "shows_metrics_key"]
+__all__ = ["FILE_NAME", "REFUSAL", "metrics_key", "prepare_metrics_key", "shows_metrics_key"]
+
+logger = logging.getLogger("openalgo_site")
 
 FILE_NAME = "metrics.key"
 REFUSAL = (
@@ -33,6 +36,16 @@ def metrics_key() -> str:
     return given or _kept(Path(settings.DATA_DIR) / FILE_NAME)
 
 
+def prepare_metrics_key() -> None:
+    """Have the key's file there before the first scrape; metrics are no reason not to serve."""
+    try:
+        metrics_key()
+    except OSError as error:
+        logger.warning(
+            "/metrics is for staff alone: its key can be neither read nor kept (%s)", error
+        )
+
+
 @lru_cache(maxsize=8)
 def _kept(path: Path) -> str:
     key = read_or_create_secret(path, secrets.token_urlsafe(32))
@@ -41,9 +54,15 @@ def _kept(path: Path) -> str:
 
 
 def shows_metrics_key(request: HttpRequest) -> bool:
-    """Tell whether the request has the key, as Prometheus sends it or as an API key is sent."""
+    """Tell whether the request has the key, as Prometheus sends it or as an API key is sent.
+
+    Nothing is the key while its file can be neither read nor made.
+    """
     kind, _, credential = request.headers.get("Authorization", "").partition(" ")
     shown = [request.headers.get("X-API-KEY", "")]
     if kind.lower() == "bearer":
         shown.append(credential.strip())
-    return any(constant_time_compare(each, metrics_key()) for each in shown if each)
+    try:
+        return any(constant_time_compare(each, metrics_key()) for each in shown if each)
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -44,7 +45,8 @@ class Lane:
     def _go_on(self) -> None:
         if self._waiting and not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            # Of no connection: what a turn begins must not live in another one's context.
+            asyncio.get_running_loop().call_soon(self._turn, context=contextvars.Context())
 
     def _turn(self) -> None:
         self._is_due = False

@@ -86,6 +86,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None  # from when on nothing is parsed any more
         self._dropped_bytes = 0  # since then
         self._farewell: asyncio.TimerHandle | None = None
+        self._is_idle = False  # answered, and nothing asked since
         self._is_counted = False  # among the edge's connections, until handed over or gone
         self._unanswered: list[RequestResponseCycle] = []  # requests, the oldest first
         # Of the request under way: bytes given to the parser, those of headers that are whole, and
@@ -153,6 +154,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._given, self._head, self._body = self._part, 0, 0
+        self._is_idle = False
         if len(self.pipeline) >= _MOST_PIPELINED:
             self._stop(Refusal.PIPELINED)
         if self.cycle is not None and self.cycle.response_complete:
@@ -186,6 +188,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._unanswered = [each for each in self._unanswered if not each.response_complete]
         super().on_response_complete()
         if not self._is_answering():
+            self._is_idle = not self._waiting
             self._expect()
         self._go_on()
 
@@ -240,6 +243,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         is_unread = self.flow.write_paused or self.transport.is_closing()
         if is_answering or is_unread or not self._edge.may_part():
             self.transport.abort()
+            return
+        if self._is_idle:
+            self.transport.close()  # an answer would be taken for that to the next request
             return
         self._answer_no_more()
         self._answer(*_ANSWERS[refusal])

@@ -227,6 +227,9 @@ def make_server(application: Application, edge: Edge | None = None) -> GatewaySe
             ws_ping_timeout=60,  # a strategy's callback may keep an SDK busy for a while
             lifespan="off",
             proxy_headers=False,  # whom to trust is a setting: streaming/proxies.py
+            # A request that was sent ahead would run in the context of the one before it, where
+            # Django finds threads that nobody ends.
+            reset_contextvars=True,
             log_config=None,
             log_level="warning",
             access_log=False,  # URLs of careless clients carry keys

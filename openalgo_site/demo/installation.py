@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from django.contrib.auth.models import User
@@ -14,6 +15,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from brokers.addresses import is_loopback
 from brokers.base import BrokerAdapter
 from openalgo_site.demo.secrets_file import DemoSecrets, MasterMark
 from pooling.crypto import Seals, load_sealer
@@ -93,8 +95,10 @@ def _migrate() -> None:
 
 def _refuse_real_accounts(wanted: DemoAccount) -> None:
     """Keep a local exchange's tokens from an account at the broker, to whom they mean others."""
-    real = BrokerAccount.objects.filter(broker=wanted.broker, endpoint="").exclude(label=LABEL)
-    first = real.order_by("pk").first() if wanted.endpoint else None
+    if not wanted.endpoint:
+        return
+    accounts = BrokerAccount.objects.filter(broker=wanted.broker).exclude(label=LABEL)
+    first = next((each for each in accounts.order_by("pk") if _is_at_a_broker(each)), None)
     if first is None:
         return
     raise RealAccountsError(
@@ -102,6 +106,11 @@ def _refuse_real_accounts(wanted: DemoAccount) -> None:
         "instruments by those of the local exchange. Give the demo a database of its own: "
         "DATABASE_URL= DATA_DIR=var/demo make run"
     )
+
+
+def _is_at_a_broker(account: BrokerAccount) -> bool:
+    """Tell whether an account is at no local exchange; an empty endpoint is the broker's own."""
+    return not is_loopback(urlsplit(account.endpoint).hostname or "")
 
 
 def _user(secrets: DemoSecrets) -> User:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -144,6 +145,28 @@ async def test_answers_to_a_connection_that_ended_are_no_failures(
     line.writer.close()
 
 
+ASKED: ContextVar[str] = ContextVar("asked", default="")
+
+
+async def site_with_a_context(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with what the context had from before."""
+    before = ASKED.get().encode()
+    ASKED.set(scope["path"])
+    headers = [(b"content-length", b"%d" % len(before))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": before})
+
+
+async def test_requests_sent_ahead_share_no_context(make_edge: MakeEdge) -> None:
+    """Nor one connection's with another's: what Django keeps there would never end."""
+    edge = await make_edge(http=site_with_a_context)
+    lines = [await Line.open(edge) for _ in range(3)]
+    for line in lines:
+        line.say(GET.replace(b"/", b"/one", 1) + b"\r\n" + GET + b"Connection: close\r\n\r\n")
+    for line in lines:
+        assert b"/one" not in await line.answer()
+
+
 async def test_a_few_requests_may_be_sent_ahead(site: EdgeServer) -> None:
     line = await Line.open(site)
     line.say((GET + b"\r\n") * 4 + GET + b"Connection: close\r\n\r\n")
@@ -247,6 +270,20 @@ async def test_silent_connections_of_one_address_are_bounded(make_edge: MakeEdge
             assert await line.status() == 200
         assert (await ask(client, action="ping"))["type"] == "pong"
     await client.close()
+
+
+async def test_connections_that_were_served_are_closed_without_a_word(make_edge: MakeEdge) -> None:
+    """Whoever asks again at that moment would take an answer of ours for that to its request."""
+    clock = StillClock()
+    edge = await make_edge(http=measuring_site, clock=clock, max_strangers_per_address=2)
+    async with silent(edge, 5, "127.0.0.2") as crowd:
+        for line in crowd:
+            line.say(GET + b"\r\n")
+            async with asyncio.timeout(30):
+                assert b" 200 " in await line.reader.readuntil(b"\r\n\r\n0\n")
+        clock.added_seconds = 4
+        await eventually(lambda: refused(edge) == {"strangers_of_address": 3})
+        assert [await line.answer() for line in crowd[:3]] == [b""] * 3
 
 
 async def test_sockets_that_never_authenticate_are_told_why_they_go(make_edge: MakeEdge) -> None:

@@ -29,9 +29,12 @@ def prepare(tmp_path: Path, endpoint: str = "ws://127.0.0.1:9010") -> None:
     )
 
 
-def test_a_demo_leaves_a_database_with_real_accounts_alone(user: User, tmp_path: Path) -> None:
+@pytest.mark.parametrize("endpoint", ["", "wss://ws.kite.trade", "wss://relay.example.com/"])
+def test_a_demo_leaves_a_database_with_real_accounts_alone(
+    user: User, tmp_path: Path, endpoint: str
+) -> None:
     """Tokens of the local exchange mean other instruments to the broker itself."""
-    BrokerAccount.objects.create(user=user, broker="zerodha", label="main")
+    BrokerAccount.objects.create(user=user, broker="zerodha", label="main", endpoint=endpoint)
     with pytest.raises(RealAccountsError, match=r"DATA_DIR=\S+ make run"):
         prepare(tmp_path)
     assert not User.objects.filter(username="demo").exists()

@@ -90,3 +90,19 @@ def test_who_waited_too_long_is_refused_and_leaves_nothing() -> None:
     with shares.taken(1, 1):
         pass
     assert not shares._waiting
+
+
+def test_who_has_to_wait_gives_back_what_others_need() -> None:
+    """A connection of the database, above all; who is let in at once keeps it."""
+    given_back: list[bool] = []
+    shares = ApiShares(
+        limits=EdgeLimits(user_api_requests_at_once=1),
+        clock=lambda: 0.0,
+        patience_seconds=0.001,
+        on_wait=lambda: given_back.append(True),
+    )
+    with shares.taken(1, 1):
+        assert not given_back
+        with pytest.raises(OverShareError), shares.taken(1, 1):
+            pytest.fail("it was let in")
+    assert given_back == [True]
