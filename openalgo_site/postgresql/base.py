@@ -8,6 +8,7 @@ is found makes the pool look at all others at once.
 
 from __future__ import annotations
 
+import atexit
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from psycopg_pool import PoolTimeout
 __all__ = ["DatabaseWrapper"]
 
 WHY_SECONDS = 2
+CLOSE_SECONDS = 1.0
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -40,6 +42,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return connection
         except PoolTimeout as error:
             raise OperationalError(_why(self.Database.connect, conn_params)) from error
+
+
+def _close_pools() -> None:
+    """Close the pools of a process that ends, however it came to that.
+
+    psycopg does it last of all otherwise, when Python 3.14 joins no thread any more.
+    """
+    for pool in base.DatabaseWrapper._connection_pools.values():
+        pool.close(timeout=CLOSE_SECONDS)
+
+
+atexit.register(_close_pools)
 
 
 def _why(connect: Any, conn_params: dict[str, Any]) -> str:

@@ -36,6 +36,19 @@ class Ports:
     site: int
 
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Certificates:
     """An authority of the test's own, and one certificate of it for ``NAME``."""
 
@@ -46,12 +59,18 @@ class Certificates:
         root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "TickPool's tests")])
         root = _certificate(root_name, root_name, root_key.public_key())
         root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        root = root.add_extension(_SIGNS, critical=True)
+        own = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key())
+        root = root.add_extension(own, critical=False)
         leaf_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
         leaf = _certificate(leaf_name, root_name, key.public_key())
         leaf = leaf.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(each) for each in (NAME, "localhost")]),
             critical=False,
         )
+        # From 3.13 on Python believes no certificate that does not name its authority's key.
+        of_root = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+        leaf = leaf.add_extension(of_root, critical=False)
         pem = serialization.Encoding.PEM
         self.authority.write_bytes(root.sign(root_key, hashes.SHA256()).public_bytes(pem))
         self.chain.write_bytes(leaf.sign(root_key, hashes.SHA256()).public_bytes(pem))

@@ -50,6 +50,18 @@ connection.close_pool()
 """
 
 
+# What is registered first is called last.
+ENDS = """
+import atexit
+atexit.register(lambda: print("closed" if pool.closed else "open"))
+import django; django.setup()
+from django.db import connection
+connection.ensure_connection()
+pool = connection.pool
+raise SystemExit("it ends without a word to the database")
+"""
+
+
 def failures(line: str) -> list[Any]:
     return [each for each in json.loads(line) if each[1]]
 
@@ -83,3 +95,12 @@ def test_nor_is_one_behind_a_pooler(
     after = ask_across_a_restart(pgbouncer.url, postgres, tmp_path)
     assert failures(after) == []
     assert slowest(after) < 5.0
+
+
+def test_a_process_that_ends_in_any_way_closes_its_pool(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """What is left to the interpreter's last moments ends with a traceback on Python 3.14."""
+    with conversation(begin(ENDS, tmp_path, DATABASE_URL=postgres.url)) as child:
+        told, _ = child.communicate(timeout=60)
+    assert told == "closed\n"
