@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.exceptions import ValidationError
-from django.db import close_old_connections
 
 __all__ = ["LOGIN", "TURNS", "HashingTurns", "Login", "TurnTakingHasher"]
 
@@ -94,7 +93,5 @@ class TurnTakingHasher(PBKDF2PasswordHasher):
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         """Hash in a turn. Raises what ``turn`` raises."""
-        # Whoever waits here has read its user: the connection is for those who do not wait.
-        close_old_connections()
         with TURNS.turn(LOGIN.get()):
             return super().encode(password, salt, iterations)

@@ -147,16 +147,3 @@ def test_hashes_are_djangos_own() -> None:
     assert encoded == theirs.encode("secret", "salt", 2)
     assert ours.verify("secret", encoded)
     assert not ours.verify("other", encoded)
-
-
-def test_nobody_waits_for_a_hash_with_a_connection_of_the_database(
-    begins_hashing: Hashing, known: Login, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given_back = threading.Semaphore(0)
-    monkeypatch.setattr(hashing, "close_old_connections", given_back.release)
-    threads = [encode_as(known) for _ in range(AT_ONCE + 1)]
-    for _ in threads:
-        assert given_back.acquire(timeout=WAIT_SECONDS)
-    begins_hashing.go_on.set()
-    for thread in threads:
-        thread.join(WAIT_SECONDS)
