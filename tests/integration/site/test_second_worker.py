@@ -41,9 +41,12 @@ BrokerAccount.objects.create(user=User.objects.create_user("asha"), broker="zero
 @pytest.fixture
 def lived_process() -> Iterator[str]:
     """The name of a worker that runs on this machine."""
-    code = "import time; time.sleep(600)  # runpool"
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
+    code = "import time; print(flush=True); time.sleep(600)  # runpool"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         try:
+            # For a moment after it was started the system does not tell what a process runs.
+            process.stdout.readline()
             yield f"{HOST}:{process.pid}"
         finally:
             process.kill()
