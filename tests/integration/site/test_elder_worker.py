@@ -113,16 +113,17 @@ async def test_two_of_one_moment_agree_who_is_the_elder(account: BrokerAccount) 
     assert not await one.is_to_give_way()
 
 
+async def make_word_ahead(account: BrokerAccount) -> None:
+    """Leave the last word of a worker elsewhere, by a clock that is an hour ahead."""
+    ahead = timezone.now() + timedelta(hours=1)
+    await make(account, owner="elsewhere:1", epoch=STARTED_MS, heartbeat=ahead)
+
+
 async def test_a_word_left_behind_by_a_clock_ahead_is_written_over_after_five_seconds(
     account: BrokerAccount,
 ) -> None:
     """However long it stays fresh, by the clock of the machine that wrote it."""
-    await make(
-        account,
-        owner="elsewhere:1",
-        epoch=STARTED_MS,
-        heartbeat=timezone.now() + timedelta(hours=1),
-    )
+    await make_word_ahead(account)
     younger = Younger(account, owner="here:2")
     for _ in range(5):
         await younger.write()
@@ -135,12 +136,7 @@ async def test_a_word_left_behind_by_a_clock_ahead_is_written_over_after_five_se
 async def test_what_was_waited_for_before_the_start_is_not_waited_for_again(
     account: BrokerAccount,
 ) -> None:
-    await make(
-        account,
-        owner="elsewhere:1",
-        epoch=STARTED_MS,
-        heartbeat=timezone.now() + timedelta(hours=1),
-    )
+    await make_word_ahead(account)
     younger = Younger(account, owner="here:2")
 
     def sleep(seconds: float) -> None:
