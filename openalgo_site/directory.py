@@ -17,6 +17,7 @@ from django.utils.crypto import constant_time_compare
 
 from brokers.exceptions import BrokerConfigError
 from brokers.types import InstrumentKey
+from brokers.words import named_error
 from pooling import conf
 from pooling.database import from_database
 from pooling.instrument_reasons import why_not_listed
@@ -117,7 +118,7 @@ async def _look_up(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
             f"the database did not answer within {LOOK_UP_SECONDS:g} s"
         ) from error
     except DatabaseFailure as error:
-        raise DirectoryUnavailableError(f"{type(error).__name__}: {error}") from error
+        raise DirectoryUnavailableError(named_error(error)) from error
 
 
 def _principal_of_session(session_key: str) -> Principal | None:

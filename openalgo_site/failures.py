@@ -16,6 +16,7 @@ from django.template.loader import render_to_string
 from django.views import defaults
 from django.views.csrf import csrf_failure
 
+from brokers.words import named_error
 from openalgo_site.api_access import json_response
 from streaming.refused_origins import REFUSED_ORIGINS
 from streaming.tables import NOT_MIGRATED, lacks_tables
@@ -83,8 +84,8 @@ def _log(error: BaseException | None, *, is_migrated: bool) -> None:
     if now - _LOGGED.get("at", float("-inf")) >= LOG_SECONDS:
         _LOGGED["at"] = now
         if is_migrated:
-            what = "requests fail, as the database does (%s: %s)"
-            logger.error(what, type(error).__name__, error)
+            what = "requests fail, as the database does (%s)"
+            logger.error(what, None if error is None else named_error(error))
         else:
             logger.error("requests fail, as %s", NOT_MIGRATED)
 

@@ -19,6 +19,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
+from brokers.words import named_error
 from pooling.models import BrokerAccount, PoolConfig
 from streaming.models import ApiKey
 from streaming.notices import send_notice
@@ -96,11 +97,9 @@ class NoticeSender:
         except Exception as error:  # supervision point: what was saved stays saved
             self._rests_until = self._clock() + REST_SECONDS
             logger.warning(
-                "user %s: gateways could not be told of a change (%s: %s); they find it within "
-                "seconds",
+                "user %s: gateways could not be told of a change (%s); they find it within seconds",
                 user_id,
-                type(error).__name__,
-                str(error) or "no answer in time",
+                named_error(error, "no answer in time"),
             )
 
 

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import Error, transaction
 from django.utils import timezone
 
+from brokers.words import named_error
 from openalgo_site.key_uses import KEY_USES, KeyUses
 from pooling.database import in_database
 from streaming.exceptions import PresenceUnavailableError
@@ -103,7 +104,7 @@ async def _in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     try:
         return await in_database(function, *args, **kwargs)
     except (Error, GatewayStatus.DoesNotExist) as error:
-        words = NOT_MIGRATED if lacks_tables(error) else f"{type(error).__name__}: {error}"
+        words = NOT_MIGRATED if lacks_tables(error) else named_error(error)
         raise PresenceUnavailableError(words) from error
 
 

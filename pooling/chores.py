@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from brokers.failing import Failing
 from pooling.clock import Clock
 from pooling.exceptions import StoreUnavailableError
 
@@ -13,7 +14,6 @@ __all__ = ["Chores"]
 
 logger = logging.getLogger("pooling")
 
-FAILURE_LOG_SECONDS = 60.0
 LEAST_WAIT_SECONDS = 0.001
 
 
@@ -29,7 +29,8 @@ class Chores:
         self._worker_id = worker_id
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
-        self._last_failure_log: dict[str, float] = {}
+        # By what failed at some time: a step, or something of one pool.
+        self._failing: dict[str, Failing] = {}
 
     def every(self, name: str, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         """Run ``step`` again and again, ``seconds`` after it ended."""
@@ -43,20 +44,22 @@ class Chores:
         async def run() -> None:
             while True:
                 await asyncio.sleep(max(LEAST_WAIT_SECONDS, wait_seconds()))
+                before = self._failures(name)
                 try:
                     await step()
                 except Exception as error:
                     # Supervision point: the store may be down; pools go on and this is retried.
                     self.log_failure(name, error)
+                else:
+                    # A step may have logged that one of several things failed under its own name.
+                    if self._failures(name) == before:
+                        self.log_return(name)
 
         self._tasks.append(asyncio.create_task(run(), name=f"worker-{name}"))
 
     def log_failure(self, what: str, error: Exception) -> None:
         """Log a failure of ``what`` at most once a minute, an unforeseen one with its traceback."""
-        now = self._clock.monotonic()
-        last = self._last_failure_log.get(what)
-        if last is None or now - last >= FAILURE_LOG_SECONDS:
-            self._last_failure_log[what] = now
+        if self._failing.setdefault(what, Failing()).fails(self._clock.monotonic()):
             is_known = isinstance(error, StoreUnavailableError)
             logger.error(
                 "worker %s: %s failed, will be retried%s",
@@ -65,6 +68,18 @@ class Chores:
                 f" ({error})" if is_known else "",
                 exc_info=None if is_known else error,
             )
+
+    def log_return(self, what: str) -> None:
+        """Log, once, that ``what`` works again where it was logged that it failed."""
+        failing = self._failing.get(what)
+        if failing is None:
+            return
+        if (away := failing.works(self._clock.monotonic())) is not None:
+            logger.info("worker %s: %s works again, after %.0f s", self._worker_id, what, away)
+
+    def _failures(self, what: str) -> int:
+        failing = self._failing.get(what)
+        return 0 if failing is None else failing.failures
 
     async def stop(self) -> None:
         """End all of them and wait until they have. Idempotent."""

@@ -19,7 +19,7 @@ from brokers.exceptions import (
 from brokers.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
-from pooling.exceptions import CircuitOpenError, ConnectRateError
+from pooling.exceptions import CircuitOpenError, ConnectRateError, StoreUnavailableError
 
 __all__ = ["CredentialGate"]
 
@@ -229,9 +229,11 @@ class CredentialGate:
             # last is good enough: a wrong credential is refused by the broker.
             if self._last_read is None:
                 raise BrokerUnavailableError("the credential cannot be read yet") from error
+            is_known = isinstance(error, StoreUnavailableError)
             logger.warning(
-                "pool %s: the credential cannot be read, using the last one",
+                "pool %s: the credential cannot be read, using the last one%s",
                 self._pool_id,
-                exc_info=True,
+                f" ({error})" if is_known else "",
+                exc_info=not is_known,
             )
         return self._last_read

@@ -16,6 +16,7 @@ from django.db import DataError, IntegrityError, models, transaction
 from django.utils import timezone
 
 from brokers.feed import Peak, Peaks, PoolStats
+from brokers.words import one_line
 from pooling import conf
 from pooling.contracts import UsageSample
 from pooling.history import MEASURES, PoolPast, higher, start_of_day_ms
@@ -89,7 +90,7 @@ def write_apart(items: Sequence[V], write: Callable[[Sequence[V]], None], what: 
         return
     except UNSTORABLE as error:
         if len(items) == 1:
-            logger.error("%s cannot be stored: %s", what, error)
+            logger.error("%s cannot be stored: %s", what, one_line(error))
             return
     for item in items:
         write_apart([item], write, what)

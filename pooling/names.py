@@ -48,6 +48,7 @@ class NameFollower:
         store: returns what knows the instruments.
         pools: by pool id; read only.
         log_failure: takes (what, error) when the store fails; must not raise.
+        log_return: takes what works, which may have failed before; called often.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class NameFollower:
         store: Callable[[], AccountStore],
         pools: Mapping[str, ConnectionPool],
         log_failure: Callable[[str, Exception], None],
+        log_return: Callable[[str], None],
     ) -> None:
         self._store = store
         self._pools = pools
         self._log_failure = log_failure
+        self._log_return = log_return
         self._turn = asyncio.Lock()
         self._revisions: dict[str, int] = {}  # that each pool follows, by pool id
 
@@ -117,6 +120,7 @@ class NameFollower:
                 meaning = await self._look_up(pool.spec.broker, asked)
                 await self._excuse(pool.spec.broker, asked, meaning)
                 if await self._is_latest(pool, revision):
+                    self._log_return("instruments")
                     meaning.known |= known
                     return meaning
         except Exception as error:

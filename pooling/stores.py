@@ -28,6 +28,7 @@ from brokers.feed import PoolStats
 from brokers.market_clock import closed_days, last_expired
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey
+from brokers.words import named_error
 from pooling import command_queue
 from pooling.contracts import (
     AccountSpec,
@@ -458,7 +459,7 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except Error as error:
-        raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+        raise StoreUnavailableError(named_error(error)) from error
 
 
 def _by_exchange(keys: Sequence[InstrumentKey]) -> Iterator[tuple[str, list[str]]]:

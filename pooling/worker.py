@@ -24,6 +24,7 @@ from brokers.feed import (
 )
 from brokers.registry import BrokerRegistry
 from brokers.types import InstrumentKey, TickSink
+from brokers.words import named_error
 from pooling.backoff import Randomness
 from pooling.chores import Chores
 from pooling.circuit import CircuitStats
@@ -136,6 +137,7 @@ class PoolWorker:
             store=lambda: self._store,
             pools=self._pools,
             log_failure=self._chores.log_failure,
+            log_return=self._chores.log_return,
         )
         self._statistics = StatisticsKeeper(
             store=store,
@@ -405,10 +407,11 @@ class PoolWorker:
         for spec in specs.values():
             try:
                 await self._follow(spec)
+                self._chores.log_return(f"account {spec.pool_id}")
             except Exception as error:
                 # Supervision point: one account's failure is that account's state, nobody else's.
                 self._chores.log_failure(f"account {spec.pool_id}", error)
-                self._refuse(spec, f"{type(error).__name__}: {error}"[:200], is_final=False)
+                self._refuse(spec, named_error(error)[:200], is_final=False)
 
     def _connections_of_group(self, spec: AccountSpec) -> int:
         try:
@@ -541,6 +544,7 @@ class PoolWorker:
         if self._on_status is not None:
             try:
                 self._on_status(stats)
+                self._chores.log_return("telling statistics")
             except Exception as error:
                 # Supervision point: who watches must not keep the rows from being written.
                 self._chores.log_failure("telling statistics", error)

@@ -218,6 +218,9 @@ class BusStream(asyncio.Protocol):
 
     def _on_open(self) -> None:
         self._settled.set()
+        if self._told:
+            self._told = ""
+            logger.info("bus %s: its worker is believed again", self._name)
         self._unsent.clear()
         if self._transport is not None:
             frames = [subscription(topic, wanted=True) for topic in sorted(self._topics)]

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from brokers.failing import Failing
+from brokers.words import one_line
 from streaming.client import Client
 from streaming.directory import Directory, Principal
 from streaming.exceptions import DirectoryUnavailableError
@@ -23,7 +25,6 @@ logger = logging.getLogger("streaming")
 KEY_ENDED = "API key ended"
 _SWEEP_SECONDS = 1.0
 _SHORT_SWEEP_SECONDS = 0.1
-_FAILURE_LOG_SECONDS = 60.0
 
 
 class WatchedHub(Protocol):
@@ -53,7 +54,7 @@ class ClientWatch:
     def __init__(self, *, hub: WatchedHub) -> None:
         self._hub = hub
         self._revalidate_now = asyncio.Event()
-        self._last_failure_log: float | None = None
+        self._failing = Failing()
         self._changed: set[int] = set()  # users of whom somebody said so since the last look
 
     def revalidate_soon(self, user_ids: Collection[int]) -> None:
@@ -90,6 +91,7 @@ class ClientWatch:
             try:
                 self._close_ended()
                 await self._revalidate_once()
+                self._log_return()
             except DirectoryUnavailableError as error:
                 self._log_failure(error)
             except Exception:  # supervision point: one failed look ends nobody
@@ -132,8 +134,14 @@ class ClientWatch:
         has_ended = principal.has_ended(self._hub.wall_clock_ms())
         return KEY_ENDED if has_ended else "API key revoked"
 
+    def _log_return(self) -> None:
+        if (away := self._failing.works(self._hub.clock())) is not None:
+            logger.info(
+                "gateway: looks again whether clients are still allowed, after %.0f s", away
+            )
+
     def _log_failure(self, error: DirectoryUnavailableError) -> None:
-        now, last = self._hub.clock(), self._last_failure_log
-        if last is None or now - last >= _FAILURE_LOG_SECONDS:
-            self._last_failure_log = now
-            logger.error("gateway: cannot look whether clients are still allowed: %s", error)
+        if self._failing.fails(self._hub.clock()):
+            logger.error(
+                "gateway: cannot look whether clients are still allowed: %s", one_line(error)
+            )

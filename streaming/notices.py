@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import StrEnum
 from typing import Any, Protocol
 
+from brokers.words import named_error
 from streaming.signals import Signal
 
 __all__ = ["ChannelLayer", "NoticeState", "Notices", "changed_users", "send_notice"]
@@ -293,8 +294,7 @@ class Notices:
             self._away_logged_at = now
             self._is_away_told = True
             logger.warning(
-                "gateway: the channel layer does not answer (%s: %s); notices are late until it "
+                "gateway: the channel layer does not answer (%s); notices are late until it "
                 "does, clients are served",
-                type(error).__name__,
-                str(error) or "no answer in time",
+                named_error(error, "no answer in time"),
             )

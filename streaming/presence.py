@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from brokers.failing import Failing
 from streaming.client import Client
 from streaming.exceptions import PresenceUnavailableError
 from streaming.hub import GatewayHub
@@ -40,7 +41,6 @@ REVIEWS_PER_GATEWAY = 2  # the gateway's own row, and the look for who is to go
 REVIEWS_PER_SYMBOLS = 5
 MOST_CHANGES = 500  # of one batch; the rest follows a second later
 CLIENTS_PER_TURN = 250
-FAILURE_LOG_SECONDS = 60.0
 CLOSE_SECONDS = 2.0
 DISCONNECTED = "disconnected by an operator"
 
@@ -179,7 +179,7 @@ class Presence:
         self._latency = LatencyWindow()
         self._reviews = 0
         self._counted = (hub.clock(), hub.ticks_delivered)
-        self._last_failure_log: float | None = None
+        self._failing = Failing()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -212,6 +212,8 @@ class Presence:
             except Exception as error:
                 # Supervision point: the database may be away; clients do not notice.
                 self._log_failure(error)
+            else:
+                self._log_return()
             await asyncio.sleep(self._review_seconds)
 
     async def _review(self) -> None:
@@ -268,11 +270,12 @@ class Presence:
     def _chosen(self, ids: Collection[str]) -> Iterable[Client]:
         return [client for client in self._hub.clients if client.id in ids]
 
+    def _log_return(self) -> None:
+        if (away := self._failing.works(self._hub.clock())) is not None:
+            logger.info("gateway: its presence is written again, after %.0f s", away)
+
     def _log_failure(self, error: Exception) -> None:
-        now = self._hub.clock()
-        last = self._last_failure_log
-        if last is None or now - last >= FAILURE_LOG_SECONDS:
-            self._last_failure_log = now
+        if self._failing.fails(self._hub.clock()):
             is_known = isinstance(error, PresenceUnavailableError)
             logger.error(
                 "gateway: its presence could not be written%s",

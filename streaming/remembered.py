@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from brokers.failing import Failing
 from brokers.types import InstrumentKey
 from streaming.directory import Directory, Principal
 from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
@@ -24,7 +25,6 @@ MOST_REMEMBERED = 10_000
 PATIENCE_SECONDS = 1.0
 # Of those who are not connected, how many are looked at again with those who are.
 MOST_REFRESHED = 1_000
-FAILURE_LOG_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class RememberingDirectory:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         # What was asked before a notice came says nothing about what the notice means.
         self._doubted_at = float("-inf")
-        self._last_failure_log: float | None = None
+        self._failing = Failing()
 
     def __repr__(self) -> str:
         return f"<RememberingDirectory keys={len(self._entries)}>"
@@ -93,6 +93,7 @@ class RememberingDirectory:
             if remembered is None:
                 raise DirectoryUnavailableError("the directory does not answer") from error
             return remembered
+        self._log_return()
         if principal is None:
             self._entries.pop(digest, None)
         else:
@@ -192,9 +193,11 @@ class RememberingDirectory:
             if self._doubted_at < asked_at if is_doubted else key_id in connected:
                 entry.confirmed_at = asked_at
 
+    def _log_return(self) -> None:
+        if (away := self._failing.works(self._clock())) is not None:
+            logger.info("gateway: keys are looked up again, after %.0f s", away)
+
     def _log_failure(self, error: Exception) -> None:
-        now, last = self._clock(), self._last_failure_log
-        if last is None or now - last >= FAILURE_LOG_SECONDS:
-            self._last_failure_log = now
+        if self._failing.fails(self._clock()):
             words = str(error) or "no answer in time"
             logger.error("gateway: keys cannot be looked up (%s)", words)

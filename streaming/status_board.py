@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from brokers.failing import Failing
 from streaming.client import Client
 from streaming.exceptions import StatusUnavailableError
 from streaming.pool_watch import StatusSource, StatusView
@@ -24,7 +25,6 @@ logger = logging.getLogger("streaming")
 
 MAX_VIEWS = 200
 MAX_VIEWS_PER_USER = 8
-FAILURE_LOG_SECONDS = 60.0
 
 
 class StatusBoard:
@@ -56,7 +56,7 @@ class StatusBoard:
         self._least_seconds = least_seconds
         self._views: dict[Client, StatusView] = {}
         self._changed = asyncio.Event()
-        self._last_failure_log: float | None = None
+        self._failing = Failing()
 
     def __repr__(self) -> str:
         return f"<StatusBoard clients={len(self._views)}>"
@@ -100,6 +100,8 @@ class StatusBoard:
                 self._log_failure(error, is_known=True)
             except Exception as error:  # supervision point: prices do not depend on it
                 self._log_failure(error, is_known=False)
+            else:
+                self._log_return()
             await self._pause()
 
     async def _show(self, source: StatusSource) -> None:
@@ -124,10 +126,12 @@ class StatusBoard:
         except TimeoutError:
             pass
 
+    def _log_return(self) -> None:
+        if (away := self._failing.works(self._clock())) is not None:
+            logger.info("gateway: pool status is shown again, after %.0f s", away)
+
     def _log_failure(self, error: Exception, *, is_known: bool) -> None:
-        now, last = self._clock(), self._last_failure_log
-        if last is None or now - last >= FAILURE_LOG_SECONDS:
-            self._last_failure_log = now
+        if self._failing.fails(self._clock()):
             logger.error(
                 "gateway: no pool status can be shown%s",
                 f": {error}" if is_known else "",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from brokers.words import named_error
+
 __all__ = ["Check", "Finding", "Outcome", "failed", "fine", "skipped", "warned"]
 
 
@@ -45,7 +47,7 @@ class Check:
             yield from self.run()
         except Exception as error:
             # Supervision point: one broken check must not hide what the others find.
-            yield failed(self.name, f"the check itself failed: {type(error).__name__}: {error}")
+            yield failed(self.name, f"the check itself failed: {named_error(error)}")
 
 
 def fine(check: str, message: str) -> Finding:

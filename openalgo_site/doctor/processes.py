@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from brokers.addresses import host_to_connect, netloc
 from brokers.feed import WAITING_FOR_ROOM, FeedEvent
+from brokers.words import named_error
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker
 from openalgo_site.doctor.surroundings import running_environment
@@ -197,10 +198,10 @@ def notices() -> Iterator[Finding]:
     try:
         milliseconds = asyncio.run(_notice_round_trip())
     except Exception as error:  # supervision point: a layer may fail as it likes
-        reason = str(error) or "no answer in time"
+        reason = named_error(error, "no answer in time")
         yield failed(
             name,
-            f"the channel layer at {where} does not work ({type(error).__name__}: {reason}); "
+            f"the channel layer at {where} does not work ({reason}); "
             "clients are served, and revoked keys are noticed within 2 s instead of at once",
             "start Redis, or correct REDIS_URL and start the gateways again",
         )

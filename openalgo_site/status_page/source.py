@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import Error
 from django.utils import timezone
 
+from brokers.words import named_error
 from openalgo_site.status_page.access import SEE_GATEWAYS, SEE_POOLS
 from openalgo_site.status_page.shape import Page, page_of, pool_entry
 from pooling.database import from_database
@@ -42,7 +43,7 @@ class DjangoStatusSource:
         try:
             return await from_database(read_views, views, gateway)
         except Error as error:
-            raise StatusUnavailableError(f"{type(error).__name__}: {error}") from error
+            raise StatusUnavailableError(named_error(error)) from error
 
 
 def read_views(views: Collection[StatusView], gateway: str) -> dict[StatusView, str]:

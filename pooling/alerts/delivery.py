@@ -51,6 +51,8 @@ class Deliveries:
         self._attempts = attempts
         self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
         self._lanes = asyncio.Semaphore(AT_ONCE)
+        # Targets whose last alert was logged as lost: the next that arrives is worth a line.
+        self._lost_at: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -98,7 +100,11 @@ class Deliveries:
                 error = ""
                 break
         if error:
+            self._lost_at.add(target.id)
             logger.warning("alert %s to target %d: %s", alert.event_id, target.id, error)
+        elif target.id in self._lost_at:
+            self._lost_at.discard(target.id)
+            logger.info("alert target %d takes alerts again", target.id)
         await self._done(target.id, error)
 
     def _forget(self, key: tuple[int, str], task: asyncio.Task[None]) -> None:

@@ -9,6 +9,7 @@ from django.db import Error, connections
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
+from brokers.words import one_line
 from pooling.alerts.contracts import AlertKind, PoolTargets, Target
 from pooling.alerts.message import Alert
 from pooling.alerts.threads import in_daemon_thread
@@ -43,7 +44,9 @@ class DjangoAlertStore:
                 await self.delivered(target_id, why)
             except Error as error:
                 # Its row is for people to read later; the others are told now.
-                logger.warning("alert target %s: its row cannot be told why: %s", target_id, error)
+                logger.warning(
+                    "alert target %s: its row cannot be told why: %s", target_id, one_line(error)
+                )
         return found
 
     async def delivered(self, target_id: int, error: str) -> None:

@@ -397,7 +397,7 @@ async def test_a_database_that_fails_is_the_stores_failure(
     store: DjangoAccountStore, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object) -> None:
-        raise InterfaceError("connection is closed")
+        raise InterfaceError("connection to server failed: refused\n\tIs it running there?\n")
 
     calls = (
         store.accounts(),
@@ -409,8 +409,10 @@ async def test_a_database_that_fails_is_the_stores_failure(
     with monkeypatch.context() as away:
         away.setattr("django.db.backends.base.base.BaseDatabaseWrapper.cursor", fail)
         for call in calls:
-            with pytest.raises(StoreUnavailableError):
+            with pytest.raises(StoreUnavailableError) as raised:
                 await call
+            words = "InterfaceError: connection to server failed: refused Is it running there?"
+            assert str(raised.value) == words
 
 
 async def test_who_waits_for_a_name_does_not_wait_for_a_database_that_hangs(

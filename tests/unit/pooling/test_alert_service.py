@@ -138,6 +138,25 @@ async def test_failures_are_tried_again_ever_more_seldom_and_then_given_up():
 
 
 @virtual
+async def test_a_target_that_takes_alerts_again_is_told_of_once(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", logger="pooling.alerts")
+    receiver = Receiver()
+
+    async def done(number: int, error: str) -> None:
+        pass
+
+    deliveries = Deliveries(
+        senders={AlertKind.WEBHOOK: receiver}, done=done, rng=MiddleOfRange(), attempts=1
+    )
+    for error in (None, AlertError("away"), None, None):
+        receiver.error = error
+        deliveries.start(target(1), ALERT)
+        await asyncio.sleep(1)
+    told = [record.levelname for record in caplog.records if "target 1" in record.getMessage()]
+    assert told == ["WARNING", "INFO"]
+
+
+@virtual
 async def test_what_is_refused_for_good_is_tried_once():
     async with Kit(hold=0) as kit:
         kit.receiver.error = AlertRefusedError("answered HTTP 404")

@@ -146,6 +146,21 @@ async def test_a_store_that_was_down_catches_up(kit: Kit) -> None:
     await eventually(lambda: client.id in kit.store.clients)
 
 
+async def test_what_was_told_to_fail_is_told_to_work_again_once(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="streaming")
+    client = kit.client(make_principal(1))
+    await eventually(lambda: client.id in kit.store.clients)
+    kit.store.go_down()
+    await eventually(lambda: "could not be written" in caplog.text)
+    kit.store.come_back()
+    await eventually(lambda: "presence is written again, after" in caplog.text)
+    kit.hub.leave(client)
+    await eventually(lambda: not kit.store.clients)
+    assert caplog.text.count("presence is written again") == 1
+
+
 async def test_a_gateway_that_was_taken_for_dead_writes_everything_anew(kit: Kit) -> None:
     client = kit.client(make_principal(1))
     await eventually(lambda: client.id in kit.store.clients)
