@@ -22,6 +22,7 @@ from brokers.feed import (
     Want,
 )
 from brokers.types import InstrumentKey
+from streaming.bus_versions import UNTOLD
 from streaming.exceptions import MalformedMessageError, TopicError
 from streaming.topics import tick_topic
 
@@ -98,7 +99,8 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     ``tails`` are topics that fell silent, each with its last tick's sequence: all of their ticks
     went out before this. ``published`` and ``dropped`` count the worker's ticks since its start:
     all of them, and those that its own socket refused. ``bus_format`` is that of its ticks; a
-    worker that does not say it has the one that was there before beats did.
+    worker that does not say it has the one that was there before beats did. ``version`` is that of
+    the whole protocol, see ``bus_versions``.
     """
 
     worker_id: str
@@ -111,10 +113,13 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     published: _Id = 0
     dropped: _Id = 0
     bus_format: _Id = 2
+    version: _Id = UNTOLD
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """A gateway begins: references that the worker still holds for it are void."""
+
+    version: _Id = UNTOLD
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):

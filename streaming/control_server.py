@@ -14,6 +14,7 @@ from brokers.feed import FeedEvent, FeedService, FeedStatus, Holder, OutcomeStat
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
 from streaming.bus_message import FORMAT_VERSION
+from streaming.bus_versions import PROTOCOL_VERSION, version_trouble
 from streaming.exceptions import BusError, MalformedMessageError
 from streaming.gateway_lanes import GatewayLanes
 from streaming.loop_socket import LoopSocket
@@ -227,6 +228,7 @@ class ControlServer:
             pools.append(cm.PoolBeat(pool_id, status, since_ms, reason, stats.life, stats.waiting))
         beat = cm.Beat(
             bus_format=FORMAT_VERSION,
+            version=PROTOCOL_VERSION,
             worker_id=self._worker_id,
             epoch=self._publisher.epoch,
             number=self._beat_number,
@@ -258,10 +260,19 @@ class ControlServer:
             self._depart(gateway_id)
             return
         gateway = self._gateways.get(gateway_id)
-        if gateway is None or isinstance(request, cm.Hello):
-            gateway = self._arrive(gateway_id, said_hello=isinstance(request, cm.Hello))
-            if gateway is None:
-                return
+        if isinstance(request, cm.Hello):
+            self._compare_versions(gateway_id, request.version)
+            gateway = self._arrive(gateway_id, said_hello=True)
+        elif gateway is None and isinstance(request, cm.StatsRequest):
+            # Of somebody who only looks: who is a gateway says hello.
+            self._send(gateway_id, self._answer_now(request))
+        elif gateway is None:
+            gateway = self._arrive(gateway_id, said_hello=False)
+        if gateway is not None:
+            self._serve(gateway, request)
+
+    def _serve(self, gateway: GatewayLanes, request: cm.Request) -> None:
+        gateway_id = gateway.gateway_id
         gateway.last_seen = self._monotonic()
         match request:
             case cm.Heartbeat(gaps=gaps):
@@ -273,6 +284,10 @@ class ControlServer:
             case cm.WantRequest() | cm.ReleaseRequest():
                 if not gateway.put(request):
                     self._send(gateway_id, _error(request.id, cm.ErrorCode.BUSY))
+
+    def _compare_versions(self, gateway_id: str, version: int) -> None:
+        if trouble := version_trouble(worker=PROTOCOL_VERSION, gateway=version):
+            logger.warning("gateway %r: %s", gateway_id, trouble)
 
     def _arrive(self, gateway_id: str, *, said_hello: bool) -> GatewayLanes | None:
         if gateway_id in self._gateways:

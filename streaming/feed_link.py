@@ -24,6 +24,7 @@ from brokers.types import InstrumentKey
 from streaming import control_messages as cm
 from streaming.bus_address import BusAddress
 from streaming.bus_message import FORMAT_VERSION, unpack_message
+from streaming.bus_versions import PROTOCOL_VERSION
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.healing import Healing
 from streaming.latency import Latency
@@ -64,6 +65,8 @@ class ZmqFeedLink(FeedLink):
         heal_seconds: the least time between two rounds of snapshots after lost ticks.
         settle_seconds: how long a pool that came back waits for prices of what its broker has
             confirmed before it counts as live.
+        only_looks: be no gateway to any worker, and write nothing of them into the log: beats are
+            heard and ``stats`` are answered, nothing can be wanted.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -79,6 +82,7 @@ class ZmqFeedLink(FeedLink):
         request_timeout_seconds: float = 3.0,
         heal_seconds: float = 5.0,
         settle_seconds: float = 3.0,
+        only_looks: bool = False,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
         now_ns: Callable[[], int] = time.time_ns,
@@ -94,6 +98,7 @@ class ZmqFeedLink(FeedLink):
         self._worker_timeout_seconds = worker_timeout_seconds
         self._request_timeout_seconds = request_timeout_seconds
         self._heal_seconds = heal_seconds
+        self._only_looks = only_looks
         self._monotonic = monotonic
         self._now_ns = now_ns
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -140,6 +145,11 @@ class ZmqFeedLink(FeedLink):
     def workers(self) -> int:
         """Return how many workers answer now."""
         return sum(peer.alive for peer in self._peers)
+
+    def version_troubles(self) -> Sequence[str]:
+        """Return what is wrong between the versions of this gateway and of those workers."""
+        troubles = (peer.version_trouble for peer in self._peers)
+        return [each for each in dict.fromkeys(troubles) if each]
 
     def publishers(self) -> list[PublisherCounts]:
         """Return what each worker's last beat says of its publisher, in the order of ``buses``."""
@@ -287,8 +297,7 @@ class ZmqFeedLink(FeedLink):
         if is_new:
             for pool_id in self._keeper.owned_by(peer):
                 self._disown(pool_id, "the worker was restarted")
-            logger.info("worker %r answers at %s", beat.worker_id, peer.bus)
-            self._begin_with(peer)
+            self._greet(peer, beat.worker_id)
         announced = {pool.pool_id for pool in beat.pools}
         for pool_id in self._keeper.owned_by(peer):
             if pool_id not in announced:
@@ -329,6 +338,8 @@ class ZmqFeedLink(FeedLink):
             self._emit(change)
 
     def _on_notice(self, peer: WorkerPeer, notice: cm.ResyncNotice | cm.EventNotice) -> None:
+        if self._only_looks:
+            return
         if isinstance(notice, cm.ResyncNotice):
             logger.warning("worker at %s does not know this gateway; all wants go again", peer)
             self._begin_with(peer)
@@ -360,11 +371,19 @@ class ZmqFeedLink(FeedLink):
             self._disown(event.pool_id, "the pool was restarted")
         return True
 
+    def _greet(self, peer: WorkerPeer, worker_id: str) -> None:
+        if self._only_looks:
+            return
+        logger.info("worker %r answers at %s", worker_id, peer.bus)
+        if trouble := peer.version_trouble:
+            logger.warning("worker %r at %s: %s", worker_id, peer.bus, trouble)
+        self._begin_with(peer)
+
     def _begin_with(self, peer: WorkerPeer) -> None:
         """Say hello: the worker then holds nothing for this gateway, so everything is dirty."""
         self._healings[peer] = Healing(pause_seconds=self._heal_seconds)
         peer.fail_pending()
-        peer.post(cm.Hello())
+        peer.post(cm.Hello(PROTOCOL_VERSION))
         peer.post(cm.Heartbeat(self._filter.counters.gaps))
         self._keeper.begin(peer)
 
@@ -391,7 +410,7 @@ class ZmqFeedLink(FeedLink):
                 silent_seconds = now - peer.last_heard - late_seconds
                 if peer.alive and silent_seconds > self._worker_timeout_seconds:
                     self._lose(peer)
-                elif peer.alive and now >= heartbeat_at:
+                elif peer.alive and now >= heartbeat_at and not self._only_looks:
                     peer.post(cm.Heartbeat(self._filter.counters.gaps))
             if now >= heartbeat_at:
                 heartbeat_at = now + _HEARTBEAT_SECONDS
@@ -407,7 +426,8 @@ class ZmqFeedLink(FeedLink):
             self._disown(pool_id, f"this gateway was held up for {held_up_seconds:.0f} s")
 
     def _lose(self, peer: WorkerPeer) -> None:
-        logger.warning("worker at %s is not answering", peer.bus)
+        level = logging.DEBUG if self._only_looks else logging.WARNING
+        logger.log(level, "worker at %s is not answering", peer.bus)
         peer.lose()
         for pool_id in self._keeper.owned_by(peer):
             self._disown(pool_id, "the worker does not answer")

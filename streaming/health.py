@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping
 from django.http import HttpRequest, JsonResponse
 
 from brokers.feed import WAITING_FOR_ROOM, FeedStatus, state_word
+from streaming.bus_versions import PROTOCOL_VERSION
 from streaming.database_probe import DatabaseProbe
 from streaming.gateway import Gateway
-from streaming.link import FeedOverview
+from streaming.link import BusVersions, FeedOverview
 from streaming.models import ApiKey
 from streaming.notices import NoticeState
 from streaming.routing import GATEWAY_SCOPE_KEY
@@ -26,10 +27,10 @@ async def livez(request: HttpRequest) -> JsonResponse:
 async def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 with the state of things; 503 when the database does not answer.
 
-    ``degraded``: a pool is not live, an enabled account has no worker, or the channel layer is
-    away; clients are served all the same, so a load balancer must not take the gateway out. The
-    list of the same name says what it is. ``accounts`` are the enabled ones, null while the
-    database does not say.
+    ``degraded``: a pool is not live, an enabled account has no worker, a worker is of another
+    version, or the channel layer is away; clients are served all the same, so a load balancer must
+    not take the gateway out. The list of the same name says what it is. ``accounts`` are the
+    enabled ones, null while the database does not say.
     """
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
     probe = (gateway and gateway.database) or _PROBE
@@ -42,6 +43,8 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     degraded = _degraded(workers, pools.values(), database.accounts)
     if isinstance(link, FeedOverview):
         degraded += _short_of_room(link.waiting())
+    if isinstance(link, BusVersions):
+        degraded += link.version_troubles()
     if gateway is not None and gateway.notices is not None:
         degraded += _late(gateway.notices.state, gateway.limits.revalidate_seconds)
     status = "degraded" if degraded else "ok"
@@ -50,6 +53,7 @@ async def readyz(request: HttpRequest) -> JsonResponse:
             "status": "unavailable" if database.trouble else status,
             "database": not database.trouble,
             "workers": workers,
+            "bus_version": PROTOCOL_VERSION,
             "degraded": [*degraded, database.trouble] if database.trouble else degraded,
             "accounts": database.accounts,
             "pools": {"live": live, "total": max(len(pools), database.accounts or 0)},

@@ -14,6 +14,7 @@ from brokers.feed import FeedEvent, FeedStatus, Outcome, PoolStats, Want
 from brokers.types import InstrumentKey
 
 __all__ = [
+    "BusVersions",
     "FeedLink",
     "FeedListener",
     "FeedOverview",
@@ -102,6 +103,14 @@ class FeedLink(Protocol):
 
     def feed_status(self, pool_id: str) -> FeedStatus:
         """Return what is known of the pool's feed now: STALE while no worker answers for it."""
+
+
+@runtime_checkable
+class BusVersions(Protocol):
+    """What a link may know of the versions of its workers; health checks read it."""
+
+    def version_troubles(self) -> Sequence[str]:
+        """Return what is wrong between this gateway's version and those of the workers."""
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from streaming import control_messages as cm
 from streaming.bus_address import BusAddress
 from streaming.bus_message import FORMAT_VERSION
 from streaming.bus_readers import BusReader, BusSocket, BusStream, prepare_client
+from streaming.bus_versions import PROTOCOL_VERSION, version_trouble
 from streaming.exceptions import (
     BusError,
     MalformedMessageError,
@@ -72,6 +73,7 @@ class WorkerPeer:
         self.epoch = -1
         self.beat_number = -1
         self.bus_format = FORMAT_VERSION  # of its ticks, as its last beat says
+        self.version = PROTOCOL_VERSION  # of the bus, as its last beat says
         self.last_heard = 0.0
         self.malformed = 0
         self.counts = PublisherCounts()
@@ -137,9 +139,17 @@ class WorkerPeer:
         self.epoch = beat.epoch
         self.beat_number = beat.number
         self.bus_format = beat.bus_format
+        self.version = beat.version
         self.counts = PublisherCounts(beat.published, beat.dropped)
         self.last_heard = self._monotonic()
         return not known
+
+    @property
+    def version_trouble(self) -> str:
+        """What is wrong between the versions of this worker and of this gateway; "": nothing."""
+        if not self.alive:
+            return ""
+        return version_trouble(worker=self.version, gateway=PROTOCOL_VERSION)
 
     def note_life(self) -> None:
         """Note that the worker was heard: behind a flood of ticks its beats may come late."""

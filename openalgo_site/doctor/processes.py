@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
@@ -21,6 +22,7 @@ from openalgo_site.doctor.hung import hung_worker
 from openalgo_site.doctor.surroundings import running_environment
 from pooling.operations.describe import DISABLED, PoolView, accounts_with_status, view_of
 from streaming.bus_address import BusAddress, bus_address
+from streaming.bus_versions import PROTOCOL_VERSION, UNTOLD
 from streaming.exceptions import BusConfigurationError
 from streaming.feed_link import ZmqFeedLink
 from streaming.link import TickMessage
@@ -34,6 +36,7 @@ NOTICE_SECONDS = 3.0
 STEP_SECONDS = 0.05
 MAX_AHEAD_SECONDS = 2.0
 START_WORKER = "start one with `python manage.py runpool` (`make run` for the demo) and see its log"
+RESTART_BOTH = "after an upgrade restart the worker and all gateways"
 START_GATEWAY = "start one with `python manage.py rungateway` and see its log"
 
 
@@ -107,12 +110,14 @@ def bus() -> Iterator[Finding]:
             name, str(error), "check ZMQ_HOST, ZMQ_PORT, ZMQ_SOCKET_DIR and ZMQ_CURVE_KEY_FILE"
         )
         return
-    heard, milliseconds, pools = asyncio.run(_round_trip(ZmqFeedLink(buses=[address])))
-    if heard and milliseconds is not None:
-        yield fine(name, f"{address}: a request was answered in {milliseconds:.1f} ms")
-    elif heard and not pools:
+    heard = asyncio.run(_round_trip(ZmqFeedLink(buses=[address], only_looks=True)))
+    for trouble in heard.troubles:
+        yield failed(name, f"{address}: {trouble}", RESTART_BOTH)
+    if heard.beat and heard.milliseconds is not None:
+        yield fine(name, f"{address}: a request was answered in {heard.milliseconds:.1f} ms")
+    elif heard.beat and not heard.pools:
         yield warned(name, f"{address}: a worker announces itself, but serves no pool")
-    elif heard:
+    elif heard.beat:
         yield failed(
             name,
             f"{address}: a worker announces itself, but does not answer requests",
@@ -153,21 +158,29 @@ class _Deaf:
         return 0.0
 
 
-async def _round_trip(link: ZmqFeedLink) -> tuple[bool, float | None, int]:
-    """Return whether a beat came, the time of one request (ms), and how many pools it names."""
+class _Heard(NamedTuple):
+    """What was heard on a bus: a beat, how many pools it names, how long one request took."""
+
+    beat: bool
+    milliseconds: float | None = None
+    pools: int = 0
+    troubles: Sequence[str] = ()
+
+
+async def _round_trip(link: ZmqFeedLink) -> _Heard:
     await link.open(_Deaf())
     try:
         deadline = time.monotonic() + BEAT_SECONDS
         # The link tells of feeds, not of workers; a few looks a second cost nothing here.
         while not link.workers() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(STEP_SECONDS)
-        pools = list(link.pools())
+        pools, troubles = list(link.pools()), link.version_troubles()
         if not pools:
-            return bool(link.workers()), None, 0
+            return _Heard(bool(link.workers()), troubles=troubles)
         started = time.perf_counter()
         stats = await link.stats(pools[0])
         elapsed = (time.perf_counter() - started) * 1000
-        return True, None if stats is None else elapsed, len(pools)
+        return _Heard(True, None if stats is None else elapsed, len(pools), troubles)
     finally:
         await link.close()
 
@@ -245,6 +258,7 @@ def gateways() -> Iterator[Finding]:
         return
     if status == httpx2.codes.OK:
         yield fine(name, f"{url} answers; {len(alive)} process(es) are heard")
+        yield from _older_gateway(f"http://{netloc(host, env.port)}/readyz")
     elif status == httpx2.codes.BAD_REQUEST:
         yield failed(
             name,
@@ -256,4 +270,21 @@ def gateways() -> Iterator[Finding]:
             name,
             f"{url} answers with HTTP {status}: another program has the port",
             "give PORT another number",
+        )
+
+
+def _older_gateway(url: str) -> Iterator[Finding]:
+    """Say that the gateway runs other code than this command, as after half an upgrade."""
+    try:
+        answer = httpx2.get(url, timeout=HTTP_SECONDS, trust_env=False).json()
+    except (httpx2.HTTPError, ValueError):
+        return  # what is wrong with the database is told by its own checks
+    version = answer.get("bus_version", UNTOLD) if isinstance(answer, dict) else UNTOLD
+    if version != PROTOCOL_VERSION:
+        words = "an older version" if version == UNTOLD else f"version {version}"
+        yield failed(
+            "gateways",
+            f"the gateway that answers speaks {words} of the bus, this command "
+            f"version {PROTOCOL_VERSION}",
+            RESTART_BOTH,
         )

@@ -113,6 +113,7 @@ PURE_MODULES = [
     "streaming.arrivals",
     "streaming.budget",
     "streaming.bus_message",
+    "streaming.bus_versions",
     "streaming.outbox_counts",
     "streaming.conflation",
     "streaming.entries",

@@ -7,6 +7,7 @@ import pytest
 from django.core.asgi import get_asgi_application
 
 from brokers.feed import FeedStatus
+from streaming.bus_versions import PROTOCOL_VERSION, UNTOLD, version_trouble
 from streaming.database_probe import DatabaseProbe
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
 
@@ -29,6 +30,7 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
         "status": "ok",
         "database": True,
         "workers": 1,
+        "bus_version": PROTOCOL_VERSION,
         "degraded": [],
         "accounts": None,
         "pools": {"live": 1, "total": 1},
@@ -45,6 +47,16 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
     assert reply.json()["degraded"] == ["6 symbols of 1 of 1 pools: waiting for room"]
     await socket.close()
+
+
+async def test_a_worker_of_another_version_degrades_with_the_sentence(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = await make_edge(http=get_asgi_application())
+    words = version_trouble(worker=UNTOLD, gateway=PROTOCOL_VERSION)
+    monkeypatch.setattr(edge.link, "version_troubles", lambda: [words], raising=False)
+    reply = (await health(edge, "/readyz")).json()
+    assert (reply["status"], reply["degraded"]) == ("degraded", [words])
 
 
 async def test_ready_counts_accounts_that_no_worker_serves(

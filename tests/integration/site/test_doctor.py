@@ -30,7 +30,9 @@ from openalgo_site.public_url import parse_public_url
 from pooling.key_files import create_key_file
 from pooling.models import BrokerAccount, Instrument, PoolStatus
 from streaming.addresses import parse_networks
+from streaming.bus_versions import PROTOCOL_VERSION, UNTOLD, version_trouble
 from streaming.curve import create_key_file as create_bus_key_file
+from streaming.feed_link import ZmqFeedLink
 from streaming.models import GatewayStatus
 from tests.credential_kit import CredentialCipher, foreign_sealer
 from tests.integration.site.test_runpool import ACCOUNT, Installation
@@ -225,15 +227,16 @@ def test_a_channel_layer_that_works_and_one_that_does_not(
 
 
 class WebServer:
-    """Answers every GET with one status and one Date."""
+    """Answers every GET with one status, one Date and one body."""
 
-    def __init__(self, status: int, ahead: timedelta = timedelta()) -> None:
+    def __init__(self, status: int, ahead: timedelta = timedelta(), body: bytes = b"") -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response_only(status)
                 self.send_header("Date", format_datetime(datetime.now(UTC) + ahead, usegmt=True))
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", f"{len(body)}")
                 self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -267,6 +270,41 @@ def test_gateways_missing_and_ports_of_others(configured: Callable[..., None]) -
     with WebServer(200) as server:
         configured(port=server.port)
         assert all_fine(processes.gateways())
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("still")
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ({}, "speaks an older version of the bus"),
+        ({"bus_version": PROTOCOL_VERSION + 1}, f"speaks version {PROTOCOL_VERSION + 1} of"),
+    ],
+)
+def test_a_gateway_of_another_version(
+    configured: Callable[..., None], version: dict[str, int], words: str
+) -> None:
+    with WebServer(200, body=json.dumps({"status": "ok"} | version).encode()) as server:
+        configured(port=server.port)
+        problem(processes.gateways(), words, "restart the worker and all gateways")
+    same = json.dumps({"status": "ok", "bus_version": PROTOCOL_VERSION}).encode()
+    with WebServer(200, body=same) as server:
+        configured(port=server.port)
+        assert all_fine(processes.gateways())
+
+
+def test_a_worker_of_another_version(
+    configured: Callable[..., None], settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BUS_DIR = tmp_path / "bus"
+    configured(zmq_port=5555)
+    (tmp_path / "bus").mkdir(mode=0o700)
+    words = version_trouble(worker=UNTOLD, gateway=PROTOCOL_VERSION)
+    monkeypatch.setattr(ZmqFeedLink, "workers", lambda link: 1)
+    monkeypatch.setattr(ZmqFeedLink, "version_troubles", lambda link: [words])
+    version, silent = processes.bus()
+    assert words in version.message
+    assert (version.outcome, silent.outcome) == (Outcome.FAILED, Outcome.WARNING)
 
 
 # Surroundings
@@ -421,6 +459,8 @@ def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -
     assert code == 0, out
     worker = installation.start("manage.py", "runpool")
 
+    said: list[str] = []
+
     def outcomes() -> dict[str, str]:
         code, out = installation.manage("pool", "doctor", "--json")
         report = json.loads(out[out.index("{\n") :])
@@ -434,12 +474,14 @@ def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -
         for line in worker.stdout:
             if "serves 1 pool" in line:
                 break
-        drain = threading.Thread(target=worker.stdout.read)
+        drain = threading.Thread(target=lambda: said.append(worker.stdout.read()))
         drain.start()
         found = eventually_sync(lambda: (seen := outcomes())["bus"] == "ok" and seen, timeout=60)
         assert isinstance(found, dict)
         assert found["database"] == found["writable"] == found["credentials"] == "ok"
         assert found["gateways"] == "failed"
+        _, out = installation.manage("pool", "doctor")
+        assert "answers at" not in out, "a line of the log within the report"
         # It stands still: the port is taken and nothing answers.
         worker.send_signal(signal.SIGSTOP)
         found = eventually_sync(
@@ -455,6 +497,7 @@ def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -
         worker.kill()
         worker.wait(10)
     drain.join(10)
+    assert "arrived" not in said[0], "who looks is no gateway"
     worker.stdout.close()
     found = eventually_sync(
         lambda: (seen := outcomes())["workers"] == "failed" and seen, timeout=60
