@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -19,7 +19,9 @@ __all__ = [
     "begin_private",
     "is_ours",
     "open_to_others",
+    "trusted_owners",
     "usual_mode",
+    "why_not_ours",
 ]
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -76,6 +78,53 @@ def begin_private(folder: Path) -> None:
                 _tighten(path)
         if all(is_ours(path.name) for path in entries) and not folder.stat().st_mode & stat.S_ISVTX:
             _tighten(folder)
+
+
+def trusted_owners() -> frozenset[int] | None:
+    """Return whose files this process may take for its own; None: anybody's.
+
+    Root's own they may be, and root itself may look at everybody's installation.
+    """
+    own = os.geteuid()
+    return None if own == 0 else frozenset({0, own})
+
+
+def why_not_ours(folder: Path, owners: Collection[int] | None) -> str | None:
+    """Return how another account could have put a key or a database of its own there; None: not.
+
+    A folder in a place where anybody may make one is theirs who are first, and then so is what is
+    read from it as a secret. Asked behind ``begin_private``, before anything is read.
+
+    Args:
+        folder: ``DATA_DIR``.
+        owners: see ``trusted_owners``.
+
+    Raises:
+        OSError: the folder cannot be looked at.
+    """
+    where, begin = folder.resolve(), "set DATA_DIR to a folder of your own"
+    ours = [folder, where, *(path for path in where.iterdir() if is_ours(path.name))]
+    for path in ours:
+        owner = path.lstat().st_uid
+        if owners is not None and owner not in owners:
+            return (
+                f"{path} belongs to another account of this machine (user id {owner}), which could "
+                f"read and change what is in it: {begin}, or have root run "
+                f"`chown -R {os.geteuid()} {where}` if it is yours"
+            )
+    mode = where.stat().st_mode
+    if mode & stat.S_IWOTH:
+        # One as /tmp is everybody's by intention.
+        mends = begin if mode & stat.S_ISVTX else f"run `chmod 700 {where}`, or {begin}"
+        return f"anybody on this machine may write into {where}, beside keys and database: {mends}"
+    for parent in where.parents:
+        mode = parent.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            return (
+                f"anybody on this machine may write into {parent}, and so put another folder in "
+                f"the place of {where}: run `chmod o-w {parent}`, or {begin}"
+            )
+    return None
 
 
 def open_to_others(folder: Path, elsewhere: Iterable[Path] = ()) -> Iterator[tuple[Path, int]]:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
-__all__ = ["read_or_create_secret"]
+from openalgo_site.private_files import OTHERS
+
+__all__ = ["SecretFileError", "read_or_create_secret"]
+
+
+class SecretFileError(OSError):
+    """A secret that others could have read; the message says what to do."""
 
 
 def read_or_create_secret(path: Path, new_value: str) -> str:
@@ -15,10 +22,11 @@ def read_or_create_secret(path: Path, new_value: str) -> str:
     values wins and all return it.
 
     Raises:
+        SecretFileError: others on this machine may read it, so they may know it by now.
         OSError: the directory cannot be made or written.
     """
     try:
-        return path.read_text().strip()
+        return _read(path)
     except FileNotFoundError:
         pass
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,4 +40,15 @@ def read_or_create_secret(path: Path, new_value: str) -> str:
         pass
     finally:
         draft.unlink()
-    return path.read_text().strip()
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    with path.open() as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & OTHERS:
+            raise SecretFileError(
+                f"{path} has mode {mode:04o}, so others may know it by now: remove it, and a new "
+                f"one is made; or run `chmod 600 {path}` if nobody else has had access"
+            )
+        return file.read().strip()

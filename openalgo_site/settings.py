@@ -15,9 +15,9 @@ from brokers.redaction import REDACTOR
 from openalgo_site.channel_layer import channel_layers
 from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environment
 from openalgo_site.logs import logging_config
-from openalgo_site.private_files import begin_private
+from openalgo_site.private_files import begin_private, trusted_owners, why_not_ours
 from openalgo_site.public_url import parse_public_url
-from openalgo_site.secret_files import read_or_create_secret
+from openalgo_site.secret_files import SecretFileError, read_or_create_secret
 from pooling.proxies import proxy_passwords
 from streaming.addresses import parse_networks
 
@@ -40,9 +40,14 @@ except ValueError as error:
 DATA_DIR = ENV.data_path(BASE_DIR)
 BUS_DIR = ENV.bus_path(BASE_DIR)
 begin_private(DATA_DIR)  # before anything is written
-SECRET_KEY = ENV.secret_key or read_or_create_secret(
-    DATA_DIR / "django-secret.key", secrets.token_urlsafe(50)
-)
+if reason := why_not_ours(DATA_DIR, trusted_owners()):  # before anything is read
+    sys.exit(f"DATA_DIR cannot be used: {reason}")
+try:
+    SECRET_KEY = ENV.secret_key or read_or_create_secret(
+        DATA_DIR / "django-secret.key", secrets.token_urlsafe(50)
+    )
+except SecretFileError as error:
+    sys.exit(f"SECRET_KEY cannot be used: {error}")
 DEBUG = ENV.debug
 ALLOWED_HOSTS = [host.strip() for host in ENV.allowed_hosts.split(",") if host.strip()]
 CSRF_TRUSTED_ORIGINS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from openalgo_site.doctor import storage
 from openalgo_site.doctor.findings import Outcome
+from openalgo_site.private_files import why_not_ours
+from openalgo_site.secret_files import SecretFileError, read_or_create_secret
 from tests.integration.database.kit import ROOT, environment
 
 USE = """
@@ -138,3 +141,103 @@ def test_the_doctor_looks_at_a_database_elsewhere_and_at_env(
     assert [each.mends for each in told] == [
         f"run `chmod 600 {each}`" for each in (database, dotenv)
     ]
+
+
+def refused(data_dir: Path, **variables: str) -> str:
+    """Import the settings, which end the process, and return what they said."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import openalgo_site.settings; print('READ')"],
+        cwd=ROOT,
+        env=environment(data_dir, **variables),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "READ" not in done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_folder_that_anybody_may_write_into_is_not_used(tmp_path: Path) -> None:
+    """Nothing that was put there beforehand is taken for a secret, and nothing is written."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("django-secret.key", "somebody's.txt"):
+        (data / name).write_text("known to everybody")
+        (data / name).chmod(0o600)
+    data.chmod(0o777)
+    assert f"chmod 700 {data}" in refused(data)
+    data.chmod(0o1777)  # as /tmp, whose mode is meant
+    told = str(why_not_ours(data, None))
+    assert str(data) in told
+    assert "chmod" not in told
+    assert {each.name for each in data.iterdir()} == {"django-secret.key", "somebody's.txt"}
+
+
+def test_a_folder_that_anybody_may_put_another_in_the_place_of_is_not_used(
+    tmp_path: Path,
+) -> None:
+    shared, data = tmp_path / "shared", tmp_path / "shared" / "deep" / "data"
+    data.mkdir(parents=True)
+    shared.chmod(0o777)
+    assert f"chmod o-w {shared}" in str(why_not_ours(data, None))
+    shared.chmod(0o1777)  # as /tmp: what is in it is its owner's alone to move
+    assert why_not_ours(data, None) is None
+
+
+def test_what_another_account_made_is_not_ours(tmp_path: Path) -> None:
+    """Whoever comes first to a place where all may write knows what is kept there."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    (folder / "metrics.key").touch(mode=0o600)
+    own = os.geteuid()
+    assert why_not_ours(folder, {own}) is None
+    assert why_not_ours(folder, None) is None  # root may look at everybody's
+    told = why_not_ours(folder, {own + 1})
+    assert told is not None
+    assert str(folder) in told
+    assert "chown" in told
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert why_not_ours(link, {own}) is None
+
+
+def test_a_file_of_another_account_in_an_own_folder_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that was open once is closed by the first start; what lay in it stays."""
+    folder, lstat = tmp_path / "data", Path.lstat
+    folder.mkdir(mode=0o700)
+    for name in ("tickpool.sqlite3", "somebody's.txt"):
+        (folder / name).touch(mode=0o600)
+    theirs = {"somebody's.txt"}
+
+    def owned(path: Path) -> os.stat_result:
+        found = list(lstat(path))
+        found[4] = 4711 if path.name in theirs else 4712
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "lstat", owned)
+    assert why_not_ours(folder, {0, 4712}) is None  # TickPool does not read that one
+    theirs.add("tickpool.sqlite3")
+    told = why_not_ours(folder, {0, 4712})
+    assert told is not None
+    assert str(folder / "tickpool.sqlite3") in told
+    assert "4711" in told
+
+
+def test_a_secret_that_others_could_read_is_not_used(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    secret = data / "django-secret.key"
+    secret.write_text("known to others")
+    for open_mode in (0o640, 0o604, 0o644):
+        secret.chmod(open_mode)
+        with pytest.raises(SecretFileError, match="chmod 600"):
+            read_or_create_secret(secret, "another")
+    assert "chmod 600" in refused(data, SECRET_KEY="")
+    assert mode(secret) == 0o644  # so that whoever looks sees what was wrong
+    secret.chmod(0o600)
+    assert read_or_create_secret(secret, "another") == "known to others"
