@@ -140,16 +140,12 @@ def api_view(
     return decorate
 
 
-def json_body(
-    request: HttpRequest, wanted: type[T], *, most_bytes: int, shape: str, parameter: str
-) -> T:
-    """Return what a request's body says.
+def json_body(request: HttpRequest, wanted: type[T], *, shape: str, parameter: str) -> T:
+    """Return what a request's body says; how large it may be is in ``openalgo_site/bodies.py``.
 
     Raises:
-        ApiError: 413 for one that is too large, 400 with ``shape`` for one that is none.
+        ApiError: 400 with ``shape`` for one that is none.
     """
-    if len(request.body) > most_bytes:
-        raise ApiError(413, f"At most {most_bytes:,} bytes.")
     try:
         return msgspec.json.decode(request.body, type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -68,7 +68,7 @@ application = behind_proxies(
         build_application(
             http=with_bounded_bodies(
                 django_application,
-                most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+                limits=gateway.edge.limits,
                 on_refused=lambda: gateway.edge.refused.update([Refusal.BODY_BYTES]),
             ),
             gateway=gateway,

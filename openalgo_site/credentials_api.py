@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["credentials", "urlpatterns"]
 
 CHANGE_ACCOUNTS = "pooling.change_brokeraccount"
-MAX_BODY_BYTES = 16 * 1024
 MAX_VALUE_LENGTH = 1024
 SHAPE = 'Send {"credentials": {NAME: VALUE, …}}, both of them text.'
 
@@ -48,9 +47,7 @@ def credentials(request: HttpRequest, user: User, account_id: int) -> dict[str, 
     For the account's owner, and for whoever may change accounts. The answer names what was stored,
     and never what it is.
     """
-    values = json_body(
-        request, _Credentials, most_bytes=MAX_BODY_BYTES, shape=SHAPE, parameter="credentials"
-    ).credentials
+    values = json_body(request, _Credentials, shape=SHAPE, parameter="credentials").credentials
     try:
         sealer = load_sealer(conf.key_file())
     except KeyFileError as error:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["preferences", "preferred_exchange", "urlpatterns"]
 
-MAX_BODY_BYTES = 4096
-
 
 class _Change(msgspec.Struct, forbid_unknown_fields=True):
     preferred_exchange: str
@@ -66,7 +64,6 @@ def _read(request: HttpRequest) -> _Change:
     return json_body(
         request,
         _Change,
-        most_bytes=MAX_BODY_BYTES,
         shape='Send {"preferred_exchange": "NSE"}.',
         parameter="preferred_exchange",
     )

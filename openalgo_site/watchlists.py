@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["listed_instruments", "named_instruments", "urlpatterns", "watchlist", "watchlists"]
 
-MAX_BODY_BYTES = 256 * 1024
 UNKNOWN = "There is no such list, or it is not yours."
 
 
@@ -211,7 +210,6 @@ def _read(request: HttpRequest, wanted: type[_Body]) -> _Body:
     return json_body(
         request,
         wanted,
-        most_bytes=MAX_BODY_BYTES,
         shape=_SHAPES[wanted],
         parameter="symbols",
     )

@@ -7,9 +7,10 @@
 | time from accept, or from a later request's first byte, to a whole request | ``request_timeout_seconds``, and a second for each 16 KiB of body | 408 |
 | connections without authentication, in all and by address | ``Strangers`` | 503, 429 |
 | open connections | the limit of files without ``reserved_files`` | 503 |
+| bytes of a body behind the answer to it | 1 MiB | reset |
 | what is parsed in one turn of the loop | 4 KiB; connections take turns | next turn |
 
-Bodies are bounded where they are read: ``openalgo_site/bodies.py``.
+Bodies that somebody wants are bounded where they are read: ``openalgo_site/bodies.py``.
 
 A connection that is gone shall be freed at once, by its last reference: the collector of cycles
 runs rarely in a gateway, because each run makes every client wait. uvicorn's parser, cycle of
@@ -92,6 +93,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         # Of the request under way: bytes given to the parser, those of headers that are whole, and
         # those of its body. ``_part`` is what the parser has just been given.
         self._given = self._head = self._body = self._part = 0
+        self._unwanted_bytes = 0  # of its body, behind the answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -154,6 +156,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._given, self._head, self._body = self._part, 0, 0
+        self._unwanted_bytes = 0
         self._is_idle = False
         if len(self.pipeline) >= _MOST_PIPELINED:
             self._stop(Refusal.PIPELINED)
@@ -177,8 +180,19 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)
+        if self.cycle is not None and self.cycle.response_complete:
+            self._drop(len(body))
+            return
         self._edge.strangers.allow_for(self, len(body))
         super().on_body(body)
+
+    def _drop(self, size: int) -> None:
+        """Bound what comes of a body whose request is answered already; it gives no time either."""
+        self._unwanted_bytes += size
+        if self._unwanted_bytes > _FAREWELL_BYTES and self._refusal is None:
+            self._refusal = Refusal.BODY_BYTES
+            self._edge.refused[Refusal.BODY_BYTES] += 1
+            self.transport.abort()
 
     def on_message_complete(self) -> None:
         self._edge.strangers.serve(self)

@@ -40,7 +40,8 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     parts of messages and control frames included, are counted by ``frame_burst`` and
     ``frames_per_second``, which leave room above those; before authentication by those that begin
     with ``stranger``. ``max_strangers`` counts connections without authentication, HTTP included;
-    ``reserved_files`` are left for everything that is no connection.
+    ``reserved_files`` are left for everything that is no connection. Which path takes a body of how
+    many bytes is in ``openalgo_site/bodies.py``.
     """
 
     api_frame_bytes: int = 1024 * 1024
@@ -51,6 +52,9 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     auth_retry_seconds: float = 2.0
     auth_failures_per_minute: int = 5
     header_bytes: int = 32 * 1024
+    api_body_bytes: int = 64 * 1024
+    form_body_bytes: int = 256 * 1024
+    upload_body_bytes: int = 2560 * 1024
     request_timeout_seconds: float = 10.0
     max_strangers: int = 4000
     max_strangers_per_address: int = 100
