@@ -31,7 +31,17 @@ MAX_QUERY_LENGTH = 64
 # What a search takes, in look-ups, beside those for its rows.
 _SEARCH_COST = 4
 _ROWS_OF_A_LOOK_UP = 100
-STALE_AFTER_SECONDS = 5.0
+# What a worker held went with it.
+_HELD_BY_NOBODY = {
+    "connections": (),
+    "symbols": 0,
+    "used": 0,
+    "wanted": 0,
+    "confirmed": 0,
+    "waiting": 0,
+    "clients": 0,
+    "ticks_per_second": 0.0,
+}
 
 
 @api_view("GET", scope=Scope.READ_TICKS, cost=_SEARCH_COST)
@@ -80,16 +90,20 @@ def _pool(account: BrokerAccount, now: datetime) -> dict[str, Any]:
     if row is None:
         return {**_unserved(account), **facts}
     age = max(0.0, (now - row.heartbeat).total_seconds())
+    is_served = account.enabled and row.is_alive(now)
     status, reason = row.state, row.reason
     if not account.enabled:
         status, reason = "closed", "the account is disabled"
-    elif age > STALE_AFTER_SECONDS:
-        status, reason = "stale", f"no word from the worker for {age:.0f} seconds"
+    elif not is_served:
+        silent = f"no word from the worker for {age:.0f} seconds"
+        status, reason = "stale", "the worker was stopped" if row.has_left else silent
     return {
         **row.figures,
+        **({} if is_served else _HELD_BY_NOBODY),
         **facts,
         "status": status,
         "reason": reason,
+        "is_served": is_served,
         "owner": row.owner,
         "heartbeat_age_ms": round(age * 1000),
         "applied_revision": row.applied_revision,
@@ -101,10 +115,11 @@ def _unserved(account: BrokerAccount) -> dict[str, Any]:
     try:
         options = account.to_spec().options
     except BrokerConfigError as error:
-        return {"status": "closed", "reason": str(error), "connections": []}
+        return {"status": "closed", "reason": str(error), "is_served": False, "connections": []}
     return {
         "status": "closed",
         "reason": NOT_SERVED_REASON,
+        "is_served": False,
         "connections": [],
         "used": 0,
         "capacity": options.symbols_per_connection * options.max_connections,

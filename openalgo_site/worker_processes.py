@@ -163,7 +163,7 @@ def process_name() -> str:
 
 
 def _of_others(account_ids: Sequence[int] | None) -> list[PoolStatus]:
-    rows = PoolStatus.objects.in_service()
+    rows = PoolStatus.objects.alive()
     rows = rows.filter(account__enabled=True, account__user__is_active=True)
     if account_ids is not None:
         rows = rows.filter(account__in=account_ids)

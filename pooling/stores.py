@@ -266,7 +266,7 @@ class DjangoAccountStore:
         """Return the accounts whose row is a living elder worker's."""
         if self._elders_of is None:
             return set()
-        fresh = PoolStatus.objects.in_service(now).exclude(owner=worker_id).defer("stats")
+        fresh = PoolStatus.objects.alive(now).exclude(owner=worker_id).defer("stats")
         elders = [
             row
             for row in fresh.filter(epoch__lte=epoch)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from pooling import conf
 from pooling.admin.states import PoolState
-from pooling.models.status import STATUS_KEPT
+from pooling.models import PoolStatus
 
 __all__ = [
     "AccountBrokerFilter",
@@ -73,7 +73,7 @@ class StateFilter(ChoiceFilter):
         account, status = cls.to_account, cls.to_status
         enabled, paused = Q(**{f"{account}enabled": True}), Q(**{f"{account}paused": True})
         served = Q(**{f"{status}heartbeat__isnull": False})
-        alive = Q(**{f"{status}heartbeat__gt": now - STATUS_KEPT})
+        alive = PoolStatus.objects.is_alive_at(now, status)
         known = (PoolState.LIVE, PoolState.STALE, PoolState.AUTH_REQUIRED, PoolState.CLOSED)
         return {
             **{
@@ -81,7 +81,7 @@ class StateFilter(ChoiceFilter):
                 for state in known
             },
             PoolState.PAUSED: enabled & alive & paused,
-            PoolState.NO_WORKER: enabled & Q(**{f"{status}heartbeat__lte": now - STATUS_KEPT}),
+            PoolState.NO_WORKER: enabled & served & ~alive,
             PoolState.NOT_SERVED: enabled & ~served,
             PoolState.DISABLED: Q(**{f"{account}enabled": False}),
         }

@@ -34,13 +34,14 @@ class PoolStatusStore(models.Manager["PoolStatus"]):
     """Finds the rows that are still true."""
 
     def alive(self, now: datetime | None = None) -> models.QuerySet[PoolStatus]:
-        """Return the rows of workers that are there."""
-        return self.filter(heartbeat__gt=(now or timezone.now()) - STATUS_KEPT)
-
-    def in_service(self, now: datetime | None = None) -> models.QuerySet[PoolStatus]:
         """Return the rows of workers that are there, without the last words of those that left."""
-        left = {"state": FeedStatus.CLOSED.value, "reason": CLOSED_REASON}
-        return self.alive(now).exclude(**left)
+        return self.filter(self.is_alive_at(now or timezone.now()))
+
+    @staticmethod
+    def is_alive_at(now: datetime, prefix: str = "") -> models.Q:
+        """Return the condition of ``PoolStatus.is_alive``; ``prefix`` leads to the status."""
+        left = {f"{prefix}state": FeedStatus.CLOSED.value, f"{prefix}reason": CLOSED_REASON}
+        return models.Q(**{f"{prefix}heartbeat__gt": now - STATUS_KEPT}) & ~models.Q(**left)
 
     def has_worker(self, account_id: int | None = None) -> bool:
         """Tell whether a worker is there; for the account of that id, where one is named."""
@@ -106,12 +107,21 @@ class PoolStatus(models.Model):
         """``stats`` for people and programs."""
         return {name: value for name, value in self.stats.items() if name != self.SEAT_GROUP}
 
+    @property
+    def has_left(self) -> bool:
+        """Whether these are the last words of a worker that ended. Nobody else closes a pool so.
+
+        An account that a person switched off or paused says that instead.
+        """
+        return self.state == FeedStatus.CLOSED and self.reason == CLOSED_REASON
+
     def is_alive(self, now: datetime | None = None) -> bool:
         """Tell whether the worker that wrote this is still there."""
-        return self.heartbeat > (now or timezone.now()) - STATUS_KEPT
+        is_fresh = self.heartbeat > (now or timezone.now()) - STATUS_KEPT
+        return is_fresh and not self.has_left
 
     def effective_state(self, now: datetime | None = None) -> str:
-        """Return the state to show: ``NO_WORKER`` once the worker has been silent for 5 s."""
+        """Return the state to show: ``NO_WORKER`` once the worker left or was silent for 5 s."""
         return self.state if self.is_alive(now) else NO_WORKER
 
     def effective_reason(self, now: datetime | None = None) -> str:
@@ -119,6 +129,8 @@ class PoolStatus(models.Model):
         if self.is_alive(now):
             return self.reason
         seen = moment_text(timezone.localtime(self.heartbeat))
+        if self.has_left:
+            return f"worker {self.owner} ended at {seen}"
         return f"worker {self.owner} was last heard at {seen}"
 
     @property

@@ -110,6 +110,7 @@ def pools(request: HttpRequest) -> HttpResponse:
         "username": request.user.get_username(),
         "status": "live",
         "reason": "",
+        "is_served": True,
         "connections": [connection],
         "max_connections": 3,
         "symbols_per_connection": 3000,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from playwright.async_api import expect
 
@@ -11,6 +14,8 @@ from tests.browser.watch import Watch
 from tests.fix_browser import ConsoleErrors
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+DASH = "\N{EN DASH}"
 
 
 async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):
@@ -53,6 +58,76 @@ async def test_strip_says_that_a_trouble_is_over_as_soon_as_the_rows_do(
     await expect(card).to_have_attribute("data-status", "live")
     site.say("set_state", written_ago_ms=0)  # it is so again, or still
     await expect(card).to_have_attribute("data-status", "stale")
+
+
+STOPPED = {"status": "closed", "reason": "the pool was closed", "used": 0, "connections": []}
+GONE = {
+    "stopped": STOPPED,
+    "killed": {"connections": [{"slot": 0, "state": "backoff", "used": 9}]},
+    "found out": {"status": "stale", "reason": "no word from it", "is_served": False},
+}
+
+
+@pytest.mark.parametrize("written", GONE.values(), ids=GONE)
+async def test_what_a_worker_wrote_before_it_went_is_not_shown(
+    watch: Watch, site: FakeSite, written: dict[str, Any]
+):
+    """Neither its last words nor what it held: strip, pill and banner say the same."""
+    site.say("feed", status="stale", reason="the worker was stopped")
+    site.say("set_state", pool=written, written_ago_ms=60_000)
+    card = watch.page.locator(".pool")
+    shown = await Memory.of(card)
+    await shown.saw(re.compile("worker was stopped"))
+    for _ in range(2):
+        async with watch.page.expect_response("**/api/pools"):
+            pass
+    await expect(card).to_have_attribute("data-status", "stale")
+    await expect(card.locator("[data-field=state]")).to_have_text("stale")
+    await expect(card.locator("[data-field=reason]")).to_have_text("the worker was stopped")
+    await expect(card.locator("[data-field=symbols]")).to_have_text(f"{DASH} of 9,000 symbols")
+    connections = card.locator("[data-field=connections]")
+    await expect(connections).to_have_text(f"{DASH} of 3 connections")
+    await expect(watch.banner).to_contain_text("The feed is stale")
+    await expect(watch.pill).to_have_text("Feed stale")
+    assert not [each for each in await shown.all() if re.search("closed|trying", each or "")]
+
+
+@pytest.mark.parametrize("written", GONE.values(), ids=GONE)
+async def test_a_worker_that_is_back_is_shown_by_its_own_count_at_once(
+    watch: Watch, site: FakeSite, written: dict[str, Any]
+):
+    """What its predecessor wrote last may stand in the figures for a while."""
+    card = watch.page.locator(".pool")
+    connections = card.locator("[data-field=connections]")
+    site.say("feed", status="stale", reason="the worker was stopped")
+    site.say("set_state", pool=written, written_ago_ms=60_000)
+    async with watch.page.expect_response("**/api/pools"):
+        pass
+    await expect(connections).to_have_text(f"{DASH} of 3 connections")
+    site.say("set_market", counted=9)
+    shown = await Memory.of(card)
+    site.say("feed", status="live", reason="")
+    await expect(card).to_have_attribute("data-status", "live")
+    await expect(card.locator("[data-field=symbols]")).to_have_text("9 of 9,000 symbols")
+    await expect(connections).to_have_text("1 of 3 connections")
+    async with watch.page.expect_response("**/api/pools"):
+        pass
+    await expect(connections).to_have_text("1 of 3 connections")
+    assert not [each for each in await shown.all() if re.search("closed|trying", each or "")]
+
+
+async def test_a_pool_that_a_person_closed_reads_closed(watch: Watch, site: FakeSite):
+    """At once, and whatever its worker wrote before; the rows and the banner agree."""
+    site.say("feed", status="closed", reason="paused")
+    card = watch.page.locator(".pool")
+    await expect(card.locator("[data-field=state]")).to_have_text("closed")
+    await expect(card.locator("[data-field=reason]")).to_have_text("paused")
+    await expect(watch.banner).to_contain_text("The feed is closed.")
+    site.say("set_state", pool={"status": "closed", "reason": "paused", "connections": []}, used=0)
+    async with watch.page.expect_response("**/api/pools"):
+        pass
+    await expect(card.locator("[data-field=state]")).to_have_text("closed")
+    await expect(card.locator("[data-field=connections]")).to_have_text("0 of 3 connections")
 
 
 async def test_capacity_comes_with_the_answer_for_the_list(watch: Watch, site: FakeSite):

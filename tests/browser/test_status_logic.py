@@ -52,6 +52,20 @@ async def test_nothing_stays_live_by_itself(module_page: Page):
         assert (state["tone"], state["word"], state["reason"]) == (*shown, reason)
 
 
+async def test_nothing_is_counted_of_a_worker_that_fell_silent(module_page: Page):
+    """What it held is not known; while the gateway itself is silent the page stays as it was."""
+    connection = {"slot": 0, "state": "live"}
+    pool = {"is_served": True, "heartbeat_age_ms": 500, "used": 9, "waiting": 2}
+    pool |= {"connections_used": 1, "connections_trying": 1, "connections": [connection]}
+    nothing = {"is_served": False, "heartbeat_age_ms": 500, "used": 0, "waiting": 0}
+    nothing |= {"connections_used": 0, "connections_trying": 0, "connections": []}
+    nothing |= {"connections_left_out": 0}
+    cases = [(3400, True, pool), (3500, True, nothing), (5000, True, pool), (3500, False, pool)]
+    code = """v[0].map(([sinceFigures, isOpen]) => m.believed(v[1], {isOpen, sinceFigures}))"""
+    told = await run(module_page, "truth", code, [each[:2] for each in cases], pool)
+    assert told == [wanted for *_, wanted in cases]
+
+
 async def test_the_sum_of_states_is_that_of_the_cards(module_page: Page):
     """A pool that went silent on the page is not counted as live over it."""
     pools = [

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from benchmarks.thousand_pools import POOLS, fill, pages_of
 from pooling.admin.large_tables import BOUND
+from pooling.feed_health import CLOSED_REASON
 from pooling.models import (
     BrokerAccount,
     PoolEvent,
@@ -131,6 +132,21 @@ def test_the_list_says_the_state_that_the_filter_finds(
         assert [row.label for row in rows] == [state]
         badges = re.findall(r'class="tp-badge[^>]*>([^<]+)<', answer.content.decode())
         assert words.get(state, state) in badges
+
+
+def test_a_worker_that_ended_left_no_closed_pool_behind(
+    viewer: Client, account: BrokerAccount
+) -> None:
+    """Nobody closed the pool; and nobody serves it from that moment on."""
+    make_status(account, state="closed", reason=CLOSED_REASON)
+    url = "/admin/pooling/brokeraccount/"
+    shown = viewer.get(url)
+    assert "no worker (1)" in text(shown)
+    assert "closed (0)" in text(shown)
+    assert re.findall(r'class="tp-badge[^>]*>(no worker|closed)<', shown.content.decode()) == [
+        "no worker"
+    ]
+    assert "1 broker account" in text(viewer.get(url, {"state": "no worker"}))
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])

@@ -275,6 +275,31 @@ def test_a_pool_without_word_from_its_worker_is_stale(
     assert pool["heartbeat_age_ms"] >= 60_000
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ({"state": "closed", "reason": "the pool was closed"}, ("stale", "the worker was stopped")),
+        ({"state": "closed", "reason": "paused"}, ("closed", "paused")),
+    ],
+    ids=["its worker ended", "somebody paused it"],
+)
+def test_a_pool_is_closed_only_where_somebody_closed_it(
+    browser: Client, account: BrokerAccount, words: dict[str, str], shown: tuple[str, str]
+) -> None:
+    heartbeat(account, age_seconds=-3600)
+    PoolStatus.objects.update(**words)
+    (pool,) = browser.get("/api/pools").json()["results"]
+    assert (pool["status"], pool["reason"]) == shown
+    assert pool["is_served"] is (shown[0] == "closed")
+
+
+def test_what_a_worker_held_went_with_it(browser: Client, account: BrokerAccount) -> None:
+    heartbeat(account, age_seconds=60)
+    (pool,) = browser.get("/api/pools").json()["results"]
+    assert (pool["used"], pool["connections"], pool["capacity"]) == (0, [], 9000)
+    assert pool["is_served"] is False
+
+
 def test_a_pool_that_nobody_served_shows_what_it_could_hold(browser: Client) -> None:
     (pool,) = browser.get("/api/pools").json()["results"]
     assert (pool["status"], pool["used"], pool["capacity"]) == ("closed", 0, 3000)

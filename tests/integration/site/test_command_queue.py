@@ -9,8 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from brokers.feed import FeedStatus
 from pooling import command_queue
 from pooling.exceptions import CommandRefusedError
+from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
 from pooling.models import BrokerAccount, PoolCommand, PoolStatus
 
 Verb, State, Source = PoolCommand.Verb, PoolCommand.State, PoolCommand.Source
@@ -215,3 +217,16 @@ def test_a_status_whose_worker_fell_silent_says_no_worker(account: BrokerAccount
     assert status.effective_state(now + timedelta(seconds=5)) == "no worker"
     assert "host:1" in status.effective_reason(now + timedelta(seconds=5))
     assert not PoolStatus.objects.alive(now + timedelta(seconds=5)).exists()
+
+
+def test_a_worker_that_ended_is_not_there_any_more(account: BrokerAccount) -> None:
+    """Its last words are no state of the pool, and nobody waits for it."""
+    worker_is_there(account)
+    assert PoolStatus.objects.has_worker(account.pk)
+    PoolStatus.objects.update(state=FeedStatus.CLOSED, reason=CLOSED_REASON)
+    status = PoolStatus.objects.get()
+    assert not PoolStatus.objects.has_worker(account.pk)
+    assert status.effective_state() == "no worker"
+    assert status.effective_reason().startswith("worker host:1 ended at ")
+    status.reason = PAUSED_REASON
+    assert status.effective_state() == "closed"

@@ -4,7 +4,7 @@
 
 import { DASH, age, count, quantity } from "../../streaming/js/format.js";
 import { badge, copyOf, fillRows, setData, setHidden, setText, setTitle } from "./dom.js";
-import { credential, grown, revision, shownState } from "./truth.js";
+import { believed, credential, grown, revision, shownState } from "./truth.js";
 
 const NEARLY_FULL = 0.9;
 const PEAKS = [
@@ -76,8 +76,9 @@ export class PoolCards {
     return card;
   }
 
-  #write({ element, nodes }, pool, when) {
-    const state = shownState(pool, when);
+  #write({ element, nodes }, sent, when) {
+    const state = shownState(sent, when);
+    const pool = believed(sent, when);
     const ago = (ms) => this.#ago(grown(ms, when.sinceFigures));
     const known = (value, text) => (pool.is_served ? text(value) : DASH);
     setData(element, "tone", state.tone);
@@ -91,7 +92,7 @@ export class PoolCards {
     this.#bar(nodes, "symbols", pool, pool.used, pool.capacity);
     this.#bar(nodes, "connections", pool, pool.connections_used, pool.max_connections);
     const trying = pool.connections_trying;
-    if (trying) setText(nodes.connectionsText, `${quantity(pool.connections_used)} connected, ${quantity(trying)} trying`);
+    if (pool.is_served && trying) setText(nodes.connectionsText, `${quantity(pool.connections_used)} connected, ${quantity(trying)} trying`);
     setText(nodes.rate, known(pool.ticks_per_second, (rate) => quantity(Math.round(rate))));
     setText(nodes.lastTick, ago(pool.last_tick_age_ms));
     setText(nodes.lastFrame, ago(pool.last_frame_age_ms));

@@ -11,18 +11,34 @@ export function isCurrent(isOpen, sinceFigures) {
   return isOpen && sinceFigures < SILENT_AFTER_MS;
 }
 
+/** Since when a pool's worker has said nothing, `sinceFigures` after they came. */
+const silenceOf = (pool, sinceFigures) => (pool.heartbeat_age_ms ?? 0) + sinceFigures;
+
+/** Whether figures come and say of this pool's worker that it has fallen silent. */
+function isSilent(pool, { isOpen, sinceFigures }) {
+  return isCurrent(isOpen, sinceFigures) && pool.is_served && silenceOf(pool, sinceFigures) >= SILENT_AFTER_MS;
+}
+
+/** The pool with what may still be believed of it: what a worker holds is not known once it is silent. */
+export function believed(pool, when) {
+  if (!isSilent(pool, when)) return pool;
+  const none = { used: 0, waiting: 0, connections_used: 0, connections_trying: 0 };
+  return { ...pool, ...none, is_served: false, connections: [], connections_left_out: 0 };
+}
+
 /**
  * The state to show for a pool as it was sent `sinceFigures` ago: `{tone, word, reason}`.
  * What nobody keeps up to date is stale, whatever it was before.
  */
-export function shownState(pool, { isOpen, sinceFigures }) {
+export function shownState(pool, when) {
+  const { isOpen, sinceFigures } = when;
   if (!isCurrent(isOpen, sinceFigures)) {
     const why = isOpen ? "no figures from the gateway" : "not connected to the gateway";
     return { tone: "bad", word: "stale", reason: `${why} for ${seconds(sinceFigures)}; it was ${pool.state}` };
   }
-  const silence = (pool.heartbeat_age_ms ?? 0) + sinceFigures;
-  if (pool.is_served && silence >= SILENT_AFTER_MS) {
-    return { tone: "bad", word: "stale", reason: `no word from its worker for ${seconds(silence)}; it was ${pool.state}` };
+  if (isSilent(pool, when)) {
+    const silence = seconds(silenceOf(pool, sinceFigures));
+    return { tone: "bad", word: "stale", reason: `no word from its worker for ${silence}; it was ${pool.state}` };
   }
   return { tone: pool.tone, word: pool.state, reason: pool.state === "live" ? "" : pool.reason };
 }

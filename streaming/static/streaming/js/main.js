@@ -224,7 +224,10 @@ function isTrusted(row) {
 function feedChanged(message) {
   const isLive = feed.apply(message);
   if (!isLive) store.markStale(message.reason || `Feed ${message.status}`, scopeOf(message));
-  if (!message.symbols) pools.feedChanged(message);
+  if (!message.symbols) {
+    pools.feedChanged(message);
+    countSoon();
+  }
   status.update();
 }
 

@@ -10,6 +10,7 @@ import { ROOM_WORD } from "./store.js";
 
 const EVERY_MS = 5000;
 const SOON_MS = 1500; // a worker writes its figures about once a second
+const SETTLING_MS = 2500; // after a feed has turned its figures go on moving
 const NEARLY_FULL = 0.9;
 // A connection in one of these has an open socket.
 const UP = new Set(["subscribing", "live", "stale"]);
@@ -32,8 +33,9 @@ export function figuresOf({ accounts = [] }) {
 }
 
 /**
- * What a pool of the API means for the person `username`; pure. Missing figures stay undefined.
- * The owner is named only where it is someone else.
+ * What a pool of the API means for the person `username`; pure. Missing figures stay undefined, as
+ * are those of a pool that no worker serves: nobody counts them. The owner is named only where it is
+ * someone else.
  */
 export function summarize(stats, username) {
   const isList = Array.isArray(stats.connections);
@@ -47,7 +49,7 @@ export function summarize(stats, username) {
   const waiting = finite(stats.waiting, 0);
   const isShort = stats.status === "live" && waiting > 0;
   const status = isShort ? ROOM_WORD : (stats.status ?? "unknown");
-  return {
+  const pool = {
     id: String(stats.pool_id),
     title: `${stats.broker.charAt(0).toUpperCase()}${stats.broker.slice(1)} pool`,
     account: [stats.username === username ? "" : stats.username, stats.label]
@@ -64,6 +66,12 @@ export function summarize(stats, username) {
     trying,
     maxConnections: stats.max_connections,
   };
+  return stats.is_served === false ? withoutCounts(pool) : pool;
+}
+
+/** The pool where nobody can say what it uses at the moment; pure. */
+function withoutCounts(pool) {
+  return { ...pool, used: undefined, connections: undefined, trying: 0 };
 }
 
 /** The pool when nothing proves that what was told of it still holds, for the reason `why`; pure. */
@@ -71,9 +79,12 @@ export function withoutWord(pool, { status, why }) {
   return { ...pool, status, state: stateName(status), reason: why };
 }
 
-/** The pool with what is the matter with its feed, where the figures call it live still; pure. */
+/**
+ * The pool with what is the matter with its feed; pure. Whatever was written of it: the socket tells
+ * sooner, and the rows and the banner say the same.
+ */
 export function withTrouble(pool, trouble) {
-  if (!trouble || (pool.status !== "live" && pool.status !== ROOM_WORD)) return pool;
+  if (!trouble) return pool;
   const { status, reason } = trouble;
   return { ...pool, status, state: stateName(status), reason: reason ?? "" };
 }
@@ -96,7 +107,9 @@ export class PoolStrip {
   #toldAt = 0; // when, by performance.now()
   #counted = []; // by the workers when they were asked last: see `figuresOf`
   #countedAt = -Infinity; // when, by performance.now()
-  #liveSince = new Map(); // id of a pool -> when the socket said that its feed lives again
+  // Id of a pool -> what the socket said last of its feed: `{isLive, saidAt, turnedAt}`, when by
+  // performance.now(); `turnedAt` is since when it is so, where it has been seen to change.
+  #said = new Map();
   #doubt = null; // why nothing that was told is current, `{status, why}`
   #link = ""; // what is the matter with the socket; "" while it is believed
   #views = new Map();
@@ -140,8 +153,11 @@ export class PoolStrip {
 
   /** A feed has changed, by this message: show it at once, and ask for the figures. */
   feedChanged({ pool_id: id, status }) {
-    if (status === "live") this.#liveSince.set(id, performance.now());
-    else this.#liveSince.delete(id);
+    const isLive = status === "live";
+    const before = this.#said.get(id);
+    const saidAt = performance.now();
+    const isTurn = isLive !== (before?.isLive ?? true);
+    this.#said.set(id, { isLive, saidAt, turnedAt: isTurn ? saidAt : (before?.turnedAt ?? -Infinity) });
     this.#writeAll();
     this.soon();
   }
@@ -150,7 +166,7 @@ export class PoolStrip {
   linkChanged(why) {
     if (why === this.#link) return;
     this.#link = why;
-    if (why) this.#liveSince.clear();
+    if (why) this.#said.clear();
     this.#judge();
   }
 
@@ -179,7 +195,8 @@ export class PoolStrip {
       this.#note("Capacity figures are not available; asking again.");
       this.#judge();
     }
-    this.#askIn(EVERY_MS);
+    const settled = performance.now() - SETTLING_MS;
+    this.#askIn([...this.#said.values()].some(({ turnedAt }) => turnedAt > settled) ? SOON_MS : EVERY_MS);
   }
 
   #judge() {
@@ -259,7 +276,7 @@ export class PoolStrip {
       : count(pool.connections, "connection");
     const trying = pool.trying ? `, ${quantity(pool.trying)} trying` : "";
     element.dataset.status = pool.status;
-    const share = pool.capacity > 0 ? Math.min(1, pool.used / pool.capacity) : 0;
+    const share = pool.capacity > 0 ? Math.min(1, (pool.used ?? 0) / pool.capacity) : 0;
     element.dataset.full = String(share >= NEARLY_FULL);
     nodes.title.textContent = pool.title;
     nodes.account.textContent = pool.account;
@@ -268,8 +285,8 @@ export class PoolStrip {
     nodes.symbols.textContent = symbols;
     nodes.connections.textContent = connections + trying;
     nodes.meter.setAttribute("aria-label", `Capacity used of ${pool.title} ${pool.account}`);
-    nodes.meter.setAttribute("aria-valuemax", String(isLimited ? pool.capacity : pool.used));
-    nodes.meter.setAttribute("aria-valuenow", String(pool.used));
+    nodes.meter.setAttribute("aria-valuemax", String(isLimited ? pool.capacity : (pool.used ?? 0)));
+    nodes.meter.setAttribute("aria-valuenow", String(pool.used ?? 0));
     nodes.meter.setAttribute("aria-valuetext", symbols);
     nodes.fill.hidden = share === 0; // else even nothing has a sliver
     nodes.fill.style.width = `${(share * 100).toFixed(2)}%`;
@@ -279,7 +296,9 @@ export class PoolStrip {
     const told = this.#counting(pool);
     if (this.#doubt) return withoutWord(told, this.#doubt);
     // Of an own pool the socket tells sooner: what is wrong with it, and that it is over.
-    const isOver = told.status === "stale" && this.#liveSince.get(told.id) > this.#writtenAt(told);
+    const isLive = told.status === "live" || told.status === ROOM_WORD;
+    const said = this.#said.get(told.id);
+    const isOver = !isLive && said?.isLive && said.saidAt > this.#writtenAt(told);
     return withTrouble(isOver ? withoutTrouble(told) : told, this.#troubleOf(told.id));
   }
 
@@ -287,10 +306,16 @@ export class PoolStrip {
     return this.#toldAt - writtenAgoMs;
   }
 
-  /** With the workers' own count, where what was written is older. */
+  /**
+   * With the workers' own count, where what was written is older. With none where both are from
+   * before the feed turned: its worker may have gone, or come.
+   */
   #counting(pool) {
     const counted = this.#counted.find(({ id }) => id === pool.id);
-    if (!counted || this.#writtenAt(pool) > this.#countedAt) return pool;
+    const isCounted = counted !== undefined && this.#writtenAt(pool) <= this.#countedAt;
+    const at = isCounted ? this.#countedAt : this.#writtenAt(pool);
+    if (at < this.#said.get(pool.id)?.turnedAt) return withoutCounts(pool);
+    if (!isCounted) return pool;
     const { used, connections, trying } = counted;
     return { ...pool, used, connections, trying };
   }
