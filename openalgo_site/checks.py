@@ -6,10 +6,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.db import Error as DatabaseError
 
 from brokers.addresses import is_loopback
+from openalgo_site.demo.left_behind import DEMO_USER_LEFT, MENDS, has_demo_user
 
-__all__ = ["check_debug"]
+__all__ = ["check_debug", "check_demo_user"]
 
 
 @register()
@@ -24,3 +26,16 @@ def check_debug(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(deploy=True)
+def check_demo_user(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """The demo's user must not be there where others can log in."""
+    try:
+        is_left = has_demo_user()
+    except DatabaseError:
+        return []  # not migrated, or away: a deployment has more to do than this
+    if not is_left:
+        return []
+    words = f"{DEMO_USER_LEFT[0].upper()}{DEMO_USER_LEFT[1:]}."
+    return [Error(words, hint=f"{MENDS[0].upper()}{MENDS[1:]}.", id="openalgo_site.E002")]

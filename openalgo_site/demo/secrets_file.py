@@ -8,7 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["DemoFileError", "DemoSecrets", "MasterMark", "read_or_create", "write"]
+__all__ = ["USERNAME", "DemoFileError", "DemoSecrets", "MasterMark", "read_or_create", "write"]
+
+
+USERNAME = "demo"
 
 
 class DemoFileError(Exception):
@@ -39,7 +42,7 @@ class DemoSecrets(msgspec.Struct, frozen=True):
 def new_secrets() -> DemoSecrets:
     """Return fresh random secrets."""
     return DemoSecrets(
-        username="demo",
+        username=USERNAME,
         password=secrets.token_urlsafe(12),
         api_key=secrets.token_hex(32),
         simulator_api_key=secrets.token_hex(8),

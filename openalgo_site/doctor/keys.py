@@ -6,10 +6,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from django.conf import settings
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from brokers.moments import moment_text
+from openalgo_site.demo.left_behind import DEMO_USER_LEFT, MENDS, has_demo_user, is_for_others
 from openalgo_site.doctor.findings import Finding, failed, fine, warned
 from pooling import conf
 from pooling.crypto import SYMMETRIC, key_of, load_sealer
@@ -20,7 +22,7 @@ from pooling.operations.crowding import crowding
 from pooling.operations.naming import account_name
 from pooling.operations.sealing import rows_left
 
-__all__ = ["credentials", "key_file"]
+__all__ = ["credentials", "demo_user", "key_file"]
 
 SEAL = "run `python manage.py sealcredentials`"
 
@@ -51,6 +53,17 @@ def key_file() -> Iterator[Finding]:
     else:
         mode = stat.S_IMODE(path.stat().st_mode)
         yield fine(name, f"{path} has mode {mode:04o}; key {sealer.key_id} seals")
+
+
+def demo_user() -> Iterator[Finding]:
+    """Whether others than this machine may log in as the user that a demo has made."""
+    name = "demo user"
+    if not has_demo_user():
+        yield fine(name, "no demo has left its user here")
+    elif is_for_others(settings.ENV.host):
+        yield failed(name, f"{DEMO_USER_LEFT}, and others may reach it", MENDS)
+    else:
+        yield fine(name, "the demo's user is here, for this machine only")
 
 
 def credentials() -> Iterator[Finding]:

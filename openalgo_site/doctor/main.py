@@ -43,6 +43,7 @@ def all_checks(*, network: bool = False, clients: int | None = None) -> list[Che
         Check("key file", keys.key_file),
         Check("credentials", keys.credentials, needs=(*tables, "key file")),
         Check("api keys", api_keys, needs=tables),
+        Check("demo user", keys.demo_user, needs=tables),
         Check("instruments", storage.instruments, needs=tables),
         Check("workers", processes.workers, needs=tables),
         Check("bus", processes.bus),

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from brokers.addresses import netloc
 from openalgo_site.asgi import application, gateway, make_link
+from openalgo_site.demo.left_behind import log_demo_user
 from openalgo_site.demo.supervisor import ChildFailedError
 from openalgo_site.gateway_processes import listen_beside_others, serve_processes
 from openalgo_site.metrics_page import answer_siblings
@@ -67,6 +68,7 @@ class Command(BaseCommand):
         def on_listening() -> None:
             self._say(f"gateway: site on {netloc(host, port)}, OpenAlgo on {openalgo_port}")
             log_tables_trouble()
+            log_demo_user(host)
             _say_ready(options)
 
         run_gateway(
@@ -83,6 +85,7 @@ class Command(BaseCommand):
 
         def on_ready() -> None:
             log_tables_trouble()
+            log_demo_user(options["host"])
             _say_ready(options)
 
         serve_processes(
