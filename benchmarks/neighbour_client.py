@@ -98,6 +98,7 @@ class NeighbourLoad(load_client.Load):
             "gateway_cpu_p99_ms": percentile([1000 * each for each in answers.cpu], 0.99),
             "late_p99_ms": percentile([1000 * each for each in self.lateness], 0.99),
             "tick_p99_ms": percentile(self.ages_us, 0.99) / 1000,
+            "tick_worst_ms": max(self.ages_us, default=float("nan")) / 1000,
             "others": dict(answers.others),
         }
 

@@ -1,7 +1,7 @@
 """The neighbour's crowd: clients that stop reading, come and go, want everything, scrape, or ask
-without end.
+without end, and strangers.
 
-A process of its own, one for each kind of load, and nicer than the neighbour's: they share a core.
+A process of its own, one for each kind of load; it shares a core with the neighbour.
 Standard input: ``{"do": "start", ...}`` begins a kind, ``{"do": "tell"}`` says what has come of
 it. It ends with the process.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import socket
 import sys
@@ -23,8 +22,8 @@ import uvloop
 
 from benchmarks.load_client import Load, Subscriber
 from benchmarks.metrics import METRICS_KEY
+from benchmarks.neighbour_strangers import Strangers
 
-_NICENESS = 10
 _RECEIVE_BYTES = 4096
 _STOPPED_SECONDS = 15.0  # the gateway closes one that does not read after ten
 _STAY_SECONDS = 0.05
@@ -34,6 +33,11 @@ _NEVER_READ_SECONDS = 5.0
 _BUSY = [{"symbol": f"S{n:05d}", "exchange": "NSE"} for n in range(20)]
 _EVERYTHING = [{"symbol": f"S{n:05d}", "exchange": "NSE"} for n in range(100, 9000)]
 _MODE = 2
+_HOARDED = 200  # symbols of each of 500 clients: as many as all of a user's may hold
+_LISTS = 20
+# A ping of the protocol, how many a client may send at once, and then in a second; a few less.
+_FRAME = b"\x89\x81" + bytes(4) + b"?"
+_FRAME_BURST, _FRAMES_EVERY, _FRAMES_EACH = 4900, 0.1, 19
 _AHEAD = 5  # requests that wait for their answers
 _SEARCH = "/api/instruments?q=S&limit=10000"
 # What a user's connections may ask for that costs more than a ping.
@@ -53,22 +57,6 @@ _GARBAGE = (
     b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 70_000,
     b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
     b"POST /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" * 20,
-)
-_PING = b"\x89\x81" + bytes(4) + b"?"
-_PIECES = b"\x01\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 10_000
-_HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-# What a stranger may send, in a moment less than the time in which it has to authenticate.
-_ADMITTED_BURST, _ADMITTED_EVERY, _STRANGER_SECONDS = 32, 0.25, 9.0
-_SOCKETS_EACH = 5
-_FLOODS = (
-    ("frames", _HANDSHAKE, _PING * 10_000),
-    ("pieces", _HANDSHAKE, _PIECES),
-    ("a large frame", _HANDSHAKE, b"\x81\xff" + (1024 * 1024).to_bytes(8) + bytes(100_000)),
-    ("headers", b"", b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 20_000),
-    ("requests", b"", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2000),
 )
 
 
@@ -90,12 +78,14 @@ class Crowd:
                 self.done[f"failed: {type(error).__name__}"] += 1
                 await asyncio.sleep(0.1)
 
-    async def _client(self, receive_bytes: int = 0) -> Subscriber:
-        """Connect and authenticate one client."""
+    async def _client(self, receive_bytes: int = 0, address: int | None = None) -> Subscriber:
+        """Connect and authenticate one client, of one of a hundred addresses if one is given."""
         loop = asyncio.get_running_loop()
         own = socket.socket()
         if receive_bytes:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if address is not None:
+            own.bind((f"127.0.1.{address % 100 + 1}", 0))
         own.setblocking(False)
         await loop.sock_connect(own, ("127.0.0.1", self.port))
         _, client = await loop.create_connection(lambda: Subscriber(self.load, "/", ""), sock=own)
@@ -117,6 +107,46 @@ class Crowd:
             client.transport.pause_reading()  # type: ignore[attr-defined]
             self.done["stopped"] += 1
             await asyncio.sleep(_STOPPED_SECONDS)
+        finally:
+            client.transport.abort()  # type: ignore[attr-defined]
+
+    async def hoard(self, number: int) -> None:
+        """Hold as many symbols as all clients of a user may, together, and never read."""
+        client = await self._client(_RECEIVE_BYTES, number)
+        first = number * _HOARDED % len(_EVERYTHING)
+        wanted = (_EVERYTHING + _EVERYTHING)[first : first + _HOARDED]
+        try:
+            await client.ask(action="subscribe", symbols=wanted, mode=_MODE)
+            client.transport.pause_reading()  # type: ignore[attr-defined]
+            self.done["stopped"] += 1
+            await asyncio.sleep(_STOPPED_SECONDS)
+        finally:
+            client.transport.abort()  # type: ignore[attr-defined]
+
+    async def leave_answers_unread(self) -> None:
+        """Hold everything, ask for lists of it, and read none of them."""
+        client = await self._client(_RECEIVE_BYTES)
+        try:
+            await self._tell(client, "subscribe", _EVERYTHING)
+            client.transport.pause_reading()  # type: ignore[attr-defined]
+            for _ in range(_LISTS):
+                client.send_frame(0x81, b'{"action":"list_subscriptions"}')
+            self.done["stopped"] += 1
+            await asyncio.sleep(_STOPPED_SECONDS)
+        finally:
+            client.transport.abort()  # type: ignore[attr-defined]
+
+    async def send_frames(self, number: int) -> None:
+        """Send as many frames as a client may: pings of the protocol, and then requests."""
+        client = await self._client(address=number)
+        write = client.transport.write  # type: ignore[attr-defined]
+        try:
+            write(_FRAME * _FRAME_BURST)
+            while not client.is_lost:
+                self.done["frames"] += _FRAMES_EACH
+                write(_FRAME * _FRAMES_EACH)
+                await asyncio.sleep(_FRAMES_EVERY)
+            self.done["closed"] += 1
         finally:
             client.transport.abort()  # type: ignore[attr-defined]
 
@@ -209,61 +239,6 @@ class Crowd:
         finally:
             writer.transport.abort()
 
-    async def _stranger(self, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(
-            "127.0.0.1", self.port, local_addr=(f"127.0.1.{number + 1}", 0)
-        )
-
-    async def flood(self, number: int) -> None:
-        """Send what no stranger may, until it is cut off; then come again at once."""
-        name, first, flood = _FLOODS[number % len(_FLOODS)]
-        reader, writer = await self._stranger(number)
-        try:
-            writer.write(first)
-            if first:
-                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
-            writer.write(flood)
-            async with asyncio.timeout(30):
-                while await reader.read(65_536):
-                    pass
-            self.done[f"cut off: {name}"] += 1
-        except ConnectionError:
-            self.done[f"cut off: {name}"] += 1
-        finally:
-            writer.transport.abort()
-
-    async def use_what_is_admitted(self, number: int) -> None:
-        """Send as many frames as a stranger may, on some sockets, for as long as it may stay."""
-        sockets = [await self._stranger(number) for _ in range(_SOCKETS_EACH)]
-        try:
-            for _, writer in sockets:
-                writer.write(_HANDSHAKE)
-            for reader, writer in sockets:
-                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
-                writer.write(_PING * (_ADMITTED_BURST - 2))
-            for _ in range(round(_STRANGER_SECONDS / _ADMITTED_EVERY)):
-                await asyncio.sleep(_ADMITTED_EVERY)
-                for _, writer in sockets:
-                    writer.write(_PING)
-            self.done["stayed"] += _SOCKETS_EACH
-        finally:
-            for _, writer in sockets:
-                writer.transport.abort()
-
-    async def say_nothing(self, number: int) -> None:
-        """Hold some connections with half a request each until they are closed."""
-        lines = [await self._stranger(number) for _ in range(_SOCKETS_EACH)]
-        try:
-            self.done["opened"] += len(lines)
-            for _, writer in lines[1:]:
-                writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-            for reader, _ in lines:
-                await asyncio.wait_for(reader.read(), 60)
-                self.done["closed: silent"] += 1
-        finally:
-            for _, writer in lines:
-                writer.transport.abort()
-
     def begin(self, kind: str, clients: int) -> None:
         """Let so many clients do what ``kind`` is."""
         self.running = [
@@ -282,15 +257,18 @@ class Crowd:
                 return [self.want_everything] * clients
             case "greedy":
                 return [self._greedy(at) for at in range(clients)]
-            case "floods":
-                return [partial(self.flood, at) for at in range(clients)]
-            case "admitted":
-                return [partial(self.use_what_is_admitted, at) for at in range(clients)]
-            case "silent":
-                return [partial(self.say_nothing, at) for at in range(clients)]
+            case "hoard":
+                return [partial(self.hoard, at) for at in range(clients)]
+            case "unread":
+                return [self.leave_answers_unread] * clients
+            case "frames":
+                return [partial(self.send_frames, at) for at in range(clients)]
             case "scrapers":
                 return [self._scraper(at) for at in range(clients)]
-        raise ValueError(kind)
+        doings = Strangers(self.port, self.site_port, self.done).doings(kind, clients)
+        if doings is None:
+            raise ValueError(kind)
+        return doings
 
     def _greedy(self, at: int) -> Callable[[], Awaitable[None]]:
         """Return a sixth each: searches, and what else costs much."""
@@ -311,7 +289,6 @@ class Crowd:
 
 
 async def _main() -> None:
-    os.nice(_NICENESS)
     loop = asyncio.get_running_loop()
     print(json.dumps({"ready": True}), flush=True)
     crowd: Crowd | None = None

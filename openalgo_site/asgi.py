@@ -20,6 +20,7 @@ from openalgo_site.key_uses import KEY_USES  # noqa: E402
 from openalgo_site.last_prices import PRICES  # noqa: E402
 from openalgo_site.metrics_key import prepare_metrics_key  # noqa: E402
 from openalgo_site.notices import SENDER  # noqa: E402
+from openalgo_site.page_turns import PageTurns, with_page_turns  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
@@ -67,7 +68,14 @@ application = behind_proxies(
     with_security_headers(
         build_application(
             http=with_bounded_bodies(
-                django_application,
+                with_page_turns(
+                    django_application,
+                    PageTurns(
+                        at_once=gateway.limits.pages_at_once,
+                        most_waiting=gateway.limits.pages_waiting,
+                    ),
+                    on_refused=lambda: gateway.edge.refused.update([Refusal.PAGES]),
+                ),
                 limits=gateway.edge.limits,
                 on_refused=lambda: gateway.edge.refused.update([Refusal.BODY_BYTES]),
             ),

@@ -5,7 +5,7 @@
 | frames of every kind | a token bucket, small before authentication | 4429 |
 | pieces of a message | ``pieces_per_message`` | 4429 |
 | bytes of a message | ``unauthenticated_frame_bytes``, then what the route allows | 1009 |
-| what is parsed in one turn | ``turn_bytes``, 64 frames (strangers 8, in turn) | next turn |
+| what is parsed in one turn | ``turn_bytes``, 64 frames of all (strangers 8, in turn) | next turn |
 | messages that wait for the application | one; none before authentication | when it asks |
 | connections without authentication | ``Strangers`` | 4429 |
 
@@ -26,6 +26,7 @@ from websockets.protocol import CONNECTING, OPEN
 
 from streaming.edge import Edge
 from streaming.frame_gate import FrameGate, FrameRefusedError
+from streaming.frame_turns import frame_cost
 from streaming.limits import Refusal
 from streaming.protocol import CloseCode
 from streaming.shared_frames import SharedFramesProtocol
@@ -33,12 +34,11 @@ from streaming.shared_frames import SharedFramesProtocol
 __all__ = ["ADMITTED_EXTENSION", "COMES_FROM_EXTENSION", "BoundedFramesProtocol"]
 
 # Name of the ASGI extension by which the application says that it knows who is there:
-# ``admitted(most_bytes)``, with how large a message may be from now on.
+# ``admitted(most_bytes, user_id)``, with how large a message may be from now on.
 ADMITTED_EXTENSION = "tickpool.admitted"
 # The same for who is behind a proxy: ``comes_from(address)``.
 COMES_FROM_EXTENSION = "tickpool.comes_from"
 
-_TURN_FRAMES = 64
 _STRANGERS_TURN_FRAMES = 8
 # How long, and with how much more to come, whoever was refused may read why.
 _FAREWELL_SECONDS = 1.0
@@ -60,6 +60,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._gate = FrameGate(edge.limits)
         self._is_due = False  # ``_work`` is called in one of the next turns
         self._app_waits = False  # the application wants the next message
+        self._user_id: int | None = None  # whose client it is, from ``admitted`` on
         self._dropped_bytes: int | None = None  # since the connection was refused
         self.conn.max_message_size = edge.limits.unauthenticated_frame_bytes
 
@@ -74,9 +75,10 @@ class BoundedFramesProtocol(SharedFramesProtocol):
             extensions[ADMITTED_EXTENSION] = self.admitted
             extensions[COMES_FROM_EXTENSION] = self.comes_from
 
-    def admitted(self, most_bytes: int) -> None:
+    def admitted(self, most_bytes: int, user_id: int) -> None:
         """Apply the bounds of clients that are known, and ``most_bytes`` to their messages."""
         self._gate.admit()
+        self._user_id = user_id
         self.conn.max_message_size = most_bytes
         self._edge.strangers.leave(self)
         tcp = self.transport.get_extra_info("socket")
@@ -96,7 +98,8 @@ class BoundedFramesProtocol(SharedFramesProtocol):
             self._begin(data)
         else:
             self._gate.feed(data)
-            if self._gate.is_admitted and not self._is_due:
+            is_known = self._gate.is_admitted and not self._is_due
+            if is_known and self._edge.frames.has_room(self._user_id):
                 self._work()
             else:
                 self._go_on()
@@ -109,11 +112,11 @@ class BoundedFramesProtocol(SharedFramesProtocol):
             self.transport.close()
 
     def _go_on(self) -> None:
-        """Do the rest in one of the next turns, a stranger's when it is its turn."""
+        """Do the rest in one of the next turns, when it is this one's."""
         if not self._is_due:
             self._is_due = True
             if self._gate.is_admitted:
-                self.loop.call_soon(self._work)
+                self._edge.frames.join(self._user_id, self._work)
             else:
                 self._edge.strangers.heard(self, is_more_due=False)
                 self._edge.lane.join(self._work)
@@ -124,21 +127,25 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         """Parse what one turn may have."""
         self._is_due = False
         self._edge.strangers.heard(self, is_more_due=self._app_waits)
-        now = self._edge.clock()
+        now, frames = self._edge.clock(), self._edge.frames
+        is_known = self._gate.is_admitted
         bytes_left = self._edge.limits.turn_bytes
-        frames_left = _TURN_FRAMES if self._gate.is_admitted else _STRANGERS_TURN_FRAMES
-        while bytes_left > 0 and frames_left and self._may_parse():
+        frames_left = frames.left if is_known else _STRANGERS_TURN_FRAMES
+        before = frames_left
+        while bytes_left > 0 and frames_left > 0 and self._may_parse():
             try:
                 part = self._gate.take(bytes_left, now, with_data=self._takes_data())
             except FrameRefusedError as refusal:
                 self.end(refusal.refusal, str(refusal))
-                return
+                break
             if not part:
                 break
             super().data_received(part)
             bytes_left -= len(part)
-            frames_left -= 1
-        self._settle(is_turn_over=not (bytes_left > 0 and frames_left))
+            frames_left -= frame_cost(len(part)) if is_known else 1
+        if is_known:
+            frames.use(before - frames_left)
+        self._settle(is_turn_over=not (bytes_left > 0 and frames_left > 0))
 
     def _settle(self, *, is_turn_over: bool) -> None:
         """See to it that what waits goes on in time, and that nothing is read before."""

@@ -174,7 +174,7 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         client.session.admit(principal)
         admitted = (self.scope.get("extensions") or {}).get(ADMITTED_EXTENSION)
         if admitted is not None:
-            admitted(self.max_frame_bytes(client))
+            admitted(self.max_frame_bytes(client), principal.user_id)
         for payload in told:
             client.send(payload)
         if client.session.wants_status:

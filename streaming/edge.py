@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from streaming.addresses import Network, is_among
+from streaming.frame_turns import FrameTurns
 from streaming.limits import EdgeLimits, Refusal
 from streaming.strangers import Strangers
 
@@ -82,7 +83,8 @@ class Edge:
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.clock = clock
-        self.lane = Lane()
+        self.lane = Lane()  # of strangers
+        self.frames = FrameTurns()  # of clients
         self.strangers: Strangers[Guest] = Strangers(self.limits)
         self.refused: Counter[Refusal] = Counter()  # since the start
         self.connections = 0  # that are open, known or not

@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     STRANGERS = "strangers"
     STRANGERS_OF_ADDRESS = "strangers_of_address"
     FILES = "files"
+    PAGES = "pages"
 
 
 class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,8 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     form_body_bytes: int = 256 * 1024
     upload_body_bytes: int = 2560 * 1024
     request_timeout_seconds: float = 10.0
+    pages_at_once: int = 3
+    pages_waiting: int = 1000
     max_strangers: int = 4000
     max_strangers_per_address: int = 100
     reserved_files: int = 200

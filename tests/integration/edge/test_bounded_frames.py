@@ -140,19 +140,26 @@ async def test_a_large_frame_of_a_stranger_is_refused_by_its_header(edge: EdgeSe
     assert 'tickpool_edge_refused_total{gateway="1",reason="frame_bytes"} 1.0' in lines
 
 
-async def test_one_turn_parses_few_frames_of_a_client(edge: EdgeServer) -> None:
-    wire = await Wire.open(edge.openalgo_port, "/")
-    wire.ask(action="authenticate", api_key=KEY)
-    await wire.until(b'"success"')
+@pytest.mark.parametrize(("clients", "pings"), [(1, 3000), (10, 300)])
+async def test_one_turn_parses_few_frames_of_all_clients_together(
+    edge: EdgeServer, clients: int, pings: int
+) -> None:
+    wires = [await Wire.open(edge.openalgo_port, "/") for _ in range(clients)]
+    for wire in wires:
+        wire.ask(action="authenticate", api_key=KEY)
+        await wire.until(b"}}")
 
     async def ping() -> None:
-        wire.writer.write(PING * 3000)
-        await wire.reader.readexactly(3000 * 3)
+        for wire in wires:
+            wire.writer.write(PING * pings)
+        for wire in wires:
+            await wire.reader.readexactly(3 * pings)
 
     turns = await counted_by_turn(edge, ping)
-    assert sum(turns) == 3000
+    assert sum(turns) == clients * pings
     assert max(turns) <= 64
-    wire.vanish()
+    for wire in wires:
+        wire.vanish()
 
 
 @pytest.mark.parametrize(("strangers", "pings", "most"), [(1, 30, 8), (60, 1, 3)])
