@@ -11,14 +11,30 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
 
 from channels.db import database_sync_to_async
+from django.db import connections
 
-__all__ = ["from_database", "in_database"]
+__all__ = ["from_database", "in_database", "keep_connections"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # As many look-ups as run at the same time; each takes milliseconds, or hangs with the database.
 _READERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="look-up")
+
+# A file that was put in the database's place is noticed this soon, too.
+_KEPT_SECONDS = 5
+
+
+def keep_connections() -> None:
+    """Have every thread of this process use a connection to SQLite for 5 s, not for one call.
+
+    To open the file costs several times what most calls of a worker do with it. For a process of a
+    few threads that live as long as it does, and before they begin: one that ends would leave its
+    connection open. PostgreSQL's come from a pool, which is given each back after the call.
+    """
+    for one in connections.settings.values():
+        if one["ENGINE"] == "django.db.backends.sqlite3":
+            one["CONN_MAX_AGE"] = _KEPT_SECONDS
 
 
 async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -18,6 +18,7 @@ from openalgo_site.worker_process import WorkerSettings, run_worker
 from openalgo_site.worker_processes import AnotherWorkerError, OtherWorkers
 from pooling import conf
 from pooling.crypto import load_sealer
+from pooling.database import keep_connections
 from pooling.exceptions import StoreUnavailableError
 from pooling.key_files import KeyFileError
 from pooling.models import BrokerAccount
@@ -58,6 +59,7 @@ class Command(BaseCommand):
             others = OtherWorkers(options["account"])
             others.refuse_second()
             connection.close()
+            keep_connections()
             store = DjangoAccountStore(
                 key_file=conf.key_file(),
                 account_ids=options["account"],
