@@ -126,14 +126,17 @@ class ApiKey(models.Model):
     )
     may_read_ticks = models.BooleanField(
         default=True,
+        db_default=True,
         help_text="Subscribe, read prices and orders, and look instruments up.",
     )
     may_read_status = models.BooleanField(
         default=True,
+        db_default=True,
         help_text="Read how the pools are, their limits and their history.",
     )
     may_set_credentials = models.BooleanField(
         default=False,
+        db_default=False,
         help_text="Store a broker's credential, such as the access token of the day.",
     )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
