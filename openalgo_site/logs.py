@@ -17,7 +17,14 @@ import msgspec
 from brokers.redaction import REDACTED, REDACTOR, Redactor
 from openalgo_site.repeated_lines import RepeatedLines
 
-__all__ = ["JsonFormatter", "LogFormat", "LogLevel", "RedactingFilter", "logging_config"]
+__all__ = [
+    "JsonFormatter",
+    "LogFormat",
+    "LogLevel",
+    "RedactingFilter",
+    "TextFormatter",
+    "logging_config",
+]
 
 OUR_LOGGERS = ("pooling", "streaming", "brokers", "openalgo_site")
 # Django gives these handlers of their own, which would print past the filter.
@@ -76,6 +83,19 @@ class RedactingFilter(logging.Filter):
         return self._redactor.redact(str(value))
 
 
+class TextFormatter(logging.Formatter):
+    """One line a record, whatever it quotes; a traceback follows on lines of its own.
+
+    What others choose, such as an account's label or the words of a broker, may hold the end of a
+    line and a whole other one behind it.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """Return the line, with ``\\n`` and the like for what is not printable."""
+        line = super().formatMessage(record)
+        return line if line.isprintable() else "".join(map(_printable, line))
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``process``.
 
@@ -98,7 +118,11 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             line["stack"] = record.stack_info
         line |= {name: value for name, value in extra_fields(record).items() if name not in line}
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        try:
+            return msgspec.json.encode(line, enc_hook=str).decode()
+        except UnicodeEncodeError:  # half of a pair, which no bytes of UTF-8 stand for
+            whole = {name: _whole(value) for name, value in line.items()}
+            return msgspec.json.encode(whole, enc_hook=str).decode()
 
 
 def logging_config(*, level: LogLevel, libraries_level: LogLevel, style: LogFormat) -> Any:
@@ -113,7 +137,11 @@ def logging_config(*, level: LogLevel, libraries_level: LogLevel, style: LogForm
             "redact": {"()": RedactingFilter},
         },
         "formatters": {
-            "text": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
+            "text": {
+                "()": TextFormatter,
+                "fmt": "{asctime} {levelname:<7} {name}: {message}",
+                "style": "{",
+            },
             "json": {"()": JsonFormatter},
         },
         "handlers": {
@@ -136,6 +164,14 @@ def logging_config(*, level: LogLevel, libraries_level: LogLevel, style: LogForm
 def extra_fields(record: logging.LogRecord) -> dict[str, object]:
     """Return what the caller gave as ``extra=``."""
     return {name: value for name, value in vars(record).items() if name not in STANDARD_FIELDS}
+
+
+def _printable(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+
+
+def _whole(value: object) -> object:
+    return str(value).encode("utf-8", "backslashreplace").decode() if value is not None else None
 
 
 def _message(record: logging.LogRecord) -> str:

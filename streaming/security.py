@@ -56,7 +56,11 @@ def content_security_policy(host: str | None, *, is_secure: bool = False) -> str
 
 
 class SecurityHeadersMiddleware(MiddlewareMixin):
-    """Add the headers to every response that has none of its own. Works sync and async."""
+    """Add the headers to every response that has none of its own. Works sync and async.
+
+    An answer that does not say otherwise, such as an error page with the user's name on it, is kept
+    by nobody.
+    """
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
@@ -68,6 +72,7 @@ class SecurityHeadersMiddleware(MiddlewareMixin):
             host = None
         policy = content_security_policy(host, is_secure=request.is_secure())
         response.headers.setdefault(POLICY, policy)
+        response.headers.setdefault("Cache-Control", "no-store")
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response

@@ -22,6 +22,7 @@ from pooling.admin.broker_settings import SETTING_PREFIX, setting_in_words
 from pooling.admin.changes import field_changes
 from pooling.admin.credentials import CREDENTIAL_PREFIX
 from pooling.admin.limits import limit_in_words
+from pooling.admin.numbers import whole_number
 from pooling.capacity import effective_limits
 from pooling.exceptions import CommandRefusedError
 from pooling.models import BrokerAccount, PoolCommand, PoolConfig, PoolStatus
@@ -155,8 +156,7 @@ def _setting_changes(form: Any) -> Iterator[str]:
 
 
 def _confirmed(request: HttpRequest) -> int:
-    number = request.POST.get(CONFIRMED, "")
-    return int(number) if number.isdigit() else 0
+    return whole_number(request.POST.get(CONFIRMED)) or 0
 
 
 def _question(

@@ -18,6 +18,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from pooling.admin.numbers import whole_number
+
 if TYPE_CHECKING:
     PaginatorBase = Paginator[Any]
 else:
@@ -95,7 +97,9 @@ class DateLevel:
 
 def date_level(parameters: dict[str, str], field: str) -> DateLevel:
     """Read the level from a list's query parameters."""
-    parts = {part: _number(parameters.get(f"{field}__{part}")) for part in ("year", "month", "day")}
+    parts = {
+        part: whole_number(parameters.get(f"{field}__{part}")) for part in ("year", "month", "day")
+    }
     return DateLevel(**parts)
 
 
@@ -117,10 +121,6 @@ def date_range(
 
 def _day(value: date | datetime) -> date:
     return timezone.localtime(value).date() if isinstance(value, datetime) else value
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
 
 
 def _overlaps(year: int, month: int, first: date, last: date) -> bool:

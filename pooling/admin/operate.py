@@ -24,6 +24,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from pooling import command_queue
+from pooling.admin.numbers import whole_number
 from pooling.admin.operations import OPERATIONS, Operation, PoolFacts
 from pooling.exceptions import CommandRefusedError
 from pooling.models import BrokerAccount, Instrument, PoolCommand, PoolStatus, SearchTier
@@ -174,8 +175,8 @@ class OperateMixin(OperateBase):
         if request.method == "POST" and form.is_valid():
             self.tell(request, operation, run(request, operation, [account], form.argument()))
             return HttpResponseRedirect(self._change_url(account))
-        slot = request.GET.get("slot", "")
-        chosen = int(slot) if slot.isdigit() and int(slot) in facts.slots else None
+        slot = whole_number(request.GET.get("slot"))
+        chosen = slot if slot in facts.slots else None
         effects = [(account, operation.effect(facts_of(account, slot=chosen)))]
         return self.confirmation(request, operation, effects, form=form, account=account)
 

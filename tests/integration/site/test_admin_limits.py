@@ -156,6 +156,16 @@ def test_a_yes_to_less_than_what_would_be_dropped_by_now_asks_again(
     assert hidden_fields(again)[CONFIRMED] == "900"
 
 
+@pytest.mark.parametrize("confirmed", ["²", "9" * 5000])
+def test_a_yes_that_is_no_number_asks_again(
+    editor: Client, account: BrokerAccount, limits: PoolConfig, confirmed: str
+) -> None:
+    make_status(account)
+    asked = hidden_fields(post(editor, account, **lowered(2)))
+    again = editor.post(url(account), {**asked, CONFIRMED: confirmed})
+    assert hidden_fields(again)[CONFIRMED] == asked[CONFIRMED]
+
+
 @pytest.mark.parametrize(
     ("connections", "symbols"),
     [(2, 1900), (3, 2200), ("", 2200)],

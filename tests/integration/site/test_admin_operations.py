@@ -159,6 +159,15 @@ def test_a_connection_that_is_not_there_cannot_be_chosen(
     assert not PoolCommand.objects.exists()
 
 
+@pytest.mark.parametrize("slot", ["²", "9" * 5000, "-1", "x", ""])
+def test_an_address_that_names_no_connection_asks_about_all(
+    operator: Client, account: BrokerAccount, slot: str
+) -> None:
+    make_status(account)
+    answer = operator.get(page(account, "drain"), {"slot": slot})
+    assert answer.status_code == 200
+
+
 def test_start_switches_on_and_ends_the_pause(operator: Client, account: BrokerAccount) -> None:
     make_status(account)
     BrokerAccount.objects.update(enabled=False, paused=True)

@@ -52,7 +52,11 @@ def wrong_with(answer: Any) -> list[str]:
     body = answer.content.decode() if is_page and not answer.streaming else ""
     if answer.streaming:
         answer.close()
-    return broken_rules(answer.headers, answer.cookies, body, host=HOST)
+    wrong = broken_rules(answer.headers, answer.cookies, body, host=HOST)
+    kept = answer.headers.get("Cache-Control", "")
+    if "no-store" not in kept and "public" not in kept:  # only our files are everybody's
+        wrong.append(f"a cache may keep it for somebody else: Cache-Control is {kept!r}")
+    return wrong
 
 
 def ask(client: Client, path: str, method: str = "get", **details: Any) -> Any:

@@ -20,6 +20,7 @@ from openalgo_site.logs import (
     LogFormat,
     LogLevel,
     RedactingFilter,
+    TextFormatter,
     logging_config,
 )
 
@@ -107,6 +108,45 @@ def test_arguments_that_do_not_fit_do_not_break_the_caller(logger: logging.Logge
     logger.warning("%d symbols", f"api_key={SECRET}")
     assert SECRET not in out.getvalue()
     assert "%d symbols" in parsed(out)["message"]
+
+
+QUOTED = "main\n2026-11-30 09:15:00,000 INFO    pooling: pool 7 is live\r\x1b[2J\u2028\x85\udc80 €"
+
+
+@pytest.mark.parametrize("style", list(LogFormat))
+def test_what_a_line_quotes_never_becomes_a_line_of_its_own(
+    logger: logging.Logger, style: LogFormat
+) -> None:
+    """A label, or the words of a broker, may hold the end of a line and a line behind it."""
+    config = logging_config(level=LogLevel.DEBUG, libraries_level=LogLevel.DEBUG, style=style)
+    configurator: Any = logging.config.DictConfigurator(config)
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(configurator.configure_formatter(config["formatters"][style.value]))
+    logger.addHandler(handler)
+    logger.warning("pool %s: paused", QUOTED)
+    line, *more = out.getvalue().split("\n")
+    assert more == [""]
+    assert "pool main\\n2026-11-30" in line
+    assert "€" in line
+    if style is LogFormat.TEXT:
+        assert line.isprintable()
+    else:
+        assert QUOTED.replace("\udc80", "\\udc80") in json.loads(line)["message"]
+
+
+def test_a_traceback_stays_below_its_line(logger: logging.Logger) -> None:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(TextFormatter("{message}", style="{"))
+    logger.addHandler(handler)
+    try:
+        raise RuntimeError("it broke")
+    except RuntimeError:
+        logger.exception("a task failed")
+    first, *rest = out.getvalue().splitlines()
+    assert first == "a task failed"
+    assert rest[-1] == "RuntimeError: it broke"
 
 
 @pytest.mark.parametrize("style", list(LogFormat))
