@@ -167,7 +167,7 @@ class Strangers:
         """Send a body as large as one may be, but for its end, on each of some connections."""
         lines = [await self._connect(number, self._site_port) for _ in range(_SOCKETS_EACH)]
         head = (
-            "POST /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            "POST /admin/streaming/watchlist/add/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Content-Type: text/plain\r\nContent-Length: {len(_BODY) + 1}\r\n\r\n"
         ).encode()
         try:

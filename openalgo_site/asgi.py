@@ -74,6 +74,11 @@ application = behind_proxies(
                         at_once=gateway.limits.pages_at_once,
                         most_waiting=gateway.limits.pages_waiting,
                     ),
+                    bodies=PageTurns(
+                        at_once=gateway.limits.bodies_at_once,
+                        most_waiting=gateway.limits.pages_waiting,
+                        patience_seconds=None,
+                    ),
                     on_refused=lambda: gateway.edge.refused.update([Refusal.PAGES]),
                 ),
                 limits=gateway.edge.limits,

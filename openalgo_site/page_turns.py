@@ -20,6 +20,8 @@ __all__ = ["PageTurns", "with_page_turns"]
 # Where those under way wait themselves (for the database, for a hash) the next one begins after
 # so long.
 _PATIENCE_SECONDS = 0.03
+# Of a body, that is taken before it needs a place.
+_SMALL_BODY_BYTES = 8 * 1024
 _MOST_REMEMBERED = 10_000
 _AGAIN_SECONDS = 5
 
@@ -32,7 +34,7 @@ class PageTurns:
     Args:
         at_once: how many are under way, before patience ends.
         most_waiting: how many wait; beyond it the newest of the address with most of them goes.
-        patience_seconds: after how long in which none began one more does.
+        patience_seconds: after how long in which none began one more does; None: never.
     """
 
     def __init__(
@@ -40,9 +42,10 @@ class PageTurns:
         *,
         at_once: int,
         most_waiting: int,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        patience_seconds: float | None = _PATIENCE_SECONDS,
     ) -> None:
-        if min(at_once, most_waiting) < 1 or patience_seconds <= 0:
+        is_patient = patience_seconds is None or patience_seconds > 0
+        if min(at_once, most_waiting) < 1 or not is_patient:
             raise ValueError("the bounds of turns must be positive")
         self._at_once = at_once
         self._patience_seconds = patience_seconds
@@ -126,7 +129,7 @@ class PageTurns:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting:
+        if self._waiting and self._patience_seconds is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._patience_seconds, self._lose_patience)
 
@@ -140,10 +143,13 @@ def with_page_turns(
     application: Callable[..., Awaitable[None]],
     turns: PageTurns,
     *,
+    bodies: PageTurns,
     on_refused: Callable[[], None] = lambda: None,
 ) -> Application:
     """Let ``application`` have a request once its body is whole and its turn has come.
 
+    A body of more than a few KiB is read once it has a place among ``bodies``, and keeps it until
+    the answer has gone: all that may be under way would take gigabytes.
     The turn ends with the head of the answer. One that finds no place is answered 503, for which
     ``on_refused`` is called, and one that leaves meanwhile takes no turn.
     """
@@ -152,7 +158,7 @@ def with_page_turns(
         if scope["type"] != "http":
             await application(scope, receive, send)
             return
-        request = _Request(scope, receive, send, turns)
+        request = _Request(scope, receive, send, turns, bodies)
         try:
             await application(scope, request.receive, request.send)
         finally:
@@ -167,10 +173,14 @@ def with_page_turns(
 class _Request:
     """One request on its way through."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, turns: PageTurns) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, turns: PageTurns, bodies: PageTurns
+    ) -> None:
         self._address = (scope.get("client") or ("unknown",))[0]
         self._receive, self._send, self._turns = receive, send, turns
-        self._has_turn = self._is_whole = False
+        self._bodies = bodies
+        self._has_turn = self._has_place = self._is_whole = False
+        self._size = 0  # of the body so far
         # Notices that the client leaves while the turn is waited for; the application gets it then.
         self._next: asyncio.Task[Any] | None = None
         self.is_refused = False
@@ -181,6 +191,10 @@ class _Request:
             task, self._next = self._next, None
             return await task
         message = await self._receive()
+        self._size += len(message.get("body", b""))
+        is_large = self._size > _SMALL_BODY_BYTES and not self._is_whole
+        if is_large and not self._has_place and not await self._wait_for_place():
+            return {"type": "http.disconnect"}
         is_last = message["type"] == "http.request" and not message.get("more_body", False)
         if self._is_whole or not is_last:
             return message
@@ -203,6 +217,17 @@ class _Request:
             if not self._has_turn:
                 self._turns.give_up(self._address, turn)
 
+    async def _wait_for_place(self) -> bool:
+        """Wait until the rest of the body may be read; False: it may not."""
+        place = self._bodies.take(self._address)
+        try:
+            self._has_place = await place
+            self.is_refused = not self._has_place
+            return self._has_place
+        finally:
+            if not self._has_place:
+                self._bodies.give_up(self._address, place)
+
     async def send(self, message: dict[str, Any]) -> None:
         """Send; from here on others have the turn."""
         self._end_turn()
@@ -211,6 +236,9 @@ class _Request:
     def end(self) -> None:
         """Let go of everything. Idempotent."""
         self._end_turn()
+        if self._has_place:
+            self._has_place = False
+            self._bodies.end()
         if self._next is not None:
             self._next.cancel()
             self._next = None

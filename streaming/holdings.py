@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
+
 from brokers.feed import Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.directory import AccountRef
@@ -86,10 +88,13 @@ class Departure:
 
 @dataclass(slots=True)
 class Leaving:
-    """What a client gives up by one request: the lines, and an entry of the answer for each."""
+    """What a client gives up by one request: the lines, and an entry of the answer for each.
+
+    Those of lines that ended are encoded already, a part at a time.
+    """
 
     lines: list[tuple[Feed, Line]] = field(default_factory=list)
-    ended: list[dict[str, Any]] = field(default_factory=list)
+    ended: list[msgspec.Raw] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
 
 

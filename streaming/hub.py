@@ -28,6 +28,7 @@ from streaming.batches import BatchWheel
 from streaming.budget import UserBudgets
 from streaming.client import Client
 from streaming.client_watch import ClientWatch
+from streaming.concerned import concerned
 from streaming.directory import AccountRef, Directory, Principal
 from streaming.entries import listed_line
 from streaming.exact_names import find_exact_names
@@ -45,6 +46,7 @@ from streaming.pool_answers import ask_pools
 from streaming.pool_watch import StatusSource
 from streaming.protocol import CloseCode, RequestId, Subscribe, Unsubscribe, UnsubscribeAll
 from streaming.quiet_lines import OLD_SECONDS, silence_of
+from streaming.replies import Encoded, encoded
 from streaming.session import ClientSession, SessionState
 from streaming.share import Share
 from streaming.slices import SLICE, slices
@@ -199,7 +201,7 @@ class GatewayHub:
         self, client: Client, code: CloseCode, reason: str, delay_seconds: float = 0.0
     ) -> None:
         """Stop a client's ticks at once and close it behind its waiting answers."""
-        self._groups.leave_all(client)
+        self._leave_lines(client)
         if client.close(code, reason, delay_seconds=delay_seconds):
             self.clients_closed[code] += 1
 
@@ -207,8 +209,19 @@ class GatewayHub:
         """End a client that does not keep up."""
         self.clients_closed[CloseCode.TOO_SLOW] += 1
         logger.warning("client %s does not keep up; closing it", client.id)
-        self._groups.leave_all(client)
+        self._leave_lines(client)
         client.abort(CloseCode.TOO_SLOW, "too slow")
+
+    def _leave_lines(self, client: Client) -> None:
+        """Take a client that takes no tick any more off its lines, a part in a turn."""
+        if self._groups.leave_some(client, SLICE) and not self._closed:
+            self._tasks.spawn(self._leave_the_rest(client), f"client {client.id} lines")
+
+    async def _leave_the_rest(self, client: Client) -> None:
+        share = self.share_of(client)
+        await share.turn()
+        while self._groups.leave_some(client, SLICE):
+            await share.turn()
 
     # Ticks: the hot path.
 
@@ -316,6 +329,10 @@ class GatewayHub:
                         self._join(client, feed, line, topics[feed], snapshots)
                 client.flush(self._joiner)
                 self._joiner.clear()
+            for start, of_part in slices(list(topics)):
+                if start:
+                    await share.turn(len(of_part))
+                self._arrivals.forget([topics.pop(feed) for feed in of_part])
         finally:
             session.abandon_subscribe()
             self._planning.discard(client)
@@ -363,8 +380,9 @@ class GatewayHub:
         await share.turn(len(leaving.lines))
         departure = client.session.left(leaving, request_id)
         client.send(departure.reply)
-        await share.turn(len(leaving.lines))
-        await self.settle(client, departure.feeds)
+        for _, part in slices(leaving.lines):
+            await share.turn(len(part))
+            await self.settle(client, dict.fromkeys(feed for feed, _ in part))
 
     async def settle(self, client: Client, feeds: Iterable[Feed]) -> None:
         """Tell the pools what the client holds of ``feeds`` now."""
@@ -454,7 +472,7 @@ class GatewayHub:
         for payload in replies.feed_change(account, change, client.session.held):
             client.send_behind_ticks(payload)
 
-    async def listing(self, client: Client) -> list[dict[str, Any]]:
+    async def listing(self, client: Client) -> list[Encoded]:
         """Return what a client holds: one entry per line, with its state and last tick's age."""
         share, held_now, found = self.share_of(client), client.session.held, []
         for _, part in slices(list(held_now)):
@@ -462,7 +480,8 @@ class GatewayHub:
             now = self.clock()
             for feed in part:
                 if (held := held_now.get(feed)) is not None:
-                    found += [self._listed(feed, line, held, now) for line in held.lines]
+                    lines = held.lines
+                    found += [encoded(self._listed(feed, line, held, now)) for line in lines]
         return found
 
     def feed_objects(self, principal: Principal) -> list[str]:
@@ -542,10 +561,7 @@ class GatewayHub:
         )
 
     async def _release_all(self, client: Client) -> None:
-        share = self.share_of(client)
-        await share.turn()
-        while self._groups.leave_some(client, SLICE):
-            await share.turn()
+        await self._leave_the_rest(client)
         # One client after the other: however many left at once, it is one part in a turn.
         async with client.upstream_lock, self._releasing:
             for pool_id in client.pools:
@@ -556,8 +572,8 @@ class GatewayHub:
     def on_event(self, event: FeedEvent) -> None:
         """Tell the clients that a change concerns; see ``FeedListener``."""
         if isinstance(event, SubscriptionChange):
-            for client in self._clients_on(event):
-                self._take_outcomes(client, event.pool_id, event.outcomes)
+            for client, outcomes in concerned(event, self._groups, self._planning).items():
+                self._take_outcomes(client, event.pool_id, outcomes)
         elif isinstance(event, FeedChange):
             self._feeds.take(event)
             self._announce(event)
@@ -568,15 +584,6 @@ class GatewayHub:
                 )
                 if account is not None:
                     client.send(replies.order_update(account, event.order))
-
-    def _clients_on(self, event: SubscriptionChange) -> set[Client]:
-        concerned = set(self._planning)
-        for outcome in event.outcomes:
-            group = self._groups.by_topic.get(tick_topic(event.pool_id, outcome.key))
-            if group is not None:
-                for line_members in group.lines.values():
-                    concerned |= line_members.members
-        return concerned
 
     def _take_outcomes(self, client: Client, pool_id: str, outcomes: Sequence[Outcome]) -> None:
         departure = client.session.take_outcomes(pool_id, outcomes)

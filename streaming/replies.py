@@ -13,11 +13,13 @@ from streaming.holdings import Feed
 from streaming.protocol import Ping, ProtocolError, RequestId
 
 __all__ = [
+    "Encoded",
     "auth_failed",
     "auth_succeeded",
     "broker_info",
     "broker_name",
     "encode",
+    "encoded",
     "error",
     "feed_change",
     "feed_object",
@@ -32,6 +34,7 @@ __all__ = [
     "unsubscribe_reply",
 ]
 
+Encoded = msgspec.Raw
 _NO_BROKER = "none"
 _ADAPTER_STATUS = {
     FeedStatus.LIVE: "connected",
@@ -46,6 +49,11 @@ def encode(reply: Mapping[str, Any], request_id: RequestId = None) -> str:
     if request_id is not None:
         reply = {**reply, "request_id": request_id}
     return msgspec.json.encode(reply).decode()
+
+
+def encoded(entry: Mapping[str, Any]) -> Encoded:
+    """Encode an entry of a list ahead of the answer that it becomes part of."""
+    return Encoded(msgspec.json.encode(entry))
 
 
 def error(failure: ProtocolError) -> str:
@@ -97,14 +105,21 @@ def overall_status(succeeded: int, failed: int) -> str:
 
 
 def subscribe_reply(
-    entries: Sequence[Mapping[str, Any]], broker: str, request_id: RequestId = None
+    entries: Sequence[Mapping[str, Any]],
+    broker: str,
+    request_id: RequestId = None,
+    *,
+    written: Sequence[Mapping[str, Any] | Encoded] | None = None,
 ) -> str:
-    """Build the answer to a subscribe, one entry per item and in the order of the request."""
+    """Build the answer to a subscribe, one entry per item and in the order of the request.
+
+    ``written`` are the same entries as far as they are encoded.
+    """
     failed = [entry for entry in entries if entry["status"] == "error"]
     reply: dict[str, Any] = {
         "type": "subscribe",
         "status": overall_status(len(entries) - len(failed), len(failed)),
-        "subscriptions": entries,
+        "subscriptions": entries if written is None else written,
         "message": _sentence("Subscribed", len(entries) - len(failed), failed),
         "broker": broker,
     }
@@ -114,7 +129,7 @@ def subscribe_reply(
 
 
 def unsubscribe_reply(
-    successful: Sequence[Mapping[str, Any]],
+    successful: Sequence[Mapping[str, Any] | Encoded],
     failed: Sequence[Mapping[str, Any]],
     broker: str,
     request_id: RequestId = None,
@@ -177,7 +192,7 @@ def supported_brokers(brokers: Sequence[str], request_id: RequestId) -> str:
     )
 
 
-def list_reply(subscriptions: Sequence[Mapping[str, Any]], request_id: RequestId) -> str:
+def list_reply(subscriptions: Sequence[Mapping[str, Any] | Encoded], request_id: RequestId) -> str:
     """Build what a client holds."""
     return encode(
         {

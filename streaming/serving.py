@@ -31,6 +31,7 @@ from streaming.protocol import (
 from streaming.scopes import Scope
 from streaming.session import SessionState
 from streaming.share import Share
+from streaming.slices import SLICE
 from streaming.turns import FRAME_COST
 
 __all__ = ["serve", "serve_anyone", "serve_frame"]
@@ -47,6 +48,7 @@ _NEEDED: Mapping[type[Request], Scope] = {
     GetBrokerInfo: Scope.READ_STATUS,
 }
 _SHORT_FRAME_BYTES = 4096
+_ABOUT_ALL = (ListSubscriptions, UnsubscribeAll)  # short, and what is done may be long
 _LISTED_ITEMS = 0.1  # what a line of a list costs, in items: it asks nobody
 _MOST_POOLS_ASKED = 8  # for one ``get_broker_info``: each costs a request to a worker
 
@@ -75,12 +77,23 @@ async def serve_frame(hub: GatewayHub, client: Client, text: str) -> None:
     share = hub.share_of(client)
     if len(text) > _SHORT_FRAME_BYTES:
         share.spend(Cost.BYTES, len(text))
-        await share.turn()
-        request = await _parse_long(text, share)
+        await client.wait_for_room()
+        async with share.place():
+            await share.turn()
+            await _serve_request(hub, client, await _parse_long(text, share), share)
+        return
+    await share.turn(FRAME_COST)
+    request = parse_request(text)
+    share.spend(Cost.BYTES, len(text), request.request_id)
+    if isinstance(request, _ABOUT_ALL) and len(client.session.held) > SLICE:
+        await client.wait_for_room()
+        async with share.place():
+            await _serve_request(hub, client, request, share)
     else:
-        await share.turn(FRAME_COST)
-        request = parse_request(text)
-        share.spend(Cost.BYTES, len(text), request.request_id)
+        await _serve_request(hub, client, request, share)
+
+
+async def _serve_request(hub: GatewayHub, client: Client, request: Request, share: Share) -> None:
     share.spend(Cost.ITEMS, _items_of(request, client), request.request_id)
     await client.wait_for_room()
     answered = client.answered_bytes

@@ -33,6 +33,7 @@ from streaming.protocol import (
     Unsubscribe,
     UnsubscribeItem,
 )
+from streaming.replies import encoded
 from streaming.subscribe_plan import Asked, Found, Granted, SubscribePlan, SubscribeResult
 
 __all__ = [
@@ -234,14 +235,15 @@ class ClientSession:
         outcome = self._outcome_now(asked, found.outcomes.get(feed) if late is None else late)
         nearest, age_ms = found.suggestions.get(feed, ()), found.ages_ms.get(feed)
         answer = entries.accepted_or_refused(asked.item, asked.account, outcome, nearest, age_ms)
+        written = encoded(answer)
         if outcome is None or outcome.state is OutcomeState.REFUSED:
-            return Granted(answer, None, late, is_unanswered=outcome is None)
+            return Granted(answer, written, None, late, is_unanswered=outcome is None)
         held = Held(self._account(feed.pool_id) or asked.account)
         held.lines[asked.line] = asked.item.depth_levels
         held.active = outcome.state is OutcomeState.ACTIVE
         held.waits = entries.waits_for_room(outcome)
         held.delay = entries.delay_of(outcome)
-        return Granted(answer, held, late)
+        return Granted(answer, written, held, late)
 
     def finish_subscribe(self, plan: SubscribePlan, found: Found) -> SubscribeResult:
         """Take the pools' outcomes into what the client holds and build the ack.
@@ -251,13 +253,13 @@ class ClientSession:
         self.abandon_subscribe()
         prepared = plan.prepared if plan.prepared_for == self.principal else ()
         late = plan.late
-        answers: list[dict[str, Any]] = []
+        said: list[Granted | dict[str, Any]] = []
         joined: list[tuple[Feed, Line]] = []
         unsettled: dict[Feed, None] = {}
         away: dict[Feed, None] = {}
         for asked, made in zip_longest(plan.items, prepared):
             if isinstance(asked, dict):
-                answers.append(asked)
+                said.append(asked)
                 continue
             feed, line = asked.feed, asked.line
             if asked.is_back and not self._holds(feed, line):
@@ -266,7 +268,7 @@ class ClientSession:
             granted = made
             if granted is None or (late and granted.late is not late.get(feed)):
                 granted = self._grant(plan, asked, found)
-            answers.append(granted.answer)
+            said.append(granted)
             if granted.held is None:
                 self._refuse(asked, granted, unsettled)
                 continue
@@ -280,9 +282,16 @@ class ClientSession:
         if self.user.away:
             for feed, line in joined:
                 unsettled.update(dict.fromkeys(self._leave_away(feed, line)))
+        return SubscribeResult(self._ack(plan, said), joined, list(unsettled), list(away))
+
+    def _ack(self, plan: SubscribePlan, said: Sequence[Granted | dict[str, Any]]) -> str:
+        """Build the answer to a subscribe; empty where there is nothing to say."""
+        if not said:
+            return ""
+        answers = [each if isinstance(each, dict) else each.answer for each in said]
+        written = [each if isinstance(each, dict) else each.encoded for each in said]
         broker = replies.broker_name(self.user)
-        reply = replies.subscribe_reply(answers, broker, plan.request_id) if answers else ""
-        return SubscribeResult(reply, joined, list(unsettled), list(away))
+        return replies.subscribe_reply(answers, broker, plan.request_id, written=written)
 
     def _outcome_now(self, asked: Asked, outcome: Outcome | None) -> Outcome | None:
         """Return what became of an item whose account may be another one since it was asked for."""
@@ -371,7 +380,7 @@ class ClientSession:
                 leaving.failed.append(entry)
                 continue
             for feed, line in lines:
-                leaving.ended.append(entries.ended(feed, line, self.held[feed].account))
+                leaving.ended.append(encoded(entries.ended(feed, line, self.held[feed].account)))
                 self._drop(feed, line)
             gone += lines
         leaving.lines += gone
@@ -384,7 +393,9 @@ class ClientSession:
             held = self.held.pop(feed, None)
             if held is not None:
                 gone += [(feed, line) for line in held.lines]
-                leaving.ended += [entries.ended(feed, line, held.account) for line in held.lines]
+                leaving.ended += [
+                    encoded(entries.ended(feed, line, held.account)) for line in held.lines
+                ]
         leaving.lines += gone
         return gone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from streaming.budget import Cost, UserBudget
@@ -35,6 +36,10 @@ class Share:
     async def turn(self, items: float = SLICE) -> None:
         """Wait for a turn with so much work; it must follow at once. May be cancelled."""
         await self._turns.take(self._user_id, items)
+
+    def place(self) -> asyncio.Semaphore:
+        """Return what a long request holds for as long as it is under way, turns included."""
+        return self._turns.place(self._user_id)
 
     def spend(self, what: Cost, amount: float, request_id: RequestId = None) -> None:
         """Count a cost. Raises ProtocolError when the budget is used up."""

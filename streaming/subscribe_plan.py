@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from brokers.feed import Outcome, Want
 from brokers.types import InstrumentKey
 from streaming.directory import AccountRef, Principal
@@ -45,10 +47,11 @@ class Granted:
     """What became of an item: its entry of the ack, and what the client holds by it.
 
     ``held`` is None where nothing is: the pool refused it, or gave no answer. ``late`` is the late
-    outcome that it heeds.
+    outcome that it heeds. ``encoded`` is the entry as it is sent.
     """
 
     answer: dict[str, Any]
+    encoded: msgspec.Raw
     held: Held | None
     late: Outcome | None = None
     is_unanswered: bool = False

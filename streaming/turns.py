@@ -11,10 +11,13 @@ from collections import deque
 
 from streaming.slices import SLICE
 
-__all__ = ["FRAME_COST", "Turns"]
+__all__ = ["FRAME_COST", "LONG_AT_ONCE", "Turns"]
 
 # What serving a frame costs, in items of a long request: a frame of one symbol.
 FRAME_COST = 20.0
+# Requests of one user about thousands of symbols that are under way at a time: while it has its
+# turns, each holds megabytes.
+LONG_AT_ONCE = 4
 # What of short requests is served in a turn that a long one has used up.
 _SHORT_ITEMS = SLICE / 2
 
@@ -38,9 +41,18 @@ class Turns:
         self._rounds = 0  # of the loop until the next turn; 0: none is under way
         # Who waits, by user; the first user is the next one.
         self._waiting: dict[int, deque[_Waiting]] = {}
+        # Places of long requests, by user; there are no more of those than the site has.
+        self._places: dict[int, asyncio.Semaphore] = {}
 
     def __repr__(self) -> str:
         return f"<Turns waiting={sum(map(len, self._waiting.values()))}>"
+
+    def place(self, user_id: int) -> asyncio.Semaphore:
+        """Return what a long request of a user holds for as long as it is under way."""
+        place = self._places.get(user_id)
+        if place is None:
+            place = self._places[user_id] = asyncio.Semaphore(LONG_AT_ONCE)
+        return place
 
     async def take(self, user_id: int, cost: float = SLICE) -> None:
         """Wait until ``cost`` items of a user's work have their turn; often that is now.

@@ -115,6 +115,7 @@ PURE_MODULES = [
     "streaming.bus_message",
     "streaming.bus_versions",
     "streaming.outbox_counts",
+    "streaming.concerned",
     "streaming.conflation",
     "streaming.entries",
     "streaming.feed_states",

@@ -13,7 +13,7 @@ from openalgo_site.page_turns import PageTurns, with_page_turns
 LONG = 3600.0
 
 
-def make(*, at_once: int = 2, waiting: int = 100, patience: float = LONG) -> PageTurns:
+def make(*, at_once: int = 2, waiting: int = 100, patience: float | None = LONG) -> PageTurns:
     return PageTurns(at_once=at_once, most_waiting=waiting, patience_seconds=patience)
 
 
@@ -82,17 +82,21 @@ async def test_who_leaves_takes_no_turn_and_gives_one_back() -> None:
 class Site:
     """An application that computes until it is let on, and requests to it."""
 
-    def __init__(self, turns: PageTurns) -> None:
+    def __init__(self, turns: PageTurns, *, bodies: int = 5) -> None:
+        self.taken = 0  # bytes of bodies
         self.computing = self.most = self.refused = self.left = 0
         self.go_on = asyncio.Event()
-        self.application = with_page_turns(self._serve, turns, on_refused=self._on_refused)
+        places = make(at_once=bodies, patience=None)
+        self.application = with_page_turns(
+            self._serve, turns, bodies=places, on_refused=self._on_refused
+        )
 
     def _on_refused(self) -> None:
         self.refused += 1
 
     async def _serve(self, scope: Any, receive: Callable[[], Any], send: Any) -> None:
         while (message := await receive()).get("more_body"):
-            pass
+            self.taken += len(message["body"])
         if message["type"] == "http.disconnect":
             self.left += 1
             return
@@ -181,3 +185,35 @@ async def test_a_request_that_is_cancelled_gives_its_turn_back() -> None:
     await turn_round()
     site.go_on.set()
     assert await second == [200]
+
+
+LARGE = {"type": "http.request", "body": bytes(10_000), "more_body": True}
+
+
+async def test_few_large_bodies_are_read_at_a_time() -> None:
+    site = Site(make(), bodies=2)
+    asked = [site.ask(f"10.0.0.{at}", LARGE, LARGE) for at in range(10)]
+    await turn_round()
+    assert site.taken == 2 * 2 * 10_000
+    asked[0].cancel()
+    await turn_round()
+    assert site.taken == 3 * 2 * 10_000
+    for each in asked:
+        each.cancel()
+
+
+async def test_a_small_body_needs_no_place() -> None:
+    site = Site(make(), bodies=1)
+    slow = site.ask("10.0.0.1", LARGE)
+    await turn_round()
+    site.go_on.set()
+    assert await site.ask("10.0.0.2", PART, WHOLE) == [200]
+    slow.cancel()
+
+
+async def test_a_body_that_waited_for_its_place_is_served() -> None:
+    site = Site(make(), bodies=1)
+    first, second = (site.ask(f"10.0.0.{at}", LARGE, WHOLE) for at in range(2))
+    await turn_round()
+    site.go_on.set()
+    assert await asyncio.gather(first, second) == [[200], [200]]

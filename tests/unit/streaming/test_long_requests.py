@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -14,11 +15,14 @@ import pytest
 
 from brokers.feed import RefusalCode
 from brokers.types import FeedMode, InstrumentKey
+from streaming.arrivals import Arrivals
 from streaming.client import Client
-from streaming.serving import serve_frame
+from streaming.protocol import CloseCode
+from streaming.serving import serve, serve_frame
+from streaming.session import ClientSession
 from streaming.slices import SLICE
 from streaming.testing import make_principal
-from streaming.turns import Turns
+from streaming.turns import LONG_AT_ONCE, Turns
 from tests.support import eventually
 from tests.unit.streaming.test_hub import Edge, RecordingSender, of_type
 
@@ -198,32 +202,31 @@ async def test_no_tick_follows_the_answer_to_a_long_unsubscribe(
 
 
 async def test_many_clients_of_a_user_share_its_turns() -> None:
-    """However many ask at once, one part of one request has its turn, and a neighbour's ping."""
+    """However many ask at once, a turn has one part of a request, and a neighbour's ping."""
     async with Story() as story:
         edge, now = story.edge, 0
-        planned: list[int] = []
+        planned: Counter[int] = Counter()  # items, by turn of the loop
         crowd = [edge.client()[0] for _ in range(20)]
         for client in crowd:
             plan_items = client.session.plan_items
 
-            def noted(*args: Any, plan_items: Any = plan_items) -> None:
-                planned.append(now)
-                plan_items(*args)
+            def noted(plan: Any, items: Any, plan_items: Any = plan_items) -> None:
+                planned[now] += len(items)
+                plan_items(plan, items)
 
             client.session.plan_items = noted  # type: ignore[method-assign, assignment]
         neighbour, sender = edge.client(make_principal(2))
         wanted = json.dumps({"action": "subscribe", "symbols": SYMBOLS})
         requests = [asyncio.create_task(serve_frame(edge.hub, client, wanted)) for client in crowd]
         waited: list[int] = []
-        while len(planned) < 3 * len(crowd):
+        while planned.total() < 3 * SLICE * len(crowd):
             ping = asyncio.create_task(serve_frame(edge.hub, neighbour, '{"action":"ping"}'))
             asked = now
             while not ping.done():
                 await asyncio.sleep(0)
                 now += 1
             waited.append(now - asked)
-        # A turn of the loop's for each part of each request, and never two at once.
-        assert len(planned) == len(set(planned))
+        assert max(planned.values()) <= SLICE
         assert max(waited) <= 4
         await eventually(lambda: len(of_type(sender, "pong")) == len(waited))
         for request in requests:
@@ -247,3 +250,78 @@ async def test_who_leaves_with_much_leaves_a_part_in_a_turn() -> None:
         assert not story.client.outbox
         assert await story.prices(FIRST) == []
         await eventually(lambda: story.edge.link.held == {})
+
+
+class Sizes:
+    """How much was done at a time, by what it was."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+        self.of: dict[str, list[int]] = {}
+
+    def note(self, owner: type, name: str) -> None:
+        """Note how many things each call of a method is about."""
+        original, sizes = getattr(owner, name), self.of.setdefault(name, [])
+
+        def noted(self: Any, things: Any) -> Any:
+            things = list(things)
+            sizes.append(len(things))
+            return original(self, things)
+
+        self._patch.setattr(owner, name, noted)
+
+
+async def test_what_follows_an_answer_is_done_a_part_in_a_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = Sizes(monkeypatch)
+    sizes.note(Arrivals, "forget")
+    sizes.note(ClientSession, "upstream")
+    async with Story() as story:
+        await story.ask("subscribe", nothing, symbols=SYMBOLS, mode=2)
+        await story.ask("unsubscribe", nothing, symbols=SYMBOLS, mode=2)
+        assert not story.client.session.held
+    assert sum(sizes.of["forget"]) == sum(sizes.of["upstream"]) == MANY
+    assert max(sizes.of["forget"] + sizes.of["upstream"]) <= SLICE
+
+
+async def test_a_client_that_is_closed_leaves_its_lines_a_part_in_a_turn() -> None:
+    async with Story() as story:
+        await story.ask("subscribe", nothing, symbols=SYMBOLS, mode=2)
+        hub, client = story.edge.hub, story.client
+        hub.close_client(client, CloseCode.UNAUTHENTICATED, "key revoked")
+        left = [len(list(hub._groups.lines_of(client)))]
+        story.edge.link.tick("p1", LAST, ltp=100)
+        while left[-1]:
+            await asyncio.sleep(0)
+            left.append(len(list(hub._groups.lines_of(client))))
+        assert max(before - after for before, after in pairwise([MANY, *left])) <= SLICE
+        assert not of_type(story.sender, "market_data")
+
+
+@pytest.mark.parametrize("action", ["list_subscriptions", "unsubscribe_all", "subscribe"])
+async def test_few_long_requests_of_a_user_are_under_way_at_a_time(
+    action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, most = 0, 0
+
+    async def counted(*arguments: Any) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await serve(*arguments)
+        under_way -= 1
+
+    async with Story() as story:
+        clients = [story.client, *(story.edge.client()[0] for _ in range(9))]
+        everything = json.dumps({"action": "subscribe", "symbols": SYMBOLS, "mode": 2})
+        for client in clients:
+            await serve_frame(story.edge.hub, client, everything)
+        monkeypatch.setattr("streaming.serving.serve", counted)
+        text = everything if action == "subscribe" else json.dumps({"action": action})
+        await asyncio.gather(*(serve_frame(story.edge.hub, each, text) for each in clients))
+    assert (under_way, most) == (0, LONG_AT_ONCE)
+
+
+def nothing(turn: int, request: asyncio.Task[None]) -> None:
+    """Let it be."""
