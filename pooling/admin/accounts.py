@@ -76,7 +76,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("pooling/admin/admin.css",)}
-        js: ClassVar[tuple[str, ...]] = ("pooling/admin/limits.js",)
+        js: ClassVar[tuple[str, ...]] = ("pooling/admin/limits.js", "pooling/admin/credentials.js")
 
     # -- The list -----------------------------------------------------------------------------
 

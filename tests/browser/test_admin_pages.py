@@ -197,6 +197,68 @@ async def test_a_key_is_made_shown_once_and_revoked(admin: Page, ready: dict[str
         assert json.loads(await again.recv())["status"] == "error"
 
 
+async def asked_for(page: Page) -> set[str]:
+    """The brokers whose credential fields are shown."""
+    fields = page.locator("input[name^=credential_]:visible")
+    names: list[str] = await fields.evaluate_all("fields => fields.map(field => field.name)")
+    return {name.split("_")[1] for name in names}
+
+
+async def test_a_new_account_asks_for_the_credential_of_its_broker_alone(
+    admin: Page, ready: dict[str, Any]
+):
+    """What was typed for another one is not sent, and comes back with that one."""
+    await admin.goto(f"{ready['admin_url']}pooling/brokeraccount/add/")
+    broker = admin.get_by_label("Broker:")
+    note = admin.get_by_role("status")
+    await expect(note).to_have_text("Choose a broker: what it needs is asked for here.")
+    assert await asked_for(admin) == set()
+    await broker.select_option("zerodha")
+    assert await asked_for(admin) == {"zerodha"}
+    await expect(note).to_be_hidden()
+    token = admin.locator("[name=credential_zerodha_access_token]")
+    await token.fill("typed by mistake")
+    await broker.select_option("binance")
+    await expect(note).to_have_text("This broker needs no credential.")
+    assert await asked_for(admin) == set()
+    await broker.select_option("zerodha")
+    await expect(token).to_have_value("typed by mistake")
+    await broker.select_option("dhan")
+    assert await asked_for(admin) == {"dhan"}
+    await admin.get_by_label("Label:").fill("")
+    await admin.get_by_role("button", name="Save and continue editing").click()
+    await expect(admin.locator(".errornote")).to_be_visible()
+    await expect(admin.get_by_text("another broker")).to_have_count(0)
+    assert await asked_for(admin) == {"dhan"}  # the choice that the answer came with
+
+
+async def test_what_the_server_says_of_a_field_is_not_hidden(admin: Page, ready: dict[str, Any]):
+    """A page without the script sends what is typed anywhere."""
+    await admin.goto(f"{ready['admin_url']}pooling/brokeraccount/add/")
+    await admin.get_by_label("Broker:").select_option("dhan")
+    field = "[name=credential_zerodha_access_token]"
+    await admin.locator(field).evaluate(
+        "field => { field.disabled = false; field.value = 'typed by mistake'; }"
+    )
+    await admin.get_by_role("button", name="Save and continue editing").click()
+    await expect(admin.get_by_text("This belongs to another broker")).to_be_visible()
+    await expect(admin.locator(field)).to_be_enabled()
+    assert await asked_for(admin) == {"dhan", "zerodha"}
+
+
+async def test_without_scripts_every_credential_can_be_typed(admin: Page, ready: dict[str, Any]):
+    browser = admin.context.browser
+    assert browser
+    state = await admin.context.storage_state()
+    context = await browser.new_context(java_script_enabled=False, storage_state=state)
+    page = await context.new_page()
+    await page.goto(f"{ready['admin_url']}pooling/brokeraccount/add/")
+    shown = page.locator(".form-row input[name^=credential_]:visible")
+    await expect(shown).to_have_count(await page.locator("input[name^=credential_]").count())
+    await expect(page.locator("[name=credential_zerodha_api_key]")).to_be_visible()
+    await context.close()
+
+
 async def replace_credential(admin: Page, ready: dict[str, Any], token: str) -> None:
     """Type an access token into the form of the demo's account, and see that it is not shown."""
     await open_pool(admin, ready)

@@ -38,7 +38,9 @@ from websockets.sync.client import connect
 
 ADDRESS = ${addressOf({ url, interval })}
 ${remark(subscriptions, "#")}SYMBOLS = ${listOf(subscriptions, "    ")}
-KEY = os.environ.get("TICKPOOL_API_KEY") or sys.exit("Set TICKPOOL_API_KEY to an API key first.")
+KEY = os.environ.get("TICKPOOL_API_KEY") or sys.exit(
+    "Set TICKPOOL_API_KEY to an API key first."
+)
 
 with connect(ADDRESS, max_size=None${batches}) as socket:
     socket.send(json.dumps({"action": "authenticate", "api_key": KEY}))
