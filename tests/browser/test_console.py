@@ -250,6 +250,24 @@ async def test_ended_session_is_said(console: Console, site: FakeSite):
     await expect(console.page.get_by_role("link", name="Log in again")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+async def test_no_line_of_code_or_of_a_frame_is_cut(console: Console, site: FakeSite, width: int):
+    """Also where the line of a long name is longer than its column: then it goes on in the next."""
+    await console.page.set_viewport_size({"width": width, "height": 800})
+    await console.subscribe("NFO:NIFTY27OCT2624500CE")
+    await expect(console.page.locator("#python")).to_contain_text("NIFTY27OCT2624500CE")
+    await expect(console.ticks).not_to_have_count(0)
+    await console.button("Pause").click()
+    cut = """nodes => nodes.filter(node => {
+        const lines = document.createRange();
+        lines.selectNodeContents(node);
+        const { right } = lines.getBoundingClientRect();
+        return right > node.getBoundingClientRect().right + 0.5;
+    }).map(node => node.textContent)"""
+    boxes = console.page.locator(".codes pre, #frames li > span")
+    assert await boxes.evaluate_all(cut) == []
+
+
 async def test_phone_width_needs_no_sideways_scrolling(console: Console, site: FakeSite):
     """At 360 pixels long names, frames and code stay inside the window."""
     await console.page.set_viewport_size({"width": 360, "height": 740})
