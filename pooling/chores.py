@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from brokers.failing import Failing
 from pooling.clock import Clock
 from pooling.exceptions import StoreUnavailableError
+from pooling.pulse import Pulse
 
 __all__ = ["Chores"]
 
@@ -18,7 +19,7 @@ LEAST_WAIT_SECONDS = 0.001
 
 
 class Chores:
-    """Named tasks of one worker; they live on the loop that starts them.
+    """Named tasks of one worker, and its ``pulse``; they live on the loop that starts them.
 
     Args:
         worker_id: for logs.
@@ -28,6 +29,7 @@ class Chores:
     def __init__(self, *, worker_id: str, clock: Clock) -> None:
         self._worker_id = worker_id
         self._clock = clock
+        self.pulse = Pulse(clock=clock)  # tells of hold-ups, from its ``start`` on
         self._tasks: list[asyncio.Task[None]] = []
         # By what failed at some time: a step, or something of one pool.
         self._failing: dict[str, Failing] = {}
@@ -83,6 +85,7 @@ class Chores:
 
     async def stop(self) -> None:
         """End all of them and wait until they have. Idempotent."""
+        self.pulse.stop()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

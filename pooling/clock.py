@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from brokers.awake import awake_seconds
+
 __all__ = ["Clock", "SystemClock"]
 
 
@@ -29,8 +31,8 @@ class SystemClock:
     """The machine's own clocks."""
 
     def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        return time.monotonic()
+        """Return seconds that never go back, those counted in which the machine slept."""
+        return awake_seconds()
 
     def time_ms(self) -> int:
         """Return epoch milliseconds."""

@@ -29,11 +29,12 @@ from pooling.connection_owner import ConnectionOwner
 from pooling.connection_watch import ConnectionWatch
 from pooling.credential_gate import CredentialGate
 from pooling.encoding import encode_batch
-from pooling.exceptions import PlannedReconnectError, SilentConnectionError
+from pooling.exceptions import HeldUpError, PlannedReconnectError, SilentConnectionError
 from pooling.freshness import Freshness
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
 from pooling.news import NewsSink
 from pooling.pacing import Pacer, check_message_size
+from pooling.pulse import Pulse
 from pooling.restart_switch import RestartSwitch
 from pooling.task_failure import first_failure
 from pooling.transport import Connector, Transport, UpgradeRefusedError
@@ -58,6 +59,7 @@ class Connection:
         connector: opens sockets.
         clock: where time is read.
         backoff: delays between attempts.
+        pulse: tells when the worker was held up: what the socket kept meanwhile is dropped with it.
         connect_timeout_seconds: for the whole opening handshake.
         health_check_seconds: how often a connection with nothing to carry is asked for a sign of
             life; one that gives none within 5 s is dropped, and replaced if it is needed.
@@ -74,6 +76,7 @@ class Connection:
         connector: Connector,
         clock: Clock,
         backoff: Backoff,
+        pulse: Pulse,
         connect_timeout_seconds: float,
         health_check_seconds: float = 30.0,
     ) -> None:
@@ -90,6 +93,8 @@ class Connection:
         self._connector = connector
         self._clock = clock
         self._backoff = backoff
+        self._pulse = pulse
+        self._held_up = ""  # why all that the open socket still brings is old
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         # What ends the subscriptions that were cut off: said before any further change.
@@ -124,7 +129,7 @@ class Connection:
     @property
     def doubt(self) -> str:
         """Why the prices that come on its socket may be old; "": nothing is known against them."""
-        return self._freshness.doubt
+        return self._held_up or self._freshness.doubt
 
     @property
     def opened_at(self) -> float | None:
@@ -253,6 +258,9 @@ class Connection:
     async def _serve(self, transport: Transport, first_messages: Sequence[str | bytes]) -> None:
         """Carry subscriptions on an open socket until it is lost; always raises why."""
         tasks: list[asyncio.Task[None]] = []
+        on_held_up = partial(self._on_held_up, transport)
+        self._held_up = ""
+        self._pulse.follow(on_held_up)
         try:
             self._meters.connects += 1
             self._pacer.reset(self._adapter.capabilities.message_interval_seconds)
@@ -272,7 +280,7 @@ class Connection:
                 self._spawn("restart", self._restart.until_asked()),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            raise first_failure(tasks)
+            raise HeldUpError(self._held_up) if self._held_up else first_failure(tasks)
         except SilentConnectionError:
             transport.abort()  # a peer that says nothing would not answer a close frame either
             raise
@@ -280,6 +288,7 @@ class Connection:
             self._gate.refuse(self._credentials_version, error, self._adapter.endpoint)
             raise
         finally:
+            self._pulse.leave(on_held_up)
             self._opened_at, self._down_since = None, self._clock.monotonic()
             for task in tasks:
                 task.cancel()
@@ -308,11 +317,14 @@ class Connection:
         adapter, clock, owner = self._adapter, self._clock, self._owner
         meters, freshness = self._meters, self._freshness
         no_data = adapter.capabilities.keepalive_answer
+        held_up = self._pulse.held_up
         while True:
             frame = await transport.recv()
             if frame == no_data:
                 continue  # the transport has heard it; of prices it says nothing
             now = meters.last_frame = clock.monotonic()
+            if self._held_up or now >= held_up.overdue_at:
+                self._drop_if_held_up()
             meters.frames += 1
             if self._state is ConnectionState.STALE and not freshness.doubt:
                 self._go_live("data arrives again")
@@ -430,7 +442,27 @@ class Connection:
         await transport.send(message)
         self._meters.sent += 1
 
+    def _on_held_up(self, transport: Transport, reason: str) -> None:
+        """Trust nothing that the socket still brings, and drop it: a new one begins with what is.
+
+        Whatever found no room on its way meanwhile is lost, and nobody can tell: what is behind it
+        would be taken for the last price.
+        """
+        if self.is_up and self._owner.carries(self.slot):
+            self._held_up = reason
+            if self._state is not ConnectionState.STALE:
+                self._credit_health()
+                self._set_state(ConnectionState.STALE, reason)
+            transport.abort()
+
+    def _drop_if_held_up(self) -> None:
+        self._pulse.look()
+        if self._held_up:
+            raise HeldUpError(self._held_up)
+
     def _judge_freshness(self, reason: str) -> None:
+        if self._held_up:
+            return
         if self._state is ConnectionState.LIVE and reason:
             # Where nothing is subscribed, nothing is expected.
             if self._owner.carries(self.slot):

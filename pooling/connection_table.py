@@ -12,6 +12,7 @@ from pooling.connection import Connection
 from pooling.connection_owner import ConnectionOwner
 from pooling.contracts import PoolOptions
 from pooling.credential_gate import CredentialGate
+from pooling.pulse import Pulse
 from pooling.transport import Connector
 
 __all__ = ["ConnectionTable"]
@@ -30,6 +31,7 @@ class ConnectionTable:
         connector: opens sockets.
         clock: where time is read.
         rng: jitter of reconnects.
+        pulse: tells when the worker was held up.
         on_closed: told that one has been closed, and its place at the broker is free.
     """
 
@@ -42,6 +44,7 @@ class ConnectionTable:
         connector: Connector,
         clock: Clock,
         rng: Randomness,
+        pulse: Pulse,
         on_closed: Callable[[], None],
     ) -> None:
         self.connections: dict[int, Connection] = {}
@@ -52,6 +55,7 @@ class ConnectionTable:
         self._connector = connector
         self._clock = clock
         self._rng = rng
+        self._pulse = pulse
         self._on_closed = on_closed
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -71,6 +75,7 @@ class ConnectionTable:
             connector=self._connector,
             clock=self._clock,
             backoff=Backoff(rng=self._rng),
+            pulse=self._pulse,
             connect_timeout_seconds=options.connect_timeout_seconds,
             health_check_seconds=options.health_check_seconds,
         )

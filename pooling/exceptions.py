@@ -11,13 +11,14 @@ PoolingError
 │   └── AlertRefusedError    and trying again would not help
 └── IllegalTransitionError   a connection was moved to a state that cannot follow its present one
 
-Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; eight of them
+Failures of the broker, or of the way to it, are ``brokers.exceptions.BrokerError``; nine of them
 are made here, because only the one who holds the sockets can see them:
 
 BrokerUnavailableError
 ├── CircuitOpenError         the endpoint is known to be down; nothing was tried
 ├── HttpUnavailableError     an HTTP request got no answer, or a server error
 ├── ConnectionLostError      the socket was closed, by whom and why in its text
+├── HeldUpError              this process had no turn, and what the socket kept is old
 ├── SilentConnectionError    no byte arrived for longer than the broker's liveness time-out
 └── PlannedReconnectError    the broker announced that it will end the connection
 BrokerRateLimitError
@@ -47,6 +48,7 @@ __all__ = [
     "ConnectRateError",
     "ConnectionLostError",
     "ConnectionReleasedError",
+    "HeldUpError",
     "HttpUnavailableError",
     "IllegalTransitionError",
     "MasterTooSmallError",
@@ -183,6 +185,10 @@ class ConnectRateError(BrokerRateLimitError):
         )
         self.retry_after_seconds: float = retry_after_seconds
         self.spread_seconds = spread_seconds
+
+
+class HeldUpError(BrokerUnavailableError):
+    """This process had no turn for seconds: what the socket kept meanwhile is no news any more."""
 
 
 class MessageTooLongError(BrokerLimitError):

@@ -14,6 +14,7 @@ from brokers.exceptions import (
 from pooling.exceptions import (
     CircuitOpenError,
     ConnectionLostError,
+    HeldUpError,
     PlannedReconnectError,
     SilentConnectionError,
 )
@@ -26,6 +27,7 @@ class LossReason(StrEnum):
 
     CLOSED = "closed"  # by the broker, or by the network
     SILENT = "silent"  # no byte within the liveness time-out
+    HELD_UP = "held_up"  # by what stopped the worker, not by the broker
     PLANNED = "planned"  # the broker announced it
     REFUSED = "refused"  # the credential was refused, or is incomplete
     RATE_LIMITED = "rate_limited"
@@ -39,6 +41,7 @@ class LossReason(StrEnum):
 _KINDS: tuple[tuple[type[Exception], LossReason], ...] = (
     (ConnectionLostError, LossReason.CLOSED),
     (SilentConnectionError, LossReason.SILENT),
+    (HeldUpError, LossReason.HELD_UP),
     (PlannedReconnectError, LossReason.PLANNED),
     (CircuitOpenError, LossReason.CIRCUIT_OPEN),
     (BrokerAuthError, LossReason.REFUSED),

@@ -42,6 +42,7 @@ from pooling.journal import PoolJournal
 from pooling.loop_calls import LoopCalls
 from pooling.outcomes import Gone
 from pooling.plan_performer import PlanPerformer
+from pooling.pulse import Pulse
 from pooling.renaming import Renamed, follow_names, names_in
 from pooling.reoffer import reoffer
 from pooling.telemetry import PoolTelemetry
@@ -70,6 +71,7 @@ class ConnectionPool:
         on_event: takes feed, subscription and order events, on the loop; must not raise.
         on_note: takes (kind, message) of what people may want to know later; must not raise.
         prepare: brings names up to date before a new socket is asked for anything; must not raise.
+        pulse: the worker's; None: nobody tells that it was held up.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ConnectionPool:
         on_event: Callable[[FeedEvent], None],
         on_note: Callable[[str, str], None],
         prepare: Callable[[], Awaitable[None]] = _nothing,
+        pulse: Pulse | None = None,
     ) -> None:
         self._spec = spec
         self._capabilities = adapter_class.capabilities
@@ -134,6 +137,7 @@ class ConnectionPool:
             connector=connector,
             clock=clock,
             rng=rng,
+            pulse=pulse or Pulse(clock=clock),
             on_closed=self._exclusive.serve,
         )
         self._telemetry = PoolTelemetry(

@@ -117,11 +117,9 @@ class PoolWorker:
             circuits=self._circuits,
             clock=clock,
         )
-        self._poll_seconds = poll_seconds
-        self._status_seconds = status_seconds
+        self._poll_seconds, self._status_seconds = poll_seconds, status_seconds
         self._on_status = on_status
-        self._command_seconds = command_seconds
-        self._names_seconds = names_seconds
+        self._command_seconds, self._names_seconds = command_seconds, names_seconds
         self._pools: dict[str, ConnectionPool] = {}
         self._lives: dict[str, int] = {}  # which opening of each pool is the present one
         self._life_numbers = itertools.count(1)
@@ -167,6 +165,7 @@ class PoolWorker:
         A store that fails here raises: a worker that knows no account is of no use. Later failures
         are logged and retried.
         """
+        self._chores.pulse.start()
         await self._follow_accounts()
         await self._save_first_status()
         chores, statistics = self._chores, self._statistics
@@ -207,7 +206,7 @@ class PoolWorker:
     # -- FeedService --------------------------------------------------------------------------
 
     def pool_ids(self) -> Sequence[str]:
-        """Name the pools that this worker owns, those that it cannot open included."""
+        """Name the pools that this worker owns, also those that it cannot open."""
         return [*self._pools, *(one for one in self._refused if one not in self._pools)]
 
     async def want(self, pool_id: str, holder: Holder, wants: Sequence[Want]) -> Sequence[Outcome]:
@@ -219,6 +218,7 @@ class PoolWorker:
         Raises:
             KeyError: this worker does not own the pool.
         """
+        self._chores.pulse.look()  # the answer carries last prices
         pool = self._pools.get(pool_id)
         if pool is None:
             return self._refused[pool_id].to_outcomes(wants)
@@ -467,6 +467,7 @@ class PoolWorker:
             on_event=lambda event: self._emit(_of_life(event, life)),
             on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
             prepare=lambda: self._names.prepare(spec.pool_id),
+            pulse=self._chores.pulse,
         )
         self._lives[spec.pool_id] = life
         self._pools[spec.pool_id] = pool

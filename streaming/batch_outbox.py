@@ -193,6 +193,15 @@ class BatchOutbox(Outbox[Any]):
                 self.dropped_unsubscribed += 1
             self._seen.pop(line, None)
 
+    def drop_ticks(self) -> None:
+        """See ``Outbox``; what is behind them comes at the cohort's next moment."""
+        super().drop_ticks()
+        self.conflated += len(self._backlog)
+        self._backlog.clear()
+        self._seen.clear()
+        self._stuck_since = None
+        self.cohort.expect(self)
+
     def finish(self) -> None:
         """See ``Outbox``."""
         self._push_what_is_behind()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from urllib.parse import parse_qsl
 
+from brokers.held_up import HELD_UP_SECONDS
 from streaming.batch_outbox import BATCH_LINE, BatchOutbox, encode_batch
 from streaming.frame_bytes import FrameJoiner, TickPayload
 
@@ -35,6 +36,9 @@ _PHASES = 4
 # Reading the bus this often within an interval costs a batch a tenth of it on average.
 _READS_PER_INTERVAL = 5
 _MAX_PATIENCE_SECONDS = 0.01
+
+# When a batch that the process itself was too late for is looked at again.
+_SECOND_TRY_SECONDS = 0.05
 
 CallLater = Callable[[float, Callable[[], None]], object]
 
@@ -88,6 +92,7 @@ class Cohort:
         self._call_later = call_later
         self._is_armed = False
         self._not_before = float("-inf")
+        self._due_at = 0.0  # of the moment that is armed
         self._dirty: dict[Hashable, bytes] = {}
         self._readers: dict[Hashable, int] = {}
         self._expecting: set[BatchOutbox] = set()
@@ -132,6 +137,11 @@ class Cohort:
     def flush(self, joiner: FrameJoiner) -> None:
         """Do nothing at the end of a turn: a cohort has its own moments."""
 
+    def drop_waiting(self) -> None:
+        """Drop what waits for the next batch."""
+        self.conflated += sum(self._readers.get(line, 0) for line in self._dirty)
+        self._dirty.clear()
+
     def enter(self, outbox: BatchOutbox, line: Hashable) -> bool:
         """Count a reader of ``line`` in; True for the first."""
         self._unsorted.add(outbox)
@@ -160,16 +170,23 @@ class Cohort:
         if self._is_armed:
             return
         self._is_armed = True
-        delay = 0.0
+        delay, now = 0.0, self._clock()
         if self._interval:
-            now = self._clock()
             until_moment = self._interval - (now - self._offset) % self._interval
             delay = max(until_moment, self._not_before - now)
+        self._due_at = now + delay
         self._call_later(delay, self._send)
 
     def _send(self) -> None:
+        now = self._clock()
+        if now - self._due_at >= HELD_UP_SECONDS:
+            # The process stood still. Whoever reads the bus finds that out, too, and has what
+            # waits here dropped; this timer was just faster.
+            self._due_at = now + _SECOND_TRY_SECONDS
+            self._call_later(_SECOND_TRY_SECONDS, self._send)
+            return
         self._is_armed = False
-        self._not_before = self._clock() + self._interval
+        self._not_before = now + self._interval
         dirty, self._dirty = self._dirty, {}
         expecting, self._expecting = self._expecting, set()
         self._sort()
@@ -242,6 +259,11 @@ class BatchWheel:
         intervals = [cohort.interval for cohort in self._cohorts.values()]
         shortest = min((one for one in intervals if one is not None), default=0.0)
         return min(shortest / _READS_PER_INTERVAL, _MAX_PATIENCE_SECONDS)
+
+    def drop_waiting(self) -> None:
+        """Drop what waits for the next batches."""
+        for cohort in self._cohorts.values():
+            cohort.drop_waiting()
 
     def cohort(self, interval_ms: int) -> Cohort:
         """Return the cohort of the next client of this interval.

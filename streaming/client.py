@@ -224,6 +224,11 @@ class Client:
             self._queue(pending)
         pending.clear()
 
+    def drop_waiting(self) -> None:
+        """Drop ticks that wait, by a fault of this process's own: no client is too slow for it."""
+        self._congested_since = None
+        self.outbox.drop_ticks()
+
     def is_too_slow(self, now: float) -> bool:
         """Tell whether the client must go; see ``Outbox.is_too_slow``.
 

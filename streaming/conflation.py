@@ -184,6 +184,17 @@ class Outbox(Generic[Frame]):
         self.dropped_unsubscribed += len(self._queue) - len(kept)
         self._queue = deque(kept)
 
+    def drop_ticks(self) -> None:
+        """Drop every waiting tick: later ones, which are on their way, take their places.
+
+        How long the client has taken nothing is counted anew.
+        """
+        ticks = len(self)
+        kept = deque(entry for entry in self._queue if entry[0] is None)
+        self.conflated += ticks - len(kept)
+        self._marked_at = None
+        self._queue, self._latest, self.tick_bytes = kept, None, 0
+
     def finish(self) -> None:
         """Drop waiting ticks and take nothing more; waiting control frames can still be taken."""
         self.finished = True

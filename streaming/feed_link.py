@@ -11,6 +11,7 @@ from functools import partial
 
 import zmq
 
+from brokers.awake import awake_seconds
 from brokers.feed import (
     FeedChange,
     FeedEvent,
@@ -20,11 +21,13 @@ from brokers.feed import (
     SubscriptionChange,
     Want,
 )
+from brokers.held_up import HeldUp
 from brokers.types import InstrumentKey
 from streaming import control_messages as cm
 from streaming.bus_address import BusAddress
 from streaming.bus_message import FORMAT_VERSION, unpack_message
 from streaming.bus_versions import PROTOCOL_VERSION
+from streaming.catching_up import CatchingUp
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.healing import Healing
 from streaming.latency import Latency
@@ -67,6 +70,10 @@ class ZmqFeedLink(FeedLink):
             confirmed before it counts as live.
         only_looks: be no gateway to any worker, and write nothing of them into the log: beats are
             heard and ``stats`` are answered, nothing can be wanted.
+        now_ms: epoch milliseconds.
+        monotonic: seconds, for time-outs.
+        awake: seconds, those counted in which the machine slept.
+        now_ns: epoch nanoseconds.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -85,6 +92,7 @@ class ZmqFeedLink(FeedLink):
         only_looks: bool = False,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
+        awake: Callable[[], float] = awake_seconds,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         gateway_id = gateway_id or uuid.uuid4().hex
@@ -128,10 +136,12 @@ class ZmqFeedLink(FeedLink):
             request_timeout_seconds=request_timeout_seconds,
         )
         self._healings = {peer: Healing(pause_seconds=heal_seconds) for peer in self._peers}
+        # Of whom nothing is passed on, as it may be of the time of a hold-up, here or there.
+        self._catching_up = {peer: CatchingUp() for peer in self._peers}
+        self._awake = awake
+        self._held_up = HeldUp(bound_seconds=worker_timeout_seconds + _TICK_SECONDS)
         self._listener: FeedListener | None = None
         self._ticking: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._awake_at = 0.0  # when this process last had its turn, by the loop's clock
         self._closed = False
 
     def __repr__(self) -> str:
@@ -175,8 +185,7 @@ class ZmqFeedLink(FeedLink):
         self._context = zmq.Context()
         for peer in self._peers:
             peer.open(self._context)
-        self._loop = asyncio.get_running_loop()
-        self._awake_at = self._loop.time()
+        self._held_up.turn(self._awake())
         self._ticking = asyncio.create_task(self._run(), name="feed-link")
 
     async def close(self) -> None:
@@ -258,8 +267,9 @@ class ZmqFeedLink(FeedLink):
 
     def _on_ticks(self, peer: WorkerPeer, batch: list[bytes]) -> None:
         read_at_ns = self._now_ns()
-        if self._loop is not None:
-            self._note_awake(self._loop.time())
+        self._note_awake()
+        if self._catching_up[peer].is_behind:
+            batch = [data for data in batch if data.startswith(BEAT_TOPIC)]
         gaps = self._filter.counters.gaps
         messages, others = self._filter.accept(batch)
         if messages:
@@ -298,6 +308,8 @@ class ZmqFeedLink(FeedLink):
             for pool_id in self._keeper.owned_by(peer):
                 self._disown(pool_id, "the worker was restarted")
             self._greet(peer, beat.worker_id)
+        if self._is_behind(peer, beat, is_new=is_new):
+            return
         announced = {pool.pool_id for pool in beat.pools}
         for pool_id in self._keeper.owned_by(peer):
             if pool_id not in announced:
@@ -316,6 +328,31 @@ class ZmqFeedLink(FeedLink):
             now=self._monotonic(),
         )
         self._emit_values(self._filter.heal(snapshots))
+
+    def _is_behind(self, peer: WorkerPeer, beat: cm.Beat, *, is_new: bool) -> bool:
+        """Tell whether a beat, and the ticks around it, may be of the time of a hold-up."""
+        catching_up = self._catching_up[peer]
+        if not catching_up.is_behind or self._only_looks:
+            return False
+        if is_new:
+            catching_up.begin()  # its beats have numbers of their own
+        catching_up.came(beat.number)
+        question = catching_up.asks()
+        if question is not None:
+            pool_id = beat.pools[0].pool_id if beat.pools else "-"
+            make = partial(cm.SnapshotRequest, pool_id=pool_id, keys=[])
+            peer.request(make).add_done_callback(partial(self._on_present, peer, question))
+        return catching_up.is_behind
+
+    def _on_present(
+        self, peer: WorkerPeer, question: int, answer: asyncio.Future[cm.Reply]
+    ) -> None:
+        is_told = not answer.cancelled() and answer.exception() is None
+        reply = answer.result() if is_told else None
+        number = reply.beat if isinstance(reply, cm.SnapshotReply) else None
+        catching_up = self._catching_up[peer]
+        catching_up.answered(question, number)
+        catching_up.came(peer.beat_number)
 
     def _on_pool_beat(self, peer: WorkerPeer, pool: cm.PoolBeat, sent_ms: int) -> None:
         pool_id = pool.pool_id
@@ -402,7 +439,7 @@ class ZmqFeedLink(FeedLink):
             await asyncio.sleep(_TICK_SECONDS)
             # What workers said while this process itself was held up may not have been read yet.
             late_seconds = loop.time() - asleep_since - _TICK_SECONDS
-            self._note_awake(loop.time())
+            self._note_awake()
             now = self._monotonic()
             self._tell_returns()
             for peer in self._peers:
@@ -415,20 +452,29 @@ class ZmqFeedLink(FeedLink):
             if now >= heartbeat_at:
                 heartbeat_at = now + _HEARTBEAT_SECONDS
 
-    def _note_awake(self, at: float) -> None:
+    def _note_awake(self) -> None:
         """Tell of a time in which this process had no turn: its clients heard nothing either."""
-        held_up_seconds = at - self._awake_at
-        self._awake_at = at
-        if held_up_seconds < self._worker_timeout_seconds + _TICK_SECONDS:
+        seconds = self._held_up.turn(self._awake())
+        if not seconds:
             return
-        logger.warning("this gateway was held up for %.1f s", held_up_seconds)
+        logger.warning(
+            "this gateway was held up for %.1f s; what waited on its buses is dropped",
+            seconds,
+            extra={"action": "held_up", "seconds": round(seconds, 1)},
+        )
+        for catching_up in self._catching_up.values():
+            catching_up.begin()
+        if self._listener is not None:
+            self._listener.drop_waiting()
+            self._filter.forget()
         for pool_id in self._keeper.pools():
-            self._disown(pool_id, f"this gateway was held up for {held_up_seconds:.0f} s")
+            self._disown(pool_id, f"this gateway was held up for {seconds:.0f} s")
 
     def _lose(self, peer: WorkerPeer) -> None:
         level = logging.DEBUG if self._only_looks else logging.WARNING
         logger.log(level, "worker at %s is not answering", peer.bus)
         peer.lose()
+        self._catching_up[peer].begin()  # what it says next may be of before
         for pool_id in self._keeper.owned_by(peer):
             self._disown(pool_id, "the worker does not answer")
 

@@ -268,6 +268,12 @@ class GatewayHub:
             if group is not None:
                 group.last_tick_seconds = now - self._age_ms(message) / 1000
 
+    def drop_waiting(self) -> None:
+        """Drop ticks that wait for clients or for the next batch; see ``FeedListener``."""
+        self.batches.drop_waiting()
+        for client in self.clients:
+            client.drop_waiting()
+
     def patience_seconds(self) -> float:
         """Let ticks wait for each other while only batches read, or while turns fill the core."""
         if self._groups.has_direct:

@@ -65,6 +65,9 @@ class FeedListener(Protocol):
     def on_values(self, messages: Sequence[TickMessage]) -> None:
         """Take last values that were fetched: news, but perhaps older than their arrival."""
 
+    def drop_waiting(self) -> None:
+        """Drop ticks that clients were not sent yet: they are old, and fetched values follow."""
+
     def on_event(self, event: FeedEvent) -> None:
         """Take a change of feed, of subscriptions, or of an order."""
 

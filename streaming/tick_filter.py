@@ -96,6 +96,13 @@ class TickFilter:
             if last is not None and last.epoch > epoch:
                 self._last[topic] = None
 
+    def forget(self) -> None:
+        """Remember of no topic what came last: clients may not have got it, so that it is news."""
+        for topic in self._last:
+            self._last[topic] = None
+        self._fresh.update(self._last)
+        self._void.clear()
+
     def newest(self, topic: bytes) -> TickMessage | None:
         """Return the last message of a topic, or None if there is none to be shown."""
         last = self._last.get(topic)

@@ -151,6 +151,9 @@ class _Deaf:
     def on_values(self, messages: Sequence[TickMessage]) -> None:
         pass
 
+    def drop_waiting(self) -> None:
+        pass
+
     def on_event(self, event: FeedEvent) -> None:
         pass
 

@@ -165,6 +165,37 @@ async def test_a_page_that_is_looked_at_again_believes_nothing_old(page: Page, s
     await everything_is_current(watch)
 
 
+async def test_what_waited_for_a_page_that_stood_still_is_not_live(page: Page, site: FakeSite):
+    """Frozen, or with its machine asleep, it gets what was sent meanwhile as if it were news."""
+    watch, clock = await on_still_clock(page, site)
+    site.say("set_market", is_silent=True)
+    await clock.jump(8)  # no timer has fired when the first of it comes
+    async with clock.comes("frames"):
+        site.say("tick", exchange="NSE", symbol="INFY", ltp=1600.0)
+    await clock.draw()
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,600.00")
+    await nothing_is_current(watch)
+    site.say("set_market", is_silent=False)
+    await clock.go_on()
+    await everything_is_current(watch)
+
+
+async def test_nor_where_a_timer_fires_before_it_comes(page: Page, site: FakeSite):
+    """Which of both a browser is quicker with, it does not say."""
+    watch, clock = await on_still_clock(page, site)
+    site.say("set_market", is_silent=True)
+    await clock.jump(8)
+    await clock.run(600)  # it looks, and asks
+    async with clock.comes("frames"):
+        site.say("tick", exchange="NSE", symbol="INFY", ltp=1600.0)
+    await clock.draw()
+    await expect(watch.cell("NSE:INFY", "last")).to_have_text("▲1,600.00")
+    await nothing_is_current(watch)
+    site.say("set_market", is_silent=False)
+    await clock.go_on()
+    await everything_is_current(watch)
+
+
 async def test_late_timers_of_a_hidden_page_are_no_silence(page: Page, site: FakeSite):
     """Once a minute a hidden page may look: what it has not asked is not unanswered."""
     watch, clock = await on_still_clock(page, site)

@@ -150,6 +150,7 @@ class RecordingListener:
         self.ticks: list[TickMessage] = []
         self.events: list[FeedEvent] = []
         self.order: list[TickMessage | FeedEvent] = []  # both, as they came
+        self.drops = 0  # how often what waited for clients was to be dropped
 
     def on_ticks(self, messages: Sequence[TickMessage]) -> None:
         self.ticks.extend(messages)
@@ -157,6 +158,9 @@ class RecordingListener:
 
     def on_values(self, messages: Sequence[TickMessage]) -> None:
         self.on_ticks(messages)
+
+    def drop_waiting(self) -> None:
+        self.drops += 1
 
     def on_event(self, event: FeedEvent) -> None:
         self.events.append(event)

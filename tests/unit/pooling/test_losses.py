@@ -16,6 +16,7 @@ from brokers.exceptions import (
 from pooling.exceptions import (
     CircuitOpenError,
     ConnectionLostError,
+    HeldUpError,
     PlannedReconnectError,
     SilentConnectionError,
 )
@@ -26,6 +27,7 @@ from tests.unit.pooling.test_worker import open_worker
 FAILURES: list[tuple[Exception, str]] = [
     (ConnectionLostError("gone", code=1006), "closed"),
     (SilentConnectionError("quiet"), "silent"),
+    (HeldUpError("the worker stood still"), "held_up"),
     (PlannedReconnectError("soon"), "planned"),
     (CircuitOpenError("wss://x:1", retry_after_seconds=1.0), "circuit_open"),
     (BrokerAuthError("no"), "refused"),

@@ -31,6 +31,13 @@ class Time:
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         self.timers.append((self.now + seconds, function))
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which nothing is called; what was due is called at its end."""
+        self.now += seconds
+        late, self.timers = self.timers, []
+        for _, function in late:
+            function()
+
     def advance(self, seconds: float) -> None:
         until = self.now + seconds
         while due := [timer for timer in self.timers if timer[0] <= until]:
@@ -79,6 +86,61 @@ def test_latest_of_each_line_in_one_frame_that_alike_clients_share(time: Time) -
     assert one[0] is two[0]
     assert taken(other) == [[3]]
     assert cohort.conflated == 3
+
+
+def test_a_batch_of_before_a_hold_up_is_dropped_by_who_finds_it_out(time: Time) -> None:
+    """The batch's timer may be faster, and looks again: what it has is as old as the hold-up."""
+    wheel = BatchWheel(clock=time.clock, call_later=time.call_later)
+    cohort = wheel.cohort(50)
+    outbox = reader(cohort, "a", "b")
+    cohort.push_tick("a", b"1")
+    time.stand_still(8.0)
+    assert taken(outbox) == []
+    wheel.drop_waiting()
+    outbox.drop_ticks()
+    outbox.push_behind('"stale"')
+    assert taken(outbox) == ["stale"]
+    time.advance(1)
+    assert taken(outbox) == []
+    cohort.push_tick("b", b"2")
+    time.advance(INTERVAL)
+    assert taken(outbox) == [[2]]
+
+
+def test_a_batch_that_nobody_drops_is_only_late(time: Time) -> None:
+    cohort = make_cohort(time)
+    outbox = reader(cohort, "a")
+    cohort.push_tick("a", b"1")
+    time.stand_still(8.0)
+    assert taken(outbox) == []
+    time.advance(1)
+    assert taken(outbox) == [[1]]
+
+
+def test_dropped_ticks_leave_what_must_arrive(time: Time) -> None:
+    """Of a batch client those that wait for it alone, and those of a batch that is ready."""
+    cohort = make_cohort(time)
+    outbox = reader(cohort, "a", "b")
+    outbox.push_control('"answer"')
+    cohort.push_tick("a", b"1")
+    time.advance(INTERVAL)
+    outbox.push_tick("b", b"2")
+    outbox.push_behind('"behind"')
+    outbox.drop_ticks()
+    assert taken(outbox) == ["answer"]
+    time.advance(1)
+    assert taken(outbox) == ["behind"]
+    assert outbox.tick_bytes == 0
+    assert outbox.conflated == 2
+
+
+def test_who_takes_nothing_while_the_process_stands_still_is_not_too_slow(time: Time) -> None:
+    outbox = reader(make_cohort(time), "a", stall_seconds=10.0)
+    outbox.push_control('"answer"')
+    assert not outbox.is_too_slow(100.0)
+    outbox.drop_ticks()
+    assert not outbox.is_too_slow(124.0)
+    assert outbox.is_too_slow(134.0)
 
 
 def test_a_batch_is_written_at_once_where_nothing_is_in_its_way(time: Time) -> None:

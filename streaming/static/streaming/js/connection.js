@@ -23,6 +23,7 @@ const FINAL_CODES = new Set([1009, 4400, 4403, 4413]);
 const CONNECT_TIMEOUT_MS = 15_000;
 const HEALTHY_AFTER_MS = 10_000;
 const MAX_FRAME_CHARS = 60_000; // the server closes 1009 above 64 KiB
+const PONG = '"type":"pong"';
 const TIMELY_MS = 2000; // an answer that took longer says nothing about the server's clock
 
 const now = () => ({ steady: performance.now(), wall: Date.now() });
@@ -163,7 +164,8 @@ export class TickConnection {
   }
 
   #received(text) {
-    this.#link.heard(now());
+    const mayHaveWaited = this.#link.heard(now());
+    if (mayHaveWaited && !text.includes(PONG)) this.#doubt();
     this.#onFrame(text, false);
     if (this.#takesText(text)) return;
     let message;

@@ -3,7 +3,9 @@
  * proves that the other side is there, and when to give the socket up. The rule of every page.
  * Pure: no timer and no clock of its own. A time is `{steady, wall}`, both in milliseconds: the
  * steady clock stands still while a machine sleeps, the wall clock jumps when it is set; whichever
- * went further is believed, because a needless doubt ends with the next answer.
+ * went further is believed, because a needless doubt ends with the next answer. A page that stood
+ * still (frozen, or its machine asleep) is given all that waited at once, as if it were news: where
+ * neither a frame nor a look came for long, what comes before an answer to a new question is doubted.
  */
 
 /** After this long without a frame nothing is shown as current. `LOOK_EVERY_MS` later at most: 4 s. */
@@ -28,10 +30,13 @@ export class Link {
   #isAnswered = true;
   #doubtedAt = null; // since when nothing proves that anybody is there; null while it is believed
   #proof = null; // the question whose answer ends the doubt
+  #ranAt; // when the page last had a turn here: a frame, or a look
+  #hasStoodStill = false; // it had none for too long: what comes first has waited for it
+  #proofOfNow = null; // the question behind whose answer nothing has
 
   /** A socket has opened at `now`. */
   constructor(now) {
-    this.#heardAt = now;
+    this.#heardAt = this.#ranAt = now;
   }
 
   /** Whether what came over this socket may be shown as current. */
@@ -39,9 +44,22 @@ export class Link {
     return this.#doubtedAt === null;
   }
 
-  /** A frame came. It ends no doubt: it may have waited on its way since before. */
+  /**
+   * A frame came. It ends no doubt: it may have waited on its way since before. True when it may
+   * have waited here, with the page frozen or its machine asleep: unless it is an answer, `doubt`.
+   */
   heard(now) {
+    this.#run(now);
     this.#heardAt = now;
+    return this.isBelieved && this.#hasStoodStill;
+  }
+
+  #run(now) {
+    if (between(this.#ranAt, now) >= SILENT_AFTER_MS) {
+      this.#hasStoodStill = true;
+      this.#proofOfNow = null;
+    }
+    this.#ranAt = now;
   }
 
   /** A question went out; `mark` comes back with its answer. */
@@ -49,11 +67,13 @@ export class Link {
     this.#askedAt = now;
     this.#isAnswered = false;
     if (!this.isBelieved) this.#proof ??= mark;
+    if (this.#hasStoodStill) this.#proofOfNow ??= mark;
   }
 
   /** The answer to the question `mark` came; true when it ends a doubt. */
   answered(mark) {
     this.#isAnswered = true;
+    if (this.#proofOfNow !== null && mark >= this.#proofOfNow) this.#hasStoodStill = false;
     // Answers come in order: the one to a later question proves as much.
     if (this.isBelieved || this.#proof === null || !(mark >= this.#proof)) return false;
     this.#doubtedAt = null;
@@ -73,12 +93,14 @@ export class Link {
 
   /** What to do at `now`: see `Advice`. After DOUBT, call `doubt`, and ask. */
   look(now) {
+    this.#run(now);
     const silence = between(this.#heardAt, now);
     const sinceAsked = this.#askedAt ? between(this.#askedAt, now) : Infinity;
     if (!this.isBelieved) {
       if (between(this.#doubtedAt, now) >= GIVE_UP_AFTER_MS) return Advice.GIVE_UP;
       return sinceAsked >= ASK_AFTER_MS ? Advice.ASK : Advice.NOTHING;
     }
+    if (this.#hasStoodStill && this.#proofOfNow === null) return Advice.ASK;
     if (this.#isAnswered) {
       return silence >= ASK_AFTER_MS || sinceAsked >= ASK_EVERY_MS ? Advice.ASK : Advice.NOTHING;
     }
