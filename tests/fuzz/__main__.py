@@ -8,13 +8,16 @@ import sys
 import time
 
 from tests.fuzz.bus import BUS_TARGETS
+from tests.fuzz.edge_run import run_edge
 from tests.fuzz.mutations import fuzz
 from tests.fuzz.targets import TARGETS
+
+EDGE = "edge"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__)
-    known = [*TARGETS, *BUS_TARGETS]
+    known = [*TARGETS, *BUS_TARGETS, EDGE]
     parser.add_argument("brokers", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
@@ -23,6 +26,9 @@ def main() -> None:
         parser.error(f"no such broker: {', '.join(sorted(strangers))}; known: {', '.join(known)}")
     for broker in chosen.brokers or known:
         started = time.monotonic()
+        if broker == EDGE:
+            run_edge(seed=chosen.seed, frames=chosen.cases)
+            continue
         rng = random.Random(chosen.seed)
         if broker in BUS_TARGETS:
             refused = BUS_TARGETS[broker](rng, chosen.cases)

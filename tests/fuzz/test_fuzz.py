@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 
@@ -9,6 +10,9 @@ import pytest
 
 from brokers.types import DepthLevel, FeedMode, Tick
 from tests.fuzz.bus import BUS_TARGETS
+from tests.fuzz.edge import fuzz_edge
+from tests.fuzz.edge_run import tracebacks
+from tests.fuzz.edge_server import open_server
 from tests.fuzz.mutations import Frame, fuzz, judge
 from tests.fuzz.targets import TARGETS
 
@@ -25,6 +29,27 @@ def test_broken_frames_are_refused_or_read_and_nothing_else(broker: str) -> None
 def test_broken_messages_of_bus_and_control_link_are_refused_or_read(target: str) -> None:
     refused = BUS_TARGETS[target](random.Random(11), 3_000)
     assert 500 < refused < 3_000
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_broken_requests_and_frames_at_the_client_edge_cost_the_neighbour_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Through real sockets; the run itself fails where the neighbour is not answered."""
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    async with open_server() as ports:
+        outcome = await fuzz_edge(ports, seed=11, frames=2_000)
+    assert outcome.answered > 30
+    assert outcome.pings
+    assert outcome.ticks
+    assert failures == []
+    assert tracebacks(caplog.text) == []
+
+
+def test_the_log_is_looked_through_for_what_no_input_may_cause() -> None:
+    log = "WARNING fine\nTraceback (most recent call last):\nException in callback f()\n"
+    assert len(tracebacks(log)) == 2
 
 
 @pytest.mark.parametrize("broker", list(TARGETS))
