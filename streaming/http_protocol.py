@@ -9,6 +9,7 @@
 | open connections | the limit of files without ``reserved_files`` | 503 |
 | bytes of a body behind the answer to it | 1 MiB | reset |
 | what is parsed in one turn of the loop | 4 KiB; connections take turns | next turn |
+| of a body that nobody takes | 8 KiB | when the application wants more |
 
 Bodies that somebody wants are bounded where they are read: ``openalgo_site/bodies.py``.
 
@@ -37,6 +38,8 @@ __all__ = ["GatewayHttpProtocol"]
 _HEADER_LINES = "".join(f"{name.lower()}: {value}\r\n" for name, value in BARE_HEADERS.items())
 _TURN_BYTES = 4096
 _MOST_PIPELINED = 8
+# Of a body, that is kept for an application which does not take it now; uvicorn keeps 64 KiB.
+_BODY_BYTES = 8 * 1024
 # What the kernel takes of a connection beyond what was read: an upload waits at its sender.
 _KERNEL_BYTES = 16 * 1024
 # How long, and with how much more to come, whoever was refused may read why.
@@ -185,6 +188,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             return
         self._edge.strangers.allow_for(self, len(body))
         super().on_body(body)
+        cycle = self.cycle
+        if cycle is not None and len(cycle.body) > _BODY_BYTES:
+            self.flow.pause_reading()
 
     def _drop(self, size: int) -> None:
         """Bound what comes of a body whose request is answered already; it gives no time either."""

@@ -257,6 +257,24 @@ async def test_an_upload_in_chunks_of_a_kilobyte_is_one_as_any_other(site: EdgeS
     assert not refused(site)
 
 
+async def test_little_is_kept_of_a_body_that_nobody_takes_yet(make_edge: MakeEdge) -> None:
+    go_on = asyncio.Event()
+
+    async def site(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await measuring_site(scope, receive, send)
+
+    edge = await make_edge(http=site)
+    line = await Line.open(edge)
+    line.say(POST + b"Content-Length: 300000\r\nConnection: close\r\n\r\n" + bytes(300_000))
+    (guest,) = await eventually(lambda: list(edge.gateway.edge.strangers._all))
+    protocol: Any = guest
+    await eventually(lambda: protocol.flow is not None and protocol.flow.read_paused)
+    assert len(protocol.cycle.body) <= 12 * 1024
+    go_on.set()
+    assert (await line.answer()).endswith(b"300000\n")
+
+
 async def test_silent_connections_of_one_address_are_bounded(make_edge: MakeEdge) -> None:
     clock = StillClock()
     edge = await make_edge(http=measuring_site, clock=clock, max_strangers_per_address=5)
