@@ -84,9 +84,11 @@ async def _watch(gateway: ManageCommand, cost: Cost) -> None:
 
 
 def _disk_bytes(directory: str) -> int:
-    """Return what all files of an installation take."""
+    """Return what all files of an installation take; SQLite's log ends at 4 MiB by itself."""
     total = 0
     for path in Path(directory).rglob("*"):
+        if path.name.endswith(("-wal", "-shm")):
+            continue
         with contextlib.suppress(OSError):
             total += path.stat().st_size if path.is_file() else 0
     return total

@@ -59,7 +59,7 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_seconds: float = 10.0
     pages_at_once: int = 3
     pages_waiting: int = 1000
-    bodies_at_once: int = 12
+    bodies_at_once: int = 8
     max_strangers: int = 4000
     max_strangers_per_address: int = 100
     reserved_files: int = 200
