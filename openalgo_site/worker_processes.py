@@ -37,7 +37,7 @@ GIVE_WAY_SECONDS = 60.0
 
 
 class _Heard(NamedTuple):
-    """A worker's first word of an account: whose, of when, and when it was read (monotonic)."""
+    """A worker's last word of an account: whose, of when, and when it was read (monotonic)."""
 
     owner: str
     heartbeat: datetime
@@ -83,7 +83,7 @@ class OtherWorkers:
         self._account_ids = account_ids
         self._clock = clock
         self._started = clock()
-        # By account, the first word of the worker heard last. Of the writing thread, once it runs.
+        # By account, the last word that was new. Of the writing thread, once it runs.
         self._heard: dict[int, _Heard] = {}
         # Elders that came to notice too late to give way to: each is told of once.
         self._told: set[str] = set()
@@ -141,11 +141,15 @@ class OtherWorkers:
         await asyncio.shield(asyncio.wrap_future(self._elder))
 
     def _has_written_since(self, row: PoolStatus) -> bool:
-        """Tell whether the row was written after it was first seen, which it is now otherwise."""
-        heard = self._heard.setdefault(
-            row.account_id, _Heard(row.owner, row.heartbeat, self._clock())
-        )
-        return row.owner != heard.owner or row.heartbeat > heard.heartbeat
+        """Tell whether the row was written since it was last looked at; False the first time.
+
+        Any other word is a new one, also of an earlier moment: a clock may be set back.
+        """
+        heard = self._heard.get(row.account_id)
+        if heard is not None and (row.owner, row.heartbeat) == (heard.owner, heard.heartbeat):
+            return False
+        self._heard[row.account_id] = _Heard(row.owner, row.heartbeat, self._clock())
+        return heard is not None
 
     def _give_way(self, row: PoolStatus) -> None:
         if self._clock() - self._started < GIVE_WAY_SECONDS:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -131,6 +131,38 @@ async def test_a_word_left_behind_by_a_clock_ahead_is_written_over_after_five_se
     await younger.write()
     assert await stored_owner() == "here:2"
     assert not await younger.is_to_give_way()
+
+
+@sync_to_async
+def write(owner: str, heartbeat: datetime) -> None:
+    PoolStatus.objects.update(owner=owner, epoch=STARTED_MS, heartbeat=heartbeat)
+
+
+async def test_an_elder_whose_clock_is_set_back_lives(account: BrokerAccount) -> None:
+    """Its words are of an earlier moment than the first, and new all the same."""
+    await make_word_ahead(account)
+    younger = Younger(account, owner="here:2")
+    await younger.write()
+    await write("elsewhere:1", timezone.now())
+    await younger.write()
+    assert await younger.is_to_give_way()
+    assert await stored_owner() == "elsewhere:1"
+
+
+async def test_of_each_worker_it_is_its_own_last_word_that_is_left_behind(
+    account: BrokerAccount,
+) -> None:
+    """That of the one before, at another clock, says nothing of whether the next one lives."""
+    await make_word_ahead(account)
+    younger = Younger(account, owner="here:2")
+    await younger.write()
+    younger.now += 3600
+    await write("elsewhere:3", timezone.now() + timedelta(hours=1))
+    for _ in range(5):
+        await younger.write()
+        assert await stored_owner() == "elsewhere:3"
+    await younger.write()
+    assert await stored_owner() == "here:2"
 
 
 async def test_what_was_waited_for_before_the_start_is_not_waited_for_again(
