@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ __all__ = [
 MASTER_AGE = timedelta(days=2)
 LOW_BYTES = 1 << 30
 LOWEST_BYTES = 64 << 20
+WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+SECRET_WORDS = frozenset({"KEY", "PASSWORD", "PASS", "SECRET", "TOKEN"})
+PASSWORD_IN_URL = re.compile(r"://[^/@]*:[^/@]+@|[?&](password|token|key)=", re.I)
 
 
 def database() -> Iterator[Finding]:
@@ -125,12 +129,36 @@ def private() -> Iterator[Finding]:
         return
     is_open = False
     for path, mode in open_to_others(folder, _elsewhere()):
+        if path.name == ".env" and not mode & WRITABLE and not _holds_secret(path):
+            continue
         is_open = True
         tell = failed if mode & stat.S_IRWXO else warned
         mends = f"run `chmod {usual_mode(folder, path):o} {path}`"
         yield tell(name, f"{path} has mode {mode:04o}: others on this machine can get at it", mends)
     if not is_open:
         yield fine(name, f"{folder} and the files of this installation are its user's only")
+
+
+def _holds_secret(path: Path) -> bool:
+    """Tell whether a file of settings has a value that others must not read, or cannot be read."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return True
+    settings_of_file = (line.removeprefix("export ").partition("=") for line in _lines_of(text))
+    return any(_is_secret(name.strip(), value.strip("\"' ")) for name, _, value in settings_of_file)
+
+
+def _lines_of(text: str) -> Iterator[str]:
+    lines = (line.strip() for line in text.splitlines())
+    return (line for line in lines if line and not line.startswith("#"))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    # Also of a name that is none of ours: whoever put it there has a use for it.
+    words = name.upper().split("_")
+    is_named_so = words[-1] != "FILE" and not SECRET_WORDS.isdisjoint(words)
+    return bool(value) and (is_named_so or PASSWORD_IN_URL.search(value) is not None)
 
 
 def _elsewhere() -> list[Path]:

@@ -136,11 +136,45 @@ def test_the_doctor_looks_at_a_database_elsewhere_and_at_env(
     for file in (database, dotenv):
         file.touch()
         file.chmod(0o644)
+    dotenv.write_text("SECRET_KEY=s\n")
     monkeypatch.setattr(storage, "_elsewhere", lambda: [database, dotenv])
     told = list(storage.private())
     assert [each.mends for each in told] == [
         f"run `chmod 600 {each}`" for each in (database, dotenv)
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "mode", "is_told"),
+    [
+        ("PORT=8001", 0o644, False),
+        ("SECRET_KEY=", 0o644, False),
+        ("# SECRET_KEY=s", 0o644, False),
+        ("ZMQ_CURVE_KEY_FILE=/etc/tickpool/bus.key", 0o644, False),
+        ("DATABASE_URL=postgresql://tickpool@/tickpool", 0o644, False),
+        ("REDIS_URL=redis://127.0.0.1:6379/0", 0o644, False),
+        ("PORT=8001", 0o664, True),
+        ("SECRET_KEY=s", 0o644, True),
+        ("export METRICS_KEY='k'", 0o644, True),
+        ("EMAIL_PASSWORD=p", 0o640, True),
+        ("SIMULATOR_ACCESS_TOKEN=t", 0o644, True),
+        ("DATABASE_URL=postgresql://tickpool:p@db/tickpool", 0o644, True),
+        ("REDIS_URL=redis://:p@127.0.0.1:6379/0", 0o644, True),
+        ("BROKER_PROXY=http://me:p@proxy:3128", 0o644, True),
+        ("MY_API_KEY=k", 0o644, True),
+    ],
+)
+def test_an_env_that_holds_no_secret_may_be_read(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch,
+    line: str, mode: int, is_told: bool,
+) -> None:  # fmt: skip
+    data_dir.mkdir(mode=0o700)
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"HOST=127.0.0.1\n{line}\n")
+    dotenv.chmod(mode)
+    monkeypatch.setattr(storage, "_elsewhere", lambda: [dotenv])
+    told = [each.outcome for each in storage.private() if each.mends]
+    assert bool(told) is is_told
 
 
 def refused(data_dir: Path, **variables: str) -> str:
