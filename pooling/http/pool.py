@@ -302,7 +302,7 @@ class HttpPool:
                     await opened.close()
                 if self._closing.is_set():
                     raise PoolClosedError("the HTTP pool was closed") from error
-                text = f"{_named(request)} cannot be read: {error or type(error).__name__}"
+                text = f"{_named(request)} cannot be read: {self._words_of(error)}"
                 if proxy := self._options.proxies.proxy_for(str(request.url)):
                     text += f", through the proxy {proxy}"
                 if not isinstance(error, _PASSING):
@@ -312,6 +312,12 @@ class HttpPool:
             finally:
                 # A cancellation says nothing about the endpoint.
                 _report(circuit, attempt, is_up, self._clock.monotonic())
+
+    def _words_of(self, error: httpx2.HTTPError) -> str:
+        words = str(error) or type(error).__name__
+        if isinstance(error, httpx2.TimeoutException):
+            words += f" after {self._options.timeout_seconds:g} s"
+        return words
 
     async def _receive(
         self,

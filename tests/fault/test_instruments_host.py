@@ -146,6 +146,9 @@ def test_yesterdays_instruments_stay_and_one_sentence_says_why(
         load(broker)
     words = str(told.value)
     assert words.startswith(f"{broker}: ")
+    if failure == "gone":
+        assert "127.0.0.1" in words, "the host"
+        assert "load a copy with --file, or from --url" in words
     assert words.endswith("; its instruments of before stay")
     assert "\n" not in words
     assert "Traceback" not in words

@@ -11,7 +11,12 @@ from typing import Any, BinaryIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
-from brokers.exceptions import BrokerConfigError, BrokerError, BrokerProtocolError
+from brokers.exceptions import (
+    BrokerConfigError,
+    BrokerError,
+    BrokerProtocolError,
+    BrokerUnavailableError,
+)
 from brokers.passed_over import PassedOver
 from openalgo_site.command_line import database_sentence
 from pooling import conf
@@ -59,7 +64,7 @@ class Command(BaseCommand):
                 try:
                     results[broker] = _store(broker, masters, progress, options)
                 except (BrokerError, OSError) as error:
-                    failures[broker] = _failure(broker, str(error))
+                    failures[broker] = _failure(broker, f"{error}{_way_round(error, options)}")
                 except Error as error:
                     failures[broker] = f"{broker}: {database_sentence(error)}"
         finally:
@@ -95,6 +100,14 @@ class Command(BaseCommand):
                 )
                 for line in _passed_over(result):
                     self.stdout.write(line)
+
+
+def _way_round(error: Exception, options: Mapping[str, Any]) -> str:
+    """Say how a master comes in that this machine cannot download."""
+    if not isinstance(error, BrokerUnavailableError):
+        return ""
+    other = "another --url" if options["url"] else "--url"
+    return f"; where this machine cannot reach it, load a copy with --file, or from {other}"
 
 
 def _failure(broker: str, words: str) -> str:
