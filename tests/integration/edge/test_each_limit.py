@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from websockets.frames import Frame, Opcode
 
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
-from streaming.limits import EdgeLimits
 from streaming.server import GatewayProtocol
 from streaming.testing import make_principal
 from tests.integration.edge.conftest import MakeEdge, ask, closing
@@ -20,7 +17,6 @@ from tests.integration.edge.test_freed import Wire
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TESTS = Path(__file__).resolve().parents[2]
 LONG = "y" * 3000
 
 
@@ -109,10 +105,3 @@ async def test_one_turn_parses_so_many_bytes_of_a_client(
     assert sum(parts) > 60_000
     assert max(parts) <= 5000 + 14
     wire.vanish()
-
-
-@pytest.mark.parametrize("limit", [each.name for each in msgspec.structs.fields(EdgeLimits)])
-def test_each_limit_has_a_test_that_sets_it(limit: str) -> None:
-    named = [path for path in TESTS.rglob("test_*.py") if f"{limit}=" in (text := path.read_text())
-             or f'"{limit}"' in text]  # fmt: skip
-    assert named
