@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 from django.conf import settings
-from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from openalgo_site.api_shares import ApiShares, OverShareError
+from openalgo_site.idle_connections import give_back
 from openalgo_site.key_uses import KEY_USES
 from streaming.exceptions import KeyEndedError
 from streaming.limits import AuthFailures, EdgeLimits
@@ -98,7 +98,7 @@ class KeyGate:
 
 KEY_GATE = KeyGate(per_minute=EdgeLimits().auth_failures_per_minute)
 API_SHARES = ApiShares(
-    limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})), on_wait=close_old_connections
+    limits=EdgeLimits(**getattr(settings, "GATEWAY_LIMITS", {})), on_wait=give_back
 )
 
 

@@ -18,6 +18,7 @@ from openalgo_site.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.enabled_accounts import count_enabled_accounts  # noqa: E402
 from openalgo_site.key_uses import KEY_USES  # noqa: E402
 from openalgo_site.last_prices import PRICES  # noqa: E402
+from openalgo_site.login_turns import with_login_turns  # noqa: E402
 from openalgo_site.metrics_key import prepare_metrics_key  # noqa: E402
 from openalgo_site.notices import SENDER  # noqa: E402
 from openalgo_site.page_turns import PageTurns, with_page_turns  # noqa: E402
@@ -68,18 +69,22 @@ application = behind_proxies(
     with_security_headers(
         build_application(
             http=with_bounded_bodies(
-                with_page_turns(
-                    django_application,
-                    PageTurns(
-                        at_once=gateway.limits.pages_at_once,
-                        most_waiting=gateway.limits.pages_waiting,
+                with_login_turns(
+                    with_page_turns(
+                        django_application,
+                        PageTurns(
+                            at_once=gateway.limits.pages_at_once,
+                            most_waiting=gateway.limits.pages_waiting,
+                        ),
+                        bodies=PageTurns(
+                            at_once=gateway.limits.bodies_at_once,
+                            most_waiting=gateway.limits.pages_waiting,
+                            patience_seconds=None,
+                        ),
+                        on_refused=lambda: gateway.edge.refused.update([Refusal.PAGES]),
                     ),
-                    bodies=PageTurns(
-                        at_once=gateway.limits.bodies_at_once,
-                        most_waiting=gateway.limits.pages_waiting,
-                        patience_seconds=None,
-                    ),
-                    on_refused=lambda: gateway.edge.refused.update([Refusal.PAGES]),
+                    limits=gateway.limits,
+                    on_refused=lambda: gateway.edge.refused.update([Refusal.LOGINS]),
                 ),
                 limits=gateway.edge.limits,
                 on_refused=lambda: gateway.edge.refused.update([Refusal.BODY_BYTES]),

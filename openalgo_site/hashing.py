@@ -1,14 +1,21 @@
 """Hashing of passwords in turns: it takes a fifth of a second of a whole core, on purpose.
 
 A process hashes two passwords at a time, however many are guessed at once, so that its clients'
-ticks have a core to themselves. Logins from browsers that nobody knows share one of the two turns;
-the other is for known browsers, who therefore never wait behind strangers.
+ticks have a core to themselves; on Linux in threads that give way to the loop where they share a
+core. Logins from browsers that nobody knows share one of the two turns; the other is for known
+browsers, who therefore never wait behind strangers.
+
+Requests wait for these turns before they are anything but a task of the loop
+(``openalgo_site/login_turns.py``); what waits here as well are the few that come another way.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,6 +29,8 @@ AT_ONCE = 2
 STRANGERS_AT_ONCE = 1
 MOST_WAITING = 20  # strangers; about 5 s of hashing
 PATIENCE_SECONDS = 15.0
+NICENESS = 10  # of the threads that hash, beside the process's own
+LEAST_NICE = 19  # the kernel's end of the scale
 BUSY = "Too many people are logging in at this moment. Try again in a few seconds."
 
 
@@ -88,10 +97,22 @@ def _busy(login: Login) -> ValidationError:
 TURNS = HashingTurns()
 
 
+def _give_way() -> None:
+    """Let all other threads of the process come first on a core that they share."""
+    if sys.platform == "linux":  # elsewhere threads have no priority of their own
+        mine = os.getpriority(os.PRIO_PROCESS, 0)
+        lower = min(mine + NICENESS, LEAST_NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), lower)
+
+
+# They hash and nothing else: a thread that has given way may never come first again.
+_THREADS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="hashing", initializer=_give_way)
+
+
 class TurnTakingHasher(PBKDF2PasswordHasher):
     """Django's usual hasher, whose hashes it makes and reads, one turn for each."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         """Hash in a turn. Raises what ``turn`` raises."""
         with TURNS.turn(LOGIN.get()):
-            return super().encode(password, salt, iterations)
+            return _THREADS.submit(super().encode, password, salt, iterations).result()

@@ -11,7 +11,7 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-__all__ = ["KnownBrowserMiddleware", "browser_of", "know"]
+__all__ = ["COOKIE", "KnownBrowserMiddleware", "browser_id", "browser_of", "know"]
 
 COOKIE = "known_browser"
 SALT = "openalgo_site.known_browsers"
@@ -28,6 +28,12 @@ def browser_of(request: HttpRequest, name: str) -> str | None:
     """Return the id of the browser if ``name`` has logged in with it before, else None."""
     browser, names = _read(request)
     return browser if _digest(browser, name) in names else None
+
+
+def browser_id(cookie: str) -> str | None:
+    """Return the id of the browser with this cookie if anybody has logged in with it, else None."""
+    found = _parse(cookie)
+    return found[0] if found is not None else None
 
 
 class KnownBrowserMiddleware(MiddlewareMixin):
@@ -56,12 +62,16 @@ class KnownBrowserMiddleware(MiddlewareMixin):
 
 def _read(request: HttpRequest) -> tuple[str, list[str]]:
     """Return the id of the browser, or a new one, and digests of the names that it is known to."""
+    return _parse(request.COOKIES.get(COOKIE, "")) or (secrets.token_hex(8), [])
+
+
+def _parse(cookie: str) -> tuple[str, list[str]] | None:
+    if not cookie:
+        return None
     try:
-        value: Any = signing.loads(
-            request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=KNOWN_SECONDS
-        )
+        value: Any = signing.loads(cookie, salt=SALT, max_age=KNOWN_SECONDS)
     except signing.BadSignature:
-        return secrets.token_hex(8), []
+        return None
     browser, *names = value
     return browser, names
 

@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "openalgo_site.apps.SiteConfig",
 ]
 MIDDLEWARE = [
+    "openalgo_site.idle_connections.IdleConnectionsMiddleware",  # first: the answer is made
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "streaming.security.SecurityHeadersMiddleware",

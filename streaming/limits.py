@@ -29,6 +29,7 @@ class Refusal(StrEnum):
     STRANGERS_OF_ADDRESS = "strangers_of_address"
     FILES = "files"
     PAGES = "pages"
+    LOGINS = "logins"
 
 
 class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,8 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     user_query_burst: int = 1000
     user_api_requests_at_once: int = 2
     user_api_requests_waiting: int = 50
+    max_logins_waiting: int = 20
+    login_wait_seconds: float = 15.0
     max_unsent_bytes: int = 1024 * 1024
     stall_seconds: float = 10.0
     close_timeout_seconds: float = 5.0

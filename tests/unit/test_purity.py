@@ -105,6 +105,7 @@ PURE_MODULES = [
     "pooling.upkeep",
     # openalgo_site
     "openalgo_site.public_url",
+    "openalgo_site.request_turns",
     "openalgo_site.status_page.history",
     "openalgo_site.status_page.shape",
     # streaming

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +15,15 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.exceptions import ValidationError
 
 from openalgo_site import hashing
-from openalgo_site.hashing import AT_ONCE, BUSY, LOGIN, HashingTurns, Login, TurnTakingHasher
+from openalgo_site.hashing import (
+    AT_ONCE,
+    BUSY,
+    LOGIN,
+    NICENESS,
+    HashingTurns,
+    Login,
+    TurnTakingHasher,
+)  # fmt: skip
 
 WAIT_SECONDS = 30.0
 
@@ -147,3 +157,23 @@ def test_hashes_are_djangos_own() -> None:
     assert encoded == theirs.encode("secret", "salt", 2)
     assert ours.verify("secret", encoded)
     assert not ours.verify("other", encoded)
+
+
+def test_who_hashes_gives_way_to_the_loop_and_nobody_else_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if sys.platform != "linux":
+        return  # threads have no priority of their own there
+    seen: list[tuple[int, int]] = []
+
+    def note(*_: Any) -> bytes:
+        seen.append((threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0)))
+        return b"hash"
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", note)
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    for _ in range(3):
+        TurnTakingHasher().encode("secret", "salt")
+    assert {nice for _, nice in seen} == {min(19, mine + NICENESS)}
+    assert threading.get_native_id() not in {thread for thread, _ in seen}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine
