@@ -29,7 +29,7 @@ AT_ONCE = 2
 STRANGERS_AT_ONCE = 1
 MOST_WAITING = 20  # strangers; about 5 s of hashing
 PATIENCE_SECONDS = 15.0
-NICENESS = 10  # of the threads that hash, beside the process's own
+NICENESS = 5  # of the threads that hash, beside the process's own
 LEAST_NICE = 19  # the kernel's end of the scale
 BUSY = "Too many people are logging in at this moment. Try again in a few seconds."
 
