@@ -319,6 +319,19 @@ async def test_pages_fit_wide_and_narrow_in_light_and_dark(admin: Page, ready: d
                     )
 
 
+async def test_one_long_word_and_many_pages_fit_a_phone(admin: Page, ready: dict[str, Any]):
+    """The name of an account, and the numbers under a list."""
+    await admin.set_viewport_size({"width": 360, "height": 800})
+    await admin.goto(f"{ready['admin_url']}pooling/brokeraccount/1/change/")
+    name = admin.locator("#content > h2")
+    await name.evaluate("heading => { heading.textContent = 'x'.repeat(150); }")
+    assert await admin.evaluate("document.documentElement.scrollWidth") <= 360
+    await admin.goto(f"{ready['admin_url']}pooling/instrument/")
+    pages = admin.locator("#changelist .paginator")
+    await expect(pages).to_contain_text("instruments")
+    assert await pages.evaluate("pages => pages.scrollWidth - pages.clientWidth") <= 0
+
+
 async def stands_out(badge: Locator) -> bool:
     contrast: float = await badge.evaluate(CONTRAST)
     return contrast >= 4.5
