@@ -93,7 +93,8 @@ def why_not_ours(folder: Path, owners: Collection[int] | None) -> str | None:
     """Return how another account could have put a key or a database of its own there; None: not.
 
     A folder in a place where anybody may make one is theirs who are first, and then so is what is
-    read from it as a secret. Asked behind ``begin_private``, before anything is read.
+    read from it as a secret. Asked behind ``begin_private``, before anything is read. Folders above
+    it are not looked at: a container's volume is often open to all who are in there.
 
     Args:
         folder: ``DATA_DIR``.
@@ -117,13 +118,6 @@ def why_not_ours(folder: Path, owners: Collection[int] | None) -> str | None:
         # One as /tmp is everybody's by intention.
         mends = begin if mode & stat.S_ISVTX else f"run `chmod 700 {where}`, or {begin}"
         return f"anybody on this machine may write into {where}, beside keys and database: {mends}"
-    for parent in where.parents:
-        mode = parent.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            return (
-                f"anybody on this machine may write into {parent}, and so put another folder in "
-                f"the place of {where}: run `chmod o-w {parent}`, or {begin}"
-            )
     return None
 
 

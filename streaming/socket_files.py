@@ -77,21 +77,14 @@ class SocketFiles:
             BusFolderError: it is another user's, or others may look into it.
             FileNotFoundError: it is not there: no worker has been here yet.
         """
-        found, parent = self.folder.stat(), self.folder.parent.stat()
+        found = self.folder.stat()
         if not stat.S_ISDIR(found.st_mode):
             raise BusFolderError(f"{self.folder} is no folder: {_mends()}")
         ours = {os.geteuid()}
         if os.geteuid() == 0:  # who may look at everybody's installation
-            ours.add(parent.st_uid)
+            ours.add(self.folder.parent.stat().st_uid)
         if found.st_uid not in ours or self.folder.lstat().st_uid not in {0, *ours}:
             raise BusFolderError(f"the bus's folder {self.folder} is another user's: {_mends()}")
-        if parent.st_mode & stat.S_IWOTH and not parent.st_mode & stat.S_ISVTX:
-            # Between this look and the connection it could become another folder.
-            raise BusFolderError(
-                f"anybody on this machine may write into {self.folder.parent}, and so put another "
-                f"folder in the place of the bus's: run `chmod o-w {self.folder.parent}`, or "
-                f"{_mends()}"
-            )
         if found.st_mode & _OTHERS:
             raise BusFolderError(
                 f"the bus's folder {self.folder} is open to others on this machine: run "

@@ -206,20 +206,6 @@ def test_an_own_folder_is_closed_to_others(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_whose_place_anybody_may_take_is_not_used(tmp_path: Path) -> None:
-    """Where all may write, it could be another one when somebody connects."""
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    files = SocketFiles(shared / "bus")
-    files.prepare()
-    files.check()
-    shared.chmod(0o777)
-    with pytest.raises(BusFolderError, match=r"chmod o-w .*ZMQ_SOCKET_DIR"):
-        files.check()
-    shared.chmod(0o1777)  # as /tmp: what is in it is its owner's alone to move
-    files.check()
-
-
 def test_a_path_that_is_too_long_for_a_socket_is_no_trouble(tmp_path: Path) -> None:
     """However deep the data are; and a folder that was made anew is found again."""
     folder = tmp_path / ("deep" * 20) / ("deeper" * 20) / "bus"
