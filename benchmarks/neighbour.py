@@ -96,6 +96,7 @@ async def neighbour() -> AsyncIterator[Result]:
         ("100 strangers at 100 addresses say nothing", _crowd("silent", 100)),
         ("100 strangers at 100 addresses shake hands and leave", _crowd("handshakes", 100)),
         ("100 strangers at 100 addresses guess keys and sessions", _crowd("guesses", 100)),
+        ("100 strangers at 100 addresses guess passwords", _crowd("passwords", 100)),
         ("100 strangers at 100 addresses read pages", _crowd("pages", 100)),
         ("100 strangers at 100 addresses send bodies", _crowd("bodies", 100)),
         ("another's 500 connections send all frames that they may", _crowd("frames", 500)),

@@ -24,6 +24,8 @@ _HANDSHAKE = (
 _ADMITTED_BURST, _ADMITTED_EVERY, _STRANGER_SECONDS = 32, 0.25, 9.0
 _SOCKETS_EACH = 5
 _SILENT_EACH = 60  # of a hundred: more than there may be in all
+_TOKEN = "t" * 32
+_AGAIN_SECONDS = 1.0  # after a refusal, which says five
 _FLOODS = (
     ("frames", _HANDSHAKE, _PING * 10_000),
     ("pieces", _HANDSHAKE, _PIECES),
@@ -59,6 +61,7 @@ class Strangers:
             "silent": self._say_nothing,
             "handshakes": self._come_and_go,
             "guesses": self._guess,
+            "passwords": self._guess_password,
             "pages": self._read_pages,
             "bodies": self._send_bodies,
         }
@@ -144,6 +147,24 @@ class Strangers:
             if not await asyncio.wait_for(reader.read(4096), _WORDS_SECONDS):
                 raise ConnectionResetError
             self._done["sessions refused" if is_page else "keys refused"] += 1
+        finally:
+            writer.transport.abort()
+
+    async def _guess_password(self, number: int) -> None:
+        """Try the password of a name that nobody has tried before, and come again."""
+        form = f"username={os.urandom(8).hex()}&password=guess&csrfmiddlewaretoken={_TOKEN}"
+        request = (
+            "POST /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            f"Cookie: csrftoken={_TOKEN}\r\nContent-Length: {len(form)}\r\n"
+            f"Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}"
+        )
+        reader, writer = await self._connect(number, self._site_port)
+        try:
+            writer.write(request.encode())
+            answer = await asyncio.wait_for(reader.read(), _WORDS_SECONDS)
+            self._done[f"passwords: {answer[9:12].decode(errors='replace')}"] += 1
+            if not answer.startswith(b"HTTP/1.1 200"):
+                await asyncio.sleep(_AGAIN_SECONDS)
         finally:
             writer.transport.abort()
 
