@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-__all__ = ["named_error", "one_line"]
+__all__ = ["counted", "named_error", "one_line", "verb"]
 
 MOST_CHARACTERS = 500
 
@@ -28,3 +28,17 @@ def named_error(error: BaseException, otherwise: str = "") -> str:
     """
     words = one_line(error) or otherwise
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def counted(number: int, noun: str, *, plural: str | None = None) -> str:
+    """Return a number with its noun: ``1 symbol``, ``8,900 symbols``, ``2 processes``.
+
+    Args:
+        plural: of a noun that takes more than an ``s``.
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def verb(number: int, one: str, many: str) -> str:
+    """Return the verb that goes with a count: ``moves`` of one, ``move`` of none and of several."""
+    return one if number == 1 else many

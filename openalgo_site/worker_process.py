@@ -14,6 +14,7 @@ from datetime import tzinfo
 import uvloop
 
 from brokers.registry import BrokerRegistry
+from brokers.words import counted
 from openalgo_site.stopping import end_within, stop_signals
 from openalgo_site.worker_processes import process_name
 from pooling.alerts.service import AlertService
@@ -109,7 +110,7 @@ async def _serve(
             await control.open()
             # Otherwise thousands of symbols wanted at once stop all ticks for a tenth of a second.
             calm_collector()
-            logger.info("worker %s serves %d pool(s)", worker_id, len(worker.pool_ids()))
+            logger.info("worker %s serves %s", worker_id, counted(len(worker.pool_ids()), "pool"))
             quiet = collect_when_quiet(lambda: publisher.published)
             collecting = asyncio.create_task(quiet, name="worker-collector")
             stack.callback(collecting.cancel)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from brokers.base import BrokerCapabilities
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
+from brokers.words import counted, verb
 from pooling.book import SubscriptionBook
 from pooling.capacity import Limits
 from pooling.connection_table import ConnectionTable
@@ -141,17 +142,23 @@ class ByHand:
         self._perform()
         if staying and staying == carried:
             raise CommandRefusedError(
-                f"The {carried} symbols of connection {slot} find no room elsewhere. Reconnect it "
-                "instead, or raise the limits of this account."
+                f"{counted(carried, 'symbol')} of connection {slot} "
+                f"{verb(carried, 'finds', 'find')} no room elsewhere. Reconnect it instead, or "
+                "raise the limits of this account."
             )
-        self._journal.kept_up(f"connection {slot} is drained: {carried - staying} symbols move")
+        moving = carried - staying
+        symbols = counted(moving, "symbol")
+        self._journal.kept_up(
+            f"connection {slot} is drained: {symbols} {verb(moving, 'moves', 'move')}"
+        )
         if staying:
             return (
-                f"{carried - staying} symbols of connection {slot} move to others; {staying} find "
-                "no room there, so it is opened anew with them."
+                f"{symbols} of connection {slot} {verb(moving, 'moves', 'move')} to others; "
+                f"{staying:,} {verb(staying, 'finds', 'find')} no room there, so it is opened "
+                "again for the rest."
             )
         if carried:
-            return f"Connection {slot} closes once its {carried} symbols are carried by others."
+            return f"Connection {slot} closes once others carry its {counted(carried, 'symbol')}."
         return f"Connection {slot} carried nothing and is closed."
 
     def rebalance(self) -> str:
@@ -176,9 +183,10 @@ class ByHand:
         self._perform()
         if not merged:
             return "Nothing to move: no two live connections would fit on one."
-        self._journal.kept_up(f"rebalanced by hand: {moving} symbols move")
+        symbols = f"{counted(moving, 'symbol')} {verb(moving, 'moves', 'move')}"
+        self._journal.kept_up(f"rebalanced by hand: {symbols}")
         return (
-            f"{moving} symbols move so that {merged} connections fewer are needed; an emptied one "
+            f"{symbols}, and the pool needs {counted(merged, 'connection')} less; an emptied one "
             "closes when it has been idle."
         )
 
@@ -198,10 +206,17 @@ class ByHand:
         self._perform()
         if not held:
             raise CommandRefusedError("None of these is subscribed in this pool; nothing to end.")
-        self._journal.kept_up(f"unsubscribed by hand: {len(held)} symbols")
+        self._journal.kept_up(f"unsubscribed by hand: {counted(len(held), 'symbol')}")
         unknown = len(set(keys)) - len(held)
-        note = f" {unknown} of those named were not subscribed." if unknown else ""
-        return f"{len(held)} symbols are unsubscribed; {len(holders)} clients were told.{note}"
+        note = (
+            f" {unknown:,} of those named {verb(unknown, 'was', 'were')} not subscribed."
+            if unknown
+            else ""
+        )
+        return (
+            f"{counted(len(held), 'symbol')} {verb(len(held), 'is', 'are')} unsubscribed; "
+            f"{counted(len(holders), 'client')} {verb(len(holders), 'was', 'were')} told.{note}"
+        )
 
     async def preview(
         self, options: PoolOptions, capabilities: BrokerCapabilities | None = None

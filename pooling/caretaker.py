@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+from brokers.words import counted, verb
 from pooling.backoff import Randomness
 from pooling.book import SubscriptionBook
 from pooling.clock import Clock
@@ -148,14 +149,16 @@ class Caretaker:
         book = self._book
         if isinstance(task, Evacuate):
             if moved := book.evacuate(task.slot, task.among):
-                return f"connection {task.slot} stays away: {moved} symbols moved to live ones"
+                symbols = counted(moved, "symbol")
+                return f"connection {task.slot} stays away: {symbols} moved to live ones"
         elif isinstance(task, Readmit):
             book.readmit(task.slot)
         elif isinstance(task, CloseIdle):
             book.close_idle(task.slot)
         elif isinstance(task, Merge):
             moving = book.merge(task.source, task.target)
-            return f"connection {task.source} fits on {task.target}: {moving} symbols move"
+            symbols = f"{counted(moving, 'symbol')} {verb(moving, 'moves', 'move')}"
+            return f"connection {task.source} fits on {task.target}: {symbols}"
         elif isinstance(task, Retire):
             book.retire(task.slot)
             return f"connection {task.slot} is replaced before the broker ends it"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from brokers.feed import Outcome
 from brokers.settings import SettingValue
+from brokers.words import counted, verb
 from pooling.capacity import Limits
 from pooling.clock import Clock
 from pooling.contracts import AccountSpec
@@ -75,8 +76,8 @@ class PoolJournal:
 
     def config_applied(self, limits: Limits, revision: int) -> None:
         message = (
-            f"revision {revision}: {limits.max_connections} connections of "
-            f"{limits.symbols_per_connection} symbols"
+            f"revision {revision}: {counted(limits.max_connections, 'connection')} of "
+            f"{counted(limits.symbols_per_connection, 'symbol')}"
         )
         logger.info(
             "pool %s applied %s",
@@ -98,7 +99,7 @@ class PoolJournal:
         ended = {f"{each.key}" for each in renamed.ended}
         named = f" ({', '.join(sorted(ended)[:NAMED])})" if ended else ""
         message = (
-            f"instruments changed: {len(ended)} symbols ended{named}, "
+            f"instruments changed: {counted(len(ended), 'symbol')} ended{named}, "
             f"{len(renamed.renamed)} subscribed by another token of the broker's"
         )
         logger.info("pool %s: %s", self._pool_id, message, extra={"action": "names_followed"})
@@ -139,7 +140,7 @@ class PoolJournal:
         if last is not None and now - last < CAPACITY_SECONDS:
             return None
         self._last_capacity = now
-        message = f"{len(full)} symbols refused: {full[0].message}"
+        message = f"{counted(len(full), 'symbol')} refused: {full[0].message}"
         logger.warning(
             "pool %s reached its capacity; %s",
             self._pool_id,
@@ -182,8 +183,9 @@ class PoolJournal:
 
     def displaced(self, symbols: int, limits: Limits) -> None:
         message = (
-            f"{symbols} symbols have no place any more: {limits.max_connections} connections of "
-            f"{limits.symbols_per_connection} symbols"
+            f"{counted(symbols, 'symbol')} {verb(symbols, 'has', 'have')} no place any more: "
+            f"{counted(limits.max_connections, 'connection')} of "
+            f"{counted(limits.symbols_per_connection, 'symbol')}"
         )
         logger.warning(
             "pool %s: %s", self._pool_id, message, extra={"action": "displaced", "symbols": symbols}
@@ -192,12 +194,12 @@ class PoolJournal:
 
     def paused(self, connections: int) -> None:
         logger.info(
-            "pool %s paused; closing %d connections",
+            "pool %s paused; closing %s",
             self._pool_id,
-            connections,
+            counted(connections, "connection"),
             extra={"action": "paused"},
         )
-        self._note("paused", f"{connections} connections closed")
+        self._note("paused", f"{counted(connections, 'connection')} closed")
 
     def resumed(self) -> None:
         logger.info("pool %s resumed", self._pool_id, extra={"action": "resumed"})
@@ -226,10 +228,10 @@ class PoolJournal:
     def lost(self, slot: int, live_symbols: int, reason: str) -> None:
         peaks = self._describe_peaks()
         logger.warning(
-            "connection %s/%d lost with %d live symbols: %s; peaks: %s",
+            "connection %s/%d lost with %s: %s; peaks: %s",
             self._pool_id,
             slot,
-            live_symbols,
+            counted(live_symbols, "live symbol"),
             reason,
             peaks,
             extra={"action": "lost", "slot": slot, "symbols": live_symbols, "peaks": peaks},

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from django.http import HttpRequest, JsonResponse
 
 from brokers.feed import WAITING_FOR_ROOM, FeedStatus, state_word
+from brokers.words import counted
 from streaming.bus_versions import PROTOCOL_VERSION
 from streaming.database_probe import DatabaseProbe
 from streaming.gateway import Gateway
@@ -73,17 +74,19 @@ def _degraded(
     if not workers:
         found = ["no worker answers, so there are no prices: start `python manage.py runpool`"]
     elif accounts is not None and accounts > len(pools):
-        found = [f"{accounts - len(pools)} of {accounts} enabled accounts have no worker"]
+        found = [f"{accounts - len(pools)} of {counted(accounts, 'enabled account')}: no worker"]
     states = Counter(status for status in pools if status is not FeedStatus.LIVE)
     return found + [
-        f"{states[each]} of {len(pools)} pools: {state_word(each.value)}" for each in sorted(states)
+        f"{states[each]} of {counted(len(pools), 'pool')}: {state_word(each.value)}"
+        for each in sorted(states)
     ]
 
 
 def _short_of_room(waiting: Mapping[str, int]) -> list[str]:
     pools = sum(count > 0 for count in waiting.values())
     symbols = sum(waiting.values())
-    text = f"{symbols} symbols of {pools} of {len(waiting)} pools: {WAITING_FOR_ROOM}"
+    where = f"{pools} of {counted(len(waiting), 'pool')}"
+    text = f"{counted(symbols, 'symbol')} of {where}: {WAITING_FOR_ROOM}"
     return [text] if symbols else []
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from brokers.moments import moment_text
+from brokers.words import counted
 from openalgo_site.demo.left_behind import DEMO_USER_LEFT, MENDS, has_demo_user, is_for_others
 from openalgo_site.doctor.findings import Finding, failed, fine, warned
 from pooling import conf
@@ -86,7 +87,9 @@ def credentials() -> Iterator[Finding]:
             told.add(warning)
             what, _, mends = warning.rpartition(". Lower ")
             yield warned(name, what, f"lower {mends}")
-    yield fine(name, f"those of {good} enabled account(s) are complete, and their keys are there")
+    yield fine(
+        name, f"those of {counted(good, 'enabled account')} are complete, and their keys are there"
+    )
 
 
 def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Finding | None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from brokers.addresses import host_to_connect, netloc
 from brokers.feed import WAITING_FOR_ROOM, FeedEvent
-from brokers.words import named_error
+from brokers.words import counted, named_error, verb
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker
 from openalgo_site.doctor.surroundings import running_environment
@@ -65,7 +65,7 @@ def workers() -> Iterator[Finding]:
             "synchronise both clocks (chrony or systemd-timesyncd)",
         )
     if served:
-        yield fine(name, f"{served} pool(s) have a worker")
+        yield fine(name, f"{counted(served, 'pool')} {verb(served, 'has', 'have')} a worker")
     elif all(view.state == DISABLED for view in views):
         yield skipped(name, "there is no enabled account: add one in the admin")
 
@@ -92,7 +92,7 @@ def _trouble(view: PoolView) -> Iterator[Finding]:
     elif view.state == WAITING_FOR_ROOM:
         yield warned(
             name,
-            f"{view.name}: {view.waiting:,} symbols are {WAITING_FOR_ROOM} and have no price",
+            f"{view.name}: without a price, {WAITING_FOR_ROOM}: {counted(view.waiting, 'symbol')}",
             "raise the account's limits (`manage.py pool set-limit`), or unsubscribe something",
         )
     elif view.state == "stale":

@@ -13,6 +13,7 @@ import msgspec
 from django.core.management.base import CommandParser
 from django.db.models import PositiveIntegerField
 
+from brokers.words import counted
 from openalgo_site.pool_cli.base import CliError, Exit, Options, Output, Subcommand
 from openalgo_site.pool_cli.reading import settings_table
 from pooling import command_queue, conf
@@ -132,7 +133,7 @@ def _loss(change: LimitChange) -> str:
             f"{change.drops:,} of {change.used:,} in use would lose their place, the newest first"
         )
     if change.closes:
-        parts.append(f"{change.closes} connections would be closed")
+        parts.append(f"{counted(change.closes, 'connection')} would be closed")
     return f"{' and '.join(parts)}."
 
 
@@ -273,7 +274,7 @@ def _export(options: Options, out: Output) -> None:
     count = len(content.accounts)
     out.show(
         {"file": str(options["output"]), "accounts": count, "endpoints_left_out": left_out},
-        f"{count:,} accounts written to {options['output']}, without credentials.",
+        f"{counted(count, 'account')} written to {options['output']}, without credentials.",
     )
 
 

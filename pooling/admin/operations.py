@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from brokers.words import counted
+
 __all__ = ["OPERATIONS", "Operation", "PoolFacts"]
 
 
@@ -57,8 +59,8 @@ def _pause(facts: PoolFacts) -> str:
     if facts.is_paused:
         return "It is paused already; nothing changes."
     return (
-        f"{_count(len(facts.slots), 'connection')} {_close(len(facts.slots))} and "
-        f"{_count(facts.symbols, 'symbol')} of {_count(facts.clients, 'client')} "
+        f"{counted(len(facts.slots), 'connection')} {_close(len(facts.slots))} and "
+        f"{counted(facts.symbols, 'symbol')} of {counted(facts.clients, 'client')} "
         f"stand still until somebody resumes it. Clients keep their subscriptions."
     )
 
@@ -76,7 +78,7 @@ def _reconnect(facts: PoolFacts) -> str:
             f"{_gap(facts.slots.get(facts.slot, 0), facts.clients)}"
         )
     return (
-        f"{_count(len(facts.slots), 'connection')} {_close(len(facts.slots))} and "
+        f"{counted(len(facts.slots), 'connection')} {_close(len(facts.slots))} and "
         f"{'opens' if len(facts.slots) == 1 else 'open'} anew. {_gap(facts.symbols, facts.clients)}"
     )
 
@@ -86,23 +88,23 @@ def _drain(facts: PoolFacts) -> str:
         return "The chosen connection hands what it can to the others, then it closes."
     symbols = facts.slots.get(facts.slot, 0)
     return (
-        f"Connection {facts.slot} hands its {_count(symbols, 'symbol')} to the others as far as "
+        f"Connection {facts.slot} hands its {counted(symbols, 'symbol')} to the others as far as "
         "they have room, without a gap, and closes once it is empty."
     )
 
 
 def _rebalance(facts: PoolFacts) -> str:
     return (
-        f"{_count(facts.symbols, 'symbol')} on {_count(len(facts.slots), 'connection')} move onto "
-        "as few connections as can carry them, without a gap; emptied connections close."
+        f"{counted(facts.symbols, 'symbol')} on {counted(len(facts.slots), 'connection')} move "
+        "onto as few connections as can carry them, without a gap; emptied connections close."
     )
 
 
 def _unsubscribe(facts: PoolFacts) -> str:
     return (
         "Every client that holds one of the named symbols loses it and is told so. "
-        f"The pool carries {_count(facts.symbols, 'symbol')} for "
-        f"{_count(facts.clients, 'client')}."
+        f"The pool carries {counted(facts.symbols, 'symbol')} for "
+        f"{counted(facts.clients, 'client')}."
     )
 
 
@@ -110,13 +112,9 @@ def _gap(symbols: int, clients: int) -> str:
     if not symbols:
         return "Nothing is subscribed on it."
     return (
-        f"{_count(symbols, 'symbol')} of up to {_count(clients, 'client')} "
+        f"{counted(symbols, 'symbol')} of up to {counted(clients, 'client')} "
         f"{'has' if symbols == 1 else 'have'} a gap until it is back, usually a second or two."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _close(connections: int) -> str:

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
+from brokers.words import counted
 from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge, is_confirmed
 from streaming.models import ClientConnection, GatewayStatus
 
@@ -200,10 +201,11 @@ class ClientConnectionAdmin(ReadOnlyAdmin):
         left = _wait_until_gone(ids)
         done = len(ids) - left
         if left:
-            text = f"{done} of {len(ids)} client(s) disconnected; the others' gateway has not said."
+            gone = f"{done:,} of {counted(len(ids), 'client')} disconnected"
+            text = f"{gone}; the others' gateway has not said."
             self.message_user(request, text, messages.WARNING)
         else:
-            self.message_user(request, f"{done} client(s) disconnected.", messages.SUCCESS)
+            self.message_user(request, f"{counted(done, 'client')} disconnected.", messages.SUCCESS)
         return None
 
 

@@ -19,6 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from brokers.moments import moment_text
+from brokers.words import counted
 from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge, is_confirmed
 from streaming.key_rights import Person, may_issue_for
 from streaming.models import ApiKey, ClientConnection
@@ -267,9 +268,9 @@ class ApiKeyAdmin(ApiKeyAdminBase):
             key.revoke()
             self.log_change(request, key, "Revoked.")
         left = _wait_until_gone([key.pk for key in keys])
-        done = f"{len(keys)} API key(s) revoked."
+        done = f"{counted(len(keys), 'API key')} revoked."
         if left:
-            text = f"{done} {left} client(s) are still shown as connected; look again in a moment."
+            text = f"{done} {counted(left, 'client')} still shown as connected; look again soon."
             self.message_user(request, text, messages.WARNING)
         else:
             self.message_user(request, f"{done} No client is connected with them any more.")

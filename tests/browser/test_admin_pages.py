@@ -190,7 +190,7 @@ async def test_a_key_is_made_shown_once_and_revoked(admin: Page, ready: dict[str
         async with asyncio.timeout(60):
             await socket.wait_closed()
         assert socket.close_code == 4401
-    await expect(admin.locator(".messagelist li")).to_contain_text("1 API key(s) revoked.")
+    await expect(admin.locator(".messagelist li")).to_contain_text("1 API key revoked.")
     await expect(row).to_contain_text("revoked")
     async with websockets.connect(ready["openalgo_url"]) as again:
         await again.send(json.dumps({"action": "authenticate", "api_key": key}))

@@ -40,12 +40,12 @@ async def test_ready_counts_workers_pools_and_clients(make_edge: MakeEdge) -> No
     reply = await health(edge, "/readyz")
     assert reply.status_code == 200
     assert (reply.json()["status"], reply.json()["pools"]) == ("degraded", {"live": 0, "total": 1})
-    assert reply.json()["degraded"] == ["1 of 1 pools: stale"]
+    assert reply.json()["degraded"] == ["1 of 1 pool: stale"]
     edge.link.go_live("p1")
     edge.link.short_of_room["p1"] = 6
     reply = await health(edge, "/readyz")
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
-    assert reply.json()["degraded"] == ["6 symbols of 1 of 1 pools: waiting for room"]
+    assert reply.json()["degraded"] == ["6 symbols of 1 of 1 pool: waiting for room"]
     await socket.close()
 
 
@@ -70,7 +70,7 @@ async def test_ready_counts_accounts_that_no_worker_serves(
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
     assert reply.json()["accounts"] == 3
     assert reply.json()["pools"]["total"] == 3
-    assert "2 of 3 enabled accounts have no worker" in reply.json()["degraded"]
+    assert "2 of 3 enabled accounts: no worker" in reply.json()["degraded"]
 
 
 async def test_without_a_worker_ready_says_what_that_costs_and_what_mends_it(

@@ -69,10 +69,10 @@ def test_every_list_has_the_good_account_with_its_figures(
         assert pool("show", str(account.pk))["label"] == account.label
     entries, _ = export()
     assert len(entries.accounts) == 6
-    assert "1 pool(s) have a worker" in [each.message for each in processes.workers()][-1]
+    assert "1 pool has a worker" in [each.message for each in processes.workers()][-1]
     found = {each.message for each in keys.credentials()}
     assert any("garbled" in message for message in found)
-    assert any("those of 1 enabled account(s)" in message for message in found)
+    assert any("those of 1 enabled account" in message for message in found)
 
 
 def test_the_admin_opens_each_of_them(accounts: dict[str, BrokerAccount]) -> None:

@@ -28,7 +28,7 @@ MASTER = (
     "408065,1594,INFY,INFOSYS,0,,0,0.05,1,EQ,NSE,NSE\n"
 )
 FURTHER = {"createsuperuser": ["--noinput"], "loadinstruments": ["--file", "{master}"]}
-SERVERS = {"runpool": "serves 0 pool(s)", "rungateway": "gateway: site on"}
+SERVERS = {"runpool": "serves 0 pools", "rungateway": "gateway: site on"}
 
 
 def block(heading: str) -> list[str]:

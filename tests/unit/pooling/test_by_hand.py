@@ -254,7 +254,7 @@ async def test_draining_where_only_some_find_room_opens_the_connection_anew_with
         kit.want(1, 2, 3, 4, 5)
         await asyncio.sleep(1)
         result = kit.pool.by_hand.drain(1)
-        assert "1 symbols of connection 1 move to others; 2 find no room" in result
+        assert "1 symbol of connection 1 moves to others; 2 find no room" in result
         await asyncio.sleep(60)
         assert kit.broker.subscribed.keys() == {"1", "2", "3", "4", "5"}
         stats = kit.pool.get_stats()
@@ -287,7 +287,7 @@ async def test_rebalancing_packs_symbols_onto_few_connections():
         await asyncio.sleep(1)
         kit.events.clear()
         result = kit.pool.by_hand.rebalance()
-        assert "2 symbols move so that 2 connections fewer" in result
+        assert "2 symbols move, and the pool needs 2 connections less" in result
         await asyncio.sleep(30)
         assert sorted(c.symbols for c in kit.pool.get_stats().connections) == [0, 0, 3]
         assert kit.broker.subscribed.keys() == {"1", "4", "7"}
@@ -303,7 +303,7 @@ async def test_unsubscribing_takes_instruments_from_all_their_holders_and_tells_
         await asyncio.sleep(1)
         kit.events.clear()
         result = kit.pool.by_hand.unsubscribe(keys(1, 1, 99))
-        assert "1 symbols are unsubscribed; 3 clients were told. 1 of those named" in result
+        assert "1 symbol is unsubscribed; 3 clients were told. 1 of those named was" in result
         await asyncio.sleep(1)
         assert kit.broker.subscribed.keys() == {"2"}
         assert {(o.key, o.state, o.mode) for o in kit.outcomes} == {

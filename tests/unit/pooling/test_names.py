@@ -572,6 +572,6 @@ async def test_people_can_read_what_a_load_did(verb):
         await asyncio.sleep(5)
         told = [message for _, kind, message in names.store.events if kind == "names_followed"]
         assert told == [
-            "instruments changed: 1 symbols ended (NFO:RELIANCE26DEC1290CE), 1 subscribed by "
+            "instruments changed: 1 symbol ended (NFO:RELIANCE26DEC1290CE), 1 subscribed by "
             "another token of the broker's"
         ]
