@@ -2,7 +2,7 @@
 
 Nothing is counted here: the parts keep plain numbers, and a scrape reads them. Labels have few
 values, whatever clients do: gateway process, broker, state, reason, stage; never a user, a symbol
-or a key. ``docs/operations.md`` documents each name.
+or a key. ``docs/monitoring.md`` documents each name.
 """
 
 from __future__ import annotations

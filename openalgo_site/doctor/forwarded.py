@@ -28,7 +28,7 @@ def forwarded() -> Iterator[Finding]:
             NAME,
             f"a proxy at {address} sends requests on and is not trusted, {EVERYBODY}",
             f"set TRUSTED_PROXIES={address} if it is yours, and see that it sets X-Forwarded-For "
-            "(docs/operations.md, Behind a proxy)",
+            "(docs/access.md, Behind a proxy)",
         )
     if seen:
         return
@@ -40,7 +40,7 @@ def forwarded() -> Iterator[Finding]:
             NAME,
             f"the clients of all {len(users)} users come from {only}: if a proxy is there it names "
             f"nobody, {EVERYBODY}",
-            f"let it set X-Forwarded-For, and set TRUSTED_PROXIES={only} (docs/operations.md, "
+            f"let it set X-Forwarded-For, and set TRUSTED_PROXIES={only} (docs/access.md, "
             "Behind a proxy)",
         )
         return

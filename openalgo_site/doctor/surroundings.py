@@ -94,7 +94,7 @@ def origins() -> Iterator[Finding]:
             f"PUBLIC_URL={public.origin}, but nobody is trusted who could bring TLS, so browsers "
             "are not told to stay with it, and all clients have the proxy's address",
             "set TRUSTED_PROXIES to the proxy's address, and let it set X-Forwarded-For and "
-            "X-Forwarded-Proto (docs/operations.md, Behind a proxy)",
+            "X-Forwarded-Proto (docs/access.md, Behind a proxy)",
         )
     for origin in settings.CSRF_TRUSTED_ORIGINS:
         parts = urlsplit(origin)

@@ -49,7 +49,7 @@ from tests.integration.edge.conftest import INFY, MakeEdge, ask, closing, read
 from tests.integration.edge.test_batches import OFFER
 from tests.support import bus_at, eventually, free_port
 
-OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
+MONITORING = Path(__file__).resolve().parents[3] / "docs" / "monitoring.md"
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ async def test_it_says_so_where_no_gateway_runs(key: str) -> None:
 
 
 async def test_every_metric_is_documented_and_nothing_else(gateway: Gateway, key: str) -> None:
-    """Names and labels of the table in docs/operations.md, one by one."""
+    """Names and labels of the table in docs/monitoring.md, one by one."""
     text = (await get(gateway, **{"X-API-KEY": key})).content.decode()
     text = exposition(merged([parsed(text.encode()), pool_metrics([stats("1")])])).decode()
     found: dict[str, set[str]] = {}
@@ -187,7 +187,7 @@ async def test_every_metric_is_documented_and_nothing_else(gateway: Gateway, key
     documented = {
         name: set() if labels == "none" else set(labels.split(", "))
         for name, labels in re.findall(
-            r"^\| `(tickpool_\w+)` \| \w+ \| ([^|]+) \|", OPERATIONS.read_text(), re.M
+            r"^\| `(tickpool_\w+)` \| \w+ \| ([^|]+) \|", MONITORING.read_text(), re.M
         )
     }
     assert documented == found

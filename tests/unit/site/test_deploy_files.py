@@ -20,7 +20,7 @@ from streaming.limits import Refusal
 ROOT = Path(__file__).resolve().parents[3]
 DASHBOARD = ROOT / "deploy" / "grafana" / "tickpool.json"
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
-OPERATIONS = ROOT / "docs" / "operations.md"
+MONITORING = ROOT / "docs" / "monitoring.md"
 
 SEVERITIES = {"critical", "warning", "info"}
 # What a label may be, for the metrics on which a rule or panel selects by it.
@@ -48,7 +48,7 @@ VALUES: dict[tuple[str, str], set[str]] = {
 def metrics() -> dict[str, tuple[str, set[str]]]:
     """Return name -> (type, labels) of the table; another test holds it to what is served."""
     rows = re.findall(
-        r"^\| `(tickpool_\w+)` \| (\w+) \| ([^|]+) \|", OPERATIONS.read_text(), re.MULTILINE
+        r"^\| `(tickpool_\w+)` \| (\w+) \| ([^|]+) \|", MONITORING.read_text(), re.MULTILINE
     )
     found: dict[str, tuple[str, set[str]]] = {}
     for name, kind, text in rows:
