@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 import zmq
 
 from brokers.types import Instrument, InstrumentKey, Tick, TickSink
-from streaming.batch_threads import batch_threads
 from streaming.bus_address import BusAddress
 from streaming.bus_binding import BusBinding
 from streaming.bus_message import FORMAT_VERSION, HEADER, unpack_message
@@ -128,10 +127,9 @@ class SharedZmqPublisher:
             curve = self.bus.curve
             gate = None if curve is None else CurveGate(context=context, keys=curve)
             try:
-                with batch_threads():  # the first socket starts the one that sends
-                    socket = context.socket(zmq.XPUB)
                 if gate is not None:
                     gate.open()
+                socket = context.socket(zmq.XPUB)
                 self._prepare(socket)
                 self._binding.bind(socket)
             except BaseException:

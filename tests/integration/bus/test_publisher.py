@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -71,24 +69,6 @@ def take_all(publisher: SharedZmqPublisher, subscriber: RawSubscriber) -> list[T
         assert message is not None, "the beat was lost"
         ticks.append(unpack_message(message))
     return ticks
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this policy")
-@pytest.mark.parametrize("has_keys", [False, True])
-def test_the_thread_that_sends_takes_no_core_from_the_one_that_publishes(tmp_path, has_keys):
-    """It would send a burst's first message alone, and be woken anew for the next ones."""
-    keys = create_key_file(tmp_path / "bus.key") if has_keys else None
-    publisher = SharedZmqPublisher(bus=bus_at(curve=keys), epoch=1)
-    before = set(os.listdir("/proc/self/task"))
-    publisher.open()
-    try:
-        begun = set(os.listdir("/proc/self/task")) - before
-        policies = [os.sched_getscheduler(int(thread)) for thread in begun]
-    finally:
-        publisher.close()
-    # The one that sends, and the one that closes what is left.
-    assert policies.count(os.SCHED_BATCH) == 2
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_a_tick_arrives_with_its_counts(publisher):
