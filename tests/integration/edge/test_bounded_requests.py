@@ -267,8 +267,8 @@ async def test_little_is_kept_of_a_body_that_nobody_takes_yet(make_edge: MakeEdg
     edge = await make_edge(http=site)
     line = await Line.open(edge)
     line.say(POST + b"Content-Length: 300000\r\nConnection: close\r\n\r\n" + bytes(300_000))
-    (guest,) = await eventually(lambda: list(edge.gateway.edge.strangers._all))
-    protocol: Any = guest
+    guests: Any = await eventually(lambda: list(edge.gateway.edge.strangers._all))
+    (protocol,) = guests
     await eventually(lambda: protocol.flow is not None and protocol.flow.read_paused)
     assert len(protocol.cycle.body) <= 12 * 1024
     go_on.set()

@@ -88,7 +88,7 @@ async def test_one_turn_parses_so_many_bytes_of_a_client(
     """However large its frames are: the parser gets no part that is larger."""
     edge = await make_edge(turn_bytes=5000)
     parts: list[int] = []
-    parent = GatewayProtocol.__mro__[2]
+    parent: Any = GatewayProtocol.__mro__[2]
     original = parent.data_received
 
     def noted(protocol: Any, data: bytes) -> None:
