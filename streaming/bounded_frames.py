@@ -4,6 +4,8 @@
 | --- | --- | --- |
 | frames of every kind | a token bucket, small before authentication | 4429 |
 | pieces of a message | ``pieces_per_message`` | 4429 |
+| large messages of a user | ``user_large_messages`` under way, some more wait | 4429 |
+| time of a large message | ``request_timeout_seconds``, a second for each 16 KiB | 4429 |
 | bytes of a message | ``unauthenticated_frame_bytes``, then what the route allows | 1009 |
 | what is parsed in one turn | ``turn_bytes``, 64 frames of all (strangers 8, in turn) | next turn |
 | messages that wait for the application | one; none before authentication | when it asks |
@@ -15,6 +17,7 @@ its own side.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from asyncio import BaseTransport
 from typing import Any
@@ -27,6 +30,7 @@ from websockets.protocol import CONNECTING, OPEN
 from streaming.edge import Edge
 from streaming.frame_gate import FrameGate, FrameRefusedError
 from streaming.frame_turns import frame_cost
+from streaming.large_messages import Place
 from streaming.limits import Refusal
 from streaming.protocol import CloseCode
 from streaming.shared_frames import SharedFramesProtocol
@@ -43,6 +47,10 @@ _STRANGERS_TURN_FRAMES = 8
 # How long, and with how much more to come, whoever was refused may read why.
 _FAREWELL_SECONDS = 1.0
 _FAREWELL_BYTES = 1024 * 1024
+# A large message that comes at least as fast may take longer than a request's time.
+_BYTES_PER_SECOND = 16 * 1024
+# Whoever is late has this much more: what had arrived while this process stood still is read first.
+_GRACE_SECONDS = 1.0
 # What the kernel takes of a client beyond what was read; of strangers it takes less.
 _KERNEL_BYTES = 256 * 1024
 
@@ -62,6 +70,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._app_waits = False  # the application wants the next message
         self._user_id: int | None = None  # whose client it is, from ``admitted`` on
         self._dropped_bytes: int | None = None  # since the connection was refused
+        self._in_time: asyncio.TimerHandle | None = None  # while a large message comes
         self.conn.max_message_size = edge.limits.unauthenticated_frame_bytes
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -77,7 +86,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
 
     def admitted(self, most_bytes: int, user_id: int) -> None:
         """Apply the bounds of clients that are known, and ``most_bytes`` to their messages."""
-        self._gate.admit()
+        self._gate.admit(most_bytes)
         self._user_id = user_id
         self.conn.max_message_size = most_bytes
         self._edge.strangers.leave(self)
@@ -139,12 +148,16 @@ class BoundedFramesProtocol(SharedFramesProtocol):
                 self.end(refusal.refusal, str(refusal))
                 break
             if not part:
+                if self._gate.wants_place and self._takes_place():
+                    continue
                 break
             super().data_received(part)
             bytes_left -= len(part)
             frames_left -= frame_cost(len(part)) if is_known else 1
         if is_known:
             frames.use(before - frames_left)
+        if self._gate.is_large == (self._in_time is None):
+            self._time_message()
         self._settle(is_turn_over=not (bytes_left > 0 and frames_left > 0))
 
     def _settle(self, *, is_turn_over: bool) -> None:
@@ -153,10 +166,53 @@ class BoundedFramesProtocol(SharedFramesProtocol):
             self._gate.clear()
         elif not self._may_parse() or (self._gate.waiting_bytes and not self._takes_data()):
             self.transport.pause_reading()  # until the application wants something
+        elif self._gate.wants_place:
+            self.transport.pause_reading()  # until others of the user are done
         elif is_turn_over and self._gate.waiting_bytes:
             self._go_on()
         else:
             self.transport.resume_reading()
+
+    def _takes_place(self) -> bool:
+        """Take a place for a large message; False: it waits for one unread, or was refused."""
+        place = self._edge.large.ask(self._user_id, self)
+        self._gate.may_be_large = place is Place.TAKEN
+        if place is Place.REFUSED:
+            self.end(Refusal.LARGE_MESSAGES, "too many large messages of this user at once")
+        return self._gate.may_be_large
+
+    def has_place(self) -> None:
+        """Go on with the large message that waited for others of the user."""
+        self._gate.may_be_large, self._gate.wants_place = True, False
+        self._look_again()
+
+    def _leave_place(self) -> None:
+        """Give up the place of a large message, or the wait for it."""
+        self._gate.may_be_large = self._gate.wants_place = False
+        heir = self._edge.large.leave(self._user_id, self)
+        if heir is not None:
+            heir.has_place()
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether a large message has begun that must be there in time."""
+        return self._in_time is not None
+
+    def _time_message(self) -> None:
+        """Expect a large message that has begun in time, and no more one that is there."""
+        if self._in_time is not None:
+            self._in_time.cancel()
+            self._in_time = None
+        elif self._dropped_bytes is None:
+            seconds = self._edge.limits.request_timeout_seconds
+            seconds += (self.conn.max_message_size or 0) / _BYTES_PER_SECOND
+            self._in_time = self.loop.call_later(seconds, self._is_late)
+
+    def _is_late(self) -> None:
+        self._in_time = self.loop.call_later(_GRACE_SECONDS, self._is_too_late)
+
+    def _is_too_late(self) -> None:
+        self.end(Refusal.SLOW_MESSAGE, "a message that took too long to arrive")
 
     def _may_parse(self) -> bool:
         return not (
@@ -178,6 +234,8 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._app_waits = True
         if not self._gate.is_admitted:
             self._edge.strangers.expect_word(self)
+        elif self._gate.may_be_large and not self._gate.is_large and self.queue.empty():
+            self._leave_place()  # what it was for has been served
         try:
             self._look_again()
             message = await self.queue.get()
@@ -198,7 +256,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
 
     def _look_again(self) -> None:
         """Go on with what waits, if it may be parsed now."""
-        if not self._is_due and self._may_parse():
+        if not self._is_due and self._may_parse() and not self._gate.wants_place:
             if self._gate.waiting_bytes and self._takes_data():
                 self._go_on()
             elif not self._gate.waiting_bytes:
@@ -231,7 +289,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
                 {"type": "websocket.disconnect", "code": sent.code, "reason": sent.reason}
             )
         self.stop_keepalive()
-        self._gate.clear()
+        self._forget()
         self._dropped_bytes = 0
         self.close_sent = True
         if self.close_timer is not None:
@@ -242,8 +300,16 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self.transport.write_eof()
         self.transport.resume_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _forget(self) -> None:
+        """Let go of what the client sent and of what was kept for it."""
+        self._leave_place()
         self._gate.clear()
+        if self._in_time is not None:
+            self._in_time.cancel()
+            self._in_time = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
         self._edge.leave(self)
         if self._dropped_bytes is not None:
             self._edge.parting -= 1

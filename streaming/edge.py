@@ -11,10 +11,11 @@ from typing import Protocol
 
 from streaming.addresses import Network, is_among
 from streaming.frame_turns import FrameTurns
+from streaming.large_messages import LargeMessages
 from streaming.limits import EdgeLimits, Refusal
 from streaming.strangers import Strangers
 
-__all__ = ["Edge", "Guest", "Lane"]
+__all__ = ["Edge", "Guest", "Lane", "Sender"]
 
 # Each takes a tenth of a millisecond or two, and begins what takes longer: a handshake, a page.
 _STRANGERS_A_TURN = 3
@@ -65,6 +66,13 @@ class Guest(Protocol):
         """End it for this reason."""
 
 
+class Sender(Protocol):
+    """A client's connection, as the places of large messages see it."""
+
+    def has_place(self) -> None:
+        """Go on: the place that was waited for is there."""
+
+
 class Edge:
     """The edge of one process. Belongs to the event loop that serves.
 
@@ -86,6 +94,7 @@ class Edge:
         self.lane = Lane()  # of strangers
         self.frames = FrameTurns()  # of clients
         self.strangers: Strangers[Guest] = Strangers(self.limits)
+        self.large: LargeMessages[Sender] = LargeMessages(self.limits)  # of clients
         self.refused: Counter[Refusal] = Counter()  # since the start
         self.connections = 0  # that are open, known or not
         self.parting = 0  # of them, those that were refused and may read why

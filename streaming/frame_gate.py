@@ -8,6 +8,7 @@ monotonic clock.
 from __future__ import annotations
 
 from streaming.exceptions import StreamingError
+from streaming.large_messages import LARGE_BYTES
 from streaming.limits import EdgeLimits, Refusal, TokenBucket
 
 __all__ = ["FrameGate", "FrameRefusedError"]
@@ -29,10 +30,24 @@ class FrameGate:
 
     A stranger has ``stranger_frame_burst`` frames and ``stranger_frames_per_second`` more; once it
     is admitted, ``frame_burst`` and ``frames_per_second``. A message has ``pieces_per_message``.
+    One that becomes large waits in front of the header that makes it so until ``may_be_large``.
     Whoever feeds bounds how much waits here.
     """
 
-    __slots__ = ("_at", "_bucket", "_data", "_left", "_limits", "_pieces", "is_admitted")
+    __slots__ = (
+        "_at",
+        "_bucket",
+        "_data",
+        "_ends_message",
+        "_left",
+        "_limits",
+        "_message_bytes",
+        "_most_bytes",
+        "_pieces",
+        "is_admitted",
+        "may_be_large",
+        "wants_place",
+    )
 
     def __init__(self, limits: EdgeLimits) -> None:
         self._limits = limits
@@ -44,15 +59,26 @@ class FrameGate:
         self._at = 0
         self._left = 0  # bytes to come of the frame that was begun
         self._pieces = 0  # so far, of the message under way
+        self._message_bytes = 0  # of it, as the headers so far have it
+        self._ends_message = False  # the frame that was begun is its last one
+        self._most_bytes = 0  # of one message of somebody who is known
+        self.may_be_large = False  # whoever feeds has a place for a large message
+        self.wants_place = False  # ``take`` stands in front of a header for which it needs that
 
     @property
     def waiting_bytes(self) -> int:
         """How much was fed and not yet handed out."""
         return len(self._data) - self._at
 
-    def admit(self) -> None:
-        """Count from now on as of somebody who is known."""
+    @property
+    def is_large(self) -> bool:
+        """Whether a large message is under way here."""
+        return self._message_bytes > LARGE_BYTES
+
+    def admit(self, most_bytes: int) -> None:
+        """Count from now on as of somebody who is known, with messages of so many bytes."""
         self.is_admitted = True
+        self._most_bytes = most_bytes
         self._bucket = TokenBucket(
             rate=self._limits.frames_per_second, burst=self._limits.frame_burst
         )
@@ -65,11 +91,13 @@ class FrameGate:
     def clear(self) -> None:
         """Forget what waits; nothing more is handed out of it."""
         self._data, self._at, self._left = b"", 0, 0
+        self._message_bytes, self.wants_place = 0, False
 
     def take(self, most_bytes: int, now: float, *, with_data: bool = True) -> bytes:
         """Return the next bytes for the parser, of one frame, at most ``most_bytes`` and a header.
 
-        Empty: more must arrive first, or, without ``with_data``, a data frame is next.
+        Empty: more must arrive first, or, without ``with_data``, a data frame is next, or
+        ``wants_place``.
 
         Raises:
             FrameRefusedError: one frame too many; nothing may be taken any more.
@@ -97,9 +125,21 @@ class FrameGate:
             length = int.from_bytes(data[at + 2 : at + header - 4])
         if len(data) < at + header:
             return b""
+        if not first & _CONTROL and not self._has_room(first, length):
+            return b""
         self._count(first, now)
         self._left = length
         return self._part(header, most_bytes)
+
+    def _has_room(self, first: int, length: int) -> bool:
+        """Take a data frame for part of the message under way, unless it needs a place for it."""
+        size = self._message_bytes + length
+        # What is larger than a message may be is refused by the parser, at this very header.
+        is_large = self.is_admitted and LARGE_BYTES < size <= self._most_bytes
+        self.wants_place = is_large and not self.may_be_large
+        if not self.wants_place:
+            self._message_bytes, self._ends_message = size, bool(first & _FIN)
+        return not self.wants_place
 
     def _part(self, header: int, most_bytes: int) -> bytes:
         """Return a header and as much behind it as is there, wanted, and of this frame."""
@@ -107,6 +147,8 @@ class FrameGate:
         part = self._data[self._at : end]
         self._left -= len(part) - header
         self._at = end
+        if self._ends_message and not self._left:
+            self._message_bytes, self._ends_message = 0, False
         return part
 
     def _count(self, first: int, now: float) -> None:

@@ -20,6 +20,8 @@ class Refusal(StrEnum):
 
     FRAMES = "frames"
     PIECES = "pieces"
+    LARGE_MESSAGES = "large_messages"
+    SLOW_MESSAGE = "slow_message"
     FRAME_BYTES = "frame_bytes"
     HEADER_BYTES = "header_bytes"
     BODY_BYTES = "body_bytes"
@@ -82,6 +84,8 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     user_item_burst: int = 200_000
     user_bytes_per_second: int = 4 * 1024 * 1024
     user_byte_burst: int = 64 * 1024 * 1024
+    user_large_messages: int = 8
+    user_large_messages_waiting: int = 64
     user_queries_per_second: float = 50.0
     user_query_burst: int = 1000
     user_api_requests_at_once: int = 2

@@ -126,6 +126,7 @@ PURE_MODULES = [
     "streaming.frame_gate",
     "streaming.groups",
     "streaming.holdings",
+    "streaming.large_messages",
     "streaming.latency",
     "streaming.latency_window",
     "streaming.limits",

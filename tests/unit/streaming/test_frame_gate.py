@@ -10,6 +10,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from streaming.frame_gate import FrameGate, FrameRefusedError
+from streaming.large_messages import LARGE_BYTES
 from streaming.limits import EdgeLimits, Refusal
 
 LIMITS = EdgeLimits(
@@ -27,7 +28,7 @@ def text(payload: bytes, *, is_last: bool = True, is_first: bool = True) -> byte
 def fed(*frames: bytes, is_admitted: bool = False) -> FrameGate:
     gate = FrameGate(LIMITS)
     if is_admitted:
-        gate.admit()
+        gate.admit(10**6)
     gate.feed(b"".join(frames))
     return gate
 
@@ -67,7 +68,7 @@ def test_chance_finds_no_stream_that_is_cut_elsewhere() -> None:
             for _ in range(chance.randrange(1, 30))
         )
         gate, got, at = FrameGate(limits), b"", 0
-        gate.admit()
+        gate.admit(10**6)
         while at < len(sent):
             step = chance.randrange(1, 200)
             gate.feed(sent[at : at + step])
@@ -108,7 +109,7 @@ def test_what_a_stranger_sent_before_counts_for_nothing_once_it_is_admitted() ->
     gate = fed(*[PING] * 23)
     for _ in range(3):
         gate.take(100, 0.0)
-    gate.admit()
+    gate.admit(10**6)
     assert [gate.take(100, 0.0) for _ in range(20)] == [PING] * 20
 
 
@@ -152,3 +153,60 @@ def test_nothing_is_left_after_clearing() -> None:
     gate.clear()
     assert not gate.waiting_bytes
     assert gate.take(100, 0.0) == b""
+
+
+LARGE = LARGE_BYTES + 1
+
+
+def parts(gate: FrameGate) -> list[int]:
+    return list(iter(lambda: len(gate.take(10**6, 0.0)), 0))
+
+
+def test_a_large_message_waits_in_front_of_its_header_for_a_place() -> None:
+    small, large = text(bytes(LARGE_BYTES)), text(bytes(LARGE))
+    gate = fed(small, PING, large[:20], is_admitted=True)
+    assert parts(gate) == [len(small), len(PING)]
+    assert gate.wants_place
+    assert not gate.is_large
+    assert gate.waiting_bytes == 20
+    gate.may_be_large = True
+    assert parts(gate) == [20]
+    assert gate.is_large
+    assert not gate.wants_place
+    gate.feed(large[20:])
+    assert parts(gate) == [len(large) - 20]
+    assert not gate.is_large
+
+
+def test_a_message_in_pieces_waits_in_front_of_the_one_that_makes_it_large() -> None:
+    first = text(bytes(LARGE_BYTES), is_last=False)
+    second = text(b"x", is_first=False, is_last=False)
+    last = text(b"", is_first=False)
+    gate = fed(first, PING, second, last, text(b"next"), is_admitted=True)
+    assert parts(gate) == [len(first), len(PING)]
+    assert gate.wants_place
+    gate.may_be_large = True
+    assert gate.take(10**6, 0.0) == second
+    assert gate.is_large
+    assert gate.take(10**6, 0.0) == last
+    assert not gate.is_large
+
+
+def test_waiting_for_a_place_costs_no_frame() -> None:
+    gate = fed(text(bytes(LARGE)), is_admitted=True)
+    for _ in range(50):
+        assert gate.take(10**6, 0.0) == b""
+    gate.may_be_large = True
+    assert gate.take(10**6, 0.0)
+
+
+def test_what_is_larger_than_any_message_goes_to_the_parser_which_refuses_its_header() -> None:
+    assert fed(text(bytes(10**6 + 1))[:100], is_admitted=True).take(100, 0.0)
+    assert fed(text(bytes(LARGE))[:100]).take(100, 0.0), "a stranger's is refused so"
+
+
+def test_nothing_is_wanted_after_clearing() -> None:
+    gate = fed(text(bytes(LARGE)), is_admitted=True)
+    assert parts(gate) == []
+    gate.clear()
+    assert not gate.wants_place
