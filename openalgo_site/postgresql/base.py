@@ -49,7 +49,8 @@ def _close_pools() -> None:
 
     psycopg does it last of all otherwise, when Python 3.14 joins no thread any more.
     """
-    for pool in base.DatabaseWrapper._connection_pools.values():
+    pools = base.DatabaseWrapper._connection_pools  # type: ignore[attr-defined]  # not in the stubs
+    for pool in pools.values():
         pool.close(timeout=CLOSE_SECONDS)
 
 
