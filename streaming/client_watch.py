@@ -14,6 +14,7 @@ from streaming.client import Client
 from streaming.directory import Directory, Principal
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.limits import EdgeLimits
+from streaming.look_pacing import LookPacing
 from streaming.protocol import CloseCode
 from streaming.revalidation import changed_principals
 from streaming.session import SessionState
@@ -55,12 +56,14 @@ class ClientWatch:
         self._hub = hub
         self._revalidate_now = asyncio.Event()
         self._failing = Failing()
+        self._pacing = LookPacing()
         self._changed: set[int] = set()  # users of whom somebody said so since the last look
 
     def revalidate_soon(self, user_ids: Collection[int]) -> None:
         """Look at once whether the connected clients may still be here, if one is of these users.
 
-        However many are named in a row, the looks are one after the other.
+        However many are named in a row, the looks are one after the other, with pauses of four
+        times their length in between; the regular look is never put off by one.
         """
         self._changed.update(user_ids)
         self._revalidate_now.set()
@@ -78,25 +81,39 @@ class ClientWatch:
 
     async def revalidate(self) -> None:
         """Ask the directory about all clients, now and then and when told to, for ever."""
-        loop = asyncio.get_running_loop()
-        next_at = loop.time() + self._hub.limits.revalidate_seconds
+        clock = asyncio.get_running_loop().time
+        next_at = clock() + self._hub.limits.revalidate_seconds
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(next_at):
-                    await self._revalidate_now.wait()
+            await self._wait(next_at)
+            is_told = self._revalidate_now.is_set()
             self._revalidate_now.clear()
             changed, self._changed = self._changed, set()
-            if loop.time() < next_at and not self._has_client_of(changed):
+            began = clock()
+            if began < next_at and not self._has_client_of(changed):
+                self._pacing.passed_over(began=began, ended=clock())
                 continue
-            try:
-                self._close_ended()
-                await self._revalidate_once()
-                self._log_return()
-            except DirectoryUnavailableError as error:
-                self._log_failure(error)
-            except Exception:  # supervision point: one failed look ends nobody
-                logger.exception("gateway: looking whether clients are still allowed failed")
-            next_at = loop.time() + self._hub.limits.revalidate_seconds
+            await self._look()
+            if is_told:
+                self._pacing.looked(began=began, ended=clock())
+            next_at = clock() + self._hub.limits.revalidate_seconds
+
+    async def _wait(self, next_at: float) -> None:
+        """Wait for a notice and for the end of the pause, and for neither beyond ``next_at``."""
+        now = asyncio.get_running_loop().time
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(next_at):
+                await self._revalidate_now.wait()
+                await asyncio.sleep(self._pacing.pause_seconds(now()))
+
+    async def _look(self) -> None:
+        try:
+            self._close_ended()
+            await self._revalidate_once()
+            self._log_return()
+        except DirectoryUnavailableError as error:
+            self._log_failure(error)
+        except Exception:  # supervision point: one failed look ends nobody
+            logger.exception("gateway: looking whether clients are still allowed failed")
 
     def _has_client_of(self, user_ids: Collection[int]) -> bool:
         sessions = (client.session for client in self._hub.clients)

@@ -130,6 +130,7 @@ PURE_MODULES = [
     "streaming.latency",
     "streaming.latency_window",
     "streaming.limits",
+    "streaming.look_pacing",
     "streaming.origins",
     "streaming.payloads",
     "streaming.parsing",
