@@ -243,6 +243,29 @@ def test_a_folder_that_cannot_be_used_says_what_mends_it(
             SocketFiles(tmp_path / ("long" * 40)).path("1.ticks")
 
 
+@pytest.mark.parametrize("owner", ["me", "root", "another"])
+def test_a_folder_behind_another_users_link_is_refused(
+    owner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns the link chooses where the bus is; the folder that it leads to may be ours."""
+    (tmp_path / "bus").mkdir(mode=0o700)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "bus")
+    uid = {"me": os.geteuid(), "root": 0, "another": os.geteuid() + 4711}[owner]
+    look = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        found = look(path)
+        return os.stat_result([*found[:4], uid, *found[5:]]) if path == link else found
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    if owner == "another":
+        with pytest.raises(BusFolderError, match="is another user's: set ZMQ_SOCKET_DIR"):
+            SocketFiles(link).check()
+    else:
+        SocketFiles(link).check()
+
+
 async def test_what_a_killed_worker_left_is_swept_away(stack: AsyncExitStack) -> None:
     """Its files are in nobody's way, and another port's are left alone."""
     bus, other = bus_at(), bus_at()
