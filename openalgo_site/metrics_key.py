@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from brokers.redaction import REDACTOR
+from brokers.words import one_line
 from openalgo_site.secret_files import read_or_create_secret
 
 __all__ = ["FILE_NAME", "REFUSAL", "metrics_key", "prepare_metrics_key", "shows_metrics_key"]
@@ -42,7 +43,8 @@ def prepare_metrics_key() -> None:
         metrics_key()
     except OSError as error:
         logger.warning(
-            "/metrics is for staff alone: its key can be neither read nor kept (%s)", error
+            "/metrics is for staff alone: its key can be neither read nor kept (%s)",
+            one_line(error),
         )
 
 

@@ -10,6 +10,7 @@ import socket
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from brokers.words import one_line
 from streaming.bus_address import BusAddress
 from streaming.exceptions import BusAddressInUseError, BusConfigurationError, BusError
 
@@ -137,7 +138,7 @@ class BusBinding:
                     "%s cannot be bound (%s) and is tried again each second; gateways are served, "
                     "subscribers with ZMQ_CURVE_KEY_FILE are not",
                     self._bus.tcp,
-                    error,
+                    one_line(error),
                 )
             return False
         if not is_first:
@@ -148,9 +149,9 @@ class BusBinding:
         bus = self._bus
         if bus.files is not None:
             return BusConfigurationError(
-                f"no socket file can be made at {bus} ({error}): set ZMQ_SOCKET_DIR to a folder of "
-                "your own on a local file system"
+                f"no socket file can be made at {bus} ({one_line(error)}): set ZMQ_SOCKET_DIR to "
+                "a folder of your own on a local file system"
             )
         if isinstance(error, zmq.ZMQError) and error.errno == zmq.EADDRINUSE:
             return BusAddressInUseError(host=bus.host, port=bus.port)
-        return BusError(f"cannot bind the bus to {bus}: {error}")
+        return BusError(f"cannot bind the bus to {bus}: {one_line(error)}")

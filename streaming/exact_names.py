@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection
 
 from brokers.types import InstrumentKey
 from streaming.budget import Cost
 from streaming.directory import Directory
-from streaming.exceptions import DirectoryUnavailableError
+from streaming.look_up_log import LookUp, LookUpLog
 from streaming.parsing import split_suffix
 from streaming.protocol import Subscribe, SubscribeItem
 from streaming.session import ClientSession
@@ -18,13 +17,15 @@ from streaming.slices import SLICE, slices
 
 __all__ = ["find_exact_names"]
 
-logger = logging.getLogger("streaming")
-
 _TIMEOUT_SECONDS = 2.0
 
 
 async def find_exact_names(
-    directory: Directory, session: ClientSession, request: Subscribe, share: Share
+    directory: Directory,
+    session: ClientSession,
+    request: Subscribe,
+    share: Share,
+    log: LookUpLog,
 ) -> Collection[InstrumentKey]:
     """Look up which of a request's symbols with a suffix are listed as they stand.
 
@@ -52,8 +53,8 @@ async def find_exact_names(
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             for broker, keys in asked.items():
                 found.update(await directory.listed(broker, keys))
-    except (DirectoryUnavailableError, TimeoutError) as error:
-        logger.warning("gateway: symbols cannot be looked up: %s", error or "too slow")
-    except Exception:  # supervision point: the answer itself must not fail
-        logger.exception("gateway: looking up symbols failed")
+    except Exception as error:  # supervision point: the answer itself must not fail
+        log.failed(LookUp.EXACT_NAMES, error)
+    else:
+        log.worked(LookUp.EXACT_NAMES)
     return found

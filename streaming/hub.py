@@ -39,6 +39,7 @@ from streaming.holdings import Departure, Feed, Held, Leaving, Line, by_pool
 from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.line_watch import LineWatch
 from streaming.link import FeedLink, TickMessage
+from streaming.look_up_log import LookUpLog
 from streaming.named_tasks import NamedTasks
 from streaming.outbox_counts import OutboxCounts
 from streaming.payloads import line_body
@@ -127,6 +128,7 @@ class GatewayHub:
         self._tasks = NamedTasks()
         self._ids = itertools.count(1)
         self._watch = ClientWatch(hub=self)
+        self._look_ups = LookUpLog(clock=clock)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -290,7 +292,8 @@ class GatewayHub:
         session = client.session
         async with client.upstream_lock:
             share = self.share_of(client)
-            exact = await find_exact_names(self.directory, session, request, share)
+            log = self._look_ups
+            exact = await find_exact_names(self.directory, session, request, share, log)
             plan = SubscribePlan(request.request_id, exact)
             try:
                 for _, part in slices(request.items):
@@ -313,8 +316,8 @@ class GatewayHub:
         try:
             asked = await ask_pools(self.link, client, plan, self._arrivals, topics, share)
             outcomes, snapshots = asked
-            most = self.limits.max_suggestions
-            nearest = await suggest_names(self.directory, session, outcomes, most, share)
+            most, log = self.limits.max_suggestions, self._look_ups
+            nearest = await suggest_names(self.directory, session, outcomes, most, share, log)
             found = Found(outcomes, nearest)
             await self._prepare(plan, session, found, topics, snapshots, share)
             await share.turn(len(plan.items))

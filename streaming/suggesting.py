@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 
 import msgspec
 
 from brokers.feed import Outcome, OutcomeState, RefusalCode
 from streaming.budget import Cost
 from streaming.directory import Directory
-from streaming.exceptions import DirectoryUnavailableError
 from streaming.holdings import Feed
+from streaming.look_up_log import LookUp, LookUpLog
 from streaming.session import ClientSession
 from streaming.share import Share
 
 __all__ = ["suggest_names"]
-
-logger = logging.getLogger("streaming")
 
 _TIMEOUT_SECONDS = 2.0
 _QUERIES_EACH = 5  # about as many as one look for the nearest names takes
@@ -30,6 +27,7 @@ async def suggest_names(
     outcomes: MutableMapping[Feed, Outcome],
     max_feeds: int,
     share: Share,
+    log: LookUpLog,
 ) -> dict[Feed, Sequence[str]]:
     """Look up the nearest names of up to ``max_feeds`` unknown symbols.
 
@@ -54,13 +52,25 @@ async def suggest_names(
                     if not found[feed]:
                         unlisted.add(account.broker)
             for broker in unlisted:
-                reason = await directory.why_not_listed(broker)
-                for feed in unknown if reason else ():
-                    account = session.owns(feed.pool_id)
-                    if account is not None and account.broker == broker:
-                        outcomes[feed] = msgspec.structs.replace(outcomes[feed], message=reason)
-    except (DirectoryUnavailableError, TimeoutError) as error:
-        logger.warning("gateway: the nearest symbols cannot be looked up: %s", error or "too slow")
-    except Exception:  # supervision point: the answer itself must not fail
-        logger.exception("gateway: looking up the nearest symbols failed")
+                if reason := await directory.why_not_listed(broker):
+                    _say(reason, broker, session, outcomes, unknown)
+    except Exception as error:  # supervision point: the answer itself must not fail
+        log.failed(LookUp.NEAREST_NAMES, error)
+    else:
+        if found:
+            log.worked(LookUp.NEAREST_NAMES)
     return found
+
+
+def _say(
+    reason: str,
+    broker: str,
+    session: ClientSession,
+    outcomes: MutableMapping[Feed, Outcome],
+    unknown: Iterable[Feed],
+) -> None:
+    """Let the outcomes of a broker's symbols give this reason."""
+    for feed in unknown:
+        account = session.owns(feed.pool_id)
+        if account is not None and account.broker == broker:
+            outcomes[feed] = msgspec.structs.replace(outcomes[feed], message=reason)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import zmq
 
+from brokers.words import one_line
 from streaming import control_messages as cm
 from streaming.bus_address import BusAddress
 from streaming.bus_message import FORMAT_VERSION
@@ -207,7 +208,7 @@ class WorkerPeer:
             prepare_client(socket, self.bus, self.bus.control(port))
         except (OSError, BusError, zmq.ZMQError) as error:
             # The folder is gone or another's since the beat came; the next beat tries again.
-            logger.warning("no way to the worker at %s: %s", self.bus, error)
+            logger.warning("no way to the worker at %s: %s", self.bus, one_line(error))
             socket.close(0)
             self._control, self._control_port = None, 0
             return
