@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +24,8 @@ __all__ = [
     "Line",
     "Upstream",
     "by_pool",
+    "shared_feed",
+    "shared_line",
 ]
 
 
@@ -39,21 +43,50 @@ class Line(NamedTuple):
     suffix: str = ""
 
 
+# Thousands of clients hold the same instruments in the same few ways, a user's up to a hundred
+# thousand: what is equal is there once. Names are not for ``sys.intern``, which in the first
+# versions of Python 3.12 keeps for ever what anybody ever named.
+_shared = lru_cache(maxsize=65_536)(str)
+
+
+@lru_cache(maxsize=32_768)
+def shared_feed(pool_id: str, exchange: str, symbol: str) -> Feed:
+    """Return a feed that all who hold it share, for as long as it is asked for now and then."""
+    return Feed(pool_id, InstrumentKey(_shared(exchange), _shared(symbol)))
+
+
+shared_line = lru_cache(maxsize=1024)(Line)
+
+
+@lru_cache(maxsize=1024)
+def _shared_lines(*lines: tuple[Line, int]) -> Mapping[Line, int]:
+    return MappingProxyType(dict(lines))
+
+
 @dataclass(slots=True)
 class Held:
     """A client's claim on one feed: its lines with their depth levels; active once confirmed.
 
-    Nothing is read of it while its account is away.
+    Nothing is read of it while its account is away. ``lines`` is shared, and changed as a whole.
 
     ``waits`` while the pool has no place for it since limits were lowered, and the client was told.
     ``delay`` is why else it is not active yet, as the client was told.
     """
 
     account: AccountRef
-    lines: dict[Line, int] = field(default_factory=dict)
+    lines: Mapping[Line, int] = field(default_factory=_shared_lines)
     active: bool = False
     waits: bool = False
     delay: str = ""
+
+    def add(self, lines: Mapping[Line, int]) -> None:
+        """Hold ``lines`` beside the others; one that is held gets its levels of depth anew."""
+        both = {**self.lines, **lines} if self.lines else lines
+        self.lines = _shared_lines(*both.items())
+
+    def drop(self, line: Line) -> None:
+        """Hold ``line`` no more, if it is held."""
+        self.lines = _shared_lines(*(each for each in self.lines.items() if each[0] != line))
 
     def to_want(self, key: InstrumentKey) -> Want:
         """Return the one upstream wish that serves all lines."""

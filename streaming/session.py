@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
-from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -21,7 +20,17 @@ from brokers.feed import Outcome, OutcomeState, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming import entries, replies
 from streaming.directory import AccountRef, Principal
-from streaming.holdings import AccountsChange, Departure, Feed, Held, Leaving, Line, Upstream
+from streaming.holdings import (
+    AccountsChange,
+    Departure,
+    Feed,
+    Held,
+    Leaving,
+    Line,
+    Upstream,
+    shared_feed,
+    shared_line,
+)
 from streaming.parsing import split_suffix
 from streaming.protocol import (
     DEFAULT_DEPTH_LEVELS,
@@ -42,11 +51,6 @@ __all__ = [
     "SubscribePlan",
     "SubscribeResult",
 ]
-
-
-# The same names come from thousands of clients, which keep them: each is there once. It is not
-# ``sys.intern``, which in the first versions of Python 3.12 keeps for ever what anybody ever named.
-_shared = lru_cache(maxsize=65_536)(str)
 
 
 class SessionState(Enum):
@@ -156,7 +160,7 @@ class ClientSession:
             held = self.held.get(feed)
             if held is None or held.account.away:
                 continue
-            plan.planned[feed] = Held(held.account, dict(held.lines))
+            plan.planned[feed] = Held(held.account, held.lines)
             for line, levels in held.lines.items():
                 name = feed.key.symbol + line.suffix
                 item = SubscribeItem(name, feed.key.exchange, line.mode, levels)
@@ -182,8 +186,7 @@ class ClientSession:
             levels = ", ".join(map(str, offered))
             message = f"{account.broker} offers {levels} levels of depth, not {item.depth_levels}."
             return entries.with_error(item, account, ErrorCode.UNSUPPORTED_DEPTH_LEVEL, message)
-        key = InstrumentKey(_shared(item.exchange), _shared(name))
-        feed = Feed(account.pool_id, key)
+        feed = shared_feed(account.pool_id, item.exchange, name)
         current, wanted = self.held.get(feed), plan.planned.get(feed)
         if current is None and feed not in plan.fresh:
             if len(self.held) + len(plan.fresh) >= self.max_instruments:
@@ -198,10 +201,9 @@ class ClientSession:
                 plan.room -= 1
             plan.fresh.add(feed)
         if wanted is None:
-            lines = {} if current is None else dict(current.lines)
-            wanted = plan.planned[feed] = Held(account, lines)
-        line = Line(item.mode, "" if levels_asked is None else item.symbol[len(name) :])
-        wanted.lines[line] = item.depth_levels
+            wanted = plan.planned[feed] = _claim(account, current)
+        line = shared_line(item.mode, "" if levels_asked is None else item.symbol[len(name) :])
+        wanted.add({line: item.depth_levels})
         return Asked(item, feed, line, account)
 
     def _no_account(self, exchange: str) -> str:
@@ -239,7 +241,7 @@ class ClientSession:
         if outcome is None or outcome.state is OutcomeState.REFUSED:
             return Granted(answer, written, None, late, is_unanswered=outcome is None)
         held = Held(self._account(feed.pool_id) or asked.account)
-        held.lines[asked.line] = asked.item.depth_levels
+        held.add({asked.line: asked.item.depth_levels})
         held.active = outcome.state is OutcomeState.ACTIVE
         held.waits = entries.waits_for_room(outcome)
         held.delay = entries.delay_of(outcome)
@@ -319,7 +321,8 @@ class ClientSession:
         """Hold what was granted, beside the lines that are held of the feed."""
         held = self.held.get(feed)
         if held is not None:
-            granted.lines = {**held.lines, **granted.lines}
+            lines, granted.lines = granted.lines, held.lines
+            granted.add(lines)
         self.held[feed] = granted
         return granted
 
@@ -427,7 +430,7 @@ class ClientSession:
     def _drop(self, feed: Feed, line: Line) -> None:
         held = self.held.get(feed)
         if held is not None:
-            held.lines.pop(line, None)
+            held.drop(line)
             if not held.lines:
                 del self.held[feed]
 
@@ -545,6 +548,11 @@ class ClientSession:
         """Return this client's account of the pool, be it away."""
         away = self.principal.away if self.principal else ()
         return self.owns(pool_id) or next((each for each in away if each.pool_id == pool_id), None)
+
+
+def _claim(account: AccountRef, current: Held | None) -> Held:
+    """Return a claim on what is held already, if anything is."""
+    return Held(account) if current is None else Held(account, current.lines)
 
 
 def _of_lost_account(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:

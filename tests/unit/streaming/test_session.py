@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -94,6 +96,64 @@ def test_names_that_many_clients_hold_are_there_once() -> None:
     first, second = held
     assert first.symbol is second.symbol
     assert first.exchange is second.exchange
+
+
+def holding(text: str) -> ClientSession:
+    """Return a client that holds what it asks for, in words of its own off the wire."""
+    found = ClientSession()
+    found.move(SessionState.AUTHENTICATING)
+    found.admit(make_principal(1))
+    hold(found, text)
+    return found
+
+
+def hold(session: ClientSession, text: str) -> None:
+    request = parse_request(text)
+    assert isinstance(request, Subscribe)
+    accept(session, request)
+
+
+def test_what_many_clients_hold_alike_is_there_once() -> None:
+    """Names, feeds and lines: a user may hold a hundred thousand of them."""
+    text = json.dumps({"action": "subscribe", "symbol": "INFYX", "exchange": "NSE", "mode": 2})
+    one, other = holding(text), holding(text)
+    ((first, held),), ((second, held_too),) = one.held.items(), other.held.items()
+    assert first is second
+    assert held.lines is held_too.lines
+    assert held is not held_too
+
+
+def test_what_one_client_gives_up_another_keeps_though_they_shared_it() -> None:
+    text = json.dumps({"action": "subscribe", "symbol": "INFYX", "exchange": "NSE", "mode": 2})
+    one, other = holding(text), holding(text)
+    hold(one, text.replace("2", "1"))
+    (held,), (kept,) = one.held.values(), other.held.values()
+    assert held.lines == {Line(QUOTE): 5, Line(LTP): 5}
+    assert kept.lines == {Line(QUOTE): 5}
+    one.unsubscribe(unsubscribe_request("INFYX", mode=2))
+    assert held.lines == {Line(LTP): 5}
+    assert kept.lines == {Line(QUOTE): 5}
+    other.unsubscribe(unsubscribe_request("INFYX"))
+    assert not other.held
+    assert held.lines == {Line(LTP): 5}
+
+
+def test_what_a_client_holds_takes_little_memory() -> None:
+    """So that all that a user may hold, 100,000 instruments, fits the process."""
+    clients = 20
+    names = [{"symbol": f"S{number:05d}", "exchange": "NSE"} for number in range(500)]
+    text = json.dumps({"action": "subscribe", "mode": 2, "symbols": names})
+    kept = [holding(text)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept += [holding(text) for _ in range(clients)]
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / (clients * len(names)) < 250  # bytes; with what a wish costs beside, 500
+    assert sum(len(each.held) for each in kept) == (clients + 1) * len(names)
 
 
 def test_what_is_held_already_counts_in_the_next_want(session: ClientSession) -> None:
