@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "openalgo_site.known_browsers.KnownBrowserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "openalgo_site.impossible_values.ImpossibleValuesMiddleware",  # last: it sees the view fail
 ]
 ROOT_URLCONF = "openalgo_site.urls"
 ASGI_APPLICATION = "openalgo_site.asgi.application"
