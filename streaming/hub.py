@@ -600,9 +600,10 @@ class GatewayHub:
             self.take_away(client, departure)
 
     def _announce(self, event: FeedChange) -> None:
+        named = frozenset(event.keys or ())
         for client in self.clients:
             account = client.session.owns(event.pool_id) if client.session.wants_status else None
             if account is None:
                 continue
-            for payload in replies.feed_change(account, event, client.session.held):
+            for payload in replies.feed_change(account, event, client.session.held, named):
                 client.send_behind_ticks(payload)

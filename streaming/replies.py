@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from brokers.feed import FeedChange, FeedStatus, PoolStats
+from brokers.types import InstrumentKey
 from streaming.directory import AccountRef, Principal
 from streaming.holdings import Feed
 from streaming.protocol import Ping, ProtocolError, RequestId
@@ -291,14 +292,27 @@ def feed_object(
     return encode(reply)
 
 
-def feed_change(account: AccountRef, change: FeedChange, held: Container[Feed]) -> list[str]:
-    """Build what one client is told of a change: of instruments, only those that it holds."""
+def feed_change(
+    account: AccountRef,
+    change: FeedChange,
+    held: Collection[Feed],
+    named: Collection[InstrumentKey] | None = None,
+) -> list[str]:
+    """Build what one client is told of a change: of instruments, only those that it holds.
+
+    ``named`` is a set of the change's instruments, for whoever tells many clients: then one that
+    holds less than is named costs what it holds.
+    """
     if change.keys is None:
         return [feed_object(account, change.status, change.since_ms, change.reason)]
+    pool_id = change.pool_id
+    if named is not None and len(held) < len(named):
+        told = [feed.key for feed in held if feed.pool_id == pool_id and feed.key in named]
+    else:
+        told = [key for key in change.keys if Feed(pool_id, key) in held]
     by_exchange: dict[str, list[str]] = {}
-    for key in change.keys:
-        if Feed(change.pool_id, key) in held:
-            by_exchange.setdefault(key.exchange, []).append(key.symbol)
+    for key in told:
+        by_exchange.setdefault(key.exchange, []).append(key.symbol)
     return [
         feed_object(
             account,
