@@ -320,16 +320,28 @@ async def test_pages_fit_wide_and_narrow_in_light_and_dark(admin: Page, ready: d
 
 
 async def test_one_long_word_and_many_pages_fit_a_phone(admin: Page, ready: dict[str, Any]):
-    """The name of an account, and the numbers under a list."""
+    """The name of an account, what a history says, and the numbers under a list."""
     await admin.set_viewport_size({"width": 360, "height": 800})
     await admin.goto(f"{ready['admin_url']}pooling/brokeraccount/1/change/")
     name = admin.locator("#content > h2")
     await name.evaluate("heading => { heading.textContent = 'x'.repeat(150); }")
     assert await admin.evaluate("document.documentElement.scrollWidth") <= 360
+    for page in ("pooling/brokeraccount/1/", "streaming/apikey/1/"):
+        await admin.goto(f"{ready['admin_url']}{page}history/")
+        await admin.locator("#change-history").evaluate(HISTORY)
+        assert await admin.evaluate("document.documentElement.scrollWidth") <= 360, page
     await admin.goto(f"{ready['admin_url']}pooling/instrument/")
     pages = admin.locator("#changelist .paginator")
     await expect(pages).to_contain_text("instruments")
     assert await pages.evaluate("pages => pages.scrollWidth - pages.clientWidth") <= 0
+
+
+# A row of a history with long words of users, as Django writes one.
+HISTORY = """history => {
+  const word = 'x'.repeat(150);
+  history.innerHTML = `<table><tbody><tr><th scope="row">2026-12-01 03:19:30 IST</th>
+    <td>${word}</td><td>Changed ${word}.</td></tr></tbody></table>`;
+}"""
 
 
 async def stands_out(badge: Locator) -> bool:
