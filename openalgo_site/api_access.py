@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 from openalgo_site.api_shares import ApiShares, OverShareError
 from openalgo_site.idle_connections import give_back
 from openalgo_site.key_uses import KEY_USES
+from openalgo_site.visitors import VISITORS
 from streaming.exceptions import KeyEndedError
 from streaming.limits import AuthFailures, EdgeLimits
 from streaming.models import ApiKey
@@ -81,6 +82,7 @@ class KeyGate:
             raise ApiError(401, str(ended)) from None
         if key is not None:
             KEY_USES.note(key.pk)
+            VISITORS.note_key(plaintext, key.user_id)
             if needed not in key.scope:
                 raise ApiError(403, refusal(needed, key.scope))
             return key.user

@@ -21,10 +21,11 @@ from openalgo_site.last_prices import PRICES  # noqa: E402
 from openalgo_site.login_turns import with_login_turns  # noqa: E402
 from openalgo_site.metrics_key import prepare_metrics_key  # noqa: E402
 from openalgo_site.notices import SENDER  # noqa: E402
-from openalgo_site.page_turns import PageTurns, with_page_turns  # noqa: E402
+from openalgo_site.page_turns import PageLines, with_page_turns  # noqa: E402
 from openalgo_site.presence import DjangoPresence  # noqa: E402
 from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
 from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
+from openalgo_site.visitors import VISITORS  # noqa: E402
 from streaming.bare_answers import with_security_headers  # noqa: E402
 from streaming.bus_address import bus_address  # noqa: E402
 from streaming.database_probe import DatabaseProbe  # noqa: E402
@@ -36,6 +37,9 @@ from streaming.proxies import behind_proxies  # noqa: E402
 from streaming.routing import build_application  # noqa: E402
 
 __all__ = ["application", "gateway", "make_link"]
+
+# Connections of the database that sockets, presence and health may need beside pages.
+_LOOK_UPS = 4
 
 
 def make_link() -> FeedLink:
@@ -49,6 +53,12 @@ def make_link() -> FeedLink:
         buses=[bus_address(env, settings.BUS_DIR)],
         receive_hwm=env.zmq_receive_hwm,
     )
+
+
+def _connections_of_pages() -> int | None:
+    if "pool" not in settings.DATABASES["default"].get("OPTIONS", {}):
+        return None
+    return int(settings.ENV.db_max_connections) - _LOOK_UPS
 
 
 gateway = Gateway(
@@ -72,15 +82,8 @@ application = behind_proxies(
                 with_login_turns(
                     with_page_turns(
                         django_application,
-                        PageTurns(
-                            at_once=gateway.limits.pages_at_once,
-                            most_waiting=gateway.limits.pages_waiting,
-                        ),
-                        bodies=PageTurns(
-                            at_once=gateway.limits.bodies_at_once,
-                            most_waiting=gateway.limits.pages_waiting,
-                            patience_seconds=None,
-                        ),
+                        PageLines.of(gateway.limits, connections=_connections_of_pages()),
+                        visitor_of=VISITORS.of,
                         on_refused=lambda: gateway.edge.refused.update([Refusal.PAGES]),
                     ),
                     limits=gateway.limits,

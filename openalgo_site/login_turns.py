@@ -12,13 +12,12 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.http import parse_cookie
 from django.template.loader import render_to_string
 from django.urls import reverse
 
 from openalgo_site.known_browsers import COOKIE, browser_id
 from openalgo_site.request_turns import Crowd, RequestTurns, TurnRefusedError, Visitor
-from streaming.addresses import address_group
+from openalgo_site.visitors import address_of, cookies_of
 from streaming.limits import EdgeLimits, Refusal
 from streaming.routing import Application, Receive, Scope, Send
 from streaming.security import POLICY, content_security_policy
@@ -126,6 +125,7 @@ def with_login_turns(
         known=crowd,
         strangers=crowd,
         most_of_client=limits.max_logins_waiting + 1,
+        refusal=Refusal.LOGINS,
     )
 
     async def in_turn(scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,12 +151,10 @@ def with_login_turns(
 
 def _visitor(scope: Scope) -> Visitor:
     """Return who logs in: a browser that somebody has logged in with before, or an address."""
-    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
-    browser = browser_id(parse_cookie(cookies.decode("latin-1")).get(COOKIE, ""))
+    browser = browser_id(cookies_of(scope).get(COOKIE, ""))
     if browser is not None:
         return Visitor(browser, is_known=True)
-    client = scope.get("client")
-    return Visitor(address_group(client[0]) if client else "unknown", is_known=False)
+    return Visitor(address_of(scope), is_known=False)
 
 
 @lru_cache(maxsize=1)

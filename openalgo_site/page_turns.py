@@ -1,149 +1,172 @@
-"""Turns for requests of pages and of the JSON API: few at a time, addresses in rotation.
+"""Turns for requests of pages and of the JSON API: few at a time, users and addresses in rotation.
 
 Each has a thread of Django's, and threads that compute hold up the loop that hands out ticks: with
-hundreds of them, for hundreds of milliseconds. So a few compute at a time, and whoever came least
-recently is next: a hundred addresses that ask without end take a second of somebody else's page.
+hundreds of them, for hundreds of milliseconds. So a few compute at a time, fewer of one user, and
+who is next is up to ``openalgo_site/request_turns.py``.
+
+| line | what comes there |
+| --- | --- |
+| ``pages`` | pages and the JSON API |
+| ``light`` | files, health and metrics, which pages that take long do not keep waiting |
+| ``bodies`` | a body of more than a few KiB, before it is read |
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
-from streaming.addresses import address_group
+from django.conf import settings
+
+from openalgo_site.request_turns import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
+from streaming.limits import EdgeLimits, Refusal
 from streaming.routing import Application, Receive, Scope, Send
 
-__all__ = ["PageTurns", "with_page_turns"]
+__all__ = ["PageLines", "PageTurns", "with_page_turns"]
 
 # Where those under way wait themselves (for the database, for a hash) the next one begins after
 # so long.
 _PATIENCE_SECONDS = 0.03
 # Of a body, that is taken before it needs a place.
 _SMALL_BODY_BYTES = 8 * 1024
-_MOST_REMEMBERED = 10_000
 _AGAIN_SECONDS = 5
+# Two for strangers, one of which may hash a password, and one for users.
+_LEAST = 3
+_LIGHT = frozenset({"/livez", "/readyz", "/metrics", "/favicon.ico"})
 
-_Turn = asyncio.Future[bool]
+
+class _Turn:
+    """A request's turn, from when it is asked for until it is given back."""
+
+    def __init__(self) -> None:
+        # Whether there is one; undecided while it is waited for.
+        self.decided: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.place: Place | None = None  # None: there was none
+
+    def decide(self, is_served: bool) -> None:
+        if not self.decided.done():
+            self.decided.set_result(is_served)
 
 
 class PageTurns:
     """Who may compute now. Belongs to one event loop.
 
     Args:
-        at_once: how many are under way, before patience ends.
-        most_waiting: how many wait; beyond it the newest of the address with most of them goes.
-        patience_seconds: after how long in which none began one more does; None: never.
+        turns: decide who is next, and how many there are.
+        patience_seconds: after how long in which no turn ended one more begins, as far as ``turns``
+            has it; None: never.
     """
 
     def __init__(
-        self,
-        *,
-        at_once: int,
-        most_waiting: int,
-        patience_seconds: float | None = _PATIENCE_SECONDS,
+        self, turns: RequestTurns, *, patience_seconds: float | None = _PATIENCE_SECONDS
     ) -> None:
-        is_patient = patience_seconds is None or patience_seconds > 0
-        if min(at_once, most_waiting) < 1 or not is_patient:
-            raise ValueError("the bounds of turns must be positive")
-        self._at_once = at_once
+        if patience_seconds is not None and patience_seconds <= 0:
+            raise ValueError("patience_seconds must be positive")
+        self._turns = turns
         self._patience_seconds = patience_seconds
-        self._most_waiting = most_waiting
-        self._running = 0
-        self._waiting_count = 0
-        # Who waits, by address, the first is the next one.
-        self._waiting: dict[str, deque[_Turn]] = {}
-        # Addresses that had a turn, those served last at the end; the value is their place.
-        self._served: OrderedDict[str, int] = OrderedDict()
-        self._turns = 0  # so far
         self._timer: asyncio.TimerHandle | None = None  # while somebody waits
 
     def __repr__(self) -> str:
-        return f"<PageTurns running={self._running} waiting={self._waiting_count}>"
+        return f"<PageTurns {self._turns!r}>"
 
-    def take(self, address: str) -> _Turn:
-        """Ask for a turn. The future says whether there is one; ``end`` or ``give_up`` follows."""
-        group = address_group(address)
-        turn: _Turn = asyncio.get_running_loop().create_future()
-        if self._running < self._at_once and not self._waiting:
-            self._begin(group, turn)
-            return turn
-        self._waiting.setdefault(group, deque()).append(turn)
-        self._waiting_count += 1
-        if self._waiting_count > self._most_waiting:
-            self._refuse_one()
-        self._watch()
+    def __len__(self) -> int:
+        """Return how many have a turn or wait for one."""
+        return len(self._turns)
+
+    def take(self, visitor: Visitor) -> _Turn:
+        """Ask for a turn; ``end`` follows, whatever is decided."""
+        turn = _Turn()
+        try:
+            turn.place = self._turns.enter(
+                visitor, lambda: turn.decide(True), lambda: turn.decide(False)
+            )
+            self._turns.wait(turn.place)
+        except TurnRefusedError:
+            turn.decide(False)
+        if self._timer is None and not turn.decided.done():
+            self._watch()
         return turn
 
-    def end(self) -> None:
-        """Give a turn back."""
-        self._running -= 1
-        self._let_in(self._at_once - self._running)
-
-    def give_up(self, address: str, turn: _Turn) -> None:
-        """Wait no more, or give the turn back that came meanwhile."""
-        if turn.done():
-            if not turn.cancelled() and turn.result():
-                self.end()
+    def end(self, turn: _Turn) -> None:
+        """Give a turn back, or wait for it no more. Idempotent."""
+        if turn.place is None:
             return
-        turn.cancel()
-        group = address_group(address)
-        self._waiting[group].remove(turn)
-        self._forget(group)
-
-    def _forget(self, group: str) -> None:
-        """Note that one of a group waits no more."""
-        self._waiting_count -= 1
-        if not self._waiting[group]:
-            del self._waiting[group]
-
-    def _begin(self, group: str, turn: _Turn) -> None:
-        self._running += 1
-        self._turns += 1
-        self._served[group] = self._turns
-        self._served.move_to_end(group)
-        if len(self._served) > _MOST_REMEMBERED:
-            self._served.popitem(last=False)
-        turn.set_result(True)
-
-    def _let_in(self, most: int) -> None:
-        """Begin the turns of up to so many: of the addresses that were served least recently."""
-        for _ in range(most):
-            if not self._waiting:
-                return
-            group = min(self._waiting, key=lambda each: self._served.get(each, 0))
-            turn = self._waiting[group].popleft()
-            self._forget(group)
-            self._begin(group, turn)
+        was_served = turn.place.is_served
+        self._turns.leave(turn.place)
+        turn.place = None
+        if was_served:
             self._watch()
-
-    def _refuse_one(self) -> None:
-        group = max(self._waiting, key=lambda each: len(self._waiting[each]))
-        turn = self._waiting[group].pop()
-        self._forget(group)
-        turn.set_result(False)
+        turn.decided.cancel()
 
     def _watch(self) -> None:
         """Begin to be patient, from now on."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and self._patience_seconds is not None:
+        if self._patience_seconds is not None and self._turns.is_waited_for:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._patience_seconds, self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._timer = None
-        self._let_in(1)
+        self._turns.serve_one_more()
         self._watch()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageLines:
+    """What a request may have to wait for."""
+
+    pages: PageTurns
+    light: PageTurns
+    bodies: PageTurns
+
+    @classmethod
+    def of(cls, limits: EdgeLimits, *, connections: int | None) -> Self:
+        """Return the lines of a process.
+
+        Args:
+            limits: how many of each.
+            connections: of the database, that pages may use at a time; None: any number.
+        """
+        most = limits.most_pages_at_once
+        if connections is not None:
+            most = min(most, max(_LEAST, connections))
+        few = min(limits.pages_at_once, most)
+        # Strangers have half of them, and one beside that whose password is hashed.
+        pages = _turns(limits, few, most, strangers=max(min(2, most), most // 2))
+        light = _turns(limits, limits.pages_at_once, limits.most_pages_at_once)
+        most = limits.bodies_at_once
+        bodies = _turns(limits, most, most, strangers=max(1, most // 2))
+        return cls(
+            pages=PageTurns(pages),
+            light=PageTurns(light),
+            bodies=PageTurns(bodies, patience_seconds=None),
+        )
+
+
+def _turns(
+    limits: EdgeLimits, at_once: int, most: int, *, strangers: int | None = None
+) -> RequestTurns:
+    waiting = limits.pages_waiting
+    return RequestTurns(
+        at_once=at_once,
+        most_at_once=most,
+        client_at_once=min(limits.user_pages_at_once, at_once),
+        known=Crowd(at_once=most, most=most + waiting),
+        strangers=Crowd(at_once=strangers or most, most=most + waiting),
+        most_of_client=most + waiting,
+        refusal=Refusal.PAGES,
+    )
 
 
 def with_page_turns(
     application: Callable[..., Awaitable[None]],
-    turns: PageTurns,
+    lines: PageLines,
     *,
-    bodies: PageTurns,
+    visitor_of: Callable[[Scope], Visitor],
     on_refused: Callable[[], None] = lambda: None,
 ) -> Application:
     """Let ``application`` have a request once its body is whole and its turn has come.
@@ -158,7 +181,8 @@ def with_page_turns(
         if scope["type"] != "http":
             await application(scope, receive, send)
             return
-        request = _Request(scope, receive, send, turns, bodies)
+        line = lines.light if _is_light(scope["path"]) else lines.pages
+        request = _Request(visitor_of(scope), receive, send, line, lines.bodies)
         try:
             await application(scope, request.receive, request.send)
         finally:
@@ -174,12 +198,14 @@ class _Request:
     """One request on its way through."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, turns: PageTurns, bodies: PageTurns
+        self, visitor: Visitor, receive: Receive, send: Send, turns: PageTurns, bodies: PageTurns
     ) -> None:
-        self._address = (scope.get("client") or ("unknown",))[0]
+        self._visitor = visitor
         self._receive, self._send, self._turns = receive, send, turns
         self._bodies = bodies
-        self._has_turn = self._has_place = self._is_whole = False
+        self._turn: _Turn | None = None  # from when it is waited for to the head of the answer
+        self._place: _Turn | None = None  # of a large body
+        self._is_whole = False
         self._size = 0  # of the body so far
         # Notices that the client leaves while the turn is waited for; the application gets it then.
         self._next: asyncio.Task[Any] | None = None
@@ -193,7 +219,7 @@ class _Request:
         message = await self._receive()
         self._size += len(message.get("body", b""))
         is_large = self._size > _SMALL_BODY_BYTES and not self._is_whole
-        if is_large and not self._has_place and not await self._wait_for_place():
+        if is_large and self._place is None and not await self._wait_for_place():
             return {"type": "http.disconnect"}
         is_last = message["type"] == "http.request" and not message.get("more_body", False)
         if self._is_whole or not is_last:
@@ -203,30 +229,23 @@ class _Request:
 
     async def _wait(self) -> bool:
         """Wait for the turn; False: there is none, or nobody wants it any more."""
-        turn = self._turns.take(self._address)
-        try:
-            if not turn.done():
-                self._next = asyncio.ensure_future(self._receive())
-                await asyncio.wait({turn, self._next}, return_when=asyncio.FIRST_COMPLETED)
-                if not turn.done():
-                    return False  # the client is gone
-            self.is_refused = not turn.result()
-            self._has_turn = turn.result()
-            return self._has_turn
-        finally:
-            if not self._has_turn:
-                self._turns.give_up(self._address, turn)
+        self._turn = self._turns.take(self._visitor)
+        decided = self._turn.decided
+        if not decided.done():
+            self._next = asyncio.ensure_future(self._receive())
+            await asyncio.wait({decided, self._next}, return_when=asyncio.FIRST_COMPLETED)
+            if not decided.done():
+                self._end_turn()
+                return False  # the client is gone
+        self.is_refused = not decided.result()
+        return decided.result()
 
     async def _wait_for_place(self) -> bool:
         """Wait until the rest of the body may be read; False: it may not."""
-        place = self._bodies.take(self._address)
-        try:
-            self._has_place = await place
-            self.is_refused = not self._has_place
-            return self._has_place
-        finally:
-            if not self._has_place:
-                self._bodies.give_up(self._address, place)
+        self._place = self._bodies.take(self._visitor)
+        is_given = await self._place.decided
+        self.is_refused = not is_given
+        return is_given
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send; from here on others have the turn."""
@@ -236,17 +255,19 @@ class _Request:
     def end(self) -> None:
         """Let go of everything. Idempotent."""
         self._end_turn()
-        if self._has_place:
-            self._has_place = False
-            self._bodies.end()
+        if self._place is not None:
+            self._bodies.end(self._place)
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
     def _end_turn(self) -> None:
-        if self._has_turn:
-            self._has_turn = False
-            self._turns.end()
+        if self._turn is not None:
+            self._turns.end(self._turn)
+
+
+def _is_light(path: str) -> bool:
+    return path in _LIGHT or path.startswith(settings.STATIC_URL)
 
 
 async def _refuse(send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Which login is served next, and which is refused. Pure.
+"""Which page or login is served next, and which is refused. Pure.
 
 Whatever is served has a thread, a connection of the database, and a core for its hash. So few are
 served at a time, and the others wait where they hold none of these. Those whom nobody knows share
@@ -110,9 +110,11 @@ class RequestTurns:
 
     Args:
         at_once: so many are served at a time, ``client_at_once`` of one client.
+        most_at_once: so many are, where ``serve_one_more`` is called; None: no more.
         known: bounds of all known clients.
         strangers: bounds of all others.
-        most_of_client: requests of one client, from their first byte until they are answered.
+        most_of_client: requests of one client, from ``enter`` to ``leave``.
+        refusal: what whoever finds no place is told.
     """
 
     def __init__(
@@ -123,10 +125,14 @@ class RequestTurns:
         known: Crowd,
         strangers: Crowd,
         most_of_client: int,
+        refusal: Refusal,
+        most_at_once: int | None = None,
     ) -> None:
         if min(at_once, client_at_once, most_of_client) < 1:
             raise ValueError("at_once, client_at_once and most_of_client must be at least 1")
         self._at_once = at_once
+        self._most_at_once = max(at_once, most_at_once or 0)
+        self._refusal = refusal
         self._client_at_once = client_at_once
         self._most_of_client = most_of_client
         self._sides = {True: _Side(known), False: _Side(strangers)}
@@ -140,6 +146,13 @@ class RequestTurns:
     def __len__(self) -> int:
         """Return how many are here, answered ones that are still being read included."""
         return sum(side.count for side in self._sides.values())
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody waits for a turn."""
+        return any(
+            client.waiting for side in self._sides.values() for client in side.clients.values()
+        )
 
     def enter(
         self, visitor: Visitor, on_turn: Callable[[], None], on_displaced: Callable[[], None]
@@ -158,9 +171,9 @@ class RequestTurns:
         client = side.clients.get(visitor.share)
         mine = client.count if client is not None else 0
         if mine >= self._most_of_client:
-            raise TurnRefusedError(Refusal.LOGINS)
+            raise TurnRefusedError(self._refusal)
         if side.count >= side.bounds.most and not self._make_room(side, visitor.share, mine):
-            raise TurnRefusedError(Refusal.LOGINS)
+            raise TurnRefusedError(self._refusal)
         if client is None:
             client = side.clients[visitor.share] = _Client()
         client.count += 1
@@ -172,6 +185,12 @@ class RequestTurns:
         _move(place, _Stage.WAITING)
         self._client(place).waiting.append(place)
         self._go_on()
+
+    def serve_one_more(self) -> None:
+        """Serve the next one beside those that take long, up to ``most_at_once``."""
+        if (place := self._next(self._most_at_once)) is not None:
+            _move(place, _Stage.SERVED)
+            place.on_turn()
 
     def answered(self, place: Place) -> None:
         """Let others have the turn: what is left is to be read by the client. Idempotent."""
@@ -224,14 +243,17 @@ class RequestTurns:
 
     def _go_on(self) -> None:
         """Serve whom there is a turn for."""
-        while (place := self._next()) is not None:
+        while (place := self._next(self._at_once)) is not None:
             _move(place, _Stage.SERVED)
             place.on_turn()
 
-    def _next(self) -> Place | None:
-        """Take who is next, counted as served: of the side that has fewer turns, known first."""
+    def _next(self, at_once: int) -> Place | None:
+        """Take who is next where fewer are served than ``at_once``, counted as served.
+
+        It is of the side that has fewer turns, known first.
+        """
         sides = sorted(self._sides.values(), key=lambda side: side.served)
-        if sum(side.served for side in sides) >= self._at_once:
+        if sum(side.served for side in sides) >= at_once:
             return None
         for side in sides:
             if side.served >= side.bounds.at_once:

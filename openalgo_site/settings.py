@@ -73,6 +73,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "openalgo_site.idle_connections.IdleConnectionsMiddleware",  # first: the answer is made
+    "openalgo_site.visitors.VisitorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "streaming.security.SecurityHeadersMiddleware",

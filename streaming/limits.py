@@ -61,6 +61,8 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     upload_body_bytes: int = 2560 * 1024
     request_timeout_seconds: float = 10.0
     pages_at_once: int = 3
+    most_pages_at_once: int = 6
+    user_pages_at_once: int = 2
     pages_waiting: int = 1000
     bodies_at_once: int = 8
     max_strangers: int = 4000

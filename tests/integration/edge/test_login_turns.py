@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 from django.core import signing
@@ -15,136 +13,22 @@ from django.core import signing
 from openalgo_site.known_browsers import COOKIE, SALT
 from openalgo_site.login_turns import BUSY_SECONDS, with_login_turns
 from streaming.limits import EdgeLimits
-from tests.integration.edge.conftest import EdgeServer
+from tests.integration.edge.slow_site import LARGE, Served, SlowSite, Wrap, served_site
 from tests.support import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LARGE = 20_000_000  # more than the kernel takes of it
 LOGIN_FORM = b"username=trader&password=secret"
 
 
-class Answer(NamedTuple):
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    text: str
+def logins(**limits: Any) -> Wrap:
+    return lambda site, on_refused: with_login_turns(
+        site, limits=EdgeLimits(**limits), on_refused=on_refused
+    )
 
 
-class SlowSite:
-    """A site whose logins are served when they are told to be, and which knows who is inside."""
-
-    def __init__(self, **limits: Any) -> None:
-        self.refused = 0
-        self.inside: list[str] = []  # paths with their queries, in the order in which they came
-        self.most_inside = 0
-        self.came: list[str] = []
-        self.go_on = asyncio.Event()
-        self.application = with_login_turns(
-            self._page, limits=EdgeLimits(**limits), on_refused=self._note_refusal
-        )
-
-    def _note_refusal(self) -> None:
-        self.refused += 1
-
-    async def _page(self, scope: Any, receive: Any, send: Any) -> None:
-        name = scope["path"] + scope["query_string"].decode()
-        body = await receive()
-        if body["type"] != "http.request":
-            return
-        self.came.append(name)
-        self.inside.append(name)
-        self.most_inside = max(self.most_inside, len(self.inside))
-        try:
-            if not scope["path"].startswith("/quick"):
-                await self.go_on.wait()
-        finally:
-            self.inside.remove(name)
-        is_large = scope["query_string"] == b"large"
-        answer = bytes(LARGE) if is_large else b"%d" % len(body["body"])
-        headers = [(b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        # The server takes what is there, and lets the rest wait for the client.
-        for part in (answer, b""):
-            await send({"type": "http.response.body", "body": part, "more_body": bool(part)})
-
-    async def has_inside(self, count: int) -> None:
-        await eventually(lambda: len(self.inside) == count, timeout=60)
-
-
-class Line:
-    """A connection from an address of the loopback range."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def close(self) -> None:
-        self.writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-
-    async def answer(self) -> Answer:
-        async with asyncio.timeout(60):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-            body = await self.reader.readexactly(int(headers["content-length"]))
-        return Answer(int(head[0].split()[1]), headers, body.decode())
-
-
-class Client:
-    """Asks a site from its address, as whom it says."""
-
-    def __init__(self, edge: EdgeServer, stack: AsyncExitStack, number: int, shown: str) -> None:
-        self._edge, self._stack = edge, stack
-        self._address, self._shown = f"127.0.3.{number}", shown
-
-    async def open(self) -> Line:
-        line = Line(
-            *await asyncio.open_connection(
-                "127.0.0.1", self._edge.port, local_addr=(self._address, 0), limit=2**20
-            )
-        )
-        self._stack.push_async_callback(line.close)
-        return line
-
-    async def ask(self, path: str, body: bytes = b"", *, sent: int | None = None) -> Line:
-        """Send a request, of its body the first ``sent`` bytes."""
-        line = await self.open()
-        head = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: localhost\r\n{self._shown}"
-        length = f"Content-Length: {len(body)}\r\n" if body else ""
-        line.writer.write(f"{head}{length}\r\n".encode() + body[:sent])
-        return line
-
-    async def get(self, path: str) -> Answer:
-        return await (await self.ask(path)).answer()
-
-
-MakeClient = Callable[..., Client]
-Serve = Callable[..., Awaitable[SlowSite]]
-
-
-class Served:
-    """A site at a real server, and clients of it."""
-
-    def __init__(self, site: SlowSite, edge: EdgeServer, stack: AsyncExitStack) -> None:
-        self.site, self._edge, self._stack = site, edge, stack
-
-    def stranger(self, number: int = 1, shown: str = "") -> Client:
-        return Client(self._edge, self._stack, number, shown)
-
-
-@asynccontextmanager
-async def served(**limits: Any) -> AsyncIterator[Served]:
-    site = SlowSite(**limits)
-    async with (
-        EdgeServer(http=site.application) as edge,
-        AsyncExitStack() as stack,
-    ):
-        try:
-            yield Served(site, edge, stack)
-        finally:
-            site.go_on.set()
+def served(**limits: Any) -> AbstractAsyncContextManager[Served]:
+    return served_site(logins(**limits))
 
 
 def known_browser(number: int) -> str:
@@ -220,7 +104,7 @@ async def log_in(site: SlowSite, name: str, *behind: str) -> None:
 
 
 async def test_who_leaves_while_waiting_is_not_served() -> None:
-    site = SlowSite()
+    site = SlowSite(logins())
     first = asyncio.create_task(log_in(site, "first"))
     await site.has_inside(1)
     async with asyncio.timeout(60):
@@ -232,7 +116,7 @@ async def test_who_leaves_while_waiting_is_not_served() -> None:
 
 
 async def test_a_cancelled_login_gives_its_turn_back() -> None:
-    site = SlowSite()
+    site = SlowSite(logins())
     served = asyncio.create_task(log_in(site, "served"))
     await site.has_inside(1)
     waiting = asyncio.create_task(log_in(site, "waiting"))

@@ -8,87 +8,152 @@ from typing import Any
 
 import pytest
 
-from openalgo_site.page_turns import PageTurns, with_page_turns
+from openalgo_site.page_turns import PageLines, PageTurns, with_page_turns
+from openalgo_site.request_turns import Crowd, RequestTurns, Visitor
+from openalgo_site.visitors import Visitors
+from streaming.limits import EdgeLimits, Refusal
 
 LONG = 3600.0
 
 
-def make(*, at_once: int = 2, waiting: int = 100, patience: float | None = LONG) -> PageTurns:
-    return PageTurns(at_once=at_once, most_waiting=waiting, patience_seconds=patience)
+def make(
+    *,
+    at_once: int = 2,
+    most: int = 0,
+    of_client: int = 100,
+    places: int = 1000,
+    patience: float | None = LONG,
+) -> PageTurns:
+    crowd = Crowd(at_once=max(at_once, most), most=places)
+    turns = RequestTurns(
+        at_once=at_once,
+        most_at_once=most,
+        client_at_once=of_client,
+        known=crowd,
+        strangers=crowd,
+        most_of_client=places,
+        refusal=Refusal.PAGES,
+    )
+    return PageTurns(turns, patience_seconds=patience)
 
 
-def begun(turns: dict[str, asyncio.Future[bool]]) -> list[str]:
-    return [name for name, turn in turns.items() if turn.done() and turn.result()]
+def stranger(number: int) -> Visitor:
+    return Visitor(f"10.0.0.{number}", is_known=False)
 
 
-@pytest.mark.parametrize("bad", [{"at_once": 0}, {"waiting": 0}, {"patience": 0.0}])
-async def test_bounds_are_positive(bad: dict[str, Any]) -> None:
+def test_patience_is_positive() -> None:
     with pytest.raises(ValueError, match="positive"):
-        make(**bad)
+        make(patience=0.0)
 
 
 async def test_few_are_under_way_however_many_ask() -> None:
     turns = make()
-    asked = [turns.take("10.0.0.1") for _ in range(50)]
-    assert [turn.done() for turn in asked].count(True) == 2
-    turns.end()
-    assert [turn.done() for turn in asked].count(True) == 3
-
-
-async def test_an_address_that_did_not_ask_lately_is_next() -> None:
-    turns = make(at_once=1)
-    asked = {f"{at}": turns.take(f"10.0.0.{at % 10}") for at in range(100)}
-    for _ in range(30):
-        turns.end()
-    asked["somebody"] = turns.take("10.0.1.1")
-    turns.end()
-    assert begun(asked)[-1] == "somebody"
+    asked = [turns.take(stranger(1)) for _ in range(50)]
+    assert [turn.decided.done() for turn in asked].count(True) == 2
+    turns.end(asked[0])
+    assert [turn.decided.done() for turn in asked].count(True) == 3
 
 
 async def test_a_hundred_addresses_have_their_turns_in_rotation() -> None:
     turns = make(at_once=1)
-    asked = {f"{at}": turns.take(f"10.0.0.{at // 5}") for at in range(500)}
-    for _ in range(99):
-        turns.end()
-    assert len({int(name) // 5 for name in begun(asked)}) == 100
+    asked = [turns.take(stranger(at // 5)) for at in range(500)]
+    served: list[int] = []
+    for _ in range(100):
+        at = next(at for at, turn in enumerate(asked) if turn.decided.done() and turn.place)
+        served.append(at // 5)
+        turns.end(asked[at])
+    assert sorted(served) == list(range(100))
 
 
-async def test_one_more_begins_where_those_under_way_wait_themselves() -> None:
-    turns = make(at_once=1, patience=0.001)
-    asked = [turns.take("10.0.0.1") for _ in range(5)]
+async def test_an_address_that_did_not_ask_lately_is_next() -> None:
+    turns = make(at_once=1)
+    first, *many = [turns.take(stranger(1)) for _ in range(100)]
+    somebody = turns.take(stranger(2))
+    turns.end(first)
+    assert somebody.decided.done()
+    turns.end(somebody)
+    assert [turn.decided.done() for turn in many].count(True) == 1
+
+
+async def test_those_under_way_that_wait_themselves_let_more_begin_up_to_a_bound() -> None:
+    turns = make(at_once=1, most=4, patience=0.001)
+    asked = [turns.take(stranger(at)) for at in range(50)]
     async with asyncio.timeout(30):
-        await asyncio.gather(*asked)
+        await asyncio.gather(*(turn.decided for turn in asked[:4]))
+    for _ in range(20):
+        turns._lose_patience()
+    assert [turn.decided.done() for turn in asked].count(True) == 4
+
+
+async def test_who_asks_does_not_begin_the_patience_anew() -> None:
+    turns = make(at_once=1, most=2)
+    for at in range(2):
+        turns.take(stranger(at))
+    timer = turns._timer
+    assert timer is not None
+    for at in range(2, 10):
+        turns.take(stranger(at))
+    assert turns._timer is timer
+    assert not timer.cancelled()
 
 
 async def test_beyond_the_places_the_newest_of_who_has_most_is_refused() -> None:
-    turns = make(at_once=1, waiting=10)
-    first = turns.take("10.0.0.9")
-    many = [turns.take("10.0.0.1") for _ in range(10)]
-    other = turns.take("10.0.0.2")
-    assert first.result()
-    assert not other.done()
-    assert [turn.done() for turn in many] == [False] * 9 + [True]
-    assert many[-1].result() is False
+    turns = make(at_once=1, places=11)
+    first = turns.take(stranger(9))
+    many = [turns.take(stranger(1)) for _ in range(10)]
+    other = turns.take(stranger(2))
+    assert first.decided.result()
+    assert not other.decided.done()
+    assert [turn.decided.done() for turn in many] == [False] * 9 + [True]
+    assert many[-1].decided.result() is False
 
 
 async def test_who_leaves_takes_no_turn_and_gives_one_back() -> None:
     turns = make(at_once=1)
-    first, second, third = (turns.take("10.0.0.1") for _ in range(3))
-    turns.give_up("10.0.0.1", second)
-    turns.give_up("10.0.0.1", first)
-    assert third.result()
+    first, second, third = (turns.take(stranger(1)) for _ in range(3))
+    turns.end(second)
+    turns.end(first)
+    turns.end(first)
+    assert third.decided.result()
+
+
+@pytest.mark.parametrize(("connections", "most"), [(None, 6), (6, 6), (4, 4), (1, 3), (100, 6)])
+async def test_no_more_are_under_way_than_the_database_has_connections_for(
+    connections: int | None, most: int
+) -> None:
+    pages = PageLines.of(EdgeLimits(), connections=connections).pages
+    asked = [pages.take(Visitor(at, is_known=True)) for at in range(50)]
+    for _ in range(100):
+        pages._lose_patience()
+    assert [turn.decided.done() for turn in asked].count(True) == most
+
+
+@pytest.mark.parametrize(("connections", "most"), [(None, 3), (3, 2), (1, 2)])
+async def test_strangers_have_half_of_the_turns_and_a_user_two(
+    connections: int | None, most: int
+) -> None:
+    pages = PageLines.of(EdgeLimits(), connections=connections).pages
+    strangers = [pages.take(stranger(at)) for at in range(50)]
+    mine = [pages.take(Visitor(1, is_known=True)) for _ in range(50)]
+    for _ in range(100):
+        pages._lose_patience()
+    assert [turn.decided.done() for turn in strangers].count(True) == most
+    assert [turn.decided.done() for turn in mine].count(True) == (2 if most == 3 else 1)
 
 
 class Site:
     """An application that computes until it is let on, and requests to it."""
 
     def __init__(self, turns: PageTurns, *, bodies: int = 5) -> None:
+        self.visitors = Visitors()
         self.taken = 0  # bytes of bodies
         self.computing = self.most = self.refused = self.left = 0
         self.go_on = asyncio.Event()
-        places = make(at_once=bodies, patience=None)
+        lines = PageLines(
+            pages=turns, light=make(at_once=100), bodies=make(at_once=bodies, patience=None)
+        )
         self.application = with_page_turns(
-            self._serve, turns, bodies=places, on_refused=self._on_refused
+            self._serve, lines, visitor_of=self.visitors.of, on_refused=self._on_refused
         )
 
     def _on_refused(self) -> None:
@@ -107,11 +172,15 @@ class Site:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    def ask(self, address: str, *messages: dict[str, Any]) -> asyncio.Task[list[int]]:
+    def ask(
+        self, address: str, *messages: dict[str, Any], path: str = "/", session: str = ""
+    ) -> asyncio.Task[list[int]]:
         """Ask; the task returns the statuses that came."""
-        return asyncio.create_task(self._ask(address, messages))
+        headers = [(b"cookie", f"sessionid={session}".encode())] if session else []
+        scope = {"type": "http", "client": (address, 1), "path": path, "headers": headers}
+        return asyncio.create_task(self._ask(scope, messages))
 
-    async def _ask(self, address: str, messages: tuple[dict[str, Any], ...]) -> list[int]:
+    async def _ask(self, scope: dict[str, Any], messages: tuple[dict[str, Any], ...]) -> list[int]:
         left, statuses = list(messages), []
 
         async def receive() -> dict[str, Any]:
@@ -123,7 +192,6 @@ class Site:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        scope = {"type": "http", "client": (address, 1)}
         await self.application(scope, receive, send)
         return statuses
 
@@ -168,7 +236,7 @@ async def test_who_left_while_it_waited_is_not_served() -> None:
 
 
 async def test_who_finds_no_place_is_told_so() -> None:
-    site = Site(make(at_once=1, waiting=1))
+    site = Site(make(at_once=1, places=2))
     asked = [site.ask("10.0.0.1", WHOLE) for _ in range(3)]
     await turn_round()
     assert await asked[2] == [503]
@@ -216,4 +284,30 @@ async def test_a_body_that_waited_for_its_place_is_served() -> None:
     first, second = (site.ask(f"10.0.0.{at}", LARGE, WHOLE) for at in range(2))
     await turn_round()
     site.go_on.set()
-    assert await asyncio.gather(first, second) == [[200], [200]]
+    assert [await first, await second] == [[200], [200]]
+
+
+@pytest.mark.parametrize("path", ["/static/streaming/app.css", "/livez", "/readyz", "/metrics"])
+async def test_files_and_health_do_not_wait_behind_pages(path: str) -> None:
+    site = Site(make(at_once=1))
+    asked = [site.ask("10.0.0.1", WHOLE, path=each) for each in ("/", "/", path)]
+    await turn_round()
+    assert site.computing == 2
+    site.go_on.set()
+    assert await asyncio.gather(*asked) == [[200]] * 3
+
+
+async def test_one_user_at_a_hundred_addresses_keeps_no_other_waiting() -> None:
+    lines = PageLines.of(EdgeLimits(), connections=None)
+    site = Site(lines.pages)
+    site.visitors.note_session("mine", 1)
+    site.visitors.note_session("another's", 2)
+    slow = [site.ask(f"10.0.1.{at % 100}", WHOLE, session="mine") for at in range(200)]
+    await turn_round()
+    assert site.computing == 2
+    other = site.ask("10.0.2.1", WHOLE, session="another's")
+    await turn_round()
+    assert site.computing == 3
+    site.go_on.set()
+    assert await asyncio.gather(other, *slow) == [[200]] * 201
+    assert site.most == 3

@@ -18,7 +18,12 @@ class Line:
     def __init__(self, **bounds: Any) -> None:
         known = Crowd(at_once=bounds.pop("known", 6), most=bounds.pop("most_known", 100))
         strangers = Crowd(at_once=bounds.pop("strangers", 3), most=bounds.pop("most", 50))
-        defaults: dict[str, Any] = {"at_once": 6, "client_at_once": 3, "most_of_client": 20}
+        defaults: dict[str, Any] = {
+            "at_once": 6,
+            "client_at_once": 3,
+            "most_of_client": 20,
+            "refusal": Refusal.LOGINS,
+        }
         self.turns = RequestTurns(known=known, strangers=strangers, **(defaults | bounds))
         self.served: list[str] = []
         self.displaced: list[str] = []
@@ -150,6 +155,23 @@ def test_nobody_is_served_twice_or_out_of_turn() -> None:
     assert repr(line.turns) == "<RequestTurns served=1 known=1 strangers=0>"
 
 
+def test_those_that_take_long_let_one_more_begin_up_to_a_bound() -> None:
+    line = Line(at_once=2, most_at_once=4, client_at_once=2, strangers=2)
+    mine = [line.come(f"a{n}") for n in range(4)]
+    others = [line.come(f"{share}{n}") for n in range(2) for share in "bcd"]
+    assert line.served == ["a0", "a1"]
+    for _ in range(50):
+        line.turns.serve_one_more()
+    assert line.served == ["a0", "a1", "b0", "c0"], "four are served, and two of a client"
+    line.turns.leave(mine[0])
+    assert len(line.served) == 4, "it is one of those beyond the usual"
+    line.turns.serve_one_more()
+    assert line.served[4:] == ["d0"]
+    for place in mine + others:
+        line.turns.leave(place)
+    assert not line.turns.is_waited_for
+
+
 @pytest.mark.parametrize("bounds", [{"at_once": 0}, {"client_at_once": 0}, {"most_of_client": 0}])
 def test_bounds_are_positive(bounds: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
@@ -172,6 +194,7 @@ def test_bounds_hold_whatever_comes_and_goes(
         known=Crowd(at_once=at_once, most=8),
         strangers=Crowd(at_once=max(1, at_once // 2), most=6),
         most_of_client=5,
+        refusal=Refusal.LOGINS,
     )
     served: set[int] = set()
     places: dict[int, Place] = {}
