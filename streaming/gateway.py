@@ -22,6 +22,7 @@ from streaming.notices import ChannelLayer, Notices
 from streaming.pool_watch import StatusSource
 from streaming.presence import Presence, PresenceStore
 from streaming.remembered import RememberingDirectory
+from streaming.shrinking import shrink_when_left
 
 __all__ = ["Gateway"]
 
@@ -72,6 +73,7 @@ class Gateway:
         self._make_layer = make_layer
         self._notices: Notices | None = None
         self._lock = asyncio.Lock()
+        self._shrinking: asyncio.Task[None] | None = None  # while this is open
         # The loop that this belongs to, None before ``open``.
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -135,11 +137,17 @@ class Gateway:
                         self._presence = Presence(hub=hub, store=self._presence_store)
                         self._presence.open()
                     self._loop = asyncio.get_running_loop()
+                    self._shrinking = self._loop.create_task(
+                        shrink_when_left(lambda: hub.lines.topics), name="gateway memory"
+                    )
                     self._hub = hub
         return self._hub
 
     async def close(self) -> None:
         """Close the hub. Idempotent."""
+        shrinking, self._shrinking = self._shrinking, None
+        if shrinking is not None:
+            shrinking.cancel()
         notices, self._notices = self._notices, None
         if notices is not None:
             await notices.close()

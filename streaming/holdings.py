@@ -24,7 +24,9 @@ __all__ = [
     "Line",
     "Upstream",
     "by_pool",
+    "forget_shared",
     "shared_feed",
+    "shared_feeds",
     "shared_line",
 ]
 
@@ -61,6 +63,17 @@ shared_line = lru_cache(maxsize=1024)(Line)
 @lru_cache(maxsize=1024)
 def _shared_lines(*lines: tuple[Line, int]) -> Mapping[Line, int]:
     return MappingProxyType(dict(lines))
+
+
+def shared_feeds() -> int:
+    """Return how many feeds are kept for those who may ask for them again."""
+    return shared_feed.cache_info().currsize
+
+
+def forget_shared() -> None:
+    """Keep what is shared for its holders only; whoever asks next begins anew."""
+    shared_feed.cache_clear()
+    _shared.cache_clear()
 
 
 @dataclass(slots=True)

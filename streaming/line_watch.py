@@ -28,6 +28,11 @@ class LineWatch:
         self._clock = clock
         self._looked_at = clock()
 
+    @property
+    def topics(self) -> int:
+        """How many topics somebody reads."""
+        return len(self._groups)
+
     async def run(self) -> None:
         """Look now and then, for ever; thousands of topics take more than one turn of the loop."""
         while True:
