@@ -29,6 +29,8 @@ __all__ = [
 OUR_LOGGERS = ("pooling", "streaming", "brokers", "openalgo_site")
 # Django gives these handlers of their own, which would print past the filter.
 DJANGO_LOGGERS = ("django", "django.server")
+# Of a library's message or field; whoever connects decides how long a path is that Django quotes.
+MOST_CHARS = 2000
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message", "taskName"}
 
 
@@ -51,6 +53,8 @@ class LogLevel(StrEnum):
 class RedactingFilter(logging.Filter):
     """Settles a record's text and takes credentials out of it; lets every record pass.
 
+    Messages and fields of libraries are cut behind ``MOST_CHARS``, and say how much is missing.
+
     Args:
         redactor: knows what to take out; None takes the process's own.
     """
@@ -62,7 +66,10 @@ class RedactingFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact message, traceback, stack and extra fields in place. Never raises."""
         redact = self._redactor.redact
-        record.msg, record.args = redact(_message(record)), ()
+        # Cut afterwards: half of a credential is not known as one.
+        text = redact(_message(record))
+        is_ours = record.name.partition(".")[0] in OUR_LOGGERS
+        record.msg, record.args = text if is_ours else _cut(text), ()
         if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
             record.exc_text = _TRACEBACKS.formatException(record.exc_info)
         if record.exc_text:
@@ -70,7 +77,8 @@ class RedactingFilter(logging.Filter):
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
         for name, value in extra_fields(record).items():
-            setattr(record, name, self._redacted(name, value))
+            said = self._redacted(name, value)
+            setattr(record, name, _cut(said) if isinstance(said, str) and not is_ours else said)
         return True
 
     def _redacted(self, name: str, value: object) -> object:
@@ -164,6 +172,11 @@ def logging_config(*, level: LogLevel, libraries_level: LogLevel, style: LogForm
 def extra_fields(record: logging.LogRecord) -> dict[str, object]:
     """Return what the caller gave as ``extra=``."""
     return {name: value for name, value in vars(record).items() if name not in STANDARD_FIELDS}
+
+
+def _cut(text: str) -> str:
+    missing = len(text) - MOST_CHARS
+    return f"{text[:MOST_CHARS]}... ({missing:,} more characters)" if missing > 0 else text
 
 
 def _printable(sign: str) -> str:

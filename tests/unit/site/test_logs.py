@@ -16,6 +16,7 @@ import pytest
 
 from brokers.redaction import REDACTED, Redactor
 from openalgo_site.logs import (
+    MOST_CHARS,
     JsonFormatter,
     LogFormat,
     LogLevel,
@@ -205,3 +206,20 @@ def test_no_logger_of_a_running_site_has_another_handler(tmp_path: Path) -> None
     assert {"django.request", "websockets.client", "pooling"} <= loggers
     assert "SECRETVALUE" not in result.stderr
     assert "planted-django" not in result.stderr
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_a_client_sent_makes_no_long_line_and_no_half_credential(as_json: bool) -> None:
+    logger = logging.Logger("django.request")  # noqa: LOG001 - outside of the tree, as above
+    secret = "learned-by-heart"
+    path = "x" * (MOST_CHARS - len("Not Found: /") - 5) + secret + "y" * 20_000
+    out = lines(logger, as_json=as_json)
+    logger.warning("%s: /%s", "Not Found", path, extra={"request": f"<GET '/{path}'>"})
+    written = out.getvalue()
+    assert "more characters)" in written
+    assert len(written) < 2 * MOST_CHARS + 500
+    assert secret[:5] not in written
+    ours = logging.Logger("openalgo_site.page")  # noqa: LOG001
+    out = lines(ours, as_json=as_json)
+    ours.warning("z" * 20_000)
+    assert "z" * 20_000 in out.getvalue()
