@@ -51,7 +51,7 @@ async def test_slow_pages_of_one_user_at_many_addresses_keep_no_other_waiting() 
     async with turned() as there:
         slow = [await there.user(1, n // 2 + 1).ask(f"/slow?{n}") for n in range(200)]
         await there.holds(200)
-        assert len(there.slow.inside) == 2
+        await there.slow.has_inside(2)
         assert (await there.user(2).get("/quick")).status == 200
         assert there.slow.most_inside == 3
         there.visitors.note_key("the key of a program", 1)
