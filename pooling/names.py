@@ -17,6 +17,7 @@ from functools import partial
 from brokers.feed import RefusalCode
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountStore
+from pooling.exceptions import StoreUnavailableError
 from pooling.outcomes import Gone
 from pooling.pool import ConnectionPool
 
@@ -32,12 +33,14 @@ PREPARE_SECONDS = 1.0
 class Meaning:
     """What names mean: an instrument, nothing any more, or what cannot be told right now.
 
-    ``why`` says why nothing of the broker can be told although the store answers; "": it does not.
+    ``is_recalled``: the store has listed one of those that are gone. ``why`` says why nothing of
+    the broker can be told although the store answers; "": it does not.
     """
 
     known: dict[InstrumentKey, Instrument] = field(default_factory=dict)
     gone: dict[InstrumentKey, Gone] = field(default_factory=dict)
     untold: set[InstrumentKey] = field(default_factory=set)
+    is_recalled: bool = False
     why: str = ""
 
 
@@ -167,9 +170,22 @@ class NameFollower:
             await self._look_up_more(broker, names, meaning, taken)
             if await self._store().names_revision(broker) != revision:
                 return
+        await self._doubt(broker, meaning)
         if self._pools.get(pool_id) is pool:
             pool.follow_names(meaning.known, meaning.gone, taken)
             self._revisions[pool_id] = revision
+
+    async def _doubt(self, broker: str, meaning: Meaning) -> None:
+        """Let no name end because the store has lost all of them, or has none of them yet.
+
+        A database whose file was taken away, or that is being restored, is an empty one.
+
+        Raises:
+            StoreUnavailableError: it has nothing of the broker, nor of what has expired.
+        """
+        is_lost = meaning.gone and not meaning.known and not meaning.is_recalled
+        if is_lost and (why := await self._store().why_nothing_listed(broker)):
+            raise StoreUnavailableError(why)
 
     async def _look_up_more(
         self,
@@ -182,6 +198,7 @@ class NameFollower:
         for start in range(0, len(keys), LOOK_UP_CHUNK):
             found = await self._look_up(broker, keys[start : start + LOOK_UP_CHUNK])
             meaning.known |= found.known
+            meaning.is_recalled |= bool(found.gone)
             meaning.gone |= {
                 key: found.gone.get(key) or _unlisted(key)
                 for key in keys[start : start + LOOK_UP_CHUNK]

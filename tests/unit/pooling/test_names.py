@@ -575,3 +575,30 @@ async def test_people_can_read_what_a_load_did(verb):
             "instruments changed: 1 symbol ended (NFO:RELIANCE26DEC1290CE), 1 subscribed by "
             "another token of the broker's"
         ]
+
+
+@virtual
+async def test_a_database_that_lost_its_instruments_ends_no_price():
+    """A file that was taken away is an empty database: nobody delisted what people watch."""
+    async with open_names() as names:
+        await names.want(RELIANCE)
+        await names.want(TCS)
+        await asyncio.sleep(5)
+        names.store.load()
+        await asyncio.sleep(5)
+        assert names.ended() == {}
+        assert await names.tick() == {RELIANCE: "11", TCS: "33"}
+        names.store.load(*listed(reliance="12", infy="22"))
+        await asyncio.sleep(5)
+        assert set(names.ended()) == {TCS}, "one that was loaded again is followed as ever"
+        assert await names.tick() == {RELIANCE: "12"}
+
+
+@virtual
+async def test_contracts_that_have_all_expired_end():
+    async with open_names() as names:
+        await names.want(RELIANCE)
+        await asyncio.sleep(5)
+        names.store.load(expiries={RELIANCE: EXPIRY})
+        await asyncio.sleep(5)
+        assert names.ended()[RELIANCE][0] is RefusalCode.SYMBOL_EXPIRED
