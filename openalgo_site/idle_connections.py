@@ -12,10 +12,11 @@ __all__ = ["IdleConnectionsMiddleware", "give_back"]
 def give_back() -> None:
     """Give them to whoever waits for one; the next query takes another.
 
-    One with a transaction under way stays: Django's ``close_old_connections`` would end that.
+    One with a transaction under way stays: Django's ``close_old_connections`` would end that. So
+    does one to SQLite, which nobody waits for: each thread opens the file for itself.
     """
     for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
+        if connection.vendor != "sqlite" and not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
 
 

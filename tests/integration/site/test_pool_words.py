@@ -62,7 +62,7 @@ def test_symbols_without_a_place_are_one_word_everywhere(
     assert "waiting for room" in shown("list")
     assert "waiting for room" in shown("show", account.pool_id)
     (found,) = [each for each in processes.workers() if each.outcome is Outcome.WARNING]
-    assert "6 symbols are waiting for room" in found.message
+    assert "waiting for room: 6 symbols" in found.message
     assert "set-limit" in found.mends
 
 
