@@ -11,7 +11,7 @@ def main() -> None:
             "TickPool runs on Linux and macOS. On Windows use WSL (`wsl --install`) or a container."
         )
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openalgo_site.settings")
-    from openalgo_site.command_line import run  # noqa: PLC0415
+    from openalgo_site.cli.command_line import run  # noqa: PLC0415
 
     run(sys.argv)
 

@@ -25,11 +25,11 @@ from benchmarks.stack import local_bus
 from benchmarks.tick_layout import TickLayout, now_us, symbol_name
 from brokers.feed import FeedEvent, FeedStatus, Holder, Outcome, OutcomeState, Peak, PoolStats, Want
 from brokers.types import FeedMode, InstrumentKey
-from streaming.bus_address import BusAddress
-from streaming.bus_message import FORMAT_VERSION, HEADER
-from streaming.control_server import ControlServer
-from streaming.publisher import SharedZmqPublisher
-from streaming.topics import tick_topic
+from streaming.wire.address import BusAddress
+from streaming.wire.message import FORMAT_VERSION, HEADER
+from streaming.wire.topics import tick_topic
+from streaming.worker.control_server import ControlServer
+from streaming.worker.publisher import SharedZmqPublisher
 
 _POSITION = struct.Struct("=Q")
 _TURN_SECONDS = 0.0003

@@ -16,10 +16,12 @@ from benchmarks.fyers_frames import FYERS_KINDS, decode_fyers, fyers_snapshots
 from brokers.angel import codec as angel
 from brokers.dhan.codec import FeedDecoder
 from brokers.dhan.deep_codec import DeepDecoder
-from brokers.simulator import angel_encoder, dhan_encoder, upstox_encoder
-from brokers.simulator.encoder import Mode, encode_frame, encode_packet
+from brokers.simulator.angel import encoder as angel_encoder
+from brokers.simulator.dhan import encoder as dhan_encoder
 from brokers.simulator.listing import build_listing
 from brokers.simulator.market import Quote, build_market
+from brokers.simulator.upstox import encoder as upstox_encoder
+from brokers.simulator.zerodha.encoder import Mode, encode_frame, encode_packet
 from brokers.types import FeedMode
 from brokers.upstox import codec as upstox
 from brokers.zerodha import codec as zerodha

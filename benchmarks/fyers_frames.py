@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from brokers.fyers.codec import Data, FyersDecoder
-from brokers.simulator.fyers_encoder import (
+from brokers.simulator.fyers.encoder import (
     TopicKind,
     encode_data,
     encode_lite,

@@ -27,7 +27,7 @@ from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from benchmarks.thousand_pools import POOLS, fill, pages_of  # noqa: E402
-from openalgo_site.status_page.source import read_views  # noqa: E402
+from openalgo_site.web.status.source import read_views  # noqa: E402
 from pooling.models import (  # noqa: E402
     BrokerAccount,
     Instrument,
@@ -36,7 +36,7 @@ from pooling.models import (  # noqa: E402
     PoolUsageDay,
 )
 from pooling.models.history import STATES_KEPT_PER_POOL  # noqa: E402
-from streaming.pool_watch import StatusView  # noqa: E402
+from streaming.ports.status import StatusView  # noqa: E402
 
 TIMES = 7
 INSTRUMENTS = 50_000

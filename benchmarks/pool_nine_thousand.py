@@ -23,10 +23,10 @@ from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
 from brokers.zerodha.config import CAPABILITIES
 from brokers.zerodha.connection import ZerodhaAdapter
 from pooling.clock import SystemClock
+from pooling.connectors.websocket import WebSocketConnector
 from pooling.contracts import AccountSpec, PoolOptions
-from pooling.pool import ConnectionPool
+from pooling.pool.pool import ConnectionPool
 from pooling.testing import InMemoryAccountStore
-from pooling.transport import WebSocketConnector
 
 TIMEOUT_SECONDS = 60.0
 

@@ -14,9 +14,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from pooling.clock import SystemClock
-from pooling.exclusive import ExclusivePool
-from pooling.exclusive_types import ExclusiveOptions
-from pooling.transport import WebSocketConnector
+from pooling.connectors.websocket import WebSocketConnector
+from pooling.exclusive.options import ExclusiveOptions
+from pooling.exclusive.pool import ExclusivePool
 
 
 class Server:

@@ -17,14 +17,14 @@ import sys
 import time
 from typing import Any
 
-from brokers.base import BrokerEvent, Confirmed
+from brokers.contract import BrokerEvent, Confirmed
 from brokers.feed import Holder, OutcomeState, Want
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode
 from pooling.clock import SystemClock
 from pooling.contracts import AccountSpec, PoolOptions
 from pooling.exceptions import ConnectionLostError
-from pooling.pool import ConnectionPool
+from pooling.pool.pool import ConnectionPool
 from pooling.testing import FakeAdapter, InMemoryAccountStore, make_adapter_class, make_instrument
 
 CHUNK = 500  # as the worker takes large requests

@@ -22,9 +22,9 @@ from django.core.management import call_command  # noqa: E402
 from benchmarks.stamped_exchange import instruments_csv  # noqa: E402
 from brokers.zerodha.symbols import parse_master  # noqa: E402
 from pooling import conf  # noqa: E402
-from pooling.crypto import load_sealer  # noqa: E402
-from pooling.instruments import store_instruments  # noqa: E402
-from pooling.key_files import create_key_file  # noqa: E402
+from pooling.instruments.loader import store_instruments  # noqa: E402
+from pooling.keys.crypto import load_sealer  # noqa: E402
+from pooling.keys.files import create_key_file  # noqa: E402
 from pooling.models import BrokerAccount, PoolConfig  # noqa: E402
 from streaming.models import ApiKey  # noqa: E402
 

@@ -10,15 +10,15 @@ import time
 import zmq
 
 from benchmarks.stack import local_bus
-from brokers.base import Confirmed
 from brokers.context import pooled_creation
+from brokers.contract import Confirmed
 from brokers.testing import kite_frame, kite_quote
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from brokers.zerodha.codec import decode_frame
 from brokers.zerodha.connection import ZerodhaAdapter
-from streaming.bus_message import unpack_message
-from streaming.frames import InstrumentFrames
-from streaming.publisher import SharedZmqPublisher
+from streaming.wire.market_data import InstrumentFrames
+from streaming.wire.message import unpack_message
+from streaming.worker.publisher import SharedZmqPublisher
 
 SYMBOLS = 500
 

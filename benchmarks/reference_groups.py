@@ -30,8 +30,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 from channels.layers import get_channel_layer  # noqa: E402
 
 from benchmarks.reference_bus import answer_to, open_bus, symbols_of  # noqa: E402
-from streaming.bus_message import unpack_message  # noqa: E402
-from streaming.topics import parse_tick_topic  # noqa: E402
+from streaming.wire.message import unpack_message  # noqa: E402
+from streaming.wire.topics import parse_tick_topic  # noqa: E402
 
 
 class TickConsumer(AsyncWebsocketConsumer):

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.reference_bus import answer_to, open_bus, symbols_of
-from streaming.bus_message import unpack_message
+from streaming.wire.message import unpack_message
 
 _COMPACT = (",", ":")
 

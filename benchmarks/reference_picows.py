@@ -15,9 +15,9 @@ import zmq
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from benchmarks.reference_bus import answer_to, symbols_of
-from streaming.bus_message import unpack_message
-from streaming.loop_socket import LoopSocket, single_part
-from streaming.topics import parse_tick_topic
+from streaming.wire.message import unpack_message
+from streaming.wire.socket import LoopSocket, single_part
+from streaming.wire.topics import parse_tick_topic
 
 _by_symbol: dict[str, dict[WSTransport, None]] = {}
 

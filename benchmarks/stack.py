@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from benchmarks.harness import ROOT, Child, ManageCommand, cores
 from benchmarks.metrics import METRICS_KEY
-from streaming.bus_address import BusAddress
-from streaming.socket_files import SocketFiles
+from streaming.wire.address import BusAddress
+from streaming.wire.socket_files import SocketFiles
 
 __all__ = [
     "Installation",

@@ -13,8 +13,8 @@ import json
 import time
 
 from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
-from streaming.frame_bytes import text_frame
-from streaming.frames import encode_tick
+from streaming.clients.frames import text_frame
+from streaming.wire.market_data import encode_tick
 
 __all__ = ["TickLayout", "symbol_name"]
 

@@ -245,9 +245,9 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     ``recent`` are the peaks since the last usage sample. What follows it is filled in by the
     worker, which knows the pool's past: ``today`` counts from midnight in its time zone, ``today``
     and ``all_time`` survive restarts, ``credential_expiry_ms`` is None where nobody can know.
-    ``losses`` counts the ends of sockets and attempts by ``pooling.losses.LossReason``; ``circuit``
-    is the state of the circuit of the pool's endpoint, empty before the first attempt, as
-    ``endpoint`` is None. ``exclusive`` is None until the first connection was lent. ``life``
+    ``losses`` counts the ends of sockets and attempts by ``pooling.connection.losses.LossReason``;
+    ``circuit`` is the state of the circuit of the pool's endpoint, empty before the first attempt,
+    as ``endpoint`` is None. ``exclusive`` is None until the first connection was lent. ``life``
     numbers the openings of pools within one life of their worker: a pool that was closed and opened
     again knows nothing of what was wanted before, and has another one.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from brokers.angel.connection import AngelAdapter
-from brokers.base import BrokerAdapter
 from brokers.binance.connection import BinanceAdapter
+from brokers.contract import BrokerAdapter
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.exceptions import BrokerConfigError
 from brokers.fyers.connection import FyersAdapter

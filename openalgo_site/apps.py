@@ -19,8 +19,8 @@ class SiteConfig(AppConfig):
     def ready(self) -> None:
         """Connect the signals and register the checks; both need the apps to be loaded."""
         import_module("openalgo_site.checks")
-        import_module("openalgo_site.notices").connect()
-        import_module("openalgo_site.login_limits").connect()
+        import_module("openalgo_site.adapters.notices").connect()
+        import_module("openalgo_site.login.login_limits").connect()
         site.site_header = site.site_title = "TickPool administration"
         site.index_title = "Broker accounts, limits and keys"
         site.index_template = "logins/admin_index.html"

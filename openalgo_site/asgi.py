@@ -13,28 +13,28 @@ django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402
 
-from openalgo_site.bodies import with_bounded_bodies  # noqa: E402
-from openalgo_site.directory import DjangoDirectory  # noqa: E402
-from openalgo_site.enabled_accounts import count_enabled_accounts  # noqa: E402
-from openalgo_site.key_uses import KEY_USES  # noqa: E402
-from openalgo_site.last_prices import PRICES  # noqa: E402
-from openalgo_site.login_turns import with_login_turns  # noqa: E402
-from openalgo_site.metrics_key import prepare_metrics_key  # noqa: E402
-from openalgo_site.notices import SENDER  # noqa: E402
-from openalgo_site.page_turns import PageLines, with_page_turns  # noqa: E402
-from openalgo_site.presence import DjangoPresence  # noqa: E402
-from openalgo_site.proxy_notes import proxy_notes  # noqa: E402
-from openalgo_site.status_page.source import DjangoStatusSource  # noqa: E402
-from openalgo_site.visitors import VISITORS  # noqa: E402
-from streaming.bare_answers import with_security_headers  # noqa: E402
-from streaming.bus_address import bus_address  # noqa: E402
-from streaming.database_probe import DatabaseProbe  # noqa: E402
-from streaming.feed_link import ZmqFeedLink  # noqa: E402
-from streaming.gateway import Gateway  # noqa: E402
+from openalgo_site.adapters.directory import DjangoDirectory  # noqa: E402
+from openalgo_site.adapters.enabled_accounts import count_enabled_accounts  # noqa: E402
+from openalgo_site.adapters.key_uses import KEY_USES  # noqa: E402
+from openalgo_site.adapters.last_prices import PRICES  # noqa: E402
+from openalgo_site.adapters.notices import SENDER  # noqa: E402
+from openalgo_site.adapters.presence import DjangoPresence  # noqa: E402
+from openalgo_site.adapters.proxy_notes import proxy_notes  # noqa: E402
+from openalgo_site.config.metrics_key import prepare_metrics_key  # noqa: E402
+from openalgo_site.turns.logins import with_login_turns  # noqa: E402
+from openalgo_site.turns.pages import PageLines, with_page_turns  # noqa: E402
+from openalgo_site.turns.visitors import VISITORS  # noqa: E402
+from openalgo_site.web.bodies import with_bounded_bodies  # noqa: E402
+from openalgo_site.web.status.source import DjangoStatusSource  # noqa: E402
+from streaming.gateway.bare_answers import with_security_headers  # noqa: E402
+from streaming.gateway.database_probe import DatabaseProbe  # noqa: E402
+from streaming.gateway.gateway import Gateway  # noqa: E402
+from streaming.gateway.proxies import behind_proxies  # noqa: E402
+from streaming.gateway.routing import build_application  # noqa: E402
 from streaming.limits import EdgeLimits, Refusal  # noqa: E402
-from streaming.link import FeedLink  # noqa: E402
-from streaming.proxies import behind_proxies  # noqa: E402
-from streaming.routing import build_application  # noqa: E402
+from streaming.link.link import ZmqFeedLink  # noqa: E402
+from streaming.ports.link import FeedLink  # noqa: E402
+from streaming.wire.address import bus_address  # noqa: E402
 
 __all__ = ["application", "gateway", "make_link"]
 

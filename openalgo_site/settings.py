@@ -1,4 +1,4 @@
-"""Django settings: one module, every value from the typed environment of ``env.py``."""
+"""Django settings: one module, every value from the typed environment of ``config/env.py``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import dj_database_url
 from dotenv import load_dotenv
 
 from brokers.redaction import REDACTOR
-from openalgo_site.channel_layer import channel_layers
-from openalgo_site.env import EmailSecurity, EnvironmentValueError, read_environment
-from openalgo_site.logs import logging_config
-from openalgo_site.private_files import begin_private, trusted_owners, why_not_ours
-from openalgo_site.public_url import parse_public_url
-from openalgo_site.secret_files import SecretFileError, read_or_create_secret
+from openalgo_site.config.channel_layer import channel_layers
+from openalgo_site.config.env import EmailSecurity, EnvironmentValueError, read_environment
+from openalgo_site.config.logs import logging_config
+from openalgo_site.config.private_files import begin_private, trusted_owners, why_not_ours
+from openalgo_site.config.public_url import parse_public_url
+from openalgo_site.config.secret_files import SecretFileError, read_or_create_secret
 from pooling.proxies import proxy_passwords
 from streaming.addresses import parse_networks
 
@@ -72,20 +72,20 @@ INSTALLED_APPS = [
     "openalgo_site.apps.SiteConfig",
 ]
 MIDDLEWARE = [
-    "openalgo_site.idle_connections.IdleConnectionsMiddleware",  # first: the answer is made
-    "openalgo_site.visitors.VisitorsMiddleware",
+    "openalgo_site.web.idle_connections.IdleConnectionsMiddleware",  # first: the answer is made
+    "openalgo_site.turns.visitors.VisitorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "streaming.security.SecurityHeadersMiddleware",
-    "openalgo_site.clear_text.ClearTextMiddleware",
-    "openalgo_site.static_files.StaticFilesMiddleware",
+    "streaming.edge.security.SecurityHeadersMiddleware",
+    "openalgo_site.web.clear_text.ClearTextMiddleware",
+    "openalgo_site.web.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "openalgo_site.known_browsers.KnownBrowserMiddleware",
+    "openalgo_site.login.known_browsers.KnownBrowserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "openalgo_site.impossible_values.ImpossibleValuesMiddleware",  # last: it sees the view fail
+    "openalgo_site.web.impossible_values.ImpossibleValuesMiddleware",  # last: it sees the view fail
 ]
 ROOT_URLCONF = "openalgo_site.urls"
 ASGI_APPLICATION = "openalgo_site.asgi.application"
@@ -145,16 +145,17 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTHENTICATION_BACKENDS = [
-    "openalgo_site.login_limits.LimitedLoginBackend",  # first: it stops guessing before hashing
+    # First: it stops guessing before hashing.
+    "openalgo_site.login.login_limits.LimitedLoginBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-PASSWORD_HASHERS = ["openalgo_site.hashing.TurnTakingHasher"]
+PASSWORD_HASHERS = ["openalgo_site.login.hashing.TurnTakingHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-CSRF_FAILURE_VIEW = "openalgo_site.failures.csrf_refused"
+CSRF_FAILURE_VIEW = "openalgo_site.web.failures.csrf_refused"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"

@@ -14,7 +14,7 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
-from brokers.retry_after import MAX_RETRY_AFTER_SECONDS
+from brokers.times.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.exceptions import CircuitOpenError, ConnectRateError, PlannedReconnectError
 from pooling.lifecycle import ConnectionState
 

@@ -9,8 +9,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from brokers.addresses import is_loopback
 from pooling import conf
-from pooling.crypto import SYMMETRIC, load_sealer
-from pooling.key_files import KeyFileError, check_private_mode, public_file
+from pooling.keys.crypto import SYMMETRIC, load_sealer
+from pooling.keys.files import KeyFileError, check_private_mode, public_file
 
 __all__ = ["check_bus_address", "check_key_file", "check_limits"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from brokers.awake import awake_seconds
+from brokers.times.awake import awake_seconds
 
 __all__ = ["Clock", "SystemClock"]
 

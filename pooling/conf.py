@@ -9,7 +9,7 @@ from typing import Protocol
 
 from django.conf import settings
 
-from brokers.base import BrokerCapabilities
+from brokers.contract import BrokerCapabilities
 from brokers.registry import BrokerRegistry, default_registry
 from pooling.contracts import PoolOptions
 from pooling.http.policy import HttpOptions, RetryPolicy

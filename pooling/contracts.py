@@ -1,7 +1,7 @@
 """What the pool needs from the outside world, as small protocols and frozen values.
 
-The Django side (``pooling/stores.py``) implements ``AccountStore``; tests use the in-memory one of
-``pooling/testing.py``. Nothing here knows about Django.
+The Django side (``pooling/store/accounts.py``) implements ``AccountStore``; tests use the in-memory
+one of ``pooling/testing/store.py``. Nothing here knows about Django.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Protocol
 
-from brokers.base import Credentials
+from brokers.contract import Credentials
 from brokers.feed import PoolStats
 from brokers.settings import SettingValue
 from brokers.types import Instrument, InstrumentKey
@@ -113,7 +113,7 @@ class UsageSample:
 
 
 class CommandVerb(StrEnum):
-    """What people may ask of a pool; ``pooling.command_queue`` documents each."""
+    """What people may ask of a pool; ``pooling.store.commands`` documents each."""
 
     PAUSE = "pause"
     RESUME = "resume"

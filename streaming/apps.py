@@ -7,8 +7,8 @@ from django.conf import settings
 
 from brokers.context import set_standalone_sink_factory
 from brokers.types import TickSink
-from streaming.bus_address import bus_address
-from streaming.standalone import StandaloneBus
+from streaming.wire.address import bus_address
+from streaming.worker.standalone import StandaloneBus
 
 __all__ = ["StreamingConfig", "standalone_bus"]
 

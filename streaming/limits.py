@@ -40,12 +40,12 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     ``auth_retry_seconds`` is how long a client whose key could not be looked up has to try again on
     the same socket. ``message_burst`` lets a spreadsheet subscribe every cell at once; after
     ``messages_refused_before_close`` refused frames the client is closed. What is said of a user
-    counts all its clients and keys together; see ``streaming/budget.py``. Frames of every kind, the
-    parts of messages and control frames included, are counted by ``frame_burst`` and
+    counts all its clients and keys together; see ``streaming/shares/budget.py``. Frames of every
+    kind, the parts of messages and control frames included, are counted by ``frame_burst`` and
     ``frames_per_second``, which leave room above those; before authentication by those that begin
     with ``stranger``. ``max_strangers`` counts connections without authentication, HTTP included;
     ``reserved_files`` are left for everything that is no connection. Which path takes a body of how
-    many bytes is in ``openalgo_site/bodies.py``.
+    many bytes is in ``openalgo_site/web/bodies.py``.
     """
 
     api_frame_bytes: int = 1024 * 1024

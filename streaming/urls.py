@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from streaming.health import livez, readyz
+from streaming.gateway.health import livez, readyz
 
 __all__ = ["urlpatterns"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 from nacl.public import PrivateKey
 
-from pooling.crypto import CredentialSealer, load_sealer
-from pooling.key_files import create_key_file
-from pooling.opening import CredentialOpener
+from pooling.keys.crypto import CredentialSealer, load_sealer
+from pooling.keys.files import create_key_file
+from pooling.keys.opening import CredentialOpener
 
 __all__ = ["CredentialCipher", "create_symmetric_key_file", "foreign_sealer"]
 

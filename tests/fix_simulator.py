@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from brokers.simulator.angel import AngelExchange
-from brokers.simulator.dhan import DhanExchange
-from brokers.simulator.fyers import FyersExchange
-from brokers.simulator.kite import KiteExchange
+from brokers.simulator.angel.exchange import AngelExchange
+from brokers.simulator.dhan.exchange import DhanExchange
+from brokers.simulator.fyers.exchange import FyersExchange
 from brokers.simulator.market import Market, build_market
-from brokers.simulator.upstox import UpstoxExchange
+from brokers.simulator.upstox.exchange import UpstoxExchange
+from brokers.simulator.zerodha.exchange import KiteExchange
 
 __all__ = [
     "ACCESS_TOKEN",

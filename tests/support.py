@@ -12,9 +12,9 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from streaming.bus_address import BusAddress
-from streaming.curve import CurveKeys
-from streaming.socket_files import SocketFiles
+from streaming.wire.address import BusAddress
+from streaming.wire.keys import CurveKeys
+from streaming.wire.socket_files import SocketFiles
 
 __all__ = [
     "SHARED_DATA",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from brokers._template.constants import DEPTH_LEVELS
-from brokers.base import BrokerCapabilities, CredentialField
+from brokers.contract import BrokerCapabilities, CredentialField
 from brokers.settings import BrokerSettings, setting
 
 __all__ = ["CAPABILITIES", "TemplateSettings", "master_url"]

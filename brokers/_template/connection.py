@@ -10,7 +10,8 @@ from typing import BinaryIO, ClassVar
 from brokers._template.codec import decode_frame, decode_text, encode_request
 from brokers._template.config import CAPABILITIES, TemplateSettings, master_url
 from brokers._template.symbols import parse_master
-from brokers.base import (
+from brokers.batching import Bound, batches
+from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
     BrokerEvent,
@@ -19,7 +20,6 @@ from brokers.base import (
     Handshake,
     SubscriptionRejected,
 )
-from brokers.batching import Bound, batches
 from brokers.exceptions import BrokerConfigError, BrokerLimitError
 from brokers.passed_over import PassedOver
 from brokers.types import (

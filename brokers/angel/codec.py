@@ -19,7 +19,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from brokers.absent import known_prices
 from brokers.angel.constants import (
     DEPTH_LEVELS,
     FRAME_DEPTH_20,
@@ -37,6 +36,7 @@ from brokers.angel.constants import (
     SEGMENTS,
 )
 from brokers.exceptions import BrokerProtocolError
+from brokers.masters.absent import known_prices
 from brokers.types import DepthLevel, FeedMode, Tick
 
 __all__ = [

@@ -14,7 +14,7 @@ from brokers.angel.constants import (
     PONG,
     TOKENS_DEPTH_20,
 )
-from brokers.base import BrokerCapabilities, CategoryLimit, CredentialField
+from brokers.contract import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.settings import BrokerSettings, setting
 
 __all__ = [

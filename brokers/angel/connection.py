@@ -42,7 +42,8 @@ from brokers.angel.pairs import (
 )
 from brokers.angel.requests import ID_CHARACTERS, Pair, SentRequests
 from brokers.angel.symbols import parse_master
-from brokers.base import (
+from brokers.batching import Bound, batches
+from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
     BrokerEvent,
@@ -52,7 +53,6 @@ from brokers.base import (
     Notice,
     SubscriptionRejected,
 )
-from brokers.batching import Bound, batches
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,

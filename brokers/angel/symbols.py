@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 
 from brokers.angel.constants import EXCHANGE_TYPES
-from brokers.decimal_text import any_decimal, normal_decimal, scaled
 from brokers.exceptions import BrokerProtocolError
-from brokers.index_names import index_symbol
+from brokers.masters.decimal_text import any_decimal, normal_decimal, scaled
+from brokers.masters.index_names import index_symbol
 from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 

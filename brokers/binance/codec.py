@@ -36,8 +36,8 @@ from brokers.binance.messages import (
     decode_partial_depth,
     decode_ticker,
 )
-from brokers.decimal_text import scaled
 from brokers.exceptions import BrokerProtocolError
+from brokers.masters.decimal_text import scaled
 from brokers.types import DepthLevel, FeedMode, Tick
 
 __all__ = ["BinanceCodec", "encode_request", "stream_names"]

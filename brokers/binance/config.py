@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from brokers.base import BrokerCapabilities, ConnectRate
 from brokers.binance.constants import MAX_NAMES_PER_REQUEST, MAX_REQUEST_BYTES
+from brokers.contract import BrokerCapabilities, ConnectRate
 from brokers.settings import BrokerSettings, setting
 
 __all__ = [

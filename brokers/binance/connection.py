@@ -8,16 +8,6 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
-from brokers.base import (
-    BrokerAdapter,
-    BrokerCapabilities,
-    BrokerEvent,
-    Confirmed,
-    Credentials,
-    Handshake,
-    ReconnectSoon,
-    SubscriptionRejected,
-)
 from brokers.batching import Bound, batches
 from brokers.binance.codec import BinanceCodec, encode_request, stream_names
 from brokers.binance.config import (
@@ -32,6 +22,16 @@ from brokers.binance.constants import TOO_MANY_SUBSCRIPTIONS
 from brokers.binance.messages import Envelope, Refusal, decode_envelope
 from brokers.binance.requests import PendingRequests, Request
 from brokers.binance.symbols import parse_master
+from brokers.contract import (
+    BrokerAdapter,
+    BrokerCapabilities,
+    BrokerEvent,
+    Confirmed,
+    Credentials,
+    Handshake,
+    ReconnectSoon,
+    SubscriptionRejected,
+)
 from brokers.exceptions import (
     BrokerConfigError,
     BrokerError,

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from brokers.decimal_text import any_decimal
 from brokers.exceptions import BrokerProtocolError
+from brokers.masters.decimal_text import any_decimal
 from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 

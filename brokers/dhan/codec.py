@@ -17,7 +17,6 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from brokers.absent import known_prices
 from brokers.dhan.constants import (
     CODE_DISCONNECT,
     CODE_FULL,
@@ -30,6 +29,7 @@ from brokers.dhan.constants import (
 )
 from brokers.dhan.values import Disconnection, named, to_levels, to_one_price, to_prices
 from brokers.exceptions import BrokerProtocolError
+from brokers.masters.absent import known_prices
 from brokers.types import FeedMode, Tick
 
 __all__ = ["Decoded", "FeedDecoder", "encode_request", "encode_single_request"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from brokers.base import BrokerCapabilities, CredentialField
+from brokers.contract import BrokerCapabilities, CredentialField
 from brokers.dhan.constants import (
     DEEP_EXCHANGES,
     DEPTH_LEVELS,

@@ -9,7 +9,8 @@ from operator import itemgetter
 from typing import BinaryIO, ClassVar, Final, Protocol
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from brokers.base import (
+from brokers.batching import Bound, batches
+from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
     BrokerEvent,
@@ -18,7 +19,6 @@ from brokers.base import (
     Handshake,
     SubscriptionRejected,
 )
-from brokers.batching import Bound, batches
 from brokers.dhan.codec import Decoded, FeedDecoder, encode_request, encode_single_request
 from brokers.dhan.config import (
     CAPABILITIES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from brokers.base import BrokerCapabilities, CategoryLimit, CredentialField
+from brokers.contract import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.fyers.constants import MAX_TOPICS_PER_MESSAGE, SEGMENT_EXCHANGES, TOPICS_PER_CONNECTION
 from brokers.settings import BrokerSettings, setting
 

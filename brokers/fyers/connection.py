@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from brokers.base import (
+from brokers.batching import Bound, batches
+from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
     BrokerEvent,
@@ -17,7 +18,6 @@ from brokers.base import (
     SendNow,
     SubscriptionRejected,
 )
-from brokers.batching import Bound, batches
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,

@@ -14,13 +14,13 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
 from brokers.fyers.constants import FEED_TOPIC, FYTOKEN_SEGMENTS, INDEX_TOPIC, SEGMENT_EXCHANGES
-from brokers.index_names import index_symbol
-from brokers.market_clock import INDIA
-from brokers.master_text import master_lines
+from brokers.masters.decimal_text import any_decimal, normal_decimal
+from brokers.masters.index_names import index_symbol
+from brokers.masters.text import master_lines
 from brokers.passed_over import LeftOut, PassedOver, usable_rows
+from brokers.times.market_clock import INDIA
 from brokers.types import InstrumentRow
 
 __all__ = ["parse_masters"]

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from brokers.absent import known_prices
 from brokers.exceptions import BrokerProtocolError
 from brokers.fyers.constants import (
     BOOK_FIELDS,
@@ -25,6 +24,7 @@ from brokers.fyers.constants import (
     INDEX_TOPIC,
     NO_VALUE,
 )
+from brokers.masters.absent import known_prices
 from brokers.types import DepthLevel, FeedMode, Tick
 
 __all__ = ["TopicState", "TrackedInstrument", "Values", "book_topic", "make_tick"]

@@ -24,8 +24,8 @@ from websockets.http11 import Request, Response
 
 from brokers.simulator.control import ControlError, run_verb
 from brokers.simulator.link import Link
-from brokers.simulator.manners import ConnectionManners, Manners, Record
 from brokers.simulator.responses import json_response, text_response
+from brokers.simulator.violations import ConnectionManners, Manners, Record
 
 __all__ = ["LocalExchange", "Upgrade"]
 

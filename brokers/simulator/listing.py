@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import IntEnum
 
-from brokers.simulator.names import (
+from brokers.simulator.seed_instruments import (
     BSE_SHARES,
     CHAINS,
     COMMODITIES,

@@ -11,9 +11,9 @@ from typing import TypeVar
 from brokers.simulator.exchange import LocalExchange, Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.listing import ListedInstrument
-from brokers.simulator.manners import key_label
 from brokers.simulator.market import Market, Quote
-from brokers.simulator.tape import Tape
+from brokers.simulator.pacing import Tape
+from brokers.simulator.violations import key_label
 
 __all__ = ["MarketExchange", "fits", "wire_names"]
 

@@ -13,18 +13,18 @@ from typing import Any
 
 import uvloop
 
-from brokers.market_clock import INDIA
-from brokers.simulator.angel import AngelExchange
-from brokers.simulator.binance import BinanceReplay
-from brokers.simulator.capture import CaptureError, parse_capture
-from brokers.simulator.dhan import DhanExchange
+from brokers.simulator.angel.exchange import AngelExchange
+from brokers.simulator.binance.capture import CaptureError, parse_capture
+from brokers.simulator.binance.exchange import BinanceReplay
+from brokers.simulator.dhan.exchange import DhanExchange
 from brokers.simulator.exchange import LocalExchange
-from brokers.simulator.fyers import FyersExchange
-from brokers.simulator.kite import KiteExchange
+from brokers.simulator.fyers.exchange import FyersExchange
 from brokers.simulator.market import Market, build_market
 from brokers.simulator.stamped import build_stamped_market
-from brokers.simulator.upstox import UpstoxExchange
-from brokers.simulator.upstox_subscriptions import UpstoxPlan
+from brokers.simulator.upstox.exchange import UpstoxExchange
+from brokers.simulator.upstox.subscriptions import UpstoxPlan
+from brokers.simulator.zerodha.exchange import KiteExchange
+from brokers.times.market_clock import INDIA
 
 __all__ = ["MARKET_EXCHANGES", "PLANS", "SimulatorError", "build_exchange", "build_replay", "run"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import time
 from typing import Final
 
-from brokers.base import BrokerCapabilities, CategoryLimit, CredentialField
-from brokers.credential_expiry import DailyEnd
-from brokers.market_clock import INDIA
+from brokers.contract import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.settings import BrokerSettings, setting
+from brokers.times.credential_expiry import DailyEnd
+from brokers.times.market_clock import INDIA
 from brokers.upstox.constants import (
     CATEGORY_D30,
     CATEGORY_FULL,

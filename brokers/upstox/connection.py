@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import msgspec
 
-from brokers.base import (
+from brokers.batching import Bound, batches
+from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
     BrokerEvent,
@@ -19,7 +20,6 @@ from brokers.base import (
     Handshake,
     Notice,
 )
-from brokers.batching import Bound, batches
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,

@@ -16,12 +16,12 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
-from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
-from brokers.index_names import index_symbol
-from brokers.market_clock import INDIA
-from brokers.master_text import MAX_MASTER_BYTES
+from brokers.masters.decimal_text import any_decimal, normal_decimal
+from brokers.masters.index_names import index_symbol
+from brokers.masters.text import MAX_MASTER_BYTES
 from brokers.passed_over import LeftOut, PassedOver, usable_rows
+from brokers.times.market_clock import INDIA
 from brokers.types import InstrumentRow
 from brokers.upstox.constants import EXCHANGES
 

@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from brokers.absent import known_prices
 from brokers.exceptions import BrokerProtocolError
+from brokers.masters.absent import known_prices
 from brokers.types import DepthLevel, FeedMode, Tick
 from brokers.zerodha.constants import (
     BODY_FULL,

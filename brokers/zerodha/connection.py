@@ -9,7 +9,8 @@ from operator import itemgetter
 from typing import BinaryIO, ClassVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from brokers.base import (
+from brokers.batching import Bound, batches
+from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
     BrokerEvent,
@@ -20,7 +21,6 @@ from brokers.base import (
     OrderUpdate,
     SubscriptionRejected,
 )
-from brokers.batching import Bound, batches
 from brokers.exceptions import BrokerConfigError, BrokerError, BrokerLimitError
 from brokers.passed_over import PassedOver
 from brokers.types import (

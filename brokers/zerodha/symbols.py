@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from datetime import date
 from typing import BinaryIO, Final
 
-from brokers.decimal_text import any_decimal, normal_decimal
 from brokers.exceptions import BrokerProtocolError
-from brokers.index_names import index_symbol
-from brokers.master_text import fields_of, master_table
+from brokers.masters.decimal_text import any_decimal, normal_decimal
+from brokers.masters.index_names import index_symbol
+from brokers.masters.text import fields_of, master_table
 from brokers.passed_over import LeftOut, PassedOver, usable_rows
 from brokers.types import InstrumentRow
 

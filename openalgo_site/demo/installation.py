@@ -16,18 +16,16 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from brokers.addresses import is_loopback
-from brokers.base import BrokerAdapter
+from brokers.contract import BrokerAdapter
+from openalgo_site.config.demo_names import KEY_NAME, LABEL
 from openalgo_site.demo.secrets_file import DemoSecrets, MasterMark
-from pooling.crypto import Seals, load_sealer
-from pooling.instruments import store_instruments
-from pooling.key_files import create_key_file, public_file
+from pooling.instruments.loader import store_instruments
+from pooling.keys.crypto import Seals, load_sealer
+from pooling.keys.files import create_key_file, public_file
 from pooling.models import BrokerAccount, Instrument, PoolConfig, SearchTier
 from streaming.models import ApiKey, hash_api_key
 
 __all__ = ["DemoAccount", "RealAccountsError", "prepare_database", "store_master"]
-
-LABEL = "demo"
-KEY_NAME = "demo"
 
 
 class RealAccountsError(Exception):

@@ -17,10 +17,10 @@ from typing import Any
 from django.conf import settings
 
 from brokers.addresses import is_loopback
-from brokers.base import BrokerCapabilities
+from brokers.contract import BrokerCapabilities
 from brokers.exceptions import BrokerError, BrokerUnavailableError
 from brokers.simulator.runner import MARKET_EXCHANGES
-from openalgo_site.demo.guarded import die_with_parent
+from openalgo_site.config.env import Environment
 from openalgo_site.demo.installation import (
     DemoAccount,
     RealAccountsError,
@@ -29,12 +29,12 @@ from openalgo_site.demo.installation import (
 from openalgo_site.demo.ports import PortTakenError, check_ports
 from openalgo_site.demo.runner import DemoPlan, NotReadyError, run_demo
 from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_create
-from openalgo_site.demo.supervisor import ChildFailedError
-from openalgo_site.env import Environment
-from openalgo_site.running_ports import say_running
+from openalgo_site.processes.guarded import die_with_parent
+from openalgo_site.processes.running_ports import say_running
+from openalgo_site.processes.supervisor import ChildFailedError
 from pooling import conf
 from pooling.http.policy import RetryPolicy
-from pooling.masters import download_master
+from pooling.instruments.download import download_master
 
 __all__ = ["DEMO_ERRORS", "DemoChoice", "DemoUsageError", "run"]
 

@@ -15,16 +15,16 @@ import httpx2
 import msgspec
 
 from brokers.addresses import host_to_connect, netloc
-from brokers.base import BrokerAdapter
+from brokers.contract import BrokerAdapter
 from brokers.exceptions import BrokerUnavailableError
+from openalgo_site.config.env import Environment
 from openalgo_site.demo.announcement import Processes, Ready, announce
 from openalgo_site.demo.installation import store_master
 from openalgo_site.demo.secrets_file import DemoSecrets, write
-from openalgo_site.demo.supervisor import ChildSpec, Supervisor
-from openalgo_site.env import Environment
-from openalgo_site.ready_pipe import ready_pipe
-from openalgo_site.stopping import stop_signals
-from pooling.masters import download_master
+from openalgo_site.processes.ready_pipe import ready_pipe
+from openalgo_site.processes.stopping import stop_signals
+from openalgo_site.processes.supervisor import ChildSpec, Supervisor
+from pooling.instruments.download import download_master
 
 __all__ = ["DemoPlan", "NotReadyError", "run_demo"]
 

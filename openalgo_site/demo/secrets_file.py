@@ -8,10 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["USERNAME", "DemoFileError", "DemoSecrets", "MasterMark", "read_or_create", "write"]
+from openalgo_site.config.demo_names import USERNAME
 
-
-USERNAME = "demo"
+__all__ = ["DemoFileError", "DemoSecrets", "MasterMark", "read_or_create", "write"]
 
 
 class DemoFileError(Exception):

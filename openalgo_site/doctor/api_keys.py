@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import F
 from django.utils import timezone
 
-from brokers.moments import moment_text
+from brokers.times.moments import moment_text
 from openalgo_site.doctor.findings import Finding, fine, warned
 from streaming.models import ApiKey
 

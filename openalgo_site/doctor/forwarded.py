@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
+from openalgo_site.adapters.proxy_notes import proxy_notes
 from openalgo_site.doctor.findings import Finding, fine, warned
-from openalgo_site.proxy_notes import proxy_notes
 from streaming.addresses import is_private
 from streaming.models import ClientConnection
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError
 from django.utils import timezone
 
-from brokers.moments import moment_text
-from openalgo_site.worker_processes import worker_on_this_machine
+from brokers.times.moments import moment_text
+from openalgo_site.processes.workers import worker_on_this_machine
 from pooling.models import PoolStatus
 
 __all__ = ["HungWorker", "hung_worker"]

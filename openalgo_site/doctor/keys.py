@@ -10,15 +10,15 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
-from brokers.moments import moment_text
+from brokers.times.moments import moment_text
 from brokers.words import counted
-from openalgo_site.demo.left_behind import DEMO_USER_LEFT, MENDS, has_demo_user, is_for_others
 from openalgo_site.doctor.findings import Finding, failed, fine, warned
+from openalgo_site.login.demo_user import DEMO_USER_LEFT, MENDS, has_demo_user, is_for_others
 from pooling import conf
-from pooling.crypto import SYMMETRIC, key_of, load_sealer
-from pooling.key_files import KeyFileError, public_file
+from pooling.keys.crypto import SYMMETRIC, key_of, load_sealer
+from pooling.keys.files import KeyFileError, public_file
+from pooling.keys.opening import CredentialOpener
 from pooling.models import BrokerAccount
-from pooling.opening import CredentialOpener
 from pooling.operations.crowding import crowding
 from pooling.operations.naming import account_name
 from pooling.operations.sealing import rows_left

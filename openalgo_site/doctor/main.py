@@ -8,12 +8,12 @@ from functools import partial
 
 from django.core.management.base import CommandParser
 
+from openalgo_site.cli.base import Exit, Options, Output, Subcommand
 from openalgo_site.doctor import keys, processes, storage, surroundings
 from openalgo_site.doctor.api_keys import api_keys
 from openalgo_site.doctor.findings import Check, Finding, Outcome, skipped
 from openalgo_site.doctor.forwarded import forwarded
-from openalgo_site.pool_cli.base import Exit, Options, Output, Subcommand
-from pooling.operations.tables import cut
+from pooling.tables import cut
 
 __all__ = ["DOCTOR", "all_checks", "examine"]
 

@@ -21,12 +21,12 @@ from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker
 from openalgo_site.doctor.surroundings import running_environment
 from pooling.operations.describe import DISABLED, PoolView, accounts_with_status, view_of
-from streaming.bus_address import BusAddress, bus_address
-from streaming.bus_versions import PROTOCOL_VERSION, UNTOLD
 from streaming.exceptions import BusConfigurationError
-from streaming.feed_link import ZmqFeedLink
-from streaming.link import TickMessage
+from streaming.link.link import ZmqFeedLink
 from streaming.models import GatewayStatus
+from streaming.ports.link import TickMessage
+from streaming.wire.address import BusAddress, bus_address
+from streaming.wire.versions import PROTOCOL_VERSION, UNTOLD
 
 __all__ = ["bus", "gateways", "notices", "workers"]
 

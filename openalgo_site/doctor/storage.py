@@ -16,9 +16,9 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
+from openalgo_site.cli.tables import tables_trouble
+from openalgo_site.config.private_files import open_to_others, usual_mode
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
-from openalgo_site.private_files import open_to_others, usual_mode
-from openalgo_site.tables import tables_trouble
 from pooling.models import BrokerAccount, Instrument
 
 __all__ = [

@@ -18,9 +18,9 @@ from django.core.checks import ERROR, WARNING, run_checks
 
 from brokers.addresses import is_loopback, netloc
 from brokers.exceptions import BrokerConfigError
+from openalgo_site.config.env import Environment
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
-from openalgo_site.env import Environment
-from openalgo_site.running_ports import as_running
+from openalgo_site.processes.running_ports import as_running
 from pooling import conf
 from pooling.models import BrokerAccount
 from pooling.proxies import Proxy

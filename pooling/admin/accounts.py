@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from brokers.feed import WAITING_FOR_ROOM
 from pooling import conf
-from pooling.admin.broker_settings import (
+from pooling.admin.forms.broker_settings import (
     SETTING_PREFIX,
     SETTINGS_LATER,
     setting_fields,
@@ -21,21 +21,21 @@ from pooling.admin.broker_settings import (
     settings_fieldset,
     settings_table,
 )
-from pooling.admin.cells import NOTHING, Tone, age, badge, bar
-from pooling.admin.changes import change_message
-from pooling.admin.confirm_limits import confirm_lowering
-from pooling.admin.credentials import (
+from pooling.admin.forms.confirm_limits import confirm_lowering
+from pooling.admin.forms.credentials import (
     CREDENTIAL_PREFIX,
     BrokerAccountForm,
     credential_field,
     credential_state,
     fields_for,
 )
-from pooling.admin.filters import CredentialFilter, StateFilter
-from pooling.admin.limits import PoolConfigInline, limit_in_words, limits_panel
+from pooling.admin.forms.limits import PoolConfigInline, limit_in_words, limits_panel
+from pooling.admin.lists.cells import NOTHING, Tone, age, badge, bar
+from pooling.admin.lists.changes import change_message
+from pooling.admin.lists.filters import CredentialFilter, StateFilter
+from pooling.admin.lists.states import connection_rows, state_badge
 from pooling.admin.operate import OperateMixin
-from pooling.admin.states import connection_rows, state_badge
-from pooling.crypto import load_sealer
+from pooling.keys.crypto import load_sealer
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.crowding import crowding
 

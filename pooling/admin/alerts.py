@@ -13,12 +13,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pooling import conf
-from pooling.admin.cells import NOTHING, Tone, age, badge
-from pooling.admin.filters import AccountBrokerFilter, ChoiceFilter
+from pooling.admin.lists.cells import NOTHING, Tone, age, badge
+from pooling.admin.lists.filters import AccountBrokerFilter, ChoiceFilter
 from pooling.alerts.addresses import WebhookUrl
-from pooling.crypto import load_sealer
 from pooling.exceptions import AlertRefusedError
-from pooling.key_files import KeyFileError
+from pooling.keys.crypto import load_sealer
+from pooling.keys.files import KeyFileError
 from pooling.models import AlertTarget
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from django.contrib import admin
 from django.db.models import Q
 from django.utils.safestring import SafeString
 
-from pooling.admin.cells import NOTHING, Tone, badge, moment
-from pooling.admin.filters import ChoiceFilter
 from pooling.admin.history import HistoryAdmin
+from pooling.admin.lists.cells import NOTHING, Tone, badge, moment
+from pooling.admin.lists.filters import ChoiceFilter
 from pooling.models import PoolCommand
 
 __all__ = ["PoolCommandAdmin"]

@@ -11,9 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from brokers.feed import state_word
-from pooling.admin.cells import Tone, badge, bar, moment
-from pooling.admin.filters import AccountBrokerFilter, ChoiceFilter
-from pooling.admin.large_tables import BoundedPaginator
+from pooling.admin.lists.cells import Tone, badge, bar, moment
+from pooling.admin.lists.filters import AccountBrokerFilter, ChoiceFilter
+from pooling.admin.lists.large_tables import BoundedPaginator
 from pooling.models import BrokerAccount, PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class PoolRecordAdmin(HistoryAdmin):
 
 
 class EventKindFilter(ChoiceFilter):
-    """By what happened; the kinds are those of ``pooling/journal.py`` and the worker."""
+    """By what happened; the kinds are those of ``pooling/pool/journal.py`` and the worker."""
 
     title = "kind"
     parameter_name = "kind"

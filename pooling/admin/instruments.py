@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from pooling.admin.history import ReadOnlyAdmin
-from pooling.admin.large_tables import BoundedPaginator
+from pooling.admin.lists.large_tables import BoundedPaginator
 from pooling.models import Instrument
 
 __all__ = ["InstrumentAdmin"]

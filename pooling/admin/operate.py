@@ -23,11 +23,11 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
-from pooling import command_queue
-from pooling.admin.numbers import whole_number
+from pooling.admin.lists.numbers import whole_number
 from pooling.admin.operations import OPERATIONS, Operation, PoolFacts
 from pooling.exceptions import CommandRefusedError
 from pooling.models import BrokerAccount, Instrument, PoolCommand, PoolStatus, SearchTier
+from pooling.store import commands as command_queue
 
 if TYPE_CHECKING:
     OperateBase = admin.ModelAdmin[BrokerAccount]

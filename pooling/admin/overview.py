@@ -8,9 +8,9 @@ from datetime import datetime
 from django.db.models import Count, Q, Sum
 from django.utils.safestring import SafeString
 
-from pooling.admin.cells import badge
-from pooling.admin.filters import StateFilter
-from pooling.admin.states import PoolState, state_of
+from pooling.admin.lists.cells import badge
+from pooling.admin.lists.filters import StateFilter
+from pooling.admin.lists.states import PoolState, state_of
 from pooling.models import BrokerAccount, PoolStatus
 
 __all__ = ["Overview", "StateCount", "overview"]

@@ -12,10 +12,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from pooling.admin.cells import NOTHING, age, bar
-from pooling.admin.filters import AccountBrokerFilter, FullnessFilter, StatusStateFilter
 from pooling.admin.history import ReadOnlyAdmin
-from pooling.admin.states import state_badge
+from pooling.admin.lists.cells import NOTHING, age, bar
+from pooling.admin.lists.filters import AccountBrokerFilter, FullnessFilter, StatusStateFilter
+from pooling.admin.lists.states import state_badge
 from pooling.models import PoolStatus
 
 __all__ = ["PoolStatusAdmin"]

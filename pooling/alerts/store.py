@@ -13,10 +13,10 @@ from brokers.words import one_line
 from pooling.alerts.contracts import AlertKind, PoolTargets, Target
 from pooling.alerts.message import Alert
 from pooling.alerts.threads import in_daemon_thread
-from pooling.database import from_database, in_database
+from pooling.keys.opening import CredentialOpener
 from pooling.models import AlertTarget, BrokerAccount
-from pooling.opening import CredentialOpener
 from pooling.signals import pool_state_changed
+from pooling.store.database import from_database, in_database
 
 __all__ = ["DjangoAlertStore", "announce", "read_targets"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from brokers.exceptions import BrokerError, BrokerRateLimitError
-from brokers.retry_after import retry_after_seconds
+from brokers.times.retry_after import retry_after_seconds
 from pooling.backoff import Randomness
-from pooling.circuit import CircuitPolicy
+from pooling.connectors.circuit import CircuitPolicy
 from pooling.exceptions import HttpUnavailableError
 from pooling.proxies import DIRECT, ProxyRules
 

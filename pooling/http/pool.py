@@ -15,15 +15,15 @@ import httpx2
 from brokers.exceptions import BrokerAuthError, BrokerError, BrokerUnavailableError
 from brokers.hosts import may_redirect
 from pooling.backoff import Randomness
-from pooling.circuit import CircuitBreaker
-from pooling.circuit_connector import CircuitRegistry, endpoint_of
 from pooling.clock import Clock
+from pooling.connectors.circuit import CircuitBreaker
+from pooling.connectors.circuit_connector import CircuitRegistry, endpoint_of
 from pooling.exceptions import HttpUnavailableError, PoolClosedError, PoolExhaustedError
 from pooling.http.body import Body, FileBody, MemoryBody
 from pooling.http.policy import HttpOptions, HttpReply, error_of
 from pooling.http.routes import RoutedTransport
 from pooling.http.stats import EndpointCounts, HttpStats
-from pooling.operations.progress import Progress, no_progress
+from pooling.progress import Progress, no_progress
 
 __all__ = ["HttpPool"]
 

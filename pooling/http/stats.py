@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pooling.circuit import CircuitStats
+from pooling.connectors.circuit import CircuitStats
 
 __all__ = ["EndpointCounts", "EndpointStats", "HttpStats"]
 

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from pooling.instrument_words import name_words, underlying_of
+from pooling.instruments.words import name_words, underlying_of
 
 
 def sort_stored(apps, schema_editor):

@@ -14,13 +14,13 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from brokers.base import BrokerAdapter, BrokerCapabilities, Credentials
+from brokers.contract import BrokerAdapter, BrokerCapabilities, Credentials
 from brokers.exceptions import BrokerConfigError
 from brokers.hosts import check_host, destination, kept_credentials
 from brokers.settings import changed
 from pooling import conf
 from pooling.contracts import AccountSpec, PoolOptions
-from pooling.crypto import Opens, Seals
+from pooling.keys.crypto import Opens, Seals
 
 __all__ = ["BrokerAccount", "PoolConfig", "validate_endpoint"]
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import models
 
-from pooling.crypto import Opens, Seals
+from pooling.keys.crypto import Opens, Seals
 from pooling.models.accounts import BrokerAccount
 
 __all__ = ["AlertTarget"]

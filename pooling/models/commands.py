@@ -12,13 +12,13 @@ __all__ = ["PoolCommand"]
 
 
 class PoolCommand(models.Model):
-    """One request to a pool. Made by ``pooling.command_queue.submit``; workers take it from there.
+    """One request to a pool. Made by ``pooling.store.commands.submit``; workers take it from there.
 
     Rows are kept: they say who asked for what, when, and how it ended.
     """
 
     class Verb(models.TextChoices):
-        """What is asked; ``pooling.command_queue`` says what each argument may be."""
+        """What is asked; ``pooling.store.commands`` says what each argument may be."""
 
         PAUSE = "pause", "pause"
         RESUME = "resume", "resume"

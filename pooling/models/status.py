@@ -11,7 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from brokers.feed import FeedStatus
-from brokers.moments import moment_text
+from brokers.times.moments import moment_text
 from pooling.feed_health import CLOSED_REASON
 from pooling.models.accounts import BrokerAccount
 

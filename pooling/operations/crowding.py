@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django.db.models import Q, QuerySet
 
-from brokers.base import BrokerCapabilities
+from brokers.contract import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
 from pooling.models import BrokerAccount, PoolConfig, PoolStatus
 from pooling.operations.naming import account_name

@@ -12,9 +12,9 @@ from django.db import close_old_connections, transaction
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
-from pooling.capacity import effective_limits
 from pooling.exceptions import PoolingError
 from pooling.models import BrokerAccount, PoolConfig, PoolEvent, PoolStatus
+from pooling.subscriptions.capacity import effective_limits
 
 __all__ = ["LimitChange", "LimitError", "apply_change", "plan_change", "wait_until_applied"]
 

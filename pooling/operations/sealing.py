@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brokers.exceptions import BrokerConfigError
-from pooling.crypto import Opens, Seals, key_of
+from pooling.keys.crypto import Opens, Seals, key_of
 from pooling.models import AlertTarget, BrokerAccount
 from pooling.operations.naming import account_name
 

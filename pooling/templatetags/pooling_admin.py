@@ -9,9 +9,9 @@ from django import template
 from django.contrib.admin.views.main import ChangeList
 from django.utils import timezone
 
-from pooling.admin.cells import bar
-from pooling.admin.large_tables import BOUND, date_level, date_range
-from pooling.admin.limits import LimitsPanel
+from pooling.admin.forms.limits import LimitsPanel
+from pooling.admin.lists.cells import bar
+from pooling.admin.lists.large_tables import BOUND, date_level, date_range
 from pooling.admin.overview import overview
 
 __all__ = ["register"]

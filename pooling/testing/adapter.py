@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from brokers.base import (
+from brokers.batching import Bound, batches
+from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
     BrokerEvent,
@@ -17,7 +18,6 @@ from brokers.base import (
     ReconnectSoon,
     SubscriptionRejected,
 )
-from brokers.batching import Bound, batches
 from brokers.exceptions import (
     BrokerConfigError,
     BrokerError,

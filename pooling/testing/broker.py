@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from brokers.base import Handshake
+from brokers.contract import Handshake
+from pooling.connectors.websocket import UpgradeRefusedError
 from pooling.exceptions import ConnectionLostError
-from pooling.transport import UpgradeRefusedError
 
 __all__ = ["FakeBroker", "FakeTransport"]
 

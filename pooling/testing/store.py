@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from brokers.base import Credentials
+from brokers.contract import Credentials
 from brokers.feed import PoolStats
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountSpec, CommandVerb, TakenCommand, UsageSample

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from brokers.moments import moment_text
+from brokers.times.moments import moment_text
 from brokers.words import counted
 from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge, is_confirmed
 from streaming.key_rights import Person, may_issue_for

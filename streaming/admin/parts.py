@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from brokers.moments import moment_text
+from brokers.times.moments import moment_text
 
 if TYPE_CHECKING:
     ModelAdminBase = admin.ModelAdmin[Any]

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from brokers.moments import moment_text
+from brokers.times.moments import moment_text
 from streaming.exceptions import KeyEndedError
 from streaming.scopes import READING, Scope
 

@@ -123,7 +123,7 @@ def pools(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("", include("streaming.pages")),
+    path("", include("openalgo_site.web.pages")),
     path("api/instruments", instruments),
     path("api/preferences", preferences),
     path("api/watchlists", watchlists),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from openalgo_site.demo.supervisor import ChildFailedError, ChildSpec, Supervisor
+from openalgo_site.processes.supervisor import ChildFailedError, ChildSpec, Supervisor
 from tests.support import eventually, eventually_sync, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +133,7 @@ async def test_what_a_child_started_ends_with_it(supervisor: Supervisor, said: S
 
 SUPERVISE = f"""
 import asyncio, os, sys
-from openalgo_site.demo.supervisor import ChildSpec, Supervisor
+from openalgo_site.processes.supervisor import ChildSpec, Supervisor
 
 async def main():
     supervisor = Supervisor(say=print)

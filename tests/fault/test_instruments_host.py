@@ -18,7 +18,7 @@ from brokers.registry import default_registry
 from pooling.http.policy import HttpOptions, RetryPolicy
 from pooling.models import Instrument, SearchTier
 from tests.support import free_port
-from tests.unit.brokers.test_masters import ROWS, master
+from tests.unit.brokers.masters.test_masters import ROWS, master
 
 pytestmark = pytest.mark.django_db
 

@@ -22,12 +22,12 @@ from brokers.feed import (
     Want,
 )
 from brokers.types import FeedMode, InstrumentKey
-from streaming import control_messages as cm
-from streaming.bus_message import pack_message
 from streaming.exceptions import MalformedMessageError
-from streaming.link import TickMessage
-from streaming.topics import BEAT_TOPIC, tick_topic
-from streaming.zmtp import GREETING, ZmtpSubscriber
+from streaming.ports.link import TickMessage
+from streaming.wire import control as cm
+from streaming.wire.message import pack_message
+from streaming.wire.topics import BEAT_TOPIC, tick_topic
+from streaming.wire.zmtp import GREETING, ZmtpSubscriber
 from tests.fuzz.mutations import mutants
 from tests.integration.bus.ends import Gateway, Worker
 from tests.integration.bus.fakes import FakeFeedService

@@ -21,7 +21,7 @@ from itertools import count
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from streaming.batches import BATCH_SUBPROTOCOL
+from streaming.clients.batches import BATCH_SUBPROTOCOL
 from tests.fuzz.mutations import mutants
 from tests.integration.edge.test_freed import handshake
 from tests.integration.edge.wire_cases import CASES, frame

@@ -17,13 +17,13 @@ import django
 import uvloop
 
 from brokers.types import FeedMode, InstrumentKey
-from streaming.testing import FakeFeedLink, make_principal
+from streaming.testing.edge import FakeFeedLink, make_principal
 from tests.fuzz.edge import KEYS, NEIGHBOURS_KEY, SESSION, SYMBOLS, EdgePorts
 
 if __name__ == "__main__":
     django.setup()
 
-from openalgo_site.bodies import with_bounded_bodies
+from openalgo_site.web.bodies import with_bounded_bodies
 from streaming.limits import EdgeLimits
 from tests.integration.edge.conftest import EdgeServer
 from tests.integration.edge.test_bounded_requests import measuring_site

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from brokers.base import BrokerAdapter
+from brokers.contract import BrokerAdapter
 from brokers.exceptions import BrokerError
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription, Tick
 from tests.fuzz.mutations import Frame

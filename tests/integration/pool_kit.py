@@ -6,16 +6,16 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from brokers.base import BrokerAdapter
+from brokers.contract import BrokerAdapter
 from brokers.feed import FeedChange, Holder, Outcome, SubscriptionChange, Want
 from brokers.simulator.exchange import LocalExchange
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey
 from pooling.clock import SystemClock
+from pooling.connectors.websocket import WebSocketConnector
 from pooling.contracts import AccountSpec, PoolOptions
-from pooling.pool import ConnectionPool
+from pooling.pool.pool import ConnectionPool
 from pooling.testing import InMemoryAccountStore
-from pooling.transport import WebSocketConnector
 
 __all__ = ["PoolKit"]
 

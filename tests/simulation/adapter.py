@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from brokers.base import BrokerCapabilities, BrokerEvent, SubscriptionRejected
+from brokers.contract import BrokerCapabilities, BrokerEvent, SubscriptionRejected
 from brokers.exceptions import BrokerLimitError
 from brokers.types import FeedMode, Instrument
 from brokers.zerodha.connection import ZerodhaAdapter

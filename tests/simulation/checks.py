@@ -14,7 +14,7 @@ from brokers.feed import (
     RefusalCode,
 )
 from brokers.types import InstrumentKey
-from pooling.losses import LossReason
+from pooling.connection.losses import LossReason
 from tests.simulation.link import SimulatedLink
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from brokers.base import BrokerCapabilities, Handshake
+from brokers.contract import BrokerCapabilities, Handshake
 from brokers.exceptions import BrokerUnavailableError
 from brokers.testing import kite_frame, kite_full, kite_ltp, kite_quote
 from brokers.types import FeedMode
-from pooling.transport import UpgradeRefusedError
+from pooling.connectors.websocket import UpgradeRefusedError
 from tests.simulation.link import SimulatedLink
 from tests.simulation.names import Listing, price_of
 from tests.simulation.sessions import Sessions

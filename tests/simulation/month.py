@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from brokers.types import FeedMode
-from pooling.caretaker import UPKEEP_SECONDS
-from pooling.upkeep import LATEST_ROTATION
+from pooling.pool.caretaker import UPKEEP_SECONDS
+from pooling.subscriptions.upkeep import LATEST_ROTATION
 from tests.simulation.schedule import Plan, Step, make_plan
 
 __all__ = [

@@ -15,7 +15,7 @@ from brokers.types import FeedMode, InstrumentKey
 from brokers.zerodha.config import CAPABILITIES
 from pooling.contracts import AccountSpec, PoolOptions
 from pooling.testing import InMemoryAccountStore
-from pooling.worker import PoolWorker
+from pooling.worker.worker import PoolWorker
 from tests.simulation.adapter import make_adapter_class
 from tests.simulation.checks import Checker
 from tests.simulation.clients import Clients

@@ -21,8 +21,8 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from pooling import conf  # noqa: E402
-from pooling.crypto import Seals, load_sealer  # noqa: E402
-from pooling.key_files import create_key_file  # noqa: E402
+from pooling.keys.crypto import Seals, load_sealer  # noqa: E402
+from pooling.keys.files import create_key_file  # noqa: E402
 from pooling.models import BrokerAccount, PoolConfig  # noqa: E402
 from streaming.models import ApiKey, Watchlist  # noqa: E402
 

@@ -9,7 +9,7 @@ from datetime import date
 from typing import NamedTuple
 
 from brokers.angel import symbols as angel_symbols
-from brokers.simulator.angel_encoder import encode_master, name_of
+from brokers.simulator.angel.encoder import encode_master, name_of
 from brokers.simulator.listing import ListedInstrument, build_listing, to_csv
 from brokers.types import InstrumentRow
 from brokers.zerodha.symbols import parse_master

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from brokers.market_clock import INDIA
+from brokers.times.market_clock import INDIA
 from tests.soak.clients import User
 from tests.soak.market import names_of, tradable
 from tests.soak.processes import ManagedProcess, answer_of, module_answer, run_manage

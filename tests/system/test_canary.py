@@ -24,7 +24,7 @@ from redis import Redis
 from websockets.asyncio.client import connect
 
 from openalgo_site.demo.secrets_file import DemoSecrets, write
-from streaming.curve import CurveKeys
+from streaming.wire.keys import CurveKeys
 from tests.fault.test_demo import RunningDemo, demo
 from tests.support import eventually_sync
 

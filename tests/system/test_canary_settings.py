@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pooling.key_files import create_key_file
+from pooling.keys.files import create_key_file
 from tests.support import eventually_sync, free_port
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from openalgo_site.env import Environment
+from openalgo_site.config.env import Environment
 from streaming.limits import EdgeLimits
 
 ROOT = Path(__file__).resolve().parents[2]

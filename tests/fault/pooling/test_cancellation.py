@@ -8,7 +8,7 @@ import pytest
 
 from brokers.feed import Want
 from tests.unit.pooling.kit import ANN, QUOTE, TOKEN_FIELD, key, open_kit, virtual
-from tests.unit.pooling.test_worker import open_worker
+from tests.unit.pooling.worker.test_worker import open_worker
 
 
 @pytest.mark.parametrize("turns", range(25))

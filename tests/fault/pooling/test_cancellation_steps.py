@@ -15,7 +15,7 @@ import pytest
 
 from brokers.feed import Want
 from tests.unit.pooling.kit import ANN, BOB, QUOTE, TOKEN_FIELD, key, open_kit, virtual
-from tests.unit.pooling.test_worker import WorkerKit, open_worker
+from tests.unit.pooling.worker.test_worker import WorkerKit, open_worker
 
 MOST_STEPS = 200
 

@@ -25,7 +25,7 @@ from pooling.testing import (
     VirtualClock,
     make_adapter_class,
 )
-from pooling.worker import PoolWorker
+from pooling.worker.worker import PoolWorker
 from tests.fix_running_time import RunningTime
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeKiteServer
 from tests.support import eventually

@@ -12,7 +12,7 @@ import pytest
 
 from brokers.feed import Holder, Want
 from pooling.clock import SystemClock
-from pooling.pool import ConnectionPool
+from pooling.pool.pool import ConnectionPool
 from pooling.testing import FakeBroker, InMemoryAccountStore, make_adapter_class, make_instrument
 from tests.support import eventually
 from tests.unit.pooling.kit import DEPTH, LTP, QUOTE, spec

@@ -15,9 +15,9 @@ from django.core.asgi import get_asgi_application
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from openalgo_site.channel_layer import channel_layers
-from streaming.notices import CHANGED, GROUP, Notices, NoticeState, send_notice
-from streaming.testing import make_principal
+from openalgo_site.config.channel_layer import channel_layers
+from streaming.gateway.notices import CHANGED, GROUP, Notices, NoticeState, send_notice
+from streaming.testing.edge import make_principal
 from tests.fix_proxy import MakeProxy, TcpProxy, make_proxy
 from tests.fix_services import RedisServer
 from tests.integration.edge.conftest import INFY, EdgeServer, ask, closing

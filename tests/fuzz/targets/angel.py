@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from brokers.angel.connection import AngelAdapter
-from brokers.simulator.angel_encoder import AngelMode, encode_tick, name_of
+from brokers.simulator.angel.encoder import AngelMode, encode_tick, name_of
 from tests.fix_simulator import make_market
 from tests.fuzz.mutations import Frame
 from tests.fuzz.target import Target

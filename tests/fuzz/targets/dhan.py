@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from brokers.base import BrokerAdapter
+from brokers.contract import BrokerAdapter
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.exceptions import BrokerAuthError, BrokerRateLimitError, BrokerUnavailableError
-from brokers.simulator import dhan_encoder as encoder
+from brokers.simulator.dhan import encoder
 from brokers.simulator.market import Quote
 from tests.fix_simulator import make_market
 from tests.fuzz.mutations import Frame

@@ -6,7 +6,7 @@ import random
 
 from brokers.exceptions import BrokerAuthError
 from brokers.fyers.connection import FyersAdapter
-from brokers.simulator.fyers_encoder import (
+from brokers.simulator.fyers.encoder import (
     FyersName,
     TopicKind,
     encode_custom,

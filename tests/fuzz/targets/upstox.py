@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from brokers.simulator.upstox_encoder import (
+from brokers.simulator.upstox.encoder import (
     FrameType,
     MarketStatus,
     UpstoxMode,

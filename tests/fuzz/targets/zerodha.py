@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from brokers.simulator.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
+from brokers.simulator.zerodha.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
 from brokers.zerodha.connection import ZerodhaAdapter
 from tests.fix_simulator import make_market
 from tests.fuzz.mutations import Frame

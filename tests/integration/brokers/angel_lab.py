@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from brokers.angel.connection import AngelAdapter
-from brokers.simulator.angel import AngelExchange
-from brokers.simulator.angel_encoder import name_of
+from brokers.simulator.angel.encoder import name_of
+from brokers.simulator.angel.exchange import AngelExchange
 from brokers.simulator.listing import ListedInstrument
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY
 from tests.integration.brokers.lab import BrokerLab

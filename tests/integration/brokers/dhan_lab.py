@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from brokers.dhan.connection import DhanAdapter
-from brokers.simulator.dhan import DhanExchange
-from brokers.simulator.dhan_encoder import name_of, rupees
+from brokers.simulator.dhan.encoder import name_of, rupees
+from brokers.simulator.dhan.exchange import DhanExchange
 from brokers.simulator.listing import ListedInstrument, Segment
 from brokers.simulator.market import Quote
 from brokers.types import FeedMode

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from brokers.fyers.connection import FyersAdapter
-from brokers.simulator.fyers import FyersExchange
-from brokers.simulator.fyers_encoder import name_of, topic_kinds
+from brokers.simulator.fyers.encoder import name_of, topic_kinds
+from brokers.simulator.fyers.exchange import FyersExchange
 from brokers.simulator.listing import ListedInstrument
 from brokers.simulator.market import Quote
 from brokers.types import FeedMode

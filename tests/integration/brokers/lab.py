@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from brokers.base import BrokerAdapter
-from brokers.simulator.angel import AngelExchange
-from brokers.simulator.dhan import DhanExchange
-from brokers.simulator.fyers import FyersExchange
-from brokers.simulator.kite import KiteExchange
+from brokers.contract import BrokerAdapter
+from brokers.simulator.angel.exchange import AngelExchange
+from brokers.simulator.dhan.exchange import DhanExchange
+from brokers.simulator.fyers.exchange import FyersExchange
 from brokers.simulator.listing import ListedInstrument
 from brokers.simulator.market import Quote
-from brokers.simulator.upstox import UpstoxExchange
+from brokers.simulator.upstox.exchange import UpstoxExchange
+from brokers.simulator.zerodha.exchange import KiteExchange
 from brokers.types import FeedMode
 
 __all__ = ["BrokerLab", "MarketBroker", "meant_by_most"]

@@ -10,7 +10,7 @@ import pytest
 
 from brokers.angel.connection import AngelAdapter
 from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
-from brokers.simulator.angel import AngelExchange
+from brokers.simulator.angel.exchange import AngelExchange
 from brokers.types import DepthLevel, FeedMode, InstrumentKey
 from tests.integration.brokers.angel_lab import ANGEL
 from tests.integration.brokers.conftest import BrokerPool, OpenPool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokers.simulator.angel import MAX_PAIRS
+from brokers.simulator.angel.exchange import MAX_PAIRS
 from brokers.types import FeedMode
 from tests.integration.brokers.angel_lab import ANGEL
 from tests.integration.brokers.conftest import OpenPool

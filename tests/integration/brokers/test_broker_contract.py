@@ -8,7 +8,7 @@ import pytest
 
 from brokers.feed import FeedStatus, OutcomeState, RefusalCode
 from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
-from pooling.outcomes import Gone
+from pooling.subscriptions.outcomes import Gone
 from tests.fix_running_time import RunningTime
 from tests.integration.brokers.conftest import BrokerPool, OpenPool
 from tests.integration.brokers.lab import BrokerLab
@@ -237,13 +237,13 @@ async def test_a_feed_that_dries_up_on_a_living_link_is_told(
     open_pool: OpenPool, monkeypatch: pytest.MonkeyPatch
 ):
     """The market stands still; whatever else the broker goes on to say is no price."""
-    monkeypatch.setattr("pooling.connection_watch.KEEPALIVE_SECONDS", 0.3)  # looks as often
+    monkeypatch.setattr("pooling.connection.watch.KEEPALIVE_SECONDS", 0.3)  # looks as often
     kit = await open_pool(rate=200)
     kit.want(*kit.keys[:3])
     await eventually(lambda: kit.confirmed == 3)
     # The silence of the link itself was asked for when it was opened, and stays as it is.
-    monkeypatch.setattr("pooling.freshness.BUSY_COUNT", 1)
-    monkeypatch.setattr("pooling.freshness.QUIET_SECONDS", 0.8)
+    monkeypatch.setattr("pooling.connection.freshness.BUSY_COUNT", 1)
+    monkeypatch.setattr("pooling.connection.freshness.QUIET_SECONDS", 0.8)
     began = len(kit.sink.published)
     await eventually(lambda: len(kit.sink.published) > began + 20)
     assert not kit.feed
@@ -261,7 +261,7 @@ async def test_a_feed_that_dries_up_on_a_living_link_is_told(
 async def test_what_keeps_a_link_alive_is_said_and_nothing_else(
     open_pool: OpenPool, lab: BrokerLab, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("pooling.connection_watch.KEEPALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("pooling.connection.watch.KEEPALIVE_SECONDS", 0.05)
     kit = await open_pool()
     kit.want(kit.keys[0])
     await eventually(lambda: kit.confirmed == 1)

@@ -13,7 +13,7 @@ from brokers.dhan.config import DhanSettings
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.feed import FeedStatus, Holder, RefusalCode, Want
 from brokers.settings import setting
-from brokers.simulator.dhan import MAX_CONNECTIONS, DhanExchange
+from brokers.simulator.dhan.exchange import MAX_CONNECTIONS, DhanExchange
 from brokers.types import FeedMode
 from tests.integration.brokers.conftest import BrokerPool, OpenPool
 from tests.integration.brokers.dhan_lab import DHAN

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from brokers.fyers.connection import FyersAdapter
-from brokers.simulator.fyers import FyersExchange
+from brokers.simulator.fyers.exchange import FyersExchange
 from brokers.types import FeedMode
 from tests.integration.brokers.conftest import OpenPool
 from tests.integration.brokers.fyers_lab import FYERS

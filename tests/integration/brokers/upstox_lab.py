@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from brokers.simulator.market import Quote
-from brokers.simulator.upstox import UpstoxExchange
-from brokers.simulator.upstox_encoder import key_of
+from brokers.simulator.upstox.encoder import key_of
+from brokers.simulator.upstox.exchange import UpstoxExchange
 from brokers.types import FeedMode
 from brokers.upstox.connection import UpstoxAdapter
 from tests.fix_simulator import ACCESS_TOKEN

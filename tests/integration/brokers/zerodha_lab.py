@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from brokers.simulator.kite import KiteExchange
 from brokers.simulator.listing import ListedInstrument
+from brokers.simulator.zerodha.exchange import KiteExchange
 from brokers.zerodha.connection import ZerodhaAdapter
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY
 from tests.integration.brokers.lab import BrokerLab

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from brokers.feed import Want
 from brokers.types import FeedMode, InstrumentKey
-from streaming.bus_address import BusAddress
-from streaming.control_server import ControlServer
-from streaming.feed_link import ZmqFeedLink
-from streaming.publisher import PoolSink, SharedZmqPublisher
-from streaming.topics import tick_topic
+from streaming.link.link import ZmqFeedLink
+from streaming.wire.address import BusAddress
+from streaming.wire.topics import tick_topic
+from streaming.worker.control_server import ControlServer
+from streaming.worker.publisher import PoolSink, SharedZmqPublisher
 from tests.integration.bus.fakes import FakeFeedService, RecordingListener
 from tests.integration.bus.support import instrument
 from tests.support import AgingClock, bus_at, eventually

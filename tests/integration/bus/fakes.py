@@ -19,7 +19,7 @@ from brokers.feed import (
     Want,
 )
 from brokers.types import InstrumentKey
-from streaming.link import TickMessage
+from streaming.ports.link import TickMessage
 
 __all__ = ["FakeFeedService", "RecordingListener"]
 

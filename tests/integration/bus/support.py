@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import zmq
 
 from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
-from streaming.bus_address import BusAddress
-from streaming.bus_message import unpack_message
-from streaming.link import TickMessage
+from streaming.ports.link import TickMessage
+from streaming.wire.address import BusAddress
+from streaming.wire.message import unpack_message
 
 __all__ = ["RawSubscriber", "instrument", "raw_subscriber", "tick"]
 

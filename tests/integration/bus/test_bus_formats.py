@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from brokers.feed import FeedStatus
-from streaming import control_server, publisher
-from streaming.bus_message import FORMAT_VERSION
+from streaming.wire.message import FORMAT_VERSION
+from streaming.worker import control_server, publisher
 from tests.integration.bus.ends import INFY, INFY_TOPIC, want
 from tests.integration.bus.support import tick
 from tests.support import eventually

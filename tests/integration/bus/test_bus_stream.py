@@ -11,12 +11,12 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from streaming import bus_readers
-from streaming.bus_address import BusAddress
-from streaming.bus_readers import BusStream
-from streaming.publisher import SharedZmqPublisher
-from streaming.socket_files import SocketFiles
-from streaming.zmtp import GREETING
+from streaming.link import readers as bus_readers
+from streaming.link.readers import BusStream
+from streaming.wire.address import BusAddress
+from streaming.wire.socket_files import SocketFiles
+from streaming.wire.zmtp import GREETING
+from streaming.worker.publisher import SharedZmqPublisher
 from tests.support import bus_at, eventually
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streaming import control_messages as cm
-from streaming import control_server
-from streaming.bus_versions import PROTOCOL_VERSION, UNTOLD
+from streaming.wire import control as cm
+from streaming.wire.versions import PROTOCOL_VERSION, UNTOLD
+from streaming.worker import control_server
 from tests.integration.bus.ends import Gateway
 from tests.integration.bus.test_control_guards import RawGateway
 from tests.support import eventually

@@ -11,10 +11,10 @@ import zmq
 from brokers.feed import (
     OutcomeState,
 )
-from streaming import control_messages as cm
-from streaming.bus_address import BusAddress
-from streaming.control_server import ControlServer
-from streaming.curve import create_key_file
+from streaming.wire import control as cm
+from streaming.wire.address import BusAddress
+from streaming.wire.keys import create_key_file
+from streaming.worker.control_server import ControlServer
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.support import tick
 from tests.support import eventually

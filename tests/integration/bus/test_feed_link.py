@@ -17,9 +17,9 @@ from brokers.feed import (
     RefusalCode,
 )
 from brokers.types import FeedMode, InstrumentKey
-from streaming.feed_link import ZmqFeedLink
-from streaming.link import FeedOverview
-from streaming.topics import tick_topic
+from streaming.link.link import ZmqFeedLink
+from streaming.ports.link import FeedOverview
+from streaming.wire.topics import tick_topic
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.support import instrument, tick
 from tests.support import bus_at, eventually

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brokers.feed import FeedChange, FeedStatus
-from streaming.link import TickMessage
+from streaming.ports.link import TickMessage
 from tests.integration.bus.ends import INFY, Gateway, Worker, want
 from tests.integration.bus.support import instrument, tick
 from tests.support import AgingClock, eventually

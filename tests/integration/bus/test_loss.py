@@ -11,9 +11,9 @@ import pytest
 
 from brokers.feed import Want
 from brokers.types import FeedMode
-from streaming.latency import Stage
-from streaming.link import TickMessage
-from streaming.topics import tick_topic
+from streaming.link.latency import Stage
+from streaming.ports.link import TickMessage
+from streaming.wire.topics import tick_topic
 from tests.integration.bus.ends import Gateway, Worker
 from tests.integration.bus.support import instrument, tick
 from tests.support import eventually, free_port

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming.curve import create_key_file
-from streaming.publisher import SharedZmqPublisher
+from streaming.wire.keys import create_key_file
+from streaming.worker.publisher import SharedZmqPublisher
 from tests.integration.bus.support import instrument, tick
 from tests.support import bus_at
 

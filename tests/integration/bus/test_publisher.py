@@ -12,9 +12,6 @@ import zmq
 
 from brokers.context import current_sink, set_standalone_sink_factory, standalone_sink
 from brokers.types import InstrumentKey, TickSink
-from streaming.bus_address import BusAddress
-from streaming.bus_message import unpack_message
-from streaming.curve import CurveKeys, create_key_file, load_key_file
 from streaming.exceptions import (
     BusAddressInUseError,
     BusError,
@@ -22,11 +19,14 @@ from streaming.exceptions import (
     CurveRequiredError,
     TopicError,
 )
-from streaming.link import TickMessage
-from streaming.publisher import SharedZmqPublisher
-from streaming.standalone import StandaloneBus, standalone_sink_factory
-from streaming.subscription_watch import SubscriptionWatch
-from streaming.topics import BEAT_TOPIC, barrier_topic, tick_topic
+from streaming.ports.link import TickMessage
+from streaming.wire.address import BusAddress
+from streaming.wire.keys import CurveKeys, create_key_file, load_key_file
+from streaming.wire.message import unpack_message
+from streaming.wire.topics import BEAT_TOPIC, barrier_topic, tick_topic
+from streaming.worker.barriers import SubscriptionWatch
+from streaming.worker.publisher import SharedZmqPublisher
+from streaming.worker.standalone import StandaloneBus, standalone_sink_factory
 from tests.integration.bus.support import RawSubscriber, instrument, raw_subscriber, tick
 from tests.support import bus_at, eventually, eventually_sync
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from streaming import short_waits
-from streaming.short_waits import ShortWait
+from streaming.wire import short_waits
+from streaming.wire.short_waits import ShortWait
 from tests.support import eventually
 
 

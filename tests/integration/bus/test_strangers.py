@@ -22,14 +22,14 @@ import pytest
 import zmq
 
 from brokers.types import FeedMode
-from streaming import control_messages as cm
-from streaming.bus_address import BusAddress, bus_address
-from streaming.bus_message import FORMAT_VERSION, HEADER
-from streaming.curve import CurveKeys, create_key_file
 from streaming.exceptions import BusFolderError, CurveRequiredError
-from streaming.publisher import SharedZmqPublisher
-from streaming.socket_files import SocketFiles
-from streaming.topics import BEAT_TOPIC
+from streaming.wire import control as cm
+from streaming.wire.address import BusAddress, bus_address
+from streaming.wire.keys import CurveKeys, create_key_file
+from streaming.wire.message import FORMAT_VERSION, HEADER
+from streaming.wire.socket_files import SocketFiles
+from streaming.wire.topics import BEAT_TOPIC
+from streaming.worker.publisher import SharedZmqPublisher
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.stranger import NOBODY
 from tests.integration.bus.support import RawSubscriber, raw_subscriber, tick
@@ -230,7 +230,9 @@ def beat(publisher: SharedZmqPublisher, subscriber: RawSubscriber) -> bytes | No
 def test_a_folder_that_cannot_be_used_says_what_mends_it(
     has_proc: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streaming.socket_files._BY_DESCRIPTOR", "/proc" if has_proc else "/none")
+    monkeypatch.setattr(
+        "streaming.wire.socket_files._BY_DESCRIPTOR", "/proc" if has_proc else "/none"
+    )
     (tmp_path / "file").touch()
     with pytest.raises(BusFolderError, match="ZMQ_SOCKET_DIR"):
         SocketFiles(tmp_path / "file" / "bus").prepare()

@@ -9,7 +9,7 @@ from datetime import UTC
 import pytest
 
 from brokers.registry import BrokerRegistry
-from openalgo_site.worker_process import WorkerSettings, _serve
+from openalgo_site.processes.worker import WorkerSettings, _serve
 from pooling.testing.store import InMemoryAccountStore
 from streaming.collector import THRESHOLDS
 from tests.support import bus_at

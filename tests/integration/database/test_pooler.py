@@ -18,7 +18,7 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection, transaction
 from brokers.types import InstrumentRow
-from pooling.instruments import store_instruments
+from pooling.instruments.loader import store_instruments
 from pooling.models import Instrument
 
 call_command("migrate", verbosity=0)

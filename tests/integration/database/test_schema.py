@@ -30,7 +30,7 @@ PREPARE = """
 import django; django.setup()
 from django.core.management import call_command
 from django.db import connection
-from pooling.key_files import create_key_file; from pooling import conf
+from pooling.keys.files import create_key_file; from pooling import conf
 create_key_file(conf.key_file())
 {make}
 connection.close()
@@ -39,7 +39,7 @@ COMMANDS = """
 import contextlib, io, sys
 import django
 django.setup()
-from openalgo_site.command_line import run
+from openalgo_site.cli.command_line import run
 
 for line in (
     "loadinstruments", "loadinstruments --broker zerodha --file MASTER",

@@ -53,11 +53,11 @@ said = {
     "stored": sorted({each[:6] for each in tokens}),
     "shows": [each for each in ("planted-key", TOKEN, *tokens) if each in shown],
     "opened": [each for each in opened if each.endswith("credentials.key")],
-    "is_opener_loaded": "pooling.opening" in sys.modules,
+    "is_opener_loaded": "pooling.keys.opening" in sys.modules,
 }
 from pooling import conf
-from pooling.key_files import KeyFileError
-from pooling.opening import CredentialOpener
+from pooling.keys.files import KeyFileError
+from pooling.keys.opening import CredentialOpener
 try:
     said["read"] = account.credentials_in_clear(CredentialOpener.from_file(conf.key_file()))
 except KeyFileError as error:
@@ -70,7 +70,7 @@ import django; django.setup()
 from asgiref.sync import async_to_sync
 from pooling import conf
 from pooling.alerts.store import DjangoAlertStore
-from pooling.stores import DjangoAccountStore
+from pooling.store.accounts import DjangoAccountStore
 def worker():
     credentials = async_to_sync(DjangoAccountStore(key_file=conf.key_file()).credentials)("1")
     told = async_to_sync(DjangoAlertStore(key_file=conf.key_file()).targets)("1")

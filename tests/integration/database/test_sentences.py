@@ -13,7 +13,7 @@ COMMANDS = """
 import contextlib, io, sys
 import django
 django.setup()
-from openalgo_site.command_line import run
+from openalgo_site.cli.command_line import run
 
 for line in (
     "loadinstruments", "loadinstruments --broker zerodha --file MASTER",
@@ -56,7 +56,7 @@ def test_a_database_that_fails_is_a_sentence_in_every_command(tmp_path: Path, ki
     code = f"import sys; sys.argv[1:] = [{str(master)!r}]\n{COMMANDS}"
     prepare = (
         "import django; django.setup()\n"
-        "from pooling.key_files import create_key_file; from pooling import conf\n"
+        "from pooling.keys.files import create_key_file; from pooling import conf\n"
         "create_key_file(conf.key_file())"
     )
     run(prepare, data)

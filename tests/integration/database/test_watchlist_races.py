@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
-from openalgo_site.watchlists import _others
+from openalgo_site.web.watchlists import _others
 from streaming.models import Watchlist
 
 call_command("migrate", verbosity=0)

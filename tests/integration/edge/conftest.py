@@ -17,12 +17,12 @@ from websockets.exceptions import ConnectionClosed
 
 from brokers.types import InstrumentKey
 from streaming.addresses import Network
-from streaming.gateway import Gateway
+from streaming.gateway.gateway import Gateway
+from streaming.gateway.proxies import behind_proxies
+from streaming.gateway.routing import build_application
+from streaming.gateway.server import listen, make_server, websockets_only
 from streaming.limits import EdgeLimits
-from streaming.proxies import behind_proxies
-from streaming.routing import build_application
-from streaming.server import listen, make_server, websockets_only
-from streaming.testing import FakeDirectory, FakeFeedLink, make_principal
+from streaming.testing.edge import FakeDirectory, FakeFeedLink, make_principal
 from tests.support import eventually
 
 INFY = InstrumentKey("NSE", "INFY")

@@ -9,7 +9,7 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from streaming.testing import make_principal
+from streaming.testing.edge import make_principal
 from tests.fix_running_time import RunningTime
 from tests.integration.edge.conftest import KEY, EdgeServer, MakeEdge, ask, closing, read
 from tests.support import eventually, free_port

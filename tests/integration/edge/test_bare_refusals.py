@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.edge.conftest import MakeEdge
 from tests.integration.edge.test_bounded_requests import GET, Line, measuring_site
-from tests.integration.site.header_rules import broken_rules
+from tests.integration.site.web.header_rules import broken_rules
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from streaming.batches import BATCH_SUBPROTOCOL
-from streaming.testing import make_principal
+from streaming.clients.batches import BATCH_SUBPROTOCOL
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import INFY, TCS, EdgeServer, MakeEdge, ask, closing, read
 from tests.integration.edge.test_browser_route import Login, login, open_page
 from tests.support import AgingClock, eventually

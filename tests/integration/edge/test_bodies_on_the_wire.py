@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from openalgo_site.bodies import with_bounded_bodies
+from openalgo_site.web.bodies import with_bounded_bodies
 from streaming.limits import EdgeLimits, Refusal
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
 from tests.integration.edge.test_bounded_frames import refused
@@ -25,7 +25,7 @@ CHUNK = b"4000\r\n" + bytes(16 * 1024) + b"\r\n"
 async def site(make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch) -> EdgeServer:
     """A site that answers with how long a body was, within the bounds of ours."""
     # However busy the machine is: here the farewell ends with what was sent.
-    monkeypatch.setattr("openalgo_site.bodies._FAREWELL_SECONDS", 60.0)
+    monkeypatch.setattr("openalgo_site.web.bodies._FAREWELL_SECONDS", 60.0)
     edge: EdgeServer
     bounded = with_bounded_bodies(
         measuring_site,

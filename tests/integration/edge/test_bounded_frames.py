@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
+from streaming.gateway.metrics import exposition, gateway_metrics
+from streaming.gateway.server import GatewayProtocol
 from streaming.limits import Refusal
-from streaming.metrics import exposition, gateway_metrics
-from streaming.server import GatewayProtocol
-from streaming.testing import make_principal
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import (
     KEY,
     EdgeServer,

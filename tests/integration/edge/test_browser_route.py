@@ -13,8 +13,8 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client as Browser
 from websockets.typing import Subprotocol
 
-from streaming.notices import send_notice
-from streaming.testing import make_principal
+from streaming.gateway.notices import send_notice
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import INFY, KEY, EdgeServer, MakeEdge, ask, closing
 from tests.support import eventually
 

@@ -10,8 +10,8 @@ from websockets.frames import Frame, Opcode
 
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
-from streaming.server import GatewayProtocol
-from streaming.testing import make_principal
+from streaming.gateway.server import GatewayProtocol
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import MakeEdge, ask, closing
 from tests.integration.edge.test_freed import Wire
 

@@ -12,7 +12,7 @@ import pytest
 
 from brokers.feed import RefusalCode
 from brokers.types import FeedMode, InstrumentKey
-from streaming.testing import make_principal
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import INFY, TCS, EdgeServer, MakeEdge, ask, closing, read
 from tests.integration.edge.test_metrics import stats
 from tests.support import AgingClock, eventually

@@ -22,15 +22,15 @@ import uvloop
 from django.core.asgi import get_asgi_application
 from django.test import Client as Browser
 
-from streaming.batches import BATCH_SUBPROTOCOL
-from streaming.client import Client
-from streaming.conflation import Outbox
-from streaming.consumers import EdgeConsumer
-from streaming.http_protocol import GatewayHttpProtocol
-from streaming.server import GatewayProtocol
-from streaming.session import ClientSession
-from streaming.shared_frames import FrameWriter
-from streaming.testing import make_principal
+from streaming.clients.batches import BATCH_SUBPROTOCOL
+from streaming.clients.client import Client
+from streaming.clients.outbox import Outbox
+from streaming.edge.http_protocol import GatewayHttpProtocol
+from streaming.edge.uvicorn_frames import FrameWriter
+from streaming.gateway.consumers import EdgeConsumer
+from streaming.gateway.server import GatewayProtocol
+from streaming.protocol.session import ClientSession
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import INFY, KEY, EdgeServer
 from tests.support import eventually
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from streaming import gateway, shrinking
-from streaming.holdings import forget_shared, shared_feeds
+from streaming.fanout import shrinking
+from streaming.gateway import gateway
+from streaming.protocol.held import forget_shared, shared_feeds
 from tests.integration.edge.conftest import MakeEdge, ask
 from tests.support import eventually
 

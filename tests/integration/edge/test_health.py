@@ -7,8 +7,8 @@ import pytest
 from django.core.asgi import get_asgi_application
 
 from brokers.feed import FeedStatus
-from streaming.bus_versions import PROTOCOL_VERSION, UNTOLD, version_trouble
-from streaming.database_probe import DatabaseProbe
+from streaming.gateway.database_probe import DatabaseProbe
+from streaming.wire.versions import PROTOCOL_VERSION, UNTOLD, version_trouble
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)

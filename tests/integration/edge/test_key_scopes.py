@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from streaming.scopes import READING, Scope
-from streaming.testing import make_principal
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask, closing, read
 from tests.support import eventually
 

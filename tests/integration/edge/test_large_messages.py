@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from websockets.frames import Frame, Opcode
 
-from streaming import bounded_frames
-from streaming.large_messages import LARGE_BYTES
-from streaming.server import GatewayProtocol
-from streaming.testing import make_principal
+from streaming.edge import bounded_frames
+from streaming.edge.large_messages import LARGE_BYTES
+from streaming.gateway.server import GatewayProtocol
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
 from tests.integration.edge.test_bounded_frames import close_code, refused
 from tests.integration.edge.test_freed import Wire

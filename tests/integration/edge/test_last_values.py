@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from brokers.types import InstrumentKey
-from streaming.gateway import Gateway
-from streaming.link import TickMessage
-from streaming.testing import FakeDirectory, FakeFeedLink
+from streaming.gateway.gateway import Gateway
+from streaming.ports.link import TickMessage
+from streaming.testing.edge import FakeDirectory, FakeFeedLink
 
 INFY = InstrumentKey("NSE", "INFY")
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core import signing
 
-from openalgo_site.known_browsers import COOKIE, SALT
-from openalgo_site.login_turns import BUSY_SECONDS, with_login_turns
+from openalgo_site.login.known_browsers import COOKIE, SALT
+from openalgo_site.turns.logins import BUSY_SECONDS, with_login_turns
 from streaming.limits import EdgeLimits
 from tests.integration.edge.slow_site import LARGE, Served, SlowSite, Wrap, served_site
 from tests.support import eventually

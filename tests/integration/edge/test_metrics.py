@@ -24,14 +24,13 @@ from brokers.feed import (
     Peak,
     PoolStats,
 )
-from openalgo_site import gateway_siblings, metrics_page
-from openalgo_site.gateway_siblings import Siblings
-from openalgo_site.metrics_key import FILE_NAME, metrics_key
-from streaming.database_probe import DatabaseProbe
-from streaming.feed_link import ZmqFeedLink
-from streaming.gateway import Gateway
-from streaming.limits import Refusal
-from streaming.metrics import (
+from openalgo_site.config.metrics_key import FILE_NAME, metrics_key
+from openalgo_site.processes import siblings as gateway_siblings
+from openalgo_site.processes.siblings import Siblings
+from openalgo_site.web import metrics as metrics_page
+from streaming.gateway.database_probe import DatabaseProbe
+from streaming.gateway.gateway import Gateway
+from streaming.gateway.metrics import (
     exposition,
     gateway_metrics,
     merged,
@@ -39,9 +38,11 @@ from streaming.metrics import (
     pool_metrics,
     publisher_metrics,
 )
+from streaming.gateway.routing import GATEWAY_SCOPE_KEY
+from streaming.limits import Refusal
+from streaming.link.link import ZmqFeedLink
 from streaming.models import ApiKey
-from streaming.routing import GATEWAY_SCOPE_KEY
-from streaming.testing import FakeDirectory
+from streaming.testing.edge import FakeDirectory
 from tests.integration.bus.ends import Gateway as BusGateway
 from tests.integration.bus.ends import Worker
 from tests.integration.bus.support import instrument, tick

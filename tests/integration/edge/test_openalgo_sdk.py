@@ -13,8 +13,8 @@ import pytest
 
 from brokers.testing import kite_frame, kite_full, kite_quote
 from brokers.zerodha.codec import decode_frame
-from streaming.frames import encode_tick
-from streaming.testing import make_away
+from streaming.testing.edge import make_away
+from streaming.wire.market_data import encode_tick
 from tests.integration.edge.conftest import INFY, KEY, TCS, EdgeServer, MakeEdge
 from tests.support import eventually, free_port
 

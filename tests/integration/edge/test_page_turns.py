@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from openalgo_site.page_turns import PageLines, with_page_turns
-from openalgo_site.visitors import Visitors
+from openalgo_site.turns.pages import PageLines, with_page_turns
+from openalgo_site.turns.visitors import Visitors
 from streaming.limits import EdgeLimits
 from tests.integration.edge.slow_site import Client, Served, served_site
 from tests.support import eventually

@@ -19,8 +19,8 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from brokers.types import FeedMode
-from streaming import consumers
-from streaming.shared_frames import TESTED_UVICORN, SharedFramesProtocol
+from streaming.edge.uvicorn_frames import TESTED_UVICORN, SharedFramesProtocol
+from streaming.gateway import consumers
 from tests.integration.edge.conftest import INFY, KEY, TCS, EdgeServer, MakeEdge, ask, read
 from tests.support import eventually
 
@@ -41,7 +41,8 @@ def test_uvicorn_is_one_that_was_looked_at() -> None:
     first, beyond = TESTED_UVICORN
     version = tuple(int(part) for part in uvicorn.__version__.split(".")[:2])
     assert first <= version < beyond, (
-        "uvicorn changed: compare its websockets_sansio_impl with streaming/shared_frames.py, "
+        "uvicorn changed: compare its websockets_sansio_impl with "
+        "streaming/edge/uvicorn_frames.py, "
         "then move TESTED_UVICORN"
     )
 

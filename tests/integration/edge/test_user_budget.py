@@ -11,8 +11,8 @@ import pytest
 
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
-from streaming.metrics import exposition, gateway_metrics
-from streaming.testing import make_principal
+from streaming.gateway.metrics import exposition, gateway_metrics
+from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask, closing, read
 from tests.support import eventually
 

@@ -29,8 +29,8 @@ from wsproto.events import (
 )
 
 from brokers.types import FeedMode
-from streaming import consumers
-from streaming.batches import BATCH_SUBPROTOCOL
+from streaming.clients.batches import BATCH_SUBPROTOCOL
+from streaming.gateway import consumers
 from tests.integration.edge.conftest import INFY, KEY, TCS, EdgeServer, MakeEdge
 from tests.integration.edge.wire_cases import CASES, PING, TEXT, Case, frame
 from tests.support import eventually

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokers.simulator.kite import KiteExchange
+from brokers.simulator.zerodha.exchange import KiteExchange
 from brokers.testing import RecordingSink
 from brokers.types import Instrument, InstrumentKey
 from brokers.zerodha.config import CAPABILITIES

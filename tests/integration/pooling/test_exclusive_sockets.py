@@ -13,10 +13,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from pooling.clock import SystemClock
+from pooling.connectors.websocket import UpgradeRefusedError, WebSocketConnector
 from pooling.exceptions import ConnectionLostError, PoolExhaustedError
-from pooling.exclusive import ExclusivePool
-from pooling.exclusive_types import ExclusiveOptions, ReconnectOptions
-from pooling.transport import UpgradeRefusedError, WebSocketConnector
+from pooling.exclusive.options import ExclusiveOptions, ReconnectOptions
+from pooling.exclusive.pool import ExclusivePool
 from tests.support import eventually
 
 

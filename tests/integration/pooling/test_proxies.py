@@ -8,13 +8,13 @@ import random
 import pytest
 from websockets.asyncio.server import serve
 
-from brokers.base import Handshake
+from brokers.contract import Handshake
 from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
 from pooling.clock import SystemClock
+from pooling.connectors.websocket import WebSocketConnector
 from pooling.http.policy import HttpOptions, RetryPolicy
 from pooling.http.pool import HttpPool
 from pooling.proxies import ProxyRules
-from pooling.transport import WebSocketConnector
 from tests.integration.pooling.forward_proxy import ForwardProxy
 from tests.support import free_port
 

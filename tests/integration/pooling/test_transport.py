@@ -9,11 +9,11 @@ from http import HTTPStatus
 import pytest
 from websockets.asyncio.server import serve
 
-from brokers.base import Handshake
+from brokers.contract import Handshake
 from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
 from pooling.clock import SystemClock
+from pooling.connectors.websocket import UpgradeRefusedError, WebSocketConnector
 from pooling.exceptions import ConnectionLostError
-from pooling.transport import UpgradeRefusedError, WebSocketConnector
 from tests.support import eventually, free_port
 
 SECRET = "s3cret"

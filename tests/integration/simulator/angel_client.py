@@ -10,8 +10,8 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from brokers.simulator.angel import PATH, AngelExchange
-from brokers.simulator.angel_encoder import AngelName
+from brokers.simulator.angel.encoder import AngelName
+from brokers.simulator.angel.exchange import PATH, AngelExchange
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY
 
 __all__ = ["AngelClient", "angel_client", "good_headers"]

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from brokers.simulator.dhan import DhanExchange
-from brokers.simulator.dhan_encoder import DhanName
+from brokers.simulator.dhan.encoder import DhanName
+from brokers.simulator.dhan.exchange import DhanExchange
 from tests.fix_simulator import ACCESS_TOKEN
 
 __all__ = ["DISCONNECTED", "DhanClient", "Kind", "dhan_client", "feed_url"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from brokers.simulator.kite import KiteExchange
+from brokers.simulator.zerodha.exchange import KiteExchange
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY
 
 __all__ = ["KiteClient", "kite_client", "packets_of"]

@@ -11,14 +11,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from brokers.angel.symbols import parse_master
-from brokers.simulator.angel import (
+from brokers.simulator.angel.encoder import AngelMode, AngelName, encode_tick, name_of
+from brokers.simulator.angel.exchange import (
     MASTER_PATH,
     MAX_CONNECTIONS,
     PATH,
     PING_SECONDS,
     AngelExchange,
 )
-from brokers.simulator.angel_encoder import AngelMode, AngelName, encode_tick, name_of
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeAngelServer
 from tests.integration.simulator.angel_client import (
     SUBSCRIBE,

@@ -14,9 +14,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from brokers.simulator.binance import BinanceReplay
-from brokers.simulator.capture import Capture, parse_capture
-from brokers.simulator.stream_session import MAX_STREAMS, RequestRate
+from brokers.simulator.binance.capture import Capture, parse_capture
+from brokers.simulator.binance.exchange import BinanceReplay
+from brokers.simulator.binance.session import MAX_STREAMS, RequestRate
 from tests.fix_running_time import RunningTime
 from tests.support import SHARED_DATA, eventually
 

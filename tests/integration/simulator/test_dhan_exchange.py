@@ -13,15 +13,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from brokers.dhan.symbols import parse_master
-from brokers.simulator import dhan_encoder as encoder
-from brokers.simulator.dhan import (
+from brokers.simulator.dhan import encoder
+from brokers.simulator.dhan.encoder import DhanName, name_of
+from brokers.simulator.dhan.exchange import (
     MASTER_PATH,
     MAX_CONNECTIONS,
     PONG_SECONDS,
     TRUNCATED_FRAME,
     DhanExchange,
 )
-from brokers.simulator.dhan_encoder import DhanName, name_of
 from brokers.simulator.market import Quote
 from tests.fix_simulator import MakeDhanServer
 from tests.integration.simulator.dhan_client import dhan_client, feed_url

@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from brokers.simulator.kite import KiteExchange
+from brokers.simulator.zerodha.exchange import KiteExchange
 from tests.fix_running_time import RunningTime
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, CONTROL_TOKEN, MakeKiteServer
 from tests.integration.simulator.kite_client import KiteClient, kite_client

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from brokers.fyers.answers import CustomMessage, Reply
 from brokers.fyers.codec import Data, FyersDecoder
 from brokers.fyers.requests import encode_ack, encode_auth, encode_mode, encode_topics
-from brokers.simulator.fyers import PATH, FyersExchange
+from brokers.simulator.fyers.exchange import PATH, FyersExchange
 from brokers.types import FeedMode, Tick
 from tests.fix_simulator import ACCESS_TOKEN, MakeFyersServer
 from tests.support import eventually

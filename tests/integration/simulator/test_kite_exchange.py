@@ -13,9 +13,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from brokers.simulator.encoder import Mode, encode_packet
-from brokers.simulator.kite import KiteExchange
-from brokers.simulator.manners import key_label
+from brokers.simulator.violations import key_label
+from brokers.simulator.zerodha.encoder import Mode, encode_packet
+from brokers.simulator.zerodha.exchange import KiteExchange
 from tests.fix_running_time import RunningTime
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeKiteServer
 from tests.integration.simulator.kite_client import kite_client, packets_of

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from brokers.angel.codec import decode_frame
-from brokers.simulator.angel_encoder import AngelMode, encode_tick, name_of
+from brokers.simulator.angel.encoder import AngelMode, encode_tick, name_of
 from brokers.simulator.listing import ListedInstrument, Segment
 from brokers.simulator.market import Level, Market, Quote
 from brokers.types import DepthLevel, FeedMode, Tick
 from tests.fix_oracles import RunOracle
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeAngelServer
 from tests.support import eventually
-from tests.unit.brokers.angel_vectors import ANGEL_VECTORS
+from tests.unit.brokers.angel.angel_vectors import ANGEL_VECTORS
 
 pytestmark = pytest.mark.oracle
 

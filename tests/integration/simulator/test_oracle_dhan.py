@@ -12,15 +12,15 @@ import pytest
 
 from brokers.dhan.codec import FeedDecoder
 from brokers.dhan.deep_codec import DeepDecoder
-from brokers.simulator import dhan_encoder as encoder
-from brokers.simulator.dhan_encoder import INDIA_SECONDS, name_of, rupees
+from brokers.simulator.dhan import encoder
+from brokers.simulator.dhan.encoder import INDIA_SECONDS, name_of, rupees
 from brokers.simulator.listing import ListedInstrument, Segment
 from brokers.simulator.market import Level, Market, Quote
 from brokers.types import DepthLevel, Tick
 from tests.fix_oracles import RunOracle
 from tests.fix_simulator import ACCESS_TOKEN, MakeDhanServer
 from tests.support import eventually
-from tests.unit.brokers.dhan_vectors import DHAN_DEEP_VECTORS, DHAN_VECTORS
+from tests.unit.brokers.dhan.dhan_vectors import DHAN_DEEP_VECTORS, DHAN_VECTORS
 
 pytestmark = pytest.mark.oracle
 

@@ -13,7 +13,7 @@ import pytest
 
 from brokers.fyers.answers import CustomMessage, Reply
 from brokers.fyers.codec import Data, FyersDecoder
-from brokers.simulator.fyers_encoder import (
+from brokers.simulator.fyers.encoder import (
     FyersName,
     TopicKind,
     encode_data,
@@ -29,7 +29,7 @@ from brokers.types import DepthLevel, FeedMode, Tick
 from tests.fix_oracles import RunOracle
 from tests.fix_simulator import ACCESS_TOKEN, MakeFyersServer
 from tests.support import eventually
-from tests.unit.brokers.fyers_vectors import FYERS_VECTORS
+from tests.unit.brokers.fyers.fyers_vectors import FYERS_VECTORS
 
 pytestmark = pytest.mark.oracle
 

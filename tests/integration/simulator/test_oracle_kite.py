@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from brokers.simulator.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
 from brokers.simulator.listing import ListedInstrument, Segment
 from brokers.simulator.market import Level, Market, Quote
+from brokers.simulator.zerodha.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
 from tests.fix_oracles import RunOracle
 from tests.fix_simulator import ACCESS_TOKEN, API_KEY, MakeKiteServer
 from tests.support import eventually

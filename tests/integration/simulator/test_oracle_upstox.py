@@ -11,7 +11,7 @@ import pytest
 
 from brokers.simulator.listing import Segment
 from brokers.simulator.market import Level, Market, Quote
-from brokers.simulator.upstox_encoder import (
+from brokers.simulator.upstox.encoder import (
     FrameType,
     UpstoxMode,
     encode_feed,
@@ -23,7 +23,7 @@ from brokers.upstox.codec import decode_frame
 from tests.fix_oracles import RunOracle
 from tests.fix_simulator import ACCESS_TOKEN, MakeUpstoxServer, make_market
 from tests.support import eventually
-from tests.unit.brokers.upstox_vectors import UPSTOX_VECTORS
+from tests.unit.brokers.upstox.upstox_vectors import UPSTOX_VECTORS
 
 pytestmark = pytest.mark.oracle
 

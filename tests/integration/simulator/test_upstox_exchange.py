@@ -15,14 +15,14 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from brokers.simulator.upstox import (
+from brokers.simulator.upstox.encoder import key_of
+from brokers.simulator.upstox.exchange import (
     AUTHORIZE_PATH,
     FEED_PATH,
     FEEDER_PATH,
     MASTER_PATH,
     UpstoxExchange,
 )
-from brokers.simulator.upstox_encoder import key_of
 from brokers.types import FeedMode
 from brokers.upstox.codec import Frame, decode_frame
 from brokers.upstox.symbols import parse_master

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from pooling.instrument_words import name_words, underlying_of
+from pooling.instruments.words import name_words, underlying_of
 from pooling.models import BrokerAccount, Instrument, InstrumentWord, SearchTier
 from tests.credential_kit import CredentialCipher
 

@@ -13,12 +13,12 @@ from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.db import connection
 
-from openalgo_site.demo import left_behind
+from openalgo_site.config.env import Environment
 from openalgo_site.demo.installation import DemoAccount, prepare_database
 from openalgo_site.demo.secrets_file import read_or_create
 from openalgo_site.doctor import keys
 from openalgo_site.doctor.findings import Finding, Outcome
-from openalgo_site.env import Environment
+from openalgo_site.login import demo_user as left_behind
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.core.exceptions import FieldDoesNotExist
 from django.test import Client
 
-from openalgo_site.impossible_values import NOT_CHOSEN, NOT_FILTERED
-from pooling.admin.large_tables import date_level
+from openalgo_site.web.impossible_values import NOT_CHOSEN, NOT_FILTERED
+from pooling.admin.lists.large_tables import date_level
 from pooling.models import BrokerAccount
 
 NUMBERS = ("9" * 19, "9" * 30, "9" * 5000, "²", "\x00")

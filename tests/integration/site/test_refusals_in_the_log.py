@@ -10,11 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from openalgo_site import api_access
-from openalgo_site.api_access import KeyGate
-from openalgo_site.api_shares import ApiShares
-from openalgo_site.logs import MOST_CHARS
-from openalgo_site.repeated_lines import MOST_A_MINUTE, RepeatedLines
+from openalgo_site.config.logs import MOST_CHARS
+from openalgo_site.config.repeated_lines import MOST_A_MINUTE, RepeatedLines
+from openalgo_site.web import api_access
+from openalgo_site.web.api_access import KeyGate
+from openalgo_site.web.api_shares import ApiShares
 from streaming.limits import EdgeLimits
 from streaming.models import ApiKey
 

@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from openalgo_site import api_access, visitors
-from openalgo_site.visitors import Visitors
+from openalgo_site.turns import visitors
+from openalgo_site.turns.visitors import Visitors
+from openalgo_site.web import api_access
 from streaming.models import ApiKey
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.counting_client import Reads
 from benchmarks.tick_layout import TickLayout, symbol_name
 from brokers.types import FeedMode
-from streaming.frame_bytes import text_frame
+from streaming.clients.frames import text_frame
 
 _TOTAL = 200
 _BASE = 7 * _TOTAL

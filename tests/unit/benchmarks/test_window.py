@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.bare_stack import BYTES_UNDER_WAY
 from benchmarks.tick_layout import TickLayout
 from brokers.types import FeedMode
-from streaming.client import AsgiSender, Client
+from streaming.clients.client import AsgiSender, Client
 from streaming.limits import EdgeLimits
 
 

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from brokers._template.connection import TemplateAdapter
-from brokers.base import BrokerAdapter, Credentials
 from brokers.context import current_sink, pooled_creation, set_standalone_sink_factory
+from brokers.contract import BrokerAdapter, Credentials
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,

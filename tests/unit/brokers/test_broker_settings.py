@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from brokers.base import BrokerCapabilities
+from brokers.contract import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
 from brokers.registry import BrokerRegistry, default_registry
 from brokers.settings import BrokerSettings, SettingField, changed, fields_of, parse, setting

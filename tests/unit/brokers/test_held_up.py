@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from brokers.awake import awake_seconds
-from brokers.held_up import HeldUp
+from brokers.times.awake import awake_seconds
+from brokers.times.held_up import HeldUp
 
 
 def test_turns_within_the_bound_are_nothing():

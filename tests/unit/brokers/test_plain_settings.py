@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from brokers.base import BrokerAdapter
 from brokers.binance.connection import BinanceAdapter
+from brokers.contract import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription

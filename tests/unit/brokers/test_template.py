@@ -9,7 +9,7 @@ import pytest
 from brokers._template.codec import decode_frame
 from brokers._template.connection import TemplateAdapter
 from brokers._template.constants import BODY_DEPTH, BODY_LTP, BODY_QUOTE
-from brokers.base import Confirmed, SubscriptionRejected
+from brokers.contract import Confirmed, SubscriptionRejected
 from brokers.exceptions import BrokerConfigError, BrokerProtocolError
 from brokers.registry import default_registry
 from brokers.testing import RecordingSink

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from brokers.base import CredentialField
+from brokers.contract import CredentialField
 from brokers.feed import FeedChange, Holder, Outcome, OutcomeState, SubscriptionChange, Want
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode
 from pooling.contracts import AccountSpec, PoolOptions
-from pooling.pool import ConnectionPool
+from pooling.pool.pool import ConnectionPool
 from pooling.testing import (
     FakeBroker,
     InMemoryAccountStore,

@@ -8,7 +8,7 @@ import logging
 from brokers.feed import FeedChange, FeedStatus
 from pooling.testing import VirtualTimeLoop
 from tests.unit.pooling.kit import ACTIVE, ANN, PENDING, key, virtual
-from tests.unit.pooling.test_worker import open_worker
+from tests.unit.pooling.worker.test_worker import open_worker
 
 STALE, LIVE = FeedStatus.STALE, FeedStatus.LIVE
 

@@ -10,8 +10,8 @@ import pytest
 from django.db.utils import ConnectionHandler
 from pytest_django.plugin import DjangoDbBlocker
 
-from pooling import database
-from pooling.database import keep_connections
+from pooling.store import database
+from pooling.store.database import keep_connections
 
 SQLITE, POSTGRESQL = "django.db.backends.sqlite3", "openalgo_site.postgresql"
 

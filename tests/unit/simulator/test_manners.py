@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from brokers.simulator.control import VERBS, ControlError, run_verb
-from brokers.simulator.manners import Manners, key_label
-from brokers.simulator.subscriptions import Change
+from brokers.simulator.violations import Manners, key_label
+from brokers.simulator.zerodha.subscriptions import Change
 
 
 def test_the_record_counts_connections_by_key_without_holding_the_key():
@@ -128,7 +128,7 @@ def test_what_is_no_verb_or_does_not_fit_is_refused(verb: str, query: dict[str, 
 
 
 def test_every_verb_exists_on_an_exchange():
-    from brokers.simulator.binance import BinanceReplay
+    from brokers.simulator.binance.exchange import BinanceReplay
     from brokers.simulator.runner import MARKET_EXCHANGES
 
     for verb in VERBS:

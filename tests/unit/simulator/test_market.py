@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokers.simulator.encoder import Mode, encode_packet
 from brokers.simulator.listing import ListedInstrument, Segment, build_listing
 from brokers.simulator.market import Market, Quote, build_market
+from brokers.simulator.zerodha.encoder import Mode, encode_packet
 
 U32 = 0xFFFFFFFF
 LISTING = build_listing(today=date(2026, 1, 5), size=700)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from brokers.simulator.angel_encoder import AngelMode
-from brokers.simulator.angel_encoder import encode_tick as encode_angel
-from brokers.simulator.encoder import Mode, encode_packet
+from brokers.simulator.angel.encoder import AngelMode
+from brokers.simulator.angel.encoder import encode_tick as encode_angel
 from brokers.simulator.stamped import (
     MAX_NUMBER,
     WRAP_SECONDS,
@@ -15,6 +14,7 @@ from brokers.simulator.stamped import (
     read_stamp,
     stamped_price,
 )
+from brokers.simulator.zerodha.encoder import Mode, encode_packet
 from tests.fix_simulator import OPENED_S, TODAY
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokers.simulator.tape import Tape
+from brokers.simulator.pacing import Tape
 
 
 def tape_of(count: int, rate: float, seed: int = 1) -> Tape:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from brokers.feed import FeedStatus
-from pooling.circuit import CircuitState
+from pooling.connection.losses import LossReason
+from pooling.connectors.circuit import CircuitState
 from pooling.lifecycle import ConnectionState
-from pooling.losses import LossReason
-from streaming.latency import Latency
 from streaming.limits import Refusal
+from streaming.link.latency import Latency
 
 ROOT = Path(__file__).resolve().parents[3]
 DASHBOARD = ROOT / "deploy" / "grafana" / "tickpool.json"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from openalgo_site.page_turns import PageLines, PageTurns, with_page_turns
-from openalgo_site.request_turns import Crowd, RequestTurns, Visitor
-from openalgo_site.visitors import Visitors
+from openalgo_site.turns.pages import PageLines, PageTurns, with_page_turns
+from openalgo_site.turns.requests import Crowd, RequestTurns, Visitor
+from openalgo_site.turns.visitors import Visitors
 from streaming.limits import EdgeLimits, Refusal
 
 LONG = 3600.0

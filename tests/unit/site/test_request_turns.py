@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openalgo_site.request_turns import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
+from openalgo_site.turns.requests import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
 from streaming.limits import Refusal
 
 

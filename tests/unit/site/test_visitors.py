@@ -9,9 +9,9 @@ import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.http import HttpResponse
 
-from openalgo_site import visitors as module
-from openalgo_site.request_turns import Visitor
-from openalgo_site.visitors import Visitors, VisitorsMiddleware
+from openalgo_site.turns import visitors as module
+from openalgo_site.turns.requests import Visitor
+from openalgo_site.turns.visitors import Visitors, VisitorsMiddleware
 
 
 def shown(address: str = "10.0.0.1", *, session: str = "", key: str = "") -> dict[str, Any]:

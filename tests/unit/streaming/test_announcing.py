@@ -9,7 +9,7 @@ import pytest
 from brokers.feed import FeedChange, FeedStatus
 from brokers.types import InstrumentKey
 from tests.support import eventually
-from tests.unit.streaming.test_hub import INFY, TCS, Edge, of_type
+from tests.unit.streaming.fanout.test_hub import INFY, TCS, Edge, of_type
 
 
 class Keys(tuple[InstrumentKey, ...]):

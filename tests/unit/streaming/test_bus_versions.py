@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streaming import control_messages as cm
-from streaming.bus_versions import PROTOCOL_VERSION, UNTOLD, version_trouble
+from streaming.wire import control as cm
+from streaming.wire.versions import PROTOCOL_VERSION, UNTOLD, version_trouble
 
 # By version: the shape of everything that is said. A change of it is a new version: raise
 # PROTOCOL_VERSION and put its line here.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streaming.catching_up import CatchingUp
+from streaming.link.catching_up import CatchingUp
 
 
 def test_nothing_is_asked_while_nothing_is_behind():

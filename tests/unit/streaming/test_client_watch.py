@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pooling.testing import VirtualTimeLoop
-from streaming.client import Client
-from streaming.directory import Principal
-from streaming.hub import GatewayHub
+from streaming.clients.client import Client
+from streaming.clients.look_pacing import LookPacing
+from streaming.fanout.hub import GatewayHub
 from streaming.limits import EdgeLimits
-from streaming.look_pacing import LookPacing
-from streaming.protocol import CloseCode
-from streaming.session import SessionState
-from streaming.testing import FakeDirectory, FakeFeedLink, make_principal
+from streaming.ports.directory import Principal
+from streaming.protocol.session import SessionState
+from streaming.protocol.vocabulary import CloseCode
+from streaming.testing.edge import FakeDirectory, FakeFeedLink, make_principal
 
 LEAST = 0.2  # seconds between two looks that notices asked for
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from brokers.feed import Outcome, OutcomeState, SubscriptionChange
 from brokers.types import FeedMode, InstrumentKey
-from streaming.concerned import concerned
-from streaming.groups import Groups
-from streaming.holdings import Line
-from streaming.topics import tick_topic
+from streaming.fanout.concerned import concerned
+from streaming.fanout.index import Groups
+from streaming.protocol.held import Line
+from streaming.wire.topics import tick_topic
 
 KEYS = [InstrumentKey("NSE", f"S{n}") for n in range(5)]
 OUTCOMES = [Outcome(key, OutcomeState.ACTIVE, FeedMode.QUOTE, 5) for key in KEYS]

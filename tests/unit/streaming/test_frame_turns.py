@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streaming.frame_turns import PER_TURN, FrameTurns, frame_cost
+from streaming.edge.frame_turns import PER_TURN, FrameTurns, frame_cost
 
 
 class Rounds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from streaming.large_messages import LargeMessages, Place
+from streaming.edge.large_messages import LargeMessages, Place
 from streaming.limits import EdgeLimits
 
 LIMITS = EdgeLimits(user_large_messages=2, user_large_messages_waiting=2)

@@ -10,9 +10,9 @@ from brokers.failing import FAILURE_LOG_SECONDS
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
 from streaming.exceptions import DirectoryUnavailableError
-from streaming.look_up_log import LookUp, LookUpLog
+from streaming.fanout.look_up_log import LookUp, LookUpLog
 from tests.support import eventually
-from tests.unit.streaming.test_hub import Edge, edge_in_time, of_type
+from tests.unit.streaming.fanout.test_hub import Edge, edge_in_time, of_type
 
 
 async def ask_twenty_times(edge: Edge) -> None:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from streaming.holdings import shared_feed, shared_feeds
-from streaming.shrinking import give_back, shrink_when_left
+from streaming.fanout.shrinking import give_back, shrink_when_left
+from streaming.protocol.held import shared_feed, shared_feeds
 
 
 async def shrunk(*looks: tuple[int, int]) -> int:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from streaming.signals import Signal, SmallQueue
+from streaming.waiters import Signal, SmallQueue
 
 
 async def test_a_signal_that_is_set_does_not_wait() -> None:

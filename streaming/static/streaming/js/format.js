@@ -86,7 +86,7 @@ export function clock(milliseconds, timeZone, { now = milliseconds, isBare = fal
   return before + (isBare ? at : `${at} ${zoneName(milliseconds, timeZone)}`);
 }
 
-/** The zone in which an exchange's own times are told; the same as `brokers/market_clock.py` says. */
+/** The zone in which an exchange's own times are told; the same as `brokers/times/market_clock.py` says. */
 export function exchangeZone(exchange) {
   return exchange === "BINANCE" ? "UTC" : "Asia/Kolkata";
 }

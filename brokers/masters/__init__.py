@@ -1,0 +1,1 @@
+"""Parts of instruments' masters: lines, decimals and names of indices."""

@@ -1,0 +1,1 @@
+"""Times of brokers: market hours, ends of credentials, waits that were asked for. Pure."""

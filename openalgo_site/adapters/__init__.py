@@ -1,0 +1,1 @@
+"""Adapters: what streaming and pooling ask of the site, on Django's database."""

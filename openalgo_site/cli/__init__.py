@@ -1,0 +1,1 @@
+"""The command line: `manage.py` and the subcommands of `manage.py pool`."""

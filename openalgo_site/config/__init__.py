@@ -1,0 +1,1 @@
+"""Configuration: the typed environment, secrets, logs, and checks of it all."""

@@ -1,0 +1,1 @@
+"""Logging in: password hashes in turns, and bounds on failed attempts."""

@@ -1,1 +1,0 @@
-"""``manage.py pool``: what its subcommands take, do and print."""

@@ -1,0 +1,1 @@
+"""Processes: workers and gateways, started, watched and stopped."""

@@ -1,0 +1,155 @@
+"""One worker process: store, brokers, bus and pools joined, from start to drained end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+
+import uvloop
+
+from brokers.registry import BrokerRegistry
+from brokers.words import counted
+from openalgo_site.processes.stopping import end_within, stop_signals
+from openalgo_site.processes.workers import process_name
+from pooling.alerts.service import AlertService
+from pooling.clock import Clock, SystemClock
+from pooling.connectors.websocket import WebSocketConnector
+from pooling.contracts import AccountStore
+from pooling.proxies import DIRECT, ProxyRules
+from pooling.worker.worker import PoolWorker
+from streaming.collector import calm_collector, collect_when_quiet
+from streaming.wire.address import BusAddress
+from streaming.worker.control_server import ControlServer
+from streaming.worker.publisher import SharedZmqPublisher
+
+__all__ = ["WorkerSettings", "run_worker"]
+
+logger = logging.getLogger("openalgo_site")
+
+DRAIN_SECONDS = 8.5
+THREADS_SECONDS = 1.0  # of the ten: for what the store still does
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Where the bus of a worker is, its bound, how often it saves its peaks, its midnight, and its
+    way to brokers.
+    """
+
+    bus: BusAddress
+    usage_interval_seconds: float
+    zone: tzinfo
+    proxies: ProxyRules = DIRECT
+    send_hwm: int = 100_000
+
+
+def run_worker(
+    settings: WorkerSettings,
+    store: AccountStore,
+    registry: BrokerRegistry,
+    make_alerts: Callable[[Clock], AlertService] | None = None,
+    watch: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP, then drain for less than 10 seconds.
+
+    A second signal ends the process at once, with code 1. ``watch`` runs once it
+    serves; the worker drains for what it raises, which is raised on.
+
+    Raises:
+        BusError: the bus cannot be opened; ``BusConfigurationError`` when its settings are why.
+        StoreUnavailableError: the accounts cannot be read.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, store, registry, make_alerts, watch))
+        end_within(THREADS_SECONDS)
+
+
+async def _serve(
+    settings: WorkerSettings,
+    store: AccountStore,
+    registry: BrokerRegistry,
+    make_alerts: Callable[[Clock], AlertService] | None,
+    watch: Callable[[], Awaitable[None]] | None,
+) -> None:
+    clock = SystemClock()
+    alerts = make_alerts(clock) if make_alerts else None
+    # Milliseconds of the wall clock: every later life of a worker has a larger one.
+    epoch = clock.time_ms()
+    worker_id = process_name()
+    publisher = SharedZmqPublisher(bus=settings.bus, epoch=epoch, send_hwm=settings.send_hwm)
+    worker = PoolWorker(
+        store=store,
+        registry=registry,
+        sink_for=publisher.for_pool,
+        clock=clock,
+        rng=random.SystemRandom(),
+        worker_id=worker_id,
+        epoch=epoch,
+        connector=WebSocketConnector(clock=clock, proxies=settings.proxies),
+        usage_interval_seconds=settings.usage_interval_seconds,
+        zone=settings.zone,
+        on_status=alerts.observe if alerts else None,
+    )
+    control = ControlServer(service=worker, publisher=publisher, worker_id=worker_id)
+    stop = asyncio.Event()
+    with stop_signals(stop.set, lambda: os._exit(1)):
+        async with contextlib.AsyncExitStack() as stack:
+            publisher.open()
+            stack.callback(publisher.close)
+            if alerts is not None:
+                alerts.open()
+                stack.push_async_callback(alerts.close)
+            stack.push_async_callback(_close, worker, control)
+            await worker.open()
+            await control.open()
+            # Otherwise thousands of symbols wanted at once stop all ticks for a tenth of a second.
+            calm_collector()
+            logger.info("worker %s serves %s", worker_id, counted(len(worker.pool_ids()), "pool"))
+            quiet = collect_when_quiet(lambda: publisher.published)
+            collecting = asyncio.create_task(quiet, name="worker-collector")
+            stack.callback(collecting.cancel)
+            await _stopped(stop, control, watch() if watch else None)
+            logger.info("worker %s drains", worker_id)
+
+
+async def _stopped(
+    stop: asyncio.Event, control: ControlServer, watch: Awaitable[None] | None
+) -> None:
+    """Return when asked to stop; raise what ended the beats, or what was watched for.
+
+    Without beats a worker is useless.
+    """
+    asked = asyncio.create_task(stop.wait(), name="worker-stop")
+    failed = asyncio.create_task(control.wait_failed(), name="worker-control-watch")
+    watched = asyncio.create_task(_raised_by(watch), name="worker-watch")
+    try:
+        await asyncio.wait({asked, failed, watched}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (failed, watched):
+            if each.done():
+                each.result()
+    finally:
+        for task in (asked, failed, watched):
+            task.cancel()
+
+
+async def _raised_by(watch: Awaitable[None] | None) -> None:
+    """Raise what ``watch`` does, or never end."""
+    if watch is not None:
+        await watch
+    await asyncio.Event().wait()
+
+
+async def _close(worker: PoolWorker, control: ControlServer) -> None:
+    """Take leave of the gateways, then of the brokers; what hangs does not hold up the end."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await control.close()
+            await worker.close()
+    except TimeoutError:
+        logger.warning("the worker did not drain within %g s and ends all the same", DRAIN_SECONDS)

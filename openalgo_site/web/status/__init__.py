@@ -1,0 +1,1 @@
+"""The status page: how pools are and were, for people."""

@@ -1,0 +1,1 @@
+"""Parts of the account's form: credentials, limits and the broker's settings."""

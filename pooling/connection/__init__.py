@@ -1,0 +1,1 @@
+"""One connection to a broker: kept open, alive, paced and counted."""

@@ -1,0 +1,1 @@
+"""Opening of sockets: credentials, proxies, connect rates and circuit breakers."""

@@ -1,0 +1,1 @@
+"""Instruments: masters loaded into the database, and found again by name."""

@@ -1,0 +1,1 @@
+"""Keys of stored credentials: a public half that seals, and a private half for the worker alone."""

@@ -1,0 +1,279 @@
+"""Exclusive connections of one broker account, within the limit that its market data shares.
+
+The broker counts sockets, not what they are for: market data and exclusive connections take from
+one ``max_connections``. The last one is market data's, so that it can never be locked out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+from brokers.contract import BrokerAdapter, BrokerCapabilities, Handshake
+from brokers.exceptions import BrokerRateLimitError
+from pooling.backoff import Randomness
+from pooling.clock import Clock
+from pooling.connectors.credentials import CredentialGate
+from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
+from pooling.contracts import AccountSpec, PoolOptions
+from pooling.exclusive.acquisition import Acquisition
+from pooling.exclusive.lease import ExclusiveConnection
+from pooling.exclusive.options import (
+    ConnectionTerms,
+    ExclusiveOptions,
+    ExclusiveStats,
+    ReconnectOptions,
+)
+from pooling.exclusive.pool import ExclusivePool
+from pooling.subscriptions.capacity import Limits, effective_limits
+
+__all__ = ["AccountConnector", "AccountExclusive", "AccountSeats"]
+
+
+class AccountSeats:
+    """The account's connections that exclusive use has taken. Implements ``Seats``.
+
+    Args:
+        lock: the pool's lock.
+        capabilities: what the broker allows; may be replaced, ``limits`` then puts them into force.
+        open_sockets: how many market-data connections exist; called under the lock.
+        apply: puts limits of market data into force; called under the lock.
+        poke: has the pool do what then follows; called without the lock.
+    """
+
+    def __init__(
+        self,
+        *,
+        lock: threading.Lock,
+        capabilities: BrokerCapabilities,
+        open_sockets: Callable[[], int],
+        apply: Callable[[Limits], None],
+        poke: Callable[[], None],
+    ) -> None:
+        self._lock = lock
+        self.capabilities = capabilities
+        self._open_sockets = open_sockets
+        self._apply = apply
+        self._poke = poke
+        self._full: Limits | None = None
+        self._taken = 0
+
+    @property
+    def max_connections(self) -> int:
+        """The account's limit in force, of both kinds together."""
+        return 1 if self._full is None else self._full.max_connections
+
+    def limits(self, options: PoolOptions) -> Limits:
+        """Put the account's limits into force; returns what of them is left for market data."""
+        self._full = self._effective(options, self.capabilities)
+        return self._left_for_feed(self._full)
+
+    def tried(self, options: PoolOptions, capabilities: BrokerCapabilities | None = None) -> Limits:
+        """Return what these limits would leave for market data; nothing changes.
+
+        ``capabilities`` None: those in force.
+        """
+        return self._left_for_feed(self._effective(options, capabilities or self.capabilities))
+
+    def take(self) -> bool:
+        """Take a connection if the account has one to spare."""
+        with self._lock:
+            full = self._full
+            if full is None or self._taken + 1 >= full.max_connections:
+                return False
+            if self._open_sockets() + self._taken >= full.max_connections:
+                return False
+            self._taken += 1
+            self._apply(self._left_for_feed(full))
+        self._poke()
+        return True
+
+    def give_back(self) -> None:
+        """Give a connection back: market data may open it again."""
+        with self._lock:
+            self._taken -= 1
+            if self._full is not None:
+                self._apply(self._left_for_feed(self._full))
+        self._poke()
+
+    def _effective(self, options: PoolOptions, capabilities: BrokerCapabilities) -> Limits:
+        return effective_limits(
+            symbols_per_connection=options.symbols_per_connection,
+            max_connections=options.max_connections,
+            capabilities=capabilities,
+        )
+
+    def _left_for_feed(self, full: Limits) -> Limits:
+        return replace(full, max_connections=max(1, full.max_connections - self._taken))
+
+
+class AccountConnector:
+    """A ``Connector`` that connects as the account: its credential, its pace, its host only.
+
+    Args:
+        gate: where credentials come from, one connect at a time.
+        make_adapter: knows how the broker wants to be connected to.
+        connector: opens sockets.
+    """
+
+    def __init__(
+        self,
+        *,
+        gate: CredentialGate,
+        make_adapter: Callable[[], BrokerAdapter],
+        connector: Connector,
+    ) -> None:
+        self._gate = gate
+        self._make_adapter = make_adapter
+        self._connector = connector
+
+    async def __call__(
+        self, handshake: Handshake, *, open_timeout_seconds: float, max_frame_bytes: int
+    ) -> Transport:
+        """Open one socket; see ``Connector``. A refused path does not condemn the credential."""
+        adapter = self._make_adapter()
+        transport: Transport | None = None
+        async with self._gate.attempt() as credentials:
+            own = adapter.handshake(credentials)
+            try:
+                transport = await self._connector(
+                    Handshake(
+                        _merge(own.url, handshake.url),
+                        own.headers,
+                        redirect_domain=own.redirect_domain,
+                    ),
+                    open_timeout_seconds=open_timeout_seconds,
+                    max_frame_bytes=max_frame_bytes,
+                )
+            except UpgradeRefusedError as error:
+                refusal = error
+                meaning = adapter.refused(error.status, error.headers, error.body)
+                if isinstance(meaning, BrokerRateLimitError):
+                    raise meaning from error  # the gate holds the account's other connects, too
+        if transport is None:
+            raise meaning from refusal
+        try:
+            for message in own.first_messages:
+                await transport.send(message)
+        except BaseException:
+            transport.abort()
+            raise
+        return transport
+
+
+class AccountExclusive:
+    """The exclusive pool of an account, made when it is first needed. On the worker's loop.
+
+    Args:
+        seats: shared with market data.
+        capabilities: what the broker allows; may be replaced, ``update_options`` puts them into
+            force.
+        gate, make_adapter, connector: as the account connects.
+        clock: where time is read.
+        rng: jitter of reconnects.
+    """
+
+    def __init__(
+        self,
+        *,
+        seats: AccountSeats,
+        capabilities: BrokerCapabilities,
+        gate: CredentialGate,
+        make_adapter: Callable[[], BrokerAdapter],
+        connector: Connector,
+        clock: Clock,
+        rng: Randomness,
+    ) -> None:
+        self._seats = seats
+        self.capabilities = capabilities
+        self._make_adapter = make_adapter
+        self._connector = AccountConnector(
+            gate=gate, make_adapter=make_adapter, connector=connector
+        )
+        self._clock = clock
+        self._rng = rng
+        self._pool: ExclusivePool | None = None
+
+    def acquire(
+        self,
+        spec: AccountSpec,
+        max_connections: int,
+        path_or_uri: str,
+        timeout: float | None,
+        on_reconnect: Callable[[ExclusiveConnection], Awaitable[None]] | None,
+        terms: ConnectionTerms | None = None,
+    ) -> Acquisition:
+        """See ``ConnectionPool.acquire``."""
+        if self._pool is None:
+            self._pool = self._make_pool(spec, max_connections)
+        if timeout is None:
+            timeout = spec.options.acquire_timeout_seconds
+        return self._pool.acquire(path_or_uri, timeout, on_reconnect=on_reconnect, terms=terms)
+
+    def get_stats(self) -> ExclusiveStats | None:
+        """Return the pool as it is now; None: nothing was acquired yet."""
+        return None if self._pool is None else self._pool.get_stats()
+
+    def update_options(self, options: PoolOptions, max_connections: int) -> None:
+        """Take over the account's edited limits and timings; see ``ExclusivePool``."""
+        if self._pool is not None:
+            self._pool.update_options(self._exclusive_options(options, max_connections))
+
+    def update_endpoint(self) -> None:
+        """Connect to the endpoint that is in force now; idle connections to another are closed."""
+        if self._pool is not None:
+            self._pool.rebase(self._make_adapter().endpoint)
+
+    def make_way(self, count: int = 1) -> None:
+        """Close idle connections, because market data needs their places."""
+        if self._pool is not None:
+            self._pool.evict_idle(count)
+
+    def serve(self) -> None:
+        """Notice that market data may have let go of a connection."""
+        if self._pool is not None:
+            self._pool.serve()
+
+    async def close(self) -> None:
+        """Wait a moment for holders, then close everything. Idempotent."""
+        if self._pool is not None:
+            await self._pool.close(drain_seconds=1.0)
+
+    def _make_pool(self, spec: AccountSpec, max_connections: int) -> ExclusivePool:
+        return ExclusivePool(
+            base_uri=self._make_adapter().endpoint,
+            connector=self._connector,
+            clock=self._clock,
+            rng=self._rng,
+            options=self._exclusive_options(spec.options, max_connections),
+            seats=self._seats,
+            is_bound=True,
+            name=spec.pool_id,
+        )
+
+    def _exclusive_options(self, options: PoolOptions, max_connections: int) -> ExclusiveOptions:
+        capabilities = self.capabilities
+        reconnect_seconds = options.exclusive_reconnect_seconds
+        return ExclusiveOptions(
+            max_connections=max_connections,
+            max_idle_seconds=options.max_idle_seconds,
+            health_check_seconds=options.health_check_seconds,
+            acquire_timeout_seconds=options.acquire_timeout_seconds,
+            connect_timeout_seconds=options.connect_timeout_seconds,
+            reconnect=(
+                ReconnectOptions(cap_seconds=reconnect_seconds) if reconnect_seconds else None
+            ),
+            heartbeat_seconds=options.exclusive_heartbeat_seconds or None,
+            message_interval_seconds=capabilities.message_interval_seconds,
+            max_message_bytes=capabilities.max_message_bytes,
+            max_frame_bytes=capabilities.max_frame_bytes,
+        )
+
+
+def _merge(own: str, asked: str) -> str:
+    """Return the asked path and query with what the adapter's URL has in its own query."""
+    mine, theirs = urlsplit(own), urlsplit(asked)
+    query = "&".join(part for part in (mine.query, theirs.query) if part)
+    return urlunsplit((mine.scheme, mine.netloc, theirs.path, query, ""))

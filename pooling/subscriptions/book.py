@@ -1,0 +1,565 @@
+"""The pool's memory: references, placements and confirmations as one consistent whole. Pure.
+
+``SubscriptionBook`` joins the tracker (who wants what), the allocator (which connection carries
+it) and one reconciler per connection (what its socket carries). Each public method is one decision,
+called under the pool's lock; what is to be done outside of it waits for ``take_actions``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+
+import msgspec
+
+from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
+from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
+from pooling.exceptions import PoolCapacityError
+from pooling.subscriptions.allocator import Allocator
+from pooling.subscriptions.capacity import Category, Cost, Limits
+from pooling.subscriptions.offer import BrokerOffer
+from pooling.subscriptions.outcomes import (
+    Gone,
+    capacity_refused_outcome,
+    outcome_of,
+    same_contract_outcome,
+    settled_outcome,
+    unknown_outcome,
+    waiting_outcome,
+)
+from pooling.subscriptions.plan import Plan, Unsubscribe
+from pooling.subscriptions.rebalancer import Rebalancer
+from pooling.subscriptions.reconciler import Batch
+from pooling.subscriptions.recorder import Actions, PlanRecorder
+from pooling.subscriptions.tracker import Level, Tracker
+
+__all__ = ["SubscriptionBook"]
+
+
+LOWEST = Level.of(FeedMode.LTP, 0)
+
+
+class SubscriptionBook:
+    """All state of a pool that is decided on. Not thread-safe: the pool holds its lock.
+
+    Args:
+        limits: the user's under the broker's.
+        cost: what (instrument, mode) takes of a connection's capacity.
+        category: which of the limits' categories a subscription is of; None: of none.
+        modes: what the broker offers; a want is carried by the lowest one that covers it.
+        depth_levels: numbers of depth levels that the broker offers.
+        linger_seconds: how long a subscription outlives its last holder.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        cost: Cost,
+        modes: Sequence[FeedMode],
+        depth_levels: Sequence[int],
+        linger_seconds: float,
+        category: Category | None = None,
+    ) -> None:
+        self.allocator = Allocator(limits=limits, cost=cost, category=category)
+        self.tracker = Tracker(linger_seconds=linger_seconds)
+        self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
+        self.warm_connections = 0
+        self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
+        # Names that the last load of instruments ended: who was just asking is told why.
+        self.gone: Mapping[InstrumentKey, Gone] = {}
+        self._recorder = PlanRecorder()
+
+    def take_actions(self) -> Actions:
+        """Return what the shell has to do since the last call."""
+        return self._recorder.take_actions()
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether ``take_actions`` would return anything to do."""
+        return bool(self._recorder.actions)
+
+    def want(
+        self, holder: Holder, want: Want, instrument: Instrument | None, now: float
+    ) -> Outcome:
+        """Take or change one reference and return its honest outcome. Idempotent.
+
+        A refused want changes nothing: what the holder had of the instrument, it keeps. What was
+        accepted before, by this pool or the one before it, waits where it has no room.
+        """
+        if instrument is None:
+            return unknown_outcome(want)
+        other = self.tracker.name_of(instrument.broker_token)
+        if refusal := self.offer.refusal(want) or (other and self._named_otherwise(want, other)):
+            return refusal
+        known, waits = self.tracker.get(want.key), want.key in self.rebalancer.waiting
+        if known is not None and waits and not known.holders:
+            self.tracker.expel(want.key)  # where nothing is carried, nothing can linger
+            self.dropped(want.key)
+            known, waits = None, False
+        if known is not None:
+            instrument = known.instrument
+        level = Level.of(want.mode, want.depth_levels)
+        target = self.tracker.target(want.key, level)
+        if known is None or waits or target != known.upstream:
+            try:
+                self.place(instrument, target)
+            except PoolCapacityError as error:
+                is_owed = (known is None or waits) and self._is_owed(holder, want)
+                return self._without_room(holder, want, instrument, now, error, is_owed=is_owed)
+        if known is not None and target > known.upstream:
+            self._recorder.actions.raised += 1
+        interest = self.tracker.hold(holder, instrument, level, now)
+        if waits:
+            self.rebalancer.forget(want.key)
+            self.replaced(want.key)
+        elif known is None:
+            self._recall(want.key)
+        state = OutcomeState.ACTIVE if interest.is_active(level) else OutcomeState.PENDING
+        return Outcome(want.key, state, want.mode, want.depth_levels)
+
+    def _without_room(
+        self,
+        holder: Holder,
+        want: Want,
+        instrument: Instrument,
+        now: float,
+        error: PoolCapacityError,
+        *,
+        is_owed: bool,
+    ) -> Outcome:
+        """Refuse what fits nowhere, or have it wait for room."""
+        if not is_owed:
+            return capacity_refused_outcome(want, error)
+        level = Level.of(want.mode, want.depth_levels)
+        self.tracker.hold(holder, instrument, level, now)
+        self.rebalancer.wait(want.key)
+        return waiting_outcome(want.key, level, error)
+
+    def _is_owed(self, holder: Holder, want: Want) -> bool:
+        """Tell whether a want was accepted before, and may wait for room."""
+        interest = self.tracker.get(want.key)
+        held = None if interest is None else interest.holders.get(holder)
+        is_held = held is not None and Level.of(want.mode, want.depth_levels) <= held
+        return want.stands or is_held
+
+    def _named_otherwise(self, want: Want, other: InstrumentKey) -> Outcome | None:
+        """Refuse a second name of what is held under another one; a mere linger makes way."""
+        interest = self.tracker.get(other)
+        if interest is None or want.key in self.tracker:  # perhaps by this very name
+            return None
+        if interest.holders:
+            return same_contract_outcome(want, other)
+        self.tracker.expel(other)
+        self.dropped(other)
+        return None
+
+    def release(self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float) -> int:
+        """Give up references; what nobody wants any more lingers. Returns how many were held."""
+        released = len(self.tracker.release(holder, keys, now))
+        self._refill(is_room_freed=released > 0)
+        return released
+
+    def release_gateway(self, gateway: str, now: float, most: int | None = None) -> int:
+        """Give up references of a gateway's clients, at most so many, or all.
+
+        Returns how many clients have none any more.
+        """
+        is_known = self.tracker.knows_gateway(gateway)
+        clients = len(self.tracker.release_gateway(gateway, now, most))
+        self._refill(is_room_freed=is_known)
+        return clients
+
+    def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
+        """Return the outcome of a holder's pending want as it is now."""
+        waits = outcome.key in self.rebalancer.waiting
+        now = settled_outcome(outcome, self.tracker.get(outcome.key), holder, waits=waits)
+        why = self.gone.get(outcome.key)
+        if why is None or now.state is outcome.state or now.state is not OutcomeState.REFUSED:
+            return now
+        return msgspec.structs.replace(now, code=why.code, message=why.message)
+
+    def expire(self, now: float) -> None:
+        """End lingers that are over."""
+        for key, level in self.tracker.expire(now):
+            self._follow(key, level)
+        self._refill()
+
+    def has_changes(self, slot: int) -> bool:
+        """Tell whether there may be anything to send on a connection."""
+        return self._recorder.reconciler(slot).has_work
+
+    def take_batch(self, slot: int, limit: int) -> Batch:
+        """Return the next changes to send on a connection; empty when there are none."""
+        return self._recorder.take_batch(slot, limit, self.allocator)
+
+    def restart(self, slot: int) -> list[InstrumentKey]:
+        """Note that a connection's socket is gone; returns the instruments that were confirmed.
+
+        What was moving away from it is not asked for again: it has another place already. One that
+        was to be replaced is as good as new with its next socket, so what found no room stays.
+        """
+        lost = self.tracker.unconfirm(self.keys_of(slot))
+        if (wanted := self.allocator.slots.get(slot)) is not None:
+            for key in [*wanted.leaving, *wanted.fading]:
+                self._recorder.record(self.allocator.settle(key))
+            if wanted.is_retiring and wanted.items:
+                self.reinstate(slot)
+            self._refill()
+        if slot in self.allocator.slots:
+            self._recorder.reconciler(slot).restart(self.allocator.slots[slot].items)
+        return lost
+
+    def carried(self) -> list[tuple[int, Subscription]]:
+        """Return everything that may tick, wanted or not, with its connection."""
+        return self._recorder.carried()
+
+    def keeps(self, slot: int, subscription: Subscription) -> bool:
+        """Tell whether a connection is to go on with what it carries by an earlier token."""
+        key = subscription.instrument.key
+        return key in self.allocator.moving and self.allocator.carrier_of(key) == slot
+
+    def end_former(self, key: InstrumentKey) -> bool:
+        """Keep an earlier token no longer; returns whether the name lost its confirmation by it."""
+        self._recorder.record(self.allocator.settle(key))
+        return bool(self.tracker.unconfirm([key]))
+
+    def cut(self, slot: int, subscription: Subscription) -> None:
+        """Count what a connection carries as ended; the shell says so before anything else."""
+        is_wished = subscription.instrument.key in self.allocator.items_on(slot)
+        self._recorder.reconciler(slot).cut(subscription, is_wished=is_wished)
+        self._recorder.actions.changed.add(slot)
+
+    def parted(self, slot: int) -> None:
+        """Note that a connection has said the end of what was cut off."""
+        self._recorder.reconciler(slot).parted()
+
+    def rename(self, instrument: Instrument, *, keeps_former: bool) -> bool:
+        """Have a known name mean another instrument of the broker's, by its token.
+
+        Args:
+            instrument: the name and its token of today.
+            keeps_former: whether the earlier token may go on until the new one speaks.
+
+        Returns:
+            Whether it does; if not, the name is unconfirmed from now on.
+        """
+        key, interest = instrument.key, self.tracker.get(instrument.key)
+        if interest is None:
+            return False
+        if not interest.holders:
+            self.tracker.expel(key)  # what only lingers is not worth a move
+            self.dropped(key)
+            return False
+        self.tracker.rename(instrument)
+        slot = self.allocator.slot_of(key)
+        if slot is None:
+            return False  # it waits, and is placed by its new token
+        keeps_former &= key not in self.allocator.moving
+        keeps_former &= interest.confirmed is not None
+        keeps_former &= self._recorder.reconciler(slot).is_answered(key)
+        if not keeps_former:
+            self._recorder.record(self.allocator.settle(key))
+        try:
+            self.place(instrument, interest.upstream, keeps_former=keeps_former)
+        except PoolCapacityError as error:
+            self.rebalancer.give_up(key, error)
+        else:
+            if keeps_former and key in self.allocator.moving:
+                return True
+            self.end_former(key)
+        self._refill()
+        return False
+
+    def sent_on(self, slot: int) -> list[InstrumentKey]:
+        """Return the instruments whose ticks may come from a connection, wanted or not."""
+        return list(self._recorder.reconciler(slot).sent)
+
+    def keys_of(self, slot: int) -> list[InstrumentKey]:
+        """Return the instruments whose ticks a connection carries; not what still moves to it."""
+        items, carrier_of = self.allocator.items_on(slot), self.allocator.carrier_of
+        return [key for key in items if carrier_of(key) == slot]
+
+    def confirm(self, slot: int, keys: Iterable[InstrumentKey]) -> list[Outcome]:
+        """Note confirmations of a connection; returns the wants that became active.
+
+        Only what its socket was asked for counts, so a late answer to an older wish does no harm.
+        """
+        reconciler = self._recorder.reconciler(slot)
+        outcomes: list[Outcome] = []
+        for key in keys:
+            level = reconciler.confirm(key)
+            if level is None or self.allocator.slot_of(key) != slot:
+                continue
+            if not reconciler.is_asked(key, self.allocator.items_on(slot)[key].subscription):
+                continue  # it was the earlier token that spoke
+            active = self.tracker.confirm(key, level)
+            outcomes.extend(outcome_of(key, lv, OutcomeState.ACTIVE) for lv in active)
+            self._recorder.record(self.allocator.settle(key))
+        self._refill()
+        return outcomes
+
+    def reject(
+        self, slot: int, keys: Sequence[InstrumentKey], code: RefusalCode, message: str
+    ) -> list[Outcome]:
+        """Drop what the broker refused; returns the wants that are refused by it.
+
+        No ``keys`` means that the broker did not say which: everything sent on the connection and
+        not confirmed. It may also be of what ``verify_again`` returns.
+        """
+        sent = self._recorder.reconciler(slot).sent
+        named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
+        unconfirmed = named if keys else self.unconfirmed_on(slot)
+        for key in unconfirmed:
+            interest = self.tracker.get(key)
+            is_former = self.allocator.carries_former(key)
+            if interest is not None and (is_former or interest.is_active(interest.upstream)):
+                self.tracker.unconfirm([key])
+        outcomes: list[Outcome] = []
+        for key in unconfirmed:
+            self._recorder.reconciler(slot).refuse(key)
+            levels, remains = self.tracker.reject(key)
+            if remains is not None:
+                # A raise that had to move: its old connection still carries the lower level.
+                self._recorder.record(self.allocator.revert(key))
+                if self.allocator.is_misplaced(key):  # it had to leave there in any case
+                    levels, remains = (*levels, *self.tracker.expel(key)), None
+            self._follow(key, remains)
+            outcomes.extend(
+                outcome_of(key, level, OutcomeState.REFUSED, code, message) for level in levels
+            )
+        self._refill()
+        return outcomes
+
+    def doubt_unanswered(self, slot: int) -> list[InstrumentKey]:
+        """Note a complaint that names nothing; returns what waits for an answer there.
+
+        It is asked for anew unless it is answered within seconds: it may be what was refused.
+        """
+        self._recorder.reconciler(slot).doubt_unanswered()
+        return self.unconfirmed_on(slot)
+
+    def unconfirmed_on(self, slot: int) -> list[InstrumentKey]:
+        """Return what was sent on the connection and is not confirmed there."""
+        sent = self._recorder.reconciler(slot).sent
+        return [key for key in sent if self._is_unconfirmed(slot, key)]
+
+    def verify_again(self, slot: int) -> list[InstrumentKey]:
+        """Subscribe anew what a tick of an earlier subscription may have confirmed; returns it.
+
+        A refusal that names nothing may be of it, and come behind what the broker sent before.
+        """
+        doubtful = self._recorder.reconciler(slot).distrust()
+        self._recorder.actions.changed.add(slot)
+        return self.tracker.unconfirm(k for k in doubtful if self.allocator.slot_of(k) == slot)
+
+    def expel(
+        self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
+    ) -> list[Outcome]:
+        """Take instruments from all their holders, at once; returns the wants that end by it.
+
+        The lowest mode is among them, and with it all ends that a client has of the instrument: a
+        refused Depth alone would say nothing about its last prices.
+        """
+        outcomes: list[Outcome] = []
+        for key in keys:
+            levels = self.tracker.expel(key)
+            self._follow(key, None)
+            ended = sorted({*levels, LOWEST}) if levels else ()
+            outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in ended]
+        self._refill()
+        return outcomes
+
+    def resize(self, *, limits: Limits, linger_seconds: float) -> None:
+        """Take over new limits: place what waits, or move and displace what no longer fits."""
+        self.tracker.linger_seconds = linger_seconds
+        self._recorder.record(self.allocator.resize(limits))
+        self.rebalancer.fit()
+        self._refill(is_room_freed=True)
+
+    # -- Upkeep -------------------------------------------------------------------------------
+
+    def is_needed(self, slot: int) -> bool:
+        """Tell whether a connection shall be open: it carries something or is kept warm."""
+        return self.carries(slot) or self.is_warm(slot)
+
+    def carries(self, slot: int) -> bool:
+        """Tell whether a connection shall carry anything."""
+        return bool(self.allocator.items_on(slot))
+
+    def is_warm(self, slot: int) -> bool:
+        """Tell whether a connection is one of those kept open with nothing to carry."""
+        staying = (s.number for s in self.allocator.slots.values() if not s.is_ending)
+        return slot in islice(staying, self.warm_connections)
+
+    def open_warm(self) -> None:
+        """Open connections until as many exist as are to be kept warm."""
+        while len(self.allocator.slots) < self.warm_connections and self.allocator.may_open:
+            self._recorder.record(self.allocator.open())
+
+    def grow_older(self) -> None:
+        """Note that about a second passed: called for each."""
+        self._recorder.grow_older()
+
+    def close_idle(self, slot: int) -> None:
+        """Close a connection that carries nothing."""
+        self._recorder.record(self.allocator.close(slot))
+
+    def retire(self, slot: int) -> None:
+        """Have a connection replaced: everything on it moves, and it closes once it is empty."""
+        self._recorder.record(self.allocator.retire(slot))
+        if slot in self.allocator.slots:
+            self.rebalancer.vacate(slot)
+
+    def reinstate(self, slot: int) -> None:
+        """Take ``retire`` back, for a connection that could not be emptied."""
+        self._recorder.record(self.allocator.retire(slot, is_retiring=False))
+        self._refill(is_room_freed=True)
+
+    def merge(self, source: int, target: int) -> int:
+        """Move what one connection carries to another; returns how many move."""
+        return self.rebalancer.vacate(source, (target,))
+
+    def evacuate(self, slot: int, among: Collection[int]) -> int:
+        """Move what a dead connection should carry to live ones; returns how many moved."""
+        self.allocator.mark_failing(slot, is_failing=True)
+        moved = self.rebalancer.evacuate(slot, among)
+        self._refill()
+        return moved
+
+    def readmit(self, slot: int) -> None:
+        """Note that a connection that was dead is back."""
+        self.allocator.mark_failing(slot, is_failing=False)
+
+    def settle_moves(self, keys: Iterable[InstrumentKey]) -> None:
+        """Finish moves whose new connection has had its time to speak, if it was asked by now.
+
+        What moved to another token has no price until that one speaks. What the new connection may
+        have been refused stays where it is until it was asked for anew.
+        """
+        for key in keys:
+            slot = self.allocator.slot_of(key)
+            if slot is None:
+                continue
+            wish = self.allocator.items_on(slot)[key].subscription
+            reconciler = self._recorder.reconciler(slot)
+            is_safe = self.allocator.carries_former(key) or not reconciler.is_doubted(key)
+            if reconciler.is_asked(key, wish) and is_safe:
+                self.perform(self.allocator.settle(key))
+        self._refill()
+
+    # -- What the rebalancer asks (``Mover``) ---------------------------------------------------
+
+    def perform(self, plan: Plan) -> None:
+        """Take note of a plan; of what it ended by an earlier token, nothing may be confirmed."""
+        self._recorder.record(plan)
+        for step in plan:
+            if isinstance(step, Unsubscribe):
+                self._note_former(step)
+
+    def _note_former(self, step: Unsubscribe) -> None:
+        """Unconfirm what moved on before its new token had spoken."""
+        ended = step.subscription.instrument
+        interest = self.tracker.get(ended.key)
+        if interest is None or interest.instrument.broker_token == ended.broker_token:
+            return
+        if not self._recorder.reconciler(step.slot).is_answered(ended.key):
+            self.tracker.unconfirm([ended.key])
+            self._recorder.actions.restarted.append(ended.key)
+
+    def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
+        """Take an instrument off its connection; its holders keep it and are told."""
+        self.tracker.end_linger(key)
+        self._recorder.record(self.allocator.unassign(key))
+        self.tracker.unconfirm([key])
+        self._recorder.actions.displaced.append(key)
+        interest = self.tracker.get(key)
+        levels = () if interest is None else interest.levels
+        self._recorder.actions.outcomes += [waiting_outcome(key, level, error) for level in levels]
+
+    def replaced(self, key: InstrumentKey) -> None:
+        """Tell the holders of an instrument that waited what became of it."""
+        self._recall(key)
+        interest = self.tracker.get(key)
+        for level in () if interest is None else interest.levels:
+            active = interest is not None and interest.is_active(level)
+            state = OutcomeState.ACTIVE if active else OutcomeState.PENDING
+            self._recorder.actions.outcomes.append(outcome_of(key, level, state))
+
+    def dropped(self, key: InstrumentKey) -> None:
+        """Take off what only lingered."""
+        self._follow(key, None)
+
+    def place(self, instrument: Instrument, level: Level, *, keeps_former: bool = False) -> None:
+        """Assign, and end lingers early where only they are in the way.
+
+        ``keeps_former``: what is carried by an earlier token may go on until the new one speaks.
+
+        Raises:
+            PoolCapacityError: it fits nowhere.
+        """
+        subscription = self.offer.subscription(instrument, level)
+        while True:
+            try:
+                plan = self.allocator.assign(subscription, keeps_former=keeps_former)
+                self.perform(plan)
+            except PoolCapacityError:
+                victim = self.tracker.evict_unheld()
+                if victim is None:
+                    raise
+                self._follow(victim, None)
+            else:
+                return
+
+    def _recall(self, key: InstrumentKey) -> None:
+        """Confirm what comes back while its socket still carries it: nothing will be sent."""
+        slot = self.allocator.slot_of(key)
+        if slot is None:
+            return
+        reconciler = self._recorder.reconciler(slot)
+        if (level := reconciler.confirmed(key)) is None:
+            return
+        if reconciler.is_asked(key, self.allocator.items_on(slot)[key].subscription):
+            self.tracker.confirm(key, level)
+
+    def _follow(self, key: InstrumentKey, level: Level | None) -> None:
+        """Bring the placement down to a lowered level.
+
+        Where the lower level fits nowhere, as where the broker grants less to mixed categories, the
+        higher one stays: it covers what is wanted.
+        """
+        if level is None:
+            self._recorder.actions.gone.append(key)
+            self.rebalancer.forget(key)
+            self._recorder.record(self.allocator.unassign(key))
+            return
+        interest, slot = self.tracker.get(key), self.allocator.slot_of(key)
+        if interest is None or slot is None:
+            self._recorder.is_room_freed = True  # something that waits became cheaper
+            return
+        try:
+            self._recorder.record(
+                self.allocator.assign(self.offer.subscription(interest.instrument, level))
+            )
+        except PoolCapacityError:
+            carried = self.allocator.slots[slot].items[key].subscription
+            self.tracker.keep(key, Level.of(carried.mode, carried.depth_levels))
+            self._recall(key)
+        else:
+            self._recorder.actions.lowered += 1
+
+    def _refill(self, *, is_room_freed: bool = False) -> None:
+        """Place what waits if anything was freed since the last time."""
+        is_room_freed |= self._recorder.is_room_freed
+        self._recorder.is_room_freed = False
+        if is_room_freed and self.rebalancer.waiting:
+            self.rebalancer.place_waiting()
+            self._recorder.is_room_freed = False
+
+    def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
+        interest = self.tracker.get(key)
+        if interest is None or self.allocator.slot_of(key) != slot:
+            return False
+        # What moves here is active by its old connection, which says nothing of this one.
+        is_confirmed_here = self._recorder.reconciler(slot).confirmed(key) is not None
+        return not (is_confirmed_here and interest.is_active(interest.upstream))

@@ -1,0 +1,181 @@
+"""Which subscriptions change their place, and which have to wait for one. Pure.
+
+Three rules. What is kept never stops before its new connection carries it, wherever a place for
+both exists. What no longer fits is named newest first, and *waits*: its holders keep it, and it is
+placed again, oldest first, as soon as there is room. What lingers unheld goes before anything held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import reduce
+from typing import Protocol
+
+from brokers.types import Instrument, InstrumentKey
+from pooling.exceptions import PoolCapacityError
+from pooling.subscriptions.allocator import Allocator
+from pooling.subscriptions.capacity import Load
+from pooling.subscriptions.plan import Plan
+from pooling.subscriptions.tracker import Level, Tracker
+
+__all__ = ["Mover", "Rebalancer"]
+
+MAX_MISSES = 32  # how many that do not fit are tried before the rest is left for the next time
+
+
+class Mover(Protocol):
+    """What a rebalancer asks of the book that owns it."""
+
+    def perform(self, plan: Plan) -> None:
+        """Take note of a plan."""
+
+    def place(self, instrument: Instrument, level: Level) -> None:
+        """Place an instrument, at the cost of what only lingers. Raises PoolCapacityError."""
+
+    def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
+        """Take note that a held instrument lost its place."""
+
+    def replaced(self, key: InstrumentKey) -> None:
+        """Take note that an instrument that waited has a place again."""
+
+    def dropped(self, key: InstrumentKey) -> None:
+        """Take note that an instrument that only lingered is wanted no more."""
+
+
+class Rebalancer:
+    """Moves, and the list of those who wait. Not thread-safe: the pool holds its lock."""
+
+    def __init__(self, *, allocator: Allocator, tracker: Tracker, mover: Mover) -> None:
+        self._allocator = allocator
+        self._tracker = tracker
+        self._mover = mover
+        self._waiting: dict[InstrumentKey, None] = {}
+
+    @property
+    def waiting(self) -> Collection[InstrumentKey]:
+        """The instruments that are held and have no place."""
+        return self._waiting.keys()
+
+    def forget(self, key: InstrumentKey) -> None:
+        """Note that an instrument waits no longer: it was placed, or nobody wants it."""
+        self._waiting.pop(key, None)
+
+    def wait(self, key: InstrumentKey) -> None:
+        """Have an instrument wait that is held and was not placed."""
+        self._waiting[key] = None
+
+    def give_up(self, key: InstrumentKey, error: PoolCapacityError) -> None:
+        """Have an instrument wait that fits nowhere any more."""
+        self.wait(key)
+        self._mover.displaced(key, error)
+
+    def fit(self) -> None:
+        """Bring everything within the limits, after they were lowered."""
+        ranks = {key: rank for rank, key in enumerate(self._tracker)}
+        self._shed(ranks)
+        newest = list(ranks)
+        for key in self._allocator.misplaced(ranks):
+            while self._allocator.is_misplaced(key):
+                try:
+                    self._mover.perform(self._allocator.move(key))
+                except PoolCapacityError as error:
+                    self._give_up_one(newest, error)
+                else:
+                    break
+
+    def _shed(self, ranks: Mapping[InstrumentKey, int]) -> None:
+        """Give up what is beyond limits that all connections share: lingers, then the newest."""
+        if not self._surplus(ranks):
+            return
+        while (lingering := self._tracker.evict_unheld()) is not None:
+            self._mover.dropped(lingering)
+        for key in self._surplus(ranks):
+            self._waiting[key] = None
+            self._mover.displaced(key, self._allocator.no_room())
+
+    def _surplus(self, ranks: Mapping[InstrumentKey, int]) -> list[InstrumentKey]:
+        """Return what all connections together carry beyond shared limits, the newest first."""
+        slots, limits = self._allocator.slots.values(), self._allocator.limits
+        total = reduce(Load.plus, (slot.staying for slot in slots), Load())
+        if not limits.exceeded_together(total):
+            return []
+        charges = {
+            key: placement.charge
+            for slot in slots
+            for key, placement in slot.items.items()
+            if key not in slot.leaving
+        }
+        found: list[InstrumentKey] = []
+        for key in sorted(charges, key=ranks.__getitem__, reverse=True):
+            exceeded = limits.exceeded_together(total)
+            if charges[key].category in exceeded:
+                total.remove(charges[key])
+                found.append(key)
+            elif not exceeded:
+                break
+        return found
+
+    def place_waiting(self) -> None:
+        """Place what waits, as far as there is room."""
+        if not (self._allocator.has_room or self._tracker.has_unheld):
+            return
+        misses = 0
+        for key in sorted(self._waiting, key=self._tracker.age_of):
+            interest = self._tracker.get(key)
+            if interest is None or not interest.holders:
+                continue
+            try:
+                self._mover.place(interest.instrument, interest.upstream)
+            except PoolCapacityError:
+                misses += 1
+                if misses >= MAX_MISSES:
+                    return
+            else:
+                self.forget(key)
+                self._mover.replaced(key)
+
+    def evacuate(self, number: int, among: Collection[int]) -> int:
+        """Move what a dead connection should carry to live ones; returns how many moved.
+
+        There is nothing to break there, so the old place is given up at once.
+        """
+        moved = misses = 0
+        for key, was_moving in self._staying(number):
+            if self._try_move(key, among):
+                moved += 1
+                if not was_moving:
+                    self._mover.perform(self._allocator.settle(key))
+            elif (misses := misses + 1) == MAX_MISSES:
+                break
+        return moved
+
+    def vacate(self, number: int, among: Collection[int] | None = None) -> int:
+        """Move a connection's subscriptions elsewhere, make-before-break; returns how many move.
+
+        None goes where a socket has been away for long: here it is carried, there it would not be.
+        """
+        return sum(self._try_move(key, among, may_fail=False) for key, _ in self._staying(number))
+
+    def _staying(self, number: int) -> list[tuple[InstrumentKey, bool]]:
+        slot, moving = self._allocator.slots.get(number), self._allocator.moving
+        if slot is None:
+            return []  # closed by what was done just before
+        return [(key, key in moving) for key in slot.items if key not in slot.leaving]
+
+    def _try_move(
+        self, key: InstrumentKey, among: Collection[int] | None, *, may_fail: bool = True
+    ) -> bool:
+        try:
+            self._mover.perform(self._allocator.move(key, among=among, may_fail=may_fail))
+        except PoolCapacityError:
+            return False
+        return True
+
+    def _give_up_one(self, newest: list[InstrumentKey], error: PoolCapacityError) -> None:
+        lingering = self._tracker.evict_unheld()
+        if lingering is not None:
+            self._mover.dropped(lingering)
+            return
+        while self._allocator.slot_of(newest[-1]) is None:
+            newest.pop()
+        self.give_up(newest.pop(), error)

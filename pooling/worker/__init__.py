@@ -1,0 +1,1 @@
+"""The worker: a pool for each account, kept in step with the database."""

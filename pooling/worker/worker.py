@@ -1,0 +1,600 @@
+"""The worker: opens a pool per account, keeps them in step with the store, and serves gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, tzinfo
+from typing import Any
+
+import msgspec
+
+from brokers.contract import BrokerAdapter
+from brokers.exceptions import BrokerConfigError
+from brokers.feed import (
+    FeedEvent,
+    Holder,
+    OrderUpdated,
+    Outcome,
+    PoolStats,
+    SubscriptionChange,
+    Want,
+)
+from brokers.registry import BrokerRegistry
+from brokers.types import InstrumentKey, TickSink
+from brokers.words import named_error
+from pooling.backoff import Randomness
+from pooling.clock import Clock
+from pooling.connectors.circuit import CircuitStats
+from pooling.connectors.circuit_connector import CircuitConnector, CircuitRegistry
+from pooling.connectors.rate import ConnectRateStats
+from pooling.connectors.rate_connector import ConnectRateRegistry, RatedConnector
+from pooling.connectors.websocket import Connector, WebSocketConnector
+from pooling.contracts import AccountSpec, AccountStore
+from pooling.pool.pool import ConnectionPool
+from pooling.subscriptions.outcomes import crowded_outcome, untold_outcome
+from pooling.worker.commands import CommandRunner
+from pooling.worker.events import NoteKeeper
+from pooling.worker.names import Meaning, NameFollower
+from pooling.worker.periodic import Chores
+from pooling.worker.refused import RefusedAccount
+from pooling.worker.seat_sharing import SeatNeed, SeatSharing, needed_connections
+from pooling.worker.shared_stats import endpoint_stats, exclusive_totals
+from pooling.worker.statistics import StatisticsKeeper
+from pooling.worker.untold import UntoldWants
+from pooling.worker.wanting import WANT_CHUNK, in_chunks, want_told
+
+__all__ = ["PoolWorker"]
+
+logger = logging.getLogger("pooling")
+
+CLOSE_STORE_SECONDS = 2.0
+
+
+class PoolWorker:
+    """All pools of one process. Implements ``brokers.feed.FeedService``.
+
+    Coroutines and ``stats`` run on the loop that ``open`` ran on. A store that fails is logged and
+    asked again; ticks flow on meanwhile.
+
+    Args:
+        store: accounts, credentials, instruments and history.
+        registry: the brokers.
+        sink_for: makes the sink of a pool from (pool id, broker).
+        clock: where time is read.
+        rng: jitter of reconnects.
+        worker_id: who writes the status rows.
+        epoch: which life of the worker this is; later ones are greater.
+        usage_interval_seconds: how often peaks are saved, counted from midnight; they are at
+            ``close`` too.
+        zone: where midnight is.
+        account_filter: which accounts to serve; None serves all of the store's.
+        connector: opens sockets; None takes real WebSockets.
+        poll_seconds: how often accounts are read again.
+        status_seconds: how often the status rows are written.
+        command_seconds: how often requests of people are looked for.
+        names_seconds: how often a load of instruments is looked for.
+        on_status: takes the statistics of all pools, as often as they are written.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: AccountStore,
+        registry: BrokerRegistry,
+        sink_for: Callable[[str, str], TickSink],
+        clock: Clock,
+        rng: Randomness,
+        worker_id: str,
+        epoch: int,
+        usage_interval_seconds: float = 300.0,
+        account_filter: Callable[[AccountSpec], bool] | None = None,
+        connector: Connector | None = None,
+        poll_seconds: float = 2.0,
+        status_seconds: float = 1.0,
+        command_seconds: float = 1.0,
+        names_seconds: float = 1.0,
+        zone: tzinfo = UTC,
+        on_status: Callable[[Sequence[PoolStats]], None] | None = None,
+    ) -> None:
+        looks = (poll_seconds, status_seconds, command_seconds, names_seconds)
+        if min(usage_interval_seconds, *looks) <= 0:
+            raise ValueError("intervals must be positive")
+        self._store = store
+        self._registry = registry
+        self._sink_for = sink_for
+        self._clock = clock
+        self._rng = rng
+        self._worker_id = worker_id
+        self._epoch = epoch
+        self._account_filter = account_filter
+        self._circuits = CircuitRegistry(clock=clock, rng=rng)
+        self._connect_rates = ConnectRateRegistry(clock=clock)
+        self._connector = CircuitConnector(
+            connector=connector or WebSocketConnector(clock=clock),
+            circuits=self._circuits,
+            clock=clock,
+        )
+        self._poll_seconds, self._status_seconds = poll_seconds, status_seconds
+        self._on_status = on_status
+        self._command_seconds, self._names_seconds = command_seconds, names_seconds
+        self._pools: dict[str, ConnectionPool] = {}
+        self._lives: dict[str, int] = {}  # which opening of each pool is the present one
+        self._life_numbers = itertools.count(1)
+        self._refused: dict[str, RefusedAccount] = {}  # accounts without a pool, and why
+        self._untold = UntoldWants()  # what could not be looked up yet; on the loop only
+        self._kept_settings: dict[str, AccountSpec] = {}  # edits that pools do not follow
+        self._sharing = SeatSharing()
+        self._following = asyncio.Lock()
+        self._listeners: list[Callable[[FeedEvent], None]] = []
+        self._chores = Chores(worker_id=worker_id, clock=clock)
+        self._notes = NoteKeeper(store=store, worker_id=worker_id)
+        self._names = NameFollower(
+            store=lambda: self._store,
+            pools=self._pools,
+            log_failure=self._chores.log_failure,
+            log_return=self._chores.log_return,
+        )
+        self._statistics = StatisticsKeeper(
+            store=store,
+            clock=clock,
+            zone=zone,
+            worker_id=worker_id,
+            epoch=epoch,
+            usage_interval_seconds=usage_interval_seconds,
+        )
+        self._commands = CommandRunner(
+            store=store,
+            worker_id=worker_id,
+            pools=self._pools,
+            registry=registry,
+            follow_accounts=self._follow_accounts,
+        )
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<PoolWorker {self._worker_id} epoch {self._epoch}: {len(self._pools)} pools>"
+
+    # -- Life ---------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load the accounts, open their pools and keep them in step from now on.
+
+        A store that fails here raises: a worker that knows no account is of no use. Later failures
+        are logged and retried.
+        """
+        self._chores.pulse.start()
+        await self._follow_accounts()
+        await self._save_first_status()
+        chores, statistics = self._chores, self._statistics
+        chores.every("accounts", self._poll_seconds, self._follow_accounts)
+        chores.every("status", self._status_seconds, self._save_status)
+        chores.after("usage", statistics.until_sample_seconds, self._save_usage)
+        chores.every("commands", self._command_seconds, self._commands.look)
+        chores.every("names", self._names_seconds, self._names.follow)
+        chores.every("untold", self._names_seconds, self._ask_untold)
+        chores.after("notes", self._until_notes_seconds, self._notes.wait_and_flush)
+
+    async def close(self) -> None:
+        """Close every pool and save the last peaks; under ten seconds. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self._chores.stop()
+        pools = list(self._pools.values())
+        ends = await asyncio.gather(*(pool.close() for pool in pools), return_exceptions=True)
+        self._log_ends(pools, ends)
+        try:
+            async with asyncio.timeout(CLOSE_STORE_SECONDS):
+                await self._save_usage()
+                await self._save_status()
+                await self._notes.flush()
+        except Exception:
+            # Supervision point: a store that is down must not keep the process from ending.
+            logger.exception("worker %s could not save its last statistics", self._worker_id)
+
+    def pool(self, pool_id: str) -> ConnectionPool:
+        """Return a pool that this worker owns, to lend connections of it (``acquire``).
+
+        Raises:
+            KeyError: this worker does not own it.
+        """
+        return self._pools[pool_id]
+
+    # -- FeedService --------------------------------------------------------------------------
+
+    def pool_ids(self) -> Sequence[str]:
+        """Name the pools that this worker owns, also those that it cannot open."""
+        return [*self._pools, *(one for one in self._refused if one not in self._pools)]
+
+    async def want(self, pool_id: str, holder: Holder, wants: Sequence[Want]) -> Sequence[Outcome]:
+        """Take or change references; one outcome per want, in order. Idempotent.
+
+        Thousands of wants are taken in chunks, between which ticks get their turn. A cancelled call
+        may have taken some of them.
+
+        Raises:
+            KeyError: this worker does not own the pool.
+        """
+        self._chores.pulse.look()  # the answer carries last prices
+        pool = self._pools.get(pool_id)
+        if pool is None:
+            return self._refused[pool_id].to_outcomes(wants)
+        outcomes: list[Outcome] = []
+        for start in range(0, len(wants), WANT_CHUNK):
+            chunk = wants[start : start + WANT_CHUNK]
+            outcomes += await self._want_chunk(pool, holder, chunk)
+            await asyncio.sleep(0)
+        # What could not be looked up is nothing that the pool knows of.
+        waiting = set(self._untold.keys(pool_id, holder))
+        settled = iter(pool.settle(holder, [o for o in outcomes if o.key not in waiting]))
+        return [outcome if outcome.key in waiting else next(settled) for outcome in outcomes]
+
+    async def release(
+        self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None
+    ) -> None:
+        """Give up references; unknown ones, and those of an unknown pool, are ignored.
+
+        Thousands are given up in chunks, as they are taken. Cancelled, some of them are.
+        """
+        self._untold.release(pool_id, holder, keys)
+        pool = self._pools.get(pool_id)
+        if pool is not None:
+            for chunk in in_chunks(pool.held_by(holder) if keys is None else keys):
+                pool.release(holder, chunk)
+                await asyncio.sleep(0)
+
+    async def release_gateway(self, gateway: str) -> None:
+        """Give up every reference of every client of a gateway that is gone."""
+        clients = 0
+        self._untold.release_gateway(gateway)
+        for pool_id, pool in tuple(self._pools.items()):
+            try:
+                while pool.knows_gateway(gateway):
+                    clients += pool.release_gateway(gateway, WANT_CHUNK)
+                    await asyncio.sleep(0)
+            except Exception:
+                # Supervision point: a pool's defect must not leave references with the others.
+                logger.exception("pool %s could not release gateway %s", pool_id, gateway)
+        if clients:
+            logger.info("gateway %s is gone; released its %d clients", gateway, clients)
+
+    def stats(self, pool_id: str) -> PoolStats:
+        """Return the pool's statistics. Raises KeyError for a pool of someone else."""
+        pool = self._pools.get(pool_id)
+        if pool is None:
+            return self._statistics.with_past(self._refused[pool_id].to_stats())
+        stats = self._statistics.stats(pool)
+        return msgspec.structs.replace(
+            stats,
+            **self._endpoint_of(pool),
+            exclusive=exclusive_totals(pool.get_exclusive_stats()),
+            life=self._lives.get(pool_id, 0),
+        )
+
+    def circuit_stats(self) -> Sequence[CircuitStats]:
+        """Return the circuit of every broker endpoint that was connected to."""
+        return self._circuits.to_stats()
+
+    def connect_rate_stats(self) -> Sequence[ConnectRateStats]:
+        """Return the connects to every endpoint of a broker that counts them by address."""
+        return self._connect_rates.to_stats()
+
+    def _endpoint_of(self, pool: ConnectionPool) -> dict[str, Any]:
+        capabilities = self._registry.get(pool.spec.broker).capabilities
+        url = pool.spec.endpoint or capabilities.default_endpoint
+        circuit = self._circuits.stats_of(url)
+        if circuit is None:
+            return {}
+        rate = self._connect_rates.stats_of(url, capabilities.connect_rate)
+        stats = endpoint_stats(self._epoch, circuit, rate)
+        return {"circuit": circuit.state.value, "endpoint": stats}
+
+    def add_listener(self, listener: Callable[[FeedEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` on the worker's loop for every event; returns the way to stop it."""
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return remove
+
+    # -- Wants --------------------------------------------------------------------------------
+
+    async def _want_chunk(
+        self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want]
+    ) -> Sequence[Outcome]:
+        pool_id = pool.spec.pool_id
+        keys = list(dict.fromkeys(want.key for want in wants))
+        meaning = await self._names.resolve(pool, keys)
+        if self._pools.get(pool_id) is not pool:
+            raise KeyError(pool_id)  # its successor is told by the gateways what is wanted
+        # A later word of the holder counts, whichever way this one goes.
+        self._untold.release(pool_id, holder, keys)
+        told = [want for want in wants if want.key not in meaning.untold]
+        outcomes = iter(want_told(pool, holder, told, meaning))
+        return [
+            self._wait_until_told(pool_id, holder, want, meaning.why)
+            if want.key in meaning.untold
+            else next(outcomes)
+            for want in wants
+        ]
+
+    def _wait_until_told(self, pool_id: str, holder: Holder, want: Want, why: str) -> Outcome:
+        is_kept = self._untold.keep(pool_id, holder, want)
+        return untold_outcome(want, why) if is_kept else crowded_outcome(want)
+
+    async def _ask_untold(self) -> None:
+        """Look up again what could not be, and tell what became of it."""
+        unlisted: set[str] = set()  # brokers of which nothing is loaded
+        for pool_id, holder in self._untold.holders():
+            pool = self._pools.get(pool_id)
+            if pool is None:
+                # Its successor is told by the gateways what is wanted.
+                self._untold.release_pool(pool_id)
+            elif pool.spec.broker not in unlisted:
+                why = await self._ask_untold_of(pool, holder)
+                if why is None:
+                    return  # the store is still away: at the next look
+                if why:
+                    unlisted.add(pool.spec.broker)
+
+    async def _ask_untold_of(self, pool: ConnectionPool, holder: Holder) -> str | None:
+        """Look up what one holder waits for; returns why nothing can be told, None: no answer."""
+        pool_id, why = pool.spec.pool_id, ""
+        for keys in in_chunks(self._untold.keys(pool_id, holder)):
+            meaning = await self._names.resolve(pool, keys)
+            if not meaning.why and meaning.untold.issuperset(keys):
+                return None
+            if self._pools.get(pool_id) is not pool:
+                break
+            why = meaning.why or why
+            # Only what was not released meanwhile, with no await from here on.
+            told = [key for key in keys if key not in meaning.untold]
+            try:
+                self._tell(pool, holder, self._untold.take(pool_id, holder, told), meaning)
+            except KeyError:
+                self._untold.release_pool(pool_id)  # it is closed, as one that has left
+                break
+        return why
+
+    def _tell(
+        self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want], meaning: Meaning
+    ) -> None:
+        """Take wants that can be looked up at last. Raises KeyError: the pool is closed."""
+        if wants:
+            outcomes = pool.settle(holder, want_told(pool, holder, wants, meaning))
+            pool_id = pool.spec.pool_id
+            self._emit(SubscriptionChange(pool_id, outcomes, self._lives.get(pool_id, 0)))
+
+    # -- Accounts -----------------------------------------------------------------------------
+
+    async def _follow_accounts(self) -> None:
+        """Open, close and change pools so that they are what the store says."""
+        # One at a time: what was read before an edit must not be applied after it.
+        async with self._following:
+            await self._apply_accounts()
+
+    async def _apply_accounts(self) -> None:
+        specs = {
+            spec.pool_id: spec
+            for spec in await self._store.accounts()
+            if self._account_filter is None or self._account_filter(spec)
+        }
+        shared = self._sharing.apply(
+            specs.values(), limit_of=self._connections_of_group, need_of=self._need_of
+        )
+        specs = {spec.pool_id: spec for spec in shared}
+        await self._statistics.follow(specs.values())
+        gone = [
+            pool_id
+            for pool_id, pool in self._pools.items()
+            if pool_id not in specs or _is_another(specs[pool_id], pool.spec)
+        ]
+        # They leave the table once they are closed: cancelled here, ``close`` finds them there.
+        ending = [self._pools[pool_id] for pool_id in gone]
+        ends = await asyncio.gather(*(pool.close() for pool in ending), return_exceptions=True)
+        self._log_ends(ending, ends)
+        for pool_id in gone:
+            self._statistics.leave(self._pools.pop(pool_id))
+        self._statistics.keep(specs.keys())
+        for table in (self._refused, self._kept_settings):
+            for pool_id in [one for one in table if one not in specs]:
+                del table[pool_id]
+        for spec in specs.values():
+            try:
+                await self._follow(spec)
+                self._chores.log_return(f"account {spec.pool_id}")
+            except Exception as error:
+                # Supervision point: one account's failure is that account's state, nobody else's.
+                self._chores.log_failure(f"account {spec.pool_id}", error)
+                self._refuse(spec, named_error(error)[:200], is_final=False)
+
+    def _connections_of_group(self, spec: AccountSpec) -> int:
+        try:
+            return self._registry.get(spec.broker, dict(spec.settings)).capabilities.max_connections
+        except BrokerConfigError:
+            return spec.options.max_connections  # it is refused, and opens none
+
+    def _need_of(self, spec: AccountSpec) -> SeatNeed:
+        pool, most = self._pools.get(spec.pool_id), spec.options.max_connections
+        if pool is None:
+            return SeatNeed(pool_id=spec.pool_id, most=most)
+        try:
+            stats = pool.get_stats()
+        except Exception as error:
+            # Supervision point: one pool's defect must not stop the others' accounts.
+            self._chores.log_failure(f"the need of pool {spec.pool_id}", error)
+            return SeatNeed(pool_id=spec.pool_id, most=most)
+        per_connection = stats.capacity // max(1, stats.max_connections)
+        needs = needed_connections(stats.used, stats.waiting, per_connection)
+        return SeatNeed(pool_id=spec.pool_id, most=most, needs=needs, has=len(stats.connections))
+
+    async def _follow(self, spec: AccountSpec) -> None:
+        pool = self._pools.get(spec.pool_id)
+        if pool is not None:
+            self._apply(pool, spec)
+            self._refused.pop(spec.pool_id, None)
+            return
+        refused = self._refused.get(spec.pool_id)
+        if refused is not None and refused.is_final and refused.spec == spec:
+            return
+        if spec.problem:
+            self._refuse(spec, spec.problem, is_final=True)
+            return
+        try:
+            adapter_class: type[BrokerAdapter] = self._registry.get(
+                spec.broker, dict(spec.settings)
+            )
+        except BrokerConfigError as error:
+            self._refuse(spec, str(error), is_final=True)
+        else:
+            await self._open_pool(spec, adapter_class)
+
+    async def _open_pool(self, spec: AccountSpec, adapter_class: type[BrokerAdapter]) -> None:
+        life = next(self._life_numbers)
+        pool = ConnectionPool(
+            spec=spec,
+            adapter_class=adapter_class,
+            sink=self._sink_for(spec.pool_id, spec.broker),
+            store=self._store,
+            clock=self._clock,
+            rng=self._rng,
+            connector=self._connector_for(adapter_class),
+            on_event=lambda event: self._emit(_of_life(event, life)),
+            on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
+            prepare=lambda: self._names.prepare(spec.pool_id),
+            pulse=self._chores.pulse,
+        )
+        self._lives[spec.pool_id] = life
+        self._pools[spec.pool_id] = pool
+        try:
+            await pool.open()
+        except Exception:
+            del self._pools[spec.pool_id]
+            await pool.close()
+            raise
+        self._refused.pop(spec.pool_id, None)
+
+    def _apply(self, pool: ConnectionPool, spec: AccountSpec) -> None:
+        current = pool.spec
+        if spec.settings != current.settings:
+            self._apply_settings(pool, spec)
+        if spec.options != current.options:
+            pool.update_options(spec.options)
+        if spec.endpoint != current.endpoint:
+            pool.update_endpoint(spec.endpoint)
+        if spec.credentials_version > current.credentials_version:
+            pool.credentials_changed(spec.credentials_version)
+        if spec.is_paused != current.is_paused:
+            pool.set_paused(spec.is_paused)
+
+    def _apply_settings(self, pool: ConnectionPool, spec: AccountSpec) -> None:
+        if self._kept_settings.get(spec.pool_id) == spec:
+            return
+        try:
+            adapter_class = self._registry.get(spec.broker, dict(spec.settings))
+        except BrokerConfigError as error:
+            self._kept_settings[spec.pool_id] = spec
+            self._note_problem(spec, f"its settings stay as they are: {error}")
+        else:
+            self._kept_settings.pop(spec.pool_id, None)
+            pool.update_adapter(adapter_class, spec.settings)
+
+    def _refuse(self, spec: AccountSpec, why: str, *, is_final: bool) -> None:
+        """Have an account that cannot be opened, or followed, say so; what runs goes on."""
+        reason = f"it cannot be opened: {why}"
+        known = self._refused.get(spec.pool_id)
+        if known is not None and (known.spec, known.reason) == (spec, reason):
+            return
+        self._refused[spec.pool_id] = RefusedAccount(
+            spec=spec,
+            reason=reason,
+            since_ms=self._clock.time_ms(),
+            life=next(self._life_numbers),
+            is_final=is_final,
+        )
+        self._note_problem(spec, reason)
+
+    def _note_problem(self, spec: AccountSpec, message: str) -> None:
+        logger.error("pool %s: %s", spec.pool_id, message)
+        self._notes.note(spec.pool_id, "config_error", message)
+
+    def _log_ends(
+        self, pools: Sequence[ConnectionPool], ends: Sequence[BaseException | None]
+    ) -> None:
+        for pool, end in zip(pools, ends, strict=True):
+            if isinstance(end, Exception):
+                logger.error("pool %s did not close properly", pool.spec.pool_id, exc_info=end)
+
+    def _connector_for(self, adapter_class: type[BrokerAdapter]) -> Connector:
+        rate = adapter_class.capabilities.connect_rate
+        if rate is None:
+            return self._connector
+        return RatedConnector(
+            connector=self._connector, rates=self._connect_rates, rate=rate, clock=self._clock
+        )
+
+    # -- History ------------------------------------------------------------------------------
+
+    async def _save_status(self) -> None:
+        stats = [*self._stats_of_pools(), *self._stats_of_refused()]
+        if self._on_status is not None:
+            try:
+                self._on_status(stats)
+                self._chores.log_return("telling statistics")
+            except Exception as error:
+                # Supervision point: who watches must not keep the rows from being written.
+                self._chores.log_failure("telling statistics", error)
+        await self._statistics.save_status(stats)
+
+    async def _save_first_status(self) -> None:
+        """Tell at once who serves: before that, another worker may take the accounts for free."""
+        try:
+            await self._save_status()
+        except Exception as error:
+            # Supervision point: as in ``Chores``, which do it again and again from now on.
+            self._chores.log_failure("status", error)
+
+    def _stats_of_pools(self) -> Iterator[PoolStats]:
+        for pool_id, pool in self._pools.items():
+            try:
+                yield self._statistics.stats(pool)
+            except Exception as error:
+                # Supervision point: one pool's defect must not hide the others.
+                self._chores.log_failure(f"the status of pool {pool_id}", error)
+
+    def _stats_of_refused(self) -> Iterator[PoolStats]:
+        for pool_id, refused in self._refused.items():
+            if pool_id not in self._pools:
+                yield self._statistics.with_past(refused.to_stats())
+
+    async def _save_usage(self) -> None:
+        await self._statistics.save_usage(self._pools.values())
+
+    def _until_notes_seconds(self) -> float:
+        return self._poll_seconds if self._notes.is_failing else 0.0
+
+    # -- Supervision --------------------------------------------------------------------------
+
+    def _emit(self, event: FeedEvent) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                # Supervision point: one listener's defect must not reach connections or others.
+                logger.exception("a listener of worker %s failed", self._worker_id)
+
+
+def _is_another(spec: AccountSpec, current: AccountSpec) -> bool:
+    """Tell whether an account's pool has to end for what is stored now."""
+    return bool(spec.problem) or spec.broker != current.broker
+
+
+def _of_life(event: FeedEvent, life: int) -> FeedEvent:
+    if isinstance(event, OrderUpdated):
+        return event
+    return msgspec.structs.replace(event, life=life)

@@ -1,0 +1,1 @@
+"""Clients of the gateway: what waits for each, and when one has to go."""

@@ -1,0 +1,1 @@
+"""The edge: bounds on everything that a connection may send, before it is parsed."""

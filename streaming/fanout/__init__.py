@@ -1,0 +1,1 @@
+"""Fan-out: from the topics of the bus to the clients that read them."""

@@ -1,0 +1,77 @@
+"""What the pools answer to one client's wants, by feed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, MutableMapping, Sequence
+
+from brokers.feed import Outcome, Want
+from streaming.clients.client import Client
+from streaming.fanout.pending_ticks import Arrivals
+from streaming.ports.link import FeedLink, TickMessage
+from streaming.protocol.held import Feed
+from streaming.protocol.subscribe_plan import SubscribePlan
+from streaming.shares.share import Share
+from streaming.slices import SLICE, slices
+from streaming.wire.topics import tick_topic
+
+__all__ = ["ask_pools"]
+
+_Answers = tuple[dict[Feed, Outcome], dict[bytes, TickMessage]]
+
+
+async def ask_pools(
+    link: FeedLink,
+    client: Client,
+    plan: SubscribePlan,
+    arrivals: Arrivals,
+    topics: MutableMapping[Feed, bytes],
+    share: Share,
+) -> _Answers:
+    """Ask what a plan wants; return the outcomes by feed and the snapshots by topic.
+
+    Long plans are asked in parts, none of which waits for the answer to the one before. ``topics``
+    gets what ``arrivals`` is told to expect, which is for the caller to undo. May be cancelled: the
+    client's ``pools`` names every pool that was asked by then.
+    """
+    feeds = list(plan.feeds)
+    if len(feeds) <= SLICE:
+        await share.turn(len(feeds))
+        _expect(feeds, arrivals, topics)
+        return await _ask_in_turn(link, client, plan.wants)
+    asked = []
+    async with asyncio.TaskGroup() as group:
+        for _, part in slices(feeds):
+            await share.turn(len(part))
+            _expect(part, arrivals, topics)
+            asking = _ask_in_turn(link, client, plan.wants_of(part))
+            asked.append(group.create_task(asking, name=f"client {client.id} ask"))
+    outcomes: dict[Feed, Outcome] = {}
+    snapshots: dict[bytes, TickMessage] = {}
+    for task in asked:
+        outcomes_of_part, snapshots_of_part = task.result()
+        outcomes |= outcomes_of_part
+        snapshots |= snapshots_of_part
+    return outcomes, snapshots
+
+
+def _expect(feeds: Sequence[Feed], arrivals: Arrivals, topics: MutableMapping[Feed, bytes]) -> None:
+    of_part = {feed: tick_topic(*feed) for feed in feeds}
+    arrivals.expect(of_part.values())
+    topics.update(of_part)
+
+
+async def _ask_in_turn(
+    link: FeedLink, client: Client, wants: Mapping[str, Sequence[Want]]
+) -> _Answers:
+    """Ask each pool in turn."""
+    outcomes: dict[Feed, Outcome] = {}
+    snapshots: dict[bytes, TickMessage] = {}
+    for pool_id, pool_wants in wants.items():
+        client.pools.add(pool_id)
+        reply = await link.want(pool_id, client.id, pool_wants)
+        for outcome in reply.outcomes:
+            outcomes[Feed(pool_id, outcome.key)] = outcome
+        for message in reply.snapshots:
+            snapshots[message.topic] = message
+    return outcomes, snapshots

@@ -1,0 +1,1 @@
+"""The gateway process: its server, its routes, its consumers and their admission."""

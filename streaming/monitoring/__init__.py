@@ -1,0 +1,1 @@
+"""Figures of gateways and workers for people and for Prometheus."""

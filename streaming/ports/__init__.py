@@ -1,0 +1,1 @@
+"""Ports of the gateway: what the site and the bus must offer to it, as protocols."""

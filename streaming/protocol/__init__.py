@@ -1,0 +1,1 @@
+"""The clients' protocol: requests, replies, and what one client holds. Pure."""

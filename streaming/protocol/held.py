@@ -1,0 +1,164 @@
+"""What one client holds and how its subscriptions are named. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from brokers.feed import Want
+from brokers.types import FeedMode, InstrumentKey
+from streaming.ports.directory import AccountRef
+from streaming.protocol.vocabulary import DEFAULT_DEPTH_LEVELS
+
+__all__ = [
+    "AccountsChange",
+    "Departure",
+    "Feed",
+    "Held",
+    "Leaving",
+    "Line",
+    "Upstream",
+    "by_pool",
+    "forget_shared",
+    "shared_feed",
+    "shared_feeds",
+    "shared_line",
+]
+
+
+class Feed(NamedTuple):
+    """One instrument of one pool: what a topic of the bus carries."""
+
+    pool_id: str
+    key: InstrumentKey
+
+
+class Line(NamedTuple):
+    """What a client reads on a feed: a mode, under the name it used (``suffix`` like ``:20``)."""
+
+    mode: FeedMode
+    suffix: str = ""
+
+
+# Thousands of clients hold the same instruments in the same few ways, a user's up to a hundred
+# thousand: what is equal is there once. Names are not for ``sys.intern``, which in the first
+# versions of Python 3.12 keeps for ever what anybody ever named.
+_shared = lru_cache(maxsize=65_536)(str)
+
+
+@lru_cache(maxsize=32_768)
+def shared_feed(pool_id: str, exchange: str, symbol: str) -> Feed:
+    """Return a feed that all who hold it share, for as long as it is asked for now and then."""
+    return Feed(pool_id, InstrumentKey(_shared(exchange), _shared(symbol)))
+
+
+shared_line = lru_cache(maxsize=1024)(Line)
+
+
+@lru_cache(maxsize=1024)
+def _shared_lines(*lines: tuple[Line, int]) -> Mapping[Line, int]:
+    return MappingProxyType(dict(lines))
+
+
+def shared_feeds() -> int:
+    """Return how many feeds are kept for those who may ask for them again."""
+    return shared_feed.cache_info().currsize
+
+
+def forget_shared() -> None:
+    """Keep what is shared for its holders only; whoever asks next begins anew."""
+    shared_feed.cache_clear()
+    _shared.cache_clear()
+
+
+@dataclass(slots=True)
+class Held:
+    """A client's claim on one feed: its lines with their depth levels; active once confirmed.
+
+    Nothing is read of it while its account is away. ``lines`` is shared, and changed as a whole.
+
+    ``waits`` while the pool has no place for it since limits were lowered, and the client was told.
+    ``delay`` is why else it is not active yet, as the client was told.
+    """
+
+    account: AccountRef
+    lines: Mapping[Line, int] = field(default_factory=_shared_lines)
+    active: bool = False
+    waits: bool = False
+    delay: str = ""
+
+    def add(self, lines: Mapping[Line, int]) -> None:
+        """Hold ``lines`` beside the others; one that is held gets its levels of depth anew."""
+        both = {**self.lines, **lines} if self.lines else lines
+        self.lines = _shared_lines(*both.items())
+
+    def drop(self, line: Line) -> None:
+        """Hold ``line`` no more, if it is held."""
+        self.lines = _shared_lines(*(each for each in self.lines.items() if each[0] != line))
+
+    def to_want(self, key: InstrumentKey) -> Want:
+        """Return the one upstream wish that serves all lines."""
+        depths = [levels for line, levels in self.lines.items() if line.mode is FeedMode.DEPTH]
+        return Want(
+            key=key,
+            mode=max(line.mode for line in self.lines),
+            depth_levels=max(depths, default=DEFAULT_DEPTH_LEVELS),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What to tell the pools after lines went: lower wishes, and feeds given up altogether."""
+
+    wants: Mapping[str, Sequence[Want]] = field(default_factory=dict)
+    releases: Mapping[str, Sequence[InstrumentKey]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Lines that a client must not read any more, and the words for it."""
+
+    reply: str
+    lines: Sequence[tuple[Feed, Line]]
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The feeds that these lines were on, each once."""
+        return list(dict.fromkeys(feed for feed, _ in self.lines))
+
+
+@dataclass(slots=True)
+class Leaving:
+    """What a client gives up by one request: the lines, and an entry of the answer for each.
+
+    Those of lines that ended are encoded already, a part at a time.
+    """
+
+    lines: list[tuple[Feed, Line]] = field(default_factory=list)
+    ended: list[msgspec.Raw] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsChange:
+    """What other accounts mean for what a client holds.
+
+    ``ended``: of accounts that it lost. ``away``: kept and not read, until ``back`` names the feed.
+    """
+
+    ended: Departure | None = None
+    away: Departure | None = None
+    back: Sequence[Feed] = ()
+
+
+def by_pool(feeds: Iterable[Feed]) -> dict[str, list[Feed]]:
+    """Return feeds by the pools that they are of."""
+    found: dict[str, list[Feed]] = {}
+    for feed in feeds:
+        found.setdefault(feed.pool_id, []).append(feed)
+    return found

@@ -1,0 +1,1 @@
+"""Shares of the process: how much one user may take, and whose turn it is."""

@@ -1,0 +1,1 @@
+"""Shipped fakes of the client edge's surroundings."""

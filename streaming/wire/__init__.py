@@ -1,0 +1,1 @@
+"""Wire formats and sockets of the bus: topics, messages, keys, addresses."""

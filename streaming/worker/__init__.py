@@ -1,0 +1,1 @@
+"""The worker's end of the bus: the publisher and the control server."""
