@@ -57,6 +57,7 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     auth_failures_per_minute: int = 5
     header_bytes: int = 32 * 1024
     api_body_bytes: int = 64 * 1024
+    login_body_bytes: int = 8 * 1024
     form_body_bytes: int = 256 * 1024
     upload_body_bytes: int = 2560 * 1024
     request_timeout_seconds: float = 10.0

@@ -106,12 +106,17 @@ def why_not_ours(folder: Path, owners: Collection[int] | None) -> str | None:
     where, begin = folder.resolve(), "set DATA_DIR to a folder of your own"
     ours = [folder, where, *(path for path in where.iterdir() if is_ours(path.name))]
     for path in ours:
-        owner = path.lstat().st_uid
+        try:
+            owner = path.lstat().st_uid
+        except FileNotFoundError:  # files beside a database come and go
+            continue
         if owners is not None and owner not in owners:
+            chown = f"chown -h {os.geteuid()} {path}"  # of a link itself, not of where it leads
+            if not path.is_symlink():
+                chown = f"chown -R {os.geteuid()} {where}"
             return (
                 f"{path} belongs to another account of this machine (user id {owner}), which could "
-                f"read and change what is in it: {begin}, or have root run "
-                f"`chown -R {os.geteuid()} {where}` if it is yours"
+                f"read and change what is in it: {begin}, or have root run `{chown}` if it is yours"
             )
     mode = where.stat().st_mode
     if mode & stat.S_IWOTH:

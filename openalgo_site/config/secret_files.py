@@ -49,6 +49,7 @@ def _read(path: Path) -> str:
         if mode & OTHERS:
             raise SecretFileError(
                 f"{path} has mode {mode:04o}, so others may know it by now: remove it, and a new "
-                f"one is made; or run `chmod 600 {path}` if nobody else has had access"
+                f"one is made; or run `chmod 600 {path}` if nobody else has had access. Where the "
+                "volume keeps no such mode (a pod's fsGroup, CIFS), set SECRET_KEY and METRICS_KEY"
             )
         return file.read().strip()

@@ -11,6 +11,7 @@ Requests wait for these turns before they are anything but a task of the loop
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -100,9 +101,10 @@ TURNS = HashingTurns()
 def _give_way() -> None:
     """Let all other threads of the process come first on a core that they share."""
     if sys.platform == "linux":  # elsewhere threads have no priority of their own
-        mine = os.getpriority(os.PRIO_PROCESS, 0)
-        lower = min(mine + NICENESS, LEAST_NICE)
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), lower)
+        with contextlib.suppress(OSError):  # a sandbox may forbid it: then it hashes as others do
+            mine = os.getpriority(os.PRIO_PROCESS, 0)
+            lower = min(mine + NICENESS, LEAST_NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), lower)
 
 
 # They hash and nothing else: a thread that has given way may never come first again.

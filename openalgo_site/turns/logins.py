@@ -16,7 +16,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from openalgo_site.login.known_browsers import COOKIE, browser_id
-from openalgo_site.turns.requests import Crowd, RequestTurns, TurnRefusedError, Visitor
+from openalgo_site.turns.requests import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
 from openalgo_site.turns.visitors import address_of, cookies_of
 from streaming.edge.security import POLICY, content_security_policy
 from streaming.gateway.routing import Application, Receive, Scope, Send
@@ -39,11 +39,11 @@ class _Login:
     """One login on its way."""
 
     def __init__(self, turns: RequestTurns, visitor: Visitor, receive: Receive, send: Send) -> None:
-        """Take a place, which ``end`` gives back. Raises TurnRefusedError."""
-        self._turns, self._receive, self._send = turns, receive, send
+        """Take no place yet: whoever sends a body slowly would keep it from others."""
+        self._turns, self._visitor, self._receive, self._send = turns, visitor, receive, send
         # True: it is served; False: it had to make room.
         self._turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._place = turns.enter(visitor, lambda: self._decide(True), lambda: self._decide(False))
+        self._place: Place | None = None  # taken once the body is whole; ``end`` gives it back
         self._body: bytes | None = None  # read, and not yet given to the application
         # Notices that the client leaves while the turn is waited for; the application gets it then.
         self._next: asyncio.Task[Any] | None = None
@@ -52,10 +52,13 @@ class _Login:
         """Read the body and wait for the turn.
 
         Raises:
-            TurnRefusedError: it had to make room, or waited for too long.
+            TurnRefusedError: there was no room, it had to make some, or it waited for too long.
             _ClientLeftError: the client is gone.
         """
         self._body = await self._read()
+        self._place = self._turns.enter(
+            self._visitor, lambda: self._decide(True), lambda: self._decide(False)
+        )
         self._turns.wait(self._place)
         if not self._turn.done():
             self._next = asyncio.create_task(self._behind(), name="client of a waiting login")
@@ -78,12 +81,14 @@ class _Login:
 
     async def send(self, message: dict[str, Any]) -> None:
         """Stand in for the server's ``send``: from the answer on the next one has the turn."""
-        self._turns.answered(self._place)
+        if self._place is not None:
+            self._turns.answered(self._place)
         await self._send(message)
 
     async def end(self) -> None:
         """Give back whatever it has. Idempotent."""
-        self._turns.leave(self._place)
+        if self._place is not None:
+            self._turns.leave(self._place)
         if self._next is not None:
             self._next.cancel()
             await asyncio.wait((self._next,))

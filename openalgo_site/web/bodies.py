@@ -8,6 +8,7 @@ What counts is the first row that a path begins with:
 | ``/admin/streaming/watchlist/`` | ``upload_body_bytes`` | a whole list in a field of a form |
 | ``/api/watchlists`` | ``form_body_bytes`` | a whole list in JSON |
 | ``/api/`` | ``api_body_bytes`` | credentials, preferences |
+| ``/login/``, ``/admin/login/`` | ``login_body_bytes`` | a name and a password |
 | ``/`` | ``form_body_bytes`` | forms of pages and of the admin |
 
 Whatever the method, and whether the length is told before or not. Django itself takes no form of
@@ -41,6 +42,8 @@ def body_bounds(limits: EdgeLimits) -> Sequence[tuple[str, int]]:
         ("/admin/streaming/watchlist/", limits.upload_body_bytes),
         (f"{API_PREFIX}watchlists", limits.form_body_bytes),
         (API_PREFIX, limits.api_body_bytes),
+        ("/login/", limits.login_body_bytes),
+        ("/admin/login/", limits.login_body_bytes),
         ("/", limits.form_body_bytes),
     )
 

@@ -22,6 +22,7 @@ from brokers.feed import (
     Outcome,
     SubscriptionChange,
 )
+from brokers.times.awake import awake_seconds
 from streaming.clients.batches import BatchWheel
 from streaming.clients.client import Client
 from streaming.clients.client_watch import ClientWatch
@@ -96,7 +97,7 @@ class GatewayHub:
         status: StatusSource | None = None,
         limits: EdgeLimits | None = None,
         budgets: UserBudgets | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake_seconds,
         wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -492,10 +493,9 @@ class GatewayHub:
         share, held_now, found = self.share_of(client), client.session.held, []
         for _, part in slices(list(held_now)):
             await share.turn(len(part))
-            now = self.clock()
             for feed in part:
                 if (held := held_now.get(feed)) is not None:
-                    found += [encoded(self._listed(feed, it, held, now)) for it in held.lines]
+                    found += [encoded(self._listed(feed, it, held)) for it in held.lines]
         return found
 
     def feed_objects(self, principal: Principal) -> list[str]:
@@ -555,10 +555,10 @@ class GatewayHub:
         status = self.link.feed_status
         return {f: ages[f] for f in old if self._feeds.is_live(f, status(f.pool_id))}
 
-    def _listed(self, feed: Feed, line: Line, held: Held, now: float) -> dict[str, Any]:
+    def _listed(self, feed: Feed, line: Line, held: Held) -> dict[str, Any]:
         group = self._groups.by_topic.get(tick_topic(*feed))
-        is_live = self._feeds.is_live(feed, self.link.feed_status(feed.pool_id))
-        return line_entry(feed, line, held, group, now, self.wall_clock_ms(), is_live=is_live)
+        live, now = self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)), self.clock()
+        return line_entry(feed, line, held, group, now, self.wall_clock_ms(), is_live=live)
 
     async def _release_all(self, client: Client) -> None:
         await self._leave_the_rest(client)

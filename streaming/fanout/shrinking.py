@@ -8,6 +8,7 @@ system. It is let go of, and the allocator asked for what it has left.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 from collections.abc import Callable
 
@@ -56,6 +57,5 @@ def give_back() -> None:
     done.
     """
     forget_shared()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)

@@ -381,7 +381,7 @@ class ZmqFeedLink(FeedLink):
             logger.warning("worker at %s does not know this gateway; all wants go again", peer)
             self._begin_with(peer)
             self._keeper.reconcile(peer)
-        elif self._keeper.owner(notice.event.pool_id) is peer:
+        elif self._concerns(peer, notice.event):
             event = notice.event
             if self._is_of_another_life(event):
                 return
@@ -395,6 +395,15 @@ class ZmqFeedLink(FeedLink):
             elif isinstance(event, SubscriptionChange) and self._returns:
                 self._returns.settle(event.pool_id, event.outcomes)
             self._emit(event)
+
+    def _concerns(self, peer: WorkerPeer, event: FeedEvent) -> bool:
+        """Tell whether a worker speaks of a pool of its own; of an order also of one in between.
+
+        While a gateway catches up nobody owns the pool, and a price of that time is not to be
+        trusted. What became of an order stays true, and is told once.
+        """
+        owner = self._keeper.owner(event.pool_id)
+        return owner is peer or (owner is None and isinstance(event, OrderUpdated))
 
     def _is_of_another_life(self, event: FeedEvent) -> bool:
         """Tell whether an opening of the pool speaks that was not told what is wanted here."""

@@ -88,7 +88,7 @@ ROOMS: dict[str, str] = {
     "streaming.clients": "streaming streaming.ports streaming.protocol streaming.edge brokers "
     "brokers.times",
     "streaming.fanout": "streaming streaming.ports streaming.protocol streaming.wire "
-    "streaming.shares streaming.clients brokers",
+    "streaming.shares streaming.clients brokers brokers.times",
     "streaming.monitoring": "streaming streaming.protocol streaming.link streaming.clients "
     "streaming.fanout brokers",
     "streaming.gateway": "streaming streaming.ports streaming.protocol streaming.wire "

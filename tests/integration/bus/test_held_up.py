@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokers.feed import FeedChange, FeedStatus
+from brokers.feed import FeedChange, FeedStatus, OrderUpdated
 from streaming.ports.link import TickMessage
 from tests.integration.bus.ends import INFY, Gateway, Worker, want
 from tests.integration.bus.support import instrument, tick
@@ -86,3 +86,18 @@ async def test_a_worker_that_was_started_anew_meanwhile_is_caught_up_with(port, 
     second.sink().publish(INFY, tick(7), 1)
     await until_live(gateway)
     await eventually(lambda: gateway.listener.ticks[-1].epoch == 2)
+
+
+async def test_an_order_of_the_time_in_between_is_told(port, stack):
+    """What became of it stays true, unlike a price, and nobody says it again."""
+    worker = await Worker(port).open()
+    stack.push_async_callback(worker.close)
+    gateway = await Gateway(port).open()
+    stack.push_async_callback(gateway.close)
+    await gateway.met()
+    await gateway.link.want("1", "c", [want()])
+    await until_live(gateway)
+    gateway.link._lose(gateway.link._peers[0])
+    order = OrderUpdated("1", {"order_id": "7"})
+    worker.service.emit(order)
+    await eventually(lambda: order in gateway.listener.order)

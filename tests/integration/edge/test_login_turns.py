@@ -149,3 +149,15 @@ async def test_a_slow_reader_takes_no_turn() -> None:
         other = await there.stranger(2).ask("/login/", LOGIN_FORM)
         assert (await other.answer()).status == 200
         assert len((await reader.answer()).text) == LARGE
+
+
+async def test_many_slow_uploads_of_an_address_keep_nobody_from_logging_in() -> None:
+    """None has a place before it is whole: they would be all that there are."""
+    async with served(max_logins_waiting=3) as there:
+        there.site.go_on.set()
+        uploads = [await there.stranger(1).ask("/login/", LOGIN_FORM, sent=5) for _ in range(6)]
+        other = await there.stranger(2).ask("/login/", LOGIN_FORM)
+        assert (await other.answer()).status == 200
+        for upload in uploads:
+            upload.writer.write(LOGIN_FORM[5:])
+            assert (await upload.answer()).status == 200

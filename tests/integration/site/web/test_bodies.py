@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.handlers import asgi
 from django.urls import reverse
@@ -19,7 +20,7 @@ from streaming.limits import EdgeLimits, Refusal
 from streaming.models import MAX_WATCHLIST_ITEMS
 
 MOST = 100_000
-LIMITS = EdgeLimits(api_body_bytes=MOST, form_body_bytes=MOST)
+LIMITS = EdgeLimits(api_body_bytes=MOST, form_body_bytes=MOST, login_body_bytes=MOST)
 
 
 class Kept:
@@ -142,8 +143,8 @@ KIB = 1024
         ("/api/watchlists", 256),
         ("/api/watchlists/7", 256),
         ("/api/watchlists/named", 256),
-        ("/login/", 256),
-        ("/admin/login/", 256),
+        ("/login/", 8),
+        ("/admin/login/", 8),
         ("/admin/pooling/brokeraccount/1/change/", 256),
         ("/admin/streaming/watchlist/1/change/", 2560),
         ("/metrics", 256),
@@ -167,8 +168,14 @@ async def test_each_path_has_its_bound(
 
 
 def test_each_row_of_the_table_is_of_a_limit_of_its_own() -> None:
-    limits = EdgeLimits(api_body_bytes=1, form_body_bytes=2, upload_body_bytes=3)
-    assert [most for _, most in body_bounds(limits)] == [3, 2, 1, 2]
+    limits = EdgeLimits(
+        api_body_bytes=1, form_body_bytes=2, upload_body_bytes=3, login_body_bytes=4
+    )
+    assert [most for _, most in body_bounds(limits)] == [3, 2, 1, 4, 4, 2]
+    assert [prefix for prefix, _ in body_bounds(limits)[3:5]] == [
+        reverse(settings.LOGIN_URL),
+        reverse("admin:login"),
+    ]
     assert body_bounds(limits)[0][0] == reverse("admin:streaming_watchlist_changelist")
     assert body_bounds(limits)[1][0] == reverse("api-watchlists")
 
