@@ -16,19 +16,20 @@ _GRAVE = ("error", "critical")
 # Each says why the line is no fault.
 EXPECTED = (
     # The database is away or busy; who brings a key that is not remembered is told to come again,
-    # and whether that was right is judged by when it was.
+    # and whether that was right is judged by when it was. psycopg calls it an InternalError where a
+    # server ends within a COMMIT.
     ExpectedLine(r"gateway-\d", r"keys cannot be looked up"),
     ExpectedLine(
         r"gateway-\d",
         r"requests fail, as the database does|Service Unavailable: /"
         r"|cannot look whether clients are still allowed"
-        r"|its presence could not be written: OperationalError",
+        r"|its presence could not be written: (?:Operational|Internal)Error",
         (Happening.POSTGRES_RESTARTED,),
     ),
     ExpectedLine("worker", r"failed, will be retried (\(the database|\| TimeoutError)"),
     ExpectedLine(
         "worker",
-        r"failed, will be retried \(OperationalError",
+        r"failed, will be retried \((?:Operational|Internal)Error",
         (Happening.POSTGRES_RESTARTED,),
     ),
     # Somebody has to log in.
