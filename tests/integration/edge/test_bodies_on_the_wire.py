@@ -83,7 +83,10 @@ async def test_curl_uploads_a_watch_list(
     assert not refused(site)
 
 
-@pytest.mark.parametrize("path", ["/api/preferences", "/login/"])
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [("/api/preferences", "65,536"), ("/login/", "8,192"), ("/status/", "262,144")],
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -96,7 +99,7 @@ async def test_curl_uploads_a_watch_list(
     ids=["plain", "expect", "without asking", "from standard input", "get"],
 )
 async def test_curl_is_told_the_bound(
-    site: EdgeServer, tmp_path: Path, options: list[str], path: str
+    site: EdgeServer, tmp_path: Path, options: list[str], path: str, most: str
 ) -> None:
     """The answer is there to be read, though the server does not want the rest of the body."""
     file = tmp_path / "file"
@@ -105,7 +108,7 @@ async def test_curl_is_told_the_bound(
     given = bytes(900_000) if "-" in options else b""
     status, body = await curl(site, *arguments, path=path, given=given)
     assert status == 413
-    assert ("65,536 bytes" if path.startswith("/api/") else "262,144 bytes") in body
+    assert f"{most} bytes" in body
     assert refused(site) == {"body_bytes": 1}
     await eventually(lambda: site.gateway.edge.connections == 0)
 
