@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from openalgo_site.login.known_browsers import COOKIE, browser_id
 from openalgo_site.turns.requests import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
-from openalgo_site.turns.visitors import address_of, cookies_of
+from openalgo_site.turns.visitors import KNOWN_BY, address_of, cookies_of
 from streaming.edge.security import POLICY, content_security_policy
 from streaming.gateway.routing import Application, Receive, Scope, Send
 from streaming.limits import EdgeLimits, Refusal
@@ -139,7 +139,10 @@ def with_login_turns(
             await application(scope, receive, send)
             return
         try:
-            login = _Login(turns, _visitor(scope), receive, send)
+            visitor = _visitor(scope)
+            if visitor.is_known:  # one at a time: it is no stranger to the pages either
+                scope = {**scope, KNOWN_BY: visitor}
+            login = _Login(turns, visitor, receive, send)
             try:
                 await login.wait(limits.login_wait_seconds)
                 await application(scope, login.receive, login.send)

@@ -31,6 +31,8 @@ __all__ = ["PageLines", "PageTurns", "with_page_turns"]
 _PATIENCE_SECONDS = 0.03
 # Of a body, that is taken before it needs a place.
 _SMALL_BODY_BYTES = 8 * 1024
+# How long a larger one waits for its place.
+_PLACE_SECONDS = 30.0
 _AGAIN_SECONDS = 5
 # Two for strangers, one of which may hash a password, and one for users.
 _LEAST = 3
@@ -243,7 +245,10 @@ class _Request:
     async def _wait_for_place(self) -> bool:
         """Wait until the rest of the body may be read; False: it may not."""
         self._place = self._bodies.take(self._visitor)
-        is_given = await self._place.decided
+        decided = self._place.decided
+        if not decided.done():
+            await asyncio.wait({decided}, timeout=_PLACE_SECONDS)
+        is_given = decided.done() and decided.result()
         self.is_refused = not is_given
         return is_given
 

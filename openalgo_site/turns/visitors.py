@@ -20,7 +20,10 @@ from openalgo_site.turns.requests import Visitor
 from streaming.addresses import address_group
 from streaming.gateway.routing import Scope
 
-__all__ = ["VISITORS", "Visitors", "VisitorsMiddleware", "address_of", "cookies_of"]
+__all__ = ["KNOWN_BY", "VISITORS", "Visitors", "VisitorsMiddleware", "address_of", "cookies_of"]
+
+# Key of a scope under which whoever passed it on says as whom it knows the visitor.
+KNOWN_BY = "tickpool.visitor"
 
 _MOST = 10_000
 _KEY_CHARS = 256
@@ -67,6 +70,9 @@ class Visitors:
                     self._users.move_to_end(digest)
                     return Visitor((kind, user_id), is_known=True)
             address = address_of(scope)
+            if KNOWN_BY in scope:
+                known: Visitor = scope[KNOWN_BY]
+                return known
             for digest in digests.values():
                 address = self._first_address(digest, address)
         return Visitor(("address", address), is_known=False)

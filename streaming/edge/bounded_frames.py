@@ -69,6 +69,8 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._is_due = False  # ``_work`` is called in one of the next turns
         self._app_waits = False  # the application wants the next message
         self._user_id: int | None = None  # whose client it is, from ``admitted`` on
+        # It has a place for a large message, from the header that makes it so until it is served.
+        self._is_placed = False
         self._dropped_bytes: int | None = None  # since the connection was refused
         self._in_time: asyncio.TimerHandle | None = None  # while a large message comes
         self.conn.max_message_size = edge.limits.unauthenticated_frame_bytes
@@ -176,20 +178,22 @@ class BoundedFramesProtocol(SharedFramesProtocol):
     def _takes_place(self) -> bool:
         """Take a place for a large message; False: it waits for one unread, or was refused."""
         place = self._edge.large.ask(self._user_id, self)
-        self._gate.may_be_large = place is Place.TAKEN
-        if place is Place.REFUSED:
+        if place is Place.TAKEN:
+            self._gate.may_be_large = self._is_placed = True
+        elif place is Place.REFUSED:
             self.end(Refusal.LARGE_MESSAGES, "too many large messages of this user at once")
         return self._gate.may_be_large
 
     def has_place(self) -> None:
         """Go on with the large message that waited for others of the user."""
-        self._gate.may_be_large, self._gate.wants_place = True, False
+        self._is_placed = self._gate.may_be_large = True
+        self._gate.wants_place = False
         self._look_again()
 
-    def _leave_place(self) -> None:
-        """Give up the place of a large message, or the wait for it."""
-        self._gate.may_be_large = self._gate.wants_place = False
-        heir = self._edge.large.leave(self._user_id, self)
+    def _give_place(self) -> None:
+        """Give up the place of a large message that was served; the next one may wait for it."""
+        self._is_placed = False
+        heir = self._edge.large.served(self._user_id, self)
         if heir is not None:
             heir.has_place()
 
@@ -234,8 +238,8 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._app_waits = True
         if not self._gate.is_admitted:
             self._edge.strangers.expect_word(self)
-        elif self._gate.may_be_large and not self._gate.is_large and self.queue.empty():
-            self._leave_place()  # what it was for has been served
+        elif self._is_placed and not self._gate.may_be_large and self.queue.empty():
+            self._give_place()  # what it was for has been served
         try:
             self._look_again()
             message = await self.queue.get()
@@ -302,7 +306,10 @@ class BoundedFramesProtocol(SharedFramesProtocol):
 
     def _forget(self) -> None:
         """Let go of what the client sent and of what was kept for it."""
-        self._leave_place()
+        self._is_placed = self._gate.may_be_large = self._gate.wants_place = False
+        heir = self._edge.large.leave(self._user_id, self)
+        if heir is not None:
+            heir.has_place()
         self._gate.clear()
         if self._in_time is not None:
             self._in_time.cancel()

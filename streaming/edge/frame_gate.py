@@ -30,7 +30,8 @@ class FrameGate:
 
     A stranger has ``stranger_frame_burst`` frames and ``stranger_frames_per_second`` more; once it
     is admitted, ``frame_burst`` and ``frames_per_second``. A message has ``pieces_per_message``.
-    One that becomes large waits in front of the header that makes it so until ``may_be_large``.
+    One that becomes large waits in front of the header that makes it so until ``may_be_large``,
+    which each such message uses up.
     Whoever feeds bounds how much waits here.
     """
 
@@ -148,6 +149,8 @@ class FrameGate:
         self._left -= len(part) - header
         self._at = end
         if self._ends_message and not self._left:
+            if self.is_large:
+                self.may_be_large = False
             self._message_bytes, self._ends_message = 0, False
         return part
 

@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | bytes around a body: request line, headers, chunks, trailers | ``header_bytes`` | 431 |
 | requests sent before the answer to an earlier one | 8 | 429 |
-| time from accept, or from a later request's first byte, to a whole request | ``request_timeout_seconds``, and a second for each 16 KiB of body | 408 |
+| time from accept, or from a later request's first byte, to a whole request, less that in which a body waits for us | ``request_timeout_seconds``, and a second for each 16 KiB of body | 408 |
 | connections without authentication, in all and by address | ``Strangers`` | 503, 429 |
 | open connections | the limit of files without ``reserved_files`` | 503 |
 | bytes of a body behind the answer to it | 1 MiB | reset |
@@ -100,7 +100,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = _Flow(transport, self._go_on)
+        self.flow = _Flow(transport, self._read_on)
         tcp = transport.get_extra_info("socket")
         if tcp is not None and tcp.family in (socket.AF_INET, socket.AF_INET6):
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
@@ -118,6 +118,11 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._waiting += data
+        self._go_on()
+
+    def _read_on(self) -> None:
+        """Wait for the client again: the application wants more of a body."""
+        self._edge.strangers.resume(self, self._edge.clock())
         self._go_on()
 
     def _go_on(self) -> None:
@@ -191,6 +196,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and len(cycle.body) > _BODY_BYTES:
             self.flow.pause_reading()
+            self._edge.strangers.pause(self, self._edge.clock())  # it waits for us
 
     def _drop(self, size: int) -> None:
         """Bound what comes of a body whose request is answered already; it gives no time either."""

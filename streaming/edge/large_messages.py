@@ -2,7 +2,8 @@
 
 A message is under way from the header that makes it large until the application has served it:
 meanwhile a process holds it whole, once or more. However many clients a user has, they hold no more
-than its places; a few wait with what had been read of them, and beyond these one is refused.
+than its places; a few wait with what had been read of them, and beyond these one is refused. A
+place is for one message: whoever sends one behind the other lets those go first that wait.
 """
 
 from __future__ import annotations
@@ -47,31 +48,44 @@ class LargeMessages(Generic[_T]):
         return f"<LargeMessages {taken=} {waiting=}>"
 
     def ask(self, user: Hashable, who: _T) -> Place:
-        """Take a place, or stand in line for one; whoever has one, or stands there, keeps it."""
+        """Take a place for a message, or stand in line for one; whoever stands there stays.
+
+        Whoever has one has it for its next message, too, unless others wait: then it stands in line
+        behind them, beyond the number that may wait, with the place until ``served``.
+        """
         taken, waiting = self._taken.setdefault(user, set()), self._waiting.get(user, {})
-        if who in taken:
-            return Place.TAKEN
-        if len(taken) < self._limits.user_large_messages:
+        has_one = who in taken
+        if not waiting and (has_one or len(taken) < self._limits.user_large_messages):
             taken.add(who)
             return Place.TAKEN
         if who not in waiting:
-            if len(waiting) >= self._limits.user_large_messages_waiting:
+            if not has_one and len(waiting) >= self._limits.user_large_messages_waiting:
                 return Place.REFUSED
             self._waiting.setdefault(user, waiting)[who] = None
         return Place.AWAITED
 
-    def leave(self, user: Hashable, who: _T) -> _T | None:
-        """Give up a place, or the wait for one; return who has it from now on. Idempotent."""
+    def served(self, user: Hashable, who: _T) -> _T | None:
+        """Give up a place; return who has it from now on, which may be ``who`` again."""
         taken, waiting = self._taken.get(user, set()), self._waiting.get(user, {})
         heir: _T | None = None
         if who in taken:
             taken.remove(who)
             heir = next(iter(waiting), None)
             if heir is not None:
+                del waiting[heir]
                 taken.add(heir)
-        waiting.pop(who if heir is None else heir, None)
+        self._tidy(user)
+        return heir
+
+    def leave(self, user: Hashable, who: _T) -> _T | None:
+        """Give up a place and the wait for one; return who has it from now on. Idempotent."""
+        self._waiting.get(user, {}).pop(who, None)
+        return self.served(user, who)
+
+    def _tidy(self, user: Hashable) -> None:
+        """Keep nothing of a user without a message."""
+        taken, waiting = self._taken.get(user), self._waiting.get(user)
         if not waiting:
             self._waiting.pop(user, None)
         if not taken:
             self._taken.pop(user, None)
-        return heir

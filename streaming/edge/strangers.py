@@ -35,6 +35,7 @@ class _Stranger:
     since: float  # from when on we have waited for it
     is_awaited: bool = True
     until: float | None = None  # when it has to have said what is due; None: no end here
+    left: float | None = None  # of its seconds, while we read no more of it; None: we read
 
 
 class Strangers(Generic[_T]):
@@ -80,26 +81,40 @@ class Strangers(Generic[_T]):
         """Wait for a request, a whole one, from ``now`` on."""
         stranger = self._all.get(who)
         if stranger is not None:
-            stranger.is_awaited, stranger.since = True, now
+            stranger.is_awaited, stranger.since, stranger.left = True, now, None
             stranger.until = now + self._limits.request_timeout_seconds
 
     def expect_word(self, who: _T) -> None:
         """Wait for a message, since it came; somebody else looks how long."""
         stranger = self._all.get(who)
         if stranger is not None:
-            stranger.is_awaited, stranger.until = True, None
+            stranger.is_awaited, stranger.until, stranger.left = True, None, None
 
     def serve(self, who: _T) -> None:
         """Let it wait for us."""
         stranger = self._all.get(who)
         if stranger is not None:
-            stranger.is_awaited, stranger.until = False, None
+            stranger.is_awaited, stranger.until, stranger.left = False, None, None
+
+    def pause(self, who: _T, now: float) -> None:
+        """Read no more of a request for a while: its time stands still."""
+        stranger = self._all.get(who)
+        if stranger is not None and stranger.until is not None:
+            stranger.is_awaited, stranger.left = False, stranger.until - now
+            stranger.until = None
+
+    def resume(self, who: _T, now: float) -> None:
+        """Read on, and wait for it as long as it had left; nothing for one that was not paused."""
+        stranger = self._all.get(who)
+        if stranger is not None and stranger.left is not None:
+            stranger.is_awaited, stranger.since = True, now
+            stranger.until, stranger.left = now + stranger.left, None
 
     def heard(self, who: _T, *, is_more_due: bool) -> None:
         """Note that something came, which is now looked at; or what it was, and more is due."""
         stranger = self._all.get(who)
         if stranger is not None:
-            stranger.is_awaited = is_more_due
+            stranger.is_awaited = is_more_due and stranger.left is None
 
     def allow_for(self, who: _T, size: int) -> None:
         """Give it the time that so many bytes, of its body or of ours, may take."""

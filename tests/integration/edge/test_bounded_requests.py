@@ -275,6 +275,31 @@ async def test_little_is_kept_of_a_body_that_nobody_takes_yet(make_edge: MakeEdg
     assert (await line.answer()).endswith(b"300000\n")
 
 
+async def test_a_body_that_waits_for_us_is_not_late(make_edge: MakeEdge) -> None:
+    """An upload waits for its place here, and the time in which it waits is ours."""
+    clock, go_on = StillClock(), asyncio.Event()
+
+    async def site(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await measuring_site(scope, receive, send)
+
+    edge = await make_edge(http=site, clock=clock, request_timeout_seconds=10.0)
+    line = await Line.open(edge)
+    line.say(POST + b"Content-Length: 300000\r\nConnection: close\r\n\r\n" + bytes(200_000))
+    guests: Any = await eventually(lambda: list(edge.gateway.edge.strangers._all))
+    (protocol,) = guests
+    await eventually(lambda: protocol.flow is not None and protocol.flow.read_paused)
+    clock.added_seconds = 1000
+    edge.gateway.edge._sweep()
+    assert not refused(edge)
+    go_on.set()
+    # What is there is read; the rest is the client's to send, in the time that it has left.
+    await eventually(lambda: edge.gateway.edge.strangers._all[protocol].is_awaited)
+    clock.added_seconds = 2000
+    assert await line.status() == 408
+    assert refused(edge) == {"slow_request": 1}
+
+
 async def test_silent_connections_of_one_address_are_bounded(make_edge: MakeEdge) -> None:
     clock = StillClock()
     edge = await make_edge(http=measuring_site, clock=clock, max_strangers_per_address=5)

@@ -27,6 +27,12 @@ def large(size: int = 4 * LARGE_BYTES) -> bytes:
     return Frame(Opcode.TEXT, asked.encode()).serialize(mask=True)
 
 
+def large_subscribe() -> bytes:
+    asked = {"action": "subscribe", "symbol": "INFY", "exchange": "NSE", "mode": 1}
+    text = json.dumps(asked | {"x": "y" * 4 * LARGE_BYTES})
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
+
+
 async def admitted(edge: EdgeServer, api_key: str = "good-key") -> Wire:
     wire = await Wire.open(edge.openalgo_port, "/")
     wire.ask(action="authenticate", api_key=api_key)
@@ -68,6 +74,31 @@ async def test_a_user_has_so_many_large_messages_half_sent(make_edge: MakeEdge) 
     await second.until(b'"end"')
     assert refused(edge) == {"large_messages": 1}
     for wire in (second, third, other, small):
+        wire.vanish()
+    await eventually(lambda: repr(edge.gateway.edge.large) == "<LargeMessages taken=0 waiting=0>")
+
+
+async def test_whoever_sends_one_behind_the_other_lets_others_go_first(
+    make_edge: MakeEdge,
+) -> None:
+    """It would keep its user's places for good otherwise."""
+    edge = await make_edge(user_large_messages=1)
+    edge.link.hold()
+    first = await sent(edge, large_subscribe(), "taken=1 waiting=0")
+    # Its next one has begun before the former is served, and the one behind it is there.
+    first.writer.write(large()[:-1])
+    (protocol,) = edge.server.server_state.connections
+    assert isinstance(protocol, GatewayProtocol)
+    await eventually(lambda: protocol.is_expected)
+    second = await sent(edge, large(), "taken=1 waiting=1")
+    first.writer.write(large()[-1:] + large()[:-1])
+    edge.link.resume()
+    await first.until(b'"end"')
+    await second.until(b'"end"')
+    first.writer.write(large()[-1:])
+    await first.until(b'"end"')
+    assert not refused(edge)
+    for wire in (first, second):
         wire.vanish()
     await eventually(lambda: repr(edge.gateway.edge.large) == "<LargeMessages taken=0 waiting=0>")
 

@@ -12,6 +12,8 @@ from django.core import signing
 
 from openalgo_site.login.known_browsers import COOKIE, SALT
 from openalgo_site.turns.logins import BUSY_SECONDS, with_login_turns
+from openalgo_site.turns.requests import Visitor
+from openalgo_site.turns.visitors import Visitors
 from streaming.limits import EdgeLimits
 from tests.integration.edge.slow_site import LARGE, Served, SlowSite, Wrap, served_site
 from tests.support import eventually
@@ -57,6 +59,27 @@ async def test_strangers_log_in_one_at_a_time_and_known_browsers_beside_them(pat
         answers = sorted([(await line.answer()).status for line in lines])
         assert answers == [200] * 5 + [503]
         assert site.most_inside == 2
+
+
+async def test_a_known_browser_is_no_stranger_to_the_pages() -> None:
+    """Its login would wait behind those of strangers there, otherwise."""
+    visitors, seen = Visitors(), list[Visitor]()
+
+    def wrap(site: Any, on_refused: Any) -> Any:
+        async def look(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(visitors.of(scope))
+            await site(scope, receive, send)
+
+        return with_login_turns(look, limits=EdgeLimits(), on_refused=on_refused)
+
+    async with served_site(wrap) as there:
+        there.site.go_on.set()
+        for headers in (known_browser(1), known_browser(2)[:-4] + "x\r\n"):
+            client = there.stranger(1, headers)
+            assert (await (await client.ask("/login/", LOGIN_FORM)).answer()).status == 200
+        assert (await there.stranger(1, known_browser(1)).get("/quick")).status == 200
+    assert [visitor.is_known for visitor in seen] == [True, False, False], "only its login"
+    assert seen[0].share == "browser-1"
 
 
 async def test_whoever_comes_to_log_in_first_is_before_those_who_guess_on() -> None:

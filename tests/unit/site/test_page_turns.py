@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from openalgo_site.turns import pages
 from openalgo_site.turns.pages import PageLines, PageTurns, with_page_turns
 from openalgo_site.turns.requests import Crowd, RequestTurns, Visitor
 from openalgo_site.turns.visitors import Visitors
@@ -285,6 +286,21 @@ async def test_a_body_that_waited_for_its_place_is_served() -> None:
     await turn_round()
     site.go_on.set()
     assert [await first, await second] == [[200], [200]]
+
+
+async def test_a_body_that_waits_too_long_for_its_place_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pages, "_PLACE_SECONDS", 0.05)
+    site = Site(make(), bodies=1)
+    first = site.ask("10.0.0.1", LARGE)
+    await turn_round()
+    assert await site.ask("10.0.0.2", LARGE, WHOLE) == [503]
+    first.cancel()
+    await turn_round()
+    site.go_on.set()
+    assert await site.ask("10.0.0.2", LARGE, WHOLE) == [200], "it gave its wait back"
+    assert site.refused == 1
 
 
 @pytest.mark.parametrize("path", ["/static/streaming/app.css", "/livez", "/readyz", "/metrics"])

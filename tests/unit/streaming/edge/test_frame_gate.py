@@ -176,6 +176,9 @@ def test_a_large_message_waits_in_front_of_its_header_for_a_place() -> None:
     gate.feed(large[20:])
     assert parts(gate) == [len(large) - 20]
     assert not gate.is_large
+    gate.feed(small + large)
+    assert parts(gate) == [len(small)], "a place is for one message"
+    assert gate.wants_place
 
 
 def test_a_message_in_pieces_waits_in_front_of_the_one_that_makes_it_large() -> None:

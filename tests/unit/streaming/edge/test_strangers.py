@@ -39,6 +39,23 @@ def test_a_body_that_comes_steadily_has_its_time(strangers: Strangers[str]) -> N
     assert strangers.overdue(60.0) == [("curl", LATE)]
 
 
+def test_a_body_that_waits_for_us_loses_no_time(strangers: Strangers[str]) -> None:
+    strangers.enter("curl", "192.0.2.1", 0.0)
+    strangers.allow_for("curl", 16 * 1024)
+    strangers.pause("curl", 4.0)
+    strangers.heard("curl", is_more_due=True)
+    assert strangers.overdue(1000.0) == []
+    assert strangers.making_room(1000.0) == []
+    strangers.resume("curl", 1000.0)
+    strangers.resume("curl", 1003.0)
+    assert strangers.overdue(1006.9) == []
+    assert strangers.overdue(1007.0) == [("curl", LATE)]
+    strangers.pause("curl", 1000.0)
+    strangers.serve("curl")
+    strangers.resume("curl", 1001.0)
+    assert strangers.overdue(5000.0) == [], "a whole request waits for nothing more of its sender"
+
+
 def test_a_socket_that_waits_for_its_key_has_no_end_here(strangers: Strangers[str]) -> None:
     strangers.enter("socket", "192.0.2.1", 0.0)
     strangers.expect_word("socket")
