@@ -56,7 +56,8 @@ async def _run(rounds: int) -> dict[str, Any]:
             options=ExclusiveOptions(max_connections=4),
         ) as pool,
     ):
-        await pool.warm_up("/stream")
+        async with pool.acquire("/stream"):
+            pass  # open and idle from now on
         reuse = [await _ask(pool, f"r{n}") for n in range(rounds)]
         fresh = []
         for number in range(rounds):

@@ -1,10 +1,11 @@
-"""What users of exclusive connections say and are told: options, statistics, addresses. Pure."""
+"""Options, statistics and addresses: what users of exclusive connections say and are told. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -18,6 +19,7 @@ __all__ = [
     "ExclusiveStats",
     "LinkState",
     "ReconnectOptions",
+    "Seats",
     "describe_uri",
     "resolve_uri",
 ]
@@ -130,6 +132,16 @@ class ExclusiveOptions:
         for name in ("max_idle_seconds", "message_interval_seconds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
+
+
+class Seats(Protocol):
+    """A limit on connections that others take from too. Called on the owner's loop."""
+
+    def take(self) -> bool:
+        """Take a seat if there is one."""
+
+    def give_back(self) -> None:
+        """Give a seat back."""
 
 
 class ExclusiveConnectionStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ one ``max_connections``. The last one is market data's, so that it can never be 
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,14 +18,7 @@ from pooling.clock import Clock
 from pooling.connectors.credentials import CredentialGate
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
 from pooling.contracts import AccountSpec, PoolOptions
-from pooling.exclusive.acquisition import Acquisition
-from pooling.exclusive.lease import ExclusiveConnection
-from pooling.exclusive.options import (
-    ConnectionTerms,
-    ExclusiveOptions,
-    ExclusiveStats,
-    ReconnectOptions,
-)
+from pooling.exclusive.options import ExclusiveOptions, ExclusiveStats, ReconnectOptions
 from pooling.exclusive.pool import ExclusivePool
 from pooling.subscriptions.capacity import Limits, effective_limits
 
@@ -53,12 +46,12 @@ class AccountSeats:
         poke: Callable[[], None],
     ) -> None:
         self._lock = lock
-        self.capabilities = capabilities
+        self.capabilities = capabilities  # those in force; under the lock
         self._open_sockets = open_sockets
         self._apply = apply
         self._poke = poke
-        self._full: Limits | None = None
-        self._taken = 0
+        self._full: Limits | None = None  # the account's, of both kinds together; under the lock
+        self._taken = 0  # connections that exclusive use has now; under the lock
 
     @property
     def max_connections(self) -> int:
@@ -164,7 +157,7 @@ class AccountConnector:
 
 
 class AccountExclusive:
-    """The exclusive pool of an account, made when it is first needed. On the worker's loop.
+    """The exclusive pool of an account, once ``acquire`` needed one. On the worker's loop.
 
     Args:
         seats: shared with market data.
@@ -187,62 +180,18 @@ class AccountExclusive:
         rng: Randomness,
     ) -> None:
         self._seats = seats
-        self.capabilities = capabilities
+        self.capabilities = capabilities  # those in force; set under the pool's lock
         self._make_adapter = make_adapter
         self._connector = AccountConnector(
             gate=gate, make_adapter=make_adapter, connector=connector
         )
         self._clock = clock
         self._rng = rng
-        self._pool: ExclusivePool | None = None
+        self.pool: ExclusivePool | None = None  # None: nothing was acquired yet; loop only
 
-    def acquire(
-        self,
-        spec: AccountSpec,
-        max_connections: int,
-        path_or_uri: str,
-        timeout: float | None,
-        on_reconnect: Callable[[ExclusiveConnection], Awaitable[None]] | None,
-        terms: ConnectionTerms | None = None,
-    ) -> Acquisition:
-        """See ``ConnectionPool.acquire``."""
-        if self._pool is None:
-            self._pool = self._make_pool(spec, max_connections)
-        if timeout is None:
-            timeout = spec.options.acquire_timeout_seconds
-        return self._pool.acquire(path_or_uri, timeout, on_reconnect=on_reconnect, terms=terms)
-
-    def get_stats(self) -> ExclusiveStats | None:
-        """Return the pool as it is now; None: nothing was acquired yet."""
-        return None if self._pool is None else self._pool.get_stats()
-
-    def update_options(self, options: PoolOptions, max_connections: int) -> None:
-        """Take over the account's edited limits and timings; see ``ExclusivePool``."""
-        if self._pool is not None:
-            self._pool.update_options(self._exclusive_options(options, max_connections))
-
-    def update_endpoint(self) -> None:
-        """Connect to the endpoint that is in force now; idle connections to another are closed."""
-        if self._pool is not None:
-            self._pool.rebase(self._make_adapter().endpoint)
-
-    def make_way(self, count: int = 1) -> None:
-        """Close idle connections, because market data needs their places."""
-        if self._pool is not None:
-            self._pool.evict_idle(count)
-
-    def serve(self) -> None:
-        """Notice that market data may have let go of a connection."""
-        if self._pool is not None:
-            self._pool.serve()
-
-    async def close(self) -> None:
-        """Wait a moment for holders, then close everything. Idempotent."""
-        if self._pool is not None:
-            await self._pool.close(drain_seconds=1.0)
-
-    def _make_pool(self, spec: AccountSpec, max_connections: int) -> ExclusivePool:
-        return ExclusivePool(
+    def make_pool(self, spec: AccountSpec, max_connections: int) -> ExclusivePool:
+        """Make the pool for the account's first ``acquire``."""
+        self.pool = ExclusivePool(
             base_uri=self._make_adapter().endpoint,
             connector=self._connector,
             clock=self._clock,
@@ -252,6 +201,36 @@ class AccountExclusive:
             is_bound=True,
             name=spec.pool_id,
         )
+        return self.pool
+
+    def get_stats(self) -> ExclusiveStats | None:
+        """Return the pool as it is now; None: nothing was acquired yet."""
+        return None if self.pool is None else self.pool.get_stats()
+
+    def update_options(self, options: PoolOptions, max_connections: int) -> None:
+        """Take over the account's edited limits and timings; see ``ExclusivePool``."""
+        if self.pool is not None:
+            self.pool.update_options(self._exclusive_options(options, max_connections))
+
+    def update_endpoint(self) -> None:
+        """Connect to the endpoint that is in force now; idle connections to another are closed."""
+        if self.pool is not None:
+            self.pool.rebase(self._make_adapter().endpoint)
+
+    def make_way(self, count: int = 1) -> None:
+        """Close idle connections, because market data needs their places."""
+        if self.pool is not None:
+            self.pool.evict_idle(count)
+
+    def serve(self) -> None:
+        """Notice that market data may have let go of a connection."""
+        if self.pool is not None:
+            self.pool.serve()
+
+    async def close(self) -> None:
+        """Wait a moment for holders, then close everything. Idempotent."""
+        if self.pool is not None:
+            await self.pool.close(drain_seconds=1.0)
 
     def _exclusive_options(self, options: PoolOptions, max_connections: int) -> ExclusiveOptions:
         capabilities = self.capabilities

@@ -29,9 +29,9 @@ from pooling.connectors.credentials import CredentialGate
 from pooling.connectors.websocket import Connector
 from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSample
 from pooling.exceptions import PoolClosedError
-from pooling.exclusive.acquisition import Acquisition
-from pooling.exclusive.lease import ExclusiveConnection
+from pooling.exclusive.connection import ExclusiveConnection
 from pooling.exclusive.options import ConnectionTerms, ExclusiveStats
+from pooling.exclusive.pool import Acquisition
 from pooling.pool.announcer import FeedAnnouncer
 from pooling.pool.caretaker import Caretaker
 from pooling.pool.connections import ConnectionTable
@@ -373,8 +373,12 @@ class ConnectionPool:
             BrokerError: the connection could not be opened.
         """
         self._check_open()
-        limit = self._seats.max_connections
-        return self._exclusive.acquire(self._spec, limit, path_or_uri, timeout, on_reconnect, terms)
+        pool = self._exclusive.pool
+        if pool is None:
+            pool = self._exclusive.make_pool(self._spec, self._seats.max_connections)
+        if timeout is None:
+            timeout = self._spec.options.acquire_timeout_seconds
+        return pool.acquire(path_or_uri, timeout, on_reconnect=on_reconnect, terms=terms)
 
     def get_exclusive_stats(self) -> ExclusiveStats | None:
         """Return the lent and idle exclusive connections; None: nothing was acquired yet."""

@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from pooling.clock import SystemClock
 from pooling.connectors.websocket import UpgradeRefusedError, WebSocketConnector
 from pooling.exceptions import ConnectionLostError, PoolExhaustedError
-from pooling.exclusive.options import ExclusiveOptions, ReconnectOptions
+from pooling.exclusive.options import ExclusiveOptions, LinkState, ReconnectOptions
 from pooling.exclusive.pool import ExclusivePool
 from tests.support import eventually
 
@@ -140,11 +140,11 @@ async def test_a_held_socket_comes_back(server):
     async with open_pool(server, reconnect=reconnect) as pool, pool.acquire("/a") as connection:
         server.refuse()
         server.drop()
-        await eventually(lambda: not connection.is_connected)
+        await eventually(lambda: pool.get_stats().connections[0].state is LinkState.RECONNECTING)
         with pytest.raises(ConnectionLostError):
             await connection.send("nowhere")
         server.accept()
-        await eventually(lambda: connection.is_connected)
+        await eventually(lambda: pool.get_stats().connections[0].state is LinkState.ACTIVE)
         await connection.send("again")
         assert await connection.recv() == "again"
         assert pool.get_stats().total_reconnects == 1

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pooling.exceptions import ConnectionLostError
-from pooling.exclusive.options import ExclusiveOptions
+from pooling.exclusive.options import ExclusiveOptions, LinkState
 from pooling.exclusive.pool import ExclusivePool
 from pooling.testing import FakeBroker, FakeTransport, MiddleOfRange, VirtualClock
 
@@ -87,3 +87,14 @@ async def open_exclusive(
         counts = (stats.active_connections, stats.idle_connections, stats.opening_connections)
         assert counts == (0, 0, 0)
         assert stats.waiting == stats.closing_connections == 0
+
+
+async def have_idle(pool: ExclusivePool, path: str, count: int) -> None:
+    """Have so many connections open and idle: one released early would be reused."""
+    held = [await pool.acquire(path) for _ in range(count)]
+    for connection in held:
+        await connection.release()
+
+
+def states(pool: ExclusivePool) -> list[LinkState]:
+    return [connection.state for connection in pool.get_stats().connections]

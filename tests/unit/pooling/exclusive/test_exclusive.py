@@ -29,7 +29,9 @@ from tests.unit.pooling.exclusive.exclusive_kit import (
     BASE,
     EchoBroker,
     EchoTransport,
+    have_idle,
     open_exclusive,
+    states,
 )
 from tests.unit.pooling.kit import virtual
 
@@ -47,7 +49,7 @@ async def test_a_holder_sends_and_receives():
         await connection.send("hello")
         assert await connection.recv() == "hello"
         assert broker.uris == ["wss://b.invalid/ws/a"]
-        assert connection.is_connected
+        assert states(pool) == [LinkState.ACTIVE]
         assert connection.uri == "wss://b.invalid/ws/a"
 
 
@@ -195,7 +197,7 @@ async def test_a_connection_that_broke_in_use_is_not_put_back():
             broker.drop()
             with pytest.raises(ConnectionLostError):
                 await connection.recv()
-            assert not connection.is_connected
+            assert states(pool) == [LinkState.BROKEN]
         assert pool.get_stats().idle_connections == 0
         async with pool.acquire("/a") as connection:
             await connection.send("x")
@@ -244,7 +246,8 @@ async def test_a_released_connection_refuses_its_former_holder():
             await former.release()
             await present.send("still mine")
             assert await present.recv() == "still mine"
-            assert not former.is_connected
+            assert "released" in repr(former)
+            assert "active" in repr(present)
 
 
 @virtual
@@ -284,27 +287,6 @@ async def test_idle_connections_are_pinged_and_dead_ones_replaced():
 
 
 @virtual
-async def test_warm_connections_are_open_before_somebody_asks():
-    async with open_exclusive() as (pool, broker):
-        await pool.warm_up("/a", 2)
-        assert pool.get_stats().idle_connections == 2
-        async with pool.acquire("/a"), pool.acquire("/a"):
-            assert len(broker.uris) == 2
-
-
-@virtual
-async def test_warming_up_against_a_broker_that_refuses_raises_and_holds_nothing():
-    async with open_exclusive() as (pool, broker):
-        broker.refuse(503)
-        with pytest.raises(UpgradeRefusedError):
-            await pool.warm_up("/a", 2)
-        assert pool.get_stats().opening_connections == 0
-        broker.accept()
-        async with pool.acquire("/a"), pool.acquire("/b"):
-            pass
-
-
-@virtual
 async def test_a_held_connection_comes_back_by_itself():
     async with (
         open_exclusive(reconnect=QUICK) as (pool, broker),
@@ -314,7 +296,7 @@ async def test_a_held_connection_comes_back_by_itself():
         await asyncio.sleep(1)
         broker.drop()
         await asyncio.sleep(0.1)
-        assert not connection.is_connected
+        assert states(pool) == [LinkState.RECONNECTING]
         with pytest.raises(ConnectionLostError):
             await connection.send("nowhere")
         await asyncio.sleep(2)
@@ -572,7 +554,7 @@ async def test_close_ends_an_opening():
 async def test_a_lowered_limit_closes_idle_connections_and_leaves_held_ones():
     async with open_exclusive(max_connections=4) as (pool, broker):
         async with pool.acquire("/a"), pool.acquire("/b"):
-            await pool.warm_up("/c", 2)
+            await have_idle(pool, "/c", 2)
             pool.update_options(ExclusiveOptions(max_connections=1))
             await asyncio.sleep(1)
             assert len(broker.open) == 2

@@ -6,7 +6,12 @@ import asyncio
 
 import pytest
 
-from tests.unit.pooling.exclusive.exclusive_kit import EchoBroker, EchoTransport, open_exclusive
+from tests.unit.pooling.exclusive.exclusive_kit import (
+    EchoBroker,
+    EchoTransport,
+    have_idle,
+    open_exclusive,
+)
 from tests.unit.pooling.kit import virtual
 
 STEPS = 14
@@ -149,18 +154,8 @@ async def test_a_cancelled_receive_loses_no_message(steps):
 @virtual
 async def test_a_cancelled_close_leaves_no_task_behind(steps):
     async with open_exclusive() as (pool, _):
-        await pool.warm_up("/a", 2)
+        await have_idle(pool, "/a", 2)
         held = await pool.acquire("/a")
         await cancel_after(asyncio.create_task(pool.close()), steps)
         await held.release()
         await pool.close()
-
-
-@pytest.mark.parametrize("steps", range(STEPS))
-@virtual
-async def test_a_cancelled_warm_up_leaves_no_connection_held(steps):
-    broker = EchoBroker()
-    async with open_exclusive(broker) as (pool, _):
-        await cancel_after(asyncio.create_task(pool.warm_up("/a", 2)), steps)
-        async with asyncio.timeout(20), pool.acquire("/a"), pool.acquire("/b"):
-            pass

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pooling.exclusive.ledger import Evict, ExclusiveLedger, Open, Reuse
+from pooling.exclusive.pool import Evict, ExclusiveLedger, Open, Reuse
 
 URIS = ("a", "b", "c")
 

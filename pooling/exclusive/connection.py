@@ -1,8 +1,9 @@
-"""One exclusive WebSocket and those that follow it: read, kept alive, opened again while held.
+"""An exclusive connection: the link, through all its holders, and what each holder has of it.
 
-A thin shell. One task reads all the time, so that a loss is noticed whether or not anybody waits
-for a message; what it reads waits in a bounded inbox and nothing is dropped: a holder that does not
-read makes the broker wait. What arrives while nobody holds the link is discarded.
+A link is one WebSocket and those that follow it: read, kept alive, opened again while held. One
+task reads all the time, so that a loss is noticed whether or not anybody waits for a message; what
+it reads waits in a bounded inbox and nothing is dropped: a holder that does not read makes the
+broker wait. What arrives while nobody holds the link is discarded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Self
 
 from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerError
 from pooling.backoff import Backoff, Randomness
@@ -29,12 +33,14 @@ from pooling.exclusive.options import (
     LinkState,
 )
 
-__all__ = ["ExclusiveLink"]
+__all__ = ["ExclusiveConnection", "ExclusiveLink"]
 
 logger = logging.getLogger("pooling")
 
 MAX_INBOX = 1024
 LOOK_SECONDS = 0.01
+PING_SECONDS = 10.0
+NORMAL_CODES = (1000, 1001)
 
 
 class ExclusiveLink:
@@ -69,29 +75,29 @@ class ExclusiveLink:
         self.number = number
         self.uri = uri
         self.address = address
-        self.uses = self.sent = self.received = self.discarded = self.reconnects = 0
+        self.uses = self.sent = self.received = self.discarded = self.reconnects = 0  # ever
         self._options = options
-        self._terms = options.terms
+        self._terms = options.terms  # of the present lease
         self._connect = connect
         self._clock = clock
         self._rng = rng
         self._on_broken = on_broken
         self._state = LinkState.IDLE
-        self._lease = 0
-        self._on_reconnect: Callable[[], Awaitable[None]] | None = None
-        self._transport: Transport | None = None
-        self._backoff = self._make_backoff()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._heartbeat: asyncio.Task[None] | None = None
-        self._inbox: deque[str | bytes] = deque()
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._failure: BrokerError | None = None
-        self._silence: SilentConnectionError | None = None
+        self._lease = 0  # the present one's number; counted up as it is lent and as it comes back
+        self._on_reconnect: Callable[[], Awaitable[None]] | None = None  # of the present lease
+        self._transport: Transport | None = None  # None: not open, or being reopened
+        self._backoff = self._make_backoff()  # of the present lease
+        self._tasks: set[asyncio.Task[None]] = set()  # that run; ``close`` ends them
+        self._heartbeat: asyncio.Task[None] | None = None  # of the present lease
+        self._inbox: deque[str | bytes] = deque()  # read, and not yet taken by the holder
+        self._news = asyncio.Event()  # for the holder: a message, a failure or the lease's end
+        self._room = asyncio.Event()  # for the reader: the inbox is not full any more
+        self._failure: BrokerError | None = None  # why the link is lost for good
+        self._silence: SilentConnectionError | None = None  # why the heartbeat dropped the socket
         self._pacer = Pacer(clock=clock, interval_seconds=options.message_interval_seconds)
-        self._opened_at = self._up_since = clock.monotonic()
-        self._latency: float | None = None
-        self._last_close = ""
+        self._opened_at = self._up_since = clock.monotonic()  # the link; its socket or lease
+        self._latency: float | None = None  # seconds of the last ping that was answered
+        self._last_close = ""  # why the last socket ended
 
     def __repr__(self) -> str:
         return f"<ExclusiveLink {self.number} {self.address} {self._state}>"
@@ -389,3 +395,99 @@ class ExclusiveLink:
             base_seconds=reconnect.base_seconds,
             cap_seconds=reconnect.cap_seconds,
         )
+
+
+class ExclusiveConnection:
+    """One connection, for one holder, from ``acquire`` until ``release``. On the pool's loop only.
+
+    With reconnecting on, a loss shows only as a gap: ``recv`` waits through it, ``send`` and
+    ``ping`` raise ``ConnectionLostError`` while it lasts. After ``release`` everything raises
+    ``ConnectionReleasedError``.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: ExclusiveLink,
+        give_back: Callable[[ExclusiveLink], None],
+        hook: Callable[[ExclusiveConnection], Awaitable[None]] | None,
+        terms: ConnectionTerms | None = None,
+    ) -> None:
+        self._link = link
+        self._give_back = give_back
+        # The link counts its leases: a number that is not its present one is over.
+        self._lease = link.lend(None if hook is None else partial(hook, self), terms)
+
+    def __repr__(self) -> str:
+        state = self._link.state if self._is_held else "released"
+        return f"<ExclusiveConnection {self._link.address} {state}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.release()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.recv()
+        except ConnectionLostError as error:
+            if error.code in NORMAL_CODES:
+                raise StopAsyncIteration from None
+            raise
+
+    @property
+    def uri(self) -> str:
+        """Where it leads; may hold a credential."""
+        return self._link.uri
+
+    @property
+    def reconnects(self) -> int:
+        """How often its socket was opened again, under earlier holders too."""
+        return self._link.reconnects
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message, at the pace of the pool's options. Cancelled, it may have been sent.
+
+        Raises:
+            BrokerLimitError: it is longer than may be sent; nothing was.
+            ConnectionLostError: the socket is gone, or is being reopened; nothing was sent.
+            ConnectionReleasedError: the connection was given back.
+        """
+        await self._link.send(self._lease, message)
+
+    async def recv(self) -> str | bytes:
+        """Return the next message. May be cancelled without loss.
+
+        Raises:
+            BrokerError: the connection is lost for good, and why.
+            ConnectionReleasedError: the connection was given back.
+        """
+        return await self._link.recv(self._lease)
+
+    async def ping(self, timeout: float = PING_SECONDS) -> float:
+        """Return the seconds of a round trip. A pong waits behind messages that are not read.
+
+        Raises:
+            SilentConnectionError: no pong came in time.
+            ConnectionLostError: the socket is gone, or is being reopened.
+            ConnectionReleasedError: the connection was given back.
+        """
+        return await self._link.ping(self._lease, timeout)
+
+    async def release(self) -> None:
+        """Give the connection back. Idempotent; a broken one is closed and not lent again."""
+        if self._is_held:
+            self._give_back(self._link)
+
+    @property
+    def _is_held(self) -> bool:
+        return self._link.is_lent(self._lease)
