@@ -7,6 +7,7 @@ cannot bring a credential back.
 
 from __future__ import annotations
 
+import codecs
 import logging
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -180,7 +181,8 @@ def _cut(text: str) -> str:
 
 
 def _printable(sign: str) -> str:
-    return sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+    # Not ``encode``: a line may come while the process ends, when no codec can be looked up.
+    return sign if sign.isprintable() else codecs.unicode_escape_encode(sign)[0].decode("ascii")
 
 
 def _whole(value: object) -> object:

@@ -223,3 +223,23 @@ def test_what_a_client_sent_makes_no_long_line_and_no_half_credential(as_json: b
     out = lines(ours, as_json=as_json)
     ours.warning("z" * 20_000)
     assert "z" * 20_000 in out.getvalue()
+
+
+def test_a_line_that_is_said_while_the_process_ends_is_told_like_any_other() -> None:
+    """Tasks that nobody asked for are told of at the very end, when no codec can be looked up."""
+    program = """
+import builtins, logging, logging.config
+from openalgo_site.config.logs import LogFormat, LogLevel, logging_config
+logging.config.dictConfig(
+    logging_config(level=LogLevel.INFO, libraries_level=LogLevel.INFO, style=LogFormat.TEXT)
+)
+class Last:
+    def __del__(self, warning=logging.getLogger("pooling").warning):
+        warning("the last\\nline")
+builtins.last = Last()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "pooling: the last\\nline" in done.stderr
+    assert "Traceback" not in done.stderr
