@@ -55,18 +55,20 @@ def run_worker(
     registry: BrokerRegistry,
     make_alerts: Callable[[Clock], AlertService] | None = None,
     watch: Callable[[], Awaitable[None]] | None = None,
+    on_opened: Callable[[PoolWorker], None] | None = None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, then drain for less than 10 seconds.
 
     A second signal ends the process at once, with code 1. ``watch`` runs once it
-    serves; the worker drains for what it raises, which is raised on.
+    serves; the worker drains for what it raises, which is raised on. ``on_opened`` is called on the
+    worker's loop once its pools are open; it must neither wait nor raise.
 
     Raises:
         BusError: the bus cannot be opened; ``BusConfigurationError`` when its settings are why.
         StoreUnavailableError: the accounts cannot be read.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, store, registry, make_alerts, watch))
+        runner.run(_serve(settings, store, registry, make_alerts, watch, on_opened))
         end_within(THREADS_SECONDS)
 
 
@@ -76,6 +78,7 @@ async def _serve(
     registry: BrokerRegistry,
     make_alerts: Callable[[Clock], AlertService] | None,
     watch: Callable[[], Awaitable[None]] | None,
+    on_opened: Callable[[PoolWorker], None] | None,
 ) -> None:
     clock = SystemClock()
     alerts = make_alerts(clock) if make_alerts else None
@@ -111,6 +114,8 @@ async def _serve(
             # Otherwise thousands of symbols wanted at once stop all ticks for a tenth of a second.
             calm_collector()
             logger.info("worker %s serves %s", worker_id, counted(len(worker.pool_ids()), "pool"))
+            if on_opened is not None:
+                on_opened(worker)
             quiet = collect_when_quiet(lambda: publisher.published)
             collecting = asyncio.create_task(quiet, name="worker-collector")
             stack.callback(collecting.cancel)

@@ -22,8 +22,10 @@ from pooling.keys.crypto import load_sealer
 from pooling.keys.files import KeyFileError
 from pooling.keys.opening import CredentialOpener
 from pooling.models import BrokerAccount
+from pooling.signals import worker_opened
 from pooling.store.accounts import DjangoAccountStore
 from pooling.store.database import keep_connections
+from pooling.worker.worker import PoolWorker
 from streaming.exceptions import BusConfigurationError, BusError
 from streaming.wire.address import bus_address
 
@@ -66,7 +68,8 @@ class Command(BaseCommand):
                 bus_port=env.zmq_port,
                 elders_of=others.elders_of,
             )
-            run_worker(worker, store, conf.broker_registry(), make_alerts, others.until_elder)
+            registry = conf.broker_registry()
+            run_worker(worker, store, registry, make_alerts, others.until_elder, _tell_opened)
         except (KeyFileError, BusConfigurationError, _ConfigurationError) as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from None
         except (AnotherWorkerError, BusError) as error:
@@ -78,6 +81,11 @@ class Command(BaseCommand):
 
 class _ConfigurationError(Exception):
     """The installation is not complete; the message says what is missing."""
+
+
+def _tell_opened(worker: PoolWorker) -> None:
+    """Hand the worker to code of one's own; Django logs what that raises."""
+    worker_opened.send_robust(sender=PoolWorker, worker=worker)
 
 
 def _check_keys() -> None:
