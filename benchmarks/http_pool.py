@@ -92,4 +92,4 @@ async def _alone(url: str, context: ssl.SSLContext) -> bool:
 
 async def _through(pool: HttpPool, url: str, version: str) -> bool:
     reply = await pool.request("GET", url)
-    return reply.is_success and reply.http_version == version
+    return reply.status == 200 and reply.http_version == version

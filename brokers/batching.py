@@ -1,13 +1,13 @@
-"""Cutting a request into messages that a broker takes. Pure."""
+"""Cutting: a request into messages that a broker takes, and anything long into portions. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 from brokers.exceptions import BrokerConfigError
 
-__all__ = ["Bound", "batches"]
+__all__ = ["Bound", "batches", "portions"]
 
 T = TypeVar("T")
 
@@ -43,3 +43,10 @@ def batches(items: Iterable[T], *bounds: Bound[T]) -> list[list[T]]:
             sums = takes
         found[-1].append(item)
     return found
+
+
+def portions(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Yield ``items`` in order, at most so many at a time; what they were when it began."""
+    kept = list(items)
+    for start in range(0, len(kept), most):
+        yield kept[start : start + most]

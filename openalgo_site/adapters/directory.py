@@ -15,6 +15,7 @@ from django.db import Error as DatabaseFailure
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from brokers.batching import portions
 from brokers.exceptions import BrokerConfigError
 from brokers.types import InstrumentKey
 from brokers.words import named_error
@@ -101,7 +102,7 @@ def _listed(broker: str, keys: Sequence[InstrumentKey]) -> set[InstrumentKey]:
         symbols.setdefault(exchange, set()).add(symbol)
     found: set[InstrumentKey] = set()
     for exchange, names in symbols.items():
-        for part in _portions(names):
+        for part in portions(names, IDS_PER_QUERY):
             rows = Instrument.objects.filter(broker=broker, exchange=exchange, symbol__in=part)
             listed = rows.exclude(tier=SearchTier.EXPIRED).values_list("symbol", flat=True)
             found.update(InstrumentKey(exchange, symbol) for symbol in listed)
@@ -197,7 +198,7 @@ def _valid_keys(ids: set[int]) -> dict[int, tuple[int, _Rights]]:
     columns = ("pk", "user_id", "ends", *(f"may_{each}" for each in Scope))
     return {
         pk: (user, _rights(compress(Scope, flags), ends))
-        for part in _portions(ids)
+        for part in portions(ids, IDS_PER_QUERY)
         for pk, user, ends, *flags in ApiKey.objects.valid()
         .filter(pk__in=part)
         .values_list(*columns)
@@ -207,13 +208,16 @@ def _valid_keys(ids: set[int]) -> dict[int, tuple[int, _Rights]]:
 def _valid_sessions(session_keys: set[str]) -> dict[str, dict[str, object]]:
     rows = (
         Session.objects.filter(session_key__in=part, expire_date__gt=timezone.now())
-        for part in _portions(session_keys)
+        for part in portions(session_keys, IDS_PER_QUERY)
     )
     return {session.session_key: session.get_decoded() for part in rows for session in part}
 
 
 def _active_users(ids: set[int]) -> dict[int, User]:
-    rows = (get_user_model().objects.filter(pk__in=part, is_active=True) for part in _portions(ids))
+    rows = (
+        get_user_model().objects.filter(pk__in=part, is_active=True)
+        for part in portions(ids, IDS_PER_QUERY)
+    )
     return {user.pk: user for part in rows for user in part}
 
 
@@ -237,7 +241,7 @@ class _Accounts(NamedTuple):
 
 def _accounts_of(user_ids: Iterable[int]) -> defaultdict[int, _Accounts]:
     found: defaultdict[int, _Accounts] = defaultdict(_Accounts)
-    for part in _portions(set(user_ids)):
+    for part in portions(set(user_ids), IDS_PER_QUERY):
         for account in BrokerAccount.objects.filter(user_id__in=part).order_by("pk"):
             ref, (accounts, away) = _ref_of(account), found[account.user_id]
             if ref.away:
@@ -268,8 +272,3 @@ def _ref_of(account: BrokerAccount) -> AccountRef:
         depth_levels=depth_levels,
         away=away,
     )
-
-
-def _portions(values: set[T]) -> Iterable[list[T]]:
-    ordered = list(values)
-    return (ordered[at : at + IDS_PER_QUERY] for at in range(0, len(ordered), IDS_PER_QUERY))

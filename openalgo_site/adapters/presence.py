@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import Error, transaction
 from django.utils import timezone
 
+from brokers.batching import portions
 from brokers.words import named_error
 from openalgo_site.adapters.key_uses import KEY_USES, KeyUses
 from pooling.store.database import in_database
@@ -112,7 +113,7 @@ def _save_clients(gateway: str, change: PresenceChange) -> None:
     with transaction.atomic():
         row = GatewayStatus.objects.only("pk").get(gateway=gateway)
         ours = ClientConnection.objects.filter(gateway=row)
-        for part in _portions(change.left):
+        for part in portions(change.left, ROWS_PER_STATEMENT):
             ours.filter(client__in=part).delete()
         users = get_user_model().objects.filter(pk__in={each.user_id for each in change.joined})
         known = set(users.values_list("pk", flat=True))
@@ -123,7 +124,7 @@ def _save_clients(gateway: str, change: PresenceChange) -> None:
             batch_size=ROWS_PER_STATEMENT,
             ignore_conflicts=True,  # written by a call that was cancelled too late
         )
-        for part in _portions(list(change.symbols)):
+        for part in portions(change.symbols, ROWS_PER_STATEMENT):
             rows = list(ours.filter(client__in=part))
             for each in rows:
                 each.symbols = change.symbols[each.client]
@@ -151,12 +152,6 @@ def _asked_to_leave(gateway: str) -> list[str]:
 
 def _forget_gateway(gateway: str) -> None:
     GatewayStatus.objects.filter(gateway=gateway).delete()
-
-
-def _portions(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [
-        ids[start : start + ROWS_PER_STATEMENT] for start in range(0, len(ids), ROWS_PER_STATEMENT)
-    ]
 
 
 def _at(epoch_ms: int) -> datetime:

@@ -23,6 +23,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
+from brokers.batching import portions
 from pooling.admin.lists.numbers import whole_number
 from pooling.admin.operations import OPERATIONS, Operation, PoolFacts
 from pooling.exceptions import CommandRefusedError
@@ -345,9 +346,7 @@ def _key(line: str) -> tuple[str, str]:
 def _known(broker: str, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Return which keys are instruments of a broker, in portions that fit one statement."""
     known: set[tuple[str, str]] = set()
-    symbols = list({symbol for _, symbol in keys})
-    for start in range(0, len(symbols), 500):
-        part = symbols[start : start + 500]
+    for part in portions({symbol for _, symbol in keys}, 500):
         rows = Instrument.objects.filter(broker=broker, symbol__in=part)
         rows = rows.exclude(tier=SearchTier.EXPIRED)
         known.update(rows.values_list("exchange", "symbol"))

@@ -19,8 +19,16 @@ from typing import Protocol
 
 from pooling.exceptions import CircuitOpenError
 
-__all__ = ["CircuitBreaker", "CircuitPolicy", "CircuitState", "CircuitStats", "Jitter"]
+__all__ = [
+    "FIRST_SERVER_ERROR",
+    "CircuitBreaker",
+    "CircuitPolicy",
+    "CircuitState",
+    "CircuitStats",
+    "Jitter",
+]
 
+FIRST_SERVER_ERROR = 500  # HTTP statuses from it on say that the endpoint is down
 PROBE_WAIT_SECONDS = 1.0  # how long to wait for another one's probe before asking again
 
 
@@ -89,8 +97,7 @@ class CircuitStats:
 class CircuitBreaker:
     """One endpoint's circuit. Not thread-safe: one loop uses it.
 
-    Every attempt asks ``admit`` first and gives the number that it gets back to exactly one of
-    ``answered``, ``failed`` and ``abandoned``.
+    Every attempt asks ``admit`` first and gives the number that it gets to ``report``, once.
 
     Args:
         endpoint: names the circuit in statistics and errors.
@@ -103,15 +110,15 @@ class CircuitBreaker:
         self._policy = policy
         self._rng = rng
         self._state = CircuitState.CLOSED
-        self._failed_at: deque[float] = deque(maxlen=policy.failures)
-        self._open_until = 0.0
-        self._closed_since: float | None = None
+        self._failed_at: deque[float] = deque(maxlen=policy.failures)  # in a row, while closed
+        self._open_until = 0.0  # when an open one lets an attempt probe
+        self._closed_since: float | None = None  # None: it never opened
         self._openings = 0  # since it was last closed for long
-        self._attempts = 0
+        self._attempts = 0  # let through; the number of the next one
         self._first_valid = 0  # failures of earlier attempts say nothing about the present
-        self._probe: int | None = None
-        self._probe_until = 0.0
-        self._failures = self._times_opened = self._held = 0
+        self._probe: int | None = None  # the attempt that decides while half open
+        self._probe_until = 0.0  # when another may probe, whatever became of that one
+        self._failures = self._times_opened = self._held = 0  # since it was made
 
     def __repr__(self) -> str:
         return f"<CircuitBreaker {self.endpoint} {self._state}>"
@@ -144,6 +151,15 @@ class CircuitBreaker:
             self._probe_until = now + self._policy.probe_seconds
         self._attempts += 1
         return self._attempts - 1
+
+    def report(self, attempt: int, is_up: bool | None, now: float) -> None:
+        """Note how an attempt ended; None: in a way that says nothing about the endpoint."""
+        if is_up is None:
+            self.abandoned(attempt)
+        elif is_up:
+            self.answered(attempt, now)
+        else:
+            self.failed(attempt, now)
 
     def answered(self, attempt: int, now: float) -> None:
         """Note that the endpoint is up, whatever it said; a late answer proves it too."""

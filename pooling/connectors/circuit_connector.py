@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from brokers.addresses import netloc
@@ -11,6 +10,7 @@ from brokers.contract import Handshake
 from brokers.exceptions import BrokerUnavailableError
 from pooling.clock import Clock
 from pooling.connectors.circuit import (
+    FIRST_SERVER_ERROR,
     CircuitBreaker,
     CircuitPolicy,
     CircuitState,
@@ -24,7 +24,6 @@ __all__ = ["CircuitConnector", "CircuitRegistry", "endpoint_of"]
 logger = logging.getLogger("pooling")
 
 MAX_CIRCUITS = 1024
-FIRST_SERVER_ERROR = 500
 _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 
 
@@ -71,11 +70,6 @@ class CircuitRegistry:
         """Return the URL's circuit as it is now; None for an endpoint that was never tried."""
         circuit = self._circuits.get(endpoint_of(url))
         return None if circuit is None else circuit.to_stats(self._clock.monotonic())
-
-    def to_stats(self) -> Sequence[CircuitStats]:
-        """Return every circuit as it is now, by endpoint."""
-        now = self._clock.monotonic()
-        return tuple(self._circuits[name].to_stats(now) for name in sorted(self._circuits))
 
     def _forget_idle(self) -> None:
         for name in [name for name, circuit in self._circuits.items() if circuit.is_idle]:
@@ -124,18 +118,9 @@ class CircuitConnector:
             raise
         finally:
             # Whatever else ended it, a cancellation above all, says nothing about the endpoint.
-            self._report(circuit, attempt, is_up)
+            circuit.report(attempt, is_up, self._clock.monotonic())
             self._log(circuit, before, failure)
         return transport
-
-    def _report(self, circuit: CircuitBreaker, attempt: int, is_up: bool | None) -> None:
-        now = self._clock.monotonic()
-        if is_up is None:
-            circuit.abandoned(attempt)
-        elif is_up:
-            circuit.answered(attempt, now)
-        else:
-            circuit.failed(attempt, now)
 
     def _log(
         self, circuit: CircuitBreaker, before: CircuitState, failure: BrokerUnavailableError | None

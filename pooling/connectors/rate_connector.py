@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from brokers.contract import ConnectRate, Handshake
 from pooling.clock import Clock
 from pooling.connectors.circuit_connector import endpoint_of
@@ -44,12 +42,6 @@ class ConnectRateRegistry:
         """Return the connects to the URL's endpoint; None where nobody counts, or none was made."""
         window = None if rate is None else self._windows.get((endpoint_of(url), rate))
         return None if window is None else window.to_stats(self._clock.monotonic())
-
-    def to_stats(self) -> Sequence[ConnectRateStats]:
-        """Return every endpoint that was connected to, by name."""
-        now = self._clock.monotonic()
-        stats = (window.to_stats(now) for window in self._windows.values())
-        return tuple(sorted(stats, key=lambda one: one.endpoint))
 
 
 class RatedConnector:

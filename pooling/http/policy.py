@@ -31,11 +31,6 @@ class HttpReply:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
-    @property
-    def is_success(self) -> bool:
-        """Whether the status is of the 200s."""
-        return 200 <= self.status < 300
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, BinaryIO, Self
@@ -16,7 +16,7 @@ from brokers.exceptions import BrokerAuthError, BrokerError, BrokerUnavailableEr
 from brokers.hosts import may_redirect
 from pooling.backoff import Randomness
 from pooling.clock import Clock
-from pooling.connectors.circuit import CircuitBreaker
+from pooling.connectors.circuit import FIRST_SERVER_ERROR, CircuitBreaker
 from pooling.connectors.circuit_connector import CircuitRegistry, endpoint_of
 from pooling.exceptions import HttpUnavailableError, PoolClosedError, PoolExhaustedError
 from pooling.http.body import Body, FileBody, MemoryBody
@@ -29,7 +29,6 @@ __all__ = ["HttpPool"]
 
 logger = logging.getLogger("pooling")
 
-FIRST_SERVER_ERROR = 500
 CLOSE_SECONDS = 5.0
 # What may be gone at the next try; a wrong scheme or a loop of redirects stays.
 _PASSING = (
@@ -203,15 +202,6 @@ class HttpPool:
             or "chunked" in answered.get("Transfer-Encoding", "").lower()
         )
 
-    async def warm_up(self, urls: Iterable[str]) -> int:
-        """Open a connection for each of ``urls`` before it is needed; returns how many answered.
-
-        Sends ``HEAD``, whose status does not matter. One that cannot be reached is logged, counts
-        against its circuit and is no error here.
-        """
-        replies = await asyncio.gather(*(self._warm(url) for url in urls))
-        return sum(replies)
-
     def get_stats(self) -> HttpStats:
         """Return what was done and is being done at every endpoint."""
         now = self._clock.monotonic()
@@ -223,14 +213,6 @@ class HttpPool:
                 for _, each in sorted(self._endpoints.items())
             ),
         )
-
-    async def _warm(self, url: str) -> bool:
-        try:
-            await self.request("HEAD", url)
-        except BrokerError as error:
-            logger.info("HTTP pool: no warm connection: %s", error)
-            return False
-        return True
 
     def _build(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
@@ -311,7 +293,7 @@ class HttpPool:
                 raise HttpUnavailableError(text) from error
             finally:
                 # A cancellation says nothing about the endpoint.
-                _report(circuit, attempt, is_up, self._clock.monotonic())
+                circuit.report(attempt, is_up, self._clock.monotonic())
 
     def _words_of(self, error: httpx2.HTTPError) -> str:
         words = str(error) or type(error).__name__
@@ -423,15 +405,6 @@ class _Opened:
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.aclose()
-
-
-def _report(circuit: CircuitBreaker, attempt: int, is_up: bool | None, now: float) -> None:
-    if is_up is None:
-        circuit.abandoned(attempt)
-    elif is_up:
-        circuit.answered(attempt, now)
-    else:
-        circuit.failed(attempt, now)
 
 
 def _told(request: httpx2.Request, error: BrokerError) -> str:

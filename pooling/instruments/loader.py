@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
 
+from brokers.batching import portions
 from brokers.exceptions import BrokerProtocolError
 from brokers.passed_over import PassedOver, Reason
 from brokers.times.market_clock import closed_days, last_expired
@@ -25,7 +26,6 @@ from pooling.progress import Progress, counted, no_progress
 
 __all__ = ["LoadResult", "expire_instruments", "store_instruments"]
 
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -293,11 +293,11 @@ def _write(
     progress: Progress,
 ) -> None:
     mine = Instrument.objects.filter(broker=broker)
-    for part in _portions(gone):
+    for part in portions(gone, ROWS_PER_STATEMENT):
         Instrument.objects.filter(pk__in=part).update(tier=SearchTier.EXPIRED)
     mine.exclude(tier=SearchTier.EXPIRED).update(loaded=now)
     done = 0
-    for values in _portions(changed):
+    for values in portions(changed, ROWS_PER_STATEMENT):
         progress("storing", done, len(changed), "rows")
         Instrument.objects.bulk_create(
             _instruments(broker, values, now),
@@ -341,11 +341,6 @@ def _instruments(
     for row in rows:
         fields = dict(zip((*KEY, *COMPARED), row, strict=True))
         yield Instrument(broker=broker, loaded=now, **fields)
-
-
-def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), ROWS_PER_STATEMENT):
-        yield items[start : start + ROWS_PER_STATEMENT]
 
 
 def _number(text: str) -> float | None:

@@ -8,9 +8,6 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
-from brokers.types import Instrument as InstrumentValue
-from brokers.types import InstrumentKey
-
 __all__ = [
     "CodeField",
     "Instrument",
@@ -104,12 +101,6 @@ class Instrument(models.Model):
 
     def __str__(self) -> str:
         return f"{self.exchange}:{self.symbol}"
-
-    def to_value(self) -> InstrumentValue:
-        """Return the row as the tick path needs it."""
-        return InstrumentValue(
-            key=InstrumentKey(self.exchange, self.symbol), broker_token=self.broker_token
-        )
 
 
 class InstrumentWord(models.Model):

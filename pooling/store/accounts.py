@@ -22,6 +22,7 @@ import msgspec
 from django.db import Error, connection, transaction
 from django.utils import timezone
 
+from brokers.batching import portions
 from brokers.contract import Credentials
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import PoolStats
@@ -426,11 +427,10 @@ def _expired(broker: str, keys: Sequence[InstrumentKey]) -> dict[InstrumentKey, 
 
 
 def _listed(broker: str, tokens: Collection[str]) -> set[str]:
-    asked, found = list(tokens), set[str]()
-    for start in range(0, len(asked), KEYS_PER_QUERY):
-        rows = Instrument.objects.filter(
-            broker=broker, broker_token__in=asked[start : start + KEYS_PER_QUERY]
-        ).exclude(tier=SearchTier.EXPIRED)
+    found: set[str] = set()
+    for part in portions(tokens, KEYS_PER_QUERY):
+        rows = Instrument.objects.filter(broker=broker, broker_token__in=part)
+        rows = rows.exclude(tier=SearchTier.EXPIRED)
         found.update(rows.values_list("broker_token", flat=True))
     return found
 
@@ -468,8 +468,8 @@ def _by_exchange(keys: Sequence[InstrumentKey]) -> Iterator[tuple[str, list[str]
     for exchange, symbol in keys:
         grouped[exchange].append(symbol)
     for exchange, symbols in grouped.items():
-        for start in range(0, len(symbols), KEYS_PER_QUERY):
-            yield exchange, symbols[start : start + KEYS_PER_QUERY]
+        for part in portions(symbols, KEYS_PER_QUERY):
+            yield exchange, part
 
 
 def _moment(epoch_ms: int | None) -> datetime | None:

@@ -15,6 +15,7 @@ import msgspec
 from django.db import DataError, IntegrityError, models, transaction
 from django.utils import timezone
 
+from brokers.batching import portions
 from brokers.feed import Peak, Peaks, PoolStats
 from brokers.words import one_line
 from pooling import conf
@@ -122,7 +123,7 @@ def read_pasts(pool_ids: Collection[str]) -> dict[str, PoolPast]:
     day_ms = start_of_day_ms(now_ms, zone)
     today = at(day_ms).astimezone(zone).date()
     found: dict[str, PoolPast] = {}
-    for ids in _portions([int(pool_id) for pool_id in pool_ids]):
+    for ids in portions(map(int, pool_ids), IDS_PER_QUERY):
         records = {row.account_id: row for row in PoolRecord.objects.filter(account__in=ids)}
         days = {
             row.account_id: row for row in PoolUsageDay.objects.filter(account__in=ids, day=today)
@@ -156,7 +157,7 @@ def prune(*, usage_kept: timedelta | None = None, most: int | None = None) -> Pr
 def existing_accounts(ids: Iterable[int]) -> set[int]:
     """Return which of ``ids`` are there: a row of a deleted account would break the whole write."""
     found: set[int] = set()
-    for part in _portions(list(set(ids))):
+    for part in portions(set(ids), IDS_PER_QUERY):
         found.update(BrokerAccount.objects.filter(pk__in=part).values_list("pk", flat=True))
     return found
 
@@ -174,7 +175,7 @@ def _write_days(samples: Sequence[UsageSample]) -> None:
         middle = at((sample.started_ms + sample.ended_ms) // 2).astimezone(zone).date()
         by_day.setdefault((int(sample.pool_id), middle), []).append(sample)
     days = {day for _, day in by_day}
-    for keys in _portions(list(by_day)):
+    for keys in portions(by_day, IDS_PER_QUERY):
         ids = {pk for pk, _ in keys}
         stored = PoolUsageDay.objects.filter(account__in=ids, day__in=days)
         rows = {(row.account_id, row.day): row for row in stored}
@@ -195,7 +196,7 @@ def _write_days(samples: Sequence[UsageSample]) -> None:
 
 def _write_records(found: Mapping[tuple[int, int], tuple[Peaks, UsageSample | None]]) -> None:
     """Raise the records of accounts to what was found; keys begin with the account."""
-    for keys in _portions(list(found)):
+    for keys in portions(found, IDS_PER_QUERY):
         stored = PoolRecord.objects.filter(account__in={pk for pk, _ in keys})
         rows = {row.account_id: row for row in stored}
         changed: dict[int, PoolRecord] = {}
@@ -257,7 +258,7 @@ def _heal(found: Mapping[str, PoolPast], today: date) -> None:
         _write_records(
             {(pk, 0): (past.all_time, None) for pk, past in pasts.items() if past.all_time}
         )
-        for ids in _portions(list(pasts)):
+        for ids in portions(pasts, IDS_PER_QUERY):
             for row in PoolUsageDay.objects.filter(account__in=ids, day=today):
                 peaks = pasts[row.account_id].today
                 if peaks is not None and _raise_peaks(row, peaks):
@@ -318,10 +319,3 @@ def _delete(rows: models.QuerySet[models.Model], most: int | None) -> int:
             break
         deleted += rows.model._default_manager.filter(pk__in=portion).delete()[0]
     return deleted
-
-
-K = TypeVar("K")
-
-
-def _portions(values: Sequence[K]) -> Iterable[Sequence[K]]:
-    return (values[start : start + IDS_PER_QUERY] for start in range(0, len(values), IDS_PER_QUERY))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 
+from brokers.batching import portions
 from brokers.feed import RefusalCode
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountStore
@@ -195,14 +196,12 @@ class NameFollower:
         taken: set[str],
     ) -> None:
         keys = [key for key in names if key not in meaning.known and key not in meaning.gone]
-        for start in range(0, len(keys), LOOK_UP_CHUNK):
-            found = await self._look_up(broker, keys[start : start + LOOK_UP_CHUNK])
+        for part in portions(keys, LOOK_UP_CHUNK):
+            found = await self._look_up(broker, part)
             meaning.known |= found.known
             meaning.is_recalled |= bool(found.gone)
             meaning.gone |= {
-                key: found.gone.get(key) or _unlisted(key)
-                for key in keys[start : start + LOOK_UP_CHUNK]
-                if key not in found.known
+                key: found.gone.get(key) or _unlisted(key) for key in part if key not in found.known
             }
         former = {
             token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from brokers.feed import Holder, Outcome, Want
 from brokers.types import Instrument, InstrumentKey
@@ -11,7 +11,7 @@ from pooling.pool.pool import ConnectionPool
 from pooling.subscriptions.outcomes import gone_outcome
 from pooling.worker.names import Meaning
 
-__all__ = ["WANT_CHUNK", "in_chunks", "want_told"]
+__all__ = ["WANT_CHUNK", "want_told"]
 
 WANT_CHUNK = 500  # wants between two turns of ticks
 
@@ -32,12 +32,6 @@ def want_told(
         gone_outcome(want, meaning.gone[want.key]) if want.key in meaning.gone else next(taken)
         for want in wants
     ]
-
-
-def in_chunks(keys: Sequence[InstrumentKey]) -> Iterator[Sequence[InstrumentKey]]:
-    """Yield ``keys`` in portions of ``WANT_CHUNK``."""
-    for start in range(0, len(keys), WANT_CHUNK):
-        yield keys[start : start + WANT_CHUNK]
 
 
 def _want_or_raise(

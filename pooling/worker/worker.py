@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from brokers.batching import portions
 from brokers.contract import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import (
@@ -27,9 +28,7 @@ from brokers.types import InstrumentKey, TickSink
 from brokers.words import named_error
 from pooling.backoff import Randomness
 from pooling.clock import Clock
-from pooling.connectors.circuit import CircuitStats
 from pooling.connectors.circuit_connector import CircuitConnector, CircuitRegistry
-from pooling.connectors.rate import ConnectRateStats
 from pooling.connectors.rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.connectors.websocket import Connector, WebSocketConnector
 from pooling.contracts import AccountSpec, AccountStore
@@ -44,7 +43,7 @@ from pooling.worker.seat_sharing import SeatNeed, SeatSharing, needed_connection
 from pooling.worker.shared_stats import endpoint_stats, exclusive_totals
 from pooling.worker.statistics import StatisticsKeeper
 from pooling.worker.untold import UntoldWants
-from pooling.worker.wanting import WANT_CHUNK, in_chunks, want_told
+from pooling.worker.wanting import WANT_CHUNK, want_told
 
 __all__ = ["PoolWorker"]
 
@@ -223,8 +222,7 @@ class PoolWorker:
         if pool is None:
             return self._refused[pool_id].to_outcomes(wants)
         outcomes: list[Outcome] = []
-        for start in range(0, len(wants), WANT_CHUNK):
-            chunk = wants[start : start + WANT_CHUNK]
+        for chunk in portions(wants, WANT_CHUNK):
             outcomes += await self._want_chunk(pool, holder, chunk)
             await asyncio.sleep(0)
         # What could not be looked up is nothing that the pool knows of.
@@ -242,7 +240,7 @@ class PoolWorker:
         self._untold.release(pool_id, holder, keys)
         pool = self._pools.get(pool_id)
         if pool is not None:
-            for chunk in in_chunks(pool.held_by(holder) if keys is None else keys):
+            for chunk in portions(pool.held_by(holder) if keys is None else keys, WANT_CHUNK):
                 pool.release(holder, chunk)
                 await asyncio.sleep(0)
 
@@ -273,14 +271,6 @@ class PoolWorker:
             exclusive=exclusive_totals(pool.get_exclusive_stats()),
             life=self._lives.get(pool_id, 0),
         )
-
-    def circuit_stats(self) -> Sequence[CircuitStats]:
-        """Return the circuit of every broker endpoint that was connected to."""
-        return self._circuits.to_stats()
-
-    def connect_rate_stats(self) -> Sequence[ConnectRateStats]:
-        """Return the connects to every endpoint of a broker that counts them by address."""
-        return self._connect_rates.to_stats()
 
     def _endpoint_of(self, pool: ConnectionPool) -> dict[str, Any]:
         capabilities = self._registry.get(pool.spec.broker).capabilities
@@ -345,7 +335,7 @@ class PoolWorker:
     async def _ask_untold_of(self, pool: ConnectionPool, holder: Holder) -> str | None:
         """Look up what one holder waits for; returns why nothing can be told, None: no answer."""
         pool_id, why = pool.spec.pool_id, ""
-        for keys in in_chunks(self._untold.keys(pool_id, holder)):
+        for keys in portions(self._untold.keys(pool_id, holder), WANT_CHUNK):
             meaning = await self._names.resolve(pool, keys)
             if not meaning.why and meaning.untold.issuperset(keys):
                 return None

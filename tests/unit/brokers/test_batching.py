@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.batching import Bound, batches
+from brokers.batching import Bound, batches, portions
 from brokers.exceptions import BrokerConfigError
 
 
@@ -36,3 +36,13 @@ def test_nothing_makes_no_batch() -> None:
 def test_one_item_over_a_bound_is_refused_with_the_numbers() -> None:
     with pytest.raises(BrokerConfigError, match="takes 11 bytes of a message, which may have 10"):
         batches([1, 11], by_count(5), by_size(10))
+
+
+def test_portions_are_whole_in_order_and_of_what_there_was_when_they_began() -> None:
+    items = [1, 2, 3, 4, 5]
+    taken = []
+    for part in portions(items, 2):
+        taken.append(part)
+        items.clear()
+    assert taken == [[1, 2], [3, 4], [5]]
+    assert list(portions({}, 2)) == []

@@ -53,7 +53,10 @@ def guarded(connector, **policy):
     return CircuitConnector(connector=connector, circuits=circuits, clock=clock), circuits
 
 
-async def attempt(connector, url="wss://b.invalid/ws?token=secret"):
+URL = "wss://b.invalid/ws?token=secret"
+
+
+async def attempt(connector, url=URL):
     return await connector(Handshake(url), open_timeout_seconds=1, max_frame_bytes=1)
 
 
@@ -70,10 +73,10 @@ async def test_after_three_failures_nothing_is_tried_until_the_time_is_over():
     await fail(connector, times=3)
     await fail(connector, CircuitOpenError, times=5)
     assert script.calls == 3
-    await asyncio.sleep(circuits.to_stats()[0].retry_in_seconds)
+    await asyncio.sleep(circuits.stats_of(URL).retry_in_seconds)
     script.outcomes.append("socket")
     assert await attempt(connector) == "socket"
-    assert circuits.to_stats()[0].state is CircuitState.CLOSED
+    assert circuits.stats_of(URL).state is CircuitState.CLOSED
 
 
 @virtual
@@ -82,10 +85,10 @@ async def test_a_broker_that_answers_is_up_whatever_it_says():
     script = Scripted(*(UpgradeRefusedError(status, {}, b"") for status in [401, 403, 429] * 4))
     connector, circuits = guarded(script)
     await fail(connector, UpgradeRefusedError, times=12)
-    assert circuits.to_stats()[0].state is CircuitState.CLOSED
+    assert circuits.stats_of(URL).state is CircuitState.CLOSED
     script.outcomes = [UpgradeRefusedError(503, {}, b"") for _ in range(3)]
     await fail(connector, UpgradeRefusedError, times=3)
-    assert circuits.to_stats()[0].state is CircuitState.OPEN
+    assert circuits.stats_of(URL).state is CircuitState.OPEN
 
 
 @virtual
@@ -93,7 +96,7 @@ async def test_a_wrong_url_is_nobodys_failure():
     script = Scripted(*(BrokerConfigError("no URL") for _ in range(9)))
     connector, circuits = guarded(script)
     await fail(connector, BrokerConfigError, times=9)
-    assert circuits.to_stats()[0].failures == 0
+    assert circuits.stats_of(URL).failures == 0
 
 
 @virtual
@@ -118,7 +121,7 @@ async def test_endpoints_fail_apart_and_share_nothing_secret():
     await fail(connector, times=3)
     script.outcomes.append("socket")
     assert await attempt(connector, "wss://other.invalid/") == "socket"
-    assert [stats.endpoint for stats in circuits.to_stats()] == [
+    assert [circuits.stats_of(url).endpoint for url in (URL, "wss://other.invalid/")] == [
         "wss://b.invalid:443",
         "wss://other.invalid:443",
     ]
@@ -144,8 +147,9 @@ async def test_the_registry_forgets_circuits_that_remember_nothing(monkeypatch):
     await fail(connector, times=3)
     for number in range(20):
         circuits.circuit(f"wss://h{number}/")
-    assert len(circuits.to_stats()) <= 5
-    assert "wss://b.invalid:443" in {stats.endpoint for stats in circuits.to_stats()}
+    kept = [n for n in range(20) if circuits.stats_of(f"wss://h{n}/") is not None]
+    assert len(kept) <= 4
+    assert circuits.stats_of(URL).failures == 3
 
 
 def test_backoff_waits_as_long_as_the_circuit_says_and_counts_no_failure():

@@ -62,7 +62,10 @@ def rated(connector, clock=None, rate=RATE):
     return RatedConnector(connector=connector, rates=rates, rate=rate, clock=clock), rates
 
 
-async def attempt(connector, url="wss://b.invalid/ws?token=secret"):
+URL = "wss://b.invalid/ws?token=secret"
+
+
+async def attempt(connector, url=URL):
     return await connector(Handshake(url), open_timeout_seconds=1, max_frame_bytes=1)
 
 
@@ -156,7 +159,7 @@ async def test_what_waits_is_told_why_and_for_how_long_and_opens_no_socket():
     assert caught.value.retry_after_seconds == 10.0
     assert "secret" not in str(caught.value)
     assert script.calls == 3
-    (stats,) = rates.to_stats()
+    stats = rates.stats_of(URL, RATE)
     assert (stats.endpoint, stats.used, stats.attempts_held) == ("wss://b.invalid:443", 3, 1)
 
 
@@ -166,7 +169,8 @@ async def test_endpoints_are_counted_apart_and_paths_together():
     await attempt(connector, "wss://other.invalid/one")
     with pytest.raises(ConnectRateError):
         await attempt(connector, "wss://b.invalid/two")
-    assert len(rates.to_stats()) == 2
+    one = ConnectRate(1, 10.0)
+    assert [rates.stats_of(f"wss://{host}.invalid/", one).used for host in ("b", "other")] == [1, 1]
 
 
 async def test_a_failed_and_a_cancelled_connect_count_and_one_held_by_a_circuit_does_not():
@@ -179,15 +183,15 @@ async def test_a_failed_and_a_cancelled_connect_count_and_one_held_by_a_circuit_
         await attempt(connector)
     with pytest.raises(CircuitOpenError):
         await attempt(connector)
-    assert rates.to_stats()[0].used == 1
+    assert rates.stats_of(URL, RATE).used == 1
     task = asyncio.create_task(attempt(connector))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert rates.to_stats()[0].used == 2
+    assert rates.stats_of(URL, RATE).used == 2
     clock.advance(10.0)
-    assert rates.to_stats()[0].used == 0, "a cancelled connect took its place for good"
+    assert rates.stats_of(URL, RATE).used == 0, "a cancelled connect took its place for good"
 
 
 async def test_windows_that_remember_nothing_are_forgotten(monkeypatch):
@@ -197,9 +201,13 @@ async def test_windows_that_remember_nothing_are_forgotten(monkeypatch):
     for number in range(4):
         await attempt(connector, f"wss://b{number}.invalid/")
     clock.advance(11.0)
-    assert len(rates.to_stats()) == 4
+    assert known(rates) == [0, 1, 2, 3]
     await attempt(connector, "wss://b9.invalid/")
-    assert [stats.endpoint for stats in rates.to_stats()] == ["wss://b9.invalid:443"]
+    assert known(rates) == [9]
+
+
+def known(rates):
+    return [n for n in range(10) if rates.stats_of(f"wss://b{n}.invalid/", RATE) is not None]
 
 
 def test_a_connection_that_waits_for_its_place_does_not_lengthen_its_backoff():
