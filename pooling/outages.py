@@ -1,4 +1,4 @@
-"""When a pool's prices could be trusted, out of the changes of its state. Pure.
+"""Times in which a pool's prices could be trusted, out of the changes of its state. Pure.
 
 Workers note each change as an event whose kind begins with ``STATE_PREFIX``; a worker that was
 killed notes nothing, so that the last word of its status row ends what is known.
@@ -31,29 +31,33 @@ DISABLED: Final = "feed_disabled"
 
 
 class FeedState(StrEnum):
-    """What a pool's feed was for some time."""
+    """The state of a pool's feed for some time; the words are those of its state now."""
 
     LIVE = "live"
     STALE = "stale"
     LOGIN_NEEDED = "login needed"
-    NOT_SERVED = "not served"
+    NO_WORKER = "no worker"
     CLOSED = "closed"
+    PAUSED = "paused"
     DISABLED = "disabled"
+    NOT_KNOWN = "not known"
 
 
 # Somebody may have wanted prices, and none could be trusted.
-OUTAGES: Final = frozenset({FeedState.STALE, FeedState.LOGIN_NEEDED, FeedState.NOT_SERVED})
+OUTAGES: Final = frozenset(
+    {FeedState.STALE, FeedState.LOGIN_NEEDED, FeedState.NO_WORKER, FeedState.CLOSED}
+)
 _SERVED: Final = frozenset({FeedState.LIVE, FeedState.STALE, FeedState.LOGIN_NEEDED})
 _STATES: Final[Mapping[str, FeedState]] = {
     "feed_live": FeedState.LIVE,
     "feed_stale": FeedState.STALE,
     "feed_auth_required": FeedState.LOGIN_NEEDED,
-    "feed_closed": FeedState.CLOSED,
+    "feed_closed": FeedState.PAUSED,  # noted of no other that is closed
     DISABLED: FeedState.DISABLED,
-    NOT_SERVED: FeedState.NOT_SERVED,
 }
-# A state of a later version is at least no outage that somebody could mend.
-_LATER: Final = FeedState.CLOSED
+# What an event of ``NOT_SERVED`` begins with where the worker went; else its worker refused the
+# account, and the message says why.
+_WORKER_WENT: Final = ("worker ", "no worker ")
 
 
 class Change(NamedTuple):
@@ -95,7 +99,7 @@ def stretches(
         return []
     if heard is not None and not is_alive:
         last = known[-1]
-        if _state(last) in _SERVED and heard > last.at:
+        if _state(last.kind, last.message) in _SERVED and heard > last.at:
             known.append(Change(heard, NOT_SERVED, "no worker is heard"))
     # In one zone moments are compared without asking it.
     start, end = start.astimezone(UTC), end.astimezone(UTC)
@@ -105,7 +109,7 @@ def stretches(
         begins = at if at > start else start
         stops = until if until < end else end
         if begins < stops:
-            found.append(Stretch(begins, stops, _STATES.get(kind, _LATER), message))
+            found.append(Stretch(begins, stops, _state(kind, message), message))
     return found
 
 
@@ -134,5 +138,8 @@ class Outages:
         return round(total.total_seconds() / 60, 1) if is_known else None
 
 
-def _state(change: Change) -> FeedState:
-    return _STATES.get(change.kind, _LATER)
+def _state(kind: str, message: str) -> FeedState:
+    if kind == NOT_SERVED:
+        return FeedState.NO_WORKER if message.startswith(_WORKER_WENT) else FeedState.CLOSED
+    # A state of a later version is at least no outage that somebody could mend.
+    return _STATES.get(kind, FeedState.NOT_KNOWN)

@@ -36,6 +36,7 @@ from pooling.operations.describe import (
 )
 from pooling.operations.history import MEASURES, history, history_csv, peaks
 from pooling.operations.naming import find_account
+from pooling.operations.pool_state import PoolState, event_word, state_named
 from pooling.operations.settings import setting_dicts, setting_text
 from pooling.tables import age, bar, pairs, table
 from streaming.models import GatewayStatus
@@ -60,8 +61,16 @@ def _list(options: Options, out: Output) -> None:
     now = timezone.now()
     views = [view_of(account, now) for account in accounts]
     if options["state"]:
-        views = [view for view in views if options["state"] in (view.state, state_word(view.state))]
+        wanted = _state(options["state"])
+        views = [view for view in views if view.state is wanted]
     out.show({"pools": views}, _table(views) if views else "No such pool.")
+
+
+def _state(text: str) -> PoolState:
+    state = state_named(text)
+    if state is None:
+        raise CliError(f"--state is one of {', '.join(PoolState)}; not {text!r}.", Exit.USAGE)
+    return state
 
 
 def _table(views: Sequence[PoolView]) -> str:
@@ -71,7 +80,7 @@ def _table(views: Sequence[PoolView]) -> str:
         (
             str(view.id),
             view.name,
-            state_word(view.state),
+            view.state,
             f"{view.connections}/{view.max_connections}",
             f"{view.used:,}/{view.capacity:,}",
             bar(view.used, view.capacity),
@@ -117,7 +126,7 @@ def _show(options: Options, out: Output) -> None:
     if events:
         parts.append(
             table(("EVENT AT", "KIND", "MESSAGE"),
-                  [(moment(e["at"]), state_word(e["kind"]), e["message"]) for e in events])
+                  [(moment(e["at"]), event_word(e["kind"]), e["message"]) for e in events])
         )  # fmt: skip
     if commands:
         parts.append(
@@ -130,8 +139,7 @@ def _show(options: Options, out: Output) -> None:
 
 
 def _facts(view: PoolView) -> list[tuple[str, str]]:
-    word = state_word(view.state)
-    state = f"{word}: {view.reason}" if view.reason else word
+    state = f"{view.state}: {view.reason}" if view.reason else view.state.value
     return [
         ("pool", f"{view.name} (id {view.id})"),
         ("state", f"{state} (since {moment(view.since)})"),
@@ -229,9 +237,7 @@ def _stats(options: Options, out: Output) -> None:
     states = {state: sum(view.state == state for view in views)
               for state in sorted({view.state for view in views})}  # fmt: skip
     sums = totals(views)
-    lines = [
-        ("pools", ", ".join(f"{n} {state_word(state)}" for state, n in states.items()) or "none")
-    ]
+    lines = [("pools", ", ".join(f"{n} {state}" for state, n in states.items()) or "none")]
     lines += [(name.replace("_", " "), f"{value:,.0f}") for name, value in sums.items()]
     parts = [pairs(lines)]
     if gateways:

@@ -1,4 +1,4 @@
-"""What ``pool top`` shows, as lines of text for a given size. Decides; draws nothing.
+"""Lines of text that ``pool top`` shows in a given size. Decides; draws nothing.
 
 Nothing here depends on colour: the state is a word, a problem sorts to the top.
 """
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from brokers.feed import state_word
 from brokers.times.moments import clock_text
-from pooling.operations.describe import DISABLED, PoolView, totals
+from pooling.operations.describe import PoolView, totals
+from pooling.operations.pool_state import PoolState, Tone
 from pooling.tables import age, bar, cut
 
 __all__ = ["Emphasis", "Key", "Line", "Snapshot", "clamp_scroll", "frame"]
 
-LIVE = "live"
 MIN_NAME = 12
 WIDE = 100  # from this width on there is room for the bar
 FOOTER = "q quits   ↑ ↓ scroll"
@@ -61,6 +60,15 @@ class Line:
     emphasis: Emphasis = Emphasis.PLAIN
 
 
+_EMPHASES = {
+    Tone.GOOD: Emphasis.PLAIN,
+    Tone.WARN: Emphasis.PROBLEM,
+    Tone.BAD: Emphasis.PROBLEM,
+    Tone.HELD: Emphasis.PLAIN,
+    Tone.OFF: Emphasis.QUIET,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What is true at one moment. ``problem`` is a sentence when the database did not answer."""
@@ -97,7 +105,7 @@ def clamp_scroll(scroll: int, pools: int, room: int) -> int:
 
 
 def _summary(snapshot: Snapshot) -> str:
-    live = sum(view.state == LIVE for view in snapshot.pools)
+    live = sum(view.state is PoolState.LIVE for view in snapshot.pools)
     return f"TickPool {clock_text(snapshot.at)}   {live} of {len(snapshot.pools)} pools live"
 
 
@@ -113,13 +121,12 @@ def _second(snapshot: Snapshot) -> str:
 
 
 def _order(view: PoolView) -> tuple[int, float, int]:
-    rank = 2 if view.state == DISABLED else 1 if view.state == LIVE else 0
-    return rank, -view.ticks_per_second, view.id
+    return view.state.rank, -view.ticks_per_second, view.id
 
 
 def _pool_line(view: PoolView, width: int) -> Line:
     cells = [
-        state_word(view.state),
+        view.state,
         f"{view.connections}/{view.max_connections}",
         f"{view.used}/{view.capacity}",
         bar(view.used, view.capacity, 6),
@@ -128,11 +135,7 @@ def _pool_line(view: PoolView, width: int) -> Line:
         f"{view.ticks_per_second:,.0f}",
         age(view.last_tick_age),
     ]
-    if view.state == DISABLED:
-        emphasis = Emphasis.QUIET
-    else:
-        emphasis = Emphasis.PLAIN if view.state == LIVE else Emphasis.PROBLEM
-    return Line(_row(view.name, cells, width), emphasis)
+    return Line(_row(view.name, cells, width), _EMPHASES[view.state.tone])
 
 
 def _row(name: str, cells: Sequence[str], width: int) -> str:

@@ -15,12 +15,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.addresses import host_to_connect, netloc
-from brokers.feed import WAITING_FOR_ROOM, FeedEvent
+from brokers.feed import FeedEvent
 from brokers.words import counted, named_error, verb
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker
 from openalgo_site.doctor.surroundings import running_environment
-from pooling.operations.describe import DISABLED, PoolView, accounts_with_status, view_of
+from pooling.operations.describe import PoolView, accounts_with_status, view_of
+from pooling.operations.pool_state import PoolState, Tone
 from streaming.exceptions import BusConfigurationError
 from streaming.link.link import ZmqFeedLink
 from streaming.models import GatewayStatus
@@ -45,7 +46,7 @@ def workers() -> Iterator[Finding]:
     now, served, name = timezone.now(), 0, "workers"
     views = [view_of(account, now) for account in accounts_with_status()]
     for view in views:
-        if view.state == DISABLED:
+        if view.state is PoolState.DISABLED:
             continue
         if not view.is_served:
             yield _unserved(view)
@@ -66,37 +67,32 @@ def workers() -> Iterator[Finding]:
         )
     if served:
         yield fine(name, f"{counted(served, 'pool')} {verb(served, 'has', 'have')} a worker")
-    elif all(view.state == DISABLED for view in views):
+    elif all(view.state is PoolState.DISABLED for view in views):
         yield skipped(name, "there is no enabled account: add one in the admin")
 
 
 def _unserved(view: PoolView) -> Finding:
     if hung := hung_worker(view.id):
         return failed("workers", f"{view.name}: {hung.words}", hung.mends)
-    age = view.heartbeat_age
-    heard = "was never heard" if age is None else f"was last heard {age:.0f} s ago"
-    return failed("workers", f"{view.name} has no worker; one {heard}", START_WORKER)
+    return failed("workers", f"{view.name}: {view.state}: {view.reason}", START_WORKER)
 
 
 def _trouble(view: PoolView) -> Iterator[Finding]:
     """Say what is not well with a pool that has a worker."""
-    name = "workers"
-    if view.state == "auth_required":
-        yield failed(
-            name,
-            f"{view.name}: the broker refused the credential ({view.reason})",
-            "enter a new one in the admin (Broker accounts); it is tried at once",
-        )
-    elif view.state == "closed" and not view.paused:
-        yield warned(name, f"{view.name} is closed: {view.reason}", "see `manage.py pool show`")
-    elif view.state == WAITING_FOR_ROOM:
-        yield warned(
-            name,
-            f"{view.name}: without a price, {WAITING_FOR_ROOM}: {counted(view.waiting, 'symbol')}",
-            "raise the account's limits (`manage.py pool set-limit`), or unsubscribe something",
-        )
-    elif view.state == "stale":
-        yield warned(name, f"{view.name} is stale: {view.reason}", "see `manage.py pool show`")
+    if not view.state.needs_somebody:
+        return
+    tell = failed if view.state.tone is Tone.BAD else warned
+    why = f": {view.reason}" if view.reason else ""
+    mends = _MENDS.get(view.state, "see `manage.py pool show`")
+    yield tell("workers", f"{view.name}: {view.state}{why}", mends)
+
+
+_MENDS = {
+    PoolState.LOGIN_NEEDED: "enter a new credential in the admin (Broker accounts); it is tried "
+    "at once",
+    PoolState.WAITING_FOR_ROOM: "raise the account's limits (`manage.py pool set-limit`), or "
+    "unsubscribe something",
+}
 
 
 def bus() -> Iterator[Finding]:
@@ -255,12 +251,12 @@ def gateways() -> Iterator[Finding]:
         status = httpx2.get(url, timeout=HTTP_SECONDS, trust_env=False).status_code
     except httpx2.HTTPError as error:
         if alive:
-            yield fine(name, f"{len(alive)} process(es) are heard; none on this machine's PORT")
+            yield fine(name, f"{_heard(len(alive))}; none on this machine's PORT")
             return
         yield failed(name, f"{url} does not answer ({type(error).__name__})", START_GATEWAY)
         return
     if status == httpx2.codes.OK:
-        yield fine(name, f"{url} answers; {len(alive)} process(es) are heard")
+        yield fine(name, f"{url} answers; {_heard(len(alive))}")
         yield from _older_gateway(f"http://{netloc(host, env.port)}/readyz")
     elif status == httpx2.codes.BAD_REQUEST:
         yield failed(
@@ -274,6 +270,11 @@ def gateways() -> Iterator[Finding]:
             f"{url} answers with HTTP {status}: another program has the port",
             "give PORT another number",
         )
+
+
+def _heard(processes: int) -> str:
+    words = counted(processes, "process", plural="processes")
+    return f"{words} {verb(processes, 'is', 'are')} heard"
 
 
 def _older_gateway(url: str) -> Iterator[Finding]:

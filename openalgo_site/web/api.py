@@ -17,7 +17,7 @@ from openalgo_site.web.preferences import preferred_exchange
 from pooling.instruments.reasons import why_nothing_found
 from pooling.instruments.search import search_instruments
 from pooling.models import BrokerAccount, PoolStatus
-from pooling.operations.describe import NOT_SERVED_REASON
+from pooling.operations.state_rows import state_now
 from streaming.scopes import Scope
 
 if TYPE_CHECKING:
@@ -87,22 +87,22 @@ def _pool(account: BrokerAccount, now: datetime) -> dict[str, Any]:
         "enabled": account.enabled,
     }
     row: PoolStatus | None = getattr(account, "status", None)
+    state, reason = state_now(account, row, now)
+    told = {
+        "status": state.value,
+        "tone": state.tone.value,
+        "feed_status": state.feed_status.value,
+        "reason": reason,
+    }
     if row is None:
-        return {**_unserved(account), **facts}
-    age = max(0.0, (now - row.heartbeat).total_seconds())
+        return {**_unserved(account), **told, **facts}
     is_served = account.enabled and row.is_alive(now)
-    status, reason = row.state, row.reason
-    if not account.enabled:
-        status, reason = "closed", "the account is disabled"
-    elif not is_served:
-        silent = f"no word from the worker for {age:.0f} seconds"
-        status, reason = "stale", "the worker was stopped" if row.has_left else silent
+    age = max(0.0, (now - row.heartbeat).total_seconds())
     return {
         **row.figures,
         **({} if is_served else _HELD_BY_NOBODY),
         **facts,
-        "status": status,
-        "reason": reason,
+        **told,
         "is_served": is_served,
         "owner": row.owner,
         "heartbeat_age_ms": round(age * 1000),
@@ -111,16 +111,14 @@ def _pool(account: BrokerAccount, now: datetime) -> dict[str, Any]:
 
 
 def _unserved(account: BrokerAccount) -> dict[str, Any]:
-    """Return what is known of a pool that no worker has ever reported."""
+    """Return what a pool that no worker has ever reported could hold."""
+    nothing = {"is_served": False, "connections": []}
     try:
         options = account.to_spec().options
-    except BrokerConfigError as error:
-        return {"status": "closed", "reason": str(error), "is_served": False, "connections": []}
+    except BrokerConfigError:
+        return nothing
     return {
-        "status": "closed",
-        "reason": NOT_SERVED_REASON,
-        "is_served": False,
-        "connections": [],
+        **nothing,
         "used": 0,
         "capacity": options.symbols_per_connection * options.max_connections,
         "max_connections": options.max_connections,

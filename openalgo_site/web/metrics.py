@@ -1,4 +1,4 @@
-"""``/metrics``: what Prometheus reads, with a key of its own, and what staff may look at."""
+"""``/metrics`` for Prometheus, with a key of its own, and for staff to look at."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from brokers.feed import PoolStats
 from openalgo_site.config.metrics_key import REFUSAL, shows_metrics_key
 from openalgo_site.processes.gateways import ENV_SIBLINGS
 from openalgo_site.processes.siblings import Siblings
 from openalgo_site.web import api_access
+from pooling.operations.pool_state import state_of_feed
 from streaming.fanout.hub import GatewayHub
 from streaming.gateway.gateway import Gateway
 from streaming.gateway.metrics import (
@@ -26,7 +28,7 @@ from streaming.gateway.metrics import (
 )
 from streaming.gateway.routing import GATEWAY_SCOPE_KEY
 
-__all__ = ["SIBLINGS", "answer_siblings", "metrics"]
+__all__ = ["SIBLINGS", "answer_siblings", "metrics", "state_label"]
 
 SIBLINGS = Siblings.from_text(os.environ.get(ENV_SIBLINGS, ""))
 
@@ -57,7 +59,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     )
     processes.add_metric([], 1 + len(others))
     known = [processes, *await _accounts(gateway)]
-    workers = publisher_metrics(hub.link) + pool_metrics(await pool_stats(hub.link))
+    workers = publisher_metrics(hub.link) + pool_metrics(await pool_stats(hub.link), state_label)
     return HttpResponse(
         exposition(merged([own, *others, known, workers])),
         content_type=CONTENT_TYPE_LATEST,
@@ -94,6 +96,11 @@ def _own(gateway: Gateway, hub: GatewayHub) -> list[Metric]:
     for reason, count in api_access.API_SHARES.refused.items():
         refused.add_metric([process, reason], count)
     return merged([gateway_metrics(gateway, hub, process), [refused]])
+
+
+def state_label(stats: PoolStats) -> str:
+    """Return the word of a pool's state, whose worker told these statistics."""
+    return state_of_feed(stats.status.value, stats.reason, stats.waiting).value
 
 
 def _is_staff(request: HttpRequest) -> bool:

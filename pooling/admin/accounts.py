@@ -11,7 +11,6 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from brokers.feed import WAITING_FOR_ROOM
 from pooling import conf
 from pooling.admin.forms.broker_settings import (
     SETTING_PREFIX,
@@ -30,7 +29,7 @@ from pooling.admin.forms.credentials import (
     fields_for,
 )
 from pooling.admin.forms.limits import PoolConfigInline, limit_in_words, limits_panel
-from pooling.admin.lists.cells import NOTHING, Tone, age, badge, bar
+from pooling.admin.lists.cells import NOTHING, age, badge, bar
 from pooling.admin.lists.changes import change_message
 from pooling.admin.lists.filters import CredentialFilter, StateFilter
 from pooling.admin.lists.states import connection_rows, state_badge
@@ -38,6 +37,7 @@ from pooling.admin.operate import OperateMixin
 from pooling.keys.crypto import load_sealer
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.crowding import crowding
+from pooling.operations.pool_state import PoolState
 
 if TYPE_CHECKING:
     AccountAdminBase = admin.ModelAdmin[BrokerAccount]
@@ -110,12 +110,10 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         status = _current(account)
         if status is None:
             return NOTHING
-        shown = bar(status.used, status.capacity)
+        shown, short = bar(status.used, status.capacity), PoolState.WAITING_FOR_ROOM
         if not status.waiting:
             return shown
-        return format_html(
-            "{} {}", shown, badge(Tone.WARN, f"{status.waiting:,} {WAITING_FOR_ROOM}")
-        )
+        return format_html("{} {}", shown, badge(short.tone, f"{status.waiting:,} {short}"))
 
     @admin.display(description="connections", ordering="status__connections")
     def connections(self, account: BrokerAccount) -> SafeString | str:

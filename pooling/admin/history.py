@@ -10,11 +10,11 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from brokers.feed import state_word
 from pooling.admin.lists.cells import Tone, badge, bar, moment
 from pooling.admin.lists.filters import AccountBrokerFilter, ChoiceFilter
 from pooling.admin.lists.large_tables import BoundedPaginator
 from pooling.models import BrokerAccount, PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
+from pooling.operations.pool_state import PoolState, event_word
 
 if TYPE_CHECKING:
     ReadOnlyBase = admin.ModelAdmin[Any]
@@ -184,7 +184,7 @@ class EventKindFilter(ChoiceFilter):
 
     def conditions(self) -> dict[str, tuple[str, Q]]:
         """Return the kinds, in words."""
-        return {kind: (state_word(kind), Q(kind=kind)) for kind in _EVENT_TONES}
+        return {kind: (event_word(kind), Q(kind=kind)) for kind in _EVENT_TONES}
 
 
 @admin.register(PoolEvent)
@@ -206,16 +206,16 @@ class PoolEventAdmin(HistoryAdmin):
     @admin.display(description="kind", ordering="kind")
     def what(self, event: PoolEvent) -> SafeString:
         """What happened."""
-        return badge(_EVENT_TONES.get(event.kind, Tone.OFF), state_word(event.kind))
+        return badge(_EVENT_TONES.get(event.kind, Tone.OFF), event_word(event.kind))
 
 
 _EVENT_TONES = {
-    "feed_live": Tone.GOOD,
-    "feed_stale": Tone.BAD,
-    "feed_auth_required": Tone.BAD,
-    "feed_not_served": Tone.BAD,
-    "feed_closed": Tone.OFF,
-    "feed_disabled": Tone.OFF,
+    "feed_live": PoolState.LIVE.tone,
+    "feed_stale": PoolState.STALE.tone,
+    "feed_auth_required": PoolState.LOGIN_NEEDED.tone,
+    "feed_not_served": PoolState.NO_WORKER.tone,
+    "feed_closed": PoolState.PAUSED.tone,
+    "feed_disabled": PoolState.DISABLED.tone,
     "connected": Tone.GOOD,
     "lost": Tone.BAD,
     "auth_required": Tone.BAD,

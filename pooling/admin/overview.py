@@ -9,14 +9,12 @@ from django.db.models import Count, Q, Sum
 from django.utils.safestring import SafeString
 
 from pooling.admin.lists.cells import badge
-from pooling.admin.lists.filters import StateFilter
-from pooling.admin.lists.states import PoolState, state_of
 from pooling.models import BrokerAccount, PoolStatus
+from pooling.operations.state_rows import conditions, state_now
 
 __all__ = ["Overview", "StateCount", "overview"]
 
 MAX_LISTED = 8
-CALM = (PoolState.LIVE, PoolState.PAUSED, PoolState.DISABLED, PoolState.NOT_SERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,9 @@ class Overview:
 
 def overview(now: datetime) -> Overview:
     """Return all pools at a glance, in three queries however many there are."""
-    conditions = StateFilter.conditions_at(now)
+    found = conditions(now)
     counts = BrokerAccount.objects.aggregate(
-        **{state.name: Count("pk", filter=condition) for state, condition in conditions.items()}
+        **{state.name: Count("pk", filter=condition) for state, condition in found.items()}
     )
     totals = PoolStatus.objects.alive(now).aggregate(
         symbols=Sum("used"),
@@ -59,8 +57,8 @@ def overview(now: datetime) -> Overview:
         workers=Count("owner", distinct=True),
     )
     trouble = Q()
-    for state, condition in conditions.items():
-        if state not in CALM:
+    for state, condition in found.items():
+        if state.needs_somebody:
             trouble |= condition
     accounts = (
         BrokerAccount.objects.filter(trouble)
@@ -70,8 +68,8 @@ def overview(now: datetime) -> Overview:
     )
     return Overview(
         states=tuple(
-            StateCount(state.value, badge(state.tone, state.word), counts[state.name])
-            for state in conditions
+            StateCount(state.value, badge(state.tone, state.value), counts[state.name])
+            for state in found
             if counts[state.name]
         ),
         troubled=tuple(_trouble(account, now) for account in accounts),
@@ -86,5 +84,5 @@ def overview(now: datetime) -> Overview:
 
 
 def _trouble(account: BrokerAccount, now: datetime) -> tuple[BrokerAccount, SafeString, str]:
-    state = state_of(account, account.status, now)
-    return account, badge(state.tone, state.word), account.status.effective_reason(now)
+    state, reason = state_now(account, getattr(account, "status", None), now)
+    return account, badge(state.tone, state.value), reason

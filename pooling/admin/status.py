@@ -17,6 +17,7 @@ from pooling.admin.lists.cells import NOTHING, age, bar
 from pooling.admin.lists.filters import AccountBrokerFilter, FullnessFilter, StatusStateFilter
 from pooling.admin.lists.states import state_badge
 from pooling.models import PoolStatus
+from pooling.operations.state_rows import state_now
 
 __all__ = ["PoolStatusAdmin"]
 
@@ -66,13 +67,13 @@ class PoolStatusAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state now", ordering="state")
     def state_now(self, status: PoolStatus) -> SafeString:
-        """The state, unless its worker is gone."""
+        """The pool's state."""
         return state_badge(status.account, status, timezone.now())
 
     @admin.display(description="reason now")
     def reason_now(self, status: PoolStatus) -> str:
         """Why."""
-        return status.effective_reason() or NOTHING
+        return state_now(status.account, status, timezone.now()).reason or NOTHING
 
     @admin.display(description="used, of capacity", ordering="used")
     def symbols_bar(self, status: PoolStatus) -> SafeString:

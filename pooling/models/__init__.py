@@ -17,10 +17,9 @@ from pooling.models.instruments import (
     SearchTier,
     starting_with,
 )
-from pooling.models.status import NO_WORKER, STATUS_KEPT, PeakSeen, PoolStatus
+from pooling.models.status import STATUS_KEPT, PeakSeen, PoolStatus
 
 __all__ = [
-    "NO_WORKER",
     "STATUS_KEPT",
     "AlertTarget",
     "BrokerAccount",

@@ -11,15 +11,13 @@ from django.db import models
 from django.utils import timezone
 
 from brokers.feed import FeedStatus
-from brokers.times.moments import moment_text
 from pooling.feed_health import CLOSED_REASON
 from pooling.models.accounts import BrokerAccount
 
-__all__ = ["NO_WORKER", "STATUS_KEPT", "PeakSeen", "PoolStatus"]
+__all__ = ["STATUS_KEPT", "PeakSeen", "PoolStatus"]
 
 # A worker writes about once a second; a row that is older tells of a worker that is gone.
 STATUS_KEPT = timedelta(seconds=5)
-NO_WORKER = "no worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,8 @@ class PoolStatusStore(models.Manager["PoolStatus"]):
 class PoolStatus(models.Model):
     """How one pool is now, as its worker wrote it about a second ago.
 
-    ``state`` and the numbers are as true as ``heartbeat`` is recent: show ``effective_state``.
+    ``state`` (the feed status) and the numbers are as true as ``heartbeat`` is recent: show what
+    ``operations.pool_state`` says.
     ``used`` and ``capacity`` count what the broker counts, ``symbols`` counts instruments.
     ``stats`` is ``brokers.feed.PoolStats`` as JSON: everything there is to know of each connection.
     """
@@ -89,7 +88,7 @@ class PoolStatus(models.Model):
         verbose_name_plural = "pool statuses"
 
     def __str__(self) -> str:
-        return f"{self.account}: {self.effective_state()}"
+        return f"{self.account}: pool status"
 
     @staticmethod
     def seat_group_fact(version: int, group: str) -> str:
@@ -119,19 +118,6 @@ class PoolStatus(models.Model):
         """Tell whether the worker that wrote this is still there."""
         is_fresh = self.heartbeat > (now or timezone.now()) - STATUS_KEPT
         return is_fresh and not self.has_left
-
-    def effective_state(self, now: datetime | None = None) -> str:
-        """Return the state to show: ``NO_WORKER`` once the worker left or was silent for 5 s."""
-        return self.state if self.is_alive(now) else NO_WORKER
-
-    def effective_reason(self, now: datetime | None = None) -> str:
-        """Return the reason to show beside ``effective_state``."""
-        if self.is_alive(now):
-            return self.reason
-        seen = moment_text(timezone.localtime(self.heartbeat))
-        if self.has_left:
-            return f"worker {self.owner} ended at {seen}"
-        return f"worker {self.owner} was last heard at {seen}"
 
     @property
     def peaks_today(self) -> Mapping[str, PeakSeen]:

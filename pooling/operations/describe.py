@@ -9,16 +9,13 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from brokers.feed import CONNECTED_STATES, WAITING_FOR_ROOM, FeedStatus
+from brokers.feed import CONNECTED_STATES
 from pooling.models import BrokerAccount, PoolCommand, PoolConfig, PoolEvent, PoolStatus
 from pooling.operations.naming import account_name
+from pooling.operations.pool_state import PoolState
+from pooling.operations.state_rows import state_now
 
 __all__ = [
-    "DISABLED",
-    "DISABLED_REASON",
-    "NOT_SERVED",
-    "NOT_SERVED_REASON",
-    "PAUSED_REASON",
     "PoolView",
     "accounts_with_status",
     "command_dict",
@@ -29,12 +26,6 @@ __all__ = [
     "totals",
     "view_of",
 ]
-
-DISABLED = "disabled"
-NOT_SERVED = "not served"
-DISABLED_REASON = "the account is switched off in the admin"
-NOT_SERVED_REASON = "no worker has served this account yet"
-PAUSED_REASON = "its connections are closed until somebody resumes it"
 
 _TOTALS = (
     "connections",
@@ -61,7 +52,7 @@ class PoolView:
     label: str
     enabled: bool
     paused: bool
-    state: str
+    state: PoolState
     reason: str
     is_served: bool
     owner: str | None
@@ -93,7 +84,7 @@ def view_of(account: BrokerAccount, now: datetime) -> PoolView:
     status: PoolStatus | None = getattr(account, "status", None)
     is_alive = status is not None and account.enabled and status.is_alive(now)
     numbers = {name: getattr(status, name) if is_alive else 0 for name in _TOTALS}
-    state, reason = _state(account, status, now)
+    state, reason = state_now(account, status, now)
     return PoolView(
         id=account.pk,
         name=account_name(account),
@@ -178,19 +169,6 @@ def totals(views: Iterable[PoolView]) -> dict[str, float]:
         for name in found:
             found[name] += getattr(view, name)
     return found
-
-
-def _state(account: BrokerAccount, status: PoolStatus | None, now: datetime) -> tuple[str, str]:
-    if not account.enabled:
-        return DISABLED, DISABLED_REASON
-    if status is None:
-        return NOT_SERVED, NOT_SERVED_REASON
-    if account.paused and status.is_alive(now):
-        return "paused", PAUSED_REASON
-    state, reason = status.effective_state(now), status.effective_reason(now)
-    reason = "" if reason == state else reason
-    # A live pool some of whose symbols have no price is not as it should be.
-    return (WAITING_FOR_ROOM if state == FeedStatus.LIVE and status.waiting else state), reason
 
 
 def _trying(status: PoolStatus) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from prometheus_client.core import (
@@ -236,8 +236,13 @@ async def pool_stats(link: FeedLink) -> list[PoolStats]:
     return found
 
 
-def pool_metrics(pools: Sequence[PoolStats]) -> list[Metric]:
-    """Return what the workers say of their pools, summed up by broker and state."""
+def pool_metrics(pools: Sequence[PoolStats], state_of: Callable[[PoolStats], str]) -> list[Metric]:
+    """Return what the workers say of their pools, summed up by broker and state.
+
+    Args:
+        pools: those that answered.
+        state_of: how the state of one is called; one of few words.
+    """
     states: Counter[tuple[str, str]] = Counter()
     connections: Counter[tuple[str, str]] = Counter()
     sums: dict[str, Counter[tuple[str, ...]]] = {
@@ -258,13 +263,13 @@ def pool_metrics(pools: Sequence[PoolStats]) -> list[Metric]:
         if stats.used and stats.last_tick_ms is not None:
             at = stats.last_tick_ms / 1000
             last_ticks[stats.broker,] = min(at, last_ticks.get((stats.broker,), at))
-        states[stats.broker, stats.status.value] += 1
+        states[stats.broker, state_of(stats)] += 1
         for connection in stats.connections:
             connections[stats.broker, connection.state] += 1
         for name, counter in sums.items():
             counter[stats.broker,] += getattr(stats, name)
     return [
-        _gauge_of("tickpool_pools", "Pools by the state of their feed.", states, "state"),
+        _gauge_of("tickpool_pools", "Pools by their state.", states, "state"),
         _gauge_of("tickpool_pool_connections", "Broker connections.", connections, "state"),
         _gauge_of("tickpool_pool_symbols", "Upstream subscriptions in use.", sums["used"]),
         _gauge_of("tickpool_pool_symbols_capacity", "Subscriptions possible.", sums["capacity"]),

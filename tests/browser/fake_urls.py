@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
 
+from pooling.operations.pool_state import PoolState
 from tests.browser.fake_market import INSTRUMENTS
 
 STATE: dict[str, Any] = {"watchlists": {}, "made": 0, "fail": set(), "reason": ""}
@@ -119,7 +120,13 @@ def pools(request: HttpRequest) -> HttpResponse:
         "heartbeat_age_ms": STATE["written_ago_ms"],
     }
     pools = [pool | STATE["pool"], *(pool | other for other in STATE["other_pools"])]
-    return JsonResponse({"results": pools})
+    return JsonResponse({"results": [_toned(each) for each in pools]})
+
+
+def _toned(pool: dict[str, Any]) -> dict[str, Any]:
+    """Return the pool with what the site says beside the word of its state."""
+    state = PoolState(pool["status"])
+    return {"tone": state.tone, "feed_status": state.feed_status, **pool}
 
 
 urlpatterns = [

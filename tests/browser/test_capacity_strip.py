@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from pooling.operations.pool_state import PoolState
 from tests.browser.fake_site import FakeSite
 from tests.browser.memory import Memory
 from tests.browser.watch import Watch
@@ -20,7 +21,7 @@ DASH = "\N{EN DASH}"
 
 async def test_unhealthy_pool_says_why(watch: Watch, site: FakeSite):
     """The capacity strip shows state and reason."""
-    site.say("set_state", pool={"status": "auth_required", "reason": "access token expired"})
+    site.say("set_state", pool={"status": "login needed", "reason": "access token expired"})
     strip = watch.page.get_by_label("Capacity of your pools")
     await expect(strip).to_contain_text("login needed")
     await expect(strip).to_contain_text("access token expired")
@@ -64,7 +65,7 @@ STOPPED = {"status": "closed", "reason": "the pool was closed", "used": 0, "conn
 GONE = {
     "stopped": STOPPED,
     "killed": {"connections": [{"slot": 0, "state": "backoff", "used": 9}]},
-    "found out": {"status": "stale", "reason": "no word from it", "is_served": False},
+    "found out": {"status": "no worker", "reason": "w:1 ended", "is_served": False},
 }
 
 
@@ -72,7 +73,13 @@ GONE = {
 async def test_what_a_worker_wrote_before_it_went_is_not_shown(
     watch: Watch, site: FakeSite, written: dict[str, Any]
 ):
-    """Neither its last words nor what it held: strip, pill and banner say the same."""
+    """Neither its last words nor what it held: strip, pill and banner say the same.
+
+    The socket only says that prices are stale; the server, once it knows, that there is no worker.
+    """
+    is_known = written is GONE["found out"]
+    state, pill = ("no worker", "No worker") if is_known else ("stale", "Feed stale")
+    reason = "w:1 ended" if is_known else "the worker was stopped"
     site.say("feed", status="stale", reason="the worker was stopped")
     site.say("set_state", pool=written, written_ago_ms=60_000)
     card = watch.page.locator(".pool")
@@ -81,14 +88,15 @@ async def test_what_a_worker_wrote_before_it_went_is_not_shown(
     for _ in range(2):
         async with watch.page.expect_response("**/api/pools"):
             pass
-    await expect(card).to_have_attribute("data-status", "stale")
-    await expect(card.locator("[data-field=state]")).to_have_text("stale")
-    await expect(card.locator("[data-field=reason]")).to_have_text("the worker was stopped")
+    await expect(card).to_have_attribute("data-tone", PoolState(state).tone)
+    await expect(card.locator("[data-field=state]")).to_have_text(state)
+    await expect(card.locator("[data-field=reason]")).to_have_text(reason)
     await expect(card.locator("[data-field=symbols]")).to_have_text(f"{DASH} of 9,000 symbols")
     connections = card.locator("[data-field=connections]")
     await expect(connections).to_have_text(f"{DASH} of 3 connections")
-    await expect(watch.banner).to_contain_text("The feed is stale")
-    await expect(watch.pill).to_have_text("Feed stale")
+    headline = "No worker serves the feed" if is_known else "The feed is stale"
+    await expect(watch.banner).to_contain_text(headline)
+    await expect(watch.pill).to_have_text(pill)
     assert not [each for each in await shown.all() if re.search("closed|trying", each or "")]
 
 
@@ -116,17 +124,19 @@ async def test_a_worker_that_is_back_is_shown_by_its_own_count_at_once(
     assert not [each for each in await shown.all() if re.search("closed|trying", each or "")]
 
 
-async def test_a_pool_that_a_person_closed_reads_closed(watch: Watch, site: FakeSite):
-    """At once, and whatever its worker wrote before; the rows and the banner agree."""
+async def test_a_pool_that_a_person_paused_reads_so(watch: Watch, site: FakeSite):
+    """Closed at once, whatever its worker wrote before; paused, once the server tells."""
     site.say("feed", status="closed", reason="paused")
     card = watch.page.locator(".pool")
     await expect(card.locator("[data-field=state]")).to_have_text("closed")
     await expect(card.locator("[data-field=reason]")).to_have_text("paused")
     await expect(watch.banner).to_contain_text("The feed is closed.")
-    site.say("set_state", pool={"status": "closed", "reason": "paused", "connections": []}, used=0)
+    site.say("set_state", pool={"status": "paused", "reason": "closed", "connections": []}, used=0)
     async with watch.page.expect_response("**/api/pools"):
         pass
-    await expect(card.locator("[data-field=state]")).to_have_text("closed")
+    await expect(card.locator("[data-field=state]")).to_have_text("paused")
+    await expect(watch.banner).to_contain_text("The feed is paused. Closed.")
+    await expect(watch.pill).to_have_text("Paused")
     await expect(card.locator("[data-field=connections]")).to_have_text("0 of 3 connections")
 
 
@@ -147,7 +157,7 @@ async def test_capacity_comes_with_the_answer_for_the_list(watch: Watch, site: F
 
 async def test_disabled_accounts_are_one_line_without_figures(watch: Watch, site: FakeSite):
     """What nobody uses takes no room and shows nothing that is not current."""
-    closed = {"status": "closed", "reason": "the account is disabled", "enabled": False}
+    closed = {"status": "disabled", "reason": "the account is switched off", "enabled": False}
     others = [{**closed, "pool_id": "7", "label": "old"}, {**closed, "pool_id": "8", "label": "x"}]
     site.say("set_state", other_pools=others)
     strip = watch.page.get_by_label("Capacity of your pools")
@@ -164,7 +174,7 @@ async def test_a_note_takes_no_room_from_the_cards(
 ):
     """ "Capacity figures are not available" and "Disabled: ..." stand on lines of their own."""
     console_errors.allow("503")
-    closed = {"pool_id": "7", "label": "old", "status": "closed", "enabled": False}
+    closed = {"pool_id": "7", "label": "old", "status": "disabled", "enabled": False}
     await watch.page.set_viewport_size({"width": width, "height": 800})
     card = watch.page.locator(".pool")
     site.say("set_state", other_pools=[closed])

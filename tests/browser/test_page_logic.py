@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,7 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
+from brokers.feed import FeedStatus
 from brokers.times.market_clock import exchange_zone
+from pooling.operations.pool_state import PoolState
 from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -223,10 +226,43 @@ async def test_a_headline_names_its_account_where_there_are_several(module_page:
         "The feed of Zerodha main is stale: the prices marked so are not current. No data.",
         "The feed of Zerodha main is stale: the prices marked so are not current. No data.",
         None,
-        "The broker wants a new login for Zerodha second; no prices of Zerodha second arrive until"
-        " then.",
+        "Login needed for Zerodha second: no prices of Zerodha second arrive until then.",
         "The feed of Zerodha second is closed.",
     ]
+
+
+async def test_the_watch_calls_every_state_as_the_server_does(module_page: Page):
+    """As told by the server; and where only the feed status is known, as a pool that is in it."""
+    told = [
+        {"pool_id": "1", "broker": "zerodha", "status": each, "tone": each.tone,
+         "feed_status": each.feed_status, "reason": "why"}
+        for each in PoolState
+    ]  # fmt: skip
+    script = f"{json.dumps(told)}.map((pool) => m.summarize(pool, 'asha'))"
+    shown = await run(module_page, "pool", script)
+    assert [(pool["state"], pool["tone"]) for pool in shown] == [(s, s.tone) for s in PoolState]
+    troubled = f"""{json.dumps(told)}.map((pool) => m.withTrouble(m.summarize(pool, 'asha'),
+        {{status: pool.feed_status, reason: "told by the socket"}}))"""
+    for pool, state in zip(await run(module_page, "pool", troubled), PoolState, strict=True):
+        if state is not PoolState.WAITING_FOR_ROOM:  # its feed is no trouble
+            assert (pool["state"], pool["tone"]) == (state, state.tone)
+    names = f"{json.dumps(list(FeedStatus))}.map((each) => [m.stateName(each), m.stateTone(each)])"
+    for word, tone in await run(module_page, "feed", names):
+        assert PoolState(word).tone == tone
+
+
+async def test_what_was_told_before_a_feed_turned_explains_nothing(module_page: Page):
+    """A pool that had no worker before it lived is stale now, until the server says why."""
+    script = """(() => {
+        const feed = new m.FeedState();
+        const told = {id: "1", feedStatus: "stale", state: "no worker", tone: "bad", reason: "w"};
+        const say = (status) => (feed.apply({pool_id: "1", status}), feed.headline?.status);
+        feed.poolsTold([told]);
+        const first = say("stale");
+        return [first, say("live"), say("stale"), (feed.poolsTold([told]), feed.headline.status)];
+    })()"""
+    found = await run(module_page, "feed", script)
+    assert found == ["no worker", None, "stale", "no worker"]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
+from pooling.outages import OUTAGES
 from streaming.link.latency import BUCKETS_SECONDS
 from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 HOUR = 3_600_000
+LIVE = ("good", "live")
 DAY = 24 * HOUR
 
 
@@ -48,8 +50,15 @@ async def test_nothing_stays_live_by_itself(module_page: Page):
         m.shownState({...v[1], heartbeat_age_ms: age}, {isOpen, sinceFigures}))"""
     states = await run(module_page, "truth", code, cases, pool)
     for state, (*_, reason) in zip(states, cases, strict=True):
-        shown = ("bad", "stale") if reason else ("good", "live")
+        is_gone = reason.startswith("no word")
+        shown = ("bad", "no worker") if is_gone else ("warn", "stale") if reason else LIVE
         assert (state["tone"], state["word"], state["reason"]) == (*shown, reason)
+
+
+async def test_history_calls_an_outage_what_the_server_does(module_page: Page):
+    """One list of states, and each has a colour of its own in the band."""
+    found = await run(module_page, "band", "[...m.OUTAGES]")
+    assert set(found) == OUTAGES
 
 
 async def test_nothing_is_counted_of_a_worker_that_fell_silent(module_page: Page):
@@ -76,10 +85,10 @@ async def test_the_sum_of_states_is_that_of_the_cards(module_page: Page):
     code = "v[1].map((sinceFigures) => m.countedStates(v[0], {isOpen: true, sinceFigures}))"
     assert await run(module_page, "truth", code, figures, [0, 500]) == [
         {"live": 40, "no worker": 1},
-        {"live": 39, "no worker": 1, "stale": 1},
+        {"live": 39, "no worker": 2},
     ]
     alone = {"states": {"live": 1}, "pools": pools[1:2]}
-    assert await run(module_page, "truth", code, alone, [500]) == [{"stale": 1}]
+    assert await run(module_page, "truth", code, alone, [500]) == [{"no worker": 1}]
 
 
 async def test_a_pool_without_a_worker_says_what_the_server_says(module_page: Page):

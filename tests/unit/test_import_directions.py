@@ -65,7 +65,7 @@ ROOMS: dict[str, str] = {
     "pooling.store": "pooling pooling.conf pooling.keys pooling.models pooling.instruments "
     f"{_VALUES}",
     "pooling.operations": "pooling pooling.conf pooling.keys pooling.models pooling.subscriptions "
-    "brokers brokers.registry",
+    "brokers brokers.registry brokers.times",
     "pooling.alerts": "pooling pooling.conf pooling.keys pooling.models pooling.store brokers",
     "pooling.admin": "pooling pooling.conf pooling.keys pooling.models pooling.operations "
     f"pooling.store pooling.alerts pooling.admin.forms pooling.admin.lists {_VALUES}",

@@ -94,6 +94,7 @@ PURE_MODULES = [
     "pooling.subscriptions.offer",
     "pooling.subscriptions.outcomes",
     "pooling.subscriptions.plan",
+    "pooling.operations.pool_state",
     "pooling.tables",
     "pooling.subscriptions.rebalancer",
     "pooling.subscriptions.reconciler",

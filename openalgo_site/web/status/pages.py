@@ -41,6 +41,7 @@ from openalgo_site.web.status.history_rows import (
 )
 from pooling.models import BrokerAccount, PoolRecord
 from pooling.operations.naming import account_name
+from pooling.operations.pool_state import event_word
 from streaming.scopes import Scope
 
 if TYPE_CHECKING:
@@ -110,7 +111,10 @@ def history_json(request: HttpRequest, account_id: int) -> HttpResponseBase:
         rows, peaks = rows_of(account_id, span), partial(peaks_of, span.step)
         return {
             **chart(rows, span, interval, states, peaks_of=peaks),
-            "events": [(round(at.timestamp() * 1000), *rest) for at, *rest in events.rows],
+            "events": [
+                (round(at.timestamp() * 1000), kind, message, event_word(kind))
+                for at, kind, message in events.rows
+            ],
             "events_total": events.total,
         }
 

@@ -1,4 +1,4 @@
-"""How pools and gateways read on the status page. Pure.
+"""Pools and gateways as the status page reads them. Pure.
 
 Times leave as ages in milliseconds wherever the page counts on: a browser's clock may be wrong, and
 an age goes on being true while nothing arrives. ``None`` is what nobody knows.
@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brokers.feed import WAITING_FOR_ROOM, state_word
+from brokers.feed import state_word
+from pooling.operations.pool_state import connection_tone
 
 if TYPE_CHECKING:
     from pooling.operations.describe import PoolView
@@ -20,28 +21,6 @@ __all__ = ["CONNECTIONS_SHOWN", "POOLS_PER_PAGE", "Page", "matches", "page_of", 
 
 POOLS_PER_PAGE = 25
 CONNECTIONS_SHOWN = 50
-
-# What needs somebody comes first; the word of the state decides how it looks on the page, too.
-_TONES = {
-    "no worker": "bad",
-    "auth_required": "bad",
-    "not served": "bad",
-    "stale": "warn",
-    WAITING_FOR_ROOM: "warn",
-    "closed": "off",
-    "paused": "held",
-    "live": "good",
-    "disabled": "off",
-}
-_RANK = {state: rank for rank, state in enumerate(_TONES)}
-_CONNECTION_TONES = {
-    "live": "good",
-    "stale": "warn",
-    "backoff": "warn",
-    "rate_limited": "bad",
-    "auth_required": "bad",
-    "draining": "held",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +36,7 @@ class Page:
 
 def matches(view: PoolView, search: str) -> bool:
     """Tell whether every word of ``search`` (casefolded) is in what names or describes the pool."""
-    text = (
-        f"{view.id} {view.name} {view.state} {state_word(view.state)} {view.owner or ''}".casefold()
-    )
+    text = f"{view.id} {view.name} {view.state} {view.owner or ''}".casefold()
     return all(word in text for word in search.split())
 
 
@@ -67,7 +44,7 @@ def page_of(views: Iterable[PoolView], search: str, page: int) -> Page:
     """Return a page, those first that need somebody; one beyond the last is the last."""
     seen = list(views)
     found = [view for view in seen if matches(view, search)]
-    found.sort(key=lambda view: (_RANK.get(view.state, 0), not view.waiting, view.id))
+    found.sort(key=lambda view: (view.state.rank, not view.waiting, view.id))
     pages = max(1, -(-len(found) // POOLS_PER_PAGE))
     page = min(page, pages)
     start = (page - 1) * POOLS_PER_PAGE
@@ -76,7 +53,7 @@ def page_of(views: Iterable[PoolView], search: str, page: int) -> Page:
         page=page,
         pages=pages,
         total=len(found),
-        states=Counter(state_word(view.state) for view in seen),
+        states=Counter(view.state.value for view in seen),
     )
 
 
@@ -99,8 +76,8 @@ def pool_entry(
         "broker": view.broker,
         "label": view.label,
         "user": view.user,
-        "state": state_word(view.state),
-        "tone": _TONES.get(view.state, "off"),
+        "state": view.state.value,
+        "tone": view.state.tone.value,
         "reason": view.reason,
         "since_age_ms": _age(since_ms, now_ms) if view.is_served else None,
         "is_served": view.is_served,
@@ -142,7 +119,7 @@ def _connection(stats: Mapping[str, Any], heartbeat_age_ms: int, now_ms: int) ->
     return {
         "slot": stats.get("slot"),
         "state": state_word(state),
-        "tone": _CONNECTION_TONES.get(state, "off"),
+        "tone": connection_tone(state).value,
         "since_age_ms": _age(stats.get("since_ms"), now_ms),
         "symbols": stats.get("symbols"),
         "used": stats.get("used"),

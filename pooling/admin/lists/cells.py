@@ -1,4 +1,4 @@
-"""What the cells of the admin's lists are made of: badges, bars and ages, readable without colour.
+"""Parts of the cells of the admin's lists: badges, bars and ages, readable without colour.
 
 The policy of the pages forbids inline styles, so a bar is an SVG whose width is an attribute.
 """
@@ -6,29 +6,19 @@ The policy of the pages forbids inline styles, so a bar is an SVG whose width is
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from brokers.times.moments import moment_text
+from pooling.operations.pool_state import Tone
 
 __all__ = ["NOTHING", "Tone", "age", "badge", "bar", "long_age", "moment"]
 
 NOTHING = "-"  # what an empty cell shows
 NEARLY_FULL = 0.9
 SECONDS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
-class Tone(StrEnum):
-    """What a badge means; each has a colour and a shape of its own."""
-
-    GOOD = "good"
-    WARN = "warn"
-    BAD = "bad"
-    OFF = "off"
-    HELD = "held"
 
 
 def badge(tone: Tone, word: str, reason: str = "") -> SafeString:

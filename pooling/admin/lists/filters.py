@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -12,8 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from pooling import conf
-from pooling.admin.lists.states import PoolState
-from pooling.models import PoolStatus
+from pooling.operations.state_rows import conditions
 
 __all__ = [
     "AccountBrokerFilter",
@@ -61,30 +60,9 @@ class StateFilter(ChoiceFilter):
     to_status: ClassVar[str] = "status__"
 
     def conditions(self) -> dict[str, tuple[str, Q]]:
-        """Return the states, as ``states.state_of`` says them."""
-        return {
-            state.value: (state.word, condition)
-            for state, condition in self.conditions_at(timezone.now()).items()
-        }
-
-    @classmethod
-    def conditions_at(cls, now: datetime) -> dict[PoolState, Q]:
-        """Return the condition of each state."""
-        account, status = cls.to_account, cls.to_status
-        enabled, paused = Q(**{f"{account}enabled": True}), Q(**{f"{account}paused": True})
-        served = Q(**{f"{status}heartbeat__isnull": False})
-        alive = PoolStatus.objects.is_alive_at(now, status)
-        known = (PoolState.LIVE, PoolState.STALE, PoolState.AUTH_REQUIRED, PoolState.CLOSED)
-        return {
-            **{
-                state: enabled & alive & ~paused & Q(**{f"{status}state": state.value})
-                for state in known
-            },
-            PoolState.PAUSED: enabled & alive & paused,
-            PoolState.NO_WORKER: enabled & served & ~alive,
-            PoolState.NOT_SERVED: enabled & ~served,
-            PoolState.DISABLED: Q(**{f"{account}enabled": False}),
-        }
+        """Return the states, as ``operations.pool_state`` says them."""
+        found = conditions(timezone.now(), account=self.to_account, status=self.to_status)
+        return {state.value: (state.value, condition) for state, condition in found.items()}
 
 
 class StatusStateFilter(StateFilter):

@@ -179,7 +179,9 @@ async def test_it_says_so_where_no_gateway_runs(key: str) -> None:
 async def test_every_metric_is_documented_and_nothing_else(gateway: Gateway, key: str) -> None:
     """Names and labels of the table in docs/monitoring.md, one by one."""
     text = (await get(gateway, **{"X-API-KEY": key})).content.decode()
-    text = exposition(merged([parsed(text.encode()), pool_metrics([stats("1")])])).decode()
+    text = exposition(
+        merged([parsed(text.encode()), pool_metrics([stats("1")], metrics_page.state_label)])
+    ).decode()
     found: dict[str, set[str]] = {}
     samples = re.compile(r"^(tickpool_\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? ", re.M)
     for name, labels in samples.findall(text):
@@ -266,7 +268,7 @@ async def test_what_workers_published_is_told_by_their_beat() -> None:
 def test_pools_are_summed_up_by_broker() -> None:
     """However many there are, the labels stay few and name nobody."""
     pools = [stats(str(number)) for number in range(50)] + [stats("x", "binance")]
-    lines = exposition(pool_metrics(pools)).decode().splitlines()
+    lines = exposition(pool_metrics(pools, metrics_page.state_label)).decode().splitlines()
     assert 'tickpool_pool_ticks_total{broker="zerodha"} 2500.0' in lines
     assert 'tickpool_pools{broker="binance",state="live"} 1.0' in lines
     assert len([line for line in lines if line.startswith("tickpool_pools{")]) == 2
@@ -279,7 +281,7 @@ def test_an_endpoint_of_many_pools_counts_once_a_worker() -> None:
     other = msgspec.structs.replace(ENDPOINT, worker=2, connects=90)
     pools = [stats(str(number)) for number in range(50)]
     pools.append(msgspec.structs.replace(stats("x"), endpoint=other))
-    lines = exposition(pool_metrics(pools)).decode().splitlines()
+    lines = exposition(pool_metrics(pools, metrics_page.state_label)).decode().splitlines()
     held = "tickpool_endpoint_attempts_held_total"
     assert {
         'tickpool_endpoint_failures_total{broker="zerodha"} 14.0',
@@ -293,7 +295,11 @@ def test_an_endpoint_of_many_pools_counts_once_a_worker() -> None:
 
 def test_lent_connections_are_summed_up_where_any_were_lent() -> None:
     never = msgspec.structs.replace(stats("2"), exclusive=None)
-    lines = exposition(pool_metrics([stats("1"), never, stats("3")])).decode().splitlines()
+    lines = (
+        exposition(pool_metrics([stats("1"), never, stats("3")], metrics_page.state_label))
+        .decode()
+        .splitlines()
+    )
     assert {
         'tickpool_exclusive_connections{broker="zerodha",state="idle"} 4.0',
         'tickpool_exclusive_waiting{broker="zerodha"} 6.0',
@@ -308,7 +314,7 @@ def test_the_oldest_last_tick_of_those_that_expect_ticks_counts() -> None:
         stats("2", last_tick_ms=7_000),
         msgspec.structs.replace(stats("3", last_tick_ms=1_000), used=0),
     ]
-    lines = exposition(pool_metrics(pools)).decode().splitlines()
+    lines = exposition(pool_metrics(pools, metrics_page.state_label)).decode().splitlines()
     assert 'tickpool_pool_last_tick_timestamp_seconds{broker="zerodha"} 7.0' in lines
 
 

@@ -18,7 +18,7 @@ def at(minutes: float) -> datetime:
 def told(*changes: tuple[float, str], heard: float | None = None) -> list[Stretch]:
     """Return the states of the hour from nine, of which a dead worker was last heard then."""
     return stretches(
-        [Change(at(minutes), f"feed_{kind}", "") for minutes, kind in changes],
+        [Change(at(minutes), f"feed_{kind}", "worker w:1 ended") for minutes, kind in changes],
         heard=None if heard is None else at(heard),
         is_alive=heard is None,
         start=NINE,
@@ -46,7 +46,7 @@ def test_a_state_lasts_until_the_next_and_begins_before_the_span() -> None:
 
 def test_a_worker_that_fell_silent_ends_what_is_known_as_live() -> None:
     found = told((5, "live"), heard=30)
-    assert words(found) == [(5, 30, FeedState.LIVE), (30, 60, FeedState.NOT_SERVED)]
+    assert words(found) == [(5, 30, FeedState.LIVE), (30, 60, FeedState.NO_WORKER)]
     assert Outages(found).minutes(NINE, at(60)) == 30
 
 
@@ -60,7 +60,7 @@ def test_what_nobody_wants_served_is_no_outage(kind: str) -> None:
 def test_an_orderly_end_is_told_once() -> None:
     assert words(told((0, "live"), (20, "not_served"), heard=21)) == [
         (0, 20, FeedState.LIVE),
-        (20, 60, FeedState.NOT_SERVED),
+        (20, 60, FeedState.NO_WORKER),
     ]
 
 

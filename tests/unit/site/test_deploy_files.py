@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import FeedStatus
 from pooling.connection.losses import LossReason
 from pooling.connectors.circuit import CircuitState
 from pooling.lifecycle import ConnectionState
+from pooling.operations.pool_state import PoolState
 from streaming.limits import Refusal
 from streaming.link.latency import Latency
 
@@ -25,7 +25,7 @@ MONITORING = ROOT / "docs" / "monitoring.md"
 SEVERITIES = {"critical", "warning", "info"}
 # What a label may be, for the metrics on which a rule or panel selects by it.
 VALUES: dict[tuple[str, str], set[str]] = {
-    ("tickpool_pools", "state"): set(FeedStatus),
+    ("tickpool_pools", "state"): set(PoolState),
     ("tickpool_pool_connections", "state"): {state.value for state in ConnectionState},
     ("tickpool_pool_circuits", "state"): {state.value for state in CircuitState},
     ("tickpool_pool_connection_losses_total", "reason"): set(LossReason),

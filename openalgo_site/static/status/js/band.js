@@ -9,7 +9,7 @@ const MARGIN = { left: 12, right: 12 };
 const LEAST = 2; // pixels of an outage, however short
 
 /** States whose prices could not be trusted, as the server counts them. */
-export const OUTAGES = new Set(["stale", "login needed", "not served"]);
+export const OUTAGES = new Set(["stale", "login needed", "no worker", "closed"]);
 
 /** Where each state stands: `[x, width, index]`; outages last, so that no other covers them. Pure. */
 export function bars(states, from, to, left, right) {

@@ -3,7 +3,7 @@
  */
 
 import { clock, quantity } from "../../streaming/js/format.js";
-import { Band, OUTAGES } from "./band.js";
+import { Band } from "./band.js";
 import { Chart } from "./chart.js";
 import { Moments } from "./moments.js";
 
@@ -17,7 +17,8 @@ const MEASURES = [
   { column: "drops", name: "Drops" },
   { column: "reconnects", name: "Reconnects" },
 ];
-const OUTAGE_KINDS = { feed_stale: "stale", feed_auth_required: "login needed", feed_not_served: "not served" };
+/** Events that begin an outage, or may. */
+const OUTAGE_KINDS = new Set(["feed_stale", "feed_auth_required", "feed_not_served", "lost"]);
 const STEPS = [[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"]];
 
 const $ = (id) => document.getElementById(id);
@@ -118,13 +119,12 @@ function showEvents() {
   const newest = events.length < total ? `the newest ${quantity(events.length)} of ${quantity(total)}; the file has all` : quantity(total);
   $("events-about").textContent = total ? newest : "none in this range";
   $("event-rows").replaceChildren(
-    ...events.map(([at, kind, message]) => {
+    ...events.map(([at, kind, message, word]) => {
       const row = document.createElement("tr");
-      const what = kind.replace("auth_required", "login needed").replaceAll("_", " ");
-      const cells = [cell("th", clock(at, timeZone, { now: to, isBare: true }), "row"), cell("td", what), cell("td", message)];
+      const cells = [cell("th", clock(at, timeZone, { now: to, isBare: true }), "row"), cell("td", word), cell("td", message)];
       for (const each of cells) each.classList.add("text");
       cells[0].title = moments.full(at);
-      if (OUTAGES.has(OUTAGE_KINDS[kind]) || kind === "lost") cells[1].classList.add("outage");
+      if (OUTAGE_KINDS.has(kind)) cells[1].classList.add("outage");
       row.append(...cells);
       return row;
     }),

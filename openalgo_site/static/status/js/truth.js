@@ -28,17 +28,17 @@ export function believed(pool, when) {
 
 /**
  * The state to show for a pool as it was sent `sinceFigures` ago: `{tone, word, reason}`.
- * What nobody keeps up to date is stale, whatever it was before.
+ * What nobody keeps up to date is stale, whatever it was before; a worker that is silent is none.
  */
 export function shownState(pool, when) {
   const { isOpen, sinceFigures } = when;
   if (!isCurrent(isOpen, sinceFigures)) {
     const why = isOpen ? "no figures from the gateway" : "not connected to the gateway";
-    return { tone: "bad", word: "stale", reason: `${why} for ${seconds(sinceFigures)}; it was ${pool.state}` };
+    return { tone: "warn", word: "stale", reason: `${why} for ${seconds(sinceFigures)}; it was ${pool.state}` };
   }
   if (isSilent(pool, when)) {
     const silence = seconds(silenceOf(pool, sinceFigures));
-    return { tone: "bad", word: "stale", reason: `no word from its worker for ${silence}; it was ${pool.state}` };
+    return { tone: "bad", word: "no worker", reason: `no word from its worker for ${silence}; it was ${pool.state}` };
   }
   return { tone: pool.tone, word: pool.state, reason: pool.state === "live" ? "" : pool.reason };
 }

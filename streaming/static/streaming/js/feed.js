@@ -5,11 +5,16 @@
 
 import { ROOM_WORD } from "./store.js";
 
-// Of `of`, " of Zerodha main", where there are several feeds; else of "".
+// By the word of the pool's state; of `of`, " of Zerodha main", where there are several feeds; else
+// of "".
 const HEADLINES = {
   stale: (of) => `The feed${of} is stale: the prices marked so are not current.`,
-  auth_required: (of) => `The broker wants a new login${of.replace(" of ", " for ")}; no prices${of} arrive until then.`,
+  "login needed": (of) => `Login needed${of.replace(" of ", " for ")}: no prices${of} arrive until then.`,
   closed: (of) => `The feed${of} is closed.`,
+  paused: (of) => `The feed${of} is paused.`,
+  disabled: (of) => `The account${of} is disabled.`,
+  "no worker": (of) => `No worker serves the feed${of}: the prices marked so are not current.`,
+  "never served": (of) => `No worker has served the feed${of} yet.`,
 };
 
 const STATES = {
@@ -20,8 +25,14 @@ const STATES = {
   unknown: "not known",
 };
 
-/** How a state of a feed or pool is called wherever people read it. */
+// How a pool looks of which only the feed status is known; the server tells the tone of all others.
+const TONES = { live: "good", stale: "warn", auth_required: "bad", closed: "bad", unknown: "warn" };
+
+/** How a feed status is called wherever people read it: as a pool of which no more is known. */
 export const stateName = (status) => STATES[status] ?? String(status).replaceAll("_", " ");
+
+/** How a feed status looks: the tone of the state that it is called by. */
+export const stateTone = (status) => TONES[status] ?? "warn";
 
 /**
  * Return the test whether a row is meant by a `feed` message: all of its pool's, or those named. One
@@ -34,6 +45,17 @@ export function scopeOf({ exchange, symbols, pool_id: poolId }) {
   return (row) => row.exchange === exchange && names.has(row.symbol) && isOfPool(row);
 }
 
+/**
+ * The state to show for a trouble of a pool, `{state, tone, reason}`; pure. What the server told of
+ * the pool, `told`, says more than the feed status where the two fit: that there is no worker, or
+ * that somebody paused it. A trouble of some symbols is no state of their pool.
+ */
+export function knownState({ status, reason, symbols }, told) {
+  const fits = told && !symbols && told.feedStatus === status && told.state !== stateName(status);
+  if (fits) return { state: told.state, tone: told.tone, reason: told.reason };
+  return { state: stateName(status), tone: stateTone(status), reason: reason ?? "" };
+}
+
 /** Whether a `feed` message is of symbols that wait for room. */
 const waitsForRoom = ({ symbols, reason }) =>
   Array.isArray(symbols) && String(reason).startsWith(ROOM_WORD);
@@ -41,6 +63,7 @@ const waitsForRoom = ({ symbols, reason }) =>
 export class FeedState {
   #troubles = new Set(); // the messages in force; each is of a whole pool or of named symbols
   #pools = new Set(); // ids of all pools that were spoken of: with several, a trouble names its own
+  #told = new Map(); // id of a pool -> what the server said of it last, `{feedStatus, state, reason}`
 
   /** Forget everything: a new connection is told again. */
   reset() {
@@ -51,6 +74,9 @@ export class FeedState {
   /** Take a `feed` message; returns true when it says that prices are live. */
   apply(message) {
     this.#pools.add(message.pool_id);
+    // What the server told is of before the feed turned: until it tells again no more is known.
+    const told = this.#told.get(message.pool_id);
+    if (told && !message.symbols && told.feedStatus !== message.status) this.#told.delete(message.pool_id);
     for (const trouble of [...this.#troubles]) {
       if (trouble.pool_id !== message.pool_id) continue;
       // What is said of a whole pool replaces everything said of it; named symbols, only those.
@@ -62,6 +88,11 @@ export class FeedState {
     const isLive = message.status === "live";
     if (!isLive) this.#troubles.add(message);
     return isLive;
+  }
+
+  /** Take what the server tells of all pools: it knows better than the feed status why that is so. */
+  poolsTold(pools) {
+    this.#told = new Map(pools.map((pool) => [pool.id, pool]));
   }
 
   /** Whether a stored price of this row may be shown as live. */
@@ -89,10 +120,11 @@ export class FeedState {
       const text = "Some symbols have no place under the limits of their account, and no price.";
       return { status: ROOM_WORD, text, since: message.since };
     }
-    const reason = message.reason ? ` ${sentence(message.reason)}` : "";
+    const { state, reason } = knownState(message, this.#told.get(message.pool_id));
+    const why = reason ? ` ${sentence(reason)}` : "";
     return {
-      status: message.status,
-      text: (HEADLINES[message.status] ?? HEADLINES.stale)(this.#ofPool(message)) + reason,
+      status: state,
+      text: (HEADLINES[state] ?? HEADLINES.stale)(this.#ofPool(message)) + why,
       since: message.since,
     };
   }

@@ -9,7 +9,7 @@ import { Beside } from "./beside.js";
 import { Phase, TickConnection } from "./connection.js";
 import { describe } from "./describe.js";
 import { RowDrag } from "./drag.js";
-import { FeedState, scopeOf } from "./feed.js";
+import { FeedState, scopeOf, stateName } from "./feed.js";
 import { count } from "./format.js";
 import { Keyboard } from "./keyboard.js";
 import { Ladder } from "./ladder.js";
@@ -138,7 +138,7 @@ const pools = new PoolStrip({
   username,
   onSignedOut: () => connection.close(Phase.SIGNED_OUT),
   troubleOf: (pool) => feed.troubleOf(pool),
-  onFigures: (figures) => subscriptions.figuresCame(figures),
+  onFigures: figuresCame,
   fold: { button: $("pools-fold"), text: $("pools-summary") },
 });
 const view = new ListView({
@@ -221,9 +221,15 @@ function isTrusted(row) {
   return feed.isTrusted(row);
 }
 
+function figuresCame(figures) {
+  feed.poolsTold(figures);
+  subscriptions.figuresCame(figures);
+  status.update();
+}
+
 function feedChanged(message) {
   const isLive = feed.apply(message);
-  if (!isLive) store.markStale(message.reason || `Feed ${message.status}`, scopeOf(message));
+  if (!isLive) store.markStale(message.reason || `Feed ${stateName(message.status)}`, scopeOf(message));
   if (!message.symbols) {
     pools.feedChanged(message);
     countSoon();

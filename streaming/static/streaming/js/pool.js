@@ -3,7 +3,7 @@
  */
 
 import { fetchPools } from "./api.js";
-import { stateName } from "./feed.js";
+import { knownState, stateName, stateTone } from "./feed.js";
 import { count, quantity } from "./format.js";
 import { SILENT_AFTER_MS } from "./link.js";
 import { ROOM_WORD } from "./store.js";
@@ -14,6 +14,8 @@ const SETTLING_MS = 2500; // after a feed has turned its figures go on moving
 const NEARLY_FULL = 0.9;
 // A connection in one of these has an open socket.
 const UP = new Set(["subscribing", "live", "stale"]);
+
+const LIVE = stateName("live");
 
 const finite = (...values) => values.find(Number.isFinite);
 
@@ -46,9 +48,7 @@ export function summarize(stats, username) {
   const trying = isList ? stats.connections.length - connections : 0;
   const perConnection = stats.symbols_per_connection;
   const capacity = finite(stats.capacity, perConnection * stats.max_connections);
-  const waiting = finite(stats.waiting, 0);
-  const isShort = stats.status === "live" && waiting > 0;
-  const status = isShort ? ROOM_WORD : (stats.status ?? "unknown");
+  const state = stats.status ?? stateName("unknown");
   const pool = {
     id: String(stats.pool_id),
     title: `${stats.broker.charAt(0).toUpperCase()}${stats.broker.slice(1)} pool`,
@@ -57,9 +57,10 @@ export function summarize(stats, username) {
       .join(" \u00b7 "),
     isDisabled: stats.enabled === false,
     writtenAgoMs: finite(stats.heartbeat_age_ms, Infinity),
-    status,
-    state: stateName(status),
-    reason: status === "live" ? "" : (stats.reason ?? ""),
+    feedStatus: stats.feed_status,
+    state,
+    tone: stats.tone ?? "warn",
+    reason: state === LIVE ? "" : (stats.reason ?? ""),
     used,
     capacity,
     connections,
@@ -76,7 +77,7 @@ function withoutCounts(pool) {
 
 /** The pool when nothing proves that what was told of it still holds, for the reason `why`; pure. */
 export function withoutWord(pool, { status, why }) {
-  return { ...pool, status, state: stateName(status), reason: why };
+  return { ...pool, state: stateName(status), tone: stateTone(status), reason: why };
 }
 
 /**
@@ -84,14 +85,12 @@ export function withoutWord(pool, { status, why }) {
  * sooner, and the rows and the banner say the same.
  */
 export function withTrouble(pool, trouble) {
-  if (!trouble) return pool;
-  const { status, reason } = trouble;
-  return { ...pool, status, state: stateName(status), reason: reason ?? "" };
+  return trouble ? { ...pool, ...knownState(trouble, pool) } : pool;
 }
 
 /** The pool whose feed lives again, where the figures are from before; pure. */
 function withoutTrouble(pool) {
-  return { ...pool, status: "live", state: stateName("live"), reason: "" };
+  return { ...pool, state: LIVE, tone: stateTone(LIVE), reason: "" };
 }
 
 export class PoolStrip {
@@ -154,6 +153,9 @@ export class PoolStrip {
   /** A feed has changed, by this message: show it at once, and ask for the figures. */
   feedChanged({ pool_id: id, status }) {
     const isLive = status === "live";
+    // What was told of why the feed was as it was is of before; see `knownState`.
+    const told = this.#pools.find((pool) => pool.id === id);
+    if (told && told.feedStatus !== status) told.feedStatus = undefined;
     const before = this.#said.get(id);
     const saidAt = performance.now();
     const isTurn = isLive !== (before?.isLive ?? true);
@@ -220,7 +222,7 @@ export class PoolStrip {
   /** Trouble is never folded away. */
   #showFold() {
     const shown = this.#pools.filter(({ isDisabled }) => !isDisabled).map((pool) => this.#shown(pool));
-    const isWell = shown.length > 0 && shown.every(({ status }) => status === "live");
+    const isWell = shown.length > 0 && shown.every(({ state }) => state === LIVE);
     const [first] = shown;
     const isOne = shown.length === 1 && Number.isFinite(first.capacity);
     this.#fold.text.textContent = isOne
@@ -275,7 +277,8 @@ export class PoolStrip {
       ? `${quantity(pool.connections)} of ${count(pool.maxConnections, "connection")}`
       : count(pool.connections, "connection");
     const trying = pool.trying ? `, ${quantity(pool.trying)} trying` : "";
-    element.dataset.status = pool.status;
+    element.dataset.status = pool.state;
+    element.dataset.tone = pool.tone;
     const share = pool.capacity > 0 ? Math.min(1, (pool.used ?? 0) / pool.capacity) : 0;
     element.dataset.full = String(share >= NEARLY_FULL);
     nodes.title.textContent = pool.title;
@@ -296,7 +299,7 @@ export class PoolStrip {
     const told = this.#counting(pool);
     if (this.#doubt) return withoutWord(told, this.#doubt);
     // Of an own pool the socket tells sooner: what is wrong with it, and that it is over.
-    const isLive = told.status === "live" || told.status === ROOM_WORD;
+    const isLive = told.state === LIVE || told.state === ROOM_WORD;
     const said = this.#said.get(told.id);
     const isOver = !isLive && said?.isLive && said.saidAt > this.#writtenAt(told);
     return withTrouble(isOver ? withoutTrouble(told) : told, this.#troubleOf(told.id));

@@ -15,6 +15,8 @@ const REFUSALS = {
   4413: "too many subscriptions",
 };
 const SMOOTHING = 0.4;
+// Where the state's word alone would not say of what it is.
+const PILLS = { stale: "Feed stale", closed: "Feed closed", "login needed": "Broker login needed" };
 
 export class StatusLine {
   #nodes;
@@ -76,7 +78,7 @@ export class StatusLine {
     const trouble = this.#feed.headline;
     if (!trouble) return ["good", "Connected"];
     if (trouble.status === ROOM_WORD) return ["warn", "Waiting for room"];
-    return ["warn", trouble.status === "auth_required" ? "Broker login needed" : "Feed " + trouble.status];
+    return ["warn", PILLS[trouble.status] ?? trouble.status.charAt(0).toUpperCase() + trouble.status.slice(1)];
   }
 
   #banner(phase) {

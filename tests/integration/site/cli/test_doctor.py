@@ -161,11 +161,11 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("still")
 def test_workers_missing_silent_and_without_a_credential(account: BrokerAccount) -> None:
-    assert problem(processes.workers(), "never heard", "runpool").outcome is Outcome.FAILED
+    assert problem(processes.workers(), "never served", "runpool").outcome is Outcome.FAILED
     serve(account)
     assert all_fine(processes.workers())
     serve(account, heartbeat=timezone.now() - timedelta(minutes=2))
-    problem(processes.workers(), "120 s ago", "runpool")
+    problem(processes.workers(), "no worker: worker host:1 was last heard at", "runpool")
     serve(account, state="auth_required", reason="HTTP 403")
     assert problem(processes.workers(), "HTTP 403", "admin").outcome is Outcome.FAILED
     serve(account, state="stale", reason="no data")

@@ -89,7 +89,7 @@ def test_the_last_close_says_how_long_ago_it_was(account: BrokerAccount, store: 
 
 
 def test_a_refused_credential_is_one_word_everywhere(account: BrokerAccount, store: Any) -> None:
-    """Programs read ``auth_required``; people read the same two words on every surface."""
+    """Programs and people read the same two words on every surface."""
     written(
         account, store, "auth_required", status=FeedStatus.AUTH_REQUIRED, reason="token expired"
     )
@@ -104,4 +104,4 @@ def test_a_refused_credential_is_one_word_everywhere(account: BrokerAccount, sto
     client.force_login(staff("op", "pooling.view_brokeraccount"))
     page = client.get(f"/admin/pooling/brokeraccount/{account.pk}/change/").content.decode()
     assert "login needed" in page
-    assert '"auth_required"' in shown("list", "--json")
+    assert '"login needed"' in shown("list", "--json")

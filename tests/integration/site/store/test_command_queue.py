@@ -13,6 +13,7 @@ from brokers.feed import FeedStatus
 from pooling.exceptions import CommandRefusedError
 from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
 from pooling.models import BrokerAccount, PoolCommand, PoolStatus
+from pooling.operations.state_rows import state_now
 from pooling.store import commands as command_queue
 
 Verb, State, Source = PoolCommand.Verb, PoolCommand.State, PoolCommand.Source
@@ -213,9 +214,10 @@ def test_a_status_whose_worker_fell_silent_says_no_worker(account: BrokerAccount
     worker_is_there(account)
     status = PoolStatus.objects.get()
     now = status.heartbeat
-    assert status.effective_state(now + timedelta(seconds=4.9)) == "live"
-    assert status.effective_state(now + timedelta(seconds=5)) == "no worker"
-    assert "host:1" in status.effective_reason(now + timedelta(seconds=5))
+    assert state_now(account, status, now + timedelta(seconds=4.9)).state == "live"
+    late = state_now(account, status, now + timedelta(seconds=5))
+    assert late.state == "no worker"
+    assert "host:1" in late.reason
     assert not PoolStatus.objects.alive(now + timedelta(seconds=5)).exists()
 
 
@@ -226,7 +228,8 @@ def test_a_worker_that_ended_is_not_there_any_more(account: BrokerAccount) -> No
     PoolStatus.objects.update(state=FeedStatus.CLOSED, reason=CLOSED_REASON)
     status = PoolStatus.objects.get()
     assert not PoolStatus.objects.has_worker(account.pk)
-    assert status.effective_state() == "no worker"
-    assert status.effective_reason().startswith("worker host:1 ended at ")
+    told = state_now(account, status, status.heartbeat)
+    assert told.state == "no worker"
+    assert told.reason.startswith("worker host:1 ended at ")
     status.reason = PAUSED_REASON
-    assert status.effective_state() == "closed"
+    assert state_now(account, status, status.heartbeat).state == "paused"

@@ -266,20 +266,20 @@ def test_pools_show_own_figures_and_a_fresh_heartbeat(
     assert pool["heartbeat_age_ms"] == 1500
 
 
-def test_a_pool_without_word_from_its_worker_is_stale(
+def test_a_pool_without_word_from_its_worker_has_none(
     browser: Client, account: BrokerAccount
 ) -> None:
     heartbeat(account, age_seconds=60)
     (pool,) = browser.get("/api/pools").json()["results"]
-    assert pool["status"] == "stale"
+    assert (pool["status"], pool["feed_status"]) == ("no worker", "stale")
     assert pool["heartbeat_age_ms"] >= 60_000
 
 
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        ({"state": "closed", "reason": "the pool was closed"}, ("stale", "the worker was stopped")),
-        ({"state": "closed", "reason": "paused"}, ("closed", "paused")),
+        ({"state": "closed", "reason": "the pool was closed"}, ("no worker", "stale")),
+        ({"state": "closed", "reason": "paused"}, ("paused", "closed")),
     ],
     ids=["its worker ended", "somebody paused it"],
 )
@@ -289,8 +289,8 @@ def test_a_pool_is_closed_only_where_somebody_closed_it(
     heartbeat(account, age_seconds=-3600)
     PoolStatus.objects.update(**words)
     (pool,) = browser.get("/api/pools").json()["results"]
-    assert (pool["status"], pool["reason"]) == shown
-    assert pool["is_served"] is (shown[0] == "closed")
+    assert (pool["status"], pool["feed_status"]) == shown
+    assert pool["is_served"] is (shown[0] == "paused")
 
 
 def test_what_a_worker_held_went_with_it(browser: Client, account: BrokerAccount) -> None:
@@ -302,7 +302,7 @@ def test_what_a_worker_held_went_with_it(browser: Client, account: BrokerAccount
 
 def test_a_pool_that_nobody_served_shows_what_it_could_hold(browser: Client) -> None:
     (pool,) = browser.get("/api/pools").json()["results"]
-    assert (pool["status"], pool["used"], pool["capacity"]) == ("closed", 0, 3000)
+    assert (pool["status"], pool["used"], pool["capacity"]) == ("never served", 0, 3000)
 
 
 def test_pools_of_others_need_the_permission(client: Client, account: BrokerAccount) -> None:

@@ -231,14 +231,15 @@ def test_charts_read_when_the_feed_was_down_and_what_happened(
     changes(account, *DOWN)
     client.force_login(account.user)
     answer = client.get(f"/status/{account.pk}/history.json?range=1h").json()
-    assert [state for _, _, state, _ in answer["states"]][-3:] == ["stale", "live", "closed"]
+    assert [state for _, _, state, _ in answer["states"]][-3:] == ["stale", "live", "paused"]
     assert answer["outage_minutes"] == pytest.approx(12, abs=0.2)
     assert answer["columns"][-1] == "outage_minutes"
     longer = client.get(f"/status/{account.pk}/history.json?range=24h").json()
     assert longer["states"][0][2:] == ["live", ""]
     assert longer["states"][1][2:] == ["stale", "no market data for 25 s"]
     assert longer["events_total"] == 5
-    assert [kind for _, kind, _ in longer["events"]] == [kind for _, kind, _ in reversed(DOWN)]
+    assert [kind for _, kind, *_ in longer["events"]] == [kind for _, kind, _ in reversed(DOWN)]
+    assert {"feed paused", "feed stale"} <= {word for *_, word in longer["events"]}
 
 
 @pytest.mark.parametrize("query", ["range=24h", "range=24h&step=day", "range=6h"])

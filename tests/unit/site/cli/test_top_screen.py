@@ -9,6 +9,7 @@ import pytest
 
 from openalgo_site.cli.top_screen import Emphasis, Snapshot, clamp_scroll, frame
 from pooling.operations.describe import PoolView
+from pooling.operations.pool_state import PoolState
 
 AT = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
 
@@ -16,7 +17,7 @@ AT = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
 def view(number: int, **values: Any) -> PoolView:
     defaults: dict[str, Any] = {
         "id": number, "name": f"asha/zerodha/label-{number}", "user": "asha", "broker": "zerodha",
-        "label": f"label-{number}", "enabled": True, "paused": False, "state": "live",
+        "label": f"label-{number}", "enabled": True, "paused": False, "state": PoolState.LIVE,
         "reason": "", "is_served": True, "owner": "host:1", "since": AT, "connections": 3,
         "max_connections": 3, "symbols": 9000, "used": 9000, "capacity": 9000, "waiting": 120,
         "clients": 44, "ticks_per_second": 12_345.0, "last_frame_age": 0.1, "last_tick_age": 0.1,
@@ -46,7 +47,7 @@ def test_80_by_24_shows_every_figure_whole() -> None:
 
 
 def test_problems_come_first_and_disabled_ones_last() -> None:
-    pools = [view(1), view(2, state="disabled"), view(3, state="no worker")]
+    pools = [view(1), view(2, state=PoolState.DISABLED), view(3, state=PoolState.NO_WORKER)]
     lines = frame(Snapshot(at=AT, pools=pools), width=100, height=24)
     shown = [(line.text.split("label-")[1][0], line.emphasis) for line in lines[4:7]]
     assert shown == [("3", Emphasis.PROBLEM), ("1", Emphasis.PLAIN), ("2", Emphasis.QUIET)]

@@ -16,6 +16,7 @@ from openalgo_site.web.status.shape import (
     pool_entry,
 )
 from pooling.operations.describe import PoolView
+from pooling.operations.pool_state import PoolState
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 NOW_MS = round(NOW.timestamp() * 1000)
@@ -30,7 +31,7 @@ def view(number: int = 1, **changes: Any) -> PoolView:
         label=f"main{number}",
         enabled=True,
         paused=False,
-        state="live",
+        state=PoolState.LIVE,
         reason="",
         is_served=True,
         owner="box:7",
@@ -116,7 +117,7 @@ def test_every_figure_of_a_connection_is_there() -> None:
 
 
 def test_connections_of_a_worker_that_is_gone_went_with_it() -> None:
-    dead = view(state="no worker", is_served=False, owner=None, heartbeat_age=60.0)
+    dead = view(state=PoolState.NO_WORKER, is_served=False, owner=None, heartbeat_age=60.0)
     shown = entry(dead, {"connections": [CONNECTION]})
     assert (shown["tone"], shown["connections"], shown["owner"]) == ("bad", [], None)
     assert (shown["ticks_per_second"], shown["since_age_ms"]) == (None, None)
@@ -131,7 +132,7 @@ def test_many_connections_are_bounded_and_counted() -> None:
 
 def test_a_pool_that_nobody_served_yet_reads_so() -> None:
     fresh = view(
-        state="not served",
+        state=PoolState.NEVER_SERVED,
         is_served=False,
         owner=None,
         since=None,
@@ -142,7 +143,11 @@ def test_a_pool_that_nobody_served_yet_reads_so() -> None:
         applied_revision=None,
     )
     shown = entry(fresh, {}, has_credential=False)
-    assert (shown["state"], shown["tone"], shown["has_credential"]) == ("not served", "bad", False)
+    assert (shown["state"], shown["tone"], shown["has_credential"]) == (
+        "never served",
+        "bad",
+        False,
+    )
     assert shown["today"] is shown["credential_expiry_ms"] is shown["applied_revision"] is None
 
 
@@ -152,12 +157,12 @@ def test_a_pool_that_nobody_served_yet_reads_so() -> None:
      ("binance", False), ("asha binance", False)],
 )  # fmt: skip
 def test_every_word_of_a_search_must_fit(search: str, is_found: bool) -> None:
-    assert matches(view(state="auth_required"), search) is is_found
+    assert matches(view(state=PoolState.LOGIN_NEEDED), search) is is_found
 
 
 def test_who_needs_somebody_comes_first() -> None:
     states = ["disabled", "live", "stale", "no worker", "paused"]
-    views = [view(number, state=state) for number, state in enumerate(states)]
+    views = [view(number, state=PoolState(state)) for number, state in enumerate(states)]
     views.append(view(9, waiting=5))
     page = page_of(views, "", 1)
     assert [each.state for each in page.pools] == [
@@ -177,7 +182,9 @@ def test_a_page_is_bounded_and_one_beyond_the_last_is_the_last() -> None:
 
 def test_a_pool_whose_symbols_wait_for_room_needs_somebody() -> None:
     """One word for it, before the pools that are well."""
-    short = view(2, state="waiting for room", waiting=6, reason="6 symbols are waiting for room")
+    short = view(
+        2, state=PoolState.WAITING_FOR_ROOM, waiting=6, reason="6 symbols are waiting for room"
+    )
     page = page_of([view(1), short], "", 1)
     assert [pool.id for pool in page.pools] == [2, 1]
     assert page.states == {"live": 1, "waiting for room": 1}
