@@ -85,6 +85,11 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         given: dict[str, Any] = super().get_changeform_initial_data(request)
         return {"user": request.user.pk, **given}
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Refuse look-ups of credentials: a list would tell them letter by letter."""
+        is_sealed = "credentials" in lookup.split("__")
+        return not is_sealed and super().lookup_allowed(lookup, value, request)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[BrokerAccount]:
         """Leave the details of every connection in the database until one pool is looked at."""
         return super().get_queryset(request).defer("status__stats")

@@ -148,6 +148,11 @@ class AlertTargetAdmin(TargetAdminBase):
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("pooling/admin/admin.css",)}
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Refuse look-ups of URLs and secrets: a list would tell them letter by letter."""
+        is_sealed = "secrets" in lookup.split("__")
+        return not is_sealed and super().lookup_allowed(lookup, value, request)
+
     def get_fields(self, request: HttpRequest, obj: AlertTarget | None = None) -> Any:
         """Show the fields of its kind, and of both kinds for a new one."""
         own: tuple[str, ...] = ("address", "url", "secret")

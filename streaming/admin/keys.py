@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from brokers.times.moments import moment_text
-from brokers.words import counted
+from brokers.words import counted, verb
 from streaming.admin.parts import NOTHING, STYLE, ChoiceFilter, age, ask, badge, is_confirmed
 from streaming.key_rights import Person, may_issue_for
 from streaming.models import ApiKey, ClientConnection
@@ -143,6 +143,11 @@ class ApiKeyAdmin(ApiKeyAdminBase):
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": (STYLE,)}
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Refuse look-ups of a key's hash: a list would tell it letter by letter."""
+        is_sealed = "hash" in lookup.split("__")
+        return not is_sealed and super().lookup_allowed(lookup, value, request)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Whether this person may revoke keys."""
@@ -292,7 +297,8 @@ def _person(user: Any) -> Person:
 
 def _effect(key: ApiKey) -> str:
     connected: int = getattr(key, "connected", 0)
-    clients = {0: "no client is", 1: "1 client is"}.get(connected, f"{connected:,} clients are")
+    number = counted(connected, "client") if connected else "no client"
+    clients = f"{number} {verb(connected or 1, 'is', 'are')}"
     return (
         f"the key of {key.user} never opens the door again; {clients} connected with it now"
         f"{' and loses its socket within 5 seconds' if connected == 1 else ''}"
