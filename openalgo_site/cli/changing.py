@@ -342,10 +342,10 @@ def _prune(options: Options, out: Output) -> None:
         raise CliError("--days must be at least 1.", Exit.USAGE)
     counts = prune(days=options["days"], dry_run=options["dry_run"])
     done = "would be deleted" if options["dry_run"] else "deleted"
-    words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    words = ", ".join(counted(count, name.removesuffix("s")) for name, count in counts.items())
     out.show(
         {**counts, "days": options["days"], "deleted": not options["dry_run"]},
-        f"Older than {options['days']} days: {words} {done}.",
+        f"Older than {counted(options['days'], 'day')}: {words} {done}.",
     )
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
 from brokers.feed import state_word
+from brokers.words import counted
 from openalgo_site.cli.base import (
     CliError,
     Exit,
@@ -331,10 +332,15 @@ def _peaks(options: Options, out: Output) -> None:
         for name in MEASURES
     ]
     counts = ", ".join(
-        f"{found[name]:,} {name.replace('_', ' ')}"
-        for name in ("ticks_received", "reconnects", "drops")
+        counted(found[name], noun)
+        for name, noun in (
+            ("intervals", "interval"),
+            ("ticks_received", "tick"),
+            ("reconnects", "reconnect"),
+            ("drops", "drop"),
+        )
     )
-    heading = f"{moment(start)} to {moment(end)}: {found['intervals']:,} intervals, {counts}"
+    heading = f"{moment(start)} to {moment(end)}: {counts}"
     out.show(found, f"{heading}\n\n{table(header, rows_text, right=(1, 3))}")
 
 

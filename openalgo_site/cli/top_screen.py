@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import Enum
 
 from brokers.times.moments import clock_text
+from brokers.words import counted
 from pooling.operations.describe import PoolView, totals
 from pooling.operations.pool_state import PoolState, Tone
 from pooling.tables import age, bar, cut
@@ -106,7 +107,8 @@ def clamp_scroll(scroll: int, pools: int, room: int) -> int:
 
 def _summary(snapshot: Snapshot) -> str:
     live = sum(view.state is PoolState.LIVE for view in snapshot.pools)
-    return f"TickPool {clock_text(snapshot.at)}   {live} of {len(snapshot.pools)} pools live"
+    pools = counted(len(snapshot.pools), "pool")
+    return f"TickPool {clock_text(snapshot.at)}   {live} of {pools} live"
 
 
 def _second(snapshot: Snapshot) -> str:

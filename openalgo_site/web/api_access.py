@@ -15,6 +15,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from brokers.words import counted
 from openalgo_site.adapters.key_uses import KEY_USES
 from openalgo_site.turns.visitors import VISITORS
 from openalgo_site.web.api_shares import ApiShares, OverShareError
@@ -92,7 +93,7 @@ class KeyGate:
         if over:
             raise ApiError(
                 429,
-                f"Too many wrong API keys from this address; wait {seconds} seconds.",
+                f"Too many wrong API keys from this address; wait {counted(seconds, 'second')}.",
                 headers={"Retry-After": str(seconds)},
             )
         raise ApiError(401, "Invalid API key.")

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from brokers.words import counted, verb
 from streaming.limits import EdgeLimits
 from streaming.protocol.vocabulary import ProtocolError
 from streaming.shares.budget import Cost, UserBudgets
@@ -115,7 +116,7 @@ class ApiShares:
                 del self._waiting[user_id]
         self._refused_at_once += 1
         raise OverShareError(
-            f"{most} requests of this user are served at a time, and too many others wait; "
-            "ask again once they are answered.",
+            f"{counted(most, 'request')} of this user {verb(most, 'is', 'are')} served at a time, "
+            "and too many others wait; ask again once they are answered.",
             _AGAIN_SECONDS,
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from brokers.feed import PoolStats
+from brokers.words import counted
 from pooling.clock import Clock
 from pooling.connection.connection import Connection
 from pooling.contracts import AccountSpec, UsageSample
@@ -125,7 +126,12 @@ class PoolTelemetry:
     def describe_peaks(self) -> str:
         """Return the peaks since the start in words. Any thread, no lock needed."""
         peak = self._meters.peak
-        return ", ".join(f"{peak(gauge).value:g} {gauge.value}" for gauge in Gauge)
+        counts = [
+            counted(round(peak(gauge).value), gauge.value.removesuffix("s"))
+            for gauge in Gauge
+            if gauge is not Gauge.TICKS_PER_SECOND
+        ]
+        return ", ".join([*counts, f"{peak(Gauge.TICKS_PER_SECOND).value:,.0f} ticks/s"])
 
     def _frames_malformed(self) -> int:
         now = sum(connection.frames_malformed for connection in self._connections.values())

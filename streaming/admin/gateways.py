@@ -210,7 +210,7 @@ class ClientConnectionAdmin(ReadOnlyAdmin):
 
 
 def _effect(client: ClientConnection) -> str:
-    symbols = "1 symbol" if client.symbols == 1 else f"{client.symbols:,} symbols"
+    symbols = counted(client.symbols, "symbol")
     return (
         f"its socket is closed within 5 seconds; it holds {symbols}. "
         "It may connect again: revoke its key to keep it out."

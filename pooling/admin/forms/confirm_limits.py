@@ -17,6 +17,7 @@ from django.forms import all_valid
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from brokers.words import counted, verb
 from pooling.admin.forms.broker_settings import SETTING_PREFIX, setting_in_words
 from pooling.admin.forms.credentials import CREDENTIAL_PREFIX
 from pooling.admin.forms.limits import limit_in_words
@@ -65,13 +66,18 @@ def estimate_drop(config: PoolConfig, status: PoolStatus) -> Drop:
         without = max(without, ceil(held * (status.used - units) / status.used))
     what = f"{options.max_connections:,} x {options.symbols_per_connection:,}"
     if not without:
-        sentence = f"{what} has a place for all {held:,} symbols."
+        sentence = f"{what} has a place for {_all(held)}."
     else:
         sentence = (
-            f"{what} leaves {without:,} of {held:,} symbols without a place; the newest are "
-            f"dropped first; up to {status.clients:,} clients are affected."
+            f"{what} leaves {without:,} of {counted(held, 'symbol')} without a place; the newest "
+            f"are dropped first; up to {counted(status.clients, 'client')} "
+            f"{verb(status.clients, 'is', 'are')} affected."
         )
     return Drop(symbols=max(without - status.waiting, 0), sentence=sentence, is_exact=False)
+
+
+def _all(held: int) -> str:
+    return "its 1 symbol" if held == 1 else f"all {held:,} symbols"
 
 
 def confirm_lowering(

@@ -15,7 +15,7 @@ from django.utils import timezone
 from brokers.feed import ConnectionStats, FeedStatus
 from openalgo_site.doctor import processes
 from openalgo_site.doctor.findings import Outcome
-from pooling.models import BrokerAccount, PoolStatus
+from pooling.models import BrokerAccount, PoolStatus, PoolUsage
 from pooling.operations.describe import accounts_with_status, connections_text, view_of
 from pooling.store.accounts import DjangoAccountStore
 from tests.integration.site.admin.admin_kit import staff
@@ -105,3 +105,16 @@ def test_a_refused_credential_is_one_word_everywhere(account: BrokerAccount, sto
     page = client.get(f"/admin/pooling/brokeraccount/{account.pk}/change/").content.decode()
     assert "login needed" in page
     assert '"login needed"' in shown("list", "--json")
+
+
+def test_what_there_is_one_of_is_told_so(account: BrokerAccount) -> None:
+    now = timezone.now()
+    names = ("symbols", "connections", "clients", "ticks_per_second")
+    peaks: dict[str, Any] = {f"{name}_at": now for name in names}
+    PoolUsage.objects.create(
+        account=account, started=now, ended=now, reconnects=1, ticks_received=1, drops=2, **peaks
+    )
+    said = shown("peaks", account.pool_id)
+    assert "1 interval, 1 tick, 1 reconnect, 2 drops" in said
+    said = shown("prune", "--days", "1", "--dry-run")
+    assert "Older than 1 day: 0 intervals" in said

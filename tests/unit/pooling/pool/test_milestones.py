@@ -47,7 +47,8 @@ def test_a_pool_starts_with_its_configuration_and_ends_with_its_peaks(log):
             kit.want(1, 2)
             await asyncio.sleep(1)
         ((peaks,),) = log.fields("pool_closed", "peaks")
-        assert peaks.startswith("2 symbols, 1 connections, 1 clients")
+        assert peaks.startswith("2 symbols, 1 connection, 1 client, ")
+        assert peaks.endswith(" ticks/s")
 
     run()
 
