@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from brokers.addresses import is_loopback
@@ -50,7 +51,7 @@ def check_key_file(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
 @register()
 def check_limits(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
     """Defaults above a broker's own limits are cut to them, which is worth knowing."""
-    env = conf.environment()
+    env = settings.ENV
     largest = max(
         (adapter.capabilities.symbols_per_connection for adapter in conf.broker_registry()),
         default=env.max_symbols_per_websocket,
@@ -70,7 +71,7 @@ def check_limits(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
 @register()
 def check_bus_address(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
     """Ticks and subscriptions leave the machine encrypted or not at all."""
-    env = conf.environment()
+    env = settings.ENV
     if not is_loopback(env.zmq_host) and not env.zmq_curve_key_file:
         return [
             Error(

@@ -1,11 +1,10 @@
-"""The pooling app's view of the settings, read when asked and never at import."""
+"""Settings of the pooling app, read when asked and never at import."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 from django.conf import settings
 
@@ -16,81 +15,18 @@ from pooling.http.policy import HttpOptions, RetryPolicy
 from pooling.proxies import ProxyRules
 
 __all__ = [
-    "PoolingEnvironment",
     "alert_webhook_hosts",
     "broker_capabilities",
     "broker_choices",
     "broker_hosts",
     "broker_registry",
     "default_options",
-    "environment",
     "http_options",
     "key_file",
     "proxy_rules",
 ]
 
 KEY_FILE_NAME = "credentials.key"
-
-
-class PoolingEnvironment(Protocol):
-    """What this app reads of ``settings.ENV``."""
-
-    @property
-    def max_symbols_per_websocket(self) -> int: ...
-
-    @property
-    def max_websocket_connections(self) -> int: ...
-
-    @property
-    def unsubscribe_linger_seconds(self) -> float: ...
-
-    @property
-    def usage_interval_seconds(self) -> float: ...
-
-    @property
-    def usage_kept_days(self) -> int: ...
-
-    @property
-    def alert_hold_seconds(self) -> float: ...
-
-    @property
-    def alert_webhook_hosts(self) -> str: ...
-
-    @property
-    def email_host(self) -> str: ...
-
-    @property
-    def zmq_host(self) -> str: ...
-
-    @property
-    def zmq_port(self) -> int: ...
-
-    @property
-    def zmq_curve_key_file(self) -> str: ...
-
-    @property
-    def broker_hosts(self) -> str: ...
-
-    @property
-    def broker_proxy(self) -> str: ...
-
-    @property
-    def http_max_connections(self) -> int: ...
-
-    @property
-    def http_max_connections_per_host(self) -> int: ...
-
-    @property
-    def http_connection_timeout(self) -> float: ...
-
-    @property
-    def http_retry_attempts(self) -> int: ...
-
-
-def environment() -> PoolingEnvironment:
-    """Return the typed environment that the settings were made from."""
-    env: PoolingEnvironment = settings.ENV
-    return env
 
 
 def key_file() -> Path:
@@ -100,18 +36,18 @@ def key_file() -> Path:
 
 def alert_webhook_hosts() -> frozenset[str]:
     """Return the hosts that webhooks may reach inside and without TLS."""
-    hosts = environment().alert_webhook_hosts.split(",")
+    hosts = settings.ENV.alert_webhook_hosts.split(",")
     return frozenset(host.strip() for host in hosts if host.strip())
 
 
 def broker_hosts() -> str:
     """Return the hosts that endpoints may lead to besides the brokers' own, by commas."""
-    return environment().broker_hosts
+    return settings.ENV.broker_hosts
 
 
 def default_options() -> PoolOptions:
     """Return the limits of a pool whose owner has set none, before the broker's caps."""
-    env = environment()
+    env = settings.ENV
     return PoolOptions(
         symbols_per_connection=env.max_symbols_per_websocket,
         max_connections=env.max_websocket_connections,
@@ -121,7 +57,7 @@ def default_options() -> PoolOptions:
 
 def http_options() -> HttpOptions:
     """Return the limits of HTTP requests to brokers."""
-    env = environment()
+    env = settings.ENV
     return HttpOptions(
         max_connections=env.http_max_connections,
         max_connections_per_host=min(env.http_max_connections_per_host, env.http_max_connections),
@@ -133,7 +69,7 @@ def http_options() -> HttpOptions:
 
 def proxy_rules() -> ProxyRules:
     """Return which proxy leads to a broker, for sockets and HTTP alike."""
-    return ProxyRules(setting=environment().broker_proxy, environ=os.environ)
+    return ProxyRules(setting=settings.ENV.broker_proxy, environ=os.environ)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from django.conf import settings
 from django.utils import timezone
 
 from pooling import conf
@@ -22,7 +23,7 @@ def make_senders(clock: Clock) -> dict[AlertKind, Send]:
     zone = timezone.get_default_timezone()
     return {
         AlertKind.WEBHOOK: WebhookSender(allowed_hosts=conf.alert_webhook_hosts(), clock=clock),
-        AlertKind.EMAIL: EmailSender(zone=zone, is_configured=bool(conf.environment().email_host)),
+        AlertKind.EMAIL: EmailSender(zone=zone, is_configured=bool(settings.ENV.email_host)),
     }
 
 
@@ -34,5 +35,5 @@ def make_alerts(clock: Clock) -> AlertService:
         announce=announce,
         clock=clock,
         rng=random.SystemRandom(),
-        hold_seconds=conf.environment().alert_hold_seconds,
+        hold_seconds=settings.ENV.alert_hold_seconds,
     )

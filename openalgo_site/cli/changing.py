@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db.models import PositiveIntegerField
 
 from brokers.words import counted
 from openalgo_site.cli.base import CliError, Exit, Options, Output, Subcommand
 from openalgo_site.cli.reading import settings_table
-from pooling import conf
 from pooling.models import PoolCommand, PoolConfig
 from pooling.operations.crowding import crowding
 from pooling.operations.describe import command_dict
@@ -332,7 +332,7 @@ def _read(name: str) -> bytes:
 
 
 def _prune_arguments(parser: CommandParser) -> None:
-    kept = conf.environment().usage_kept_days
+    kept = settings.ENV.usage_kept_days
     parser.add_argument("--days", type=int, default=kept, help=f"how much to keep ({kept})")
     parser.add_argument("--dry-run", action="store_true", help="count only")
 

@@ -12,13 +12,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
+from django.conf import settings
 from django.db import DataError, IntegrityError, models, transaction
 from django.utils import timezone
 
 from brokers.batching import portions
 from brokers.feed import Peak, Peaks, PoolStats
 from brokers.words import one_line
-from pooling import conf
 from pooling.contracts import UsageSample
 from pooling.history import MEASURES, PoolPast, higher, start_of_day_ms
 from pooling.models import (
@@ -148,7 +148,7 @@ def prune(*, usage_kept: timedelta | None = None, most: int | None = None) -> Pr
         most: at most about so many rows of each kind; None: all of them.
     """
     now = timezone.now()
-    before = now - (usage_kept or timedelta(days=conf.environment().usage_kept_days))
+    before = now - (usage_kept or timedelta(days=settings.ENV.usage_kept_days))
     usage = PoolUsage.objects.filter(started__lt=before)
     commands = PoolCommand.objects.filter(requested__lt=now - COMMANDS_KEPT)
     return Pruned(usage=_delete(usage, most), commands=_delete(commands, most))
