@@ -33,17 +33,15 @@ from pooling.connectors.rate_connector import ConnectRateRegistry, RatedConnecto
 from pooling.connectors.websocket import Connector, WebSocketConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.pool.pool import ConnectionPool
-from pooling.subscriptions.outcomes import crowded_outcome, untold_outcome
 from pooling.worker.commands import CommandRunner
 from pooling.worker.events import NoteKeeper
-from pooling.worker.names import Meaning, NameFollower
+from pooling.worker.names import NameFollower
 from pooling.worker.periodic import Chores
 from pooling.worker.refused import RefusedAccount
 from pooling.worker.seat_sharing import SeatNeed, SeatSharing, needed_connections
 from pooling.worker.shared_stats import endpoint_stats, exclusive_totals
 from pooling.worker.statistics import StatisticsKeeper
-from pooling.worker.untold import UntoldWants
-from pooling.worker.wanting import WANT_CHUNK, want_told
+from pooling.worker.wants import WANT_CHUNK, WantTaker
 
 __all__ = ["PoolWorker"]
 
@@ -123,7 +121,6 @@ class PoolWorker:
         self._lives: dict[str, int] = {}  # which opening of each pool is the present one
         self._life_numbers = itertools.count(1)
         self._refused: dict[str, RefusedAccount] = {}  # accounts without a pool, and why
-        self._untold = UntoldWants()  # what could not be looked up yet; on the loop only
         self._kept_settings: dict[str, AccountSpec] = {}  # edits that pools do not follow
         self._sharing = SeatSharing()
         self._following = asyncio.Lock()
@@ -135,6 +132,9 @@ class PoolWorker:
             pools=self._pools,
             log_failure=self._chores.log_failure,
             log_return=self._chores.log_return,
+        )
+        self._wants = WantTaker(
+            names=self._names, pools=self._pools, on_outcomes=self._emit_outcomes
         )
         self._statistics = StatisticsKeeper(
             store=store,
@@ -173,7 +173,7 @@ class PoolWorker:
         chores.after("usage", statistics.until_sample_seconds, self._save_usage)
         chores.every("commands", self._command_seconds, self._commands.look)
         chores.every("names", self._names_seconds, self._names.follow)
-        chores.every("untold", self._names_seconds, self._ask_untold)
+        chores.every("untold", self._names_seconds, self._wants.ask_untold)
         chores.after("notes", self._until_notes_seconds, self._notes.wait_and_flush)
 
     async def close(self) -> None:
@@ -221,14 +221,7 @@ class PoolWorker:
         pool = self._pools.get(pool_id)
         if pool is None:
             return self._refused[pool_id].to_outcomes(wants)
-        outcomes: list[Outcome] = []
-        for chunk in portions(wants, WANT_CHUNK):
-            outcomes += await self._want_chunk(pool, holder, chunk)
-            await asyncio.sleep(0)
-        # What could not be looked up is nothing that the pool knows of.
-        waiting = set(self._untold.keys(pool_id, holder))
-        settled = iter(pool.settle(holder, [o for o in outcomes if o.key not in waiting]))
-        return [outcome if outcome.key in waiting else next(settled) for outcome in outcomes]
+        return await self._wants.take(pool, holder, wants)
 
     async def release(
         self, pool_id: str, holder: Holder, keys: Sequence[InstrumentKey] | None
@@ -237,7 +230,7 @@ class PoolWorker:
 
         Thousands are given up in chunks, as they are taken. Cancelled, some of them are.
         """
-        self._untold.release(pool_id, holder, keys)
+        self._wants.release(pool_id, holder, keys)
         pool = self._pools.get(pool_id)
         if pool is not None:
             for chunk in portions(pool.held_by(holder) if keys is None else keys, WANT_CHUNK):
@@ -247,7 +240,7 @@ class PoolWorker:
     async def release_gateway(self, gateway: str) -> None:
         """Give up every reference of every client of a gateway that is gone."""
         clients = 0
-        self._untold.release_gateway(gateway)
+        self._wants.release_gateway(gateway)
         for pool_id, pool in tuple(self._pools.items()):
             try:
                 while pool.knows_gateway(gateway):
@@ -291,74 +284,6 @@ class PoolWorker:
                 self._listeners.remove(listener)
 
         return remove
-
-    # -- Wants --------------------------------------------------------------------------------
-
-    async def _want_chunk(
-        self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want]
-    ) -> Sequence[Outcome]:
-        pool_id = pool.spec.pool_id
-        keys = list(dict.fromkeys(want.key for want in wants))
-        meaning = await self._names.resolve(pool, keys)
-        if self._pools.get(pool_id) is not pool:
-            raise KeyError(pool_id)  # its successor is told by the gateways what is wanted
-        # A later word of the holder counts, whichever way this one goes.
-        self._untold.release(pool_id, holder, keys)
-        told = [want for want in wants if want.key not in meaning.untold]
-        outcomes = iter(want_told(pool, holder, told, meaning))
-        return [
-            self._wait_until_told(pool_id, holder, want, meaning.why)
-            if want.key in meaning.untold
-            else next(outcomes)
-            for want in wants
-        ]
-
-    def _wait_until_told(self, pool_id: str, holder: Holder, want: Want, why: str) -> Outcome:
-        is_kept = self._untold.keep(pool_id, holder, want)
-        return untold_outcome(want, why) if is_kept else crowded_outcome(want)
-
-    async def _ask_untold(self) -> None:
-        """Look up again what could not be, and tell what became of it."""
-        unlisted: set[str] = set()  # brokers of which nothing is loaded
-        for pool_id, holder in self._untold.holders():
-            pool = self._pools.get(pool_id)
-            if pool is None:
-                # Its successor is told by the gateways what is wanted.
-                self._untold.release_pool(pool_id)
-            elif pool.spec.broker not in unlisted:
-                why = await self._ask_untold_of(pool, holder)
-                if why is None:
-                    return  # the store is still away: at the next look
-                if why:
-                    unlisted.add(pool.spec.broker)
-
-    async def _ask_untold_of(self, pool: ConnectionPool, holder: Holder) -> str | None:
-        """Look up what one holder waits for; returns why nothing can be told, None: no answer."""
-        pool_id, why = pool.spec.pool_id, ""
-        for keys in portions(self._untold.keys(pool_id, holder), WANT_CHUNK):
-            meaning = await self._names.resolve(pool, keys)
-            if not meaning.why and meaning.untold.issuperset(keys):
-                return None
-            if self._pools.get(pool_id) is not pool:
-                break
-            why = meaning.why or why
-            # Only what was not released meanwhile, with no await from here on.
-            told = [key for key in keys if key not in meaning.untold]
-            try:
-                self._tell(pool, holder, self._untold.take(pool_id, holder, told), meaning)
-            except KeyError:
-                self._untold.release_pool(pool_id)  # it is closed, as one that has left
-                break
-        return why
-
-    def _tell(
-        self, pool: ConnectionPool, holder: Holder, wants: Sequence[Want], meaning: Meaning
-    ) -> None:
-        """Take wants that can be looked up at last. Raises KeyError: the pool is closed."""
-        if wants:
-            outcomes = pool.settle(holder, want_told(pool, holder, wants, meaning))
-            pool_id = pool.spec.pool_id
-            self._emit(SubscriptionChange(pool_id, outcomes, self._lives.get(pool_id, 0)))
 
     # -- Accounts -----------------------------------------------------------------------------
 
@@ -569,6 +494,9 @@ class PoolWorker:
         return self._poll_seconds if self._notes.is_failing else 0.0
 
     # -- Supervision --------------------------------------------------------------------------
+
+    def _emit_outcomes(self, pool_id: str, outcomes: Sequence[Outcome]) -> None:
+        self._emit(SubscriptionChange(pool_id, outcomes, self._lives.get(pool_id, 0)))
 
     def _emit(self, event: FeedEvent) -> None:
         for listener in tuple(self._listeners):

@@ -34,7 +34,7 @@ from pooling.testing import (
     make_adapter_class,
 )
 from pooling.testing.times import EPOCH_MS
-from pooling.worker.wanting import WANT_CHUNK
+from pooling.worker.wants import WANT_CHUNK
 from pooling.worker.worker import PoolWorker
 from tests.unit.pooling.kit import (
     ACTIVE,
@@ -170,7 +170,7 @@ async def test_what_a_store_that_is_down_cannot_tell_waits_and_is_told_once_it_i
         told = [(o.key, o.state) for change in changes for o in change.outcomes]
         assert (key(2), ACTIVE) in told
         assert key(3) not in dict(told)
-        assert len(kit.worker._untold) == 0
+        assert len(kit.worker._wants._untold) == 0
 
 
 @virtual
