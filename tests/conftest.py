@@ -40,6 +40,22 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return None
 
 
+# Layers by how long they wait, the longest first: whoever runs files side by side has nothing left
+# at the end that takes minutes alone.
+_FIRST = ("soak", "fault", "browser", "system", "simulation", "integration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the layers that wait longest first; within a layer the order stays."""
+    ranks = {name: rank for rank, name in enumerate(_FIRST)}
+
+    def rank(item: pytest.Item) -> int:
+        layer = item.path.relative_to(Path(__file__).parent).parts[0]
+        return ranks.get(layer, len(ranks))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the test database in a file of this run.

@@ -138,6 +138,18 @@ async def test_too_many_requests_are_refused_then_closed(make_edge: MakeEdge) ->
     assert (await closing(socket))[0] == 4429
 
 
+async def test_so_many_requests_a_second_are_served(make_edge: MakeEdge) -> None:
+    now = [1000.0]
+    edge = await make_edge(clock=lambda: now[-1], messages_per_second=2.0, message_burst=3)
+    socket = await edge.client()
+    codes = [(await ask(socket, action="ping")).get("code") for _ in range(3)]
+    now.append(1001.0)
+    codes += [(await ask(socket, action="ping")).get("code") for _ in range(3)]
+    # The first of the burst was the authentication.
+    assert codes == [None, None, "RATE_LIMITED", None, None, "RATE_LIMITED"]
+    await socket.close()
+
+
 async def test_a_failure_of_the_link_is_a_coded_error(
     edge: EdgeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

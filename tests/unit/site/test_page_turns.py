@@ -129,6 +129,36 @@ async def test_no_more_are_under_way_than_the_database_has_connections_for(
     assert [turn.decided.done() for turn in asked].count(True) == most
 
 
+def decided(turns: list[Any]) -> int:
+    return sum(turn.decided.done() for turn in turns)
+
+
+async def test_so_many_compute_at_once_and_more_only_where_those_wait_themselves() -> None:
+    limits = EdgeLimits(pages_at_once=2, most_pages_at_once=4)
+    pages = PageLines.of(limits, connections=None).pages
+    asked = [pages.take(Visitor(at, is_known=True)) for at in range(50)]
+    assert decided(asked) == 2
+    pages._lose_patience()
+    assert decided(asked) == 3
+
+
+async def test_so_many_wait_for_a_turn_and_the_next_is_refused() -> None:
+    limits = EdgeLimits(pages_at_once=2, most_pages_at_once=2, pages_waiting=3)
+    pages = PageLines.of(limits, connections=None).pages
+    asked = [pages.take(Visitor(at, is_known=True)) for at in range(50)]
+    refused = [turn for turn in asked if turn.decided.done() and not turn.decided.result()]
+    assert decided(asked) - len(refused) == 2
+    assert len(refused) == 45
+
+
+async def test_so_many_large_bodies_are_read_at_once() -> None:
+    bodies = PageLines.of(EdgeLimits(bodies_at_once=4), connections=None).bodies
+    strangers = [bodies.take(stranger(at)) for at in range(50)]
+    assert decided(strangers) == 2
+    asked = [bodies.take(Visitor(at, is_known=True)) for at in range(50)]
+    assert decided(strangers + asked) == 4
+
+
 @pytest.mark.parametrize(("connections", "most"), [(None, 3), (3, 2), (1, 2)])
 async def test_strangers_have_half_of_the_turns_and_a_user_two(
     connections: int | None, most: int

@@ -99,10 +99,11 @@ def test_a_stranger_has_a_frame_more_with_time() -> None:
     assert refusal(gate, 1.5) is Refusal.FRAMES
 
 
-def test_whoever_is_admitted_has_more() -> None:
-    gate = fed(*[PING] * 21, is_admitted=True)
+def test_whoever_is_admitted_has_more_at_once_and_with_time() -> None:
+    gate = fed(*[PING] * 31, is_admitted=True)
     assert [gate.take(100, 0.0) for _ in range(20)] == [PING] * 20
-    assert refusal(gate) is Refusal.FRAMES
+    assert [gate.take(100, 1.0) for _ in range(10)] == [PING] * 10
+    assert refusal(gate, 1.0) is Refusal.FRAMES
 
 
 def test_what_a_stranger_sent_before_counts_for_nothing_once_it_is_admitted() -> None:
