@@ -1,4 +1,4 @@
-"""When to try again, decided on exception types. Pure: randomness and elapsed times come in.
+"""Waits until the next try, decided on exception types. Pure: randomness and elapsed times come in.
 
 Full jitter: each delay is drawn evenly from zero up to a ceiling that doubles, so that connections
 lost together do not come back together.
@@ -24,7 +24,7 @@ _MAX_EXPONENT = 30  # keeps 2**attempt small however long a broker is away
 
 
 class Randomness(Protocol):
-    """What is needed of ``random.Random``."""
+    """The part of ``random.Random`` that is needed."""
 
     def uniform(self, a: float, b: float) -> float:
         """Return a number drawn evenly from ``a`` to ``b``."""

@@ -11,7 +11,7 @@ __all__ = ["Clock", "SystemClock"]
 
 
 class Clock(Protocol):
-    """Where a pool reads the time. Any thread may call it.
+    """The time as a pool reads it. Any thread may call it.
 
     Waiting is the event loop's business; a test that wants waiting to cost nothing runs on
     ``pooling.testing.VirtualTimeLoop``, whose time and this clock's are the same.

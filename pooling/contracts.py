@@ -1,4 +1,4 @@
-"""What the pool needs from the outside world, as small protocols and frozen values.
+"""Small protocols and frozen values: what the pool needs from the outside world.
 
 The Django side (``pooling/store/accounts.py``) implements ``AccountStore``; tests use the in-memory
 one of ``pooling/testing/store.py``. Nothing here knows about Django.
@@ -113,7 +113,7 @@ class UsageSample:
 
 
 class CommandVerb(StrEnum):
-    """What people may ask of a pool; ``pooling.store.commands`` documents each."""
+    """Requests that people may make of a pool; ``pooling.store.commands`` documents each."""
 
     PAUSE = "pause"
     RESUME = "resume"

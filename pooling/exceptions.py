@@ -1,4 +1,4 @@
-"""What can go wrong inside a pool.
+"""Errors of a pool: what can go wrong inside of one.
 
 PoolingError
 ├── PoolCapacityError        no connection has room and no further one may be opened
@@ -124,11 +124,11 @@ class ConnectionReleasedError(PoolingError):
 
 
 class StoreUnavailableError(PoolingError):
-    """What is stored cannot be read or written now; pools go on, and it is tried again."""
+    """The store cannot be read or written now; pools go on, and it is tried again."""
 
 
 class CommandRefusedError(PoolingError):
-    """What was asked of a pool cannot be done; the text is for people and says what mends it."""
+    """A request to a pool cannot be carried out; the text is for people and says what mends it."""
 
 
 class AlertError(PoolingError):

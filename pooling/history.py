@@ -1,4 +1,4 @@
-"""What is remembered of a pool beyond the life of its worker: days, records, last moments. Pure.
+"""Days, records and last moments of a pool, remembered beyond the life of its worker. Pure.
 
 A day begins at midnight of the worker's time zone. Usage samples are cut there, so that each
 belongs to one day; ``PoolStats.recent`` therefore holds nothing of the day before once the first
@@ -22,7 +22,7 @@ MEASURES = ("symbols", "connections", "clients", "ticks_per_second")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolPast:
-    """What earlier workers left behind. ``reconnects_today`` is by slot.
+    """The past that earlier workers left behind. ``reconnects_today`` is by slot.
 
     What is of another day than today's is left out by who reads it.
     """

@@ -8,7 +8,7 @@ from typing import Protocol, TextIO, TypeVar
 
 from pooling.tables import bar
 
-__all__ = ["Progress", "ProgressReporter", "counted", "no_progress"]
+__all__ = ["Progress", "ProgressReporter", "no_progress", "reporting"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def no_progress(stage: str, done: int, total: int | None, unit: str) -> None:
     """Tell nobody."""
 
 
-def counted(items: Iterable[T], progress: Progress, stage: str, unit: str) -> Iterator[T]:
+def reporting(items: Iterable[T], progress: Progress, stage: str, unit: str) -> Iterator[T]:
     """Yield ``items``, telling every few hundred of them how many there were."""
     done = 0
     for done, item in enumerate(items, 1):

@@ -60,7 +60,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyRules:
-    """Which proxy leads to a URL.
+    """The rules that say which proxy leads to a URL.
 
     ``setting`` is ``environment`` (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``
     in ``environ``, in either case), ``none``, or the URL of one proxy for everything. Loopback is

@@ -1,4 +1,4 @@
-"""Where a webhook may lead: nowhere inside, unless a setting names the host. Pure."""
+"""Addresses of webhooks: none leads inside, unless a setting names the host. Pure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class WebhookUrl:
 
     @property
     def host_header(self) -> str:
-        """What the receiver expects as ``Host``."""
+        """The header ``Host`` that the receiver expects."""
         return self.origin.partition("://")[2]
 
     def at(self, address: str) -> str:

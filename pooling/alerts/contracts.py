@@ -1,4 +1,4 @@
-"""What the parts of the alerts hand to each other."""
+"""Values and protocols that the parts of the alerts hand to each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["AlertKind", "AlertStore", "PoolTargets", "Send", "Target"]
 
 
 class AlertKind(StrEnum):
-    """How people are told."""
+    """The ways in which people are told."""
 
     WEBHOOK = "webhook"
     EMAIL = "email"
@@ -41,7 +41,7 @@ class PoolTargets:
 
 
 class AlertStore(Protocol):
-    """Who is told, and how it went. Every coroutine may be cancelled."""
+    """The store of who is told, and of how it went. Every coroutine may be cancelled."""
 
     async def targets(self, pool_id: str) -> PoolTargets | None:
         """Return whom to tell about a pool; None: there is no such pool any more."""

@@ -1,4 +1,4 @@
-"""Which changes of a pool's state are worth telling, and when. Pure."""
+"""Changes of a pool's state that are worth telling, and when they are. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Debouncer", "PoolState", "StateChange"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
-    """How one pool is now; ``since_ms`` is epoch milliseconds."""
+    """One pool as it is now; ``since_ms`` is epoch milliseconds."""
 
     pool_id: str
     status: FeedStatus

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from brokers.words import one_line
 from pooling.alerts.contracts import AlertKind, Send, Target
 from pooling.alerts.message import Alert
 from pooling.backoff import Randomness
@@ -101,7 +102,7 @@ class Deliveries:
                 break
         if error:
             self._lost_at.add(target.id)
-            logger.warning("alert %s to target %d: %s", alert.event_id, target.id, error)
+            logger.warning("alert %s to target %d: %s", alert.event_id, target.id, one_line(error))
         elif target.id in self._lost_at:
             self._lost_at.discard(target.id)
             logger.info("alert target %d takes alerts again", target.id)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from brokers.feed import PoolStats
+from brokers.words import counted
 from pooling.alerts.contracts import AlertKind, AlertStore, Send
 from pooling.alerts.debounce import Debouncer, PoolState, StateChange
 from pooling.alerts.delivery import Deliveries
@@ -105,7 +106,8 @@ class AlertService:
             await self._added.wait()
             self._added.clear()
             if self._dropped:
-                logger.warning("%d alerts dropped: too many at once", self._dropped)
+                dropped = counted(self._dropped, "alert")
+                logger.warning("%s dropped: too many at once", dropped)
                 self._dropped = 0
             while self._changes:
                 change = self._changes.popleft()

@@ -1,4 +1,4 @@
-"""Who is told, on Django's database; and the signal for code of one's own."""
+"""Targets of alerts in Django's database, and the signal for code of one's own."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read_targets(account_id: int, key_file: Path) -> tuple[PoolTargets | None, d
             targets.append(_target(row, key_file))
         except (BrokerConfigError, ValueError) as error:
             # The others are told all the same.
-            logger.error("alert target %s is left out: %s", row.pk, error)
+            logger.error("alert target %s is left out: %s", row.pk, one_line(error))
             unreadable[row.pk] = str(error)
     found = PoolTargets(
         user=str(account.user),

@@ -33,7 +33,7 @@ PROBE_WAIT_SECONDS = 1.0  # how long to wait for another one's probe before aski
 
 
 class Jitter(Protocol):
-    """What is needed of ``random.Random``."""
+    """The part of ``random.Random`` that is needed."""
 
     def uniform(self, a: float, b: float) -> float:
         """Return a number drawn evenly from ``a`` to ``b``."""
@@ -49,7 +49,7 @@ class CircuitState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitPolicy:
-    """When a circuit opens and for how long.
+    """Limits at which a circuit opens, and for how long.
 
     ``failures`` in a row, the first of them at most ``window_seconds`` ago, open it for up to
     ``open_seconds``, doubled at each failed probe up to ``max_open_seconds``; once it has been
@@ -125,7 +125,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> CircuitState:
-        """Where the circuit is; an open one whose time is over changes with the next attempt."""
+        """The circuit's state; an open one whose time is over changes with the next attempt."""
         return self._state
 
     @property

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from brokers.addresses import netloc
 from brokers.contract import Handshake
 from brokers.exceptions import BrokerUnavailableError
+from brokers.words import one_line
 from pooling.clock import Clock
 from pooling.connectors.circuit import (
     FIRST_SERVER_ERROR,
@@ -130,7 +131,10 @@ class CircuitConnector:
         if circuit.state is CircuitState.OPEN:
             wait = circuit.to_stats(self._clock.monotonic()).retry_in_seconds or 0.0
             logger.warning(
-                "endpoint %s is down, next try in %.1f s: %s", circuit.endpoint, wait, failure
+                "endpoint %s is down, next try in %.1f s: %s",
+                circuit.endpoint,
+                wait,
+                one_line(failure),
             )
         elif circuit.state is CircuitState.CLOSED:
             logger.info("endpoint %s answers again", circuit.endpoint)

@@ -1,4 +1,4 @@
-"""One credential, read anew for every connect, and tried only once after it was refused."""
+"""One credential, read again for every connect, and tried only once after it was refused."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from brokers.exceptions import (
     BrokerUnavailableError,
 )
 from brokers.times.retry_after import MAX_RETRY_AFTER_SECONDS
+from brokers.words import one_line
 from pooling.clock import Clock
 from pooling.contracts import AccountStore
 from pooling.exceptions import CircuitOpenError, ConnectRateError, StoreUnavailableError
@@ -233,7 +234,7 @@ class CredentialGate:
             logger.warning(
                 "pool %s: the credential cannot be read, using the last one%s",
                 self._pool_id,
-                f" ({error})" if is_known else "",
+                f" ({one_line(error)})" if is_known else "",
                 exc_info=not is_known,
             )
         return self._last_read

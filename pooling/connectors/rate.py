@@ -1,4 +1,4 @@
-"""How many connects a broker takes from one address within a time. Pure: times come in.
+"""Connects that a broker takes from one address within a time. Pure: times come in.
 
 A connect counts from being let through until a whole window after its end, because when in between
 the broker counted it is not known. So whichever window the broker looks at, it never sees more than

@@ -88,7 +88,7 @@ class Transport(Protocol):
 
 
 class Connector(Protocol):
-    """How a pool opens sockets; tests bring their own."""
+    """The way in which a pool opens sockets; tests bring their own."""
 
     async def __call__(
         self, handshake: Handshake, *, open_timeout_seconds: float, max_frame_bytes: int

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerError
+from brokers.words import one_line
 from pooling.backoff import Backoff, Randomness
 from pooling.clock import Clock
 from pooling.connection.pacing import Pacer, check_message_size
@@ -104,7 +105,7 @@ class ExclusiveLink:
 
     @property
     def state(self) -> LinkState:
-        """Where the link is in its life."""
+        """The link's place in its life."""
         return self._state
 
     @property
@@ -343,7 +344,8 @@ class ExclusiveLink:
             await tell()
         except (BrokerError, ConnectionReleasedError) as error:
             # The next reconnect tells again, and what is released needs no telling.
-            logger.info("exclusive connection %s: after its reconnect: %s", self.address, error)
+            why = one_line(error)
+            logger.info("exclusive connection %s: after its reconnect: %s", self.address, why)
         except Exception:
             # Supervision point: the holder's own code; without it the stream would stay silent.
             logger.exception("exclusive connection %s: its holder's hook failed", self.address)
@@ -446,12 +448,12 @@ class ExclusiveConnection:
 
     @property
     def uri(self) -> str:
-        """Where it leads; may hold a credential."""
+        """The URI it leads to; may hold a credential."""
         return self._link.uri
 
     @property
     def reconnects(self) -> int:
-        """How often its socket was opened again, under earlier holders too."""
+        """Times that its socket was opened again, under earlier holders too."""
         return self._link.reconnects
 
     async def send(self, message: str | bytes) -> None:

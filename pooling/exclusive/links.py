@@ -17,7 +17,7 @@ ANSWER_SECONDS = 2.0
 
 
 class Places(Protocol):
-    """Who is idle, and what becomes of places: what the table asks of the pool's ledger."""
+    """The part of the pool's ledger that the table asks: who is idle, what becomes of places."""
 
     @property
     def idle(self) -> tuple[int, ...]: ...

@@ -30,7 +30,7 @@ _PORTS = {"ws": 80, "wss": 443}
 
 
 class LinkState(StrEnum):
-    """Where an exclusive connection is in its life."""
+    """Places of an exclusive connection in its life."""
 
     IDLE = "idle"  # open and waiting for the next holder
     ACTIVE = "active"
@@ -41,7 +41,7 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectOptions:
-    """How a held connection comes back: full jitter under a ceiling that doubles.
+    """The way in which a held connection comes back: full jitter under a ceiling that doubles.
 
     ``max_attempts`` None never gives up, except on a refused credential.
     """
@@ -59,7 +59,7 @@ class ReconnectOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTerms:
-    """What a holder may ask of its connection while it holds it.
+    """Terms that a holder may ask for its connection while it holds it.
 
     ``reconnect`` None: if it is lost it stays lost. ``heartbeat_seconds`` None: it is not pinged.
     ``max_message_bytes`` is the longest message that may be sent, encoded (None: any).
@@ -107,7 +107,7 @@ class ExclusiveOptions:
 
     @property
     def terms(self) -> ConnectionTerms:
-        """What holds for a holder that asks for nothing else."""
+        """The terms of a holder that asks for nothing else."""
         return ConnectionTerms(
             reconnect=self.reconnect,
             heartbeat_seconds=self.heartbeat_seconds,

@@ -107,7 +107,7 @@ class ExclusiveLedger:
 
     @property
     def waiting(self) -> int:
-        """How many callers wait for a connection."""
+        """Callers that wait for a connection."""
         return len(self._waiting)
 
     @property
@@ -122,12 +122,12 @@ class ExclusiveLedger:
 
     @property
     def closing(self) -> int:
-        """How many connections are being closed."""
+        """Connections that are being closed."""
         return len(self._closing)
 
     @property
     def occupied(self) -> int:
-        """How many connections count against the limit."""
+        """Connections that count against the limit."""
         return self.opening + len(self._active) + len(self._idle) + len(self._closing)
 
     def is_idle(self, number: int) -> bool:
@@ -250,7 +250,7 @@ class ExclusiveLedger:
 
 
 class Acquisition:
-    """What ``acquire`` returns: ``async with`` it, or await it and release by hand."""
+    """A connection that was asked for: ``async with`` it, or await it and release by hand."""
 
     def __init__(self, acquire: Callable[[], Awaitable[ExclusiveConnection]]) -> None:
         self._acquire = acquire

@@ -1,4 +1,4 @@
-"""Where the body of an answer goes: memory or a file, bounded, and empty again for a retry."""
+"""Bodies of answers: to memory or a file, bounded, and empty again for a retry."""
 
 from __future__ import annotations
 

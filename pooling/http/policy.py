@@ -1,4 +1,4 @@
-"""When a request to a broker is repeated and after how long, and what a status means. Pure."""
+"""Repeats of a request to a broker, after how long, and what a status means. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HttpReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and when an idempotent request is repeated.
+    """Limits of how often and when an idempotent request is repeated.
 
     ``retries`` are on top of the first attempt. The wait is drawn from the upper half of
     ``backoff_seconds``, doubled at each further retry up to ``max_backoff_seconds``. A

@@ -14,6 +14,7 @@ import httpx2
 
 from brokers.exceptions import BrokerAuthError, BrokerError, BrokerUnavailableError
 from brokers.hosts import may_redirect
+from brokers.words import counted, one_line
 from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.circuit import FIRST_SERVER_ERROR, CircuitBreaker
@@ -42,7 +43,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class _Endpoint:
-    """What the pool knows of one scheme, host and port."""
+    """One scheme, host and port as the pool knows it."""
 
     def __init__(self, circuit: CircuitBreaker, places: int) -> None:
         self.circuit = circuit
@@ -80,13 +81,13 @@ class HttpPool:
         self._verify = verify
         self._transport = transport
         self._circuits = CircuitRegistry(clock=clock, rng=rng, policy=self._options.circuit)
-        self._endpoints: dict[str, _Endpoint] = {}
-        self._places = asyncio.Semaphore(self._options.max_connections)
-        self._client: httpx2.AsyncClient | None = None
+        self._endpoints: dict[str, _Endpoint] = {}  # by scheme, host and port
+        self._places = asyncio.Semaphore(self._options.max_connections)  # of all endpoints
+        self._client: httpx2.AsyncClient | None = None  # from ``async with`` until ``close``
         self._closing = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._idle = asyncio.Event()  # nothing is under way
         self._idle.set()
-        self._in_flight = 0
+        self._in_flight = 0  # requests under way
 
     def __repr__(self) -> str:
         state = "closed" if self._closing.is_set() else "open" if self._client else "new"
@@ -143,7 +144,8 @@ class HttpPool:
             async with asyncio.timeout(grace_seconds):
                 await self._idle.wait()
         except TimeoutError:
-            logger.warning("HTTP pool: closed with %d requests under way", self._in_flight)
+            under_way = counted(self._in_flight, "request")
+            logger.warning("HTTP pool: closed with %s under way", under_way)
         finally:
             await client.aclose()
 
@@ -179,7 +181,7 @@ class HttpPool:
         headers: Mapping[str, str] = _NO_HEADERS,
         progress: Progress = no_progress,
     ) -> bool:
-        """Write what ``url`` serves to ``file``, as it comes; a retry begins it anew.
+        """Write what ``url`` serves to ``file``, as it comes; a retry begins it again.
 
         Returns whether the answer said how long it is: if not, its end may be that of a connection
         that was cut.
@@ -409,7 +411,7 @@ class _Opened:
 
 def _told(request: httpx2.Request, error: BrokerError) -> str:
     """Return what failed and why, the URL once."""
-    named, words = _named(request), str(error)
+    named, words = _named(request), one_line(error)
     return words if named in words else f"{named}: {words}"
 
 

@@ -1,4 +1,4 @@
-"""What an ``HttpPool`` has done and is doing, by endpoint. Pure."""
+"""Statistics of an ``HttpPool``: what it has done and is doing, by endpoint. Pure."""
 
 from __future__ import annotations
 

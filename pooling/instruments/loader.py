@@ -18,11 +18,12 @@ from brokers.exceptions import BrokerProtocolError
 from brokers.passed_over import PassedOver, Reason
 from brokers.times.market_clock import closed_days, last_expired
 from brokers.types import InstrumentRow
+from brokers.words import counted
 from pooling.exceptions import MasterTooSmallError
 from pooling.instruments.names import MAX_NAME_LENGTH, named_apart
 from pooling.instruments.words import name_words, underlying_of
 from pooling.models import Instrument, InstrumentWord, NamesRevision, SearchTier
-from pooling.progress import Progress, counted, no_progress
+from pooling.progress import Progress, no_progress, reporting
 
 __all__ = ["LoadResult", "expire_instruments", "store_instruments"]
 
@@ -71,7 +72,7 @@ _Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What a load did. ``rows`` are listed now; ``expired`` were marked by this load.
+    """The result of a load. ``rows`` are listed now; ``expired`` were marked by this load.
 
     ``passed_over`` is what of the master was left out, and ``renamed`` how many instruments got
     their token behind a name that another has.
@@ -121,7 +122,7 @@ def store_instruments(
     stored = _stored(broker)
     passed = PassedOver() if passed is None else passed
     before = {key: each.token for key, each in stored.items() if not each.is_expired}
-    read = counted(rows, progress, "reading", "rows")
+    read = reporting(rows, progress, "reading", "rows")
     changed, keys = _changed(named_apart(read, before, passed), stored, _last_expired(today, now))
     if not keys:
         raise BrokerProtocolError(f"the instruments master of {broker} has no rows")
@@ -145,12 +146,12 @@ def store_instruments(
         renamed=passed.renamed.count,
     )
     logger.info(
-        "broker %s: %d instruments, %d of them new or changed, %d gone; %d rows cannot be used",
+        "broker %s: %s, %s of them new or changed, %s gone; %s cannot be used",
         broker,
-        result.rows,
-        result.written,
-        result.expired,
-        passed.faults,
+        counted(result.rows, "instrument"),
+        f"{result.written:,}",
+        f"{result.expired:,}",
+        counted(passed.faults, "row"),
     )
     return result
 

@@ -1,4 +1,4 @@
-"""Which names the rows of a master get, so that each means one instrument and stays so. Pure."""
+"""Names that the rows of a master get, so that each means one instrument and stays so. Pure."""
 
 from __future__ import annotations
 

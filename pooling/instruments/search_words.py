@@ -1,4 +1,4 @@
-"""What a trader means by what is typed into a search, whatever the order of the words. Pure."""
+"""The meaning of what a trader types into a search, whatever the order of the words. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_GLUED_STRIKE: Final = 7
 
 
 class Cycle(Enum):
-    """Which expiries are meant: all, those of a week, or the last of each month."""
+    """The expiries that are meant: all, those of a week, or the last of each month."""
 
     ANY = ""
     WEEKLY = "WEEKLY"

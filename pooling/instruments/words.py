@@ -1,4 +1,4 @@
-"""What an instrument is found by besides its symbol. Pure."""
+"""Words by which an instrument is found besides its symbol. Pure."""
 
 from __future__ import annotations
 

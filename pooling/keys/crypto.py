@@ -45,7 +45,7 @@ SYMMETRIC = ""  # the name of all keys that are no pairs, and stand in no token
 
 
 class SealedValue(msgspec.Struct, frozen=True, array_like=True):
-    """What is inside of a sealed box. Its repr shows no value."""
+    """The inside of a sealed box. Its repr shows no value."""
 
     bound_to: str
     field: str
@@ -56,7 +56,7 @@ class SealedValue(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Seals(Protocol):
-    """What encrypts credentials."""
+    """The half that encrypts credentials."""
 
     @property
     def key_id(self) -> str:
@@ -67,7 +67,7 @@ class Seals(Protocol):
 
 
 class Opens(Protocol):
-    """What decrypts them."""
+    """The half that decrypts them."""
 
     def decrypt(self, tokens: Mapping[str, str], bound_to: str) -> dict[str, str]:
         """Return every field in clear; from now on no log line of this process shows one.
@@ -151,7 +151,7 @@ def load_sealer(path: Path) -> Seals:
     try:
         if any(private_half(line) is not None for line in lines):
             raise KeyFileError(
-                f"public half {public_file(path)} is missing: run {CREATE}, which writes it anew"
+                f"public half {public_file(path)} is missing: run {CREATE}, which writes it again"
             )
         return SymmetricSealer(lines)
     except ValueError:

@@ -130,7 +130,7 @@ def read_public(path: Path) -> PublicKey | None:
     except ValueError:
         raise KeyFileError(
             f"{file} does not hold the public half of a key pair: remove it and run {CREATE} where "
-            f"{path.name} is, which writes it anew"
+            f"{path.name} is, which writes it again"
         ) from None
 
 

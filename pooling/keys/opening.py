@@ -92,7 +92,7 @@ class CredentialOpener:
         return (
             f"public half {public} belongs to no key in {path}, so nobody can open what is stored "
             f"from now on: restore both from one copy, or remove {public} and run "
-            "`python manage.py createkeyfile`, which writes it anew"
+            "`python manage.py createkeyfile`, which writes it again"
         )
 
     def _value(self, field: str, token: str, bound_to: str) -> str:

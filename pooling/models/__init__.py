@@ -1,4 +1,4 @@
-"""What the site remembers of brokers, pools and instruments.
+"""Tables of what the site remembers of brokers, pools and instruments.
 
 A model turns into a frozen value (``BrokerAccount.to_spec``, ``PoolConfig.to_options``) and only
 the value travels on; nothing here runs on the tick path.

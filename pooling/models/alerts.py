@@ -1,4 +1,4 @@
-"""Who is told when a pool's state changes."""
+"""Targets that are told when a pool's state changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AlertTarget(models.Model):
     """One mailbox or webhook of one account. Of a webhook only the origin is kept in clear."""
 
     class Kind(models.TextChoices):
-        """How somebody is told."""
+        """The ways in which somebody is told."""
 
         WEBHOOK = "webhook", "webhook"
         EMAIL = "email", "e-mail"

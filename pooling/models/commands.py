@@ -1,4 +1,4 @@
-"""What people ask of a pool, and what became of it: the queue and the audit record in one."""
+"""Requests of people to a pool, and what became of them: the queue and the audit record in one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PoolCommand(models.Model):
     """
 
     class Verb(models.TextChoices):
-        """What is asked; ``pooling.store.commands`` says what each argument may be."""
+        """The verbs; ``pooling.store.commands`` says what each argument may be."""
 
         PAUSE = "pause", "pause"
         RESUME = "resume", "resume"
@@ -29,7 +29,7 @@ class PoolCommand(models.Model):
         PREVIEW = "preview", "preview limits"
 
     class State(models.TextChoices):
-        """How far it has come."""
+        """The states of a request."""
 
         WAITING = "waiting", "waiting"
         DONE = "done", "done"
@@ -37,7 +37,7 @@ class PoolCommand(models.Model):
         EXPIRED = "expired", "expired"
 
     class Source(models.TextChoices):
-        """Where it was asked."""
+        """The places where it was asked."""
 
         ADMIN = "admin", "admin"
         COMMAND_LINE = "command line", "command line"

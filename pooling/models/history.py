@@ -1,4 +1,4 @@
-"""What pools have done: peaks per interval, per day and of all time, and events."""
+"""The past of pools: peaks per interval, per day and of all time, and events."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class PoolRecord(Peaks):
 
 
 class PoolEvent(models.Model):
-    """What happened to one pool, and why; the newest ones of each pool are kept."""
+    """An event of one pool, and why it came; the newest ones of each pool are kept."""
 
     account = models.ForeignKey(BrokerAccount, on_delete=models.CASCADE, related_name="events")
     kind = models.CharField(max_length=64)

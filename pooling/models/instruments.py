@@ -123,7 +123,7 @@ class InstrumentWord(models.Model):
 
 
 class NamesRevision(models.Model):
-    """How often the names of a broker's instruments changed: what workers look at for news.
+    """The count of changes of a broker's instruments' names: what workers look at for news.
 
     Counted up in the transaction of every load, and wherever contracts are marked as expired.
     """

@@ -1,4 +1,4 @@
-"""How pools are now, as their workers wrote it."""
+"""Pools as they are now, as their workers wrote it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PoolStatusStore(models.Manager["PoolStatus"]):
 
 
 class PoolStatus(models.Model):
-    """How one pool is now, as its worker wrote it about a second ago.
+    """One pool as it is now, as its worker wrote it about a second ago.
 
     ``state`` (the feed status) and the numbers are as true as ``heartbeat`` is recent: show what
     ``operations.pool_state`` says.

@@ -16,7 +16,7 @@ verb             argument                                     what it does
 ================ ============================================ ======================================
 PAUSE            none                                         closes the pool's sockets until RESUME
 RESUME           none                                         opens them again
-RECONNECT        ``{"slot": n}``; none: every connection      opens the connection anew
+RECONNECT        ``{"slot": n}``; none: every connection      opens the connection again
 DRAIN            ``{"slot": n}``                              moves what it can, then closes it
 REBALANCE        none                                         moves symbols onto few connections
 UNSUBSCRIBE      ``{"keys": [["NSE", "INFY"], ...]}``         all holders lose these instruments

@@ -69,7 +69,7 @@ RECORD_COLUMNS = (*PEAK_COLUMNS, "drops", "drops_at")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How many rows of each kind were too old."""
+    """Counts of the rows of each kind that were too old."""
 
     usage: int
     commands: int

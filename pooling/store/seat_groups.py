@@ -1,4 +1,4 @@
-"""Which accounts a broker counts together, told apart without showing a credential."""
+"""Accounts that a broker counts together, told apart without showing a credential."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people ask of running pools, taken about once a second and carried out one by one."""
+"""Requests of people to running pools, taken about once a second and carried out one by one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from brokers.exceptions import BrokerConfigError
 from brokers.registry import BrokerRegistry
 from brokers.types import InstrumentKey
+from brokers.words import counted, one_line, verb
 from pooling.contracts import AccountStore, CommandVerb, TakenCommand
 from pooling.exceptions import CommandRefusedError
 from pooling.pool.pool import ConnectionPool
@@ -51,6 +52,7 @@ class CommandRunner:
         self._pools = pools
         self._registry = registry
         self._follow_accounts = follow_accounts
+        # (command, whether it was done, result) that the store does not know of yet.
         self._untold: deque[tuple[int, bool, str]] = deque(maxlen=MAX_UNTOLD)
 
     async def look(self) -> None:
@@ -65,7 +67,7 @@ class CommandRunner:
                 command.pool_id,
                 command.verb,
                 "done" if is_done else "failed",
-                result,
+                one_line(result),
                 extra={"action": "pool_command"},
             )
             self._untold.append((command.id, is_done, result))
@@ -124,13 +126,15 @@ class CommandRunner:
 
 def _paused(pool: ConnectionPool) -> str:
     symbols = pool.get_stats().wanted
-    wait = "1 symbol waits" if symbols == 1 else f"{symbols} symbols wait"
-    return f"The pool is paused: its connections are closed, and {wait} for it."
+    wait = verb(symbols, "waits", "wait")
+    return (
+        "The pool is paused: its connections are closed, and "
+        f"{counted(symbols, 'symbol')} {wait} for it."
+    )
 
 
 def _resumed(pool: ConnectionPool) -> str:
     symbols = pool.get_stats().wanted
     if not symbols:
         return "The pool is resumed; nothing is subscribed."
-    carried = "1 symbol" if symbols == 1 else f"{symbols} symbols"
-    return f"The pool is resumed: connections open for {carried}."
+    return f"The pool is resumed: connections open for {counted(symbols, 'symbol')}."

@@ -1,4 +1,4 @@
-"""What pools want people to know, on its way to the store."""
+"""Events of pools, which people may read later, on their way to the store."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import asyncio
 import logging
 from collections import deque
 
+from brokers.words import counted
 from pooling.contracts import AccountStore
 
-__all__ = ["NoteKeeper"]
+__all__ = ["EventQueue"]
 
 logger = logging.getLogger("pooling")
 
-MAX_NOTES = 256
+MAX_EVENTS = 256
 
 
-class NoteKeeper:
-    """Events that wait to be written: at most ``MAX_NOTES``, later ones are dropped and counted.
+class EventQueue:
+    """Events that wait to be written: at most ``MAX_EVENTS``, later ones are dropped and counted.
 
     Used on the worker's loop only.
 
@@ -28,17 +29,18 @@ class NoteKeeper:
     def __init__(self, *, store: AccountStore, worker_id: str) -> None:
         self._store = store
         self._worker_id = worker_id
-        self._notes: deque[tuple[str, str, str]] = deque()
-        self._dropped = 0
-        self._added = asyncio.Event()
-        self._is_failing = False
+        # (pool id, kind, message), the oldest first; one leaves once it is written.
+        self._events: deque[tuple[str, str, str]] = deque()
+        self._dropped = 0  # since the last line that said so
+        self._added = asyncio.Event()  # there is something to write
+        self._is_failing = False  # from the begin of an attempt until it wrote everything
 
-    def note(self, pool_id: str, kind: str, message: str) -> None:
-        """Keep an event for the journal."""
-        if len(self._notes) >= MAX_NOTES:
+    def add(self, pool_id: str, kind: str, message: str) -> None:
+        """Keep an event until it is written."""
+        if len(self._events) >= MAX_EVENTS:
             self._dropped += 1
             return
-        self._notes.append((pool_id, kind, message))
+        self._events.append((pool_id, kind, message))
         self._added.set()
 
     @property
@@ -55,11 +57,12 @@ class NoteKeeper:
     async def flush(self) -> None:
         """Write all that waits."""
         self._is_failing = True
-        while self._notes:
-            pool_id, kind, message = self._notes[0]
+        while self._events:
+            pool_id, kind, message = self._events[0]
             await self._store.record_event(pool_id, kind, message)
-            self._notes.popleft()
+            self._events.popleft()
         if self._dropped:
-            logger.warning("worker %s dropped %d notes", self._worker_id, self._dropped)
+            dropped = counted(self._dropped, "event")
+            logger.warning("worker %s dropped %s", self._worker_id, dropped)
             self._dropped = 0
         self._is_failing = False

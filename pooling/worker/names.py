@@ -1,9 +1,9 @@
-"""What names mean today, and who has to follow when that changes.
+"""Meanings of names today, and who has to follow when they change.
 
 Everything that outlives a load of instruments holds a *name* (exchange and symbol); the token that
 the broker calls it by is only kept for as long as this says so. The store counts up a revision
 whenever names of a broker change. It is looked at every second, before every want, and before a new
-socket is asked for what it shall carry; whoever is behind is brought up to it first.
+socket is asked for what it is to carry; whoever is behind is brought up to it first.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pooling.subscriptions.outcomes import Gone
 __all__ = ["Meaning", "NameFollower"]
 
 LOOK_UP_CHUNK = 500
-# A load in between has a look-up begin anew; one after the other is somebody's mistake.
+# A load in between has a look-up begin again; one after the other is somebody's mistake.
 MOST_LOOK_UPS = 5
 PREPARE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Meaning:
-    """What names mean: an instrument, nothing any more, or what cannot be told right now.
+    """The meaning of names: an instrument, nothing any more, or what cannot be told right now.
 
     ``is_recalled``: the store has listed one of those that are gone. ``why`` says why nothing of
     the broker can be told although the store answers; "": it does not.
@@ -92,7 +92,7 @@ class NameFollower:
         try:
             await step()
         except Exception as error:
-            # Supervision point: the store is somebody else's code; the others shall not wait.
+            # Supervision point: the store is somebody else's code; the others must not wait.
             self._log_failure("names", error)
 
     async def prepare(self, pool_id: str) -> None:

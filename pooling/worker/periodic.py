@@ -1,4 +1,4 @@
-"""What a worker does again and again: each step supervised, its failures logged now and then."""
+"""Steps that a worker takes again and again: supervised, their failures logged now and then."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from brokers.failing import Failing
+from brokers.words import one_line
 from pooling.clock import Clock
 from pooling.connection.pulse import Pulse
 from pooling.exceptions import StoreUnavailableError
 
-__all__ = ["Chores"]
+__all__ = ["PeriodicSteps"]
 
 logger = logging.getLogger("pooling")
 
 LEAST_WAIT_SECONDS = 0.001
 
 
-class Chores:
+class PeriodicSteps:
     """Named tasks of one worker, and its ``pulse``; they live on the loop that starts them.
 
     Args:
@@ -30,7 +31,7 @@ class Chores:
         self._worker_id = worker_id
         self._clock = clock
         self.pulse = Pulse(clock=clock)  # tells of hold-ups, from its ``start`` on
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []  # one a step, until ``stop``
         # By what failed at some time: a step, or something of one pool.
         self._failing: dict[str, Failing] = {}
 
@@ -67,7 +68,7 @@ class Chores:
                 "worker %s: %s failed, will be retried%s",
                 self._worker_id,
                 what,
-                f" ({error})" if is_known else "",
+                f" ({one_line(error)})" if is_known else "",
                 exc_info=None if is_known else error,
             )
 

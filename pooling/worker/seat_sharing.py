@@ -13,7 +13,7 @@ __all__ = ["SeatNeed", "SeatSharing", "needed_connections"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeatNeed:
-    """What one pool of a group asks for.
+    """The seats that one pool of a group asks for.
 
     ``most`` is its own limit, ``needs`` how many connections its symbols would fill, ``has`` how
     many it has, open or on their way: a broker counts them until they are closed.
@@ -33,7 +33,7 @@ def needed_connections(used: int, waiting: int, per_connection: int) -> int:
 
 
 class SeatSharing:
-    """Who may have how many connections of those that accounts have together.
+    """Shares of the connections that accounts have together: who may have how many.
 
     All pools of a group have its limit at most, whatever their own limits add up to. One each
     first, then one after the other to whoever needs more; what is left goes to those that may have

@@ -1,4 +1,4 @@
-"""What a worker adds to the statistics of a pool: what it shares, and what it lends. Pure."""
+"""Figures that a worker adds to a pool's statistics: what it shares, what it lends. Pure."""
 
 from __future__ import annotations
 

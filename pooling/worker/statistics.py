@@ -14,13 +14,13 @@ from pooling.contracts import AccountSpec, AccountStore, UsageSample
 from pooling.history import PoolHistory, next_sample_ms
 from pooling.pool.pool import ConnectionPool
 
-__all__ = ["StatisticsKeeper"]
+__all__ = ["WorkerStatistics"]
 
 MAX_UNSAVED_SAMPLES = 20_000  # while the store is down; the oldest are given up first
 PAST_MIDNIGHT_SECONDS = 0.005  # a timer that fires early would cut the day too soon
 
 
-class StatisticsKeeper:
+class WorkerStatistics:
     """Knows each pool's history and saves statistics. Used on the worker's loop only.
 
     Args:

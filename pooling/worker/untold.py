@@ -13,7 +13,7 @@ MAX_WANTS = 100_000
 
 
 class UntoldWants:
-    """What holders want while the store does not tell what it means.
+    """Wants of holders while the store does not tell what they mean.
 
     Bounded: beyond ``max_wants`` a further one is not kept, and its holder has to be told so. Used
     on one loop only; no call waits.

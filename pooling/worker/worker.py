@@ -25,7 +25,7 @@ from brokers.feed import (
 )
 from brokers.registry import BrokerRegistry
 from brokers.types import InstrumentKey, TickSink
-from brokers.words import named_error
+from brokers.words import counted, named_error, one_line
 from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.circuit_connector import CircuitConnector, CircuitRegistry
@@ -34,13 +34,13 @@ from pooling.connectors.websocket import Connector, WebSocketConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.pool.pool import ConnectionPool
 from pooling.worker.commands import CommandRunner
-from pooling.worker.events import NoteKeeper
+from pooling.worker.events import EventQueue
 from pooling.worker.names import NameFollower
-from pooling.worker.periodic import Chores
+from pooling.worker.periodic import PeriodicSteps
 from pooling.worker.refused import RefusedAccount
 from pooling.worker.seat_sharing import SeatNeed, SeatSharing, needed_connections
 from pooling.worker.shared_stats import endpoint_stats, exclusive_totals
-from pooling.worker.statistics import StatisticsKeeper
+from pooling.worker.statistics import WorkerStatistics
 from pooling.worker.wants import WANT_CHUNK, WantTaker
 
 __all__ = ["PoolWorker"]
@@ -125,18 +125,18 @@ class PoolWorker:
         self._sharing = SeatSharing()
         self._following = asyncio.Lock()
         self._listeners: list[Callable[[FeedEvent], None]] = []
-        self._chores = Chores(worker_id=worker_id, clock=clock)
-        self._notes = NoteKeeper(store=store, worker_id=worker_id)
+        self._periodic = PeriodicSteps(worker_id=worker_id, clock=clock)
+        self._events = EventQueue(store=store, worker_id=worker_id)
         self._names = NameFollower(
             store=lambda: self._store,
             pools=self._pools,
-            log_failure=self._chores.log_failure,
-            log_return=self._chores.log_return,
+            log_failure=self._periodic.log_failure,
+            log_return=self._periodic.log_return,
         )
         self._wants = WantTaker(
             names=self._names, pools=self._pools, on_outcomes=self._emit_outcomes
         )
-        self._statistics = StatisticsKeeper(
+        self._statistics = WorkerStatistics(
             store=store,
             clock=clock,
             zone=zone,
@@ -164,24 +164,24 @@ class PoolWorker:
         A store that fails here raises: a worker that knows no account is of no use. Later failures
         are logged and retried.
         """
-        self._chores.pulse.start()
+        self._periodic.pulse.start()
         await self._follow_accounts()
         await self._save_first_status()
-        chores, statistics = self._chores, self._statistics
-        chores.every("accounts", self._poll_seconds, self._follow_accounts)
-        chores.every("status", self._status_seconds, self._save_status)
-        chores.after("usage", statistics.until_sample_seconds, self._save_usage)
-        chores.every("commands", self._command_seconds, self._commands.look)
-        chores.every("names", self._names_seconds, self._names.follow)
-        chores.every("untold", self._names_seconds, self._wants.ask_untold)
-        chores.after("notes", self._until_notes_seconds, self._notes.wait_and_flush)
+        periodic, statistics = self._periodic, self._statistics
+        periodic.every("accounts", self._poll_seconds, self._follow_accounts)
+        periodic.every("status", self._status_seconds, self._save_status)
+        periodic.after("usage", statistics.until_sample_seconds, self._save_usage)
+        periodic.every("commands", self._command_seconds, self._commands.look)
+        periodic.every("names", self._names_seconds, self._names.follow)
+        periodic.every("untold", self._names_seconds, self._wants.ask_untold)
+        periodic.after("events", self._until_events_seconds, self._events.wait_and_flush)
 
     async def close(self) -> None:
         """Close every pool and save the last peaks; under ten seconds. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
-        await self._chores.stop()
+        await self._periodic.stop()
         pools = list(self._pools.values())
         ends = await asyncio.gather(*(pool.close() for pool in pools), return_exceptions=True)
         self._log_ends(pools, ends)
@@ -189,7 +189,7 @@ class PoolWorker:
             async with asyncio.timeout(CLOSE_STORE_SECONDS):
                 await self._save_usage()
                 await self._save_status()
-                await self._notes.flush()
+                await self._events.flush()
         except Exception:
             # Supervision point: a store that is down must not keep the process from ending.
             logger.exception("worker %s could not save its last statistics", self._worker_id)
@@ -217,7 +217,7 @@ class PoolWorker:
         Raises:
             KeyError: this worker does not own the pool.
         """
-        self._chores.pulse.look()  # the answer carries last prices
+        self._periodic.pulse.look()  # the answer carries last prices
         pool = self._pools.get(pool_id)
         if pool is None:
             return self._refused[pool_id].to_outcomes(wants)
@@ -250,7 +250,8 @@ class PoolWorker:
                 # Supervision point: a pool's defect must not leave references with the others.
                 logger.exception("pool %s could not release gateway %s", pool_id, gateway)
         if clients:
-            logger.info("gateway %s is gone; released its %d clients", gateway, clients)
+            released = counted(clients, "client")
+            logger.info("gateway %s is gone; released its %s", gateway, released)
 
     def stats(self, pool_id: str) -> PoolStats:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
@@ -322,10 +323,10 @@ class PoolWorker:
         for spec in specs.values():
             try:
                 await self._follow(spec)
-                self._chores.log_return(f"account {spec.pool_id}")
+                self._periodic.log_return(f"account {spec.pool_id}")
             except Exception as error:
                 # Supervision point: one account's failure is that account's state, nobody else's.
-                self._chores.log_failure(f"account {spec.pool_id}", error)
+                self._periodic.log_failure(f"account {spec.pool_id}", error)
                 self._refuse(spec, named_error(error)[:200], is_final=False)
 
     def _connections_of_group(self, spec: AccountSpec) -> int:
@@ -342,7 +343,7 @@ class PoolWorker:
             stats = pool.get_stats()
         except Exception as error:
             # Supervision point: one pool's defect must not stop the others' accounts.
-            self._chores.log_failure(f"the need of pool {spec.pool_id}", error)
+            self._periodic.log_failure(f"the need of pool {spec.pool_id}", error)
             return SeatNeed(pool_id=spec.pool_id, most=most)
         per_connection = stats.capacity // max(1, stats.max_connections)
         needs = needed_connections(stats.used, stats.waiting, per_connection)
@@ -380,9 +381,9 @@ class PoolWorker:
             rng=self._rng,
             connector=self._connector_for(adapter_class),
             on_event=lambda event: self._emit(_of_life(event, life)),
-            on_note=lambda kind, message: self._notes.note(spec.pool_id, kind, message),
+            on_note=lambda kind, message: self._events.add(spec.pool_id, kind, message),
             prepare=lambda: self._names.prepare(spec.pool_id),
-            pulse=self._chores.pulse,
+            pulse=self._periodic.pulse,
         )
         self._lives[spec.pool_id] = life
         self._pools[spec.pool_id] = pool
@@ -435,8 +436,8 @@ class PoolWorker:
         self._note_problem(spec, reason)
 
     def _note_problem(self, spec: AccountSpec, message: str) -> None:
-        logger.error("pool %s: %s", spec.pool_id, message)
-        self._notes.note(spec.pool_id, "config_error", message)
+        logger.error("pool %s: %s", spec.pool_id, one_line(message))
+        self._events.add(spec.pool_id, "config_error", message)
 
     def _log_ends(
         self, pools: Sequence[ConnectionPool], ends: Sequence[BaseException | None]
@@ -460,10 +461,10 @@ class PoolWorker:
         if self._on_status is not None:
             try:
                 self._on_status(stats)
-                self._chores.log_return("telling statistics")
+                self._periodic.log_return("telling statistics")
             except Exception as error:
                 # Supervision point: who watches must not keep the rows from being written.
-                self._chores.log_failure("telling statistics", error)
+                self._periodic.log_failure("telling statistics", error)
         await self._statistics.save_status(stats)
 
     async def _save_first_status(self) -> None:
@@ -471,8 +472,8 @@ class PoolWorker:
         try:
             await self._save_status()
         except Exception as error:
-            # Supervision point: as in ``Chores``, which do it again and again from now on.
-            self._chores.log_failure("status", error)
+            # Supervision point: as in ``PeriodicSteps``, which do it again and again from now on.
+            self._periodic.log_failure("status", error)
 
     def _stats_of_pools(self) -> Iterator[PoolStats]:
         for pool_id, pool in self._pools.items():
@@ -480,7 +481,7 @@ class PoolWorker:
                 yield self._statistics.stats(pool)
             except Exception as error:
                 # Supervision point: one pool's defect must not hide the others.
-                self._chores.log_failure(f"the status of pool {pool_id}", error)
+                self._periodic.log_failure(f"the status of pool {pool_id}", error)
 
     def _stats_of_refused(self) -> Iterator[PoolStats]:
         for pool_id, refused in self._refused.items():
@@ -490,8 +491,8 @@ class PoolWorker:
     async def _save_usage(self) -> None:
         await self._statistics.save_usage(self._pools.values())
 
-    def _until_notes_seconds(self) -> float:
-        return self._poll_seconds if self._notes.is_failing else 0.0
+    def _until_events_seconds(self) -> float:
+        return self._poll_seconds if self._events.is_failing else 0.0
 
     # -- Supervision --------------------------------------------------------------------------
 

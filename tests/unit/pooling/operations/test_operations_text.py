@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from pooling.progress import ProgressReporter, counted
+from pooling.progress import ProgressReporter, reporting
 from pooling.tables import age, bar, cut, pairs, table
 
 
@@ -86,6 +86,6 @@ def test_on_a_terminal_one_line_is_drawn_over_and_taken_away() -> None:
 
 def test_counting_passes_everything_on() -> None:
     told: list[int] = []
-    items = counted(range(1_200), lambda stage, done, total, unit: told.append(done), "x", "rows")
+    items = reporting(range(1_200), lambda stage, done, total, unit: told.append(done), "x", "rows")
     assert list(items) == list(range(1_200))
     assert told == [500, 1_000, 1_200]

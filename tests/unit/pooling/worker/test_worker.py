@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -24,6 +25,7 @@ from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, InstrumentKey
 from pooling.contracts import CommandVerb, PoolOptions
+from pooling.exceptions import StoreUnavailableError
 from pooling.history import PoolPast
 from pooling.testing import (
     FakeBroker,
@@ -609,3 +611,29 @@ async def test_thousands_are_given_up_a_part_in_a_turn(what):
         assert left[0] == many + 200
         assert left[-1] == (200 if what == "holder" else 0)
         assert max(before - after for before, after in pairwise(left)) <= WANT_CHUNK
+
+
+@virtual
+async def test_a_gateway_that_is_gone_is_told_with_its_clients_counted(caplog):
+    caplog.set_level(logging.INFO, "pooling")
+    async with open_worker() as kit:
+        await kit.want(1)
+        await kit.worker.release_gateway(ANN.gateway)
+        await kit.want(1)
+        await kit.want(1, holder=BOB)
+        await kit.worker.release_gateway(ANN.gateway)
+    told = [line for line in caplog.messages if "is gone" in line]
+    assert told == [
+        "gateway g1 is gone; released its 1 client",
+        "gateway g1 is gone; released its 2 clients",
+    ]
+
+
+@virtual
+async def test_what_others_say_takes_one_line_of_the_log(caplog):
+    async with open_worker() as kit:
+        kit.worker._periodic.log_failure("names", StoreUnavailableError("first\nsecond  " * 500))
+    (told,) = [line for line in caplog.messages if "names failed" in line]
+    assert "first second first" in told
+    assert "\n" not in told
+    assert len(told) < 600

@@ -8,7 +8,7 @@ import pytest
 
 from pooling.exceptions import StoreUnavailableError
 from pooling.testing.times import VirtualClock
-from pooling.worker.periodic import Chores
+from pooling.worker.periodic import PeriodicSteps
 from tests.unit.pooling.kit import virtual
 
 
@@ -24,8 +24,8 @@ class Step:
 @virtual
 async def test_what_was_told_to_fail_is_told_to_work_again_once(caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO", logger="pooling")
-    chores, step = Chores(worker_id="w", clock=VirtualClock()), Step()
-    chores.every("status", 1.0, step)
+    periodic, step = PeriodicSteps(worker_id="w", clock=VirtualClock()), Step()
+    periodic.every("status", 1.0, step)
     await asyncio.sleep(10.5)
     assert not caplog.records
 
@@ -33,7 +33,7 @@ async def test_what_was_told_to_fail_is_told_to_work_again_once(caplog: pytest.L
     await asyncio.sleep(90)
     step.trouble = None
     await asyncio.sleep(90)
-    await chores.stop()
+    await periodic.stop()
 
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "worker w: status failed, will be retried (OperationalError: refused)"),
@@ -47,18 +47,18 @@ async def test_a_step_that_logged_a_failure_of_its_own_does_not_work_again(
     caplog: pytest.LogCaptureFixture,
 ):
     caplog.set_level("INFO", logger="pooling")
-    chores = Chores(worker_id="w", clock=VirtualClock())
+    periodic = PeriodicSteps(worker_id="w", clock=VirtualClock())
     is_down = True
 
     async def step() -> None:
         if is_down:
-            chores.log_failure("names", StoreUnavailableError("refused"))
+            periodic.log_failure("names", StoreUnavailableError("refused"))
 
-    chores.every("names", 1.0, step)
+    periodic.every("names", 1.0, step)
     await asyncio.sleep(30.5)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
     is_down = False
     await asyncio.sleep(30)
-    await chores.stop()
+    await periodic.stop()
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
