@@ -50,7 +50,7 @@ class Debouncer:
         if hold_seconds < 0:
             raise ValueError("hold_seconds must not be negative")
         self._hold = hold_seconds
-        self._told: dict[str, _Told] = {}
+        self._told: dict[str, _Told] = {}  # what was told of each pool of the last look
 
     def observe(self, pools: Iterable[PoolState], now: float) -> list[StateChange]:
         """Take all pools as they are at ``now`` (monotonic); returns what is to be told.

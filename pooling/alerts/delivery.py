@@ -50,8 +50,9 @@ class Deliveries:
         self._done = done
         self._rng = rng
         self._attempts = attempts
+        # Deliveries under way, by target and pool; a later one takes the place of an earlier.
         self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
-        self._lanes = asyncio.Semaphore(AT_ONCE)
+        self._lanes = asyncio.Semaphore(AT_ONCE)  # attempts under way at once
         # Targets whose last alert was logged as lost: the next that arrives is worth a line.
         self._lost_at: set[int] = set()
 

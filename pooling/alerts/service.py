@@ -54,10 +54,10 @@ class AlertService:
         self._announce = announce
         self._clock = clock
         self._debouncer = Debouncer(hold_seconds=hold_seconds)
-        self._changes: deque[StateChange] = deque()
-        self._dropped = 0
-        self._added = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._changes: deque[StateChange] = deque()  # that nobody was told of yet
+        self._dropped = 0  # since the last line that said so
+        self._added = asyncio.Event()  # there is a change to tell
+        self._tasks: list[asyncio.Task[None]] = []  # from ``open`` until ``close``
         # Code of one's own may be slow; nobody else waits for it.
         self._own_code: asyncio.Queue[Alert] = asyncio.Queue(MAX_CHANGES)
         self._deliveries = Deliveries(senders=senders, done=store.delivered, rng=rng)

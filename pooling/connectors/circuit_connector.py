@@ -51,7 +51,7 @@ class CircuitRegistry:
         self._clock = clock
         self._rng = rng
         self._policy = policy or CircuitPolicy()
-        self._circuits: dict[str, CircuitBreaker] = {}
+        self._circuits: dict[str, CircuitBreaker] = {}  # by endpoint
 
     def __repr__(self) -> str:
         return f"<CircuitRegistry of {len(self._circuits)} endpoints>"

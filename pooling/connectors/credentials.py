@@ -80,14 +80,14 @@ class CredentialGate:
         self.interval_seconds = interval_seconds
         self._version = version
         self._endpoint = endpoint
-        self._turn = asyncio.Lock()
-        self._last_connect: float | None = None
+        self._turn = asyncio.Lock()  # whose connect it is: one at a time
+        self._last_connect: float | None = None  # when the latest began; paces them
         self._bars: dict[str, _Bar] = {}  # by endpoint, until the wait is over
-        self._last_read: Credentials | None = None
-        self._refused_version: int | None = None
+        self._last_read: Credentials | None = None  # for when the store is down
+        self._refused_version: int | None = None  # None: nothing bars the way
         self._refusals: dict[str, _Refusal] = {}  # by endpoint, the latest of each
         self._renewed = asyncio.Event()
-        self.reason = ""
+        self.reason = ""  # why it is shut
 
     @property
     def is_shut(self) -> bool:

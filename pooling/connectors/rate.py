@@ -41,10 +41,10 @@ class ConnectWindow:
     def __init__(self, *, endpoint: str, rate: ConnectRate) -> None:
         self.endpoint = endpoint
         self._rate = rate
-        self._under_way = 0
+        self._under_way = 0  # let through, and not ended yet
         self._free_at: deque[float] = deque()  # ascending: when each that ended counts no more
         self._promised: list[float] = []
-        self._held = 0
+        self._held = 0  # refused for the time being, ever
 
     def __repr__(self) -> str:
         return f"<ConnectWindow {self.endpoint} {self._used} of {self._rate.attempts}>"

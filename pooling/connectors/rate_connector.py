@@ -23,7 +23,7 @@ class ConnectRateRegistry:
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._windows: dict[tuple[str, ConnectRate], ConnectWindow] = {}
+        self._windows: dict[tuple[str, ConnectRate], ConnectWindow] = {}  # those that count
 
     def __repr__(self) -> str:
         return f"<ConnectRateRegistry of {len(self._windows)} endpoints>"

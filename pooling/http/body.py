@@ -57,7 +57,7 @@ class FileBody:
         self._file = file
         self._max_bytes = max_bytes
         self._start = file.tell()
-        self._size = 0
+        self._size = 0  # written since it began
 
     def restart(self) -> None:
         """Cut the file off where it began."""

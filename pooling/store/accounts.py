@@ -111,15 +111,17 @@ class DjangoAccountStore:
         self._clock = clock
         self._bus_port = bus_port
         self._elders_of = elders_of
-        self._pruned_at: float | None = None
-        self._expired_at: float | None = None
+        # The first five are written in Django's thread only, where calls run one after the other.
+        self._pruned_at: float | None = None  # when old history was last deleted; None: not yet
+        self._expired_at: float | None = None  # when requests were last given up as too old
+        # By pool: the revision of its limits that is in force, and since when.
         self._applied: dict[str, tuple[int, datetime]] = {}
         self._states = StateLog()
-        self._events_since_prune: defaultdict[int, int] = defaultdict(int)
+        self._events_since_prune: defaultdict[int, int] = defaultdict(int)  # by account
         # By account: version and expiry of a credential, to be written with the next status.
         self._expiries: dict[int, tuple[int, datetime | None]] = {}
-        # Of the last look: when it differs, contracts have expired since.
         self._seat_groups = SeatGroups()
+        # Of the last look: when it differs, contracts have expired since.
         self._closed_days: Mapping[tuple[str, ...], date] = {}
 
     async def accounts(self) -> Sequence[AccountSpec]:

@@ -67,7 +67,7 @@ class NameFollower:
         self._pools = pools
         self._log_failure = log_failure
         self._log_return = log_return
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # one comparison at a time
         self._revisions: dict[str, int] = {}  # that each pool follows, by pool id
 
     async def follow(self) -> None:

@@ -50,8 +50,9 @@ class WorkerStatistics:
         self._worker_id = worker_id
         self._epoch = epoch
         self._usage_interval = usage_interval_seconds
-        self._histories: dict[str, PoolHistory] = {}
-        self._expiry_ms: dict[str, int | None] = {}
+        self._histories: dict[str, PoolHistory] = {}  # of the accounts that it knows
+        self._expiry_ms: dict[str, int | None] = {}  # of each one's credential
+        # Samples that the store has not taken yet, the oldest first.
         self._unsaved: deque[UsageSample] = deque(maxlen=MAX_UNSAVED_SAMPLES)
 
     async def follow(self, specs: Collection[AccountSpec]) -> None:

@@ -117,13 +117,13 @@ class PoolWorker:
         self._poll_seconds, self._status_seconds = poll_seconds, status_seconds
         self._on_status = on_status
         self._command_seconds, self._names_seconds = command_seconds, names_seconds
-        self._pools: dict[str, ConnectionPool] = {}
+        self._pools: dict[str, ConnectionPool] = {}  # open, by pool id
         self._lives: dict[str, int] = {}  # which opening of each pool is the present one
         self._life_numbers = itertools.count(1)
         self._refused: dict[str, RefusedAccount] = {}  # accounts without a pool, and why
         self._kept_settings: dict[str, AccountSpec] = {}  # edits that pools do not follow
-        self._sharing = SeatSharing()
-        self._following = asyncio.Lock()
+        self._sharing = SeatSharing()  # of seats that accounts have together
+        self._following = asyncio.Lock()  # held while accounts are read and applied
         self._listeners: list[Callable[[FeedEvent], None]] = []
         self._periodic = PeriodicSteps(worker_id=worker_id, clock=clock)
         self._events = EventQueue(store=store, worker_id=worker_id)
