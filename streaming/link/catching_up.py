@@ -10,26 +10,34 @@ from __future__ import annotations
 
 __all__ = ["CatchingUp"]
 
+# A beat comes each second: behind two of them an answer is lost rather than late.
+_AGAIN_SECONDS = 2.5
+
 
 class CatchingUp:
     """Finds where on one bus the present begins. ``is_behind`` until it has come."""
 
     def __init__(self) -> None:
         self.is_behind = False
-        self._is_asked = False
+        self._asked_at: float | None = None  # monotonic; None: no question is under way
         self._present: int | None = None  # the beat behind which everything is of now
         self._round = 0  # which question counts: answers to those before ``begin`` do not
 
     def begin(self) -> None:
         """Take everything for old from now on."""
-        self.is_behind, self._is_asked, self._present = True, False, None
+        self.is_behind, self._asked_at, self._present = True, None, None
         self._round += 1
 
-    def asks(self) -> int | None:
-        """Return the number of the question that is to be asked now, or None."""
-        if not self.is_behind or self._is_asked:
+    def asks(self, now: float) -> int | None:
+        """Return the number of the question that is to be asked ``now`` (monotonic), or None.
+
+        One whose answer does not come is asked again; the first answer to either one counts.
+        """
+        if not self.is_behind or self._present is not None:
             return None
-        self._is_asked = True
+        if self._asked_at is not None and now - self._asked_at < _AGAIN_SECONDS:
+            return None
+        self._asked_at = now
         return self._round
 
     def answered(self, question: int, beat: int | None) -> None:
@@ -37,8 +45,9 @@ class CatchingUp:
         if question != self._round or not self.is_behind:
             return
         if beat is None:
-            self._is_asked = False
-        self._present = beat
+            self._asked_at = None
+        else:
+            self._present = beat
 
     def came(self, beat: int) -> None:
         """Note that this beat, and everything before it, has been read."""

@@ -31,7 +31,7 @@ from streaming.link.latency import Latency
 from streaming.link.peer import WorkerPeer
 from streaming.link.returning import Returns
 from streaming.link.tick_filter import BusCounters, TickFilter
-from streaming.link.want_keeper import WantKeeper
+from streaming.link.wants import Wants
 from streaming.ports.link import FeedLink, FeedListener, PublisherCounts, TickMessage, WantReply
 from streaming.wire import control as cm
 from streaming.wire.address import BusAddress
@@ -118,6 +118,7 @@ class ZmqFeedLink(FeedLink):
                 monotonic=monotonic,
                 on_ticks=self._on_ticks,
                 on_notice=self._on_notice,
+                on_answers=self._note_awake,
                 patience=self._patience_seconds,
             )
             for bus in dict.fromkeys(buses)
@@ -127,7 +128,7 @@ class ZmqFeedLink(FeedLink):
         self._states = PoolStates(now_ms=now_ms)
         self._waiting: dict[str, int] = {}  # symbols without a place, as beats say
         self._returns = Returns(now_ms=now_ms, settle_seconds=settle_seconds)
-        self._keeper = WantKeeper(
+        self._wants = Wants(
             name=gateway_id,
             ticks=self._filter,
             emit_values=self._emit_values,
@@ -167,11 +168,11 @@ class ZmqFeedLink(FeedLink):
 
     def pools(self) -> Mapping[str, FeedStatus]:
         """Return every pool that a worker announces, with its feed's status."""
-        return {pool_id: self.feed_status(pool_id) for pool_id in self._keeper.pools()}
+        return {pool_id: self.feed_status(pool_id) for pool_id in self._wants.pools()}
 
     def waiting(self) -> Mapping[str, int]:
         """Return of every pool that a worker announces how many symbols have no place."""
-        return {pool_id: self._waiting.get(pool_id, 0) for pool_id in self._keeper.pools()}
+        return {pool_id: self._waiting.get(pool_id, 0) for pool_id in self._wants.pools()}
 
     async def open(self, listener: FeedListener) -> None:
         """Connect; returns at once, whether or not a worker is there.
@@ -196,7 +197,7 @@ class ZmqFeedLink(FeedLink):
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.wait({self._ticking})
-        await self._keeper.close()
+        await self._wants.close()
         for peer in self._peers:
             peer.close()
         # Ending the context waits for the goodbyes to leave, so not on this loop.
@@ -211,20 +212,20 @@ class ZmqFeedLink(FeedLink):
         Never raises for the worker's sake: what is not answered within ``request_timeout_seconds``
         is PENDING, and a later answer comes to the listener as a ``SubscriptionChange``.
         """
-        return await self._keeper.want(pool_id, client, wants)
+        return await self._wants.want(pool_id, client, wants)
 
     async def release(
         self, pool_id: str, client: str, keys: Sequence[InstrumentKey] | None
     ) -> None:
         """Give up references; the bus is silent at once, the worker is told without waiting."""
         if keys is None:
-            await self._keeper.release_all(pool_id, client)
+            await self._wants.release_all(pool_id, client)
         else:
-            self._keeper.release(pool_id, client, keys)
+            self._wants.release(pool_id, client, keys)
 
     async def stats(self, pool_id: str) -> PoolStats | None:
         """Return the pool's statistics, or None while no worker answers for it."""
-        peer = self._keeper.owner(pool_id)
+        peer = self._wants.owner(pool_id)
         if peer is None:
             return None
         try:
@@ -241,7 +242,7 @@ class ZmqFeedLink(FeedLink):
 
         They are as old as they are: for what only needs to be about right.
         """
-        peer = self._keeper.owner(pool_id)
+        peer = self._wants.owner(pool_id)
         if peer is None:
             return []
         make = partial(cm.SnapshotRequest, pool_id=pool_id, keys=list(keys[: cm.MAX_ITEMS]))
@@ -305,25 +306,25 @@ class ZmqFeedLink(FeedLink):
         expected = peer.beat_number + 1
         is_new = peer.meet(beat)
         if is_new:
-            for pool_id in self._keeper.owned_by(peer):
+            for pool_id in self._wants.owned_by(peer):
                 self._disown(pool_id, "the worker was restarted")
             self._greet(peer, beat.worker_id)
         if self._is_behind(peer, beat, is_new=is_new):
             return
         announced = {pool.pool_id for pool in beat.pools}
-        for pool_id in self._keeper.owned_by(peer):
+        for pool_id in self._wants.owned_by(peer):
             if pool_id not in announced:
                 self._disown(pool_id, "no worker serves this account")
         for pool in beat.pools:
             self._on_pool_beat(peer, as_read_here(pool, beat.bus_format), beat.sent_ms)
-        self._keeper.reconcile(peer)
+        self._wants.reconcile(peer)
         # A beat that is missing itself was lost with whatever it had to say.
         missed_beat = not is_new and beat.number > expected
         if missed_beat or self._filter.is_behind(beat.tails, beat.epoch):
             self._healings[peer].note_gap()
         snapshots = self._healings[peer].on_beat(
             peer,
-            lambda: self._keeper.instruments(peer),
+            lambda: self._wants.instruments(peer),
             number=beat.number,
             now=self._monotonic(),
         )
@@ -337,7 +338,7 @@ class ZmqFeedLink(FeedLink):
         if is_new:
             catching_up.begin()  # its beats have numbers of their own
         catching_up.came(beat.number)
-        question = catching_up.asks()
+        question = catching_up.asks(self._monotonic())
         if question is not None:
             pool_id = beat.pools[0].pool_id if beat.pools else "-"
             make = partial(cm.SnapshotRequest, pool_id=pool_id, keys=[])
@@ -356,8 +357,8 @@ class ZmqFeedLink(FeedLink):
 
     def _on_pool_beat(self, peer: WorkerPeer, pool: cm.PoolBeat, sent_ms: int) -> None:
         pool_id = pool.pool_id
-        owner = self._keeper.owner(pool_id)
-        if owner is peer and self._keeper.life(pool_id) == pool.life:
+        owner = self._wants.owner(pool_id)
+        if owner is peer and self._wants.life(pool_id) == pool.life:
             pass
         elif owner is not None and owner is not peer and owner.epoch > peer.epoch:
             return  # fenced: a newer worker has taken the pool over
@@ -368,7 +369,7 @@ class ZmqFeedLink(FeedLink):
                     pool_id,
                     "the pool was restarted" if is_same else "another worker took the pool over",
                 )
-            self._keeper.own(peer, pool_id, pool.life)
+            self._wants.own(peer, pool_id, pool.life)
         self._waiting[pool_id] = pool.waiting
         change = self._states.on_beat(pool, sent_ms)
         if change is not None and self._returns.passes(change, self._monotonic()):
@@ -380,7 +381,7 @@ class ZmqFeedLink(FeedLink):
         if isinstance(notice, cm.ResyncNotice):
             logger.warning("worker at %s does not know this gateway; all wants go again", peer)
             self._begin_with(peer)
-            self._keeper.reconcile(peer)
+            self._wants.reconcile(peer)
         elif self._concerns(peer, notice.event):
             event = notice.event
             if self._is_of_another_life(event):
@@ -402,13 +403,13 @@ class ZmqFeedLink(FeedLink):
         While a gateway catches up nobody owns the pool, and a price of that time is not to be
         trusted. What became of an order stays true, and is told once.
         """
-        owner = self._keeper.owner(event.pool_id)
+        owner = self._wants.owner(event.pool_id)
         return owner is peer or (owner is None and isinstance(event, OrderUpdated))
 
     def _is_of_another_life(self, event: FeedEvent) -> bool:
         """Tell whether an opening of the pool speaks that was not told what is wanted here."""
         life = 0 if isinstance(event, OrderUpdated) else event.life
-        known = self._keeper.life(event.pool_id)
+        known = self._wants.life(event.pool_id)
         if not life or known is None or life == known:
             return False
         if life > known:
@@ -431,10 +432,10 @@ class ZmqFeedLink(FeedLink):
         peer.fail_pending()
         peer.post(cm.Hello(PROTOCOL_VERSION))
         peer.post(cm.Heartbeat(self._filter.counters.gaps))
-        self._keeper.begin(peer)
+        self._wants.begin(peer)
 
     def _disown(self, pool_id: str, reason: str) -> None:
-        self._keeper.disown(pool_id)
+        self._wants.disown(pool_id)
         self._waiting.pop(pool_id, None)
         self._emit(self._states.lose(pool_id, reason))
 
@@ -476,7 +477,7 @@ class ZmqFeedLink(FeedLink):
         if self._listener is not None:
             self._listener.drop_waiting()
             self._filter.forget()
-        for pool_id in self._keeper.pools():
+        for pool_id in self._wants.pools():
             self._disown(pool_id, f"this gateway was held up for {seconds:.0f} s")
 
     def _lose(self, peer: WorkerPeer) -> None:
@@ -484,7 +485,7 @@ class ZmqFeedLink(FeedLink):
         logger.log(level, "worker at %s is not answering", peer.bus)
         peer.lose()
         self._catching_up[peer].begin()  # what it says next may be of before
-        for pool_id in self._keeper.owned_by(peer):
+        for pool_id in self._wants.owned_by(peer):
             self._disown(pool_id, "the worker does not answer")
 
     # The listener
@@ -513,6 +514,6 @@ class ZmqFeedLink(FeedLink):
 
     def _emit(self, event: FeedEvent) -> None:
         if isinstance(event, FeedChange) and event.status is not FeedStatus.LIVE:
-            self._keeper.void(event.pool_id, event.keys)
+            self._wants.void(event.pool_id, event.keys)
         if self._listener is not None and not self._closed:
             self._listener.on_event(event)

@@ -42,6 +42,7 @@ class WorkerPeer:
         bus: of the worker.
         on_ticks: gets each drained batch of raw bus messages.
         on_notice: gets what the worker says unasked.
+        on_answers: called before what the worker says, asked or not, is looked at.
         patience: seconds that a bus of socket files may be left unread after a batch.
     """
 
@@ -54,6 +55,7 @@ class WorkerPeer:
         monotonic: Callable[[], float],
         on_ticks: Callable[[WorkerPeer, list[bytes]], None],
         on_notice: Callable[[WorkerPeer, cm.ResyncNotice | cm.EventNotice], None],
+        on_answers: Callable[[], None],
         patience: Callable[[], float],
     ) -> None:
         self.bus = bus
@@ -63,6 +65,7 @@ class WorkerPeer:
         self._monotonic = monotonic
         self._on_ticks = on_ticks
         self._on_notice = on_notice
+        self._on_answers = on_answers
         self._patience = patience
         self._reader: BusReader | None = None
         self._control: LoopSocket[list[bytes]] | None = None
@@ -222,6 +225,7 @@ class WorkerPeer:
         self._control.open()
 
     def _on_control(self, batch: list[list[bytes]]) -> None:
+        self._on_answers()
         for parts in batch:
             try:
                 message = cm.decode_from_worker(parts[0] if len(parts) == 1 else b"")

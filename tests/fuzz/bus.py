@@ -166,7 +166,7 @@ async def _replies(rng: random.Random, count: int) -> int:
     link = gateway.link
     peer = link._peers[0]
     peer.meet(_BEAT)
-    link._keeper.own(peer, "1", 1)
+    link._wants.own(peer, "1", 1)
     wanting = asyncio.create_task(link.want("1", "c", [_WANT]))
     try:
         for batch in _batches([cm.encode(each) for each in _REPLIES], rng, count):

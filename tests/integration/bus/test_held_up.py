@@ -48,6 +48,23 @@ async def test_what_waited_while_the_gateway_was_held_up_is_dropped(port, stack)
     await eventually(lambda: gateway.listener.ticks[-1].sequence == 52)
 
 
+async def test_an_answer_that_waited_meanwhile_is_looked_at_as_late_as_a_tick(port, stack):
+    """A want's answer brings a last price, and may come before any tick and any timer."""
+    awake = AgingClock()
+    worker = await Worker(port).open()
+    stack.push_async_callback(worker.close)
+    gateway = await Gateway(port, awake=awake, worker_timeout_seconds=3.0).open()
+    stack.push_async_callback(gateway.close)
+    await gateway.met()
+    await gateway.link.want("1", "c", [want()])
+    await until_live(gateway)
+    awake.added_seconds += 8.0
+    gateway.link._peers[0]._on_control([])
+    assert gateway.listener.drops == 1
+    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    await until_live(gateway)
+
+
 async def test_what_a_worker_that_was_silent_has_still_to_say_waits_for_its_last_word(port, stack):
     """Its first ticks and beats may be of before: they wait where it was held up, or on the way."""
     worker = await Worker(port).open()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from brokers.feed import Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.exceptions import TopicError
-from streaming.link.want_table import WantTable
+from streaming.link.wants import WantTable
 from streaming.wire.topics import tick_topic
 
 

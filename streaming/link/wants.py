@@ -1,10 +1,16 @@
-"""What a gateway's clients want, and the work of making the workers know it."""
+"""The wants of a gateway's clients: the one table of them, and the work of making workers know it.
+
+``WantTable`` is what clients want. ``_Asking`` is some of it on its way to a worker. ``Wants`` owns
+both, and who answers for which pool; it opens a topic on the bus before it asks for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+
+import msgspec
 
 from brokers.feed import (
     FeedEvent,
@@ -15,23 +21,172 @@ from brokers.feed import (
     Want,
 )
 from brokers.types import InstrumentKey
-from streaming.exceptions import TopicError
-from streaming.link.asking import Asking
+from streaming.exceptions import ControlError, TopicError
 from streaming.link.peer import WorkerPeer
 from streaming.link.returning import Returns
 from streaming.link.tick_filter import TickFilter
-from streaming.link.want_table import WantTable
 from streaming.ports.link import TickMessage, WantReply
 from streaming.slices import slices
 from streaming.wire import control as cm
 from streaming.wire.topics import barrier_topic, tick_topic
 
-__all__ = ["WantKeeper"]
+__all__ = ["WantTable", "Wants"]
 
 _REPLAYS_AT_ONCE = 64
 
 
-class WantKeeper:
+class WantTable:
+    """The gateway's account of its wants: what to tell a new worker, which topics to hear."""
+
+    def __init__(self) -> None:
+        # By pool and client, without empty ones.
+        self._wants: dict[str, dict[str, dict[InstrumentKey, Want]]] = {}
+        # How many clients want a topic, of those that somebody wants.
+        self._holders: dict[bytes, int] = {}
+
+    def put(self, pool_id: str, client: str, wants: Sequence[Want]) -> list[bytes]:
+        """Note wants, replacing earlier ones for the same keys; return topics nobody held before.
+
+        Raises:
+            TopicError: a key cannot be a topic; nothing of the call is noted.
+        """
+        topics = [tick_topic(pool_id, want.key) for want in wants]
+        held = self._wants.setdefault(pool_id, {}).setdefault(client, {})
+        added = []
+        for want, topic in zip(wants, topics, strict=True):
+            if want.key not in held:
+                count = self._holders.get(topic, 0)
+                self._holders[topic] = count + 1
+                if count == 0:
+                    added.append(topic)
+            held[want.key] = want
+        self._tidy(pool_id, client)
+        return added
+
+    def drop(self, pool_id: str, client: str, keys: Iterable[InstrumentKey]) -> list[bytes]:
+        """Strike out wants; return the topics that nobody holds any more."""
+        held = self._wants.get(pool_id, {}).get(client, {})
+        topics = []
+        for key in list(keys):
+            if held.pop(key, None) is None:
+                continue
+            topic = tick_topic(pool_id, key)
+            self._holders[topic] -= 1
+            if self._holders[topic] == 0:
+                del self._holders[topic]
+                topics.append(topic)
+        self._tidy(pool_id, client)
+        return topics
+
+    def get(self, pool_id: str, client: str, key: InstrumentKey) -> Want | None:
+        """Return one want, or None."""
+        return self._wants.get(pool_id, {}).get(client, {}).get(key)
+
+    def keys(self, pool_id: str, client: str) -> list[InstrumentKey]:
+        """Return the keys that a client wants in a pool."""
+        return list(self._wants.get(pool_id, {}).get(client, {}))
+
+    def clients(self, pool_id: str) -> list[str]:
+        """Return the clients that want something of a pool."""
+        return list(self._wants.get(pool_id, {}))
+
+    def instruments(self, pool_id: str) -> list[InstrumentKey]:
+        """Return what is wanted of a pool, each instrument once."""
+        seen: dict[InstrumentKey, None] = {}
+        for held in self._wants.get(pool_id, {}).values():
+            seen.update(dict.fromkeys(held))
+        return list(seen)
+
+    def _tidy(self, pool_id: str, client: str) -> None:
+        clients = self._wants.get(pool_id)
+        if clients is None:
+            return
+        if not clients.get(client, True):
+            del clients[client]
+        if not clients:
+            del self._wants[pool_id]
+
+
+class _Asking:
+    """Sends wants and gathers the answers; goes on when nobody waits any longer.
+
+    Args:
+        earlier: what the client wanted before of the same instruments, which stands when the
+            worker refuses.
+        late: the client has its answer already, so what comes is news to it, and what it was told
+            of these wants stands.
+        on_done: called once, when every message was answered or has failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        client: str,
+        wants: Sequence[Want],
+        earlier: Mapping[InstrumentKey, Want | None],
+        late: bool,
+        on_done: Callable[[_Asking], None],
+    ) -> None:
+        self.pool_id = pool_id
+        self.client = client
+        self.wants = wants
+        self.earlier = earlier
+        self.late = late
+        # What has been answered so far, and of which wants the worker said nothing.
+        self.outcomes: list[Outcome] = []
+        self.snapshots: list[bytes] = []
+        self.unanswered: list[Want] = []
+        self._on_done = on_done
+        self._waiting_for = 0  # messages without an answer
+        self._done = asyncio.Event()  # set once none is left
+
+    def send(self, peer: WorkerPeer, barrier: str) -> None:
+        """Send everything to ``peer``; it answers once ``barrier`` has come through the bus."""
+        wants = self.wants
+        if self.late:
+            wants = [msgspec.structs.replace(want, stands=True) for want in wants]
+        chunks = [
+            list(wants[start : start + cm.MAX_ITEMS])
+            for start in range(0, len(wants), cm.MAX_ITEMS)
+        ]
+        self._waiting_for = len(chunks)
+        for chunk in chunks:
+            make = partial(
+                cm.WantRequest,
+                pool_id=self.pool_id,
+                client=self.client,
+                wants=chunk,
+                barrier=barrier,
+            )
+            peer.request(make).add_done_callback(partial(self._on_reply, chunk))
+
+    async def wait(self, timeout: float) -> None:
+        """Wait until it is done, at most ``timeout`` seconds; what comes afterwards is late."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._done.wait()
+        except TimeoutError:
+            self.late = True
+
+    def _on_reply(self, chunk: list[Want], future: asyncio.Future[cm.Reply]) -> None:
+        try:
+            reply = future.result()
+        except ControlError:
+            self.unanswered += chunk
+        else:
+            if isinstance(reply, cm.WantReplyMessage) and len(reply.outcomes) == len(chunk):
+                self.outcomes += reply.outcomes
+                self.snapshots += reply.snapshots
+            else:
+                self.unanswered += chunk
+        self._waiting_for -= 1
+        if self._waiting_for == 0:
+            self._on_done(self)
+            self._done.set()
+
+
+class Wants:
     """Keeps all wants of one gateway, and who owns the pools that they are for.
 
     What a worker did not confirm is *dirty*: ``reconcile`` tells it again what is wanted now. Lives
@@ -63,12 +218,13 @@ class WantKeeper:
         self._returns = returns
         self._request_timeout_seconds = request_timeout_seconds
         self._table = WantTable()
-        self._owners: dict[str, WorkerPeer] = {}
+        self._owners: dict[str, WorkerPeer] = {}  # who answers for a pool now
         self._lives: dict[str, int] = {}  # which opening of an owned pool was told what is wanted
-        self._ever_owned: set[WorkerPeer] = set()
+        self._ever_owned: set[WorkerPeer] = set()  # whose bus may be subscribed to our topics
+        # What a worker did not confirm, by pool and client, until it is told again.
         self._dirty: dict[WorkerPeer, dict[tuple[str, str], set[InstrumentKey]]] = {}
-        self._replays: dict[WorkerPeer, asyncio.Task[None]] = {}
-        self._barriers = 0
+        self._replays: dict[WorkerPeer, asyncio.Task[None]] = {}  # at most one for each worker
+        self._barriers = 0  # so far, to name the next one
 
     async def close(self) -> None:
         """Stop telling workers anything."""
@@ -231,7 +387,7 @@ class WantKeeper:
         *,
         earlier: Mapping[InstrumentKey, Want | None],
         late: bool,
-    ) -> Asking:
+    ) -> _Asking:
         """Open the bus path of ``wants`` and send them; the answers are taken in as they come."""
         for want in wants:
             peer.subscribe(tick_topic(pool_id, want.key))
@@ -239,7 +395,7 @@ class WantKeeper:
         token = f"{self._name}.{self._barriers}"
         barrier = barrier_topic(token)
         peer.subscribe(barrier)
-        asking = Asking(
+        asking = _Asking(
             pool_id=pool_id,
             client=client,
             wants=wants,
@@ -250,7 +406,7 @@ class WantKeeper:
         asking.send(peer, token)
         return asking
 
-    def _on_asked(self, peer: WorkerPeer, barrier: bytes, asking: Asking) -> None:
+    def _on_asked(self, peer: WorkerPeer, barrier: bytes, asking: _Asking) -> None:
         pool_id, client = asking.pool_id, asking.client
         peer.unsubscribe(barrier)
         self._mark(peer, pool_id, client, [want.key for want in asking.unanswered])
@@ -277,7 +433,7 @@ class WantKeeper:
         if asking.late and settled:
             self._emit(SubscriptionChange(pool_id, settled))
 
-    def _forget_refused(self, asking: Asking) -> None:
+    def _forget_refused(self, asking: _Asking) -> None:
         pool_id, client = asking.pool_id, asking.client
         asked = {want.key: want for want in asking.wants}
         for outcome in asking.outcomes:
