@@ -40,5 +40,5 @@ async def test_a_worker_calms_the_collector_before_it_serves() -> None:
         zone=UTC,
     )
     with pytest.raises(DoneError):
-        await _serve(settings, InMemoryAccountStore(), BrokerRegistry(), None, watch)
+        await _serve(settings, InMemoryAccountStore(), BrokerRegistry(), None, watch, None)
     assert seen == [THRESHOLDS]
