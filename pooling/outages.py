@@ -6,10 +6,11 @@ killed notes nothing, so that the last word of its status row ends what is known
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import accumulate
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -122,20 +123,28 @@ class Outages:
 
     def __init__(self, known: Sequence[Stretch]) -> None:
         self._known = known
+        self._begins = [stretch.start for stretch in known]
         self._ends = [stretch.end for stretch in known]
+        # Seconds of outage before each stretch, and at last of all.
+        self._before = [0.0, *accumulate(map(_outage_seconds, known))]
 
     def minutes(self, start: datetime, end: datetime) -> float | None:
         """Return minutes of outage from ``start`` to ``end``; None: nothing is known of it."""
         start, end = start.astimezone(UTC), end.astimezone(UTC)
-        is_known, total = False, timedelta()
-        for index in range(bisect_right(self._ends, start), len(self._known)):
-            begins, stops, state, _ = self._known[index]
-            if begins >= end:
-                break
-            is_known = True
-            if state in OUTAGES:
-                total += (stops if stops < end else end) - (begins if begins > start else start)
-        return round(total.total_seconds() / 60, 1) if is_known else None
+        first, behind = bisect_right(self._ends, start), bisect_left(self._begins, end)
+        if first >= behind:
+            return None
+        seconds = self._before[behind] - self._before[first]
+        begin, last = self._known[first], self._known[behind - 1]
+        if begin.state in OUTAGES and begin.start < start:
+            seconds -= (start - begin.start).total_seconds()
+        if last.state in OUTAGES and last.end > end:
+            seconds -= (last.end - end).total_seconds()
+        return round(seconds / 60, 1)
+
+
+def _outage_seconds(stretch: Stretch) -> float:
+    return (stretch.end - stretch.start).total_seconds() if stretch.state in OUTAGES else 0.0
 
 
 def _state(kind: str, message: str) -> FeedState:

@@ -71,3 +71,22 @@ def test_of_what_is_not_known_no_outage_is_told() -> None:
     assert outages.minutes(at(20), at(40)) == 0
     assert outages.minutes(at(49), at(50.5)) == 0.5
     assert Outages([]).minutes(NINE, at(60)) is None
+
+
+def test_any_part_of_a_span_has_the_sum_of_what_lies_in_it() -> None:
+    """Also where it cuts states, and where nothing is known in between."""
+    known = told((5, "live"), (10, "stale"), (20, "live"), (31, "auth_required"), (40, "closed"))
+    known.pop(2)  # a gap from 20 to 31
+    outages = Outages(known)
+    down = [(10.0, 20.0), (31.0, 40.0)]
+    covered = [(5.0, 20.0), (31.0, 60.0)]
+
+    def within(spans: list[tuple[float, float]], begin: float, end: float) -> float:
+        return sum(max(0.0, min(stop, end) - max(start, begin)) for start, stop in spans)
+
+    edges = [0, 4, 5, 7.5, 10, 15, 20, 25, 31, 33, 40, 50, 60]
+    for begin in edges:
+        for end in (each for each in edges if each > begin):
+            found = outages.minutes(at(begin), at(end))
+            is_known = within(covered, begin, end) > 0
+            assert found == (within(down, begin, end) if is_known else None), (begin, end)
