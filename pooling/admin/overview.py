@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils.safestring import SafeString
 
 from pooling.admin.lists.cells import badge
@@ -64,7 +64,7 @@ def overview(now: datetime) -> Overview:
         BrokerAccount.objects.filter(trouble)
         .select_related("user", "status")
         .defer("status__stats")
-        .order_by("-status__since")[:MAX_LISTED]
+        .order_by(F("status__since").desc(nulls_last=True))[:MAX_LISTED]
     )
     return Overview(
         states=tuple(

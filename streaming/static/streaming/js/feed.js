@@ -14,7 +14,7 @@ const HEADLINES = {
   paused: (of) => `The feed${of} is paused.`,
   disabled: (of) => `The account${of} is disabled.`,
   "no worker": (of) => `No worker serves the feed${of}: the prices marked so are not current.`,
-  "never served": (of) => `No worker has served the feed${of} yet.`,
+  "never served": (of) => `The feed${of} was never served.`,
 };
 
 const STATES = {
@@ -51,8 +51,10 @@ export function scopeOf({ exchange, symbols, pool_id: poolId }) {
  * that somebody paused it. A trouble of some symbols is no state of their pool.
  */
 export function knownState({ status, reason, symbols }, told) {
-  const fits = told && !symbols && told.feedStatus === status && told.state !== stateName(status);
-  if (fits) return { state: told.state, tone: told.tone, reason: told.reason };
+  const fits = told && !symbols && told.feedStatus === status;
+  if (fits && (!reason || told.state !== stateName(status))) {
+    return { state: told.state, tone: told.tone, reason: told.reason };
+  }
   return { state: stateName(status), tone: stateTone(status), reason: reason ?? "" };
 }
 
