@@ -183,7 +183,7 @@ def _refresh(principals: Sequence[Principal]) -> list[Principal | None]:
 
 
 class _Rights(NamedTuple):
-    """What a principal may do and until when; a session everything, for as long as it is there."""
+    """Rights of a principal and their end; a session everything, for as long as it is there."""
 
     scope: frozenset[Scope] = EVERYTHING
     ends_ms: int | None = None
@@ -233,7 +233,7 @@ def _belongs_to(session: dict[str, object], user: User) -> bool:
 
 
 class _Accounts(NamedTuple):
-    """What a user has: accounts that can be used, and others that cannot for now."""
+    """Accounts of a user: accounts that can be used, and others that cannot for now."""
 
     accounts: tuple[AccountRef, ...] = ()
     away: tuple[AccountRef, ...] = ()

@@ -1,4 +1,4 @@
-"""How many accounts should have a worker, for health checks and metrics."""
+"""Number of accounts that should have a worker, for health checks and metrics."""
 
 from __future__ import annotations
 

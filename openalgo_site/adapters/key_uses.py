@@ -1,4 +1,4 @@
-"""When API keys were used: noted in memory, written now and then, and never before an answer."""
+"""Uses of API keys: noted in memory, written now and then, and never before an answer."""
 
 from __future__ import annotations
 

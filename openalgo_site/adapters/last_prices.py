@@ -37,7 +37,7 @@ _DECODER = msgspec.json.Decoder(_Tick)
 
 
 class ValueSource(Protocol):
-    """Who knows the last messages of pools; ``streaming.gateway.gateway.Gateway`` does."""
+    """Source of the last messages of pools; ``streaming.gateway.gateway.Gateway`` does."""
 
     def last_values(
         self, pool_ids: Sequence[str], keys: Sequence[InstrumentKey], timeout_seconds: float

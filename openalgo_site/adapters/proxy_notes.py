@@ -25,7 +25,7 @@ MOST_ADDRESSES = 20
 
 
 class ProxyNotes:
-    """When each address was last seen as that of a proxy. Safe from any thread.
+    """Times at which each address was last seen as that of a proxy. Safe from any thread.
 
     Args:
         path: a file that all processes of the installation share.

@@ -1,4 +1,4 @@
-"""What the subcommands of ``manage.py pool`` share: output, exit codes, declaration."""
+"""Parts that the subcommands of ``manage.py pool`` share: output, exit codes, declaration."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CliError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Output:
-    """Where a subcommand writes, for people or as JSON. ``ask`` None: nobody is there to answer."""
+    """Output of a subcommand, for people or as JSON. ``ask`` None: nobody is there to answer."""
 
     stream: TextIO
     as_json: bool

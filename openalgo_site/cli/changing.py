@@ -204,7 +204,7 @@ def _setting_outcome(
     if not change.is_change:
         return "Nothing to change: that is the value already.", None
     if applied:
-        return "It is in force; the pool's connections are opened anew.", None
+        return "It is in force; the pool's connections are opened again.", None
     if applied is None:
         return "It is saved; the pool's worker takes it up once it runs.", None
     return (
@@ -354,7 +354,7 @@ def _requests() -> tuple[Subcommand, ...]:
     table_of_verbs = (
         (verbs.PAUSE, "close a pool's connections until it is resumed", False),
         (verbs.RESUME, "open them again", False),
-        (verbs.RECONNECT, "open one connection anew, or all", True),
+        (verbs.RECONNECT, "open one connection again, or all", True),
         (verbs.DRAIN, "move a connection's symbols elsewhere, then close it", True),
         (verbs.REBALANCE, "move symbols onto as few connections as possible", False),
     )

@@ -1,4 +1,4 @@
-"""Whether the database has the tables of this version, and what mends it where it has not."""
+"""Test that the database has the tables of this version, and what mends it where it has not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class TablesTrouble:
-    """What is wrong with the tables, and what mends it; both are parts of a sentence.
+    """Fault of the tables, and what mends it; both are parts of a sentence.
 
     ``details`` are for who wants to know more, "" for none.
     """

@@ -35,7 +35,7 @@ _COLUMNS = (
 
 
 class Emphasis(Enum):
-    """How a line stands out, where the terminal can."""
+    """Ways in which a line stands out, where the terminal can."""
 
     PLAIN = "plain"
     HEADING = "heading"
@@ -44,7 +44,7 @@ class Emphasis(Enum):
 
 
 class Key(Enum):
-    """What a key press means."""
+    """Meanings of a key press."""
 
     QUIT = "quit"
     UP = "up"
@@ -72,7 +72,7 @@ _EMPHASES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What is true at one moment. ``problem`` is a sentence when the database did not answer."""
+    """Figures of one moment. ``problem`` is a sentence when the database did not answer."""
 
     at: datetime
     pools: Sequence[PoolView]

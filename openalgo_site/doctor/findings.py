@@ -1,4 +1,4 @@
-"""What a check found. Pure."""
+"""Findings of the doctor's checks. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Check", "Finding", "Outcome", "failed", "fine", "skipped", "warned"]
 
 
 class Outcome(StrEnum):
-    """How a check ended. Only ``FAILED`` makes the doctor's exit code 1."""
+    """End of a check. Only ``FAILED`` makes the doctor's exit code 1."""
 
     OK = "ok"
     WARNING = "warning"

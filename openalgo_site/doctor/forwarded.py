@@ -1,4 +1,4 @@
-"""Whether requests come through a proxy that is not trusted, so that everybody has one address."""
+"""Check for a proxy that is not trusted, so that all requests come from one address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYBODY = (
 
 
 def forwarded() -> Iterator[Finding]:
-    """Whether clients' own addresses are known here."""
+    """Check whether clients' own addresses are known here."""
     seen = sorted(proxy_notes().seen())
     for address in seen:
         yield warned(

@@ -28,13 +28,13 @@ class HungWorker:
 
     @property
     def words(self) -> str:
-        """What to say of it; the time is in the site's zone."""
+        """Words for it; the time is in the site's zone."""
         at = moment_text(timezone.localtime(self.heard))
         return f"the worker of this installation (process {self.pid}) does not answer since {at}"
 
     @property
     def mends(self) -> str:
-        """What ends it and brings another."""
+        """Advice that ends it and brings another."""
         return (
             f"restart it: `kill -9 {self.pid}`, then start `python manage.py runpool` again, "
             "unless what supervises it does; its log says what it did last"

@@ -29,7 +29,7 @@ SEAL = "run `python manage.py sealcredentials`"
 
 
 def key_file() -> Iterator[Finding]:
-    """Whether both halves of the credentials' keys are there, usable, and belong together."""
+    """Check whether both halves of the credentials' keys are there, usable, and belong together."""
     name, path = "key file", conf.key_file()
     try:
         sealer = load_sealer(path)
@@ -45,7 +45,7 @@ def key_file() -> Iterator[Finding]:
             name,
             f"{path} is missing, so no worker can run here: {public_file(path).name} is enough for "
             "a gateway with a DATA_DIR of its own",
-            f"restore {path} where a worker shall run",
+            f"restore {path} where a worker is to run",
         )
     elif sealer.key_id == SYMMETRIC:
         yield warned(
@@ -57,7 +57,7 @@ def key_file() -> Iterator[Finding]:
 
 
 def demo_user() -> Iterator[Finding]:
-    """Whether others than this machine may log in as the user that a demo has made."""
+    """Check whether others than this machine may log in as the user that a demo has made."""
     name = "demo user"
     if not has_demo_user():
         yield fine(name, "no demo has left its user here")
@@ -68,7 +68,7 @@ def demo_user() -> Iterator[Finding]:
 
 
 def credentials() -> Iterator[Finding]:
-    """Whether the key of every stored credential is there, and it is complete and in force."""
+    """Check whether each stored credential has its key, and is complete and in force."""
     name, path = "credentials", conf.key_file()
     sealer, opener, good = load_sealer(path), _opener(path), 0
     for account in BrokerAccount.objects.select_related("user").order_by("pk").iterator():

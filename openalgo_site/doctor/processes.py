@@ -42,7 +42,7 @@ START_GATEWAY = "start one with `python manage.py rungateway` and see its log"
 
 
 def workers() -> Iterator[Finding]:
-    """Whether every enabled pool has a worker that was heard of late, and how its feed is."""
+    """Check whether every enabled pool has a worker that was heard of late, and how its feed is."""
     now, served, name = timezone.now(), 0, "workers"
     views = [view_of(account, now) for account in accounts_with_status()]
     for view in views:
@@ -96,7 +96,7 @@ _MENDS = {
 
 
 def bus() -> Iterator[Finding]:
-    """Whether a worker's announcements arrive here, and whether it answers a request."""
+    """Check whether a worker's announcements arrive here, and whether it answers a request."""
     env, name = running_environment(), "bus"
     try:
         address = bus_address(env, settings.BUS_DIR)
@@ -158,7 +158,7 @@ class _Deaf:
 
 
 class _Heard(NamedTuple):
-    """What was heard on a bus: a beat, how many pools it names, how long one request took."""
+    """Signs of life on a bus: a beat, how many pools it names, how long one request took."""
 
     beat: bool
     milliseconds: float | None = None
@@ -202,7 +202,7 @@ def _is_listening(address: BusAddress) -> bool:
 
 
 def notices() -> Iterator[Finding]:
-    """Whether the channel layer of ``REDIS_URL`` carries a message there and back."""
+    """Check whether the channel layer of ``REDIS_URL`` carries a message there and back."""
     name, where = "redis", _without_credentials(settings.ENV.redis_url)
     if not where:
         yield skipped(name, "REDIS_URL is not set: each gateway process looks every 2 s itself")
@@ -242,7 +242,7 @@ def _without_credentials(url: str) -> str:
 
 
 def gateways() -> Iterator[Finding]:
-    """Whether a gateway was heard within seconds, and whether the site answers on this machine."""
+    """Check whether a gateway was heard within seconds, and the site answers on this machine."""
     env, name, now = running_environment(), "gateways", timezone.now()
     alive = list(GatewayStatus.objects.alive(now))
     host = host_to_connect(env.host)

@@ -39,7 +39,7 @@ PASSWORD_IN_URL = re.compile(r"://[^/@]*:[^/@]+@|[?&](password|token|key)=", re.
 
 
 def database() -> Iterator[Finding]:
-    """Whether the database answers."""
+    """Check whether the database answers."""
     name = "database"
     try:
         connection.close()
@@ -57,7 +57,7 @@ def database() -> Iterator[Finding]:
 
 
 def migrations() -> Iterator[Finding]:
-    """Whether the tables are those of this version."""
+    """Check whether the tables are those of this version."""
     trouble = tables_trouble()
     if trouble is None:
         yield fine("migrations", "all are applied")
@@ -67,7 +67,7 @@ def migrations() -> Iterator[Finding]:
 
 
 def writable() -> Iterator[Finding]:
-    """Whether a row can be written; it is taken back."""
+    """Check whether a row can be written; it is taken back."""
     try:
         with transaction.atomic():
             Session.objects.create(
@@ -88,7 +88,7 @@ def writable() -> Iterator[Finding]:
 
 
 def instruments() -> Iterator[Finding]:
-    """Whether each broker in use has instruments, and recent ones."""
+    """Check whether each broker in use has instruments, and recent ones."""
     name, now = "instruments", timezone.now()
     used = BrokerAccount.objects.filter(enabled=True).values_list("broker", flat=True)
     for broker in sorted(set(used)):
@@ -105,7 +105,7 @@ def instruments() -> Iterator[Finding]:
 
 
 def disk() -> Iterator[Finding]:
-    """Whether there is room left."""
+    """Check whether there is room left."""
     path = Path(settings.DATA_DIR)
     if not path.is_dir():
         yield failed("disk", f"DATA_DIR {path} is not there", f"make it: `mkdir -m 700 -p {path}`")
@@ -122,7 +122,7 @@ def disk() -> Iterator[Finding]:
 
 
 def private() -> Iterator[Finding]:
-    """Whether others on this machine may read or write the installation's files."""
+    """Check whether others on this machine may read or write the installation's files."""
     name, folder = "private", Path(settings.DATA_DIR)
     if not folder.is_dir():
         yield skipped(name, f"DATA_DIR {folder} is not there")

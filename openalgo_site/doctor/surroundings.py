@@ -53,7 +53,7 @@ def running_environment() -> Environment:
 
 
 def system_checks() -> Iterator[Finding]:
-    """What ``manage.py check`` says, and whether a running demo's ports are looked at instead."""
+    """Words of ``manage.py check``, and whether a running demo's ports are looked at instead."""
     env, pid = as_running(settings.ENV, Path(settings.DATA_DIR))
     if env != settings.ENV:
         yield fine("settings", f"the ports are those of the demo that runs (process {pid})")
@@ -69,7 +69,7 @@ def system_checks() -> Iterator[Finding]:
 
 
 def origins() -> Iterator[Finding]:
-    """Whether browsers can reach the site under the name that it has."""
+    """Check whether browsers can reach the site under the name that it has."""
     env, name, bad = settings.ENV, "origins", False
     hosts = settings.ALLOWED_HOSTS
     if "*" in hosts:
@@ -122,7 +122,7 @@ def _is_allowed(host: str, hosts: list[str]) -> bool:
 
 
 def open_files(clients: int | None) -> Iterator[Finding]:
-    """Whether a process may have as many sockets as clients are expected (None: 500)."""
+    """Check whether a process may have as many sockets as clients are expected (None: 500)."""
     # A gateway raises the soft limit to the hard one when it starts.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     expected = clients or DEFAULT_CLIENTS
@@ -137,7 +137,7 @@ def open_files(clients: int | None) -> Iterator[Finding]:
 
 
 def clock() -> Iterator[Finding]:
-    """Whether the wall clock runs as steadily as the monotonic one."""
+    """Check whether the wall clock runs as steadily as the monotonic one."""
     wall, steady = time.time(), time.monotonic()
     time.sleep(CLOCK_SAMPLE_SECONDS)
     jump = (time.time() - wall) - (time.monotonic() - steady)
@@ -152,7 +152,7 @@ def clock() -> Iterator[Finding]:
 
 
 def proxy() -> Iterator[Finding]:
-    """Which way leads to the brokers: a proxy changes the address that they see."""
+    """Way to the brokers: a proxy changes the address that they see."""
     rules, name = conf.proxy_rules(), "proxy"
     urls = ("wss://broker.invalid/", "https://broker.invalid/")
     try:
@@ -167,7 +167,7 @@ def proxy() -> Iterator[Finding]:
 
 
 def brokers() -> Iterator[Finding]:
-    """Whether the endpoints of enabled accounts can be reached, and what time it is there."""
+    """Check whether the endpoints of enabled accounts can be reached, and what time it is there."""
     urls: dict[str, str] = {}
     for account in BrokerAccount.objects.filter(enabled=True).order_by("pk"):
         try:

@@ -1,4 +1,4 @@
-"""Who calls the JSON API: a session or an API key, and how refusals look."""
+"""Callers of the JSON API: a session or an API key, and how refusals look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each user may have the JSON API do: so much by cost, and so many requests at a time.
+"""Shares of each user in the JSON API: so much by cost, and so many requests at a time.
 
 Every request has a thread of Django's, and threads that compute hold up the loop that hands out
 ticks. One user's requests therefore wait for each other, and what they ask of the database counts.
@@ -61,7 +61,7 @@ class ApiShares:
 
     @property
     def refused(self) -> dict[str, int]:
-        """How many requests were refused, by reason."""
+        """Number of requests refused, by reason."""
         with self._changed:
             queries = self._budgets.refused[Cost.QUERIES]
             return {"api_queries": queries, "api_at_once": self._refused_at_once}

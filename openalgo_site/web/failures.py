@@ -1,4 +1,4 @@
-"""What is answered where no view answers: JSON below ``/api/``, a page everywhere else."""
+"""Answers where no view answers: JSON below ``/api/``, a page everywhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the admin answers to an address or a form with a value that no database can have.
+"""Answers of the admin to an address or a form with a value that no database can have.
 
 Django looks at the values of a list's filters before it asks the database, and not at how large a
 number is or whether there is such a year: ``?account__exact=`` with thirty digits fails at the

@@ -106,7 +106,7 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
 
     @admin.display(description="state", ordering="status__state")
     def state(self, account: BrokerAccount) -> SafeString:
-        """How the pool is now."""
+        """The pool's state now."""
         return state_badge(account, _status(account), timezone.now())
 
     @admin.display(description="symbols", ordering="status__used")
@@ -140,14 +140,14 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
 
     @admin.display(description="credential", ordering="credentials_expire")
     def credential(self, account: BrokerAccount) -> SafeString | str:
-        """Whether the credential is there and when it ends; never what it is."""
+        """Presence and end of the credential; never what it is."""
         if not fields_for(account):
             return "none needed"
         return credential_state(account, timezone.now())
 
     @admin.display(description="heard", ordering="status__heartbeat")
     def heard(self, account: BrokerAccount) -> SafeString | str:
-        """When its worker wrote last."""
+        """Age of its worker's last word."""
         status = _status(account)
         return NOTHING if status is None else age(status.heartbeat, timezone.now())
 

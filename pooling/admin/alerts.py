@@ -188,18 +188,18 @@ class AlertTargetAdmin(TargetAdminBase):
 
     @admin.display(description="stored")
     def stored(self, target: AlertTarget) -> SafeString:
-        """Which of the secrets are there; never what they are."""
+        """Names of the secrets that are there; never what they are."""
         is_signed = "secret" in target.secrets
         return badge(Tone.GOOD, "URL set, signed" if is_signed else "URL set, not signed")
 
     @admin.display(description="state", ordering="enabled")
     def state(self, target: AlertTarget) -> SafeString:
-        """Whether it is told anything."""
+        """Badge of a target that is told, or is not."""
         return badge(Tone.GOOD, "on") if target.enabled else badge(Tone.OFF, "off")
 
     @admin.display(description="last alert", ordering="last_error")
     def last(self, target: AlertTarget) -> SafeString | str:
-        """How the last attempt ended."""
+        """Outcome of the last attempt."""
         if target.last_tried is None:
             return NOTHING
         if target.last_error:
@@ -208,7 +208,7 @@ class AlertTargetAdmin(TargetAdminBase):
 
     @admin.display(description="last alert")
     def outcome(self, target: AlertTarget) -> SafeString | str:
-        """How the last attempt ended, when, and what was in its way."""
+        """Outcome of the last attempt, when, and what was in its way."""
         if target.last_tried is None:
             return "none yet"
         ended = age(target.last_tried, timezone.now())
@@ -216,7 +216,7 @@ class AlertTargetAdmin(TargetAdminBase):
 
     @admin.display(description="when", ordering="last_tried")
     def tried(self, target: AlertTarget) -> SafeString | str:
-        """When the last attempt ended."""
+        """Time of the last attempt."""
         if target.last_tried is None:
             return NOTHING
         return age(target.last_tried, timezone.now())

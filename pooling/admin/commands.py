@@ -68,16 +68,16 @@ class PoolCommandAdmin(HistoryAdmin):
 
     @admin.display(description="asked", ordering="id")
     def time(self, command: PoolCommand) -> SafeString | str:
-        """When it was asked."""
+        """Time of the request."""
         return moment(command.requested)
 
     @admin.display(description="by", ordering="requested_by__username")
     def asked_by(self, command: PoolCommand) -> str:
-        """Who asked."""
+        """Source of the request."""
         return str(command.requested_by) if command.requested_by else NOTHING
 
     @admin.display(description="state", ordering="state")
     def outcome(self, command: PoolCommand) -> SafeString:
-        """How far it has come."""
+        """State of the request."""
         state = PoolCommand.State(command.state)
         return badge(_TONES[state], state.label)

@@ -32,7 +32,7 @@ __all__ = [
 
 
 class ReadOnlyAdmin(ReadOnlyBase):
-    """What workers write and people only look at."""
+    """Rows that workers write and people only look at."""
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("pooling/admin/admin.css",)}
@@ -102,7 +102,7 @@ class UsageColumns(HistoryAdmin):
 
     @admin.display(description="drops", ordering="drops")
     def dropped(self, usage: PoolUsage | PoolUsageDay) -> SafeString | str:
-        """What reached nobody."""
+        """Ticks that reached nobody."""
         return badge(Tone.WARN, f"{usage.drops:,}") if usage.drops else "0"
 
 
@@ -125,7 +125,7 @@ class PoolUsageAdmin(UsageColumns):
 
     @admin.display(description="from", ordering="started")
     def time(self, usage: PoolUsage) -> SafeString | str:
-        """When the interval began."""
+        """Beginning of the interval."""
         return moment(usage.started)
 
 
@@ -189,7 +189,7 @@ class EventKindFilter(ChoiceFilter):
 
 @admin.register(PoolEvent)
 class PoolEventAdmin(HistoryAdmin):
-    """What happened to each pool, and why."""
+    """Events of each pool, with their reasons."""
 
     list_display = ("time", "account", "what", "message")
     list_filter = (EventKindFilter, AccountBrokerFilter)
@@ -200,12 +200,12 @@ class PoolEventAdmin(HistoryAdmin):
 
     @admin.display(description="at", ordering="id")
     def time(self, event: PoolEvent) -> SafeString | str:
-        """When it happened."""
+        """Time of the event."""
         return moment(event.at)
 
     @admin.display(description="kind", ordering="kind")
     def what(self, event: PoolEvent) -> SafeString:
-        """What happened."""
+        """Kind of the event, in words."""
         return badge(_EVENT_TONES.get(event.kind, Tone.OFF), event_word(event.kind))
 
 

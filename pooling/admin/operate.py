@@ -47,7 +47,7 @@ _NOT_SERVED = "Switched on, but no worker serves it yet; start one with `python 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of an operation on one pool."""
+    """Outcome of an operation on one pool."""
 
     account: BrokerAccount
     text: str
@@ -55,7 +55,7 @@ class Answer:
 
 
 class OperationForm(forms.Form):
-    """What an operation has to know: a connection, or instruments.
+    """Questions that an operation asks first: a connection, or instruments.
 
     Args:
         operation: what is to be done.

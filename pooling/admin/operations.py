@@ -1,4 +1,4 @@
-"""What a person may do to a pool, and the sentence that says beforehand what it will do. Pure."""
+"""Operations on a pool, each with the sentence that says beforehand what it will do. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from brokers.words import counted
+from brokers.words import counted, verb
 
 __all__ = ["OPERATIONS", "Operation", "PoolFacts"]
 
@@ -74,12 +74,12 @@ def _resume(facts: PoolFacts) -> str:
 def _reconnect(facts: PoolFacts) -> str:
     if facts.slot is not None:
         return (
-            f"Connection {facts.slot} is closed and opened anew. "
+            f"Connection {facts.slot} is closed and opened again. "
             f"{_gap(facts.slots.get(facts.slot, 0), facts.clients)}"
         )
     return (
         f"{counted(len(facts.slots), 'connection')} {_close(len(facts.slots))} and "
-        f"{'opens' if len(facts.slots) == 1 else 'open'} anew. {_gap(facts.symbols, facts.clients)}"
+        f"{verb(len(facts.slots), 'opens', 'open')} again. {_gap(facts.symbols, facts.clients)}"
     )
 
 

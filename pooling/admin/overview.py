@@ -19,7 +19,7 @@ MAX_LISTED = 8
 
 @dataclass(frozen=True, slots=True)
 class StateCount:
-    """How many pools are in a state; ``state`` is the parameter of the list's filter."""
+    """Number of pools in a state; ``state`` is the parameter of the list's filter."""
 
     state: str
     badge: SafeString

@@ -24,7 +24,7 @@ __all__ = ["PoolStatusAdmin"]
 
 @admin.register(PoolStatus)
 class PoolStatusAdmin(ReadOnlyAdmin):
-    """How each pool is now, the fullest first."""
+    """States of all pools now, the fullest first."""
 
     list_display = (
         "account",
@@ -92,10 +92,10 @@ class PoolStatusAdmin(ReadOnlyAdmin):
 
     @admin.display(description="last tick", ordering="last_tick")
     def last_tick_age(self, status: PoolStatus) -> SafeString | str:
-        """How old the newest price is."""
+        """Age of the newest price."""
         return age(status.last_tick, timezone.now())
 
     @admin.display(description="heard", ordering="heartbeat")
     def heard(self, status: PoolStatus) -> SafeString | str:
-        """When the worker wrote last."""
+        """Age of the worker's last word."""
         return age(status.heartbeat, timezone.now())

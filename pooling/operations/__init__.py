@@ -1,1 +1,1 @@
-"""What people do to pools and ask of them, apart from how they ask: command line, admin, API."""
+"""Acts and questions of people to pools, however they ask: command line, admin, API."""

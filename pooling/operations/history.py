@@ -1,4 +1,4 @@
-"""What pools have done: peaks over a range of time, and how long all that is kept."""
+"""Past of pools: peaks over a range of time, and how long all that is kept."""
 
 from __future__ import annotations
 

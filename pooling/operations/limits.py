@@ -27,7 +27,7 @@ class LimitError(PoolingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChange:
-    """What a change would do. ``None`` as an old or new value is the installation's default.
+    """Effects of a change of limits. ``None`` as an old or new value is the installation's default.
 
     ``drops`` is how much of what is used now would lose its place, in the broker's units, and
     ``closes`` how many connections would be closed; both 0 while no worker serves the pool.

@@ -1,4 +1,4 @@
-"""How people name a broker account: by its number, or as ``user/broker/label``."""
+"""Names by which people mean a broker account: by its number, or as ``user/broker/label``."""
 
 from __future__ import annotations
 

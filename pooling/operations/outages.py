@@ -1,4 +1,4 @@
-"""When a pool's prices could be trusted, from its events. Blocking; bounded."""
+"""Times in which a pool's prices could be trusted, from its events. Blocking; bounded."""
 
 from __future__ import annotations
 

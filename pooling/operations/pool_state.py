@@ -1,4 +1,4 @@
-"""How a pool is now: one state with its word, tone and feed status, decided from plain facts. Pure.
+"""State of a pool: one value with its word, tone and feed status, decided from plain facts. Pure.
 
 Every surface (HTTP API, command line, status page, watch, admin, doctor, metrics) reads this module
 and decides nothing itself; ``state_rows`` asks it of rows and says the same as a condition in the
@@ -52,12 +52,12 @@ class PoolState(StrEnum):
 
     @property
     def tone(self) -> Tone:
-        """How it looks: bad gets no price until somebody acts, warn mends itself or is partial."""
+        """Its look: bad gets no price until somebody acts, warn mends itself or is partial."""
         return _TONES[self]
 
     @property
     def feed_status(self) -> FeedStatus:
-        """How far the pool's prices can be trusted, in the word that the client protocol has."""
+        """Its feed status: how far the prices can be trusted, as the client protocol says it."""
         return _FEED_STATUSES[self]
 
     @property
@@ -67,7 +67,7 @@ class PoolState(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Where it stands in a list of pools: what needs somebody first."""
+        """Place in a list of pools: what needs somebody first."""
         return _RANKS[self]
 
 

@@ -1,4 +1,4 @@
-"""Which keys stored credentials were sealed for, and sealing them again for the one in use."""
+"""Keys that stored credentials were sealed for, and sealing them again for the one in use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Resealed", "keys_of", "reseal", "rows_by_key", "rows_left", "rows_of
 
 @dataclass(slots=True)
 class Resealed:
-    """How a sealing of rows ended.
+    """End of a sealing of rows.
 
     ``changed`` counts rows that somebody saved in the meantime. ``unreadable`` are sentences.
     """
@@ -53,7 +53,7 @@ def rows_of_others(in_use: str) -> Iterator[tuple[str, list[str]]]:
 def reseal(opener: Opens, sealer: Seals) -> Resealed:
     """Seal again, for the key in use, whatever was encrypted with another.
 
-    Versions stay, as values do, so no connection is opened anew. What cannot be opened stays as it
+    Versions stay, as values do, so no connection is opened again. What cannot be opened stays as it
     is, and so does a row that somebody saves at the same time: with the key in use.
     """
     result = Resealed()

@@ -37,7 +37,7 @@ class SettingError(PoolingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingChange:
-    """What a change would store: ``stored`` is all that then differs from the defaults.
+    """Values that a change would store: ``stored`` is all that then differs from the defaults.
 
     ``is_change`` tells whether anything else is stored so far.
     """

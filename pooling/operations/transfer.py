@@ -60,7 +60,7 @@ class ExportedAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Heading(msgspec.Struct, frozen=True):
-    """What a file says of itself, whatever else it holds."""
+    """Head of a file: what it says of itself, whatever else it holds."""
 
     format: str = ""
     version: int = 0
@@ -76,7 +76,7 @@ class Exported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(slots=True, kw_only=True)
 class ImportPlan:
-    """What an import would do, as names of accounts, and the rows that it would write."""
+    """Effects of an import, as names of accounts, and the rows that it would write."""
 
     created: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)

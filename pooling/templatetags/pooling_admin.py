@@ -1,4 +1,4 @@
-"""What the admin's pages of pools need from their templates."""
+"""Tags for the templates of the admin's pages of pools."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ MAX_CLIENTS = 1000  # disconnected at once
 
 
 class ReadOnlyAdmin(ReadOnlyBase):
-    """What gateways write and people only look at."""
+    """Rows that gateways write and people only look at."""
 
     list_per_page = 50
     change_list_template = "streaming/admin/change_list.html"
@@ -74,7 +74,7 @@ class GatewayStatusAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state", ordering="heartbeat")
     def state(self, gateway: GatewayStatus) -> SafeString:
-        """Whether it writes."""
+        """Badge of a gateway that writes, or is silent."""
         if gateway.is_alive():
             return badge("good", "serving")
         return badge("bad", "gone", "it has not written for 10 s")
@@ -86,12 +86,12 @@ class GatewayStatusAdmin(ReadOnlyAdmin):
 
     @admin.display(description="started", ordering="started")
     def since(self, gateway: GatewayStatus) -> SafeString | str:
-        """How long it has been there."""
+        """Time that it has been there."""
         return age(gateway.started)
 
     @admin.display(description="heard", ordering="heartbeat")
     def heard(self, gateway: GatewayStatus) -> SafeString | str:
-        """When it wrote last."""
+        """Age of its last word."""
         return age(gateway.heartbeat)
 
 
@@ -123,7 +123,7 @@ class SignInFilter(ChoiceFilter):
 
 @admin.register(ClientConnection)
 class ClientConnectionAdmin(ReadOnlyAdmin):
-    """Who is connected now; whoever may can send them away."""
+    """Clients that are connected now; whoever may can send them away."""
 
     list_display = (
         "client_name",
@@ -153,7 +153,7 @@ class ClientConnectionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="client", ordering="user__username")
     def client_name(self, client: ClientConnection) -> str:
-        """Who, from where."""
+        """User and address."""
         return str(client)
 
     @admin.display(description="state", ordering="disconnect_requested")
@@ -170,12 +170,12 @@ class ClientConnectionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="since", ordering="connected")
     def since(self, client: ClientConnection) -> SafeString | str:
-        """How long it has been there."""
+        """Time that it has been there."""
         return age(client.connected)
 
     @admin.display(description="program", ordering="user_agent")
     def agent(self, client: ClientConnection) -> str:
-        """What it says that it is."""
+        """Program that it says it is."""
         text = client.user_agent
         return (text[:48] + "..." if len(text) > 48 else text) or NOTHING
 

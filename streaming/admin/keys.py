@@ -174,12 +174,12 @@ class ApiKeyAdmin(ApiKeyAdminBase):
 
     @admin.display(description="may")
     def may(self, key: ApiKey) -> str:
-        """What the key may be used for."""
+        """Scopes of the key."""
         return scope_text(key.scope)
 
     @admin.display(description="ends", ordering="ends")
     def end(self, key: ApiKey) -> SafeString | str:
-        """When the key ends by itself, to the minute."""
+        """Time at which the key ends by itself, to the minute."""
         if key.ends is None:
             return NOTHING
         at = timezone.localtime(key.ends)
@@ -197,13 +197,13 @@ class ApiKeyAdmin(ApiKeyAdminBase):
 
     @admin.display(description="clients now", ordering="connected")
     def clients(self, key: ApiKey) -> str:
-        """How many clients are connected with the key."""
+        """Number of clients connected with the key."""
         connected: int = getattr(key, "connected", 0)
         return f"{connected:,}" if connected else NOTHING
 
     @admin.display(description="last used", ordering="last_used")
     def used(self, key: ApiKey) -> SafeString | str:
-        """When the key was used last, to the minute."""
+        """Time of the key's last use, to the minute."""
         return "never" if key.last_used is None else age(key.last_used)
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""What the admin's lists of this app share. Their style sheet is that of the admin of pools."""
+"""Parts of the admin's lists of this app. Their style sheet is that of the admin of pools."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ __all__ = ["WatchlistAdmin"]
 
 @admin.register(Watchlist)
 class WatchlistAdmin(WatchlistAdminBase):
-    """What users watch."""
+    """Lists of symbols that users watch."""
 
     list_display = ("name", "user", "size", "updated")
     list_select_related = ("user",)
@@ -36,5 +36,5 @@ class WatchlistAdmin(WatchlistAdminBase):
 
     @admin.display(description="symbols")
     def size(self, watchlist: Watchlist) -> int:
-        """How many symbols are in it."""
+        """Number of symbols in it."""
         return len(watchlist.symbols)

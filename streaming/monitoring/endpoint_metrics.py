@@ -1,4 +1,4 @@
-"""What workers say of brokers' endpoints and of lent connections, in Prometheus's format."""
+"""Words of workers on brokers' endpoints and of lent connections, in Prometheus's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the latency histograms say of the last minute, as quantiles for people. Pure."""
+"""Words of the latency histograms on the last minute, as quantiles for people. Pure."""
 
 from __future__ import annotations
 

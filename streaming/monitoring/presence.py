@@ -1,4 +1,4 @@
-"""What a gateway process tells the database of itself and of who is connected to it.
+"""Words of a gateway process to the database, of itself and of who is connected to it.
 
 Nothing is written per event: the clients are compared with what is written about once a second,
 in small steps between which ticks get their turn, and the differences go out in one bounded batch.
@@ -78,7 +78,7 @@ class ClientSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PresenceChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be written of a gateway's clients."""
+    """Rows to be written of a gateway's clients."""
 
     joined: Sequence[ClientSeen] = ()
     left: Sequence[str] = ()
@@ -89,7 +89,7 @@ class PresenceChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PresenceStore(Protocol):
-    """Where presence is kept. Every coroutine may be cancelled.
+    """Place where presence is kept. Every coroutine may be cancelled.
 
     All raise PresenceUnavailableError while the store is away.
     """
@@ -119,7 +119,7 @@ class _BusSeen(Protocol):
 
 
 class PresenceLedger:
-    """What is written of the clients, and what is not yet."""
+    """Record of what is written of the clients, and what is not yet."""
 
     def __init__(self) -> None:
         self._symbols: dict[str, int] = {}

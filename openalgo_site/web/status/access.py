@@ -1,4 +1,4 @@
-"""Which pools a person may look at: the same rule for every page, file and socket."""
+"""Pools that a person may look at: the same rule for every page, file and socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How days read in the table of a pool's history. Pure.
+"""Cells of days in the table of a pool's history. Pure.
 
 All cells are text before the template has them: its filters cost more than all else of the page.
 """

@@ -47,7 +47,7 @@ class SpanError(ValueError):
 
 
 class Step(StrEnum):
-    """What one row of history stands for."""
+    """Time that one row of history stands for."""
 
     INTERVAL = "interval"
     DAY = "day"

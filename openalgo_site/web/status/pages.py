@@ -68,7 +68,7 @@ _NAMES = {
 
 @method_decorator(never_cache, name="dispatch")
 class StatusPageView(LoginRequiredMixin, TemplateView):
-    """How every pool is now. The figures come over the page's socket, which asks who sees what."""
+    """Page of all pools now. The figures come over its socket, which asks who sees what."""
 
     template_name = "status/status.html"
 
@@ -79,7 +79,7 @@ class StatusPageView(LoginRequiredMixin, TemplateView):
 
 @method_decorator(never_cache, name="dispatch")
 class HistoryPageView(LoginRequiredMixin, TemplateView):
-    """What one pool did: charts of a chosen range, days, and the highest values ever."""
+    """Page of one pool's past: charts of a chosen range, days, and the highest values ever."""
 
     template_name = "status/history.html"
 

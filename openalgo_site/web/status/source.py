@@ -30,7 +30,7 @@ _KEPT_AWAY = ("status__stats", "credentials")
 
 
 class DjangoStatusSource:
-    """How pools and gateways are, as their processes wrote it; see ``StatusSource``.
+    """Figures of pools and gateways, as their processes wrote it; see ``StatusSource``.
 
     Who sees what: one's own pools; with the permission to view pool statuses all of them, with that
     to view gateway statuses every gateway.

@@ -36,7 +36,7 @@ SETTINGS_LATER = "What plans differ in can be set once the account is saved."
 INTRODUCTION = (
     "What plans differ in, and what the broker's documents leave open. The defaults do least harm "
     "if they are wrong. A running worker uses a change within seconds: it opens the account's "
-    "connections anew and subscribes everything again."
+    "connections again and subscribes everything on them."
 )
 
 

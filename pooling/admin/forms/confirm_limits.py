@@ -39,7 +39,7 @@ NOT_SENT_BACK = frozenset({"csrfmiddlewaretoken", CONFIRMED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """What saving would drop: symbols beyond those that wait already, and the whole in words.
+    """Loss by saving: symbols beyond those that wait already, and the whole in words.
 
     ``is_exact`` tells whether the worker tried the limits itself.
     """

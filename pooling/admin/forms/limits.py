@@ -42,7 +42,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitFacts:
-    """What stands beside one limit. ``default_number`` and ``cap_number`` are for the live hint."""
+    """Facts beside one limit. ``default_number`` and ``cap_number`` are for the live hint."""
 
     default: str
     cap: str = NOTHING
@@ -54,7 +54,7 @@ class LimitFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsPanel:
-    """What stands around the limits of one pool.
+    """Facts that stand around the limits of one pool.
 
     ``held`` are the symbols that clients hold, ``account_cap`` what the broker grants all
     connections together (None: as much as each may carry).

@@ -1,4 +1,4 @@
-"""What the history of an object says of a change: which field, from what, to what.
+"""Words of a change in the history of an object: which field, from what, to what.
 
 Credentials are named and never quoted, and of an address only what comes before its query.
 """

@@ -35,13 +35,13 @@ class BoundedPaginator(PaginatorBase):
 
     @cached_property
     def count(self) -> int:
-        """How many rows can be paged through."""
+        """Number of rows that can be paged through."""
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
         return rows[:BOUND].count()
 
 
 class DateLevel:
-    """Where in years, months and days a list is.
+    """Place of a list in years, months and days.
 
     Args:
         year: chosen year, or None.

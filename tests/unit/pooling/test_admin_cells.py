@@ -61,7 +61,7 @@ FACTS = PoolFacts(
         ("start", "It is switched on already; nothing changes."),
         ("resume", "It is not paused; nothing changes."),
         ("pause", "1 connection closes and 1 symbol of 1 client stand still until"),
-        ("reconnect", "1 connection closes and opens anew. 1 symbol of up to 1 client has a gap"),
+        ("reconnect", "1 connection closes and opens again. 1 symbol of up to 1 client has a gap"),
     ],
 )
 def test_an_effect_is_told_in_right_numbers(name, words):

@@ -1,5 +1,5 @@
 /**
- * Owns the cards of the pools: one per pool, written anew with each figures and each passing second.
+ * Owns the cards of the pools: one per pool, written again with each figures and each passing second.
  */
 
 import { DASH, age, count, quantity } from "../../streaming/js/format.js";

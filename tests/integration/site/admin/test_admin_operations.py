@@ -43,7 +43,7 @@ def told(answer: Any) -> list[tuple[str, str]]:
     [
         ("pause", "3 connections close and 2,200 symbols of 3 clients stand still until"),
         ("reconnect", "2,200 symbols of up to 3 clients have a gap until it is back"),
-        ("reconnect/?slot=3", "Connection 3 is closed and opened anew. 200 symbols of up to"),
+        ("reconnect/?slot=3", "Connection 3 is closed and opened again. 200 symbols of up to"),
         ("drain/?slot=2", "Connection 2 hands its 1,000 symbols to the others"),
         ("rebalance", "2,200 symbols on 3 connections move onto as few connections"),
         ("unsubscribe", "The pool carries 2,200 symbols for 3 clients."),
