@@ -27,8 +27,10 @@ class KeyUses:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the two below
+        # When a use of each key was noted last, the longest ago first; at most ``MOST_KEYS``.
         self._noted_at: OrderedDict[int, float] = OrderedDict()
+        # The last use of each key that the database does not know yet.
         self._unwritten: dict[int, datetime] = {}
 
     def note(self, key_id: int) -> None:

@@ -37,7 +37,7 @@ _DECODER = msgspec.json.Decoder(_Tick)
 
 
 class ValueSource(Protocol):
-    """Source of the last messages of pools; ``streaming.gateway.gateway.Gateway`` does."""
+    """Source of the last messages of pools, as ``streaming.gateway.gateway.Gateway`` is."""
 
     def last_values(
         self, pool_ids: Sequence[str], keys: Sequence[InstrumentKey], timeout_seconds: float
@@ -57,8 +57,9 @@ class LastPrices:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._source: ValueSource | None = None
-        self._rests_until = 0.0
+        # Set as a whole by any thread, without a lock: the worst is one question more.
+        self._source: ValueSource | None = None  # who is asked; None in a command
+        self._rests_until = 0.0  # before that nobody is asked again
 
     def ask_of(self, source: ValueSource | None) -> None:
         """Take prices from ``source``; None: know none, as in a command."""

@@ -81,6 +81,7 @@ class NoticeSender:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        # Takes a notice to a gateway in this process; set once, before requests come.
         self._announce: Callable[[int], bool] = lambda user_id: False
         self._rests_until = 0.0  # before that the layer is not asked again
 

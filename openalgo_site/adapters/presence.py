@@ -46,6 +46,7 @@ class DjangoPresence:
     ) -> None:
         self._clock = clock
         self._uses = uses
+        # When gateways that are gone were forgotten last; one write at a time.
         self._forgot_at: float | None = None
 
     async def save_gateway(self, figures: GatewayFigures) -> bool:

@@ -43,8 +43,10 @@ class ProxyNotes:
         self._path = path
         self._clock = clock
         self._run = run
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the two below
+        # When each address was written last, of at most ``MOST_ADDRESSES``.
         self._noted_at: dict[str, float] = {}
+        # When the log was told of each.
         self._told_at: dict[str, float] = {}
 
     def note(self, address: str) -> None:

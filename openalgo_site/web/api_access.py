@@ -60,9 +60,9 @@ class KeyGate:
     """
 
     def __init__(self, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._failures = AuthFailures(per_minute=per_minute)
+        self._failures = AuthFailures(per_minute=per_minute)  # wrong keys, by address
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the failures
         self._salt = os.urandom(16)
 
     def user_of(self, plaintext: str, address: str, needed: Scope) -> User:

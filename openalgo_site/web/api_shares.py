@@ -54,10 +54,10 @@ class ApiShares:
         self._on_wait = on_wait  # called by a request that has to wait, before it does
         # Guards all that follows; also what a request waits on.
         self._changed = threading.Condition()
-        self._budgets = UserBudgets(limits=limits)
+        self._budgets = UserBudgets(limits=limits)  # look-ups that each user has left
         self._running: Counter[int] = Counter()  # requests under way, by user
-        self._waiting: Counter[int] = Counter()
-        self._refused_at_once = 0
+        self._waiting: Counter[int] = Counter()  # requests that wait for one of those, by user
+        self._refused_at_once = 0  # refused because too many waited already
 
     @property
     def refused(self) -> dict[str, int]:

@@ -49,6 +49,7 @@ class LatencyWindow:
         if seconds <= 0 or most < 1:
             raise ValueError("seconds must be positive and most at least 1")
         self._seconds = seconds
+        # Counts at each read within the window, the oldest first.
         self._looks: deque[_Look] = deque(maxlen=most)
 
     def read(self, latency: Latency, now: float) -> dict[str, StageLatency]:

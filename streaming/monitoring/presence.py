@@ -122,6 +122,7 @@ class PresenceLedger:
     """Record of what is written of the clients, and what is not yet."""
 
     def __init__(self) -> None:
+        # By client that is in the database: the number of its symbols there. Loop only.
         self._symbols: dict[str, int] = {}
 
     def change(
@@ -175,12 +176,14 @@ class Presence:
         self._gateway = link.gateway_id if isinstance(link, _Identified) else f"{os.getpid()}"
         self._host = socket.gethostname()[:128]
         self._started_ms = hub.wall_clock_ms()
+        # All below: loop only.
         self._ledger = PresenceLedger()
         self._latency = LatencyWindow()
-        self._reviews = 0
+        self._reviews = 0  # looks at the clients so far: symbols are written with some of them
+        # Time and number of deliveries when they were counted last, for their rate.
         self._counted = (hub.clock(), hub.ticks_delivered)
-        self._failing = Failing()
-        self._task: asyncio.Task[None] | None = None
+        self._failing = Failing()  # whether the log knows that the store fails
+        self._task: asyncio.Task[None] | None = None  # None: not open
 
     def open(self) -> None:
         """Begin. Idempotent."""
