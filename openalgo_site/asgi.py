@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from django.core.asgi import get_asgi_application
+from openalgo_site.web.handler import site_handler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openalgo_site.settings")
 # Loads the apps; what is imported below needs them.
-django_application = get_asgi_application()
+django_application = site_handler()
 
 from django.conf import settings  # noqa: E402
 
