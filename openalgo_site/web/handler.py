@@ -8,7 +8,7 @@ runs rarely in a gateway, because each run makes every client wait.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import django
@@ -16,10 +16,10 @@ from django.core.handlers.asgi import ASGIHandler
 
 __all__ = ["SiteHandler", "site_handler"]
 
-_Receive = Callable[[], Awaitable[dict[str, Any]]]
+_Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
-class SiteHandler(ASGIHandler):  # type: ignore[misc]
+class SiteHandler(ASGIHandler):
     """Django's handler, without the cycle. Serves HTTP; safe for concurrent requests."""
 
     async def listen_for_disconnect(self, receive: _Receive) -> None:
