@@ -51,8 +51,9 @@ _FAREWELL_BYTES = 1024 * 1024
 _BYTES_PER_SECOND = 16 * 1024
 # Whoever is late has this much more: what had arrived while this process stood still is read first.
 _GRACE_SECONDS = 1.0
-# What the kernel takes of a client beyond what was read; of strangers it takes less.
-_KERNEL_BYTES = 256 * 1024
+# What the kernel takes of a client beyond what was read, and so about what one read brings: as much
+# is kept of each client whose large message waits for a place. Of strangers it takes less.
+_KERNEL_BYTES = 64 * 1024
 
 
 class BoundedFramesProtocol(SharedFramesProtocol):

@@ -17,7 +17,7 @@ __all__ = ["FRAME_COST", "LONG_AT_ONCE", "Turns"]
 FRAME_COST = 20.0
 # Requests of one user about thousands of symbols that are under way at a time: while it has its
 # turns, each holds megabytes.
-LONG_AT_ONCE = 4
+LONG_AT_ONCE = 2
 # What of short requests is served in a turn that a long one has used up.
 _SHORT_ITEMS = SLICE / 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import socket
 
 import msgspec
 import pytest
@@ -101,6 +102,21 @@ async def test_whoever_sends_one_behind_the_other_lets_others_go_first(
     for wire in (first, second):
         wire.vanish()
     await eventually(lambda: repr(edge.gateway.edge.large) == "<LargeMessages taken=0 waiting=0>")
+
+
+async def test_little_is_kept_of_a_message_that_waits(make_edge: MakeEdge) -> None:
+    """What one read brings: no more than the kernel takes of a client, doubled by Linux."""
+    edge = await make_edge(user_large_messages=1)
+    first = await sent(edge, large()[:-1], "taken=1 waiting=0")
+    (busy,) = edge.server.server_state.connections
+    second = await sent(edge, large(), "taken=1 waiting=1")
+    (protocol,) = set(edge.server.server_state.connections) - {busy}
+    assert isinstance(protocol, GatewayProtocol)
+    tcp = protocol.transport.get_extra_info("socket")
+    assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 128 * 1024
+    assert 0 < protocol._gate.waiting_bytes <= 128 * 1024
+    for wire in (first, second):
+        wire.vanish()
 
 
 async def test_whoever_is_gone_by_its_turn_keeps_nobody_waiting(make_edge: MakeEdge) -> None:
