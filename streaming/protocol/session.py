@@ -65,6 +65,8 @@ class SessionState(Enum):
     CLOSED = "closed"
 
 
+# Stands for each answer of thousands that grants something.
+_SUCCESS: dict[str, Any] = {"status": "success"}
 _ALL_HELD = (
     "All connections of this user together hold as many instruments as they may; "
     "unsubscribe some, or close a connection."
@@ -245,7 +247,9 @@ class ClientSession:
         held.active = outcome.state is OutcomeState.ACTIVE
         held.waits = entries.waits_for_room(outcome)
         held.delay = entries.delay_of(outcome)
-        return Granted(answer, written, held, late)
+        # What is granted is sent as it is written; of a refusal the answer's sum needs the words.
+        kept = answer if answer["status"] == "error" else _SUCCESS
+        return Granted(kept, written, held, late)
 
     def finish_subscribe(self, plan: SubscribePlan, found: Found) -> SubscribeResult:
         """Take the pools' outcomes into what the client holds and build the ack.

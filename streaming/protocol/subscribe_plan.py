@@ -46,6 +46,8 @@ class Found:
 class Granted:
     """What became of an item: its entry of the ack, and what the client holds by it.
 
+    ``answer`` is the entry where it says more than that it was granted.
+
     ``held`` is None where nothing is: the pool refused it, or gave no answer. ``late`` is the late
     outcome that it heeds. ``encoded`` is the entry as it is sent.
     """

@@ -156,6 +156,30 @@ def test_what_a_client_holds_takes_little_memory() -> None:
     assert sum(len(each.held) for each in kept) == (clients + 1) * len(names)
 
 
+def test_what_is_granted_is_kept_once_until_it_is_sent() -> None:
+    """As it is sent: beside it the entries of 9,000 symbols would take 2.4 MB."""
+    names = [{"symbol": f"S{number:05d}", "exchange": "NSE"} for number in range(500)]
+    asked = {"action": "subscribe", "mode": 2, "symbols": names}
+    session = holding(json.dumps({"action": "subscribe", "symbol": "INFY", "exchange": "NSE"}))
+    request = parse_request(json.dumps(asked))
+    assert isinstance(request, Subscribe)
+    plan = session.plan_subscribe(request)
+    outcomes = {feed: Outcome(feed.key, OutcomeState.ACTIVE, QUOTE) for feed in plan.feeds}
+    gc.collect()
+    tracemalloc.start()
+    try:
+        session.prepare_answers(plan, len(names), Found(outcomes))
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / len(names) < 550  # bytes; with each entry beside it, 690
+    assert (
+        len(json.loads(session.finish_subscribe(plan, Found(outcomes)).reply)["subscriptions"])
+        == 500
+    )
+
+
 def test_what_is_held_already_counts_in_the_next_want(session: ClientSession) -> None:
     accept(session, subscribe_request("INFY", mode="depth", depth=20))
     plan = session.plan_subscribe(subscribe_request("INFY", mode="ltp"))
