@@ -12,8 +12,10 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from streaming.ports.link import TickMessage
 from streaming.wire.address import BusAddress
 from streaming.wire.keys import CurveKeys
+from streaming.wire.message import FORMAT_VERSION, HEADER
 from streaming.wire.socket_files import SocketFiles
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "free_port",
     "is_running",
     "metrics_headers",
+    "pack_message",
 ]
 
 _PORTS = range(10_240, 32_768)
@@ -38,6 +41,20 @@ _taken_ports: set[int] = set()
 _BUSES = tempfile.TemporaryDirectory(prefix="tickpool-buses-")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pack_message(message: TickMessage) -> bytes:
+    """Return the bus message that a publisher makes of it; its topic carries its terminator."""
+    header = HEADER.pack(
+        FORMAT_VERSION,
+        message.mode,
+        0,
+        message.epoch,
+        message.sequence,
+        message.ts_received_us,
+        message.published_after_us,
+    )
+    return message.topic + header + message.body
 
 
 class AgingClock:

@@ -185,11 +185,6 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.session!r} {self.outbox!r}>"
 
-    @property
-    def shares_frames(self) -> bool:
-        """Whether the server takes ready frames for this client."""
-        return self._frames is not None
-
     def send(self, payload: str) -> None:
         """Queue a frame that must arrive."""
         self.answered_bytes += len(payload)

@@ -198,11 +198,6 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         if heir is not None:
             heir.has_place()
 
-    @property
-    def is_expected(self) -> bool:
-        """Whether a large message has begun that must be there in time."""
-        return self._in_time is not None
-
     def _time_message(self) -> None:
         """Expect a large message that has begun in time, and no more one that is there."""
         if self._in_time is not None:

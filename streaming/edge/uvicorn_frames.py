@@ -61,11 +61,6 @@ class FrameWriter:
             and not protocol.transport.is_closing()
         )
 
-    @property
-    def unsent_bytes(self) -> int:
-        """What the transport holds because the kernel did not take it yet."""
-        return self._protocol.transport.get_write_buffer_size()
-
     def write(self, frames: bytes) -> bool:
         """Write whole unmasked frames; False, and nothing written, when it is no longer open.
 

@@ -9,7 +9,6 @@ of them (see ``streaming/clients/batches.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from streaming.protocol.held import Line
@@ -143,10 +142,6 @@ class Groups(Generic[Member]):
         for _ in range(most):
             self._remove(held.pop(), member, relay)
         return True
-
-    def lines_of(self, member: Member) -> Iterator[LineMembers[Member]]:
-        """Iterate over what ``member`` reads."""
-        return iter(self._held.get(member, set()))
 
     def _remove(
         self, line_members: LineMembers[Member], member: Member, relay: Relay | None

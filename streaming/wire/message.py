@@ -13,7 +13,7 @@ import struct
 from streaming.exceptions import MalformedMessageError
 from streaming.ports.link import TickMessage
 
-__all__ = ["FORMAT_VERSION", "HEADER", "is_tick", "pack_message", "unpack_held", "unpack_message"]
+__all__ = ["FORMAT_VERSION", "HEADER", "is_tick", "unpack_held", "unpack_message"]
 
 FORMAT_VERSION = 2
 HEADER = struct.Struct("<BBHQQQI")
@@ -22,20 +22,6 @@ _HEADER_SIZE = HEADER.size
 _unpack_header = HEADER.unpack_from
 # Building the tuple without the Python-level __new__ halves the cost of the busiest line.
 _new_tuple = tuple.__new__
-
-
-def pack_message(message: TickMessage) -> bytes:
-    """Return the bytes of ``message``; its topic carries its own terminator."""
-    header = HEADER.pack(
-        FORMAT_VERSION,
-        message.mode,
-        0,
-        message.epoch,
-        message.sequence,
-        message.ts_received_us,
-        message.published_after_us,
-    )
-    return message.topic + header + message.body
 
 
 def is_tick(data: bytes, topic_bytes: int) -> bool:

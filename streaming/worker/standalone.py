@@ -10,7 +10,7 @@ from brokers.types import Instrument, InstrumentKey, Tick, TickSink
 from streaming.wire.address import BusAddress
 from streaming.worker.publisher import SharedZmqPublisher
 
-__all__ = ["StandaloneBus", "standalone_sink_factory"]
+__all__ = ["StandaloneBus"]
 
 
 class StandaloneBus:
@@ -75,8 +75,3 @@ class _StandaloneSink(TickSink):
 
     def _sink(self) -> TickSink:
         return self._bus.publisher().for_pool(f"standalone-{self._broker}", self._broker)
-
-
-def standalone_sink_factory(bus: BusAddress) -> Callable[[str], TickSink]:
-    """Return what ``brokers.context.set_standalone_sink_factory`` takes."""
-    return StandaloneBus(bus=bus).sink

@@ -25,13 +25,12 @@ from brokers.types import FeedMode, InstrumentKey
 from streaming.exceptions import MalformedMessageError
 from streaming.ports.link import TickMessage
 from streaming.wire import control as cm
-from streaming.wire.message import pack_message
 from streaming.wire.topics import BEAT_TOPIC, tick_topic
 from streaming.wire.zmtp import GREETING, ZmtpSubscriber
 from tests.fuzz.mutations import mutants
 from tests.integration.bus.ends import Gateway, Worker
 from tests.integration.bus.fakes import FakeFeedService
-from tests.support import free_port
+from tests.support import free_port, pack_message
 
 __all__ = ["BUS_TARGETS"]
 

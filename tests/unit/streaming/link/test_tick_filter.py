@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streaming.link.tick_filter import TickFilter
 from streaming.ports.link import TickMessage
-from streaming.wire.message import pack_message
+from tests.support import pack_message
 
 TOPIC = b"1/N/X\0"
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from streaming.exceptions import MalformedMessageError
 from streaming.ports.link import TickMessage
-from streaming.wire.message import HEADER, pack_message, unpack_message
+from streaming.wire.message import HEADER, unpack_message
+from tests.support import pack_message
 
 _u64 = st.integers(0, 2**64 - 1)
 
