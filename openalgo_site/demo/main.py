@@ -26,7 +26,7 @@ from openalgo_site.demo.installation import (
     RealAccountsError,
     prepare_database,
 )
-from openalgo_site.demo.ports import PortTakenError, check_ports
+from openalgo_site.demo.ports import PortUnusableError, check_ports
 from openalgo_site.demo.runner import DemoPlan, NotReadyError, run_demo
 from openalgo_site.demo.secrets_file import DemoFileError, DemoSecrets, read_or_create
 from openalgo_site.processes.guarded import die_with_parent
@@ -53,7 +53,7 @@ DEMO_ERRORS = (
     DemoUsageError,
     NotReadyError,
     OSError,
-    PortTakenError,
+    PortUnusableError,
 )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 from brokers.addresses import bare_host
 
-__all__ = ["PortTakenError", "check_ports"]
+__all__ = ["PortUnusableError", "check_ports"]
 
 
-class PortTakenError(Exception):
+class PortUnusableError(Exception):
     """A port cannot be had; the message names it and its variable."""
 
 
@@ -19,12 +19,12 @@ def check_ports(ports: Iterable[tuple[str, str, int]]) -> None:
     """Try to bind every (variable, host, port).
 
     Raises:
-        PortTakenError: one is in use, or two variables name the same.
+        PortUnusableError: one is in use, or two variables name the same.
     """
     owners: dict[int, str] = {}
     for variable, host, port in ports:
         if port in owners:
-            raise PortTakenError(
+            raise PortUnusableError(
                 f"{owners[port]} and {variable} both name port {port}: give each its own"
             )
         owners[port] = variable
@@ -37,7 +37,7 @@ def check_ports(ports: Iterable[tuple[str, str, int]]) -> None:
                 probe.bind((bare, port))
                 probe.listen(1)
             except OSError as error:
-                raise PortTakenError(
+                raise PortUnusableError(
                     f"port {port} on {host} cannot be used ({error.strerror or error}): "
                     + _what_mends(error, variable)
                 ) from None
