@@ -1,4 +1,4 @@
-"""How much a pool's prices can be trusted as a whole, decided from its connections. Pure."""
+"""The trust that a pool's prices deserve as a whole, decided from its connections. Pure."""
 
 from __future__ import annotations
 

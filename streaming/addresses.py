@@ -1,4 +1,4 @@
-"""Whose address counts as whose: one for each network that a person has. Pure."""
+"""Addresses as they are counted: one for each network that a person has. Pure."""
 
 from __future__ import annotations
 

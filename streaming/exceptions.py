@@ -1,4 +1,4 @@
-"""What can go wrong on the bus and on the way to a worker.
+"""Errors on the bus and on the way to a worker.
 
 StreamingError
 ├── TopicError                a part of a topic has a form that could collide with another topic

@@ -1,4 +1,4 @@
-"""What an API key may do, beside whose it is. Pure."""
+"""The rights of an API key, beside whose it is. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the database says where it lacks a table or a column. Pure."""
+"""The error of a database where it lacks a table or a column. Pure."""
 
 from __future__ import annotations
 

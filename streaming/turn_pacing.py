@@ -1,4 +1,4 @@
-"""When ticks shall wait for each other because their turns fill the core. Pure.
+"""Waits of ticks for each other, where their turns fill the core. Pure.
 
 A turn with a single tick costs one write for each client that reads it, and two ticks in a turn
 cost hardly more. So a gateway that spends most of its time on short turns does the same work in a

@@ -1,4 +1,4 @@
-"""What one task waits for, in a tenth of the memory of ``asyncio.Event`` and ``asyncio.Queue``.
+"""The things that one task waits for, in a tenth of the memory of asyncio's events and queues.
 
 Those keep a ``deque`` or three for their waiters, 700 bytes each. A gateway has thousands of
 clients, and each of their events has one waiter.

@@ -1,4 +1,4 @@
-"""Which channel layer the environment asks for. Pure."""
+"""The channel layer that the environment asks for. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What log lines look like, and that none of them shows a credential.
+"""The look of log lines, none of which shows a credential.
 
 Every handler of the configuration carries ``RedactingFilter``; a test walks all loggers to see to
 it. The filter settles the words of a record, traceback included, so whatever formats it afterwards

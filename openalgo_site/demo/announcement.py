@@ -1,4 +1,4 @@
-"""What the demo says when everything is up: a block for people, one line for programs."""
+"""The words of a demo when everything is up: a block for people, one line for programs."""
 
 from __future__ import annotations
 

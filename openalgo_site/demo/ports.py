@@ -1,4 +1,4 @@
-"""Says before anything starts which port is taken, and which variable moves it."""
+"""A look at ports before anything starts: which one is taken, and which variable moves it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often something was tried of late, counted by all processes of an installation together.
+"""Counts of what was tried of late, kept by all processes of an installation together.
 
 A small file of its own in ``DATA_DIR``, not a table: it must be there when the database is busy or
 away, and every attempt of a stranger is a write.

@@ -1,4 +1,4 @@
-"""Who is locked out after failed logins, and why, for those who look after users."""
+"""The page of who is locked out after failed logins, and why, for those who look after users."""
 
 from __future__ import annotations
 

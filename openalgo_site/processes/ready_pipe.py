@@ -1,4 +1,4 @@
-"""How a child tells the process that started it that it serves: a byte through an inherited pipe.
+"""The word of a child that it serves, to who started it: a byte through an inherited pipe.
 
 Asking at its port is no answer where several processes listen there: one of them answers for all.
 """

@@ -1,4 +1,4 @@
-"""What to do when a child ends: decisions without I/O."""
+"""Decisions about a child that ended. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a demo that runs now listens, told to commands of the next terminal.
+"""The ports of a demo that runs now, told to commands of the next terminal.
 
 ``PORT=8010 make run`` is known to that shell only; whoever asks ``pool doctor`` in another one
 means the demo that runs. So it leaves its addresses in ``DATA_DIR`` while it runs.

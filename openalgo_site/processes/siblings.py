@@ -1,4 +1,4 @@
-"""How the processes behind one port find each other's metrics: a local socket for each.
+"""The metrics of all processes behind one port, by a local socket for each.
 
 A scrape reaches any one of them. It asks the others, so that the answer is the same whoever gives
 it. The folder of the sockets belongs to the parent and to its user only.

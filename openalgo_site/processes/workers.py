@@ -1,4 +1,4 @@
-"""Which worker processes are there, as far as this machine and the database can tell."""
+"""The worker processes that are there, as far as this machine and the database can tell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which page or login is served next, and which is refused. Pure.
+"""The order in which pages and logins are served, and which are refused. Pure.
 
 Whatever is served has a thread, a connection of the database, and a core for its hash. So few are
 served at a time, and the others wait where they hold none of these. Those whom nobody knows share

@@ -1,4 +1,4 @@
-"""Whose request it is, as far as this process knows without asking anybody.
+"""The user whose request it is, as far as this process knows without asking anybody.
 
 A session or key that opened a door here a while ago is its user's; every other request counts by
 its address. What is learned here bounds who waits behind whom, and never lets anybody in.

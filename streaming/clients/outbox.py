@@ -187,7 +187,7 @@ class Outbox(Generic[Frame]):
     def drop_ticks(self) -> None:
         """Drop every waiting tick: later ones, which are on their way, take their places.
 
-        How long the client has taken nothing is counted anew.
+        How long the client has taken nothing is counted from now on.
         """
         ticks = len(self)
         kept = deque(entry for entry in self._queue if entry[0] is None)

@@ -13,7 +13,7 @@
 
 Bodies that somebody wants are bounded where they are read: ``openalgo_site/web/bodies.py``.
 
-A connection that is gone shall be freed at once, by its last reference: the collector of cycles
+A connection that is gone must be freed at once, by its last reference: the collector of cycles
 runs rarely in a gateway, because each run makes every client wait. uvicorn's parser, cycle of
 request and response, and protocol refer to each other.
 """  # noqa: E501 - a table

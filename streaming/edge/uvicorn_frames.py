@@ -1,6 +1,6 @@
 """uvicorn's WebSocket protocol with a way for frames that are built once and written to many.
 
-ASGI's ``send`` takes text and makes a frame of it for every client anew, and it costs a coroutine
+ASGI's ``send`` takes text and makes a frame of it again for every client, and it costs a coroutine
 per frame. The ASGI extension ``FRAMES_EXTENSION`` hands the consumer a ``FrameWriter`` instead,
 which takes ready bytes and shows whether the transport is congested. A write goes to the transport
 at once and whole, so what uvicorn itself writes (pongs, pings, close) is before or behind it, never

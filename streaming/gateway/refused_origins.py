@@ -20,7 +20,7 @@ class RefusedOrigins:
     """Says which origin met which ``Host``, because the two differ where a proxy changes one.
 
     A pair is told once a minute, and at most 32 pairs a minute: strangers choose both values, and
-    shall not fill a disk. Safe from any thread.
+    must not fill a disk. Safe from any thread.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:

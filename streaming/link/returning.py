@@ -1,7 +1,7 @@
 """Pools that came back, and whose clients' wants are on their way to being live again. Pure.
 
-A worker that was started anew, a pool that was opened anew or that another worker took over, and a
-gateway that was held up: each time what clients hold is wanted again, and their prices are of
+A worker that was started again, a pool that was opened again or that another worker took over,
+and a gateway that was held up: each time what clients hold is wanted again, and their prices are of
 before until it ticks. A pool is as stale as that, whatever its worker says of it meanwhile.
 """
 

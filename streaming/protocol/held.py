@@ -71,7 +71,7 @@ def shared_feeds() -> int:
 
 
 def forget_shared() -> None:
-    """Keep what is shared for its holders only; whoever asks next begins anew."""
+    """Keep what is shared for its holders only; whoever asks next begins with nothing."""
     shared_feed.cache_clear()
     _shared.cache_clear()
 
@@ -93,7 +93,7 @@ class Held:
     delay: str = ""
 
     def add(self, lines: Mapping[Line, int]) -> None:
-        """Hold ``lines`` beside the others; one that is held gets its levels of depth anew."""
+        """Hold ``lines`` beside the others; one that is held gets these levels of depth."""
         both = {**self.lines, **lines} if self.lines else lines
         self.lines = _shared_lines(*both.items())
 

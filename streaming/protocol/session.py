@@ -223,7 +223,7 @@ class ClientSession:
         """Make the answers to the next ``count`` items ahead of ``finish_subscribe``.
 
         It takes what was found, too. Nothing is held by it; an answer that turns out to be out of
-        date by then is made anew.
+        date by then is made again.
         """
         if plan.prepared_for != self.principal:
             plan.prepared, plan.prepared_for = [], self.principal

@@ -1,4 +1,4 @@
-"""Where a worker's bus is, and how both ends of a connection prove that they belong together.
+"""The address of a worker's bus, and how both ends of a connection prove that they belong together.
 
 On one machine by socket files in a folder of the installation's user (``socket_files.py``), between
 machines by keys (``keys.py``). There is no way to it without either.

@@ -1,4 +1,4 @@
-"""What gateways and workers say to each other on the control link, and the worker's beat. Pure.
+"""The messages between gateways and workers on the control link, and the worker's beat. Pure.
 
 msgpack, one tagged value per ZeroMQ message. Everything that comes from outside is bounded here:
 lengths of lists by the types, the size of a message by ``MAX_REQUEST_BYTES`` on the socket.

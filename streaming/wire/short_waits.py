@@ -47,7 +47,7 @@ class ShortWait:
             self._loop.add_reader(self._descriptor, self._on_timer)
 
     def begin(self, seconds: float) -> None:
-        """Wait anew, for ``seconds`` from now; a wait under way ends without a call."""
+        """Wait for ``seconds`` from now; a wait under way ends without a call."""
         if self._descriptor is None:
             if self._handle is not None:
                 self._handle.cancel()
@@ -69,7 +69,7 @@ class ShortWait:
 
     def _on_timer(self) -> None:
         if self._descriptor is not None:
-            with contextlib.suppress(BlockingIOError):  # begun anew since it ended
+            with contextlib.suppress(BlockingIOError):  # begun again since it ended
                 os.read(self._descriptor, _COUNT_BYTES)
                 self._on_end()
 

@@ -1,4 +1,4 @@
-"""Which version of the bus a worker and a gateway speak, and what is said where they differ. Pure.
+"""The versions of the bus that worker and gateway speak, and what is said where they differ. Pure.
 
 Both ends say theirs: a worker in each beat, a gateway in its hello. They are started apart, so an
 upgrade may restart one of them only.

@@ -1,4 +1,4 @@
-"""How a publisher gets its address: socket files that are its alone, and a port with keys."""
+"""The way of a publisher to its address: socket files that are its alone, and a port with keys."""
 
 from __future__ import annotations
 

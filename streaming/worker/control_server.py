@@ -150,7 +150,7 @@ class ControlServer:
         socket.setsockopt(zmq.SNDHWM, 10_000)
         socket.setsockopt(zmq.RCVHWM, 10_000)
         socket.setsockopt(zmq.MAXMSGSIZE, cm.MAX_REQUEST_BYTES)
-        # A full queue or a gone gateway shall be an error here, not silence.
+        # A full queue or a gone gateway must be an error here, not silence.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A gateway whose TCP connection broke comes back under the same name.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
