@@ -1,4 +1,4 @@
-"""The pooled creation context: how an adapter finds the sink that it shall publish to.
+"""The pooled creation context: how an adapter finds the sink that it publishes to.
 
 A pool builds its adapters inside ``pooled_creation(sink)``; an adapter built there publishes to
 that sink and opens nothing of its own, whatever its constructor forwards. An adapter built outside

@@ -427,7 +427,7 @@ class BrokerAdapter(ABC):
         return ()
 
     def reset(self) -> None:  # noqa: B027 - most adapters keep nothing that a socket owned
-        """Forget what belonged to the previous socket; subscriptions will be sent anew."""
+        """Forget what belonged to the previous socket; subscriptions will be sent again."""
 
     def keepalive(self) -> str | bytes | None:
         """Return the message that keeps the link alive, or None if the broker needs none."""

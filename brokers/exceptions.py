@@ -1,4 +1,4 @@
-"""What can go wrong between us and a broker.
+"""Errors that can happen between us and a broker.
 
 BrokerError
 ├── BrokerConfigError        an account lacks something that its broker needs

@@ -1,4 +1,4 @@
-"""Which hosts may be given an account's credential. Pure: the one place that decides it.
+"""Hosts that may be given an account's credential. Pure: the one place that decides it.
 
 A credential is entered for a destination: the broker itself, or a host and port in its place.
 Where the destination becomes another, what was stored does not go along.

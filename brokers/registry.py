@@ -1,4 +1,4 @@
-"""Which brokers there are: an explicit table from name to adapter class."""
+"""Brokers that there are: an explicit table from name to adapter class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the broker allows and where it is: the data that the core reads instead of its name."""
+"""Limits and addresses of the broker: the data that the core reads instead of its name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CAPABILITIES: Final = BrokerCapabilities(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSettings(BrokerSettings):
-    """What plans differ in, and what the documents leave open, with the safer default."""
+    """Settings in which plans differ, or that the documents leave open, with the safer default."""
 
     connections: int = setting(
         CAPABILITIES.max_connections,

@@ -1,4 +1,4 @@
-"""What Angel One allows and where it is: the data that the core reads instead of its name."""
+"""Limits and addresses of Angel One: the data that the core reads instead of its name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ JWT_BARE: Final = "bare"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AngelSettings(BrokerSettings):
-    """What Angel One's documents leave open, or say otherwise than its own clients do."""
+    """Settings that Angel One's documents leave open, or say otherwise than its own clients do."""
 
     keepalive: str = setting(
         KEEPALIVE_TEXT,
@@ -172,5 +172,5 @@ def capabilities_with(
 
 
 def master_url(http_endpoint: str | None) -> str:
-    """Return the URL of the instruments master, a JSON array that is made anew every day."""
+    """Return the URL of the instruments master, a JSON array that is made again every day."""
     return (http_endpoint or CAPABILITIES.http_endpoint).rstrip("/") + _MASTER_PATH

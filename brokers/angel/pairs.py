@@ -1,4 +1,4 @@
-"""What a subscription is at Angel One: a token, and one mode or two. Pure."""
+"""Subscriptions at Angel One: a token, and one mode or two. Pure."""
 
 from __future__ import annotations
 

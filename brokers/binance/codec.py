@@ -60,7 +60,7 @@ def encode_request(method: str, names: Sequence[str], request_id: int) -> str:
 
 
 class _SymbolState:
-    """What is known of one symbol, merged over its streams. Scaled integers."""
+    """Facts known of one symbol, merged over its streams. Scaled integers."""
 
     __slots__ = (
         "ask_price",

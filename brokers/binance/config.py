@@ -1,4 +1,4 @@
-"""What Binance allows and where it is: the data that the core reads instead of a broker's name."""
+"""Limits and addresses of Binance: the data that the core reads instead of a broker's name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RAW_PATH: Final = "/ws"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinanceSettings(BrokerSettings):
-    """What Binance's documents leave open."""
+    """Settings that Binance's documents leave open."""
 
     connections: int = setting(
         10,

@@ -1,4 +1,4 @@
-"""What Dhan allows and where it is: the data that the core reads instead of its name.
+"""Limits and addresses of Dhan: the data that the core reads instead of its name.
 
 The live feed and the two feeds of deep books are three kinds of connection, on three hosts, and a
 deep book comes without a price or a volume: each is a broker of its own to the pool, so that who
@@ -61,7 +61,7 @@ class DhanWaits(BrokerSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DhanSettings(DhanWaits):
-    """What Dhan's documents leave open of the live feed, too.
+    """Settings that Dhan's documents leave open of the live feed, too.
 
     Attributes:
         trade_time_offset_seconds: what times of trades are ahead of Unix time. Documented as none;
@@ -169,5 +169,5 @@ DEPTH_200: Final = replace(
 
 
 def master_url(http_endpoint: str | None) -> str:
-    """Return the URL of the compact instruments master, a CSV that is made anew every day."""
+    """Return the URL of the compact instruments master, a CSV that is made again every day."""
     return (http_endpoint or CAPABILITIES.http_endpoint).rstrip("/") + _MASTER_PATH

@@ -65,7 +65,7 @@ _NAMED_BYTES: Final = len(encode_request(REQUEST_DEEP, ("A:1",))) - len(
 
 
 class _Decoder(Protocol):
-    """What both feeds' decoders can."""
+    """Abilities of both feeds' decoders."""
 
     def watch(self, tokens: Iterable[str]) -> None: ...
 
@@ -284,7 +284,7 @@ class DhanFeed(BrokerAdapter):
         if reason != REASON_INSTRUMENTS and reason not in REFUSED_REQUEST:
             raise BrokerUnavailableError(text)
         # It does not say which request it is about: one of those that nothing has confirmed yet.
-        # Whether the connection ends with it is not known either; if it does, it is opened anew.
+        # Whether the connection ends with it is not known either; if it does, it is opened again.
         refused = f"Dhan refused a request: {words} ({reason})"
         error = BrokerLimitError(refused) if reason == REASON_INSTRUMENTS else BrokerError(refused)
         awaited = [self._instruments[token] for token in self._awaiting]

@@ -1,4 +1,4 @@
-"""What Fyers allows and where it is: the data that the core reads instead of its name."""
+"""Limits and addresses of Fyers: the data that the core reads instead of its name."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ CAPABILITIES: Final = BrokerCapabilities(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FyersSettings(BrokerSettings):
-    """What plans differ in, and what the protocol leaves open, with the safer defaults.
+    """Settings in which plans differ, or that the protocol leaves open, with the safer defaults.
 
     Attributes:
         symbols: topics that the API key may have, all connections together. 5,000 are documented in

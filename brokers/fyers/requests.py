@@ -1,4 +1,4 @@
-"""What we send to Fyers, as bytes. Pure.
+"""Messages that we send to Fyers, as bytes. Pure.
 
 A frame is ``u16 length, u8 type, u8 number of fields``, a field ``u8 id, u16 size, value``. The
 official client writes lengths that are wrong, so the server does not read them; ours are right.

@@ -1,4 +1,4 @@
-"""What is known of one Fyers instrument, and the tick that this makes. Pure.
+"""Facts known of one Fyers instrument, and the tick that this makes. Pure.
 
 An instrument has up to two topics, its feed and its book (``dp``); a depth tick holds both. A book
 says no time of its own, and the feed's is not passed off as the book's.
@@ -40,7 +40,7 @@ def book_topic(feed_topic: str) -> str | None:
 
 
 class TrackedInstrument:
-    """What is known of one instrument, and the mode in which it is wanted."""
+    """Facts known of one instrument, and the mode in which it is wanted."""
 
     __slots__ = ("book", "feed", "mode", "token")
 

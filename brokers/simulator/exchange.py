@@ -152,7 +152,7 @@ class LocalExchange(ABC):
         return self._manners.to_record()
 
     def reset_record(self) -> None:
-        """Start the record anew; open connections stay in it."""
+        """Start the record again; open connections stay in it."""
         self._manners.reset()
 
     # Faults

@@ -156,7 +156,7 @@ class ConnectionManners:
         self.reset()
 
     def reset(self) -> None:
-        """Start the counters anew; what is subscribed stays subscribed."""
+        """Start the counters from zero; what is subscribed stays subscribed."""
         self.peak_subscribed = self.subscribed
         self.messages = 0
         self.malformed = 0
@@ -259,7 +259,7 @@ class Manners:
         self._frames_by_stream[stream] += 1
 
     def reset(self) -> None:
-        """Forget everything but the connections that are open, whose counters start anew."""
+        """Forget everything but the connections that are open, whose counters start from zero."""
         still_open = [item for item in self._connections.values() if item.is_open]
         self._refused.clear()
         self._frames_by_stream.clear()

@@ -1,4 +1,4 @@
-"""When a stored credential ends, as far as the broker's habit or the credential tells. Pure."""
+"""End of a stored credential, as far as the broker's habit or the credential tells. Pure."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ _MAX_SEGMENT_CHARACTERS: Final = 20
 
 
 class Frame(NamedTuple):
-    """What a frame said.
+    """Content of one frame.
 
     ``ticks`` are of the instruments asked for, ``levels`` tells of each how many levels of depth it
     was sent with (0: as a last price; what it holds may be less, as of an index, which has no

@@ -1,4 +1,4 @@
-"""What Upstox allows and where it is: the data that the core reads instead of its name."""
+"""Limits and addresses of Upstox: the data that the core reads instead of its name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _D30_LIMIT: Final = CategoryLimit(CATEGORY_D30, alone=50, mixed=50)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstoxSettings(BrokerSettings):
-    """What a plan of Upstox's changes, and what its documents leave open."""
+    """Settings that a plan of Upstox's changes, or that its documents leave open."""
 
     plan: str = setting(
         PLAN_NORMAL,

@@ -88,7 +88,7 @@ class UpstoxAdapter(BrokerAdapter):
     """One connection to the market data feed V3. Called from its connection's loop only.
 
     The handshake is answered with a redirect to where the feed is, under a code that is good for
-    one connection; whoever connects follows it, and every connect begins at the endpoint anew.
+    one connection; whoever connects follows it, and every connect begins at the endpoint again.
 
     Upstox acknowledges nothing: a subscription is confirmed by its first frame of the kind asked
     for. Quotes and five levels of depth are one mode of its own, ``full``, and thirty levels are

@@ -71,7 +71,7 @@ _SCALES: Final = tuple(PRICE_SCALES.get(segment, PRICE_SCALE_DEFAULT) for segmen
 
 
 class DecodedFrame(NamedTuple):
-    """What a binary frame held. ``skipped`` counts packets of a length that nobody documents."""
+    """Content of one binary frame. ``skipped`` counts packets of a length that nobody documents."""
 
     ticks: list[Tick]
     skipped: int

@@ -1,4 +1,4 @@
-"""What Zerodha allows and where it is: the data that the core reads instead of a broker's name."""
+"""Limits and addresses of Zerodha: the data that the core reads instead of a broker's name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KITE_VERSION: Final = "3"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZerodhaSettings(BrokerSettings):
-    """What Kite's documents leave open."""
+    """Settings that Kite's documents leave open."""
 
     instruments_per_message: int = setting(
         500,
