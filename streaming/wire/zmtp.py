@@ -3,6 +3,11 @@
 ZMTP 3.0 with the NULL mechanism (https://rfc.zeromq.org/spec/23/): what libzmq speaks to a peer
 that greets with this version, and all that a bus on the same machine needs. Subscriptions are
 messages of this version: 1 (subscribe) or 0 (unsubscribe), then the topic.
+
+What it is for, beside a ZeroMQ socket on the same socket file: the socket costs a saturated gateway
+5 to 22 % more CPU a delivery and one at 300,000 deliveries/s, where ``BusStream`` also paces its
+turns, 43 % more; a single client at 2,000 ticks/s waits 0.11 ms instead of 0.09. How it was taken:
+docs/performance.md.
 """
 
 from __future__ import annotations
