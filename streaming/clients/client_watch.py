@@ -74,10 +74,14 @@ class ClientWatch:
         while True:
             is_long = hub.limits.stall_seconds >= 5
             await asyncio.sleep(_SWEEP_SECONDS if is_long else _SHORT_SWEEP_SECONDS)
-            now = hub.clock()
-            for client in [client for client in hub.clients if client.is_too_slow(now)]:
-                if not client.closed.is_set():
-                    hub.abort_slow(client)
+            self._sweep_once()
+
+    def _sweep_once(self) -> None:
+        """End slow clients; by itself, so that no name keeps the last one until the next look."""
+        hub, now = self._hub, self._hub.clock()
+        for client in [client for client in hub.clients if client.is_too_slow(now)]:
+            if not client.closed.is_set():
+                hub.abort_slow(client)
 
     async def revalidate(self) -> None:
         """Ask the directory about all clients, now and then and when told to, for ever."""

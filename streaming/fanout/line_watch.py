@@ -37,11 +37,15 @@ class LineWatch:
         """Look now and then, for ever; thousands of topics take more than one turn of the loop."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            before, self._looked_at = self._looked_at, self._clock()
-            groups = list(self._groups.by_topic.values())
-            for start in range(0, len(groups), _LOOKS_PER_TURN):
-                look(groups[start : start + _LOOKS_PER_TURN], before)
-                await asyncio.sleep(0)
+            await self._look_in_turns()
+
+    async def _look_in_turns(self) -> None:
+        """Look once; by itself, so that no name keeps topics that nobody reads until the next."""
+        before, self._looked_at = self._looked_at, self._clock()
+        groups = list(self._groups.by_topic.values())
+        for start in range(0, len(groups), _LOOKS_PER_TURN):
+            look(groups[start : start + _LOOKS_PER_TURN], before)
+            await asyncio.sleep(0)
 
     def look(self) -> None:
         """Look once."""

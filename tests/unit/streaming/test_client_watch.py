@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -166,3 +168,39 @@ def test_what_a_pause_is() -> None:
     assert pacing.pause_seconds(11.3) == pytest.approx(1.2)
     pacing.passed_over(began=13.0, ended=13.002)
     assert pacing.pause_seconds(13.002) == pytest.approx(0.008)
+
+
+class Stalled(Ears):
+    """A transport that takes nothing."""
+
+    async def send(self, payloads: Sequence[str]) -> None:
+        await asyncio.Event().wait()
+
+    def abort(self, code: int, reason: str) -> None:
+        self.closed_at = asyncio.get_running_loop().time()
+
+
+def test_nothing_is_kept_of_the_last_client_that_was_too_slow() -> None:
+    """A name of the loop that sweeps kept its unread answers, and all that it held."""
+
+    async def scenario() -> None:
+        directory = FakeDirectory()
+        async with hub_of(directory) as hub:
+            sender = Stalled()
+            client = Client(client_id="1", address="a", sender=sender, limits=hub.limits)
+            client.session.move(SessionState.AUTHENTICATING)
+            client.session.admit(directory.add_key("k", make_principal(1)))
+            hub.enter(client)
+            client.send("an answer")
+            await asyncio.sleep(0.1)
+            client.send("another one, which waits behind it")
+            await asyncio.sleep(hub.limits.stall_seconds + 2.0)
+            assert sender.closed_at is not None
+            hub.leave(client)
+            session = weakref.ref(client.session)
+            del client
+            await asyncio.sleep(0.1)
+            gc.collect()
+            assert session() is None
+
+    in_no_time(scenario)
