@@ -26,7 +26,7 @@ from streaming.wire.message import unpack_message
 from streaming.wire.topics import BEAT_TOPIC, barrier_topic, tick_topic
 from streaming.worker.barriers import SubscriptionWatch
 from streaming.worker.publisher import SharedZmqPublisher
-from streaming.worker.standalone import StandaloneBus, standalone_sink_factory
+from streaming.worker.standalone import StandaloneBus
 from tests.integration.bus.support import RawSubscriber, instrument, raw_subscriber, tick
 from tests.support import bus_at, eventually, eventually_sync
 
@@ -303,7 +303,7 @@ def test_standalone_adapters_share_a_publisher_opened_at_the_first_tick():
         second.forget([INFY.key])
         assert publisher.snapshot("standalone-binance", INFY.key) is None
         assert publisher.snapshot("standalone-zerodha", INFY.key) is not None
-        rival = standalone_sink_factory(address)("zerodha")
+        rival = StandaloneBus(bus=address).sink("zerodha")
         with pytest.raises(BusAddressInUseError):
             rival.publish(INFY, tick(1), 1)
     finally:
