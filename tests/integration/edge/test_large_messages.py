@@ -90,7 +90,7 @@ async def test_whoever_sends_one_behind_the_other_lets_others_go_first(
     first.writer.write(large()[:-1])
     (protocol,) = edge.server.server_state.connections
     assert isinstance(protocol, GatewayProtocol)
-    await eventually(lambda: protocol.is_expected)
+    await eventually(lambda: protocol._in_time is not None)
     second = await sent(edge, large(), "taken=1 waiting=1")
     first.writer.write(large()[-1:] + large()[:-1])
     edge.link.resume()
@@ -157,10 +157,10 @@ async def test_a_message_that_is_there_is_late_no_more(edge: EdgeServer) -> None
     wire = await sent(edge, large()[:-1], "taken=1 waiting=0")
     (protocol,) = edge.server.server_state.connections
     assert isinstance(protocol, GatewayProtocol)
-    assert protocol.is_expected
+    assert protocol._in_time is not None
     wire.writer.write(large()[-1:])
     await wire.until(b'"end"')
-    assert not protocol.is_expected
+    assert protocol._in_time is None
     wire.vanish()
 
 
