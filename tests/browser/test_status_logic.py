@@ -64,9 +64,10 @@ async def test_history_calls_an_outage_what_the_server_does(module_page: Page):
 async def test_nothing_is_counted_of_a_worker_that_fell_silent(module_page: Page):
     """What it held is not known; while the gateway itself is silent the page stays as it was."""
     connection = {"slot": 0, "state": "live"}
-    pool = {"is_served": True, "heartbeat_age_ms": 500, "used": 9, "waiting": 2}
+    pool: dict[str, object] = {"is_served": True, "heartbeat_age_ms": 500, "used": 9, "waiting": 2}
     pool |= {"connections_used": 1, "connections_trying": 1, "connections": [connection]}
-    nothing = {"is_served": False, "heartbeat_age_ms": 500, "used": 0, "waiting": 0}
+    nothing: dict[str, object] = {"is_served": False, "heartbeat_age_ms": 500}
+    nothing |= {"used": 0, "waiting": 0}
     nothing |= {"connections_used": 0, "connections_trying": 0, "connections": []}
     nothing |= {"connections_left_out": 0}
     cases = [(3400, True, pool), (3500, True, nothing), (5000, True, pool), (3500, False, pool)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -38,9 +38,9 @@ class Handler(SiteHandler):
         return Answer(bytes(1000))
 
 
-async def ask(handler: ASGIHandler, path: str) -> list[dict[str, Any]]:
+async def ask(handler: ASGIHandler, path: str) -> list[Mapping[str, Any]]:
     """Ask for ``path`` as a client that goes away, at once or when it has its answer."""
-    sent: list[dict[str, Any]] = []
+    sent: list[Mapping[str, Any]] = []
     is_answered = asyncio.Event()
     coming = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -51,7 +51,7 @@ async def ask(handler: ASGIHandler, path: str) -> list[dict[str, Any]]:
             await is_answered.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Mapping[str, Any]) -> None:
         sent.append(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
             is_answered.set()

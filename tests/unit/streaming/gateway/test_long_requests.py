@@ -214,7 +214,7 @@ async def test_many_clients_of_a_user_share_its_turns() -> None:
                 planned[now] += len(items)
                 plan_items(plan, items)
 
-            client.session.plan_items = noted  # type: ignore[method-assign, assignment]
+            client.session.plan_items = noted  # type: ignore[method-assign]
         neighbour, sender = edge.client(make_principal(2))
         wanted = json.dumps({"action": "subscribe", "symbols": SYMBOLS})
         requests = [asyncio.create_task(serve_frame(edge.hub, client, wanted)) for client in crowd]
