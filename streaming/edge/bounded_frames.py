@@ -18,7 +18,6 @@ its own side.
 from __future__ import annotations
 
 import asyncio
-import socket
 from asyncio import BaseTransport
 from typing import Any
 
@@ -29,6 +28,7 @@ from websockets.protocol import CONNECTING, OPEN
 
 from streaming.edge.frame_gate import FrameGate, FrameRefusedError
 from streaming.edge.frame_turns import frame_cost
+from streaming.edge.kernel_buffer import bound_kernel_buffer
 from streaming.edge.large_messages import Place
 from streaming.edge.places import Edge
 from streaming.edge.uvicorn_frames import SharedFramesProtocol
@@ -93,9 +93,7 @@ class BoundedFramesProtocol(SharedFramesProtocol):
         self._user_id = user_id
         self.conn.max_message_size = most_bytes
         self._edge.strangers.leave(self)
-        tcp = self.transport.get_extra_info("socket")
-        if tcp is not None and tcp.family in (socket.AF_INET, socket.AF_INET6):
-            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
+        bound_kernel_buffer(self.transport, _KERNEL_BYTES)  # it may be gone by now
 
     def comes_from(self, address: str) -> None:
         """Count a client of a proxy as of its own address."""

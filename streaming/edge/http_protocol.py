@@ -21,7 +21,6 @@ request and response, and protocol refer to each other.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -29,6 +28,7 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from streaming.edge.kernel_buffer import bound_kernel_buffer
 from streaming.edge.places import Edge
 from streaming.edge.security import BARE_HEADERS
 from streaming.limits import Refusal
@@ -101,9 +101,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _Flow(transport, self._read_on)
-        tcp = transport.get_extra_info("socket")
-        if tcp is not None and tcp.family in (socket.AF_INET, socket.AF_INET6):
-            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
+        bound_kernel_buffer(transport, _KERNEL_BYTES)
         address = self.client[0] if self.client else None
         refusal = self._edge.enter(self, address)
         self._is_counted = True

@@ -62,6 +62,23 @@ async def test_a_wrong_key_is_told_and_closed_a_moment_later(
     assert running_time.seconds - answered <= 1.0
 
 
+async def test_a_client_that_is_gone_when_its_key_was_found_is_no_failure(
+    edge: EdgeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge.directory.hold()
+    socket = await edge.connect()
+    await socket.send(json.dumps({"action": "authenticate", "api_key": KEY}))
+    await eventually(lambda: edge.directory.lookups)
+    (protocol,) = edge.server.server_state.connections
+    protocol.transport.abort()
+    await eventually(lambda: not edge.server.server_state.connections)
+    hub = edge.gateway.current_hub
+    assert hub is not None
+    edge.directory.resume()
+    await eventually(lambda: hub.sockets.total == 0)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 async def test_frames_behind_the_key_are_held_not_refused(edge: EdgeServer) -> None:
     edge.directory.hold()
     socket = await edge.connect()
