@@ -470,11 +470,12 @@ def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -
         return found
 
     try:
-        assert worker.stdout is not None
-        for line in worker.stdout:
+        output = worker.stdout
+        assert output is not None
+        for line in output:
             if "serves 1 pool" in line:
                 break
-        drain = threading.Thread(target=lambda: said.append(worker.stdout.read()))
+        drain = threading.Thread(target=lambda: said.append(output.read()))
         drain.start()
         found = eventually_sync(lambda: (seen := outcomes())["bus"] == "ok" and seen, timeout=60)
         assert isinstance(found, dict)
@@ -498,7 +499,7 @@ def test_the_command_beside_a_running_worker_and_after_its_end(tmp_path: Path) -
         worker.wait(10)
     drain.join(10)
     assert "arrived" not in said[0], "who looks is no gateway"
-    worker.stdout.close()
+    output.close()
     found = eventually_sync(
         lambda: (seen := outcomes())["workers"] == "failed" and seen, timeout=60
     )
