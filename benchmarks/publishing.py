@@ -16,8 +16,8 @@ from brokers.testing import kite_frame, kite_quote
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from brokers.zerodha.codec import decode_frame
 from brokers.zerodha.connection import ZerodhaAdapter
-from streaming.wire.market_data import InstrumentFrames
 from streaming.wire.message import unpack_message
+from streaming.wire.tick_json import InstrumentFrames
 from streaming.worker.publisher import SharedZmqPublisher
 
 SYMBOLS = 500

@@ -14,7 +14,7 @@ import time
 
 from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
 from streaming.clients.frames import text_frame
-from streaming.wire.market_data import encode_tick
+from streaming.wire.tick_json import encode_tick
 
 __all__ = ["TickLayout", "symbol_name"]
 

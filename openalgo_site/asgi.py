@@ -26,13 +26,13 @@ from openalgo_site.turns.pages import PageLines, with_page_turns  # noqa: E402
 from openalgo_site.turns.visitors import VISITORS  # noqa: E402
 from openalgo_site.web.bodies import with_bounded_bodies  # noqa: E402
 from openalgo_site.web.status.source import DjangoStatusSource  # noqa: E402
+from streaming.edge_limits import EdgeLimits, Refusal  # noqa: E402
 from streaming.gateway.bare_answers import with_security_headers  # noqa: E402
 from streaming.gateway.database_probe import DatabaseProbe  # noqa: E402
 from streaming.gateway.gateway import Gateway  # noqa: E402
 from streaming.gateway.proxies import behind_proxies  # noqa: E402
 from streaming.gateway.routing import build_application  # noqa: E402
-from streaming.limits import EdgeLimits, Refusal  # noqa: E402
-from streaming.link.link import ZmqFeedLink  # noqa: E402
+from streaming.link.zmq_feed_link import ZmqFeedLink  # noqa: E402
 from streaming.ports.link import FeedLink  # noqa: E402
 from streaming.wire.address import bus_address  # noqa: E402
 

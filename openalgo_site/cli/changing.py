@@ -21,7 +21,7 @@ from pooling.models import PoolCommand, PoolConfig
 from pooling.operations.crowding import crowding
 from pooling.operations.describe import command_dict
 from pooling.operations.history import prune
-from pooling.operations.limits import (
+from pooling.operations.limit_change import (
     LimitChange,
     LimitError,
     apply_change,

@@ -23,7 +23,7 @@ from openalgo_site.doctor.surroundings import running_environment
 from pooling.operations.describe import PoolView, accounts_with_status, view_of
 from pooling.operations.pool_state import PoolState, Tone
 from streaming.exceptions import BusConfigurationError
-from streaming.link.link import ZmqFeedLink
+from streaming.link.zmq_feed_link import ZmqFeedLink
 from streaming.models import GatewayStatus
 from streaming.ports.link import TickMessage
 from streaming.wire.address import BusAddress, bus_address

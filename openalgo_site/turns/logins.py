@@ -19,8 +19,8 @@ from openalgo_site.login.known_browsers import COOKIE, browser_id
 from openalgo_site.turns.requests import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
 from openalgo_site.turns.visitors import KNOWN_BY, address_of, cookies_of
 from streaming.edge.security import POLICY, content_security_policy
+from streaming.edge_limits import EdgeLimits, Refusal
 from streaming.gateway.routing import Application, Receive, Scope, Send
-from streaming.limits import EdgeLimits, Refusal
 
 __all__ = ["BUSY_SECONDS", "with_login_turns"]
 

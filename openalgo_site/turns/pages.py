@@ -21,8 +21,8 @@ from typing import Any, Self
 from django.conf import settings
 
 from openalgo_site.turns.requests import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
+from streaming.edge_limits import EdgeLimits, Refusal
 from streaming.gateway.routing import Application, Receive, Scope, Send
-from streaming.limits import EdgeLimits, Refusal
 
 __all__ = ["PageLines", "PageTurns", "with_page_turns"]
 

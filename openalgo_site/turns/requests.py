@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from streaming.limits import Refusal
+from streaming.edge_limits import Refusal
 
 __all__ = ["Crowd", "Place", "RequestTurns", "TurnRefusedError", "Visitor"]
 

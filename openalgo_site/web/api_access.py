@@ -20,8 +20,8 @@ from openalgo_site.adapters.key_uses import KEY_USES
 from openalgo_site.turns.visitors import VISITORS
 from openalgo_site.web.api_shares import ApiShares, OverShareError
 from openalgo_site.web.idle_connections import give_back
+from streaming.edge_limits import AuthFailures, EdgeLimits
 from streaming.exceptions import KeyEndedError
-from streaming.limits import AuthFailures, EdgeLimits
 from streaming.models import ApiKey
 from streaming.scopes import Scope, refusal
 

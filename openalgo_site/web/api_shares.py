@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from brokers.words import counted, verb
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.protocol.vocabulary import ProtocolError
 from streaming.shares.budget import Cost, UserBudgets
 

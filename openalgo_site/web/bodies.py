@@ -25,8 +25,8 @@ from typing import Any
 import msgspec
 
 from openalgo_site.web.failures import API_PREFIX
+from streaming.edge_limits import EdgeLimits
 from streaming.gateway.routing import Application, Receive, Scope, Send
-from streaming.limits import EdgeLimits
 
 __all__ = ["body_bounds", "with_bounded_bodies"]
 

@@ -34,7 +34,7 @@ from pooling.connection.pulse import Pulse
 from pooling.connection.restart_switch import RestartSwitch
 from pooling.connection.task_failure import first_failure
 from pooling.connection.watch import ConnectionWatch
-from pooling.connectors.credentials import CredentialGate
+from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
 from pooling.exceptions import HeldUpError, PlannedReconnectError, SilentConnectionError
 from pooling.lifecycle import UP_STATES, ConnectionState, transition

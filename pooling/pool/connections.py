@@ -11,7 +11,7 @@ from pooling.clock import Clock
 from pooling.connection.connection import Connection
 from pooling.connection.owner import ConnectionOwner
 from pooling.connection.pulse import Pulse
-from pooling.connectors.credentials import CredentialGate
+from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector
 from pooling.contracts import PoolOptions
 

@@ -15,7 +15,7 @@ from brokers.contract import BrokerAdapter, BrokerCapabilities, Handshake
 from brokers.exceptions import BrokerRateLimitError
 from pooling.backoff import Randomness
 from pooling.clock import Clock
-from pooling.connectors.credentials import CredentialGate
+from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
 from pooling.contracts import AccountSpec, PoolOptions
 from pooling.exclusive.options import ExclusiveOptions, ExclusiveStats, ReconnectOptions

@@ -21,7 +21,7 @@ from brokers.feed import (
 from brokers.types import InstrumentKey, Subscription, TickSink
 from pooling.clock import Clock
 from pooling.connection.connection import Connection
-from pooling.connectors.credentials import CredentialGate
+from pooling.connectors.credential_gate import CredentialGate
 from pooling.feed_health import FeedHealth
 from pooling.lifecycle import ConnectionState
 from pooling.pool.announcer import FeedAnnouncer

@@ -10,7 +10,7 @@ from brokers.contract import BrokerCapabilities
 from brokers.feed import RefusalCode
 from brokers.types import InstrumentKey
 from brokers.words import counted, verb
-from pooling.connectors.credentials import CredentialGate
+from pooling.connectors.credential_gate import CredentialGate
 from pooling.contracts import PoolOptions
 from pooling.exceptions import CommandRefusedError
 from pooling.lifecycle import ConnectionState

@@ -25,7 +25,7 @@ from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connection.pulse import Pulse
-from pooling.connectors.credentials import CredentialGate
+from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector
 from pooling.contracts import AccountSpec, AccountStore, PoolOptions, UsageSample
 from pooling.exceptions import PoolClosedError

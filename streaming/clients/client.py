@@ -12,7 +12,7 @@ from streaming.clients.batches import Cohort
 from streaming.clients.frames import Chunk, FrameJoiner, TickPayload, text_frame
 from streaming.clients.outbox import Outbox
 from streaming.edge.uvicorn_frames import FrameWriter
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.protocol.session import ClientSession, SessionState
 from streaming.protocol.vocabulary import CloseCode
 from streaming.waiters import Signal

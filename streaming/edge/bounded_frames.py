@@ -32,7 +32,7 @@ from streaming.edge.kernel_buffer import bound_kernel_buffer
 from streaming.edge.large_messages import Place
 from streaming.edge.places import Edge
 from streaming.edge.uvicorn_frames import SharedFramesProtocol
-from streaming.limits import Refusal
+from streaming.edge_limits import Refusal
 from streaming.protocol.vocabulary import CloseCode
 
 __all__ = ["ADMITTED_EXTENSION", "COMES_FROM_EXTENSION", "BoundedFramesProtocol"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 
 __all__ = ["connections_allowed", "raise_file_limit"]
 

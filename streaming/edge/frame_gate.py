@@ -8,8 +8,8 @@ monotonic clock.
 from __future__ import annotations
 
 from streaming.edge.large_messages import LARGE_BYTES
+from streaming.edge_limits import EdgeLimits, Refusal, TokenBucket
 from streaming.exceptions import StreamingError
-from streaming.limits import EdgeLimits, Refusal, TokenBucket
 
 __all__ = ["FrameGate", "FrameRefusedError"]
 

@@ -31,7 +31,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from streaming.edge.kernel_buffer import bound_kernel_buffer
 from streaming.edge.places import Edge
 from streaming.edge.security import BARE_HEADERS
-from streaming.limits import Refusal
+from streaming.edge_limits import Refusal
 
 __all__ = ["GatewayHttpProtocol"]
 

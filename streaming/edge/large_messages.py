@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from enum import Enum
 from typing import Generic, TypeVar
 
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 
 __all__ = ["LARGE_BYTES", "LargeMessages", "Place"]
 

@@ -13,7 +13,7 @@ from streaming.addresses import Network, is_among
 from streaming.edge.frame_turns import FrameTurns
 from streaming.edge.large_messages import LargeMessages
 from streaming.edge.strangers import Strangers
-from streaming.limits import EdgeLimits, Refusal
+from streaming.edge_limits import EdgeLimits, Refusal
 
 __all__ = ["Edge", "Guest", "Lane", "Sender"]
 

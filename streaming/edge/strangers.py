@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from streaming.addresses import address_group
-from streaming.limits import EdgeLimits, Refusal
+from streaming.edge_limits import EdgeLimits, Refusal
 
 __all__ = ["Strangers"]
 

@@ -25,23 +25,24 @@ from brokers.feed import (
 from brokers.times.awake import awake_seconds
 from streaming.clients.batches import BatchWheel
 from streaming.clients.client import Client
-from streaming.clients.client_watch import ClientWatch
 from streaming.clients.frames import FrameJoiner, TickPayload
 from streaming.clients.outbox_counts import OutboxCounts
+from streaming.clients.revoked_clients import RevokedClients
+from streaming.clients.slow_clients import SlowClients
+from streaming.edge_limits import ConnectionCounter, EdgeLimits
 from streaming.fanout.concerned import concerned
 from streaming.fanout.exact_names import find_exact_names
 from streaming.fanout.feed_states import FeedStates
 from streaming.fanout.index import Group, Groups, LineMembers
+from streaming.fanout.line_body import line_body
 from streaming.fanout.line_watch import LineWatch
 from streaming.fanout.listing import line_entry
 from streaming.fanout.look_up_log import LookUpLog
-from streaming.fanout.payloads import line_body
 from streaming.fanout.pending_ticks import Arrivals
 from streaming.fanout.pool_answers import ask_pools
 from streaming.fanout.quiet_lines import OLD_SECONDS
 from streaming.fanout.status_board import StatusBoard
 from streaming.fanout.suggesting import suggest_names
-from streaming.limits import ConnectionCounter, EdgeLimits
 from streaming.named_tasks import NamedTasks
 from streaming.ports.directory import AccountRef, Directory, Principal
 from streaming.ports.link import FeedLink, TickMessage
@@ -132,9 +133,8 @@ class GatewayHub:
         self._arrivals, self._feeds = Arrivals(), FeedStates()
         self._planning: set[Client] = set()
         self._releasing = asyncio.Lock()
-        self._tasks = NamedTasks()
-        self._ids = itertools.count(1)
-        self._watch = ClientWatch(hub=self)
+        self._tasks, self._ids = NamedTasks(), itertools.count(1)
+        self._slow, self._revoked = SlowClients(hub=self), RevokedClients(hub=self)
         self._look_ups = LookUpLog(clock=clock)
         self._closed = False
 
@@ -159,8 +159,8 @@ class GatewayHub:
     async def open(self) -> None:
         """Connect to the workers and begin to watch clients; does not wait for a worker."""
         await self.link.open(self)
-        self._tasks.spawn(self._watch.sweep(), "gateway sweep")
-        self._tasks.spawn(self._watch.revalidate(), "gateway revalidation")
+        self._tasks.spawn(self._slow.sweep(), "gateway sweep")
+        self._tasks.spawn(self._revoked.revalidate(), "gateway revalidation")
         self._tasks.spawn(self.board.run(), "gateway status board")
         self._tasks.spawn(self.lines.run(), "gateway quiet lines")
 
@@ -516,7 +516,7 @@ class GatewayHub:
     def principals_changed(self, user_ids: Collection[int]) -> None:
         """Look at once whether the clients of these users, if any, may still be here."""
         self._on_notice(user_ids)
-        self._watch.revalidate_soon(user_ids)
+        self._revoked.revalidate_soon(user_ids)
 
     def _join(
         self,

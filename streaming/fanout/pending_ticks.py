@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from streaming.fanout.payloads import line_body
+from streaming.fanout.line_body import line_body
 from streaming.ports.link import TickMessage
 from streaming.protocol.held import Line
 

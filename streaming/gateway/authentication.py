@@ -6,8 +6,8 @@ import hashlib
 import os
 from collections.abc import Callable
 
+from streaming.edge_limits import AuthFailures, EdgeLimits
 from streaming.exceptions import KeyEndedError
-from streaming.limits import AuthFailures, EdgeLimits
 from streaming.ports.directory import Directory, Principal
 from streaming.protocol.vocabulary import ErrorCode, ProtocolError
 

@@ -19,14 +19,14 @@ from django.conf import settings
 from streaming import scopes
 from streaming.clients.batches import BATCH_SUBPROTOCOL, Cohort, interval_of
 from streaming.clients.client import AsgiSender, Client
-from streaming.clients.client_watch import KEY_ENDED
+from streaming.clients.revoked_clients import KEY_ENDED
 from streaming.edge.bounded_frames import ADMITTED_EXTENSION, COMES_FROM_EXTENSION
 from streaming.edge.uvicorn_frames import FRAMES_EXTENSION
+from streaming.edge_limits import TokenBucket
 from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 from streaming.fanout.hub import GatewayHub
 from streaming.gateway.gateway import Gateway
 from streaming.gateway.requests import serve, serve_anyone, serve_frame
-from streaming.limits import TokenBucket
 from streaming.ports.directory import Principal
 from streaming.protocol import replies
 from streaming.protocol.parsing import parse_request

@@ -11,13 +11,13 @@ from channels.layers import get_channel_layer
 from brokers.types import InstrumentKey
 from streaming.addresses import Network
 from streaming.edge.places import Edge
+from streaming.edge_limits import EdgeLimits
 from streaming.fanout.hub import GatewayHub
 from streaming.fanout.shrinking import shrink_when_left
 from streaming.gateway.authentication import ApiKeyGate
 from streaming.gateway.database_probe import DatabaseProbe
 from streaming.gateway.notices import ChannelLayer, Notices
 from streaming.gateway.remembered import RememberingDirectory
-from streaming.limits import EdgeLimits
 from streaming.monitoring.presence import Presence, PresenceStore
 from streaming.ports.directory import Directory
 from streaming.ports.link import FeedLink

@@ -22,10 +22,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from brokers.feed import PoolStats
+from streaming.edge_limits import Refusal
 from streaming.fanout.hub import GatewayHub
 from streaming.gateway.gateway import Gateway
 from streaming.gateway.notices import Notices, NoticeState
-from streaming.limits import Refusal
 from streaming.link.latency import Latency
 from streaming.link.tick_filter import BusCounters
 from streaming.monitoring.endpoint_metrics import endpoint_metrics, exclusive_metrics

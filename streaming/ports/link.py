@@ -1,7 +1,7 @@
 """The gateway's side of a worker, as the hub sees it.
 
-``streaming/link/link.py`` implements ``FeedLink`` over ZeroMQ; ``streaming/testing/edge.py`` in
-memory.
+``streaming/link/zmq_feed_link.py`` implements ``FeedLink`` over ZeroMQ, and
+``streaming/testing/edge.py`` in memory.
 """
 
 from __future__ import annotations

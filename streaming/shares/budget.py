@@ -12,7 +12,7 @@ from collections import Counter
 from enum import StrEnum
 from typing import Protocol
 
-from streaming.limits import EdgeLimits, TokenBucket
+from streaming.edge_limits import EdgeLimits, TokenBucket
 from streaming.protocol.vocabulary import ErrorCode, ProtocolError, RequestId
 
 __all__ = ["REFUSED_FOR", "Cost", "Holder", "UserBudget", "UserBudgets"]

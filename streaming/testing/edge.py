@@ -28,7 +28,7 @@ from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
 from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 from streaming.ports.directory import AccountRef, Principal
 from streaming.ports.link import FeedListener, TickMessage, WantReply
-from streaming.wire.market_data import encode_tick
+from streaming.wire.tick_json import encode_tick
 from streaming.wire.topics import tick_topic
 
 __all__ = ["FakeDirectory", "FakeFeedLink", "make_away", "make_principal", "make_tick"]

@@ -14,8 +14,8 @@ from streaming.exceptions import BusError
 from streaming.ports.link import TickMessage
 from streaming.wire.address import BusAddress
 from streaming.wire.keys import CurveGate
-from streaming.wire.market_data import InstrumentFrames
 from streaming.wire.message import FORMAT_VERSION, HEADER, unpack_message
+from streaming.wire.tick_json import InstrumentFrames
 from streaming.wire.topics import BEAT_TOPIC, tick_topic
 from streaming.worker.binding import BusBinding
 

@@ -11,7 +11,7 @@ from playwright.async_api import Page
 
 from brokers.types import FeedMode, InstrumentKey, Tick
 from streaming.clients.batch_outbox import encode_batch
-from streaming.wire.market_data import encode_tick
+from streaming.wire.tick_json import encode_tick
 from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

@@ -24,7 +24,7 @@ if __name__ == "__main__":
     django.setup()
 
 from openalgo_site.web.bodies import with_bounded_bodies
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from tests.integration.edge.conftest import EdgeServer
 from tests.integration.edge.test_bounded_requests import measuring_site
 

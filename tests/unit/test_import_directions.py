@@ -293,7 +293,7 @@ def test_nothing_but_its_command_imports_the_demo() -> None:
         ("pooling/pool/x.py", "from django.db import models"),
         ("pooling/worker/x.py", "import channels.layers"),
         ("streaming/protocol/x.py", "from streaming.fanout import hub"),
-        ("streaming/fanout/x.py", "from streaming.link.link import Link"),
+        ("streaming/fanout/x.py", "from streaming.link.zmq_feed_link import Link"),
         ("streaming/fanout/x.py", "import zmq"),
         ("streaming/clients/x.py", "import uvicorn"),
         ("streaming/x.py", "from pooling.models import PoolConfig"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from openalgo_site.config.env import Environment
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokers.feed import Want
 from brokers.types import FeedMode, InstrumentKey
-from streaming.link.link import ZmqFeedLink
+from streaming.link.zmq_feed_link import ZmqFeedLink
 from streaming.wire.address import BusAddress
 from streaming.wire.topics import tick_topic
 from streaming.worker.control_server import ControlServer

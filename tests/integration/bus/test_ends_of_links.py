@@ -15,7 +15,7 @@ from brokers.feed import (
 )
 from brokers.types import FeedMode, InstrumentKey
 from streaming.exceptions import BusError
-from streaming.link.link import ZmqFeedLink
+from streaming.link.zmq_feed_link import ZmqFeedLink
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.fakes import RecordingListener
 from tests.integration.bus.support import tick

@@ -17,7 +17,7 @@ from brokers.feed import (
     RefusalCode,
 )
 from brokers.types import FeedMode, InstrumentKey
-from streaming.link.link import ZmqFeedLink
+from streaming.link.zmq_feed_link import ZmqFeedLink
 from streaming.ports.link import FeedOverview
 from streaming.wire.topics import tick_topic
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want

@@ -6,7 +6,7 @@ import pytest
 
 from brokers.feed import FeedChange, FeedStatus, Outcome, OutcomeState, SubscriptionChange
 from brokers.types import FeedMode
-from streaming.link.link import ZmqFeedLink
+from streaming.link.zmq_feed_link import ZmqFeedLink
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want
 from tests.integration.bus.fakes import RecordingListener
 from tests.integration.bus.support import instrument, tick

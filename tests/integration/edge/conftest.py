@@ -17,11 +17,11 @@ from websockets.exceptions import ConnectionClosed
 
 from brokers.types import InstrumentKey
 from streaming.addresses import Network
+from streaming.edge_limits import EdgeLimits
 from streaming.gateway.gateway import Gateway
 from streaming.gateway.proxies import behind_proxies
 from streaming.gateway.routing import build_application
 from streaming.gateway.server import listen, make_server, websockets_only
-from streaming.limits import EdgeLimits
 from streaming.testing.edge import FakeDirectory, FakeFeedLink, make_principal
 from tests.support import eventually
 

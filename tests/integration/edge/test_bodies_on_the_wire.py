@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openalgo_site.web.bodies import with_bounded_bodies
-from streaming.limits import EdgeLimits, Refusal
+from streaming.edge_limits import EdgeLimits, Refusal
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask
 from tests.integration.edge.test_bounded_frames import refused
 from tests.integration.edge.test_bounded_requests import Line, StillClock, measuring_site

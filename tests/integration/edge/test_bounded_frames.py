@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
+from streaming.edge_limits import Refusal
 from streaming.gateway.metrics import exposition, gateway_metrics
 from streaming.gateway.server import GatewayProtocol
-from streaming.limits import Refusal
 from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import (
     KEY,

@@ -14,7 +14,7 @@ from openalgo_site.login.known_browsers import COOKIE, SALT
 from openalgo_site.turns.logins import BUSY_SECONDS, with_login_turns
 from openalgo_site.turns.requests import Visitor
 from openalgo_site.turns.visitors import Visitors
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from tests.integration.edge.slow_site import LARGE, Served, SlowSite, Wrap, served_site
 from tests.support import eventually
 

@@ -28,6 +28,7 @@ from openalgo_site.config.metrics_key import FILE_NAME, metrics_key
 from openalgo_site.processes import siblings as gateway_siblings
 from openalgo_site.processes.siblings import Siblings
 from openalgo_site.web import metrics as metrics_page
+from streaming.edge_limits import Refusal
 from streaming.gateway.database_probe import DatabaseProbe
 from streaming.gateway.gateway import Gateway
 from streaming.gateway.metrics import (
@@ -39,8 +40,7 @@ from streaming.gateway.metrics import (
     publisher_metrics,
 )
 from streaming.gateway.routing import GATEWAY_SCOPE_KEY
-from streaming.limits import Refusal
-from streaming.link.link import ZmqFeedLink
+from streaming.link.zmq_feed_link import ZmqFeedLink
 from streaming.models import ApiKey
 from streaming.testing.edge import FakeDirectory
 from tests.integration.bus.ends import Gateway as BusGateway

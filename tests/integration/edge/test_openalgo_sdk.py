@@ -14,7 +14,7 @@ import pytest
 from brokers.testing import kite_frame, kite_full, kite_quote
 from brokers.zerodha.codec import decode_frame
 from streaming.testing.edge import make_away
-from streaming.wire.market_data import encode_tick
+from streaming.wire.tick_json import encode_tick
 from tests.integration.edge.conftest import INFY, KEY, TCS, EdgeServer, MakeEdge
 from tests.support import eventually, free_port
 

@@ -10,7 +10,7 @@ import pytest
 
 from openalgo_site.turns.pages import PageLines, with_page_turns
 from openalgo_site.turns.visitors import Visitors
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from tests.integration.edge.slow_site import Client, Served, served_site
 from tests.support import eventually
 

@@ -15,7 +15,7 @@ from openalgo_site.config.repeated_lines import MOST_A_MINUTE, RepeatedLines
 from openalgo_site.web import api_access
 from openalgo_site.web.api_access import KeyGate
 from openalgo_site.web.api_shares import ApiShares
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.models import ApiKey
 
 pytestmark = pytest.mark.django_db

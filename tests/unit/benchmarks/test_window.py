@@ -6,7 +6,7 @@ from benchmarks.bare_stack import BYTES_UNDER_WAY
 from benchmarks.tick_layout import TickLayout
 from brokers.types import FeedMode
 from streaming.clients.client import AsgiSender, Client
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 
 
 async def ignore(message: object) -> None:

@@ -14,7 +14,7 @@ from pooling.connection.losses import LossReason
 from pooling.connectors.circuit import CircuitState
 from pooling.lifecycle import ConnectionState
 from pooling.operations.pool_state import PoolState
-from streaming.limits import Refusal
+from streaming.edge_limits import Refusal
 from streaming.link.latency import Latency
 
 ROOT = Path(__file__).resolve().parents[3]

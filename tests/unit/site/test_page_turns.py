@@ -12,7 +12,7 @@ from openalgo_site.turns import pages
 from openalgo_site.turns.pages import PageLines, PageTurns, with_page_turns
 from openalgo_site.turns.requests import Crowd, RequestTurns, Visitor
 from openalgo_site.turns.visitors import Visitors
-from streaming.limits import EdgeLimits, Refusal
+from streaming.edge_limits import EdgeLimits, Refusal
 
 LONG = 3600.0
 

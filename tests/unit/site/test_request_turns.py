@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openalgo_site.turns.requests import Crowd, Place, RequestTurns, TurnRefusedError, Visitor
-from streaming.limits import Refusal
+from streaming.edge_limits import Refusal
 
 
 class Line:

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from streaming.addresses import address_group, is_private, parse_networks
-from streaming.limits import AuthFailures, ConnectionCounter
+from streaming.edge_limits import AuthFailures, ConnectionCounter
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from streaming.edge.large_messages import LargeMessages, Place
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 
 LIMITS = EdgeLimits(user_large_messages=2, user_large_messages_waiting=2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streaming.limits import AuthFailures, ConnectionCounter, TokenBucket
+from streaming.edge_limits import AuthFailures, ConnectionCounter, TokenBucket
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate() -> None:

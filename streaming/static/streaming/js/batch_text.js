@@ -3,7 +3,7 @@
  *
  * A busy feed brings a row many more ticks than are ever shown. To parse each costs more than
  * everything else that the page does; where one begins and whose it is can be seen from its text,
- * as the gateway writes it (`streaming/wire/market_data.py`). Pure.
+ * as the gateway writes it (`streaming/wire/tick_json.py`). Pure.
  */
 
 const BATCH = '{"type":"ticks","ticks":[';

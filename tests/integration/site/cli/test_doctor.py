@@ -30,7 +30,7 @@ from openalgo_site.doctor.main import all_checks, examine
 from pooling.keys.files import create_key_file
 from pooling.models import BrokerAccount, Instrument, PoolStatus
 from streaming.addresses import parse_networks
-from streaming.link.link import ZmqFeedLink
+from streaming.link.zmq_feed_link import ZmqFeedLink
 from streaming.models import GatewayStatus
 from streaming.wire.keys import create_key_file as create_bus_key_file
 from streaming.wire.versions import PROTOCOL_VERSION, UNTOLD, version_trouble

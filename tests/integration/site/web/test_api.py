@@ -17,7 +17,7 @@ from openalgo_site.web.api_access import KeyGate
 from openalgo_site.web.api_shares import ApiShares
 from openalgo_site.web.preferences import preferred_exchange
 from pooling.models import BrokerAccount, Instrument, PoolStatus, SearchTier
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.models import ApiKey
 
 pytestmark = pytest.mark.usefixtures("instruments")

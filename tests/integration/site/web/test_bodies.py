@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from openalgo_site.asgi import application, gateway
 from openalgo_site.web.bodies import body_bounds, with_bounded_bodies
-from streaming.limits import EdgeLimits, Refusal
+from streaming.edge_limits import EdgeLimits, Refusal
 from streaming.models import MAX_WATCHLIST_ITEMS
 
 MOST = 100_000

@@ -23,7 +23,7 @@ from brokers.testing import (
 )
 from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
 from brokers.zerodha.codec import decode_frame, decode_text, encode_mode, encode_subscribe
-from streaming.wire.market_data import encode_tick
+from streaming.wire.tick_json import encode_tick
 from tests.support import SHARED_DATA
 
 QUOTE_HEX = (

@@ -18,7 +18,7 @@ from django.core.management import get_commands, load_command_class
 from openalgo_site.cli.base import Exit
 from openalgo_site.config.env import Environment
 from openalgo_site.management.commands.pool import SUBCOMMANDS
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.protocol.vocabulary import CloseCode
 
 ROOT = Path(__file__).resolve().parents[4]

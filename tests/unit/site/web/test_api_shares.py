@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openalgo_site.web.api_shares import ApiShares, OverShareError
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from tests.support import eventually_sync
 
 

@@ -11,7 +11,7 @@ from websockets.frames import Frame, Opcode
 
 from streaming.edge.frame_gate import FrameGate, FrameRefusedError
 from streaming.edge.large_messages import LARGE_BYTES
-from streaming.limits import EdgeLimits, Refusal
+from streaming.edge_limits import EdgeLimits, Refusal
 
 LIMITS = EdgeLimits(
     stranger_frames_per_second=1.0, stranger_frame_burst=3, frames_per_second=10.0,

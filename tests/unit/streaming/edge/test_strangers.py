@@ -8,7 +8,7 @@ import pytest
 
 from streaming.edge.files import connections_allowed, raise_file_limit
 from streaming.edge.strangers import Strangers
-from streaming.limits import EdgeLimits, Refusal
+from streaming.edge_limits import EdgeLimits, Refusal
 
 LIMITS = EdgeLimits(max_strangers=40, max_strangers_per_address=3, request_timeout_seconds=10.0)
 LATE, SURPLUS = Refusal.SLOW_REQUEST, Refusal.STRANGERS_OF_ADDRESS

@@ -16,9 +16,9 @@ from brokers.feed import Outcome, OutcomeState, RefusalCode, SubscriptionChange,
 from brokers.types import FeedMode, InstrumentKey
 from streaming.clients.batches import Cohort
 from streaming.clients.client import Client
+from streaming.edge_limits import EdgeLimits
 from streaming.fanout.hub import GatewayHub
 from streaming.gateway.requests import serve, serve_frame
-from streaming.limits import EdgeLimits
 from streaming.ports.directory import Principal
 from streaming.protocol.parsing import parse_request
 from streaming.protocol.session import SessionState

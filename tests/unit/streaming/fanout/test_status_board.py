@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from streaming.clients.client import Client
+from streaming.edge_limits import EdgeLimits
 from streaming.exceptions import StatusUnavailableError
 from streaming.fanout.hub import GatewayHub
 from streaming.fanout.status_board import MAX_VIEWS_PER_USER, StatusBoard
 from streaming.gateway.requests import serve
-from streaming.limits import EdgeLimits
 from streaming.ports.status import StatusView
 from streaming.protocol.parsing import parse_request
 from streaming.protocol.session import SessionState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from brokers.types import FeedMode, InstrumentKey, Tick
 from streaming.link.latency import BUCKETS_SECONDS, Histogram, Latency, Stage
 from streaming.ports.link import TickMessage
-from streaming.wire.market_data import encode_tick
+from streaming.wire.tick_json import encode_tick
 
 
 def test_buckets_are_cumulative_and_include_their_bound() -> None:

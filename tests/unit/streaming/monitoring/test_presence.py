@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from streaming.clients.client import Client
+from streaming.edge_limits import EdgeLimits
 from streaming.fanout.hub import GatewayHub
-from streaming.limits import EdgeLimits
 from streaming.monitoring.presence import ClientSeen, Presence, PresenceLedger
 from streaming.ports.directory import Principal
 from streaming.protocol.session import SessionState

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streaming.limits import EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.protocol.vocabulary import ErrorCode, ProtocolError
 from streaming.shares.budget import Cost, UserBudgets
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
-from streaming.wire.market_data import InstrumentFrames, derive, encode_tick
+from streaming.wire.tick_json import InstrumentFrames, derive, encode_tick
 
 KEY = InstrumentKey("NSE", "INFY")
 _FULL = {

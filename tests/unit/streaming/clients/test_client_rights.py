@@ -13,8 +13,8 @@ import pytest
 from pooling.testing import VirtualTimeLoop
 from streaming.clients.client import Client
 from streaming.clients.look_pacing import LookPacing
+from streaming.edge_limits import EdgeLimits
 from streaming.fanout.hub import GatewayHub
-from streaming.limits import EdgeLimits
 from streaming.ports.directory import Principal
 from streaming.protocol.session import SessionState
 from streaming.protocol.vocabulary import CloseCode

@@ -41,7 +41,7 @@ from streaming.wire.versions import PROTOCOL_VERSION
 
 __all__ = ["ZmqFeedLink"]
 
-logger = logging.getLogger("streaming.link.link")
+logger = logging.getLogger("streaming.link.zmq_feed_link")
 
 _TICK_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 1.0

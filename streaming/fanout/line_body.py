@@ -6,7 +6,7 @@ import json
 
 from streaming.ports.link import TickMessage
 from streaming.protocol.held import Line
-from streaming.wire.market_data import derive
+from streaming.wire.tick_json import derive
 from streaming.wire.topics import parse_tick_topic
 
 __all__ = ["line_body"]

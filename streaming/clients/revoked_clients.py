@@ -1,44 +1,38 @@
-"""Looks after connected clients: who is too slow, and who may no longer be here."""
+"""Clients that may no longer be here: asked for now and then, and when somebody says so."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from brokers.failing import Failing
 from brokers.words import one_line
 from streaming.clients.client import Client
 from streaming.clients.look_pacing import LookPacing
-from streaming.clients.revalidation import changed_principals
+from streaming.edge_limits import EdgeLimits
 from streaming.exceptions import DirectoryUnavailableError
-from streaming.limits import EdgeLimits
 from streaming.ports.directory import Directory, Principal
 from streaming.protocol.session import SessionState
 from streaming.protocol.vocabulary import CloseCode
 
-__all__ = ["KEY_ENDED", "ClientWatch", "WatchedHub"]
+__all__ = ["KEY_ENDED", "RevokedClients", "RevokedClientsHub"]
 
 logger = logging.getLogger("streaming")
 
 KEY_ENDED = "API key ended"
-_SWEEP_SECONDS = 1.0
-_SHORT_SWEEP_SECONDS = 0.1
 
 
-class WatchedHub(Protocol):
-    """What the watch sees and does of a hub."""
+class RevokedClientsHub(Protocol):
+    """The hub, as the look at its clients' rights sees it."""
 
     clients: set[Client]
     clock: Callable[[], float]
     directory: Directory
     limits: EdgeLimits
     wall_clock_ms: Callable[[], int]
-
-    def abort_slow(self, client: Client) -> None:
-        """End a client that does not keep up."""
 
     def close_client(
         self, client: Client, code: CloseCode, reason: str, delay_seconds: float = 0.0
@@ -49,10 +43,13 @@ class WatchedHub(Protocol):
         """Serve a client as the principal that it is now."""
 
 
-class ClientWatch:
-    """Two endless coroutines, for tasks of the hub's own; both may be cancelled anywhere."""
+class RevokedClients:
+    """The look at which clients may still be here, on the hub's event loop.
 
-    def __init__(self, *, hub: WatchedHub) -> None:
+    ``revalidate`` is an endless coroutine for a task of the hub's own; it may be cancelled anywhere.
+    """
+
+    def __init__(self, *, hub: RevokedClientsHub) -> None:
         self._hub = hub
         self._revalidate_now = asyncio.Event()
         self._failing = Failing()
@@ -67,21 +64,6 @@ class ClientWatch:
         """
         self._changed.update(user_ids)
         self._revalidate_now.set()
-
-    async def sweep(self) -> None:
-        """End slow clients, for ever."""
-        hub = self._hub
-        while True:
-            is_long = hub.limits.stall_seconds >= 5
-            await asyncio.sleep(_SWEEP_SECONDS if is_long else _SHORT_SWEEP_SECONDS)
-            self._sweep_once()
-
-    def _sweep_once(self) -> None:
-        """End slow clients; by itself, so that no name keeps the last one until the next look."""
-        hub, now = self._hub, self._hub.clock()
-        for client in [client for client in hub.clients if client.is_too_slow(now)]:
-            if not client.closed.is_set():
-                hub.abort_slow(client)
 
     async def revalidate(self) -> None:
         """Ask the directory about all clients, now and then and when told to, for ever."""
@@ -166,3 +148,29 @@ class ClientWatch:
             logger.error(
                 "gateway: cannot look whether clients are still allowed: %s", one_line(error)
             )
+
+
+async def changed_principals(
+    directory: Directory, clients: Iterable[Client]
+) -> Sequence[tuple[Client, Principal | None]]:
+    """Ask the directory once for all admitted clients; return those whose principal changed.
+
+    It is asked without any, too: it may have somebody in mind who is not connected.
+
+    None stands for a key, session or user that is no longer valid. Clients may have come and gone
+    while the directory was asked.
+    """
+    by_identity: dict[tuple[int, int | None, str | None], list[Client]] = {}
+    for client in clients:
+        if client.session.state is SessionState.READY:
+            user = client.session.user
+            identity = (user.user_id, user.key_id, user.session_key)
+            by_identity.setdefault(identity, []).append(client)
+    groups = list(by_identity.values())
+    current = await directory.refresh([group[0].session.user for group in groups])
+    return [
+        (client, principal)
+        for group, principal in zip(groups, current, strict=True)
+        for client in group
+        if principal != client.session.principal
+    ]
