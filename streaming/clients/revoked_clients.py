@@ -46,7 +46,7 @@ class RevokedClientsHub(Protocol):
 class RevokedClients:
     """The look at which clients may still be here, on the hub's event loop.
 
-    ``revalidate`` is an endless coroutine for a task of the hub's own; it may be cancelled anywhere.
+    ``revalidate`` is an endless coroutine for a task of the hub's; it may be cancelled anywhere.
     """
 
     def __init__(self, *, hub: RevokedClientsHub) -> None:
