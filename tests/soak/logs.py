@@ -32,6 +32,12 @@ EXPECTED = (
         r"failed, will be retried \((?:Operational|Internal)Error",
         (Happening.POSTGRES_RESTARTED,),
     ),
+    # channels_redis cleans up behind a read in a task that nobody looks at.
+    ExpectedLine(
+        r"gateway-\d",
+        r"never retrieved\s+future: .*RedisChannelLayer\._clean_receive_backup",
+        (Happening.REDIS_RESTARTED,),
+    ),
     # Somebody has to log in.
     ExpectedLine("worker", r"pool \d+ needs a new credential", (Happening.TOKEN_ENDED,)),
     # What a command or a replaced process says for people, without a level.
