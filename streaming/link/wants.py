@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 
+from brokers.batching import portions
 from brokers.feed import (
     FeedEvent,
     Outcome,
@@ -146,10 +147,7 @@ class _Asking:
         wants = self.wants
         if self.late:
             wants = [msgspec.structs.replace(want, stands=True) for want in wants]
-        chunks = [
-            list(wants[start : start + cm.MAX_ITEMS])
-            for start in range(0, len(wants), cm.MAX_ITEMS)
-        ]
+        chunks = list(portions(wants, cm.MAX_ITEMS))
         self._waiting_for = len(chunks)
         for chunk in chunks:
             make = partial(
@@ -470,10 +468,7 @@ class Wants:
         everything: bool,
     ) -> None:
         """Send a release in messages of a bounded size; one without an answer is sent again."""
-        chunks = [
-            list(keys[start : start + cm.MAX_ITEMS]) for start in range(0, len(keys), cm.MAX_ITEMS)
-        ]
-        for chunk in [None] if everything else chunks:
+        for chunk in [None] if everything else portions(keys, cm.MAX_ITEMS):
             make = partial(cm.ReleaseRequest, pool_id=pool_id, client=client, keys=chunk)
             retry = partial(self._mark, peer, pool_id, client, keys if chunk is None else chunk)
             peer.request(make).add_done_callback(partial(_unless_done, retry))

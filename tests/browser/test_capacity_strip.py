@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from pooling.operations.pool_state import PoolState
+from pooling.operations.pool_state import PoolState, Tone
 from tests.browser.fake_site import FakeSite
 from tests.browser.memory import Memory
 from tests.browser.watch import Watch
@@ -69,6 +69,13 @@ GONE = {
 }
 
 
+async def looks(watch: Watch, state: PoolState) -> None:
+    """Pill and banner have the tone of the pool's state, as its strip has."""
+    await expect(watch.pill).to_have_attribute("data-state", state.tone)
+    kind = "bad" if state.tone is Tone.BAD else "warn"
+    await expect(watch.banner).to_have_attribute("data-kind", kind)
+
+
 @pytest.mark.parametrize("written", GONE.values(), ids=GONE)
 async def test_what_a_worker_wrote_before_it_went_is_not_shown(
     watch: Watch, site: FakeSite, written: dict[str, Any]
@@ -97,6 +104,7 @@ async def test_what_a_worker_wrote_before_it_went_is_not_shown(
     headline = "No worker serves the feed" if is_known else "The feed is stale"
     await expect(watch.banner).to_contain_text(headline)
     await expect(watch.pill).to_have_text(pill)
+    await looks(watch, PoolState(state))
     assert not [each for each in await shown.all() if re.search("closed|trying", each or "")]
 
 
@@ -137,6 +145,7 @@ async def test_a_pool_that_a_person_paused_reads_so(watch: Watch, site: FakeSite
     await expect(card.locator("[data-field=state]")).to_have_text("paused")
     await expect(watch.banner).to_contain_text("The feed is paused. Closed.")
     await expect(watch.pill).to_have_text("Paused")
+    await looks(watch, PoolState.PAUSED)
     await expect(card.locator("[data-field=connections]")).to_have_text("0 of 3 connections")
 
 

@@ -65,7 +65,7 @@ const waitsForRoom = ({ symbols, reason }) =>
 export class FeedState {
   #troubles = new Set(); // the messages in force; each is of a whole pool or of named symbols
   #pools = new Set(); // ids of all pools that were spoken of: with several, a trouble names its own
-  #told = new Map(); // id of a pool -> what the server said of it last, `{feedStatus, state, reason}`
+  #told = new Map(); // id of a pool -> what the server said of it last, `{feedStatus, state, tone, reason}`
 
   /** Forget everything: a new connection is told again. */
   reset() {
@@ -112,7 +112,7 @@ export class FeedState {
     return [...this.#troubles].find((message) => scopeOf(message)(row));
   }
 
-  /** The trouble to tell the user about, `{status, text, since}`, or null. */
+  /** The trouble to tell the user about, `{status, tone, text, since}`, or null. */
   get headline() {
     // Symbols without a place are the least of troubles: what else there is comes first.
     const all = [...this.#troubles];
@@ -120,12 +120,13 @@ export class FeedState {
     if (!message) return null;
     if (waitsForRoom(message)) {
       const text = "Some symbols have no place under the limits of their account, and no price.";
-      return { status: ROOM_WORD, text, since: message.since };
+      return { status: ROOM_WORD, tone: "warn", text, since: message.since };
     }
-    const { state, reason } = knownState(message, this.#told.get(message.pool_id));
+    const { state, tone, reason } = knownState(message, this.#told.get(message.pool_id));
     const why = reason ? ` ${sentence(reason)}` : "";
     return {
       status: state,
+      tone,
       text: (HEADLINES[state] ?? HEADLINES.stale)(this.#ofPool(message)) + why,
       since: message.since,
     };

@@ -5,7 +5,6 @@
 
 import { Phase } from "./connection.js";
 import { quantity } from "./format.js";
-import { ROOM_WORD } from "./store.js";
 import { siteClock } from "./zone.js";
 
 const REFUSALS = {
@@ -77,8 +76,7 @@ export class StatusLine {
     if (phase === Phase.REFUSED) return ["bad", "Refused"];
     const trouble = this.#feed.headline;
     if (!trouble) return ["good", "Connected"];
-    if (trouble.status === ROOM_WORD) return ["warn", "Waiting for room"];
-    return ["warn", PILLS[trouble.status] ?? trouble.status.charAt(0).toUpperCase() + trouble.status.slice(1)];
+    return [trouble.tone, PILLS[trouble.status] ?? trouble.status.charAt(0).toUpperCase() + trouble.status.slice(1)];
   }
 
   #banner(phase) {
@@ -88,8 +86,8 @@ export class StatusLine {
       this.#bannerText = text;
       bannerText.textContent = text;
       banner.hidden = !text;
-      banner.dataset.kind = kind;
     }
+    if (banner.dataset.kind !== kind) banner.dataset.kind = kind;
     retry.hidden = phase !== Phase.WAITING && phase !== Phase.REFUSED;
     login.hidden = phase !== Phase.SIGNED_OUT;
   }
@@ -106,7 +104,7 @@ export class StatusLine {
       const trouble = this.#feed.headline;
       if (!trouble) return ["", ""];
       const since = trouble.since ? ` Since ${siteClock(trouble.since)}.` : "";
-      return [trouble.text + since, "warn"];
+      return [trouble.text + since, trouble.tone === "bad" ? "bad" : "warn"];
     }
     if (phase === Phase.SILENT) {
       const why = navigator.onLine ? "" : " The browser takes this machine for offline.";
