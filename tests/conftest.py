@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,14 @@ def data_dir(settings: Any, tmp_path: Path) -> Path:
     settings.DATA_DIR = tmp_path / "data"
     settings.BUS_DIR = settings.DATA_DIR / "bus"
     return settings.DATA_DIR  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Run a test without the collector of cycles, which then finds what the test left alone."""
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # what is there already is not looked at again
+    yield
+    gc.unfreeze()
+    gc.enable()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from typing import Any
+
 from brokers.feed import FeedChange, FeedStatus, OrderUpdated
 from streaming.ports.link import TickMessage
 from tests.integration.bus.ends import INFY, Gateway, Worker, want
@@ -9,6 +12,16 @@ from tests.integration.bus.support import instrument, tick
 from tests.support import AgingClock, eventually
 
 TCS = instrument("TCS")
+
+
+async def met(port: int, stack: AsyncExitStack, **options: Any) -> tuple[Worker, Gateway]:
+    """Return a worker and a gateway that has heard it; ``options`` are the gateway's."""
+    worker = await Worker(port).open()
+    stack.push_async_callback(worker.close)
+    gateway = await Gateway(port, **options).open()
+    stack.push_async_callback(gateway.close)
+    await gateway.met()
+    return worker, gateway
 
 
 async def until_live(gateway: Gateway) -> None:
@@ -20,11 +33,7 @@ async def until_live(gateway: Gateway) -> None:
 async def test_what_waited_while_the_gateway_was_held_up_is_dropped(port, stack):
     """Clients hear that nothing is current, and then the worker's last word on each symbol."""
     awake = AgingClock()
-    worker = await Worker(port).open()
-    stack.push_async_callback(worker.close)
-    gateway = await Gateway(port, awake=awake, worker_timeout_seconds=3.0).open()
-    stack.push_async_callback(gateway.close)
-    await gateway.met()
+    worker, gateway = await met(port, stack, awake=awake, worker_timeout_seconds=3.0)
     await gateway.link.want("1", "c", [want(), want("TCS")])
     worker.sink().publish(INFY, tick(1), 1)
     worker.sink().publish(TCS, tick(1), 1)
@@ -51,11 +60,7 @@ async def test_what_waited_while_the_gateway_was_held_up_is_dropped(port, stack)
 async def test_an_answer_that_waited_meanwhile_is_looked_at_as_late_as_a_tick(port, stack):
     """A want's answer brings a last price, and may come before any tick and any timer."""
     awake = AgingClock()
-    worker = await Worker(port).open()
-    stack.push_async_callback(worker.close)
-    gateway = await Gateway(port, awake=awake, worker_timeout_seconds=3.0).open()
-    stack.push_async_callback(gateway.close)
-    await gateway.met()
+    _, gateway = await met(port, stack, awake=awake, worker_timeout_seconds=3.0)
     await gateway.link.want("1", "c", [want()])
     await until_live(gateway)
     awake.added_seconds += 8.0
@@ -67,11 +72,7 @@ async def test_an_answer_that_waited_meanwhile_is_looked_at_as_late_as_a_tick(po
 
 async def test_what_a_worker_that_was_silent_has_still_to_say_waits_for_its_last_word(port, stack):
     """Its first ticks and beats may be of before: they wait where it was held up, or on the way."""
-    worker = await Worker(port).open()
-    stack.push_async_callback(worker.close)
-    gateway = await Gateway(port).open()
-    stack.push_async_callback(gateway.close)
-    await gateway.met()
+    worker, gateway = await met(port, stack)
     await gateway.link.want("1", "c", [want()])
     worker.sink().publish(INFY, tick(1), 1)
     await eventually(lambda: gateway.listener.ticks)
@@ -107,11 +108,7 @@ async def test_a_worker_that_was_started_anew_meanwhile_is_caught_up_with(port, 
 
 async def test_an_order_of_the_time_in_between_is_told(port, stack):
     """What became of it stays true, unlike a price, and nobody says it again."""
-    worker = await Worker(port).open()
-    stack.push_async_callback(worker.close)
-    gateway = await Gateway(port).open()
-    stack.push_async_callback(gateway.close)
-    await gateway.met()
+    worker, gateway = await met(port, stack)
     await gateway.link.want("1", "c", [want()])
     await until_live(gateway)
     gateway.link._lose(gateway.link._peers[0])

@@ -14,14 +14,14 @@ import json
 import os
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
 import uvloop
-from django.core.asgi import get_asgi_application
 from django.test import Client as Browser
 
+from openalgo_site.web.handler import site_handler
 from streaming.clients.batches import BATCH_SUBPROTOCOL
 from streaming.clients.client import Client
 from streaming.clients.outbox import Outbox
@@ -209,16 +209,6 @@ def alive() -> Counter[str]:
     return Counter(found)
 
 
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    gc.freeze()  # what is there already is not looked at again
-    yield
-    gc.unfreeze()
-    gc.enable()
-
-
 @pytest.mark.usefixtures("without_collector")
 def test_a_thousand_clients_leave_nothing_behind(django_user_model: Any) -> None:
     user = django_user_model.objects.create_user("trader", password="x")
@@ -229,7 +219,7 @@ def test_a_thousand_clients_leave_nothing_behind(django_user_model: Any) -> None
 
     async def main() -> None:
         edge = EdgeServer(
-            http=get_asgi_application(), auth_failure_close_seconds=0.001,
+            http=site_handler(), auth_failure_close_seconds=0.001,
             auth_failures_per_minute=10_000,
         )  # fmt: skip
         edge.directory.add_session(session, make_principal(user.pk, pool_id="p1"))

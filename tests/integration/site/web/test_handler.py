@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,16 +14,6 @@ from django.http import HttpRequest, HttpResponse
 from openalgo_site.web.handler import SiteHandler
 
 TIMES = 5
-
-
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    gc.freeze()  # what is there already is not looked at again
-    yield
-    gc.unfreeze()
-    gc.enable()
 
 
 class Answer(HttpResponse):
