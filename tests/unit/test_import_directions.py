@@ -26,15 +26,16 @@ ROOMS: dict[str, str] = {
     # brokers
     "brokers": "brokers.times",
     "brokers.registry": "brokers.angel brokers.binance brokers.dhan brokers.fyers brokers.upstox "
-    "brokers.zerodha brokers",
+    "brokers.zerodha brokers.login brokers",
     "brokers.masters": "brokers",
     "brokers.times": "",
+    "brokers.login": "brokers brokers.times",
     **dict.fromkeys(
         [
             f"brokers.{name}"
             for name in ("_template", "angel", "binance", "dhan", "fyers", "upstox", "zerodha")
         ],
-        _VALUES,
+        f"brokers.login {_VALUES}",
     ),
     "brokers.simulator": _VALUES,
     **dict.fromkeys(

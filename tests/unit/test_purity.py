@@ -24,6 +24,7 @@ PURE_ROOMS = {
     "brokers.binance": "",
     "brokers.dhan": "",
     "brokers.fyers": "",
+    "brokers.login": "",
     "brokers.masters": "",
     "brokers.times": "awake",
     "brokers.upstox": "",
