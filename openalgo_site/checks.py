@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.db import Error as DatabaseError
 
-from brokers.addresses import is_loopback
+from brokers.endpoints.addresses import is_loopback
 from openalgo_site.login.demo_user import DEMO_USER_LEFT, MENDS, has_demo_user
 
 __all__ = ["check_debug", "check_demo_user"]

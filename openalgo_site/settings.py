@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from dotenv import load_dotenv
 
-from brokers.redaction import REDACTOR
+from brokers.logs.redaction import REDACTOR
 from openalgo_site.config.channel_layer import channel_layers
 from openalgo_site.config.env import EmailSecurity, EnvironmentValueError, read_environment
 from openalgo_site.config.logs import logging_config

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from brokers.addresses import is_loopback
+from brokers.endpoints.addresses import is_loopback
 from pooling import conf
 from pooling.keys.crypto import SYMMETRIC, load_sealer
 from pooling.keys.files import KeyFileError, check_private_mode, public_file

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # in no stub
 
-from brokers.addresses import is_loopback, netloc
+from brokers.endpoints.addresses import is_loopback, netloc
 from brokers.exceptions import BrokerConfigError
 
 __all__ = [

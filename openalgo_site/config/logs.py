@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from brokers.redaction import REDACTED, REDACTOR, Redactor
+from brokers.logs.redaction import REDACTED, REDACTOR, Redactor
 from openalgo_site.config.repeated_lines import RepeatedLines
 
 __all__ = [

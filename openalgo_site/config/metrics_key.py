@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
-from brokers.redaction import REDACTOR
+from brokers.logs.redaction import REDACTOR
 from brokers.words import one_line
 from openalgo_site.config.secret_files import read_or_create_secret
 

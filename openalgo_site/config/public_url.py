@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
-from brokers.addresses import is_loopback, netloc
+from brokers.endpoints.addresses import is_loopback, netloc
 
 __all__ = ["InClear", "PublicUrl", "answer_in_clear", "parse_public_url"]
 

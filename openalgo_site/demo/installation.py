@@ -15,8 +15,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from brokers.addresses import is_loopback
 from brokers.contract import BrokerAdapter
+from brokers.endpoints.addresses import is_loopback
 from openalgo_site.config.demo_names import KEY_NAME, LABEL
 from openalgo_site.demo.secrets_file import DemoSecrets, MasterMark
 from pooling.instruments.loader import store_instruments

@@ -16,8 +16,8 @@ from typing import Any
 
 from django.conf import settings
 
-from brokers.addresses import is_loopback
 from brokers.contract import BrokerCapabilities
+from brokers.endpoints.addresses import is_loopback
 from brokers.exceptions import BrokerError, BrokerUnavailableError
 from brokers.simulator.runner import MARKET_EXCHANGES
 from openalgo_site.config.env import Environment

@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Iterable
 
-from brokers.addresses import bare_host
+from brokers.endpoints.addresses import bare_host
 
 __all__ = ["PortUnusableError", "check_ports"]
 

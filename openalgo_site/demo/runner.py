@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx2
 import msgspec
 
-from brokers.addresses import host_to_connect, netloc
 from brokers.contract import BrokerAdapter
+from brokers.endpoints.addresses import host_to_connect, netloc
 from brokers.exceptions import BrokerUnavailableError
 from openalgo_site.config.env import Environment
 from openalgo_site.demo.announcement import Processes, Ready, announce

@@ -14,7 +14,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.utils import timezone
 
-from brokers.addresses import host_to_connect, netloc
+from brokers.endpoints.addresses import host_to_connect, netloc
 from brokers.feed import FeedEvent
 from brokers.words import counted, named_error, verb
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned

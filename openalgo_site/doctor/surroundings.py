@@ -16,7 +16,7 @@ import httpx2
 from django.conf import settings
 from django.core.checks import ERROR, WARNING, run_checks
 
-from brokers.addresses import is_loopback, netloc
+from brokers.endpoints.addresses import is_loopback, netloc
 from brokers.exceptions import BrokerConfigError
 from openalgo_site.config.env import Environment
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import Error, connection
 from django.db.models import Exists, OuterRef
 
-from brokers.addresses import is_loopback
+from brokers.endpoints.addresses import is_loopback
 from openalgo_site.config.demo_names import KEY_NAME, LABEL, USERNAME
 from pooling.models import BrokerAccount
 from streaming.models import ApiKey

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from brokers.addresses import netloc
+from brokers.endpoints.addresses import netloc
 from pooling.exceptions import AlertRefusedError
 
 __all__ = ["WebhookUrl"]

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import httpx2
 
-from brokers.redaction import REDACTOR
+from brokers.logs.redaction import REDACTOR
 from pooling.alerts.addresses import WebhookUrl
 from pooling.alerts.contracts import Target
 from pooling.alerts.message import SIGNATURE_HEADER, Alert, signature, webhook_body

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from urllib.parse import urlsplit
 
-from brokers.addresses import netloc
 from brokers.contract import Handshake
+from brokers.endpoints.addresses import netloc
 from brokers.exceptions import BrokerUnavailableError
 from brokers.words import one_line
 from pooling.clock import Clock

@@ -24,8 +24,8 @@ from websockets.exceptions import (
 from websockets.frames import Frame, Opcode
 
 from brokers.contract import Handshake
+from brokers.endpoints.hosts import may_redirect
 from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
-from brokers.hosts import may_redirect
 from brokers.times.retry_after import retry_after_seconds
 from pooling.clock import Clock
 from pooling.exceptions import ConnectionLostError

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from brokers.addresses import netloc
+from brokers.endpoints.addresses import netloc
 
 __all__ = [
     "ConnectionTerms",

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, Self
 
 import httpx2
 
+from brokers.endpoints.hosts import may_redirect
 from brokers.exceptions import BrokerAuthError, BrokerError, BrokerUnavailableError
-from brokers.hosts import may_redirect
 from brokers.words import counted, one_line
 from pooling.backoff import Randomness
 from pooling.clock import Clock

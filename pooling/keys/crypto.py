@@ -17,7 +17,7 @@ import msgspec
 from cryptography.fernet import Fernet, MultiFernet
 from nacl.public import PublicKey, SealedBox
 
-from brokers.redaction import REDACTOR
+from brokers.logs.redaction import REDACTOR
 from pooling.keys.files import (
     CREATE,
     KeyFileError,

@@ -14,7 +14,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from brokers.exceptions import BrokerConfigError
-from brokers.redaction import REDACTOR
+from brokers.logs.redaction import REDACTOR
 from pooling.keys.crypto import SYMMETRIC, SealedValue, damaged, key_of
 from pooling.keys.files import KeyFileError, key_id, private_half, public_file, read_private
 

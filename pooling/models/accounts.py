@@ -15,8 +15,8 @@ from django.db import models
 from django.utils import timezone
 
 from brokers.contract import BrokerAdapter, BrokerCapabilities, Credentials
+from brokers.endpoints.hosts import check_host, destination, kept_credentials
 from brokers.exceptions import BrokerConfigError
-from brokers.hosts import check_host, destination, kept_credentials
 from brokers.settings import changed
 from pooling import conf
 from pooling.contracts import AccountSpec, PoolOptions
@@ -130,7 +130,7 @@ class BrokerAccount(models.Model):
             self.credentials_stored = self.credentials_expire = None
 
     def destination(self) -> str:
-        """Return who gets this account's credential; see ``brokers.hosts.destination``."""
+        """Return who gets this account's credential; see ``brokers.endpoints.hosts``."""
         return destination(self.broker, self.endpoint, self._own_endpoints())
 
     def _own_endpoints(self) -> tuple[str, ...]:

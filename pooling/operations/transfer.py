@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from brokers.redaction import REDACTOR
+from brokers.logs.redaction import REDACTOR
 from brokers.registry import default_registry
 from brokers.settings import changed
 from pooling.exceptions import PoolingError

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from brokers.failing import Failing
+from brokers.logs.failing import Failing
 from brokers.words import one_line
 from pooling.clock import Clock
 from pooling.connection.pulse import Pulse

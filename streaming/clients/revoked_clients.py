@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
-from brokers.failing import Failing
+from brokers.logs.failing import Failing
 from brokers.words import one_line
 from streaming.clients.client import Client
 from streaming.clients.look_pacing import LookPacing

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from enum import StrEnum
 
-from brokers.failing import Failing
+from brokers.logs.failing import Failing
 from brokers.words import one_line
 from streaming.exceptions import DirectoryUnavailableError
 

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from brokers.failing import Failing
+from brokers.logs.failing import Failing
 from streaming.clients.client import Client
 from streaming.exceptions import StatusUnavailableError
 from streaming.ports.status import StatusSource, StatusView

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from brokers.failing import Failing
+from brokers.logs.failing import Failing
 from brokers.types import InstrumentKey
 from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 from streaming.ports.directory import Directory, Principal

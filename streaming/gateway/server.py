@@ -25,7 +25,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
-from brokers.addresses import bare_host
+from brokers.endpoints.addresses import bare_host
 from streaming.clients.client import KERNEL_UNSENT_BYTES
 from streaming.collector import calm_collector
 from streaming.edge.bounded_frames import BoundedFramesProtocol

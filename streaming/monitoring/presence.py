@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from brokers.failing import Failing
+from brokers.logs.failing import Failing
 from streaming.clients.client import Client
 from streaming.exceptions import PresenceUnavailableError
 from streaming.fanout.hub import GatewayHub

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from brokers.addresses import is_loopback, netloc
+from brokers.endpoints.addresses import is_loopback, netloc
 from streaming.exceptions import CurveRequiredError
 from streaming.wire.keys import CurveKeys, load_key_file, require_curve
 from streaming.wire.socket_files import SocketFiles

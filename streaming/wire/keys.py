@@ -17,7 +17,7 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
-from brokers.addresses import is_loopback
+from brokers.endpoints.addresses import is_loopback
 from streaming.exceptions import CurveKeyFileError, CurveRequiredError
 
 __all__ = [

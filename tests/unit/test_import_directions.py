@@ -27,6 +27,8 @@ ROOMS: dict[str, str] = {
     "brokers": "brokers.times",
     "brokers.registry": "brokers.angel brokers.binance brokers.dhan brokers.fyers brokers.upstox "
     "brokers.zerodha brokers.login brokers",
+    "brokers.endpoints": "brokers",
+    "brokers.logs": "",
     "brokers.masters": "brokers",
     "brokers.times": "",
     "brokers.login": "brokers brokers.times",
@@ -47,27 +49,27 @@ ROOMS: dict[str, str] = {
     ),
     "brokers.simulator.runner": f"brokers.simulator brokers.simulator.* {_VALUES}",
     # pooling
-    "pooling": f"pooling.keys {_VALUES}",
+    "pooling": f"pooling.keys brokers.endpoints {_VALUES}",
     "pooling.conf": f"pooling pooling.http brokers.registry {_VALUES}",
-    "pooling.checks": "pooling pooling.conf pooling.keys brokers",
-    "pooling.keys": "brokers",
-    "pooling.subscriptions": "pooling brokers",
-    "pooling.connectors": f"pooling {_VALUES}",
+    "pooling.checks": "pooling pooling.conf pooling.keys brokers brokers.endpoints",
+    "pooling.keys": "brokers brokers.logs",
+    "pooling.subscriptions": "pooling brokers brokers.logs",
+    "pooling.connectors": f"pooling brokers.endpoints {_VALUES}",
     "pooling.connection": "pooling pooling.subscriptions pooling.connectors brokers brokers.times",
-    "pooling.exclusive": "pooling pooling.connection pooling.connectors brokers",
+    "pooling.exclusive": "pooling pooling.connection pooling.connectors brokers brokers.endpoints",
     "pooling.pool": "pooling pooling.subscriptions pooling.connection pooling.connectors "
     "pooling.exclusive brokers",
     "pooling.worker": "pooling pooling.subscriptions pooling.connection pooling.connectors "
-    "pooling.exclusive "
-    "pooling.pool brokers brokers.registry",
-    "pooling.http": f"pooling pooling.connectors {_VALUES}",
-    "pooling.models": f"pooling pooling.conf pooling.keys {_VALUES}",
+    "pooling.exclusive pooling.pool brokers brokers.logs brokers.registry",
+    "pooling.http": f"pooling pooling.connectors brokers.endpoints {_VALUES}",
+    "pooling.models": f"pooling pooling.conf pooling.keys brokers.endpoints {_VALUES}",
     "pooling.instruments": f"pooling pooling.conf pooling.http pooling.models {_VALUES}",
     "pooling.store": "pooling pooling.conf pooling.keys pooling.models pooling.instruments "
     f"{_VALUES}",
-    "pooling.operations": "pooling pooling.conf pooling.keys pooling.models pooling.subscriptions "
-    "brokers brokers.registry brokers.times",
-    "pooling.alerts": "pooling pooling.conf pooling.keys pooling.models pooling.store brokers",
+    "pooling.operations": "pooling pooling.conf pooling.keys pooling.models "
+    "pooling.subscriptions brokers brokers.logs brokers.registry brokers.times",
+    "pooling.alerts": "pooling pooling.conf pooling.keys pooling.models pooling.store brokers "
+    "brokers.endpoints brokers.logs",
     "pooling.admin": "pooling pooling.conf pooling.keys pooling.models pooling.operations "
     f"pooling.store pooling.alerts pooling.admin.forms pooling.admin.lists {_VALUES}",
     "pooling.admin.forms": "pooling pooling.conf pooling.keys pooling.models pooling.operations "
@@ -80,35 +82,37 @@ ROOMS: dict[str, str] = {
     "streaming.apps": "streaming streaming.wire streaming.worker brokers",
     "streaming.urls": "streaming.gateway",
     "streaming.ports": "streaming brokers",
-    "streaming.wire": "streaming streaming.ports brokers",
+    "streaming.wire": "streaming streaming.ports brokers brokers.endpoints",
     "streaming.worker": "streaming streaming.ports streaming.wire brokers",
     "streaming.link": "streaming streaming.ports streaming.wire brokers brokers.times",
     "streaming.protocol": "streaming streaming.ports brokers",
     "streaming.shares": "streaming streaming.protocol",
     "streaming.edge": "streaming streaming.protocol",
     "streaming.clients": "streaming streaming.ports streaming.protocol streaming.edge brokers "
-    "brokers.times",
+    "brokers.logs brokers.times",
     "streaming.fanout": "streaming streaming.ports streaming.protocol streaming.wire "
-    "streaming.shares streaming.clients brokers brokers.times",
+    "streaming.shares streaming.clients brokers brokers.logs brokers.times",
     "streaming.monitoring": "streaming streaming.protocol streaming.link streaming.clients "
-    "streaming.fanout brokers",
+    "streaming.fanout brokers brokers.logs",
     "streaming.gateway": "streaming streaming.ports streaming.protocol streaming.wire "
     "streaming.link streaming.shares streaming.edge streaming.clients streaming.fanout "
-    "streaming.monitoring streaming.models brokers",
+    "streaming.monitoring streaming.models brokers brokers.endpoints brokers.logs",
     "streaming.models": f"streaming {_VALUES}",
     "streaming.admin": f"streaming streaming.models {_VALUES}",
     "streaming.testing": "streaming streaming.ports streaming.wire streaming.monitoring brokers",
     # openalgo_site
     "openalgo_site": "",
-    "openalgo_site.settings": "openalgo_site.config streaming pooling brokers",
-    "openalgo_site.checks": "openalgo_site.config openalgo_site.login pooling streaming brokers",
+    "openalgo_site.settings": "openalgo_site.config streaming pooling brokers brokers.logs",
+    "openalgo_site.checks": "openalgo_site.config openalgo_site.login pooling streaming brokers "
+    "brokers.endpoints",
     "openalgo_site.asgi": "openalgo_site openalgo_site.config openalgo_site.adapters "
     "openalgo_site.login openalgo_site.turns openalgo_site.web openalgo_site.web.status "
     "streaming streaming.*",
     "openalgo_site.urls": "openalgo_site.login openalgo_site.web openalgo_site.web.status",
-    "openalgo_site.config": "brokers",
+    "openalgo_site.config": "brokers brokers.endpoints brokers.logs",
     "openalgo_site.adapters": f"pooling pooling.* streaming streaming.* {_VALUES}",
-    "openalgo_site.login": "openalgo_site.config pooling pooling.* streaming streaming.* brokers",
+    "openalgo_site.login": "openalgo_site.config pooling pooling.* streaming streaming.* brokers "
+    "brokers.endpoints",
     "openalgo_site.turns": "openalgo_site.config openalgo_site.login streaming streaming.*",
     "openalgo_site.cli": "openalgo_site pooling pooling.* streaming streaming.* brokers "
     "brokers.times",
@@ -120,7 +124,7 @@ ROOMS: dict[str, str] = {
     f"{_VALUES}",
     "openalgo_site.doctor": "openalgo_site.config openalgo_site.adapters openalgo_site.login "
     "openalgo_site.cli openalgo_site.processes openalgo_site.web pooling pooling.* streaming "
-    f"streaming.* {_VALUES}",
+    f"streaming.* brokers.endpoints {_VALUES}",
     "openalgo_site.demo": "openalgo_site.config openalgo_site.processes pooling pooling.* "
     "streaming streaming.* brokers brokers.*",
     "openalgo_site.formats": "",

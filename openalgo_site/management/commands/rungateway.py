@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from brokers.addresses import netloc
+from brokers.endpoints.addresses import netloc
 from openalgo_site.asgi import application, gateway, make_link
 from openalgo_site.cli.tables import log_tables_trouble
 from openalgo_site.login.demo_user import log_demo_user

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from nacl.public import PrivateKey, PublicKey
 
 from brokers.exceptions import BrokerConfigError
-from brokers.redaction import REDACTOR, Redactor
+from brokers.logs.redaction import REDACTOR, Redactor
 from pooling.keys.crypto import SYMMETRIC, CredentialSealer, SymmetricSealer, key_of, load_sealer
 from pooling.keys.files import (
     KeyFileError,

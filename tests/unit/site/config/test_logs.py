@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from brokers.redaction import REDACTED, Redactor
+from brokers.logs.redaction import REDACTED, Redactor
 from openalgo_site.config.logs import (
     MOST_CHARS,
     JsonFormatter,

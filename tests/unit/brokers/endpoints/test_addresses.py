@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from brokers.addresses import bare_host, host_to_connect, is_loopback, netloc
+from brokers.endpoints.addresses import bare_host, host_to_connect, is_loopback, netloc
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("brokers", "pooling", "streaming", "openalgo_site")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from brokers.endpoints.hosts import check_host, destination, kept_credentials, may_redirect
 from brokers.exceptions import BrokerConfigError
-from brokers.hosts import check_host, destination, kept_credentials, may_redirect
 
 OWN = ("wss://ws.broker.example/feed",)
 

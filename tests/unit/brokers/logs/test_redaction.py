@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.redaction import MAX_VALUES, REDACTED, Redactor
+from brokers.logs.redaction import MAX_VALUES, REDACTED, Redactor
 
 SECRET = "Zq7-Secret.Value"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
-from brokers.addresses import is_loopback, netloc
+from brokers.endpoints.addresses import is_loopback, netloc
 from brokers.exceptions import BrokerConfigError
 
 __all__ = ["check_host", "destination", "kept_credentials", "may_redirect"]

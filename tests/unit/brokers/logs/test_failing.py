@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokers.failing import Failing
+from brokers.logs.failing import Failing
 from brokers.words import named_error, one_line
 
 

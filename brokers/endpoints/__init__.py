@@ -1,0 +1,1 @@
+"""Hosts and ports: how they are written, and which may be given a credential."""
