@@ -23,7 +23,16 @@ import zmq
 
 from benchmarks.stack import local_bus
 from benchmarks.tick_layout import TickLayout, now_us, symbol_name
-from brokers.feed import FeedEvent, FeedStatus, Holder, Outcome, OutcomeState, Peak, PoolStats, Want
+from brokers.pool_service import (
+    FeedEvent,
+    FeedStatus,
+    Holder,
+    Outcome,
+    OutcomeState,
+    Peak,
+    PoolStats,
+    Want,
+)
 from brokers.types import FeedMode, InstrumentKey
 from streaming.wire.address import BusAddress
 from streaming.wire.message import FORMAT_VERSION, HEADER

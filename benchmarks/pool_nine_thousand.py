@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from brokers.feed import Holder, OutcomeState, Want
+from brokers.pool_service import Holder, OutcomeState, Want
 from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
 from brokers.zerodha.config import CAPABILITIES
 from brokers.zerodha.connection import ZerodhaAdapter

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from brokers.contract import BrokerEvent, Confirmed
-from brokers.feed import Holder, OutcomeState, Want
+from brokers.pool_service import Holder, OutcomeState, Want
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode
 from pooling.clock import SystemClock

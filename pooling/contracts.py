@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from brokers.contract import Credentials
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from brokers.settings import SettingValue
 from brokers.types import Instrument, InstrumentKey
 from pooling.history import PoolPast

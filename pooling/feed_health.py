@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from brokers.feed import WAITING_FOR_ROOM, FeedStatus
+from brokers.pool_service import WAITING_FOR_ROOM, FeedStatus
 from pooling.lifecycle import ConnectionState
 
 __all__ = ["CLOSED_REASON", "PAUSED_REASON", "FeedHealth"]

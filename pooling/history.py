@@ -13,7 +13,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 
 import msgspec
 
-from brokers.feed import ConnectionStats, Peak, Peaks, PoolStats
+from brokers.pool_service import ConnectionStats, Peak, Peaks, PoolStats
 
 __all__ = ["PoolHistory", "PoolPast", "higher", "next_sample_ms", "start_of_day_ms"]
 

@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import state_word
+from brokers.pool_service import state_word
 from brokers.words import counted
 from openalgo_site.cli.base import (
     CliError,

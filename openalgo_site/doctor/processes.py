@@ -15,7 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.endpoints.addresses import host_to_connect, netloc
-from brokers.feed import FeedEvent
+from brokers.pool_service import FeedEvent
 from brokers.words import counted, named_error, verb
 from openalgo_site.doctor.findings import Finding, failed, fine, skipped, warned
 from openalgo_site.doctor.hung import hung_worker

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from openalgo_site.config.metrics_key import REFUSAL, shows_metrics_key
 from openalgo_site.processes.gateways import ENV_SIBLINGS
 from openalgo_site.processes.siblings import Siblings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 
 __all__ = ["Debouncer", "PoolState", "StateChange"]
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
-from brokers.feed import FeedStatus, state_word
+from brokers.pool_service import FeedStatus, state_word
 
 __all__ = ["SIGNATURE_HEADER", "Alert", "email_text", "signature", "webhook_body"]
 

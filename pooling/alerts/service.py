@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from brokers.words import counted
 from pooling.alerts.contracts import AlertKind, AlertStore, Send
 from pooling.alerts.debounce import Debouncer, PoolState, StateChange

@@ -20,7 +20,7 @@ from brokers.exceptions import (
     BrokerError,
     BrokerProtocolError,
 )
-from brokers.feed import ConnectionStats
+from brokers.pool_service import ConnectionStats
 from brokers.types import Subscription
 from pooling.backoff import Backoff, recovery_after
 from pooling.clock import Clock

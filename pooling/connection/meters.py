@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from brokers.feed import ConnectionStats
+from brokers.pool_service import ConnectionStats
 from pooling.connection.losses import loss_reason
 from pooling.exceptions import ConnectionLostError
 from pooling.lifecycle import ConnectionState

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.utils import timezone
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from pooling.feed_health import CLOSED_REASON
 from pooling.models.accounts import BrokerAccount
 
@@ -53,7 +53,8 @@ class PoolStatus(models.Model):
     ``state`` (the feed status) and the numbers are as true as ``heartbeat`` is recent: show what
     ``operations.pool_state`` says.
     ``used`` and ``capacity`` count what the broker counts, ``symbols`` counts instruments.
-    ``stats`` is ``brokers.feed.PoolStats`` as JSON: everything there is to know of each connection.
+    ``stats`` is ``brokers.pool_service.PoolStats`` as JSON: all that there is to know of each
+    connection.
     """
 
     # In ``stats``, of the worker alone: which accounts' credentials the broker counts together.
@@ -135,7 +136,7 @@ class PoolStatus(models.Model):
 
     @property
     def connection_stats(self) -> list[dict[str, Any]]:
-        """Each connection as ``brokers.feed.ConnectionStats`` in JSON; slots ascend."""
+        """Each connection as ``brokers.pool_service.ConnectionStats`` in JSON; slots ascend."""
         found: list[dict[str, Any]] = self.stats.get("connections") or []
         return found
 

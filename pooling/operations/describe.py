@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from brokers.feed import CONNECTED_STATES
+from brokers.pool_service import CONNECTED_STATES
 from pooling.models import BrokerAccount, PoolCommand, PoolConfig, PoolEvent, PoolStatus
 from pooling.operations.naming import account_name
 from pooling.operations.pool_state import PoolState

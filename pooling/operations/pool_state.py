@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from brokers.feed import WAITING_FOR_ROOM, FeedStatus, state_word
+from brokers.pool_service import WAITING_FOR_ROOM, FeedStatus, state_word
 from pooling.feed_health import PAUSED_REASON
 from pooling.lifecycle import ConnectionState
 
@@ -156,7 +156,7 @@ def state_named(text: str) -> PoolState | None:
 
 
 def connection_tone(state: str) -> Tone:
-    """Return how the state of one connection looks; its word is ``brokers.feed.state_word``."""
+    """Return how the state of one connection looks; its word is ``state_word``'s."""
     return _CONNECTION_TONES.get(state, Tone.OFF)
 
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from brokers.times.moments import moment_text
 from pooling.feed_health import PAUSED_REASON
 from pooling.models import BrokerAccount, PoolStatus

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from brokers.feed import FeedChange, FeedEvent, FeedStatus, Outcome, SubscriptionChange
+from brokers.pool_service import FeedChange, FeedEvent, FeedStatus, Outcome, SubscriptionChange
 from brokers.types import InstrumentKey
 from pooling.clock import Clock
 

@@ -10,7 +10,7 @@ import msgspec
 
 from brokers.contract import BrokerEvent, Confirmed, Notice, OrderUpdate, SubscriptionRejected
 from brokers.exceptions import BrokerError, BrokerLimitError
-from brokers.feed import (
+from brokers.pool_service import (
     WAITING_FOR_ROOM,
     FeedStatus,
     OrderUpdated,

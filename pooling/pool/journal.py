@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from brokers.feed import Outcome
+from brokers.pool_service import Outcome
 from brokers.settings import SettingValue
 from brokers.words import counted, verb
 from pooling.clock import Clock

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from brokers.contract import BrokerCapabilities
-from brokers.feed import RefusalCode
+from brokers.pool_service import RefusalCode
 from brokers.types import InstrumentKey
 from brokers.words import counted, verb
 from pooling.connectors.credential_gate import CredentialGate

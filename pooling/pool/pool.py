@@ -19,7 +19,7 @@ from functools import partial
 
 from brokers.context import pooled_creation
 from brokers.contract import BrokerAdapter
-from brokers.feed import FeedEvent, Holder, Outcome, PoolStats, RefusalCode, Want
+from brokers.pool_service import FeedEvent, Holder, Outcome, PoolStats, RefusalCode, Want
 from brokers.settings import SettingValue
 from brokers.types import Instrument, InstrumentKey, TickSink
 from pooling.backoff import Randomness

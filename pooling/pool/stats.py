@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from brokers.feed import Peak, Peaks
+from brokers.pool_service import Peak, Peaks
 from pooling.contracts import UsageSample
 
 __all__ = ["Gauge", "PoolMeters", "RateWindow"]

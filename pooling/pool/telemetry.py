@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from brokers.words import counted
 from pooling.clock import Clock
 from pooling.connection.connection import Connection

@@ -25,7 +25,7 @@ from django.utils import timezone
 from brokers.batching import portions
 from brokers.contract import Credentials
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from brokers.times.market_clock import closed_days, last_expired
 from brokers.types import Instrument as InstrumentValue
 from brokers.types import InstrumentKey

@@ -17,7 +17,7 @@ from django.db import DataError, IntegrityError, models, transaction
 from django.utils import timezone
 
 from brokers.batching import portions
-from brokers.feed import Peak, Peaks, PoolStats
+from brokers.pool_service import Peak, Peaks, PoolStats
 from brokers.words import one_line
 from pooling.contracts import UsageSample
 from pooling.history import MEASURES, PoolPast, higher, start_of_day_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
 from pooling.models import BrokerAccount, PoolEvent, PoolStatus
 from pooling.outages import DISABLED, NOT_SERVED, STATE_PREFIX

@@ -12,7 +12,7 @@ from itertools import islice
 
 import msgspec
 
-from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
+from brokers.pool_service import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from pooling.exceptions import PoolCapacityError
 from pooling.subscriptions.allocator import Allocator

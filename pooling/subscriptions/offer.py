@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from brokers.feed import Outcome, RefusalCode, Want
+from brokers.pool_service import Outcome, RefusalCode, Want
 from brokers.types import FeedMode, Instrument, Subscription
 from pooling.subscriptions.outcomes import DEFAULT_DEPTH_LEVELS, refused_outcome
 from pooling.subscriptions.tracker import Level

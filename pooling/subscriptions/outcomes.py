@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.logs.redaction import REDACTOR
+from brokers.pool_service import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import InstrumentKey
 from pooling.exceptions import PoolCapacityError
 from pooling.subscriptions.tracker import Interest, Level, Tracker

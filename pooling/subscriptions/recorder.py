@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from brokers.feed import Outcome
+from brokers.pool_service import Outcome
 from brokers.types import InstrumentKey, Subscription
 from pooling.subscriptions.allocator import Allocator
 from pooling.subscriptions.capacity import Charge, Load

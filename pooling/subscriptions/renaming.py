@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from brokers.feed import Outcome
+from brokers.pool_service import Outcome
 from brokers.types import Instrument, InstrumentKey, Subscription
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.outcomes import Gone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brokers.contract import BrokerCapabilities
-from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
+from brokers.pool_service import Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import InstrumentKey
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.offer import BrokerOffer

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import NamedTuple
 
-from brokers.feed import Holder
+from brokers.pool_service import Holder
 from brokers.types import FeedMode, Instrument, InstrumentKey
 
 __all__ = ["Interest", "Level", "Lowered", "SubscriptionState", "Tracker"]

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from brokers.contract import Credentials
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountSpec, CommandVerb, TakenCommand, UsageSample
 from pooling.history import PoolPast

@@ -15,7 +15,7 @@ from datetime import date
 from functools import partial
 
 from brokers.batching import portions
-from brokers.feed import RefusalCode
+from brokers.pool_service import RefusalCode
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountStore
 from pooling.exceptions import StoreUnavailableError

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from brokers.feed import FeedStatus, Outcome, OutcomeState, Peak, PoolStats, RefusalCode, Want
+from brokers.pool_service import (
+    FeedStatus,
+    Outcome,
+    OutcomeState,
+    Peak,
+    PoolStats,
+    RefusalCode,
+    Want,
+)
 from pooling.contracts import AccountSpec
 
 __all__ = ["RefusedAccount"]

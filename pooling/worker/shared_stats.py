@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokers.feed import EndpointStats, ExclusiveTotals
+from brokers.pool_service import EndpointStats, ExclusiveTotals
 from pooling.connectors.circuit import CircuitStats
 from pooling.connectors.rate import ConnectRateStats
 from pooling.exclusive.options import ExclusiveStats

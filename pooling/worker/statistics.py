@@ -8,7 +8,7 @@ from datetime import tzinfo
 
 import msgspec
 
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from pooling.clock import Clock
 from pooling.contracts import AccountSpec, AccountStore, UsageSample
 from pooling.history import PoolHistory, next_sample_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from brokers.feed import Holder, Want
+from brokers.pool_service import Holder, Want
 from brokers.types import InstrumentKey
 
 __all__ = ["UntoldWants"]

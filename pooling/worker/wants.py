@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from brokers.batching import portions
-from brokers.feed import Holder, Outcome, Want
+from brokers.pool_service import Holder, Outcome, Want
 from brokers.types import Instrument, InstrumentKey
 from pooling.exceptions import PoolClosedError
 from pooling.pool.pool import ConnectionPool

@@ -14,7 +14,7 @@ import msgspec
 from brokers.batching import portions
 from brokers.contract import BrokerAdapter
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import (
+from brokers.pool_service import (
     FeedEvent,
     Holder,
     OrderUpdated,
@@ -51,7 +51,7 @@ CLOSE_STORE_SECONDS = 2.0
 
 
 class PoolWorker:
-    """All pools of one process. Implements ``brokers.feed.FeedService``.
+    """All pools of one process. Implements ``brokers.pool_service.FeedService``.
 
     Coroutines and ``stats`` run on the loop that ``open`` ran on. A store that fails is logged and
     asked again; ticks flow on meanwhile.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
-from brokers.feed import Outcome, SubscriptionChange
+from brokers.pool_service import Outcome, SubscriptionChange
 from streaming.fanout.index import Groups
 from streaming.wire.topics import tick_topic
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedEvent,
     FeedStatus,

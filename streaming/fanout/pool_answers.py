@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 
-from brokers.feed import Outcome, Want
+from brokers.pool_service import Outcome, Want
 from streaming.clients.client import Client
 from streaming.fanout.pending_ticks import Arrivals
 from streaming.ports.link import FeedLink, TickMessage

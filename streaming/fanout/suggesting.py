@@ -7,7 +7,7 @@ from collections.abc import Iterable, MutableMapping, Sequence
 
 import msgspec
 
-from brokers.feed import Outcome, OutcomeState, RefusalCode
+from brokers.pool_service import Outcome, OutcomeState, RefusalCode
 from streaming.fanout.look_up_log import LookUp, LookUpLog
 from streaming.ports.directory import Directory
 from streaming.protocol.held import Feed

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from django.http import HttpRequest, JsonResponse
 
-from brokers.feed import WAITING_FOR_ROOM, FeedStatus, state_word
+from brokers.pool_service import WAITING_FOR_ROOM, FeedStatus, state_word
 from brokers.words import counted
 from streaming.gateway.database_probe import DatabaseProbe
 from streaming.gateway.gateway import Gateway

@@ -21,7 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 from streaming.edge_limits import Refusal
 from streaming.fanout.hub import GatewayHub
 from streaming.gateway.gateway import Gateway

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from brokers.feed import FeedChange, FeedStatus
+from brokers.pool_service import FeedChange, FeedStatus
 from streaming.wire.control import PoolBeat
 from streaming.wire.message import FORMAT_VERSION
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from brokers.feed import FeedChange, FeedStatus, Outcome, OutcomeState
+from brokers.pool_service import FeedChange, FeedStatus, Outcome, OutcomeState
 from brokers.types import InstrumentKey
 from streaming.ports.link import TickMessage
 from streaming.wire.topics import tick_topic

@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from brokers.batching import portions
-from brokers.feed import (
+from brokers.pool_service import (
     FeedEvent,
     Outcome,
     OutcomeState,

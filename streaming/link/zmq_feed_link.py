@@ -11,7 +11,7 @@ from functools import partial
 
 import zmq
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedEvent,
     FeedStatus,

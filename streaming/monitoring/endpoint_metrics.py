@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from brokers.feed import PoolStats
+from brokers.pool_service import PoolStats
 
 __all__ = ["endpoint_metrics", "exclusive_metrics"]
 

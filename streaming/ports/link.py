@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from brokers.feed import FeedEvent, FeedStatus, Outcome, PoolStats, Want
+from brokers.pool_service import FeedEvent, FeedStatus, Outcome, PoolStats, Want
 from brokers.types import InstrumentKey
 
 __all__ = [

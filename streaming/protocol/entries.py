@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from brokers.feed import WAITING_FOR_ROOM, Outcome, OutcomeState, RefusalCode, Want
+from brokers.pool_service import WAITING_FOR_ROOM, Outcome, OutcomeState, RefusalCode, Want
 from streaming.ports.directory import AccountRef
 from streaming.protocol.held import Feed, Held, Line
 from streaming.protocol.vocabulary import ErrorCode, SubscribeItem

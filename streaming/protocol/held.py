@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from brokers.feed import Want
+from brokers.pool_service import Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.ports.directory import AccountRef
 from streaming.protocol.vocabulary import DEFAULT_DEPTH_LEVELS

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from brokers.feed import FeedChange, FeedStatus, PoolStats
+from brokers.pool_service import FeedChange, FeedStatus, PoolStats
 from brokers.types import InstrumentKey
 from streaming.ports.directory import AccountRef, Principal
 from streaming.protocol.held import Feed

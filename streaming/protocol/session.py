@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from brokers.feed import Outcome, OutcomeState, Want
+from brokers.pool_service import Outcome, OutcomeState, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.ports.directory import AccountRef, Principal
 from streaming.protocol import entries, replies

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from brokers.feed import Outcome, Want
+from brokers.pool_service import Outcome, Want
 from brokers.types import InstrumentKey
 from streaming.ports.directory import AccountRef, Principal
 from streaming.protocol.held import Feed, Held, Line

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedEvent,
     FeedStatus,

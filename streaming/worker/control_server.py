@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from brokers.feed import FeedEvent, FeedService, FeedStatus, Holder, OutcomeState
+from brokers.pool_service import FeedEvent, FeedService, FeedStatus, Holder, OutcomeState
 from brokers.types import InstrumentKey
 from streaming.exceptions import BusError, MalformedMessageError
 from streaming.wire import control as cm

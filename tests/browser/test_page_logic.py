@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from brokers.times.market_clock import exchange_zone
 from pooling.operations.pool_state import PoolState
 from tests.browser.fake_site import FakeSite

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedStatus,
     Outcome,

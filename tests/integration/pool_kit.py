@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from brokers.contract import BrokerAdapter
-from brokers.feed import FeedChange, Holder, Outcome, SubscriptionChange, Want
+from brokers.pool_service import FeedChange, Holder, Outcome, SubscriptionChange, Want
 from brokers.simulator.exchange import LocalExchange
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedEvent,
     FeedStatus,

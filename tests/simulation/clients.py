@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedEvent,
     FeedStatus,

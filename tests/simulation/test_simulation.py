@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from tests.simulation.month import (
     count_disruptions,
     make_closed_market,

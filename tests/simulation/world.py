@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from urllib.parse import urlsplit
 
-from brokers.feed import Holder, PoolStats, Want
+from brokers.pool_service import Holder, PoolStats, Want
 from brokers.registry import BrokerRegistry
 from brokers.types import FeedMode, InstrumentKey
 from brokers.zerodha.config import CAPABILITIES

@@ -315,7 +315,7 @@ def test_the_check_bites(path: str, source: str) -> None:
     ("path", "source"),
     [
         ("pooling/pool/x.py", "from brokers.types import Tick"),
-        ("streaming/fanout/x.py", "import brokers.feed"),
+        ("streaming/fanout/x.py", "import brokers.pool_service"),
         ("streaming/link/x.py", "import zmq"),
         ("openalgo_site/asgi.py", "from openalgo_site.web.bodies import Bodies"),
         ("openalgo_site/management/commands/runpool.py", "import streaming.worker.publisher"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brokers.feed import state_word
+from brokers.pool_service import state_word
 from pooling.operations.pool_state import connection_tone
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def pool_entry(
 
     Args:
         view: the pool's row.
-        stats: ``brokers.feed.PoolStats`` as the worker stored it; may be of another version.
+        stats: ``PoolStats`` as the worker stored it; may be of another version.
         has_credential: whether one is stored.
         now_ms: epoch milliseconds.
     """

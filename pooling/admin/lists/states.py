@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from brokers.feed import state_word
+from brokers.pool_service import state_word
 from pooling.admin.lists.cells import NOTHING, age, badge
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.pool_state import connection_tone

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from brokers.testing import RecordingSink
 from brokers.types import Instrument, Tick
 from pooling.alerts.contracts import AlertKind, PoolTargets, Target

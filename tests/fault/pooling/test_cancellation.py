@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from brokers.feed import Want
+from brokers.pool_service import Want
 from tests.unit.pooling.kit import ANN, QUOTE, TOKEN_FIELD, key, open_kit, virtual
 from tests.unit.pooling.worker.test_worker import open_worker
 

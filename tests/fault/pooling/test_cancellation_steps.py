@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import Want
+from brokers.pool_service import Want
 from tests.unit.pooling.kit import ANN, BOB, QUOTE, TOKEN_FIELD, key, open_kit, virtual
 from tests.unit.pooling.worker.test_worker import WorkerKit, open_worker
 

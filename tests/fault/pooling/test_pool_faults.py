@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from brokers.feed import FeedStatus, RefusalCode
+from brokers.pool_service import FeedStatus, RefusalCode
 from tests.unit.pooling.kit import (
     ACTIVE,
     BOB,

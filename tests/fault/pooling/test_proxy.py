@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from brokers.zerodha.config import CAPABILITIES
 from brokers.zerodha.connection import ZerodhaAdapter
 from tests.fix_proxy import make_proxy

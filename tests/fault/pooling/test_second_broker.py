@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import FeedStatus, Holder, OutcomeState, Want
+from brokers.pool_service import FeedStatus, Holder, OutcomeState, Want
 from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, Instrument, InstrumentKey

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from brokers.feed import Holder, Want
+from brokers.pool_service import Holder, Want
 from pooling.clock import SystemClock
 from pooling.pool.pool import ConnectionPool
 from pooling.testing import FakeBroker, InMemoryAccountStore, make_adapter_class, make_instrument

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from brokers.angel.connection import AngelAdapter
-from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
+from brokers.pool_service import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.simulator.angel.exchange import AngelExchange
 from brokers.types import DepthLevel, FeedMode, InstrumentKey
 from tests.integration.brokers.angel_lab import ANGEL

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import FeedStatus, OutcomeState, RefusalCode
+from brokers.pool_service import FeedStatus, OutcomeState, RefusalCode
 from brokers.types import FeedMode, Instrument, InstrumentKey, Tick
 from pooling.subscriptions.outcomes import Gone
 from tests.fix_running_time import RunningTime

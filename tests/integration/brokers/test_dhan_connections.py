@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 
 from brokers.dhan.config import DhanSettings
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
-from brokers.feed import FeedStatus, Holder, RefusalCode, Want
+from brokers.pool_service import FeedStatus, Holder, RefusalCode, Want
 from brokers.settings import setting
 from brokers.simulator.dhan.exchange import MAX_CONNECTIONS, DhanExchange
 from brokers.types import FeedMode

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from brokers.feed import Holder, Outcome, OutcomeState, RefusalCode, Want
+from brokers.pool_service import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import DepthLevel, FeedMode, InstrumentKey
 from tests.integration.brokers.conftest import BrokerPool, OpenPool
 from tests.integration.brokers.upstox_lab import UPSTOX, UPSTOX_PLUS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokers.feed import Want
+from brokers.pool_service import Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.link.zmq_feed_link import ZmqFeedLink
 from streaming.wire.address import BusAddress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedEvent,
     FeedStatus,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from streaming.wire.message import FORMAT_VERSION
 from streaming.worker import control_server, publisher
 from tests.integration.bus.ends import INFY, INFY_TOPIC, want

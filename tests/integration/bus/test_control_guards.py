@@ -8,7 +8,7 @@ from unittest.mock import ANY
 
 import zmq
 
-from brokers.feed import (
+from brokers.pool_service import (
     OutcomeState,
 )
 from streaming.wire import control as cm

@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedStatus,
     OutcomeState,

@@ -9,7 +9,7 @@ import time
 import pytest
 import uvloop
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedStatus,
     OrderUpdated,

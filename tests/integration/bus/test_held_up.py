@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any
 
-from brokers.feed import FeedChange, FeedStatus, OrderUpdated
+from brokers.pool_service import FeedChange, FeedStatus, OrderUpdated
 from streaming.ports.link import TickMessage
 from tests.integration.bus.ends import INFY, Gateway, Worker, want
 from tests.integration.bus.support import instrument, tick

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from brokers.feed import Want
+from brokers.pool_service import Want
 from brokers.types import FeedMode
 from streaming.link.latency import Stage
 from streaming.ports.link import TickMessage

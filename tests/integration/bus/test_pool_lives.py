@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus, Outcome, OutcomeState, SubscriptionChange
+from brokers.pool_service import FeedChange, FeedStatus, Outcome, OutcomeState, SubscriptionChange
 from brokers.types import FeedMode
 from streaming.link.zmq_feed_link import ZmqFeedLink
 from tests.integration.bus.ends import INFY, INFY_TOPIC, Gateway, Worker, want

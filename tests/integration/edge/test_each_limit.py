@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
-from brokers.feed import RefusalCode
+from brokers.pool_service import RefusalCode
 from brokers.types import InstrumentKey
 from streaming.gateway.server import GatewayProtocol
 from streaming.testing.edge import make_principal

@@ -10,7 +10,7 @@ import httpx2
 import msgspec
 import pytest
 
-from brokers.feed import RefusalCode
+from brokers.pool_service import RefusalCode
 from brokers.types import FeedMode, InstrumentKey
 from streaming.testing.edge import make_principal
 from tests.integration.edge.conftest import INFY, TCS, EdgeServer, MakeEdge, ask, closing, read

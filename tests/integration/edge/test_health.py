@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from django.core.asgi import get_asgi_application
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from streaming.gateway.database_probe import DatabaseProbe
 from streaming.wire.versions import PROTOCOL_VERSION, UNTOLD, version_trouble
 from tests.integration.edge.conftest import EdgeServer, MakeEdge, ask

@@ -16,7 +16,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from brokers.feed import (
+from brokers.pool_service import (
     ConnectionStats,
     EndpointStats,
     ExclusiveTotals,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import RefusalCode
+from brokers.pool_service import RefusalCode
 from brokers.types import InstrumentKey
 from streaming.gateway.metrics import exposition, gateway_metrics
 from streaming.testing.edge import make_principal

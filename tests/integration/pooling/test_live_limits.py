@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from itertools import pairwise
 
-from brokers.feed import FeedStatus, Outcome, OutcomeState, RefusalCode
+from brokers.pool_service import FeedStatus, Outcome, OutcomeState, RefusalCode
 from brokers.testing import RecordingSink
 from brokers.types import InstrumentKey
 from pooling.contracts import PoolOptions

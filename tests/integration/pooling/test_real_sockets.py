@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from brokers.feed import FeedStatus, OrderUpdated, OutcomeState, RefusalCode
+from brokers.pool_service import FeedStatus, OrderUpdated, OutcomeState, RefusalCode
 from brokers.types import FeedMode
 from pooling.contracts import PoolOptions
 from tests.support import eventually, free_port

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from brokers.feed import FeedStatus, state_word
+from brokers.pool_service import FeedStatus, state_word
 from openalgo_site.cli.top_screen import Emphasis, Snapshot, frame
 from openalgo_site.doctor import processes
 from openalgo_site.doctor.findings import Finding, Outcome

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brokers.contract import CredentialField
-from brokers.feed import FeedChange, Holder, Outcome, OutcomeState, SubscriptionChange, Want
+from brokers.pool_service import FeedChange, Holder, Outcome, OutcomeState, SubscriptionChange, Want
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode
 from pooling.contracts import AccountSpec, PoolOptions

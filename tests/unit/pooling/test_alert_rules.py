@@ -10,7 +10,7 @@ from datetime import UTC
 
 import pytest
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from pooling.alerts.addresses import WebhookUrl
 from pooling.alerts.debounce import Debouncer, PoolState
 from pooling.alerts.message import Alert, email_text, signature, webhook_body

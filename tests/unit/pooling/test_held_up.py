@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from brokers.feed import FeedChange, FeedStatus
+from brokers.pool_service import FeedChange, FeedStatus
 from pooling.testing import VirtualTimeLoop
 from tests.unit.pooling.kit import ACTIVE, ANN, PENDING, key, virtual
 from tests.unit.pooling.worker.test_worker import open_worker

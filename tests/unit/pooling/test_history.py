@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from brokers.feed import ConnectionStats, FeedStatus, Peak, Peaks, PoolStats
+from brokers.pool_service import ConnectionStats, FeedStatus, Peak, Peaks, PoolStats
 from pooling.history import PoolHistory, PoolPast, higher, next_sample_ms, start_of_day_ms
 
 INDIA = ZoneInfo("Asia/Kolkata")

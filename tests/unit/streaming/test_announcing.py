@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus
+from brokers.pool_service import FeedChange, FeedStatus
 from brokers.types import InstrumentKey
 from tests.support import eventually
 from tests.unit.streaming.fanout.test_hub import INFY, TCS, Edge, of_type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokers.feed import Outcome, OutcomeState, SubscriptionChange
+from brokers.pool_service import Outcome, OutcomeState, SubscriptionChange
 from brokers.types import FeedMode, InstrumentKey
 from streaming.fanout.concerned import concerned
 from streaming.fanout.index import Groups

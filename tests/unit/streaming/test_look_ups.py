@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from brokers.feed import RefusalCode
 from brokers.logs.failing import FAILURE_LOG_SECONDS
+from brokers.pool_service import RefusalCode
 from brokers.types import InstrumentKey
 from streaming.exceptions import DirectoryUnavailableError
 from streaming.fanout.look_up_log import LookUp, LookUpLog

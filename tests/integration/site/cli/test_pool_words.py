@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from brokers.feed import ConnectionStats, FeedStatus
+from brokers.pool_service import ConnectionStats, FeedStatus
 from openalgo_site.doctor import processes
 from openalgo_site.doctor.findings import Outcome
 from pooling.models import BrokerAccount, PoolStatus, PoolUsage

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from brokers.feed import Holder, Want
+from brokers.pool_service import Holder, Want
 from brokers.registry import default_registry
 from brokers.simulator.dhan.encoder import name_of
 from brokers.simulator.dhan.exchange import DhanExchange

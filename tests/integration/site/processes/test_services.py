@@ -45,7 +45,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.contrib.auth.models import User
 from django.db import connection
-from brokers.feed import Holder, SubscriptionChange, Want
+from brokers.pool_service import Holder, SubscriptionChange, Want
 from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, InstrumentKey, InstrumentRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from brokers.feed import FeedStatus, Peak, PoolStats
+from brokers.pool_service import FeedStatus, Peak, PoolStats
 
 __all__ = ["NOW", "stats"]
 

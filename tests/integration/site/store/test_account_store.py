@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from brokers.types import InstrumentKey
 from pooling.contracts import AccountStore, UsageSample
 from pooling.exceptions import StoreUnavailableError

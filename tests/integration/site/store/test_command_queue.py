@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from pooling.exceptions import CommandRefusedError
 from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
 from pooling.models import BrokerAccount, PoolCommand, PoolStatus

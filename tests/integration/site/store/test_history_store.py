@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from django.utils import timezone
 
-from brokers.feed import Peak, Peaks
+from brokers.pool_service import Peak, Peaks
 from pooling.contracts import UsageSample
 from pooling.models import (
     BrokerAccount,

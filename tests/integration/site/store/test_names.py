@@ -13,7 +13,14 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from brokers.feed import FeedEvent, Holder, OutcomeState, RefusalCode, SubscriptionChange, Want
+from brokers.pool_service import (
+    FeedEvent,
+    Holder,
+    OutcomeState,
+    RefusalCode,
+    SubscriptionChange,
+    Want,
+)
 from brokers.registry import default_registry
 from brokers.simulator.zerodha.exchange import KiteExchange
 from brokers.testing import RecordingSink

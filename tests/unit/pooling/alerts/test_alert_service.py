@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from pooling.alerts import delivery, service
 from pooling.alerts.contracts import AlertKind, PoolTargets, Target
 from pooling.alerts.delivery import Deliveries

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokers.binance.config import CAPABILITIES as BINANCE
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from brokers.registry import default_registry
 from brokers.zerodha.config import CAPABILITIES as ZERODHA
 from pooling.connection.freshness import UNPROVEN, Freshness, LastHeard

@@ -9,7 +9,7 @@ import pytest
 
 from brokers.contract import Handshake
 from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
-from brokers.feed import Want
+from brokers.pool_service import Want
 from brokers.testing import RecordingSink
 from pooling.backoff import Backoff
 from pooling.connectors.circuit import CircuitPolicy, CircuitState

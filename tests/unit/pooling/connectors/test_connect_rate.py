@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brokers.contract import ConnectRate, Handshake
 from brokers.exceptions import BrokerUnavailableError
-from brokers.feed import Want
+from brokers.pool_service import Want
 from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
 from pooling.backoff import Backoff

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brokers.exceptions import BrokerAuthError, BrokerUnavailableError
-from brokers.feed import FeedStatus, RefusalCode
+from brokers.pool_service import FeedStatus, RefusalCode
 from pooling.contracts import PoolOptions
 from pooling.exceptions import PoolClosedError, PoolExhaustedError
 from tests.unit.pooling.exclusive.exclusive_kit import EchoBroker

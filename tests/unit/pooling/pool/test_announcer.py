@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from brokers.feed import FeedStatus, Outcome, OutcomeState
+from brokers.pool_service import FeedStatus, Outcome, OutcomeState
 from brokers.types import FeedMode
 from pooling.pool.announcer import FeedAnnouncer
 from pooling.testing import VirtualClock

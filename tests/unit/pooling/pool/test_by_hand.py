@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from brokers.feed import FeedStatus, RefusalCode
+from brokers.pool_service import FeedStatus, RefusalCode
 from brokers.testing import RecordingSink
 from pooling.exceptions import CommandRefusedError
 from pooling.pool.pool import ConnectionPool

@@ -36,7 +36,7 @@ import pytest
 
 import pooling
 from brokers.exceptions import BrokerUnavailableError
-from brokers.feed import FeedStatus, RefusalCode
+from brokers.pool_service import FeedStatus, RefusalCode
 from pooling.exceptions import PoolCapacityError, PoolClosedError
 from pooling.testing import FakeAdapter, FakeBroker
 from tests.unit.pooling.kit import (

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from brokers.feed import FeedStatus, RefusalCode, Want
+from brokers.pool_service import FeedStatus, RefusalCode, Want
 from pooling.contracts import PoolOptions
 from pooling.exceptions import PoolClosedError
 from pooling.testing import FakeBroker, make_instrument

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus, SubscriptionChange
+from brokers.pool_service import FeedChange, FeedStatus, SubscriptionChange
 from brokers.registry import BrokerRegistry
 from pooling.contracts import CommandVerb
 from pooling.pool.pool import ConnectionPool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from brokers.feed import FeedStatus, RefusalCode
+from brokers.pool_service import FeedStatus, RefusalCode
 from brokers.types import FeedMode
 from pooling.contracts import PoolOptions
 from tests.unit.pooling.kit import ACTIVE, ANN, BOB, PENDING, REFUSED, key, open_kit, virtual

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from brokers.feed import FeedStatus
+from brokers.pool_service import FeedStatus
 from tests.unit.pooling.kit import key, open_kit, virtual
 
 LIVE, STALE = FeedStatus.LIVE, FeedStatus.STALE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokers.feed import Peak
+from brokers.pool_service import Peak
 from pooling.pool.stats import Gauge, PoolMeters, RateWindow
 
 

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from brokers.feed import Holder, OutcomeState, RefusalCode, Want
+from brokers.pool_service import Holder, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from brokers.exceptions import BrokerError, BrokerLimitError
-from brokers.feed import RefusalCode
+from brokers.pool_service import RefusalCode
 from pooling.subscriptions.outcomes import words_of
 from tests.unit.pooling.kit import ACTIVE, BOB, PENDING, REFUSED, key, open_kit, virtual
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.feed import Holder, Want
+from brokers.pool_service import Holder, Want
 from brokers.types import FeedMode
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits

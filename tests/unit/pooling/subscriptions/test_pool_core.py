@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brokers.contract import CategoryLimit
-from brokers.feed import Outcome, RefusalCode, Want
+from brokers.pool_service import Outcome, RefusalCode, Want
 from brokers.types import FeedMode, InstrumentKey, Subscription
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Charge, Limits, Load

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from brokers.contract import CategoryLimit
-from brokers.feed import Holder, RefusalCode, Want
+from brokers.pool_service import Holder, RefusalCode, Want
 from brokers.types import FeedMode
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits

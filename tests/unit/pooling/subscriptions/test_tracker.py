@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from brokers.feed import Holder
+from brokers.pool_service import Holder
 from brokers.types import FeedMode, InstrumentKey
 from pooling.subscriptions.tracker import Level, SubscriptionState, Tracker
 from pooling.testing import make_instrument

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from brokers.contract import BrokerCapabilities, CategoryLimit, Handshake
-from brokers.feed import FeedStatus, RefusalCode, SubscriptionChange, Want
+from brokers.pool_service import FeedStatus, RefusalCode, SubscriptionChange, Want
 from brokers.registry import BrokerRegistry
 from brokers.settings import BrokerSettings, setting
 from brokers.testing import RecordingSink

@@ -12,7 +12,7 @@ from datetime import date
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus, RefusalCode, SubscriptionChange, Want
+from brokers.pool_service import FeedChange, FeedStatus, RefusalCode, SubscriptionChange, Want
 from brokers.registry import BrokerRegistry
 from brokers.types import Instrument, InstrumentKey
 from pooling.contracts import AccountSpec

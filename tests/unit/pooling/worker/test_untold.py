@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokers.feed import Holder, Want
+from brokers.pool_service import Holder, Want
 from brokers.types import FeedMode, InstrumentKey
 from pooling.worker.untold import UntoldWants
 

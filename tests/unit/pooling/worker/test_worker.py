@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedStatus,
     Holder,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokers.feed import Outcome, OutcomeState, RefusalCode, SubscriptionChange, Want
+from brokers.pool_service import Outcome, OutcomeState, RefusalCode, SubscriptionChange, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.clients.batches import Cohort
 from streaming.clients.client import Client

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokers.feed import RefusalCode
+from brokers.pool_service import RefusalCode
 from brokers.types import FeedMode, InstrumentKey
 from streaming.clients.client import Client
 from streaming.fanout.pending_ticks import Arrivals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokers.feed import FeedChange, FeedStatus
+from brokers.pool_service import FeedChange, FeedStatus
 from brokers.types import InstrumentKey
 from streaming.link.feed_status import PoolStates
 from streaming.wire.control import PoolBeat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokers.feed import FeedChange, FeedStatus, Outcome, OutcomeState, RefusalCode
+from brokers.pool_service import FeedChange, FeedStatus, Outcome, OutcomeState, RefusalCode
 from brokers.types import FeedMode, InstrumentKey
 from streaming.link.returning import Returns
 from streaming.ports.link import TickMessage

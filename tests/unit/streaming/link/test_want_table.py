@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.feed import Want
+from brokers.pool_service import Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.exceptions import TopicError
 from streaming.link.wants import WantTable

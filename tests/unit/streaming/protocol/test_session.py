@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokers.feed import Outcome, OutcomeState, RefusalCode, Want
+from brokers.pool_service import Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, InstrumentKey
 from streaming.protocol.held import AccountsChange, Feed, Line
 from streaming.protocol.parsing import parse_request

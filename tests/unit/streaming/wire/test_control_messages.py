@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.feed import (
+from brokers.pool_service import (
     FeedChange,
     FeedStatus,
     OrderUpdated,

@@ -1,4 +1,4 @@
-"""What a pool and a gateway say to each other, free of how it travels.
+"""Service of pools to gateways, as values: what they say to each other, however it travels.
 
 ``pooling`` implements ``FeedService``; ``streaming`` carries it over the control link. Neither
 imports the other: these values are all that they share.
