@@ -38,6 +38,7 @@ from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
 from pooling.exceptions import HeldUpError, PlannedReconnectError, SilentConnectionError
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
+from pooling.subscriptions.upkeep import ConnectionView
 
 __all__ = ["Connection"]
 
@@ -108,6 +109,8 @@ class Connection:
         self._state = ConnectionState.IDLE
         self._meters = ConnectionMeters(now_ms=clock.time_ms())
         self._freshness = Freshness(self._adapter.capabilities.heartbeat_seconds)
+        # When the open socket was opened, and since when there is none though one is wanted: both
+        # monotonic, one of them None; loop only.
         self._opened_at: float | None = None
         self._down_since: float | None = clock.monotonic()
         self._live_since: float | None = None
@@ -132,14 +135,10 @@ class Connection:
         return self._held_up or self._freshness.doubt
 
     @property
-    def opened_at(self) -> float | None:
-        """When the open socket was opened, monotonic; None while there is none."""
-        return self._opened_at
-
-    @property
-    def down_since(self) -> float | None:
-        """Since when it has wanted a socket and had none, monotonic; None while it has one."""
-        return self._down_since
+    def view(self) -> ConnectionView:
+        """The connection as upkeep sees it now."""
+        is_live = self._state is ConnectionState.LIVE
+        return ConnectionView(self.slot, is_live, self._opened_at, self._down_since)
 
     @property
     def losses(self) -> Mapping[str, int]:

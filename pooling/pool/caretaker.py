@@ -17,7 +17,6 @@ from pooling.pool.telemetry import PoolTelemetry
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.upkeep import (
     CloseIdle,
-    ConnectionView,
     Evacuate,
     Merge,
     Readmit,
@@ -127,18 +126,9 @@ class Caretaker:
 
     def _review(self) -> list[Task]:
         """Return what is to be done now; called under the lock."""
-        views = [
-            ConnectionView(
-                slot,
-                connection.state is ConnectionState.LIVE,
-                connection.opened_at,
-                connection.down_since,
-            )
-            for slot, connection in self._table.connections.items()
-        ]
         return self._upkeep.review(
             self._clock.monotonic(),
-            views,
+            [connection.view for connection in self._table.connections.values()],
             self._book.allocator,
             warm=[slot for slot in self._table.connections if self._book.is_warm(slot)],
             max_idle_seconds=self._options().max_idle_seconds,

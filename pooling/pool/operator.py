@@ -21,7 +21,7 @@ from pooling.pool.telemetry import PoolTelemetry
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits
 from pooling.subscriptions.preview import LimitsPreview, LimitsTrial, held_in
-from pooling.subscriptions.upkeep import ConnectionView, find_merge
+from pooling.subscriptions.upkeep import find_merge
 
 __all__ = ["ByHand"]
 
@@ -166,12 +166,7 @@ class ByHand:
         self._check_running()
         with self._lock:
             views = {
-                slot: ConnectionView(
-                    slot,
-                    connection.state is ConnectionState.LIVE,
-                    connection.opened_at,
-                    connection.down_since,
-                )
+                slot: connection.view
                 for slot, connection in self._table.connections.items()
                 if slot in self._book.allocator.slots
             }
