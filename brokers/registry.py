@@ -1,8 +1,9 @@
-"""Brokers that there are: an explicit table from name to adapter class."""
+"""Brokers that there are: explicit tables from name to adapter class, and to login."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from brokers.angel.connection import AngelAdapter
 from brokers.binance.connection import BinanceAdapter
@@ -10,10 +11,17 @@ from brokers.contract import BrokerAdapter
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
 from brokers.exceptions import BrokerConfigError
 from brokers.fyers.connection import FyersAdapter
+from brokers.login.contract import BrokerLogin
 from brokers.upstox.connection import UpstoxAdapter
 from brokers.zerodha.connection import ZerodhaAdapter
+from brokers.zerodha.login import ZerodhaLogin
 
-__all__ = ["BrokerRegistry", "default_registry"]
+__all__ = ["BrokerRegistry", "default_registry", "login_of"]
+
+# The login of each broker that has one, by the broker's name.
+_LOGINS: Final[Mapping[str, Callable[[str], BrokerLogin]]] = {
+    "zerodha": ZerodhaLogin,
+}
 
 
 class BrokerRegistry:
@@ -63,3 +71,13 @@ def default_registry() -> BrokerRegistry:
     registry.register(FyersAdapter)
     registry.register(UpstoxAdapter)
     return registry
+
+
+def login_of(broker_name: str, base_url: str = "") -> BrokerLogin | None:
+    """Return the login of a broker, by its name; None for a broker without one.
+
+    Args:
+        base_url: "" for the broker's own hosts, else the URL below which its paths stand.
+    """
+    login = _LOGINS.get(broker_name)
+    return None if login is None else login(base_url)

@@ -69,7 +69,8 @@ class LoginField:
     A secret is sealed when it is stored and opened by the worker only. What is no secret stands in
     the login page's address anyway, and the site needs it to build that. ``where`` is a public
     page of the broker on which one gets it ("": none). ``is_wide`` asks for a long text field.
-    ``pattern`` is a regular expression of the whole value ("": anything printable).
+    ``pattern`` is a regular expression of the whole value ("": anything printable). What
+    ``is_optional`` may stay empty.
     """
 
     name: str
@@ -79,6 +80,7 @@ class LoginField:
     is_wide: bool = False
     where: str = ""
     pattern: str = ""
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +166,9 @@ class BrokerLogin(Protocol):
     complete body, decides by what the body says before it believes the status, and never raises
     for anything that a server may send: what cannot be read is ``Refused`` as UNREADABLE, 429 is
     BUSY and a server error is DOWN.
+
+    Every method that builds a request or an address raises BrokerConfigError, naming the field,
+    where ``kept`` lacks what it needs; and NotImplementedError where the broker has no such step.
     """
 
     @property
@@ -184,6 +189,9 @@ class BrokerLogin(Protocol):
     @property
     def attempt_seconds(self) -> float:
         """How long a browser may be away before its return is too late."""
+
+    def redirect_problem(self, redirect_uri: str) -> str:
+        """Return why the broker cannot send a browser back to this address; "" where it can."""
 
     def prepare(self, kept: Mapping[str, str], redirect_uri: str) -> LoginRequest | None:
         """Return what has to be asked before the browser is sent away; None: nothing."""
@@ -208,7 +216,7 @@ class BrokerLogin(Protocol):
         """Return the request that turns a code into a credential."""
 
     def unattended(self, kept: Mapping[str, str], totp: str) -> LoginRequest:
-        """Return the request of a login by PIN and TOTP. Raises NotImplementedError without one."""
+        """Return the request of a login by PIN and TOTP; ``brokers.login.totp`` makes the code."""
 
     def answer(
         self, kept: Mapping[str, str], status: int, headers: Mapping[str, str], body: bytes

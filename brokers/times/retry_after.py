@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["MAX_RETRY_AFTER_SECONDS", "retry_after_seconds"]
+__all__ = ["MAX_RETRY_AFTER_SECONDS", "http_date", "retry_after_seconds"]
 
 MAX_RETRY_AFTER_SECONDS = 3600.0  # the longest wait that a broker may impose on us
 MAX_HEADER_CHARACTERS = 64
@@ -26,14 +26,15 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         # Python refuses to read thousands of digits.
         is_long = len(text) > MAX_HEADER_CHARACTERS
         return MAX_RETRY_AFTER_SECONDS if is_long else min(float(text), MAX_RETRY_AFTER_SECONDS)
-    until, now = _date(text), _date(headers.get("Date", "").strip())
+    until, now = http_date(text), http_date(headers.get("Date", ""))
     if until is None or now is None:
         return None
     return min(max(until - now, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def _date(text: str) -> float | None:
+def http_date(text: str) -> float | None:
     """Return epoch seconds of an HTTP-date in any of its three forms, or None."""
+    text = text.strip()
     if not text or len(text) > MAX_HEADER_CHARACTERS:
         return None
     try:

@@ -31,7 +31,7 @@ ROOMS: dict[str, str] = {
     "brokers.logs": "",
     "brokers.masters": "brokers",
     "brokers.times": "",
-    "brokers.login": "brokers brokers.times",
+    "brokers.login": "brokers brokers.endpoints brokers.logs brokers.times",
     **dict.fromkeys(
         [
             f"brokers.{name}"
