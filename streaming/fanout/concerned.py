@@ -29,7 +29,7 @@ def concerned(
             continue
         readers: set[Member] = set()
         for lines in group.lines.values():
-            readers |= lines.members
+            readers.update(lines.members)
         for member in readers:
             found.setdefault(member, []).append(outcome)
     return {**found, **dict.fromkeys(planning, change.outcomes)}

@@ -27,6 +27,7 @@ __all__ = [
     "forget_shared",
     "shared_feed",
     "shared_feeds",
+    "shared_held",
     "shared_line",
 ]
 
@@ -60,11 +61,6 @@ def shared_feed(pool_id: str, exchange: str, symbol: str) -> Feed:
 shared_line = lru_cache(maxsize=1024)(Line)
 
 
-@lru_cache(maxsize=1024)
-def _shared_lines(*lines: tuple[Line, int]) -> Mapping[Line, int]:
-    return MappingProxyType(dict(lines))
-
-
 def shared_feeds() -> int:
     """Return how many feeds are kept for those who may ask for them again."""
     return shared_feed.cache_info().currsize
@@ -74,32 +70,54 @@ def forget_shared() -> None:
     """Keep what is shared for its holders only; whoever asks next begins with nothing."""
     shared_feed.cache_clear()
     _shared.cache_clear()
+    _shared_held.cache_clear()
 
 
-@dataclass(slots=True)
+_NO_LINES: Mapping[Line, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A client's claim on one feed: its lines with their depth levels; active once confirmed.
 
-    Nothing is read of it while its account is away. ``lines`` is shared, and changed as a whole.
+    Nothing is read of it while its account is away. Of thousands nearly all are alike, so those
+    that are equal are one: make them by ``shared_held``.
 
     ``waits`` while the pool has no place for it since limits were lowered, and the client was told.
     ``delay`` is why else it is not active yet, as the client was told.
     """
 
     account: AccountRef
-    lines: Mapping[Line, int] = field(default_factory=_shared_lines)
-    active: bool = False
-    waits: bool = False
-    delay: str = ""
+    lines: Mapping[Line, int]
+    active: bool
+    waits: bool
+    delay: str
 
-    def add(self, lines: Mapping[Line, int]) -> None:
-        """Hold ``lines`` beside the others; one that is held gets these levels of depth."""
-        both = {**self.lines, **lines} if self.lines else lines
-        self.lines = _shared_lines(*both.items())
+    def adding(self, lines: Mapping[Line, int]) -> Held:
+        """Return a claim on ``lines`` beside these; one that is held gets those levels of depth."""
+        return self.but(lines={**self.lines, **lines})
 
-    def drop(self, line: Line) -> None:
-        """Hold ``line`` no more, if it is held."""
-        self.lines = _shared_lines(*(each for each in self.lines.items() if each[0] != line))
+    def without(self, line: Line) -> Held:
+        """Return a claim on the other lines."""
+        return self.but(lines={each: n for each, n in self.lines.items() if each != line})
+
+    def but(
+        self,
+        *,
+        account: AccountRef | None = None,
+        lines: Mapping[Line, int] | None = None,
+        active: bool | None = None,
+        waits: bool | None = None,
+        delay: str | None = None,
+    ) -> Held:
+        """Return the claim with what is given instead."""
+        return shared_held(
+            self.account if account is None else account,
+            self.lines if lines is None else lines,
+            active=self.active if active is None else active,
+            waits=self.waits if waits is None else waits,
+            delay=self.delay if delay is None else delay,
+        )
 
     def to_want(self, key: InstrumentKey) -> Want:
         """Return the one upstream wish that serves all lines."""
@@ -109,6 +127,29 @@ class Held:
             mode=max(line.mode for line in self.lines),
             depth_levels=max(depths, default=DEFAULT_DEPTH_LEVELS),
         )
+
+
+def shared_held(
+    account: AccountRef,
+    lines: Mapping[Line, int] = _NO_LINES,
+    *,
+    active: bool = False,
+    waits: bool = False,
+    delay: str = "",
+) -> Held:
+    """Return a claim that all who have the same share."""
+    return _shared_held(account, tuple(lines.items()), active, waits, delay)
+
+
+@lru_cache(maxsize=1024)
+def _shared_held(
+    account: AccountRef,
+    lines: tuple[tuple[Line, int], ...],
+    active: bool,
+    waits: bool,
+    delay: str,
+) -> Held:
+    return Held(account, MappingProxyType(dict(lines)), active, waits, delay)
 
 
 @dataclass(frozen=True, slots=True)

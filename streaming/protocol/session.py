@@ -29,6 +29,7 @@ from streaming.protocol.held import (
     Line,
     Upstream,
     shared_feed,
+    shared_held,
     shared_line,
 )
 from streaming.protocol.parsing import split_suffix
@@ -162,7 +163,7 @@ class ClientSession:
             held = self.held.get(feed)
             if held is None or held.account.away:
                 continue
-            plan.planned[feed] = Held(held.account, held.lines)
+            plan.planned[feed] = shared_held(held.account, held.lines)
             for line, levels in held.lines.items():
                 name = feed.key.symbol + line.suffix
                 item = SubscribeItem(name, feed.key.exchange, line.mode, levels)
@@ -203,9 +204,9 @@ class ClientSession:
                 plan.room -= 1
             plan.fresh.add(feed)
         if wanted is None:
-            wanted = plan.planned[feed] = _claim(account, current)
+            wanted = _claim(account, current)
         line = shared_line(item.mode, "" if levels_asked is None else item.symbol[len(name) :])
-        wanted.add({line: item.depth_levels})
+        plan.planned[feed] = wanted.adding({line: item.depth_levels})
         return Asked(item, feed, line, account)
 
     def _no_account(self, exchange: str) -> str:
@@ -242,11 +243,13 @@ class ClientSession:
         written = encoded(answer)
         if outcome is None or outcome.state is OutcomeState.REFUSED:
             return Granted(answer, written, None, late, is_unanswered=outcome is None)
-        held = Held(self._account(feed.pool_id) or asked.account)
-        held.add({asked.line: asked.item.depth_levels})
-        held.active = outcome.state is OutcomeState.ACTIVE
-        held.waits = entries.waits_for_room(outcome)
-        held.delay = entries.delay_of(outcome)
+        held = shared_held(
+            self._account(feed.pool_id) or asked.account,
+            {asked.line: asked.item.depth_levels},
+            active=outcome.state is OutcomeState.ACTIVE,
+            waits=entries.waits_for_room(outcome),
+            delay=entries.delay_of(outcome),
+        )
         # What is granted is sent as it is written; of a refusal the answer's sum needs the words.
         kept = answer if answer["status"] == "error" else _SUCCESS
         return Granted(kept, written, held, late)
@@ -325,8 +328,7 @@ class ClientSession:
         """Hold what was granted, beside the lines that are held of the feed."""
         held = self.held.get(feed)
         if held is not None:
-            lines, granted.lines = granted.lines, held.lines
-            granted.add(lines)
+            granted = granted.but(lines={**held.lines, **granted.lines})
         self.held[feed] = granted
         return granted
 
@@ -433,10 +435,13 @@ class ClientSession:
 
     def _drop(self, feed: Feed, line: Line) -> None:
         held = self.held.get(feed)
-        if held is not None:
-            held.drop(line)
-            if not held.lines:
-                del self.held[feed]
+        if held is None:
+            return
+        left = held.without(line)
+        if left.lines:
+            self.held[feed] = left
+        else:
+            del self.held[feed]
 
     def upstream(self, feeds: Iterable[Feed]) -> Upstream:
         """Return what the pools must be told so that they know what is held of ``feeds`` now."""
@@ -485,16 +490,16 @@ class ClientSession:
         """
         if held.account.away:
             return []
-        held.active = outcome.state is OutcomeState.ACTIVE
+        before, active = held, outcome.state is OutcomeState.ACTIVE
         if entries.waits_for_room(outcome):
-            was_told, held.waits = held.waits, True
-            lines = [] if was_told else held.lines
+            held = self.held[feed] = held.but(active=active, waits=True)
+            lines = [] if before.waits else held.lines
             return [entries.waits(feed, line, held.account, outcome) for line in lines]
-        before, held.delay = held.delay, entries.delay_of(outcome)
-        if held.delay and held.delay != before:
+        held = self.held[feed] = held.but(active=active, delay=entries.delay_of(outcome))
+        if held.delay and held.delay != before.delay:
             return [entries.delayed(feed, line, held.account, outcome) for line in held.lines]
-        if held.active and (held.waits or before):
-            held.waits = False
+        if active and (before.waits or before.delay):
+            held = self.held[feed] = held.but(waits=False)
             return [entries.placed_again(feed, line, held.account) for line in held.lines]
         return []
 
@@ -516,7 +521,7 @@ class ClientSession:
                 ended += [(feed, line) for line in held.lines]
                 answers["ended"] += [_of_lost_account(feed, line, before) for line in held.lines]
                 continue
-            held.account = account
+            held = self.held[feed] = held.but(account=account)
             if not account.away:
                 back += [feed] if before.away else []
             elif account.away != before.away:
@@ -528,8 +533,8 @@ class ClientSession:
 
     def _put_away(self, feed: Feed, held: Held) -> list[dict[str, Any]]:
         outcome = entries.away_outcome(held.to_want(feed.key), held.account)
-        held.active = held.waits = False
-        held.delay = entries.delay_of(outcome)
+        delay = entries.delay_of(outcome)
+        held = self.held[feed] = held.but(active=False, waits=False, delay=delay)
         return [entries.delayed(feed, line, held.account, outcome) for line in held.lines]
 
     def _departure(
@@ -556,7 +561,7 @@ class ClientSession:
 
 def _claim(account: AccountRef, current: Held | None) -> Held:
     """Return a claim on what is held already, if anything is."""
-    return Held(account) if current is None else Held(account, current.lines)
+    return shared_held(account, {} if current is None else current.lines)
 
 
 def _of_lost_account(feed: Feed, line: Line, account: AccountRef) -> dict[str, Any]:
