@@ -13,6 +13,7 @@ from brokers.exceptions import BrokerConfigError
 from brokers.fyers.connection import FyersAdapter
 from brokers.login.contract import BrokerLogin
 from brokers.upstox.connection import UpstoxAdapter
+from brokers.upstox.login import UpstoxLogin
 from brokers.zerodha.connection import ZerodhaAdapter
 from brokers.zerodha.login import ZerodhaLogin
 
@@ -20,6 +21,7 @@ __all__ = ["BrokerRegistry", "default_registry", "login_of"]
 
 # The login of each broker that has one, by the broker's name.
 _LOGINS: Final[Mapping[str, Callable[[str], BrokerLogin]]] = {
+    "upstox": UpstoxLogin,
     "zerodha": ZerodhaLogin,
 }
 

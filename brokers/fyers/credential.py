@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Annotated, Final
-
-import msgspec
+from typing import Final
 
 from brokers.exceptions import BrokerConfigError
+from brokers.times.json_web_token import MAX_TOKEN_CHARACTERS, claims_of
 
 __all__ = ["hsm_key"]
 
-MAX_TOKEN_CHARACTERS: Final = 16_384
-
-
-class _Claims(msgspec.Struct):
-    hsm_key: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+_MAX_KEY_CHARACTERS: Final = 4096
 
 
 def hsm_key(access_token: str) -> str:
@@ -32,19 +25,16 @@ def hsm_key(access_token: str) -> str:
         raise BrokerConfigError("fyers: the credential has no access_token")
     if len(token) > MAX_TOKEN_CHARACTERS:
         raise BrokerConfigError("fyers: access_token is longer than any token of Fyers")
-    parts = token.split(".")
-    key = _claim(parts[1]) if len(parts) == 3 else token
+    key = _claim(token) if token.count(".") == 2 else token
     if not (key.isascii() and key.isprintable()):
         raise BrokerConfigError("fyers: access_token has characters that no token has")
     return key
 
 
-def _claim(payload: str) -> str:
-    try:
-        data = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-        return msgspec.json.decode(data, type=_Claims).hsm_key
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        # The text of the error may hold a part of the token.
+def _claim(token: str) -> str:
+    key = claims_of(token).get("hsm_key")
+    if not isinstance(key, str) or not 0 < len(key) <= _MAX_KEY_CHARACTERS:
         raise BrokerConfigError(
             "fyers: access_token has no hsm_key; store the one of today's login at Fyers"
-        ) from None
+        )
+    return key

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from typing import Annotated
 
-import msgspec
+from brokers.times.json_web_token import claims_of, moment_of
 
 __all__ = ["DailyEnd", "expiry_of", "jwt_expiry"]
-
-MAX_TOKEN_CHARACTERS = 16_384
-# A day before datetime ends: it has to be told in any zone.
-LATEST_EXPIRY = 253_402_214_399
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +27,12 @@ class DailyEnd:
         return end.astimezone(UTC)
 
 
-class _Claims(msgspec.Struct):
-    exp: Annotated[float, msgspec.Meta(gt=0, le=LATEST_EXPIRY)]
-
-
 def jwt_expiry(token: str) -> datetime | None:
     """Return the ``exp`` claim (RFC 7519, section 4.1.4) of a JSON Web Token; None for other text.
 
     The signature is not looked at: the broker does that, and this is only shown to people.
     """
-    parts = token.strip().split(".")
-    if len(parts) != 3 or len(token) > MAX_TOKEN_CHARACTERS:
-        return None
-    try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        claims = msgspec.json.decode(payload, type=_Claims)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        return None
-    return datetime.fromtimestamp(claims.exp, UTC)
+    return moment_of(claims_of(token), "exp")
 
 
 def expiry_of(

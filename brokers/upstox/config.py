@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import time
 from typing import Final
 
 from brokers.contract import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.settings import BrokerSettings, setting
-from brokers.times.credential_expiry import DailyEnd
-from brokers.times.market_clock import INDIA
 from brokers.upstox.constants import (
     CATEGORY_D30,
     CATEGORY_FULL,
@@ -18,6 +15,7 @@ from brokers.upstox.constants import (
     DEPTH_LEVELS_PLUS,
     EXCHANGES,
 )
+from brokers.upstox.credential import DAILY_END
 
 __all__ = ["CAPABILITIES", "FEED_PATH", "UpstoxSettings", "capabilities_with", "master_url"]
 
@@ -96,7 +94,9 @@ CAPABILITIES: Final = BrokerCapabilities(
         CredentialField(
             "access_token",
             "Access token",
-            "Of today's login; Upstox ends it at 03:30 India time.",
+            "Of today's login, which Upstox ends at 03:30 India time; or an Analytics Token, which "
+            "holds a year: with the day on which it was made before it (2026-11-30:token) where "
+            "it does not tell its end itself.",
         ),
     ),
     default_endpoint=f"wss://api.upstox.com{FEED_PATH}",
@@ -110,8 +110,7 @@ CAPABILITIES: Final = BrokerCapabilities(
     liveness_timeout_seconds=30.0,
     # All that a user may subscribe, at once, takes less than one; a frame is parsed as a whole.
     max_frame_bytes=2 * 1024 * 1024,
-    # "valid until 3:30 AM the following day, whenever it was made"
-    credentials_end=DailyEnd(time(3, 30), INDIA),
+    credentials_end=DAILY_END,
 )
 
 

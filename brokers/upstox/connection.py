@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -61,6 +62,7 @@ from brokers.upstox.constants import (
     MODE_LTPC,
     SEGMENTS,
 )
+from brokers.upstox.credential import UpstoxToken
 from brokers.upstox.symbols import parse_master
 
 __all__ = ["UpstoxAdapter"]
@@ -144,9 +146,17 @@ class UpstoxAdapter(BrokerAdapter):
         """Yield the instruments of the master, gzipped or not; see ``symbols.parse_master``."""
         return parse_master(master, passed)
 
+    @classmethod
+    def credential_expiry(cls, credentials: Credentials, stored_at: datetime) -> datetime | None:
+        """Return when a token ends: at half past three, or after its year if it is long-lived."""
+        try:
+            return UpstoxToken.of(credentials.values.get("access_token", "")).ends_at(stored_at)
+        except BrokerConfigError:
+            return super().credential_expiry(credentials, stored_at)
+
     def handshake(self, credentials: Credentials) -> Handshake:
         """Put the access token into the header that the redirect is asked for with."""
-        token = credentials.values.get("access_token", "").strip().removeprefix("Bearer ").strip()
+        token = UpstoxToken.of(credentials.values.get("access_token", "")).value
         if not token:
             raise BrokerConfigError("upstox: the credential has no access_token")
         if not (token.isascii() and token.isprintable()):

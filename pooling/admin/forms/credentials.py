@@ -144,7 +144,8 @@ def credential_state(account: BrokerAccount, now: datetime) -> SafeString:
     local, today = timezone.localtime(expires), timezone.localtime(now)
     at = f"{local:%H:%M} {zone_name(local)}"
     if local.date() != today.date():
-        at = f"{local:%b} {local.day}, {at}"
+        year = f" {local.year}" if local.year != today.year else ""
+        at = f"{local:%b} {local.day}{year}, {at}"
     if expires <= now:
         return badge(Tone.BAD, f"expired {at}", "enter a new credential")
     is_soon = (expires - now).total_seconds() <= SOON_SECONDS

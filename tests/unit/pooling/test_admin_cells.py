@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pooling.admin.forms.credentials import credential_state
 from pooling.admin.lists.cells import Tone, age, badge, bar, long_age
 from pooling.admin.operations import OPERATIONS, PoolFacts
+from pooling.models import BrokerAccount
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -73,3 +75,19 @@ def test_nothing_subscribed_is_told_as_that():
     assert "Nothing is subscribed on it." in OPERATIONS["reconnect"].effect(empty)
     paused = PoolFacts(is_alive=True, is_enabled=True, is_paused=True)
     assert "paused already" in OPERATIONS["pause"].effect(paused)
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        (NOW + timedelta(hours=5), "expires 22:30 IST"),
+        (NOW + timedelta(days=1), "expires Mar 3, 17:30 IST"),
+        (NOW + timedelta(days=365), "expires Mar 2 2027, 17:30 IST"),
+        (NOW - timedelta(days=365), "expired Mar 2 2025, 17:30 IST"),
+    ],
+)
+def test_an_end_in_another_year_names_the_year(ends, told, settings):
+    """A token of a year would else seem to end tomorrow, or to have ended yesterday."""
+    settings.TIME_ZONE = "Asia/Kolkata"
+    account = BrokerAccount(credentials_version=1, credentials_expire=ends)
+    assert told in credential_state(account, NOW)

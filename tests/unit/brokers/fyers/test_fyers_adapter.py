@@ -116,6 +116,7 @@ def test_a_text_that_is_no_token_is_the_key_itself(adapter: FyersAdapter) -> Non
         access_token(hsm_key="x" * 5000),
         access_token(hsm_key="ключ"),
         "APP:a.!!.b",
+        "a." + base64.urlsafe_b64encode(b'{"hsm_key":"k","x":' + b"[" * 6000).decode() + ".c",
         "a..b",
         "x" * 20_000,
         "ключ",

@@ -14,8 +14,8 @@ from brokers.login.requests import is_token, needed, no_https
 BIG = b'{"a": "' + b"x" * 1024 * 1024 + b'"}'
 
 
-def read(body: bytes, status: int = 200, **headers: str) -> Answer:
-    return Answer.read("Broker", status, headers, body, ("pa55word",))
+def read(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+    return Answer.read("Broker", status, headers or {}, body, ("pa55word",))
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_words_are_one_short_line_without_a_secret() -> None:
 
 
 def test_retry_after_is_told_of_what_may_be_repeated() -> None:
-    busy = read(b"", 429, **{"Retry-After": "30"}).by_status()
+    busy = read(b"", 429, {"Retry-After": "30"}).by_status()
     assert (busy.retry_after_seconds, busy.may_be_repeated) == (30.0, True)
-    other = read(b"", 401, **{"Retry-After": "30"}).by_status()
+    other = read(b"", 401, {"Retry-After": "30"}).by_status()
     assert (other.retry_after_seconds, other.may_be_repeated) == (None, False)
 
 
 def test_an_answer_shows_nothing_of_what_it_holds() -> None:
-    answer = read(b'{"access_token": "tok-1234"}', **{"Set-Cookie": "c00kie"})
+    answer = read(b'{"access_token": "tok-1234"}', headers={"Set-Cookie": "c00kie"})
     for secret in ("tok-1234", "c00kie", "pa55word"):
         assert secret not in repr(answer)
 

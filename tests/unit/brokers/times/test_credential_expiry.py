@@ -60,6 +60,8 @@ def test_the_claim_of_a_json_web_token_counts() -> None:
         jwt({"exp": 253_402_300_799}),  # which no page east of Greenwich could show
         jwt([1]),
         jwt({"exp": 1_800_000_000, "x": "y" * 20_000}),
+        jwt({"exp": True}),
+        "a." + base64.urlsafe_b64encode(b'{"exp": 1, "x": ' + b"[" * 6000).decode() + ".c",
     ],
 )
 def test_other_text_says_nothing_and_harms_nobody(text: str) -> None:
