@@ -11,9 +11,18 @@ from playwright.async_api import BrowserContext, Page
 
 from tests.browser.fake_site import FakeSite
 from tests.browser.watch import Watch
-from tests.fix_browser import browser, console_errors, context, page
+from tests.fix_browser import browser, console_errors, context, page, profile
 
-__all__ = ["browser", "console_errors", "context", "fake_process", "page", "site", "watch"]
+__all__ = [
+    "browser",
+    "console_errors",
+    "context",
+    "fake_process",
+    "page",
+    "profile",
+    "site",
+    "watch",
+]
 
 
 @pytest.fixture(scope="session")

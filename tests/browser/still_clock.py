@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from playwright.async_api import Page
 
-from tests.fix_browser import PATIENCE_MS
+from tests.fix_browser import PATIENCE_MS, spoil
 from tests.support import eventually
 
 __all__ = ["StillClock"]
@@ -48,6 +48,7 @@ class StillClock:
         """Take the page's clock over before anything is opened. It goes on until ``stop``."""
         await page.add_init_script(COUNT)
         await page.clock.install()
+        spoil(page.context)  # every page of it has this clock now
         return cls(page)
 
     async def stop(self) -> None:
