@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -26,6 +27,7 @@ from playwright.async_api import (
     BrowserContext,
     CDPSession,
     ConsoleMessage,
+    Error,
     Page,
     async_playwright,
     expect,
@@ -63,6 +65,21 @@ class ConsoleErrors:
     def on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.seen.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def on_throw(self, error: Error) -> None:
+        self.seen.append(str(error))
+
+    @contextmanager
+    def of(self, page: Page) -> Iterator[None]:
+        """Hear a page within the block, and fail for what was not allowed."""
+        page.on("console", self.on_console)
+        page.on("pageerror", self.on_throw)
+        try:
+            yield
+        finally:
+            page.remove_listener("console", self.on_console)
+            page.remove_listener("pageerror", self.on_throw)
+        assert not self.unexpected, self.unexpected
 
     @property
     def unexpected(self) -> list[str]:
@@ -173,7 +190,5 @@ def console_errors() -> ConsoleErrors:
 async def page(context: BrowserContext, console_errors: ConsoleErrors) -> AsyncIterator[Page]:
     """An empty page at 1280 x 800; the test fails for what its console complained about."""
     made = await context.new_page()
-    made.on("console", console_errors.on_console)
-    made.on("pageerror", lambda error: console_errors.seen.append(str(error)))
-    yield made
-    assert not console_errors.unexpected, console_errors.unexpected
+    with console_errors.of(made):
+        yield made

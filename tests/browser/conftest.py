@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.browser.fake_site import FakeSite
 from tests.browser.watch import Watch
-from tests.fix_browser import browser, console_errors, context, page, profile
+from tests.fix_browser import (
+    PATIENCE_MS,
+    ConsoleErrors,
+    browser,
+    console_errors,
+    context,
+    page,
+    profile,
+)
 
 __all__ = [
     "browser",
@@ -60,3 +68,23 @@ async def watch(page: Page, context: BrowserContext, site: FakeSite) -> AsyncIte
     yield made
     if made.page.url != "about:blank":
         await made.page.goto("about:blank")  # its socket ends before the next test's begins
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kept_page(browser: Browser) -> AsyncIterator[Page]:
+    """A tab that stays open, for tests that only call what the pages' modules export."""
+    context = await browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    yield await context.new_page()
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def module_page(
+    kept_page: Page, site: FakeSite, console_errors: ConsoleErrors
+) -> AsyncIterator[Page]:
+    """A page of the site with nothing of the test before it in its modules or its storage."""
+    with console_errors.of(kept_page):
+        await kept_page.goto(f"{site.url}/login/")
+        yield kept_page
+        await kept_page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")

@@ -6,24 +6,16 @@ import json
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page
 
 from brokers.types import FeedMode, InstrumentKey, Tick
 from streaming.clients.batch_outbox import encode_batch
 from streaming.wire.tick_json import encode_tick
-from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 # Names as exchanges have them, and some that no text may be cut at.
 NAMES = ("INFY", "M&M", "NIFTY 50", 'A"B', "A\\B", "}],", "\u20b9X", ',"mode":', '{"type":"ticks"')
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def module_page(page: Page, site: FakeSite) -> Page:
-    await page.goto(f"{site.url}/login/")
-    return page
 
 
 async def run(page: Page, body: str, argument: Any = None) -> Any:

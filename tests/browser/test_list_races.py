@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.fake_site import FakeSite
@@ -186,12 +185,6 @@ async def test_a_paste_whose_dialog_was_left_leaves_the_next_one_alone(
         await expect(page.locator("#import-error")).to_have_text("")
         await dialog.get_by_role("button", name="Cancel").click()
         await page.unroute_all(behavior="wait")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def module_page(page: Page, site: FakeSite) -> Page:
-    await page.goto(f"{site.url}/login/")
-    return page
 
 
 # A server of two lists; `answer` decides when and how, and sees the state before and after.

@@ -8,21 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page
 
 from brokers.pool_service import FeedStatus
 from brokers.times.market_clock import exchange_zone
 from pooling.operations.pool_state import PoolState
-from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def module_page(page: Page, site: FakeSite) -> Page:
-    await page.goto(f"{site.url}/login/")
-    return page
 
 
 async def run(page: Page, module: str, expression: str) -> Any:

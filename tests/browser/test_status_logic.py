@@ -6,24 +6,16 @@ import json
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page
 
 from pooling.outages import OUTAGES
 from streaming.link.latency import BUCKETS_SECONDS
-from tests.browser.fake_site import FakeSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 HOUR = 3_600_000
 LIVE = ("good", "live")
 DAY = 24 * HOUR
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def module_page(page: Page, site: FakeSite) -> Page:
-    await page.goto(f"{site.url}/login/")
-    return page
 
 
 async def run(page: Page, module: str, expression: str, *values: Any) -> Any:
