@@ -14,6 +14,7 @@ from dotenv import load_dotenv
 from brokers.logs.redaction import REDACTOR
 from openalgo_site.config.channel_layer import channel_layers
 from openalgo_site.config.env import EmailSecurity, EnvironmentValueError, read_environment
+from openalgo_site.config.local_exchanges import parse_local_exchanges
 from openalgo_site.config.logs import logging_config
 from openalgo_site.config.private_files import begin_private, trusted_owners, why_not_ours
 from openalgo_site.config.public_url import parse_public_url
@@ -36,6 +37,10 @@ try:
     PUBLIC_URL = parse_public_url(ENV.public_url)
 except ValueError as error:
     sys.exit(f"PUBLIC_URL cannot be used: {error} (see .env.example)")
+try:
+    LOCAL_EXCHANGES = parse_local_exchanges(ENV.local_exchanges)
+except ValueError as error:
+    sys.exit(f"LOCAL_EXCHANGES cannot be used: {error} (see .env.example)")
 
 DATA_DIR = ENV.data_path(BASE_DIR)
 BUS_DIR = ENV.bus_path(BASE_DIR)

@@ -9,7 +9,9 @@ from pathlib import Path
 from django.conf import settings
 
 from brokers.contract import BrokerCapabilities
+from brokers.login.contract import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, BrokerLogin
 from brokers.registry import BrokerRegistry, default_registry
+from brokers.registry import login_of as known_login
 from pooling.contracts import PoolOptions
 from pooling.http.policy import HttpOptions, RetryPolicy
 from pooling.proxies import ProxyRules
@@ -23,6 +25,8 @@ __all__ = [
     "default_options",
     "http_options",
     "key_file",
+    "login_http_options",
+    "login_of",
     "proxy_rules",
 ]
 
@@ -65,6 +69,25 @@ def http_options() -> HttpOptions:
         retry=RetryPolicy(retries=max(0, env.http_retry_attempts)),
         proxies=proxy_rules(),
     )
+
+
+def login_http_options() -> HttpOptions:
+    """Return the limits of requests that log in: sent once each, and redirected nowhere."""
+    return HttpOptions(
+        max_connections=16,
+        max_connections_per_host=8,
+        timeout_seconds=TIMEOUT_SECONDS,
+        total_seconds=TIMEOUT_SECONDS,
+        max_body_bytes=MAX_ANSWER_BYTES,
+        follows_redirects=False,
+        retry=RetryPolicy(retries=0),
+        proxies=proxy_rules(),
+    )
+
+
+def login_of(broker: str, base_url: str = "") -> BrokerLogin | None:
+    """Return the login of a broker, below ``base_url`` if there is one; None: it has none."""
+    return known_login(broker, base_url)
 
 
 def proxy_rules() -> ProxyRules:

@@ -24,7 +24,7 @@ def check_host(
     """Refuse an endpoint that leads to a host which nobody has allowed, or there without TLS.
 
     Args:
-        endpoint: a WebSocket URL.
+        endpoint: a WebSocket URL, or an HTTP one.
         label: how people call the broker.
         own: endpoints of the broker itself.
         further: hosts that the installation allows besides, separated by commas. This machine's
@@ -48,8 +48,8 @@ def check_host(
         )
     if parts.scheme not in _SAFE:
         raise BrokerConfigError(
-            f"{label}: the endpoint leads over the network in clear: write wss:// instead of "
-            f"{parts.scheme}://"
+            f"{label}: the endpoint leads over the network in clear: write "
+            f"{'https' if parts.scheme == 'http' else 'wss'}:// instead of {parts.scheme}://"
         )
 
 

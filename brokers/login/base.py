@@ -28,6 +28,7 @@ class LoginBase:
     fields: ClassVar[Mapping[LoginKind, tuple[LoginField, ...]]]
     echoes_state: ClassVar[bool] = True
     attempt_seconds: ClassVar[float] = 600.0
+    needs_preparing: ClassVar[bool] = False
 
     def __init__(self, base_url: str = "") -> None:
         self._base_url = base_url.rstrip("/")

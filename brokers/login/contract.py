@@ -193,6 +193,10 @@ class BrokerLogin(Protocol):
     def redirect_problem(self, redirect_uri: str) -> str:
         """Return why the broker cannot send a browser back to this address; "" where it can."""
 
+    @property
+    def needs_preparing(self) -> bool:
+        """Whether the broker has to be asked before the browser is sent away (``prepare``)."""
+
     def prepare(self, kept: Mapping[str, str], redirect_uri: str) -> LoginRequest | None:
         """Return what has to be asked before the browser is sent away; None: nothing."""
 

@@ -103,6 +103,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     http_max_connections_per_host: Count = 30
     http_connection_timeout: Seconds = 30.0
     http_retry_attempts: int = 3
+    local_exchanges: str = ""
 
     def data_path(self, base: Path) -> Path:
         """Return the data directory; a relative one is below ``base``."""

@@ -78,6 +78,10 @@ class DemoPlan:
             env["SIMULATOR_ACCESS_TOKEN"] = (
                 given.simulator_access_token or self.secrets.simulator_access_token
             )
+        elif name == "gateway" and self.simulator_arguments is not None:
+            broker = self.adapter.capabilities.name
+            local = f"{broker}=http://127.0.0.1:{self.env.simulator_port}"
+            env["LOCAL_EXCHANGES"] = self.env.local_exchanges or local
         for variable, owners in OWNED.items():
             if name not in owners:
                 env.pop(variable, None)

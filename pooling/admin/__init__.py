@@ -16,12 +16,15 @@ from pooling.admin.history import (
     ReadOnlyAdmin,
 )
 from pooling.admin.instruments import InstrumentAdmin
+from pooling.admin.logins import LoginAttemptAdmin, LoginSetupAdmin
 from pooling.admin.status import PoolStatusAdmin
 
 __all__ = [
     "AlertTargetAdmin",
     "BrokerAccountAdmin",
     "InstrumentAdmin",
+    "LoginAttemptAdmin",
+    "LoginSetupAdmin",
     "PoolCommandAdmin",
     "PoolEventAdmin",
     "PoolRecordAdmin",

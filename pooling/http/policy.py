@@ -80,7 +80,8 @@ class HttpOptions:
     ``total_seconds`` a whole request with its retries. ``max_connections`` counts open ones, idle
     ones included; ``max_connections_per_host`` requests under way at one scheme, host and port. An
     idle connection is closed after ``keepalive_seconds``. A body above ``max_body_bytes`` is
-    refused, whatever it was compressed to. ``proxies`` says which way leads to a URL.
+    refused, whatever it was compressed to. Where redirects are not followed, one is an answer like
+    any other. ``proxies`` says which way leads to a URL.
     """
 
     max_connections: int = 100
@@ -90,6 +91,7 @@ class HttpOptions:
     keepalive_seconds: float = 60.0
     max_body_bytes: int = 4 * 1024 * 1024
     is_http2_offered: bool = True
+    follows_redirects: bool = True
     proxies: ProxyRules = DIRECT
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)

@@ -100,7 +100,7 @@ class HttpPool:
             transport=self._transport
             or RoutedTransport(proxies=options.proxies, make=self._make_transport),
             timeout=options.timeout_seconds,
-            follow_redirects=True,
+            follow_redirects=options.follows_redirects,
             event_hooks={"response": [_keep_to_host]},
             trust_env=False,
         )

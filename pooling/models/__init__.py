@@ -17,6 +17,7 @@ from pooling.models.instruments import (
     SearchTier,
     starting_with,
 )
+from pooling.models.logins import LoginAttempt, LoginSetup
 from pooling.models.status import STATUS_KEPT, PeakSeen, PoolStatus
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "BrokerAccount",
     "Instrument",
     "InstrumentWord",
+    "LoginAttempt",
+    "LoginSetup",
     "NamesRevision",
     "PeakSeen",
     "PoolCommand",

@@ -42,6 +42,7 @@ class PoolCommand(models.Model):
         ADMIN = "admin", "admin"
         COMMAND_LINE = "command line", "command line"
         API = "api", "api"
+        PAGE = "page", "page"
 
     account = models.ForeignKey(BrokerAccount, on_delete=models.CASCADE, related_name="commands")
     verb = models.CharField(max_length=16, choices=Verb.choices)

@@ -149,7 +149,7 @@ class PoolWorker:
             worker_id=worker_id,
             pools=self._pools,
             registry=registry,
-            follow_accounts=self._follow_accounts,
+            follow_accounts=self.follow_accounts,
         )
         self._is_closed = False
 
@@ -165,10 +165,10 @@ class PoolWorker:
         are logged and retried.
         """
         self._periodic.pulse.start()
-        await self._follow_accounts()
+        await self.follow_accounts()
         await self._save_first_status()
         periodic, statistics = self._periodic, self._statistics
-        periodic.every("accounts", self._poll_seconds, self._follow_accounts)
+        periodic.every("accounts", self._poll_seconds, self.follow_accounts)
         periodic.every("status", self._status_seconds, self._save_status)
         periodic.after("usage", statistics.until_sample_seconds, self._save_usage)
         periodic.every("commands", self._command_seconds, self._commands.look)
@@ -288,8 +288,11 @@ class PoolWorker:
 
     # -- Accounts -----------------------------------------------------------------------------
 
-    async def _follow_accounts(self) -> None:
-        """Open, close and change pools so that they are what the store says."""
+    async def follow_accounts(self) -> None:
+        """Open, close and change pools so that they are what the store says now.
+
+        By itself this is done every two seconds. Raises what the store does.
+        """
         # One at a time: what was read before an edit must not be applied after it.
         async with self._following:
             await self._apply_accounts()

@@ -50,7 +50,7 @@ ROOMS: dict[str, str] = {
     "brokers.simulator.runner": f"brokers.simulator brokers.simulator.* {_VALUES}",
     # pooling
     "pooling": f"pooling.keys brokers.endpoints {_VALUES}",
-    "pooling.conf": f"pooling pooling.http brokers.registry {_VALUES}",
+    "pooling.conf": f"brokers.login pooling pooling.http brokers.registry {_VALUES}",
     "pooling.checks": "pooling pooling.conf pooling.keys brokers brokers.endpoints",
     "pooling.keys": "brokers brokers.logs",
     "pooling.subscriptions": "pooling brokers brokers.logs",
@@ -61,22 +61,28 @@ ROOMS: dict[str, str] = {
     "pooling.exclusive brokers",
     "pooling.worker": "pooling pooling.subscriptions pooling.connection pooling.connectors "
     "pooling.exclusive pooling.pool brokers brokers.logs brokers.registry",
+    "pooling.login": "pooling pooling.http brokers brokers.login brokers.logs brokers.times",
     "pooling.http": f"pooling pooling.connectors brokers.endpoints {_VALUES}",
-    "pooling.models": f"pooling pooling.conf pooling.keys brokers.endpoints {_VALUES}",
+    "pooling.models": "pooling.login brokers.login pooling pooling.conf pooling.keys "
+    f"brokers.endpoints {_VALUES}",
     "pooling.instruments": f"pooling pooling.conf pooling.http pooling.models {_VALUES}",
-    "pooling.store": "pooling pooling.conf pooling.keys pooling.models pooling.instruments "
+    "pooling.store": "pooling.login brokers.login pooling pooling.conf pooling.keys "
+    "pooling.models pooling.instruments "
     f"{_VALUES}",
-    "pooling.operations": "pooling pooling.conf pooling.keys pooling.models "
+    "pooling.operations": "pooling.login brokers.login pooling pooling.conf pooling.keys "
+    "pooling.models "
     "pooling.subscriptions brokers brokers.logs brokers.registry brokers.times",
     "pooling.alerts": "pooling pooling.conf pooling.keys pooling.models pooling.store brokers "
     "brokers.endpoints brokers.logs",
-    "pooling.admin": "pooling pooling.conf pooling.keys pooling.models pooling.operations "
+    "pooling.admin": "pooling.login pooling pooling.conf pooling.keys pooling.models "
+    "pooling.operations "
     f"pooling.store pooling.alerts pooling.admin.forms pooling.admin.lists {_VALUES}",
     "pooling.admin.forms": "pooling pooling.conf pooling.keys pooling.models pooling.operations "
     f"pooling.store pooling.subscriptions pooling.admin.lists {_VALUES}",
     "pooling.admin.lists": f"pooling pooling.conf pooling.models pooling.operations {_VALUES}",
     "pooling.templatetags": "pooling.admin pooling.admin.forms pooling.admin.lists",
-    "pooling.testing": "pooling pooling.connectors brokers",
+    "pooling.testing": "pooling.http pooling.login brokers.login pooling pooling.connectors "
+    "brokers",
     # streaming
     "streaming": "brokers",
     "streaming.apps": "streaming streaming.wire streaming.worker brokers",
@@ -108,18 +114,21 @@ ROOMS: dict[str, str] = {
     "openalgo_site.asgi": "openalgo_site openalgo_site.config openalgo_site.adapters "
     "openalgo_site.login openalgo_site.turns openalgo_site.web openalgo_site.web.status "
     "streaming streaming.*",
-    "openalgo_site.urls": "openalgo_site.login openalgo_site.web openalgo_site.web.status",
+    "openalgo_site.urls": "openalgo_site.login openalgo_site.web openalgo_site.web.*",
     "openalgo_site.config": "brokers brokers.endpoints brokers.logs",
     "openalgo_site.adapters": f"pooling pooling.* streaming streaming.* {_VALUES}",
     "openalgo_site.login": "openalgo_site.config pooling pooling.* streaming streaming.* brokers "
     "brokers.endpoints",
     "openalgo_site.turns": "openalgo_site.config openalgo_site.login streaming streaming.*",
-    "openalgo_site.cli": "openalgo_site pooling pooling.* streaming streaming.* brokers "
+    "openalgo_site.cli": "brokers.login openalgo_site pooling pooling.* streaming streaming.* "
+    "brokers "
     "brokers.times",
     "openalgo_site.processes": "openalgo_site.config pooling pooling.* streaming streaming.* "
     f"brokers.registry {_VALUES}",
     "openalgo_site.web": "openalgo_site.config openalgo_site.adapters openalgo_site.turns "
     f"openalgo_site.processes pooling pooling.* streaming streaming.* {_VALUES}",
+    "openalgo_site.web.brokers": "openalgo_site.config openalgo_site.web pooling pooling.* "
+    f"brokers.login {_VALUES}",
     "openalgo_site.web.status": "openalgo_site.web pooling pooling.* streaming streaming.* "
     f"{_VALUES}",
     "openalgo_site.doctor": "openalgo_site.config openalgo_site.adapters openalgo_site.login "

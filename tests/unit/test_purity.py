@@ -43,6 +43,7 @@ PURE_ROOMS = {
 }
 # Pure ones in rooms that act for the most part.
 PURE_MODULES = [
+    "openalgo_site.config.local_exchanges",
     "openalgo_site.config.public_url",
     "openalgo_site.turns.requests",
     "openalgo_site.web.status.history",
@@ -61,6 +62,8 @@ PURE_MODULES = [
     "pooling.instruments.names",
     "pooling.instruments.words",
     "pooling.lifecycle",
+    "pooling.login.schedule",
+    "pooling.login.states",
     "pooling.operations.pool_state",
     "pooling.pool.stats",
     "pooling.tables",

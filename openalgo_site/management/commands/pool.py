@@ -12,6 +12,7 @@ from django.db import Error
 from openalgo_site.cli.base import CliError, Exit, Output
 from openalgo_site.cli.changing import CHANGING
 from openalgo_site.cli.command_line import database_code, database_sentence
+from openalgo_site.cli.credentials import CREDENTIALS
 from openalgo_site.cli.reading import READING
 from openalgo_site.cli.top import TOP
 from openalgo_site.doctor.main import DOCTOR
@@ -20,13 +21,13 @@ from pooling.operations.naming import AccountNameError
 
 __all__ = ["Command"]
 
-SUBCOMMANDS = {each.name: each for each in (*READING, TOP, *CHANGING, DOCTOR)}
+SUBCOMMANDS = {each.name: each for each in (*READING, TOP, *CHANGING, *CREDENTIALS, DOCTOR)}
 
 
 class Command(BaseCommand):
     """Finds the subcommand, runs it, and turns what it raises into a sentence and an exit code."""
 
-    help = "Look at pools, change their limits, pause, reconnect, export, diagnose."
+    help = "Look at pools, change their limits, log in, pause, reconnect, export, diagnose."
     requires_system_checks = ()  # `pool doctor` says more than they do, and mends nothing first
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -25,6 +25,7 @@ from pooling.models import BrokerAccount
 from pooling.signals import worker_opened
 from pooling.store.accounts import DjangoAccountStore
 from pooling.store.database import keep_connections
+from pooling.store.logins import DjangoLoginStore
 from pooling.worker.worker import PoolWorker
 from streaming.exceptions import BusConfigurationError, BusError
 from streaming.wire.address import bus_address
@@ -55,6 +56,7 @@ class Command(BaseCommand):
                 zone=timezone.get_default_timezone(),
                 proxies=conf.proxy_rules(),
                 send_hwm=env.zmq_send_hwm,
+                login_http=conf.login_http_options(),
             )
             _check_proxy()
             _check_database(options["account"])
@@ -69,7 +71,10 @@ class Command(BaseCommand):
                 elders_of=others.elders_of,
             )
             registry = conf.broker_registry()
-            run_worker(worker, store, registry, make_alerts, others.until_elder, _tell_opened)
+            logins = DjangoLoginStore(key_file=conf.key_file())
+            run_worker(
+                worker, store, registry, make_alerts, others.until_elder, _tell_opened, logins
+            )
         except (KeyFileError, BusConfigurationError, _ConfigurationError) as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from None
         except (AnotherWorkerError, BusError) as error:

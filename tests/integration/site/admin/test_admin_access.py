@@ -19,6 +19,8 @@ from pooling.models import (
     AlertTarget,
     BrokerAccount,
     Instrument,
+    LoginAttempt,
+    LoginSetup,
     PoolCommand,
     PoolConfig,
     PoolEvent,
@@ -77,6 +79,10 @@ class World:
             Instrument.objects.create(
                 broker="zerodha", exchange="NSE", symbol="INFY", broker_token="1", loaded=now
             ),
+            LoginAttempt.objects.create(
+                account=account, user=owner, kind="browser", state="late", deadline=now
+            ),
+            LoginSetup.objects.create(account=account),
             PoolCommand.objects.create(
                 account=account, verb="pause", source="admin", state=PoolCommand.State.DONE
             ),

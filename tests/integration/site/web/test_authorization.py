@@ -56,6 +56,8 @@ MODELS = {
     "pooling/alerttarget": frozenset(VIEWS.values()),
     "pooling/brokeraccount": frozenset(VIEWS.values()),
     "pooling/instrument": READ_ONLY,
+    "pooling/loginattempt": READ_ONLY,
+    "pooling/loginsetup": READ_ONLY | {"delete"},
     "pooling/poolcommand": READ_ONLY,
     "pooling/poolevent": READ_ONLY,
     "pooling/poolrecord": READ_ONLY,
@@ -76,6 +78,17 @@ URLS: dict[tuple[str, str], str] = {
     ("GET", "favicon.ico"): "MMMMM",
     ("GET", "console/"): "LSSSS",
     ("GET", "status/"): "LSSSS",
+    ("GET", "brokers/"): "LSSSS",
+    ("GET", "brokers/cards.json"): "LSSSS",
+    ("GET", "brokers/add/<slug:broker>/"): "LSSSS",
+    # Logging in at a broker is its owner's affair, whatever others may do.
+    **{("GET", f"brokers/<int:account_id>/{below}/"): "LNSNN" for below in ("setup", "token")},
+    **{
+        ("POST", f"brokers/<int:account_id>/{below}/"): "LNMNN"
+        for below in ("login", "login-now", "pause", "resume")
+    },
+    ("GET", "brokers/attempts/<int:attempt_id>.json"): "LNSNN",
+    ("GET", "brokers/<slug:broker>/callback/"): "LMMMM",
     # Of somebody else's pool nobody learns that it exists.
     ("GET", "status/<int:account_id>/"): "LNSNS",
     ("GET", "status/<int:account_id>/history.json"): "UNSNS",
@@ -203,6 +216,8 @@ class Site(World):
             "<slug:name>": "reconnect",
             "<id>": str(self.users["other"].pk),
             "<int:account_id>": str(self.account.pk),
+            "<int:attempt_id>": str(self.rows["loginattempt"].pk),
+            "<slug:broker>": self.account.broker,
             "<int:list_id>": str(self.rows["watchlist"].pk),
             "^(?P<app_label>auth|pooling|streaming)/$": "pooling/",
             "(?P<url>.*)$": "no/such/page/",

@@ -1,0 +1,180 @@
+"""Logins at brokers: what an account keeps for them, and every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from brokers.endpoints.hosts import check_host, destination
+from brokers.exceptions import BrokerConfigError
+from brokers.login.contract import BrokerLogin, LoginKind, Refusal
+from pooling import conf
+from pooling.keys.crypto import Opens, Seals
+from pooling.login.schedule import DEFAULT_AT
+from pooling.login.states import OPEN_STATES, AttemptKind, AttemptState
+from pooling.models.accounts import BrokerAccount
+
+__all__ = ["ATTEMPTS_KEPT", "WORKER_TIME", "LoginAttempt", "LoginSetup"]
+
+ATTEMPTS_KEPT = 50  # of one account
+# From the browser's return, or from the beginning without one, to the end.
+WORKER_TIME = timedelta(seconds=120)
+
+
+def _choices(names: Iterable[StrEnum]) -> list[tuple[str, str]]:
+    return [(each.value, each.value) for each in names]
+
+
+class LoginSetup(models.Model):
+    """What one account keeps for its login at the broker.
+
+    ``public`` stands in the login page's address anyway; ``secrets`` are sealed one by one, for the
+    broker's login and nothing else. ``owner`` is the broker's name of who has to come back ("":
+    whoever comes first is learnt). ``stopped`` says why no unattended login is made any more,
+    until somebody stores something here. ``endpoint`` is the URL in place of the broker's hosts.
+    """
+
+    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="login")
+    kind = models.CharField(
+        max_length=16, choices=_choices(LoginKind), default=LoginKind.BROWSER.value
+    )
+    public = models.JSONField(default=dict, blank=True)
+    secrets = models.JSONField(default=dict, blank=True, editable=False)
+    endpoint = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="URL in place of all of the broker's hosts, such as that of a local exchange.",
+    )
+    owner = models.CharField(max_length=64, blank=True)
+    unattended = models.BooleanField(default=False)
+    unattended_at = models.TimeField(default=DEFAULT_AT)
+    stopped = models.CharField(max_length=500, blank=True, editable=False)
+    totp_counter = models.BigIntegerField(default=0, editable=False)
+    changed = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = "broker login"
+
+    def __str__(self) -> str:
+        return f"login of {self.account}"
+
+    def login(self) -> BrokerLogin | None:
+        """Return the broker's login, with this account's endpoint."""
+        return conf.login_of(self.account.broker, self.endpoint)
+
+    def bound_to(self) -> str:
+        """Return what the secrets are sealed for: the broker's login, or a host in its place."""
+        if not self.endpoint:
+            return f"login of {self.account.broker}"
+        return f"login of {destination(self.account.broker, self.endpoint, ())}"
+
+    def keep(self, values: Mapping[str, str], sealer: Seals) -> None:
+        """Keep ``values``, sealed where they are secret; fields not named stay. Does not save."""
+        login = self.login()
+        fields = [each for kind in login.fields.values() for each in kind] if login else []
+        secret = {each.name for each in fields if each.is_secret}
+        hidden = {name: text for name, text in values.items() if name in secret}
+        self.public = {
+            **self.public,
+            **{name: text for name, text in values.items() if name not in secret},
+        }
+        self.secrets = {**self.secrets, **sealer.encrypt(hidden, self.bound_to())}
+        self.stopped = ""
+
+    def kept_in_clear(self, opener: Opens) -> dict[str, str]:
+        """Return public and secret fields. Raises BrokerConfigError: they cannot be opened."""
+        hidden = opener.decrypt(self.secrets, self.bound_to()) if self.secrets else {}
+        return {**self.public, **hidden}
+
+    def clean(self) -> None:
+        """Refuse an endpoint that leads to a host which nobody has allowed."""
+        super().clean()
+        if not self.endpoint:
+            return
+        try:
+            check_host(
+                self.endpoint,
+                label=self.account.capabilities().label,
+                own=(),
+                further=conf.broker_hosts(),
+            )
+        except (BrokerConfigError, ValueError) as error:
+            raise ValidationError({"endpoint": str(error)}) from None
+
+
+class LoginAttempt(models.Model):
+    """One attempt to get a credential, from its beginning to its end. Ended ones keep no secret.
+
+    ``state_hash`` and ``session_hash`` are SHA-256 of what only the browser has that began it.
+    ``sealed`` holds the code, or a credential to be proved, until a worker has taken it.
+    """
+
+    account = models.ForeignKey(
+        BrokerAccount, on_delete=models.CASCADE, related_name="login_attempts"
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    kind = models.CharField(max_length=16, choices=_choices(AttemptKind))
+    state = models.CharField(max_length=16, choices=_choices(AttemptState))
+    state_hash = models.CharField(max_length=64, blank=True, editable=False)
+    session_hash = models.CharField(max_length=64, blank=True, editable=False)
+    redirect_uri = models.CharField(max_length=255, blank=True)
+    prepared = models.CharField(max_length=255, blank=True, editable=False)
+    sealed = models.JSONField(default=dict, blank=True, editable=False)
+    told_owner = models.CharField(max_length=64, blank=True, editable=False)
+    begun = models.DateTimeField(default=timezone.now)
+    deadline = models.DateTimeField()
+    taken = models.DateTimeField(null=True, blank=True)
+    taken_by = models.CharField(max_length=128, blank=True)
+    finished = models.DateTimeField(null=True, blank=True)
+    why = models.CharField(max_length=16, blank=True, choices=_choices(Refusal))
+    result = models.CharField(max_length=500, blank=True, help_text="How it ended, in a sentence.")
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            # Two logins at once would end one another's credential, and a code works once.
+            models.UniqueConstraint(
+                fields=["account"],
+                condition=models.Q(state__in=[each.value for each in OPEN_STATES]),
+                name="one_open_login_per_account",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["account", "-id"], name="login_by_account"),
+            # The worker's look once a second: nearly always empty.
+            models.Index(
+                fields=["account"],
+                name="login_waiting",
+                condition=models.Q(state__in=["preparing", "exchanging"]),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"login of {self.account}: {self.state}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may still become of it."""
+        return self.state in {each.value for each in OPEN_STATES}
+
+    def bound_to(self, setup: LoginSetup) -> str:
+        """Return what its code is sealed for: this attempt, at the host of that login."""
+        return f"{setup.bound_to()}, attempt {self.pk}"
+
+    def end(self, state: AttemptState, result: str, why: str = "") -> dict[str, Any]:
+        """Give it its end; return the fields that changed, for ``save``. Does not save."""
+        self.state, self.result, self.why = state, result[:500], why
+        self.finished = timezone.now()
+        self.sealed, self.prepared = {}, ""
+        self.state_hash = self.session_hash = ""
+        names = "state result why finished sealed prepared state_hash session_hash"
+        return {"update_fields": names.split()}
