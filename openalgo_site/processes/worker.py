@@ -90,7 +90,7 @@ async def _serve(
     make_alerts: Callable[[Clock], AlertService] | None,
     watch: Callable[[], Awaitable[None]] | None,
     on_opened: Callable[[PoolWorker], None] | None,
-    logins: LoginStore | None,
+    logins: LoginStore | None = None,
 ) -> None:
     clock = SystemClock()
     alerts = make_alerts(clock) if make_alerts else None

@@ -163,8 +163,14 @@ def begin_unattended(account: BrokerAccount, *, user: User | None) -> LoginAttem
     )
 
 
-def prove(account: BrokerAccount, values: Mapping[str, str], *, user: User | None) -> LoginAttempt:
-    """Have a pasted credential tried, and stored if the broker takes it.
+def prove(
+    account: BrokerAccount,
+    values: Mapping[str, str],
+    *,
+    user: User | None,
+    kind: AttemptKind = AttemptKind.PASTED,
+) -> LoginAttempt:
+    """Have a pasted credential or a long-lived token tried, and stored if the broker takes it.
 
     Raises:
         CommandRefusedError: nobody can try it now; the text says what mends it.
@@ -175,7 +181,7 @@ def prove(account: BrokerAccount, values: Mapping[str, str], *, user: User | Non
     return _new_attempt(
         account,
         user=user,
-        kind=AttemptKind.PASTED,
+        kind=kind,
         state=AttemptState.EXCHANGING,
         deadline=timezone.now(),
         sealed=values,

@@ -26,6 +26,7 @@ from pooling import conf
 from pooling.exceptions import CommandRefusedError
 from pooling.keys.crypto import load_sealer
 from pooling.keys.files import KeyFileError
+from pooling.login.states import AttemptKind
 from pooling.models import BrokerAccount, LoginSetup, PoolCommand
 from pooling.operations import credentials, logins
 from pooling.store import commands
@@ -256,7 +257,7 @@ def _proceed(
         if kind is LoginKind.UNATTENDED:
             logins.begin_unattended(account, user=_user(request))
         elif kind is LoginKind.LONG_LIVED:
-            logins.prove(account, form.values(), user=_user(request))
+            logins.prove(account, form.values(), user=_user(request), kind=AttemptKind.LONG_LIVED)
         else:
             messages.info(request, "The account was added.")
     except CommandRefusedError as error:

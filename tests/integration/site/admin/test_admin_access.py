@@ -46,6 +46,8 @@ MODELS = (
     "alerttarget",
     "brokeraccount",
     "instrument",
+    "loginattempt",
+    "loginsetup",
     "poolcommand",
     "poolevent",
     "poolrecord",

@@ -40,6 +40,8 @@ def broken_rules(
         host: under which the site is public with TLS, "" where it is not.
     """
     given = {name.lower(): value for name, value in headers.items()}
+    # One that is taken away has nothing in it that could travel.
+    cookies = {name: each for name, each in cookies.items() if each.value or each["max-age"] != 0}
     return [
         *_policy(given.get("content-security-policy", ""), host),
         *_plain_headers(given),

@@ -179,6 +179,7 @@ ADMIN_ACTIONS: dict[tuple[str, str], str] = {
     ("pooling.brokeraccount", "resume"): "pooling.operate_pool",
     ("pooling.brokeraccount", "reconnect"): "pooling.operate_pool",
     ("pooling.brokeraccount", "rebalance"): "pooling.operate_pool",
+    ("pooling.loginsetup", "delete_selected"): "pooling.delete_loginsetup",
     ("streaming.apikey", "revoke"): "streaming.revoke_apikey",
     ("streaming.clientconnection", "disconnect"): "streaming.disconnect_clientconnection",
     ("streaming.watchlist", "delete_selected"): "streaming.delete_watchlist",

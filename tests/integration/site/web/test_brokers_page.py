@@ -201,7 +201,7 @@ def test_a_token_for_a_year_is_tried_and_stored(
 ) -> None:
     setup = reverse("broker-setup", args=[ready.pk]) + "?kind=long-lived"
     browser.post(setup, {"access_token": "analytics-1"})
-    assert LoginAttempt.objects.get().kind == "pasted"
+    assert LoginAttempt.objects.get().kind == "long-lived"
     WorkerTurn(data_dir)(ready)
     assert BrokerAccount.objects.get(pk=ready.pk).credentials
 
