@@ -36,6 +36,7 @@ OUTSIDERS = ("anonymous", "other", "owner")
 VIEWS = ("changelist", "add", "change", "history", "delete")
 # What staff with every permission of the model get; the others of VIEWS are refused to everybody.
 EDITED = {
+    "loginsetup": frozenset(VIEWS) - {"add"},
     "brokeraccount": frozenset(VIEWS),
     "watchlist": frozenset(VIEWS),
     "apikey": frozenset({"changelist", "add", "change", "history"}),
