@@ -126,38 +126,37 @@ class Caretaker:
 
     def _review(self) -> list[Task]:
         """Return what is to be done now; called under the lock."""
-        return self._upkeep.review(
+        return self._book.moves.review(
+            self._upkeep,
             self._clock.monotonic(),
             [connection.view for connection in self._table.connections.values()],
-            self._book.allocator,
-            warm=[slot for slot in self._table.connections if self._book.is_warm(slot)],
             max_idle_seconds=self._options().max_idle_seconds,
         )
 
     def _carry_out(self, task: Task) -> str:
         """Have the book follow a task, under the lock; returns what people may want to know."""
-        book = self._book
+        moves = self._book.moves
         if isinstance(task, Evacuate):
-            if moved := book.evacuate(task.slot, task.among):
+            if moved := moves.evacuate(task.slot, task.among):
                 symbols = counted(moved, "symbol")
                 return f"connection {task.slot} stays away: {symbols} moved to live ones"
         elif isinstance(task, Readmit):
-            book.readmit(task.slot)
+            moves.readmit(task.slot)
         elif isinstance(task, CloseIdle):
-            book.close_idle(task.slot)
+            moves.close_idle(task.slot)
         elif isinstance(task, Merge):
-            moving = book.merge(task.source, task.target)
+            moving = moves.merge(task.source, task.target)
             symbols = f"{counted(moving, 'symbol')} {verb(moving, 'moves', 'move')}"
             return f"connection {task.source} fits on {task.target}: {symbols}"
         elif isinstance(task, Retire):
-            book.retire(task.slot)
+            moves.retire(task.slot)
             return f"connection {task.slot} is replaced before the broker ends it"
         elif isinstance(task, Reopen):
-            book.reinstate(task.slot)
+            moves.reinstate(task.slot)
             connection = self._table.connections.get(task.slot)
             if connection is not None and connection.is_up:
                 self._table.restart(task.slot, "opened anew")
             return f"connection {task.slot} is opened anew: there is no room to replace it"
         elif isinstance(task, SettleMoves):
-            book.settle_moves(task.keys)
+            moves.settle(task.keys)
         return ""

@@ -21,7 +21,6 @@ from pooling.pool.telemetry import PoolTelemetry
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits
 from pooling.subscriptions.preview import LimitsPreview, LimitsTrial, held_in
-from pooling.subscriptions.upkeep import find_merge
 
 __all__ = ["ByHand"]
 
@@ -133,12 +132,7 @@ class ByHand:
         with self._lock:
             if slot not in self._book.allocator.slots:
                 raise CommandRefusedError(f"Connection {slot} is being closed already.")
-            carried = len(self._book.allocator.slots[slot].items)
-            self._book.retire(slot)
-            left = self._book.allocator.slots.get(slot)
-            staying = 0 if left is None else len(left.items) - len(left.leaving)
-            if staying and staying == carried:
-                self._book.reinstate(slot)
+            carried, staying = self._book.moves.drain(slot)
         self._perform()
         if staying and staying == carried:
             raise CommandRefusedError(
@@ -165,16 +159,8 @@ class ByHand:
         """Move symbols onto as few live connections as they need."""
         self._check_running()
         with self._lock:
-            views = {
-                slot: connection.view
-                for slot, connection in self._table.connections.items()
-                if slot in self._book.allocator.slots
-            }
-            merged, moving = 0, 0
-            while (merge := find_merge(views, self._book.allocator, (), fill=1.0)) is not None:
-                moving += self._book.merge(merge.source, merge.target)
-                merged += 1
-                del views[merge.source]
+            views = [connection.view for connection in self._table.connections.values()]
+            merged, moving = self._book.moves.rebalance(views)
         self._perform()
         if not merged:
             return "Nothing to move: no two live connections would fit on one."

@@ -7,7 +7,7 @@ called under the pool's lock; what is to be done outside of it waits for ``take_
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -17,6 +17,7 @@ from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from pooling.exceptions import PoolCapacityError
 from pooling.subscriptions.allocator import Allocator
 from pooling.subscriptions.capacity import Category, Cost, Limits
+from pooling.subscriptions.moves import Moves
 from pooling.subscriptions.offer import BrokerOffer
 from pooling.subscriptions.outcomes import (
     Gone,
@@ -29,7 +30,7 @@ from pooling.subscriptions.outcomes import (
 )
 from pooling.subscriptions.plan import Plan, Unsubscribe
 from pooling.subscriptions.rebalancer import Rebalancer
-from pooling.subscriptions.reconciler import Batch
+from pooling.subscriptions.reconciler import Batch, Reconciler
 from pooling.subscriptions.recorder import Actions, PlanRecorder
 from pooling.subscriptions.tracker import Level, Tracker
 
@@ -64,6 +65,7 @@ class SubscriptionBook:
         self.allocator = Allocator(limits=limits, cost=cost, category=category)
         self.tracker = Tracker(linger_seconds=linger_seconds)
         self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
+        self.moves = Moves(allocator=self.allocator, mover=self)
         self.warm_connections = 0
         self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
         # Names that the last load of instruments ended: who was just asking is told why.
@@ -157,7 +159,7 @@ class SubscriptionBook:
     def release(self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float) -> int:
         """Give up references; what nobody wants any more lingers. Returns how many were held."""
         released = len(self.tracker.release(holder, keys, now))
-        self._refill(is_room_freed=released > 0)
+        self.refill(is_room_freed=released > 0)
         return released
 
     def release_gateway(self, gateway: str, now: float, most: int | None = None) -> int:
@@ -167,7 +169,7 @@ class SubscriptionBook:
         """
         is_known = self.tracker.knows_gateway(gateway)
         clients = len(self.tracker.release_gateway(gateway, now, most))
-        self._refill(is_room_freed=is_known)
+        self.refill(is_room_freed=is_known)
         return clients
 
     def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
@@ -183,11 +185,11 @@ class SubscriptionBook:
         """End lingers that are over."""
         for key, level in self.tracker.expire(now):
             self._follow(key, level)
-        self._refill()
+        self.refill()
 
     def has_changes(self, slot: int) -> bool:
         """Tell whether there may be anything to send on a connection."""
-        return self._recorder.reconciler(slot).has_work
+        return self.reconciler(slot).has_work
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on a connection; empty when there are none."""
@@ -204,10 +206,10 @@ class SubscriptionBook:
             for key in [*wanted.leaving, *wanted.fading]:
                 self._recorder.record(self.allocator.settle(key))
             if wanted.is_retiring and wanted.items:
-                self.reinstate(slot)
-            self._refill()
+                self.moves.reinstate(slot)
+            self.refill()
         if slot in self.allocator.slots:
-            self._recorder.reconciler(slot).restart(self.allocator.slots[slot].items)
+            self.reconciler(slot).restart(self.allocator.slots[slot].items)
         return lost
 
     def carried(self) -> list[tuple[int, Subscription]]:
@@ -227,12 +229,12 @@ class SubscriptionBook:
     def cut(self, slot: int, subscription: Subscription) -> None:
         """Count what a connection carries as ended; the shell says so before anything else."""
         is_wished = subscription.instrument.key in self.allocator.items_on(slot)
-        self._recorder.reconciler(slot).cut(subscription, is_wished=is_wished)
+        self.reconciler(slot).cut(subscription, is_wished=is_wished)
         self._recorder.actions.changed.add(slot)
 
     def parted(self, slot: int) -> None:
         """Note that a connection has said the end of what was cut off."""
-        self._recorder.reconciler(slot).parted()
+        self.reconciler(slot).parted()
 
     def rename(self, instrument: Instrument, *, keeps_former: bool) -> bool:
         """Have a known name mean another instrument of the broker's, by its token.
@@ -257,7 +259,7 @@ class SubscriptionBook:
             return False  # it waits, and is placed by its new token
         keeps_former &= key not in self.allocator.moving
         keeps_former &= interest.confirmed is not None
-        keeps_former &= self._recorder.reconciler(slot).is_answered(key)
+        keeps_former &= self.reconciler(slot).is_answered(key)
         if not keeps_former:
             self._recorder.record(self.allocator.settle(key))
         try:
@@ -268,12 +270,12 @@ class SubscriptionBook:
             if keeps_former and key in self.allocator.moving:
                 return True
             self.end_former(key)
-        self._refill()
+        self.refill()
         return False
 
     def sent_on(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks may come from a connection, wanted or not."""
-        return list(self._recorder.reconciler(slot).sent)
+        return list(self.reconciler(slot).sent)
 
     def keys_of(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks a connection carries; not what still moves to it."""
@@ -285,7 +287,7 @@ class SubscriptionBook:
 
         Only what its socket was asked for counts, so a late answer to an older wish does no harm.
         """
-        reconciler = self._recorder.reconciler(slot)
+        reconciler = self.reconciler(slot)
         outcomes: list[Outcome] = []
         for key in keys:
             level = reconciler.confirm(key)
@@ -296,7 +298,7 @@ class SubscriptionBook:
             active = self.tracker.confirm(key, level)
             outcomes.extend(outcome_of(key, lv, OutcomeState.ACTIVE) for lv in active)
             self._recorder.record(self.allocator.settle(key))
-        self._refill()
+        self.refill()
         return outcomes
 
     def reject(
@@ -307,7 +309,7 @@ class SubscriptionBook:
         No ``keys`` means that the broker did not say which: everything sent on the connection and
         not confirmed. It may also be of what ``verify_again`` returns.
         """
-        sent = self._recorder.reconciler(slot).sent
+        sent = self.reconciler(slot).sent
         named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
         unconfirmed = named if keys else self.unconfirmed_on(slot)
         for key in unconfirmed:
@@ -317,7 +319,7 @@ class SubscriptionBook:
                 self.tracker.unconfirm([key])
         outcomes: list[Outcome] = []
         for key in unconfirmed:
-            self._recorder.reconciler(slot).refuse(key)
+            self.reconciler(slot).refuse(key)
             levels, remains = self.tracker.reject(key)
             if remains is not None:
                 # A raise that had to move: its old connection still carries the lower level.
@@ -328,7 +330,7 @@ class SubscriptionBook:
             outcomes.extend(
                 outcome_of(key, level, OutcomeState.REFUSED, code, message) for level in levels
             )
-        self._refill()
+        self.refill()
         return outcomes
 
     def doubt_unanswered(self, slot: int) -> list[InstrumentKey]:
@@ -336,12 +338,12 @@ class SubscriptionBook:
 
         It is asked for anew unless it is answered within seconds: it may be what was refused.
         """
-        self._recorder.reconciler(slot).doubt_unanswered()
+        self.reconciler(slot).doubt_unanswered()
         return self.unconfirmed_on(slot)
 
     def unconfirmed_on(self, slot: int) -> list[InstrumentKey]:
         """Return what was sent on the connection and is not confirmed there."""
-        sent = self._recorder.reconciler(slot).sent
+        sent = self.reconciler(slot).sent
         return [key for key in sent if self._is_unconfirmed(slot, key)]
 
     def verify_again(self, slot: int) -> list[InstrumentKey]:
@@ -349,7 +351,7 @@ class SubscriptionBook:
 
         A refusal that names nothing may be of it, and come behind what the broker sent before.
         """
-        doubtful = self._recorder.reconciler(slot).distrust()
+        doubtful = self.reconciler(slot).distrust()
         self._recorder.actions.changed.add(slot)
         return self.tracker.unconfirm(k for k in doubtful if self.allocator.slot_of(k) == slot)
 
@@ -367,7 +369,7 @@ class SubscriptionBook:
             self._follow(key, None)
             ended = sorted({*levels, LOWEST}) if levels else ()
             outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in ended]
-        self._refill()
+        self.refill()
         return outcomes
 
     def resize(self, *, limits: Limits, linger_seconds: float) -> None:
@@ -375,7 +377,7 @@ class SubscriptionBook:
         self.tracker.linger_seconds = linger_seconds
         self._recorder.record(self.allocator.resize(limits))
         self.rebalancer.fit()
-        self._refill(is_room_freed=True)
+        self.refill(is_room_freed=True)
 
     # -- Upkeep -------------------------------------------------------------------------------
 
@@ -401,54 +403,7 @@ class SubscriptionBook:
         """Note that about a second passed: called for each."""
         self._recorder.grow_older()
 
-    def close_idle(self, slot: int) -> None:
-        """Close a connection that carries nothing."""
-        self._recorder.record(self.allocator.close(slot))
-
-    def retire(self, slot: int) -> None:
-        """Have a connection replaced: everything on it moves, and it closes once it is empty."""
-        self._recorder.record(self.allocator.retire(slot))
-        if slot in self.allocator.slots:
-            self.rebalancer.vacate(slot)
-
-    def reinstate(self, slot: int) -> None:
-        """Take ``retire`` back, for a connection that could not be emptied."""
-        self._recorder.record(self.allocator.retire(slot, is_retiring=False))
-        self._refill(is_room_freed=True)
-
-    def merge(self, source: int, target: int) -> int:
-        """Move what one connection carries to another; returns how many move."""
-        return self.rebalancer.vacate(source, (target,))
-
-    def evacuate(self, slot: int, among: Collection[int]) -> int:
-        """Move what a dead connection should carry to live ones; returns how many moved."""
-        self.allocator.mark_failing(slot, is_failing=True)
-        moved = self.rebalancer.evacuate(slot, among)
-        self._refill()
-        return moved
-
-    def readmit(self, slot: int) -> None:
-        """Note that a connection that was dead is back."""
-        self.allocator.mark_failing(slot, is_failing=False)
-
-    def settle_moves(self, keys: Iterable[InstrumentKey]) -> None:
-        """Finish moves whose new connection has had its time to speak, if it was asked by now.
-
-        What moved to another token has no price until that one speaks. What the new connection may
-        have been refused stays where it is until it was asked for anew.
-        """
-        for key in keys:
-            slot = self.allocator.slot_of(key)
-            if slot is None:
-                continue
-            wish = self.allocator.items_on(slot)[key].subscription
-            reconciler = self._recorder.reconciler(slot)
-            is_safe = self.allocator.carries_former(key) or not reconciler.is_doubted(key)
-            if reconciler.is_asked(key, wish) and is_safe:
-                self.perform(self.allocator.settle(key))
-        self._refill()
-
-    # -- What the rebalancer asks (``Mover``) ---------------------------------------------------
+    # -- What rebalancer and moves ask (``Mover``) ----------------------------------------------
 
     def perform(self, plan: Plan) -> None:
         """Take note of a plan; of what it ended by an earlier token, nothing may be confirmed."""
@@ -463,7 +418,7 @@ class SubscriptionBook:
         interest = self.tracker.get(ended.key)
         if interest is None or interest.instrument.broker_token == ended.broker_token:
             return
-        if not self._recorder.reconciler(step.slot).is_answered(ended.key):
+        if not self.reconciler(step.slot).is_answered(ended.key):
             self.tracker.unconfirm([ended.key])
             self._recorder.actions.restarted.append(ended.key)
 
@@ -511,12 +466,24 @@ class SubscriptionBook:
             else:
                 return
 
+    def reconciler(self, slot: int) -> Reconciler:
+        """Return what a connection's socket carries; of an unknown one, nothing that is kept."""
+        return self._recorder.reconciler(slot)
+
+    def refill(self, *, is_room_freed: bool = False) -> None:
+        """Place what waits if anything was freed since the last time."""
+        is_room_freed |= self._recorder.is_room_freed
+        self._recorder.is_room_freed = False
+        if is_room_freed and self.rebalancer.waiting:
+            self.rebalancer.place_waiting()
+            self._recorder.is_room_freed = False
+
     def _recall(self, key: InstrumentKey) -> None:
         """Confirm what comes back while its socket still carries it: nothing will be sent."""
         slot = self.allocator.slot_of(key)
         if slot is None:
             return
-        reconciler = self._recorder.reconciler(slot)
+        reconciler = self.reconciler(slot)
         if (level := reconciler.confirmed(key)) is None:
             return
         if reconciler.is_asked(key, self.allocator.items_on(slot)[key].subscription):
@@ -548,18 +515,10 @@ class SubscriptionBook:
         else:
             self._recorder.actions.lowered += 1
 
-    def _refill(self, *, is_room_freed: bool = False) -> None:
-        """Place what waits if anything was freed since the last time."""
-        is_room_freed |= self._recorder.is_room_freed
-        self._recorder.is_room_freed = False
-        if is_room_freed and self.rebalancer.waiting:
-            self.rebalancer.place_waiting()
-            self._recorder.is_room_freed = False
-
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
         interest = self.tracker.get(key)
         if interest is None or self.allocator.slot_of(key) != slot:
             return False
         # What moves here is active by its old connection, which says nothing of this one.
-        is_confirmed_here = self._recorder.reconciler(slot).confirmed(key) is not None
+        is_confirmed_here = self.reconciler(slot).confirmed(key) is not None
         return not (is_confirmed_here and interest.is_active(interest.upstream))

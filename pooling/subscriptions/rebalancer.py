@@ -1,4 +1,4 @@
-"""Which subscriptions change their place, and which have to wait for one. Pure.
+"""Places that limits take from subscriptions, and those who wait for one. Pure.
 
 Three rules. What is kept never stops before its new connection carries it, wherever a place for
 both exists. What no longer fits is named newest first, and *waits*: its holders keep it, and it is
@@ -16,6 +16,7 @@ from pooling.exceptions import PoolCapacityError
 from pooling.subscriptions.allocator import Allocator
 from pooling.subscriptions.capacity import Load
 from pooling.subscriptions.plan import Plan
+from pooling.subscriptions.reconciler import Reconciler
 from pooling.subscriptions.tracker import Level, Tracker
 
 __all__ = ["Mover", "Rebalancer"]
@@ -24,7 +25,7 @@ MAX_MISSES = 32  # how many that do not fit are tried before the rest is left fo
 
 
 class Mover(Protocol):
-    """What a rebalancer asks of the book that owns it."""
+    """The book, as its rebalancer and its moves see it."""
 
     def perform(self, plan: Plan) -> None:
         """Take note of a plan."""
@@ -41,14 +42,24 @@ class Mover(Protocol):
     def dropped(self, key: InstrumentKey) -> None:
         """Take note that an instrument that only lingered is wanted no more."""
 
+    def refill(self, *, is_room_freed: bool = False) -> None:
+        """Place what waits, if anything was freed since the last time."""
+
+    def reconciler(self, slot: int) -> Reconciler:
+        """Return what a connection's socket carries."""
+
+    def is_warm(self, slot: int) -> bool:
+        """Tell whether a connection stays open with nothing to carry."""
+
 
 class Rebalancer:
-    """Moves, and the list of those who wait. Not thread-safe: the pool holds its lock."""
+    """The list of those who wait. Not thread-safe: the pool holds its lock."""
 
     def __init__(self, *, allocator: Allocator, tracker: Tracker, mover: Mover) -> None:
         self._allocator = allocator
         self._tracker = tracker
         self._mover = mover
+        # Held and without a place; under the pool's lock.
         self._waiting: dict[InstrumentKey, None] = {}
 
     @property
@@ -133,43 +144,6 @@ class Rebalancer:
             else:
                 self.forget(key)
                 self._mover.replaced(key)
-
-    def evacuate(self, number: int, among: Collection[int]) -> int:
-        """Move what a dead connection should carry to live ones; returns how many moved.
-
-        There is nothing to break there, so the old place is given up at once.
-        """
-        moved = misses = 0
-        for key, was_moving in self._staying(number):
-            if self._try_move(key, among):
-                moved += 1
-                if not was_moving:
-                    self._mover.perform(self._allocator.settle(key))
-            elif (misses := misses + 1) == MAX_MISSES:
-                break
-        return moved
-
-    def vacate(self, number: int, among: Collection[int] | None = None) -> int:
-        """Move a connection's subscriptions elsewhere, make-before-break; returns how many move.
-
-        None goes where a socket has been away for long: here it is carried, there it would not be.
-        """
-        return sum(self._try_move(key, among, may_fail=False) for key, _ in self._staying(number))
-
-    def _staying(self, number: int) -> list[tuple[InstrumentKey, bool]]:
-        slot, moving = self._allocator.slots.get(number), self._allocator.moving
-        if slot is None:
-            return []  # closed by what was done just before
-        return [(key, key in moving) for key in slot.items if key not in slot.leaving]
-
-    def _try_move(
-        self, key: InstrumentKey, among: Collection[int] | None, *, may_fail: bool = True
-    ) -> bool:
-        try:
-            self._mover.perform(self._allocator.move(key, among=among, may_fail=may_fail))
-        except PoolCapacityError:
-            return False
-        return True
 
     def _give_up_one(self, newest: list[InstrumentKey], error: PoolCapacityError) -> None:
         lingering = self._tracker.evict_unheld()

@@ -214,8 +214,8 @@ def test_a_connection_to_be_replaced_does_not_move_to_one_that_is_away():
     book = make(connections=2, symbols=3)
     for number in range(4):
         want(book, number)
-    assert book.evacuate(2, ()) == 0
-    book.retire(1)
+    assert book.moves.evacuate(2, ()) == 0
+    book.moves.retire(1)
     assert not book.allocator.moving
     assert len(book.allocator.slots[1].items) == 3
 
@@ -224,7 +224,7 @@ def test_a_connection_to_be_replaced_that_is_lost_is_as_good_as_new():
     book = make(connections=2, symbols=3)
     for number in range(4):
         want(book, number)
-    book.retire(1)
+    book.moves.retire(1)
     assert len(book.allocator.slots[1].leaving) == 2
     book.restart(1)
     assert not book.allocator.slots[1].is_retiring
@@ -498,7 +498,7 @@ class BookMachine(RuleBasedStateMachine):
             for slot in (1, 2, 3):
                 while self.book.take_batch(slot, 3):
                     pass
-                sent = self.book._recorder.reconciler(slot).sent
+                sent = self.book.reconciler(slot).sent
                 self.sockets[slot] = {
                     key: placement.subscription for key, placement in sent.items()
                 }

@@ -184,11 +184,11 @@ class PoolMachine(RuleBasedStateMachine):
         if self.sockets.get(slot) is None:
             return
         kept = {k: self.book.allocator.carrier_of(k) for k in self.book.keys_of(slot)}
-        self.book.retire(slot)
+        self.book.moves.retire(slot)
         for k, carrier in kept.items():
             assert self.book.allocator.carrier_of(k) == carrier, "nothing is let go of at once"
         before = self.placements()
-        self.book.retire(slot)
+        self.book.moves.retire(slot)
         assert self.placements() == before, "a plan applied twice changes nothing"
 
     @rule(slot=SLOTS, limit=st.integers(1, 4))
@@ -245,26 +245,23 @@ class PoolMachine(RuleBasedStateMachine):
             for slot, socket in self.sockets.items()
         ]
         book = self.book
-        warm = [slot for slot in self.sockets if book.is_warm(slot)]
-        for task in self.upkeep.review(
-            self.now, views, book.allocator, warm=warm, max_idle_seconds=300.0
-        ):
+        for task in book.moves.review(self.upkeep, self.now, views, max_idle_seconds=300.0):
             match task:
                 case Evacuate(slot, among):
-                    book.evacuate(slot, among)
+                    book.moves.evacuate(slot, among)
                 case Readmit(slot):
-                    book.readmit(slot)
+                    book.moves.readmit(slot)
                 case CloseIdle(slot):
-                    book.close_idle(slot)
+                    book.moves.close_idle(slot)
                 case Merge(source, target):
-                    book.merge(source, target)
+                    book.moves.merge(source, target)
                 case Retire(slot):
-                    book.retire(slot)
+                    book.moves.retire(slot)
                 case Reopen(slot):
-                    book.reinstate(slot)
+                    book.moves.reinstate(slot)
                     self.drop(slot)
                 case SettleMoves(keys):
-                    book.settle_moves(keys)
+                    book.moves.settle(keys)
 
     @rule()
     def settle_down(self) -> None:

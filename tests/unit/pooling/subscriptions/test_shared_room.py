@@ -116,7 +116,7 @@ def test_a_lost_socket_and_a_closed_connection_leave_their_places():
     want(book, HOLDERS[0], 6, DEPTH)
     while exchange.send(2, 10):
         pass
-    book.close_idle(2)
+    book.moves.close_idle(2)
     exchange.forget_closed()
     assert exchange.send(1, 10)
     assert len(exchange.sockets[1]) == 4
