@@ -95,10 +95,7 @@ class Caretaker:
 
     def warm_up(self) -> None:
         """Have the book keep the warm connections open. Any thread, under the lock."""
-        limits = self._book.allocator.limits
-        warm = self._options().warm_connections
-        self._book.warm_connections = min(warm, limits.max_connections)
-        self._book.open_warm()
+        self._book.moves.keep_warm(self._options().warm_connections)
 
     def _end_lingers(self) -> None:
         with self._lock:

@@ -163,10 +163,10 @@ class PoolFeed:
     def on_lost(self, slot: int, reason: str) -> None:
         """Note that everything of the connection is to be replayed and its prices are old."""
         with self._lock:
-            ticked = dict.fromkeys([*self._carried(slot), *self._book.sent_on(slot)])
+            ticked = dict.fromkeys([*self._book.keys_of(slot), *self._book.sent_on(slot)])
             lost = self._book.restart(slot)
             self._stale.update(lost)
-            old = [key for key in ticked if not self._is_confirmed(key)]
+            old = [key for key in ticked if not self._book.is_confirmed(key)]
         self._sink.forget(old)
         self._announcer.stale(lost, reason)
         self._journal.lost(slot, len(lost), reason)
@@ -205,8 +205,8 @@ class PoolFeed:
             states,
             self._gate.reason or reason,
             self._clock.time_ms(),
-            waiting=len(self._book.rebalancer.waiting),
-            is_confirmed=self._book.tracker.confirmed > 0,
+            waiting=len(self._book.waiting),
+            is_confirmed=self._book.confirmed > 0,
         )
 
     def forget(self, keys: Collection[InstrumentKey]) -> None:
@@ -216,7 +216,7 @@ class PoolFeed:
         be live. News that it is, not yet told, came too early for who wants it again.
         """
         with self._lock:
-            gone = [key for key in keys if not self._is_confirmed(key)]
+            gone = [key for key in keys if not self._book.is_confirmed(key)]
             self._stale.update(self._announcer.withdraw(gone))
         if gone:
             self._sink.forget(gone)
@@ -225,7 +225,7 @@ class PoolFeed:
         """Tell who lost a place to lowered limits, and who got one back."""
         with self._lock:
             # Some got a place elsewhere at once; until it is confirmed, they have no price either.
-            waiting = [key for key in keys if not self._is_confirmed(key)]
+            waiting = [key for key in keys if not self._book.is_confirmed(key)]
             self._stale.update(waiting)
             fresh = [o.key for o in outcomes if o.key in self._stale and self._is_fresh(o.key)]
             self._stale.difference_update(fresh)
@@ -258,7 +258,7 @@ class PoolFeed:
         self.health.is_paused = False
         self.judge("resumed; connecting")
         with self._lock:
-            is_idle = not self._book.allocator.symbols
+            is_idle = not self._book.symbols
         # A socket that was being closed may have brought a last price.
         self._sink.forget(None)
         self._live_again = "the pool was resumed"
@@ -276,8 +276,8 @@ class PoolFeed:
     def restarted(self, keys: Collection[InstrumentKey], reason: str) -> None:
         """Tell who has to wait for a first price once more."""
         with self._lock:
-            waiting = [key for key in keys if key in self._book.tracker]
-            waiting = [key for key in waiting if not self._is_confirmed(key)]
+            waiting = [key for key in keys if key in self._book]
+            waiting = [key for key in waiting if not self._book.is_confirmed(key)]
             self._stale.update(waiting)
         if waiting:
             self._sink.forget(waiting)
@@ -335,12 +335,12 @@ class PoolFeed:
     def _has_come(self) -> bool:
         """Tell whether everything that is wanted has a price, or is known to have none."""
         with self._lock:
-            tracker, waiting = self._book.tracker, self._book.rebalancer.waiting
-            return 0 < tracker.held <= tracker.confirmed + len(waiting)
+            book = self._book
+            return 0 < book.held <= book.confirmed + len(book.waiting)
 
     def _end_start_unwanted(self) -> None:
         with self._lock:
-            is_wanted = self._book.tracker.held > 0
+            is_wanted = self._book.held > 0
         if is_wanted:
             seconds = STARTED_WITHIN_SECONDS - WANTED_WITHIN_SECONDS
             self._start_timer = asyncio.get_running_loop().call_later(seconds, self._end_start)
@@ -361,9 +361,7 @@ class PoolFeed:
             return
         with self._lock:
             # And what is confirmed on a connection that has fallen silent since.
-            waiting = [
-                k for k in self._book.tracker if k in self._stale or not self._is_confirmed(k)
-            ]
+            waiting = [k for k in self._book if k in self._stale or not self._book.is_confirmed(k)]
             self._stale.update(waiting)
         # In the words of the next beat, which would else be told as news.
         self._announcer.pool(FeedStatus.LIVE, self.health.reason)
@@ -375,7 +373,7 @@ class PoolFeed:
         with self._lock:
             # A new socket carries nothing, however the one before it ended.
             self._stale.update(self._book.restart(slot))
-            waiting = [key for key in self._book.tracker if not self._is_confirmed(key)]
+            waiting = [key for key in self._book if not self._book.is_confirmed(key)]
             was_shut = self._announced is not FeedStatus.LIVE
             if was_shut:
                 self._stale.update(waiting)
@@ -391,16 +389,16 @@ class PoolFeed:
         # after a reconnect each waits for its own confirmation.
         with self._lock:
             keys = [key for key in self._book.keys_of(slot) if key in self._stale]
-            fresh = [key for key in keys if self._is_confirmed(key)]
+            fresh = [key for key in keys if self._book.is_confirmed(key)]
             self._stale.difference_update(fresh)
-            outcomes = active_outcomes(self._book.tracker, fresh)
+            outcomes = active_outcomes(map(self._book.get, fresh))
         self._announcer.live(fresh)
         self._announcer.outcomes(outcomes)
 
     def _on_stale(self, slot: int, reason: str) -> None:
         with self._lock:
-            carried = self._carried(slot)
-            keys = [key for key in carried if self._is_confirmed(key)]
+            carried = self._book.keys_of(slot)
+            keys = [key for key in carried if self._book.is_confirmed(key)]
             self._stale.update(keys)
         self._sink.forget(carried)
         self._announcer.stale(keys, reason)
@@ -424,11 +422,12 @@ class PoolFeed:
         with self._lock:
             outcomes = self._book.confirm(slot, keys)
             # A refused move may still tick on the connection that its symbol did not stay on.
-            carried = [key for key in keys if self._book.allocator.carrier_of(key) == slot]
+            carried = [key for key in keys if self._book.carrier_of(key) == slot]
             fresh = [key for key in carried if key in self._stale and self._is_fresh(key)]
             self._stale.difference_update(fresh)
             # On a link that dried up a subscription begins with a price that may be old.
-            old = [key for key in carried if self._is_confirmed(key) and not self._is_fresh(key)]
+            known = [key for key in carried if self._book.is_confirmed(key)]
+            old = [key for key in known if not self._is_fresh(key)]
             self._stale.update(old)
             if old:
                 outcomes = [outcome for outcome in outcomes if outcome.key not in self._stale]
@@ -474,30 +473,21 @@ class PoolFeed:
         with self._lock:
             waiting = self._book.doubt_unanswered(slot)
             code = RefusalCode.BROKER_ERROR
-            outcomes = delayed_outcomes(self._book.tracker, waiting, code, message)
+            outcomes = delayed_outcomes(map(self._book.get, waiting), code, message)
         self._announcer.outcomes(outcomes)
         self._journal.broker_says(words)
 
     def _tell_why(self, slot: int, code: RefusalCode, message: str) -> None:
         """Tell the holders of what waits on a connection why it does."""
         with self._lock:
-            keys = [key for key in self._book.keys_of(slot) if not self._is_confirmed(key)]
-            outcomes = delayed_outcomes(self._book.tracker, keys, code, message)
+            keys = [key for key in self._book.keys_of(slot) if not self._book.is_confirmed(key)]
+            outcomes = delayed_outcomes(map(self._book.get, keys), code, message)
         self._announcer.outcomes(outcomes)
-
-    def _carried(self, slot: int) -> list[InstrumentKey]:
-        """Return whose ticks come from the connection, confirmed or not."""
-        carrier_of = self._book.allocator.carrier_of
-        return [key for key in self._book.keys_of(slot) if carrier_of(key) == slot]
 
     def _is_fresh(self, key: InstrumentKey) -> bool:
         """Tell whether a symbol is confirmed on a connection that has not fallen silent."""
-        carrier = self._connections.get(self._book.allocator.carrier_of(key) or 0)
+        carrier = self._connections.get(self._book.carrier_of(key) or 0)
         is_silent = carrier is not None and (
             carrier.state is ConnectionState.STALE or bool(carrier.doubt)
         )
-        return self._is_confirmed(key) and not is_silent
-
-    def _is_confirmed(self, key: InstrumentKey) -> bool:
-        interest = self._book.tracker.get(key)
-        return interest is not None and interest.confirmed is not None
+        return self._book.is_confirmed(key) and not is_silent

@@ -79,7 +79,7 @@ class ByHand:
             self._table.connections.clear()
             for connection in connections:
                 self._telemetry.retire(connection)
-            for slot in list(self._book.allocator.slots):
+            for slot in list(self._book.slots):
                 self._book.restart(slot)
             self._telemetry.observe()
         self._feed.pause()
@@ -130,7 +130,7 @@ class ByHand:
         self._check_running()
         self._check_slot(slot)
         with self._lock:
-            if slot not in self._book.allocator.slots:
+            if slot not in self._book.slots:
                 raise CommandRefusedError(f"Connection {slot} is being closed already.")
             carried, staying = self._book.moves.drain(slot)
         self._perform()
@@ -174,11 +174,11 @@ class ByHand:
     def unsubscribe(self, keys: Sequence[InstrumentKey]) -> str:
         """Take instruments from everybody who holds them; the holders are told."""
         with self._lock:
-            held = [key for key in dict.fromkeys(keys) if key in self._book.tracker]
+            held = [key for key in dict.fromkeys(keys) if key in self._book]
             holders = {
                 holder
                 for key in held
-                if (interest := self._book.tracker.get(key)) is not None
+                if (interest := self._book.get(key)) is not None
                 for holder in interest.holders
             }
             outcomes = self._book.expel(held, RefusalCode.BROKER_ERROR, ENDED)
@@ -207,10 +207,8 @@ class ByHand:
         The lock is held to copy what is held; ticks get their turn while the copy is tried.
         """
         with self._lock:
-            trial = LimitsTrial(
-                allocator=self._book.allocator.emptied(self._tried(options, capabilities))
-            )
-            held = held_in(self._book.tracker, self._book.offer)
+            trial = LimitsTrial(allocator=self._book.emptied(self._tried(options, capabilities)))
+            held = held_in(self._book)
         for start in range(0, len(held), TRIED_AT_ONCE):
             trial.add(held[start : start + TRIED_AT_ONCE])
             await asyncio.sleep(0)

@@ -60,7 +60,7 @@ class PlanPerformer:
             if not self._performing():
                 return
             actions = self._book.take_actions()
-            deadline = self._book.tracker.next_deadline()
+            deadline = self._book.next_deadline()
             options = self._options()
             connections = self._table.connections
             closed = [c for slot in set(actions.closed) if (c := connections.pop(slot, None))]
@@ -68,7 +68,7 @@ class PlanPerformer:
                 self._telemetry.retire(connection)
             opened = [
                 self._table.make(slot, self._feed, options)
-                for slot in self._book.allocator.slots
+                for slot in self._book.slots
                 if slot not in connections and not self._table.is_paused
             ]
         for connection in closed:
@@ -83,7 +83,7 @@ class PlanPerformer:
             actions.restarted, "waiting for its first price by another token of the broker's"
         )
         if actions.displaced:
-            self._journal.displaced(len(actions.displaced), self._book.allocator.limits)
+            self._journal.displaced(len(actions.displaced), self._book.limits)
         if actions.displaced or actions.outcomes:
             self._feed.displaced(actions.displaced, actions.outcomes)
         self._feed.judge()
@@ -95,7 +95,7 @@ class PlanPerformer:
             self._journal.connection_opened(
                 connection.slot,
                 others=others + before,
-                limits=self._book.allocator.limits,
+                limits=self._book.limits,
                 is_warm=not self._feed.carries(connection.slot),
             )
             connection.open()

@@ -45,7 +45,7 @@ from pooling.pool.telemetry import PoolTelemetry
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits
 from pooling.subscriptions.outcomes import Gone
-from pooling.subscriptions.renaming import Renamed, follow_names, names_in
+from pooling.subscriptions.renaming import Renamed
 from pooling.subscriptions.reoffer import reoffer
 
 __all__ = ["ConnectionPool"]
@@ -109,7 +109,7 @@ class ConnectionPool:
         self._seats = AccountSeats(
             lock=self._lock,
             capabilities=self._capabilities,
-            open_sockets=lambda: len(self._book.allocator.slots) + self._table.closing,
+            open_sockets=lambda: len(self._book.slots) + self._table.closing,
             apply=self._apply_limits,
             poke=self._calls.poke,
         )
@@ -199,7 +199,7 @@ class ConnectionPool:
         )
 
     def __repr__(self) -> str:
-        book, limits = self._book.allocator, self._book.allocator.limits
+        book, limits = self._book, self._book.limits
         return (
             f"<ConnectionPool {self._spec.pool_id} {self._spec.broker} {self._feed.health.status} "
             f"{book.used}/{limits.capacity} on {len(book.slots)}/{limits.max_connections}>"
@@ -227,7 +227,7 @@ class ConnectionPool:
         self._feed.start()
         if self._spec.is_paused:
             self.by_hand.pause()
-        self._journal.pool_started(self._spec, self._book.allocator.limits)
+        self._journal.pool_started(self._spec, self._book.limits)
         self._caretaker.start()
         self._calls.poke()
 
@@ -270,11 +270,11 @@ class ConnectionPool:
         now = self._clock.monotonic()
         with self._lock:
             self._check_open()
-            before = self._book.allocator.symbols
+            before = self._book.symbols
             outcomes = [
                 self._book.want(holder, want, instruments.get(want.key), now) for want in wants
             ]
-            after = self._book.allocator.symbols
+            after = self._book.symbols
             self._telemetry.observe()
             outcomes = [self._feed.qualify(outcome) for outcome in outcomes]
         self._calls.poke()
@@ -304,12 +304,12 @@ class ConnectionPool:
     def held_by(self, holder: Holder) -> list[InstrumentKey]:
         """Return what a client holds. Any thread."""
         with self._lock:
-            return self._book.tracker.held_by(holder)
+            return self._book.held_by(holder)
 
     def knows_gateway(self, gateway: str) -> bool:
         """Tell whether any client of a gateway holds anything. Any thread."""
         with self._lock:
-            return self._book.tracker.knows_gateway(gateway)
+            return self._book.knows_gateway(gateway)
 
     def release_gateway(self, gateway: str, most: int | None = None) -> int:
         """Give up references of a gateway, at most so many, or all. Any thread.
@@ -325,13 +325,13 @@ class ConnectionPool:
     def instruments(self, keys: Iterable[InstrumentKey]) -> dict[InstrumentKey, Instrument]:
         """Return those of ``keys`` that are subscribed, resolved. Any thread."""
         with self._lock:
-            interests = [(key, self._book.tracker.get(key)) for key in keys]
+            interests = [(key, self._book.get(key)) for key in keys]
             return {key: interest.instrument for key, interest in interests if interest is not None}
 
     def names(self) -> dict[InstrumentKey, set[str]]:
         """Return every name that is wanted or may tick, with the broker's tokens. Any thread."""
         with self._lock:
-            return names_in(self._book)
+            return self._book.renaming.names()
 
     def follow_names(
         self,
@@ -339,12 +339,12 @@ class ConnectionPool:
         gone: Mapping[InstrumentKey, Gone],
         taken: Collection[str],
     ) -> Renamed:
-        """Have everything follow what names mean today; see ``renaming.follow_names``.
+        """Have everything follow what names mean today; see ``Renaming.follow``.
 
         On the loop, where no tick can come between the decision and what it silences.
         """
         with self._lock:
-            renamed = follow_names(self._book, today, gone, taken)
+            renamed = self._book.renaming.follow(today, gone, taken)
             self._telemetry.observe()
         self._feed.renamed(renamed)
         self._calls.poke()
@@ -478,7 +478,7 @@ class ConnectionPool:
         self._sink.forget(None)  # none of it is a price of where they connect next
 
     def _apply_limits(self, limits: Limits) -> None:
-        self._book.resize(limits=limits, linger_seconds=self._book.tracker.linger_seconds)
+        self._book.resize(limits=limits)
 
     def _check_open(self) -> None:
         if self._calls.is_closed:

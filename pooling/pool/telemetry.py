@@ -49,9 +49,9 @@ class PoolTelemetry:
         now_ms = self._clock.time_ms()
         up = sum(connection.is_up for connection in self._connections.values())
         observe = self._meters.observe
-        observe(Gauge.SYMBOLS, self._book.allocator.symbols, now_ms)
+        observe(Gauge.SYMBOLS, self._book.symbols, now_ms)
         observe(Gauge.CONNECTIONS, up, now_ms)
-        observe(Gauge.CLIENTS, self._book.tracker.clients, now_ms)
+        observe(Gauge.CLIENTS, self._book.clients, now_ms)
         observe(Gauge.TICKS_PER_SECOND, self._rate.rate(self._clock.monotonic()), now_ms)
 
     def retire(self, connection: Connection) -> None:
@@ -64,13 +64,13 @@ class PoolTelemetry:
     def to_stats(self, spec: AccountSpec, health: FeedHealth) -> PoolStats:
         """Return the pool as it is now."""
         self.observe()
-        allocator, tracker = self._book.allocator, self._book.tracker
-        limits, peak = allocator.limits, self._meters.peak
+        book, slots = self._book, self._book.slots
+        limits, peak = book.limits, self._meters.peak
         connections = tuple(
             connection.to_stats(
-                used=allocator.slots[slot].used if slot in allocator.slots else 0,
+                used=slots[slot].used if slot in slots else 0,
                 capacity=limits.units,
-                symbols=len(allocator.slots[slot].items) if slot in allocator.slots else 0,
+                symbols=slots[slot].symbols if slot in slots else 0,
             )
             for slot, connection in sorted(self._connections.items())
         )
@@ -83,11 +83,11 @@ class PoolTelemetry:
             connections=connections,
             max_connections=limits.max_connections,
             symbols_per_connection=limits.symbols_per_connection,
-            used=allocator.used,
+            used=book.used,
             capacity=limits.capacity,
-            wanted=tracker.held,
-            confirmed=tracker.confirmed,
-            clients=tracker.clients,
+            wanted=book.held,
+            confirmed=book.confirmed,
+            clients=book.clients,
             ticks_received=self._ticks,
             ticks_per_second=self._rate.rate(self._clock.monotonic()),
             frames_malformed=self._frames_malformed(),
@@ -99,8 +99,8 @@ class PoolTelemetry:
             peak_clients=peak(Gauge.CLIENTS),
             peak_ticks_per_second=peak(Gauge.TICKS_PER_SECOND),
             config_revision=spec.options.revision,
-            waiting=len(self._book.rebalancer.waiting),
-            symbols=allocator.symbols,
+            waiting=len(book.waiting),
+            symbols=book.symbols,
             recent=self._meters.recent,
         )
 
@@ -108,7 +108,7 @@ class PoolTelemetry:
         """Return the peaks since the last call and start the next interval."""
         self.observe()
         now_ms = self._clock.time_ms()
-        limits = self._book.allocator.limits
+        limits = self._book.limits
         sample = self._meters.take(
             pool_id,
             now_ms,

@@ -7,8 +7,7 @@ called under the pool's lock; what is to be done outside of it waits for ``take_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -20,7 +19,6 @@ from pooling.subscriptions.capacity import Category, Cost, Limits
 from pooling.subscriptions.moves import Moves
 from pooling.subscriptions.offer import BrokerOffer
 from pooling.subscriptions.outcomes import (
-    Gone,
     capacity_refused_outcome,
     outcome_of,
     same_contract_outcome,
@@ -28,11 +26,12 @@ from pooling.subscriptions.outcomes import (
     unknown_outcome,
     waiting_outcome,
 )
-from pooling.subscriptions.plan import Plan, Unsubscribe
+from pooling.subscriptions.plan import Plan, Slot, Unsubscribe
 from pooling.subscriptions.rebalancer import Rebalancer
 from pooling.subscriptions.reconciler import Batch, Reconciler
 from pooling.subscriptions.recorder import Actions, PlanRecorder
-from pooling.subscriptions.tracker import Level, Tracker
+from pooling.subscriptions.renaming import Renaming
+from pooling.subscriptions.tracker import Interest, Level, Tracker
 
 __all__ = ["SubscriptionBook"]
 
@@ -62,15 +61,98 @@ class SubscriptionBook:
         linger_seconds: float,
         category: Category | None = None,
     ) -> None:
-        self.allocator = Allocator(limits=limits, cost=cost, category=category)
-        self.tracker = Tracker(linger_seconds=linger_seconds)
-        self.rebalancer = Rebalancer(allocator=self.allocator, tracker=self.tracker, mover=self)
-        self.moves = Moves(allocator=self.allocator, mover=self)
-        self.warm_connections = 0
+        self._allocator = Allocator(limits=limits, cost=cost, category=category)
+        self._tracker = Tracker(linger_seconds=linger_seconds)
+        self._rebalancer = Rebalancer(allocator=self._allocator, tracker=self._tracker, mover=self)
+        self.moves = Moves(allocator=self._allocator, mover=self)
+        self.renaming = Renaming(
+            allocator=self._allocator,
+            tracker=self._tracker,
+            rebalancer=self._rebalancer,
+            mover=self,
+        )
         self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
-        # Names that the last load of instruments ended: who was just asking is told why.
-        self.gone: Mapping[InstrumentKey, Gone] = {}
         self._recorder = PlanRecorder()
+
+    # -- Questions ----------------------------------------------------------------------------
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._tracker
+
+    def __iter__(self) -> Iterator[InstrumentKey]:
+        """Iterate over what is wanted or lingers, the oldest first."""
+        return iter(self._tracker)
+
+    def get(self, key: InstrumentKey) -> Interest | None:
+        """Return what is known about an instrument; not to be changed by the caller."""
+        return self._tracker.get(key)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self._allocator.limits
+
+    @property
+    def slots(self) -> Mapping[int, Slot]:
+        """The connections that are to exist, by number, the oldest first; read only."""
+        return self._allocator.slots
+
+    @property
+    def used(self) -> int:
+        """Units of everything that has a place."""
+        return self._allocator.used
+
+    @property
+    def symbols(self) -> int:
+        """Number of instruments that have a place."""
+        return self._allocator.symbols
+
+    @property
+    def held(self) -> int:
+        """Number of instruments that somebody holds; lingering ones do not count."""
+        return self._tracker.held
+
+    @property
+    def confirmed(self) -> int:
+        """Number of instruments confirmed at any level."""
+        return self._tracker.confirmed
+
+    @property
+    def clients(self) -> int:
+        """Number of holders that hold anything."""
+        return self._tracker.clients
+
+    @property
+    def waiting(self) -> Collection[InstrumentKey]:
+        """The instruments that are held and have no place."""
+        return self._rebalancer.waiting
+
+    def is_confirmed(self, key: InstrumentKey) -> bool:
+        """Tell whether an instrument is confirmed at any level."""
+        interest = self._tracker.get(key)
+        return interest is not None and interest.confirmed is not None
+
+    def carrier_of(self, key: InstrumentKey) -> int | None:
+        """Return which connection's ticks count for an instrument."""
+        return self._allocator.carrier_of(key)
+
+    def held_by(self, holder: Holder) -> list[InstrumentKey]:
+        """Return what a client holds."""
+        return self._tracker.held_by(holder)
+
+    def knows_gateway(self, gateway: str) -> bool:
+        """Tell whether any client of a gateway holds anything."""
+        return self._tracker.knows_gateway(gateway)
+
+    def next_deadline(self) -> float | None:
+        """Return when ``expire`` may next have something to do, or None."""
+        return self._tracker.next_deadline()
+
+    def emptied(self, limits: Limits) -> Allocator:
+        """Return an allocator that counts as this book's, carries nothing and has these limits."""
+        return self._allocator.emptied(limits)
+
+    # -- What the shell has to do -------------------------------------------------------------
 
     def take_actions(self) -> Actions:
         """Return what the shell has to do since the last call."""
@@ -80,6 +162,8 @@ class SubscriptionBook:
     def has_actions(self) -> bool:
         """Whether ``take_actions`` would return anything to do."""
         return bool(self._recorder.actions)
+
+    # -- Wants and answers --------------------------------------------------------------------
 
     def want(
         self, holder: Holder, want: Want, instrument: Instrument | None, now: float
@@ -91,18 +175,18 @@ class SubscriptionBook:
         """
         if instrument is None:
             return unknown_outcome(want)
-        other = self.tracker.name_of(instrument.broker_token)
+        other = self._tracker.name_of(instrument.broker_token)
         if refusal := self.offer.refusal(want) or (other and self._named_otherwise(want, other)):
             return refusal
-        known, waits = self.tracker.get(want.key), want.key in self.rebalancer.waiting
+        known, waits = self._tracker.get(want.key), want.key in self._rebalancer.waiting
         if known is not None and waits and not known.holders:
-            self.tracker.expel(want.key)  # where nothing is carried, nothing can linger
+            self._tracker.expel(want.key)  # where nothing is carried, nothing can linger
             self.dropped(want.key)
             known, waits = None, False
         if known is not None:
             instrument = known.instrument
         level = Level.of(want.mode, want.depth_levels)
-        target = self.tracker.target(want.key, level)
+        target = self._tracker.target(want.key, level)
         if known is None or waits or target != known.upstream:
             try:
                 self.place(instrument, target)
@@ -111,9 +195,9 @@ class SubscriptionBook:
                 return self._without_room(holder, want, instrument, now, error, is_owed=is_owed)
         if known is not None and target > known.upstream:
             self._recorder.actions.raised += 1
-        interest = self.tracker.hold(holder, instrument, level, now)
+        interest = self._tracker.hold(holder, instrument, level, now)
         if waits:
-            self.rebalancer.forget(want.key)
+            self._rebalancer.forget(want.key)
             self.replaced(want.key)
         elif known is None:
             self._recall(want.key)
@@ -134,31 +218,31 @@ class SubscriptionBook:
         if not is_owed:
             return capacity_refused_outcome(want, error)
         level = Level.of(want.mode, want.depth_levels)
-        self.tracker.hold(holder, instrument, level, now)
-        self.rebalancer.wait(want.key)
+        self._tracker.hold(holder, instrument, level, now)
+        self._rebalancer.wait(want.key)
         return waiting_outcome(want.key, level, error)
 
     def _is_owed(self, holder: Holder, want: Want) -> bool:
         """Tell whether a want was accepted before, and may wait for room."""
-        interest = self.tracker.get(want.key)
+        interest = self._tracker.get(want.key)
         held = None if interest is None else interest.holders.get(holder)
         is_held = held is not None and Level.of(want.mode, want.depth_levels) <= held
         return want.stands or is_held
 
     def _named_otherwise(self, want: Want, other: InstrumentKey) -> Outcome | None:
         """Refuse a second name of what is held under another one; a mere linger makes way."""
-        interest = self.tracker.get(other)
-        if interest is None or want.key in self.tracker:  # perhaps by this very name
+        interest = self._tracker.get(other)
+        if interest is None or want.key in self._tracker:  # perhaps by this very name
             return None
         if interest.holders:
             return same_contract_outcome(want, other)
-        self.tracker.expel(other)
+        self._tracker.expel(other)
         self.dropped(other)
         return None
 
     def release(self, holder: Holder, keys: Iterable[InstrumentKey] | None, now: float) -> int:
         """Give up references; what nobody wants any more lingers. Returns how many were held."""
-        released = len(self.tracker.release(holder, keys, now))
+        released = len(self._tracker.release(holder, keys, now))
         self.refill(is_room_freed=released > 0)
         return released
 
@@ -167,23 +251,23 @@ class SubscriptionBook:
 
         Returns how many clients have none any more.
         """
-        is_known = self.tracker.knows_gateway(gateway)
-        clients = len(self.tracker.release_gateway(gateway, now, most))
+        is_known = self._tracker.knows_gateway(gateway)
+        clients = len(self._tracker.release_gateway(gateway, now, most))
         self.refill(is_room_freed=is_known)
         return clients
 
     def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
         """Return the outcome of a holder's pending want as it is now."""
-        waits = outcome.key in self.rebalancer.waiting
-        now = settled_outcome(outcome, self.tracker.get(outcome.key), holder, waits=waits)
-        why = self.gone.get(outcome.key)
+        waits = outcome.key in self._rebalancer.waiting
+        now = settled_outcome(outcome, self._tracker.get(outcome.key), holder, waits=waits)
+        why = self.renaming.gone.get(outcome.key)
         if why is None or now.state is outcome.state or now.state is not OutcomeState.REFUSED:
             return now
         return msgspec.structs.replace(now, code=why.code, message=why.message)
 
     def expire(self, now: float) -> None:
         """End lingers that are over."""
-        for key, level in self.tracker.expire(now):
+        for key, level in self._tracker.expire(now):
             self._follow(key, level)
         self.refill()
 
@@ -193,7 +277,7 @@ class SubscriptionBook:
 
     def take_batch(self, slot: int, limit: int) -> Batch:
         """Return the next changes to send on a connection; empty when there are none."""
-        return self._recorder.take_batch(slot, limit, self.allocator)
+        return self._recorder.take_batch(slot, limit, self._allocator)
 
     def restart(self, slot: int) -> list[InstrumentKey]:
         """Note that a connection's socket is gone; returns the instruments that were confirmed.
@@ -201,77 +285,24 @@ class SubscriptionBook:
         What was moving away from it is not asked for again: it has another place already. One that
         was to be replaced is as good as new with its next socket, so what found no room stays.
         """
-        lost = self.tracker.unconfirm(self.keys_of(slot))
-        if (wanted := self.allocator.slots.get(slot)) is not None:
+        lost = self._tracker.unconfirm(self.keys_of(slot))
+        if (wanted := self._allocator.slots.get(slot)) is not None:
             for key in [*wanted.leaving, *wanted.fading]:
-                self._recorder.record(self.allocator.settle(key))
+                self.record(self._allocator.settle(key))
             if wanted.is_retiring and wanted.items:
                 self.moves.reinstate(slot)
             self.refill()
-        if slot in self.allocator.slots:
-            self.reconciler(slot).restart(self.allocator.slots[slot].items)
+        if slot in self._allocator.slots:
+            self.reconciler(slot).restart(self._allocator.slots[slot].items)
         return lost
 
     def carried(self) -> list[tuple[int, Subscription]]:
         """Return everything that may tick, wanted or not, with its connection."""
         return self._recorder.carried()
 
-    def keeps(self, slot: int, subscription: Subscription) -> bool:
-        """Tell whether a connection is to go on with what it carries by an earlier token."""
-        key = subscription.instrument.key
-        return key in self.allocator.moving and self.allocator.carrier_of(key) == slot
-
-    def end_former(self, key: InstrumentKey) -> bool:
-        """Keep an earlier token no longer; returns whether the name lost its confirmation by it."""
-        self._recorder.record(self.allocator.settle(key))
-        return bool(self.tracker.unconfirm([key]))
-
-    def cut(self, slot: int, subscription: Subscription) -> None:
-        """Count what a connection carries as ended; the shell says so before anything else."""
-        is_wished = subscription.instrument.key in self.allocator.items_on(slot)
-        self.reconciler(slot).cut(subscription, is_wished=is_wished)
-        self._recorder.actions.changed.add(slot)
-
     def parted(self, slot: int) -> None:
         """Note that a connection has said the end of what was cut off."""
         self.reconciler(slot).parted()
-
-    def rename(self, instrument: Instrument, *, keeps_former: bool) -> bool:
-        """Have a known name mean another instrument of the broker's, by its token.
-
-        Args:
-            instrument: the name and its token of today.
-            keeps_former: whether the earlier token may go on until the new one speaks.
-
-        Returns:
-            Whether it does; if not, the name is unconfirmed from now on.
-        """
-        key, interest = instrument.key, self.tracker.get(instrument.key)
-        if interest is None:
-            return False
-        if not interest.holders:
-            self.tracker.expel(key)  # what only lingers is not worth a move
-            self.dropped(key)
-            return False
-        self.tracker.rename(instrument)
-        slot = self.allocator.slot_of(key)
-        if slot is None:
-            return False  # it waits, and is placed by its new token
-        keeps_former &= key not in self.allocator.moving
-        keeps_former &= interest.confirmed is not None
-        keeps_former &= self.reconciler(slot).is_answered(key)
-        if not keeps_former:
-            self._recorder.record(self.allocator.settle(key))
-        try:
-            self.place(instrument, interest.upstream, keeps_former=keeps_former)
-        except PoolCapacityError as error:
-            self.rebalancer.give_up(key, error)
-        else:
-            if keeps_former and key in self.allocator.moving:
-                return True
-            self.end_former(key)
-        self.refill()
-        return False
 
     def sent_on(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks may come from a connection, wanted or not."""
@@ -279,7 +310,7 @@ class SubscriptionBook:
 
     def keys_of(self, slot: int) -> list[InstrumentKey]:
         """Return the instruments whose ticks a connection carries; not what still moves to it."""
-        items, carrier_of = self.allocator.items_on(slot), self.allocator.carrier_of
+        items, carrier_of = self._allocator.items_on(slot), self._allocator.carrier_of
         return [key for key in items if carrier_of(key) == slot]
 
     def confirm(self, slot: int, keys: Iterable[InstrumentKey]) -> list[Outcome]:
@@ -291,13 +322,13 @@ class SubscriptionBook:
         outcomes: list[Outcome] = []
         for key in keys:
             level = reconciler.confirm(key)
-            if level is None or self.allocator.slot_of(key) != slot:
+            if level is None or self._allocator.slot_of(key) != slot:
                 continue
-            if not reconciler.is_asked(key, self.allocator.items_on(slot)[key].subscription):
+            if not reconciler.is_asked(key, self._allocator.items_on(slot)[key].subscription):
                 continue  # it was the earlier token that spoke
-            active = self.tracker.confirm(key, level)
+            active = self._tracker.confirm(key, level)
             outcomes.extend(outcome_of(key, lv, OutcomeState.ACTIVE) for lv in active)
-            self._recorder.record(self.allocator.settle(key))
+            self.record(self._allocator.settle(key))
         self.refill()
         return outcomes
 
@@ -310,22 +341,22 @@ class SubscriptionBook:
         not confirmed. It may also be of what ``verify_again`` returns.
         """
         sent = self.reconciler(slot).sent
-        named = [key for key in keys if key in sent and self.allocator.slot_of(key) == slot]
+        named = [key for key in keys if key in sent and self._allocator.slot_of(key) == slot]
         unconfirmed = named if keys else self.unconfirmed_on(slot)
         for key in unconfirmed:
-            interest = self.tracker.get(key)
-            is_former = self.allocator.carries_former(key)
+            interest = self._tracker.get(key)
+            is_former = self._allocator.carries_former(key)
             if interest is not None and (is_former or interest.is_active(interest.upstream)):
-                self.tracker.unconfirm([key])
+                self._tracker.unconfirm([key])
         outcomes: list[Outcome] = []
         for key in unconfirmed:
             self.reconciler(slot).refuse(key)
-            levels, remains = self.tracker.reject(key)
+            levels, remains = self._tracker.reject(key)
             if remains is not None:
                 # A raise that had to move: its old connection still carries the lower level.
-                self._recorder.record(self.allocator.revert(key))
-                if self.allocator.is_misplaced(key):  # it had to leave there in any case
-                    levels, remains = (*levels, *self.tracker.expel(key)), None
+                self.record(self._allocator.revert(key))
+                if self._allocator.is_misplaced(key):  # it had to leave there in any case
+                    levels, remains = (*levels, *self._tracker.expel(key)), None
             self._follow(key, remains)
             outcomes.extend(
                 outcome_of(key, level, OutcomeState.REFUSED, code, message) for level in levels
@@ -352,8 +383,8 @@ class SubscriptionBook:
         A refusal that names nothing may be of it, and come behind what the broker sent before.
         """
         doubtful = self.reconciler(slot).distrust()
-        self._recorder.actions.changed.add(slot)
-        return self.tracker.unconfirm(k for k in doubtful if self.allocator.slot_of(k) == slot)
+        self.changed(slot)
+        return self._tracker.unconfirm(k for k in doubtful if self._allocator.slot_of(k) == slot)
 
     def expel(
         self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
@@ -365,39 +396,33 @@ class SubscriptionBook:
         """
         outcomes: list[Outcome] = []
         for key in keys:
-            levels = self.tracker.expel(key)
+            levels = self._tracker.expel(key)
             self._follow(key, None)
             ended = sorted({*levels, LOWEST}) if levels else ()
             outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in ended]
         self.refill()
         return outcomes
 
-    def resize(self, *, limits: Limits, linger_seconds: float) -> None:
-        """Take over new limits: place what waits, or move and displace what no longer fits."""
-        self.tracker.linger_seconds = linger_seconds
-        self._recorder.record(self.allocator.resize(limits))
-        self.rebalancer.fit()
+    def resize(self, *, limits: Limits, linger_seconds: float | None = None) -> None:
+        """Take over new limits: place what waits, or move and displace what no longer fits.
+
+        ``linger_seconds`` None: as before.
+        """
+        if linger_seconds is not None:
+            self._tracker.linger_seconds = linger_seconds
+        self.record(self._allocator.resize(limits))
+        self._rebalancer.fit()
         self.refill(is_room_freed=True)
 
     # -- Upkeep -------------------------------------------------------------------------------
 
     def is_needed(self, slot: int) -> bool:
         """Tell whether a connection shall be open: it carries something or is kept warm."""
-        return self.carries(slot) or self.is_warm(slot)
+        return self.carries(slot) or self.moves.is_warm(slot)
 
     def carries(self, slot: int) -> bool:
         """Tell whether a connection shall carry anything."""
-        return bool(self.allocator.items_on(slot))
-
-    def is_warm(self, slot: int) -> bool:
-        """Tell whether a connection is one of those kept open with nothing to carry."""
-        staying = (s.number for s in self.allocator.slots.values() if not s.is_ending)
-        return slot in islice(staying, self.warm_connections)
-
-    def open_warm(self) -> None:
-        """Open connections until as many exist as are to be kept warm."""
-        while len(self.allocator.slots) < self.warm_connections and self.allocator.may_open:
-            self._recorder.record(self.allocator.open())
+        return bool(self._allocator.items_on(slot))
 
     def grow_older(self) -> None:
         """Note that about a second passed: called for each."""
@@ -405,9 +430,17 @@ class SubscriptionBook:
 
     # -- What rebalancer and moves ask (``Mover``) ----------------------------------------------
 
+    def record(self, plan: Plan) -> None:
+        """Take note of a plan."""
+        self._recorder.record(plan)
+
+    def changed(self, slot: int) -> None:
+        """Take note that there is something to send on a connection."""
+        self._recorder.actions.changed.add(slot)
+
     def perform(self, plan: Plan) -> None:
         """Take note of a plan; of what it ended by an earlier token, nothing may be confirmed."""
-        self._recorder.record(plan)
+        self.record(plan)
         for step in plan:
             if isinstance(step, Unsubscribe):
                 self._note_former(step)
@@ -415,27 +448,27 @@ class SubscriptionBook:
     def _note_former(self, step: Unsubscribe) -> None:
         """Unconfirm what moved on before its new token had spoken."""
         ended = step.subscription.instrument
-        interest = self.tracker.get(ended.key)
+        interest = self._tracker.get(ended.key)
         if interest is None or interest.instrument.broker_token == ended.broker_token:
             return
         if not self.reconciler(step.slot).is_answered(ended.key):
-            self.tracker.unconfirm([ended.key])
+            self._tracker.unconfirm([ended.key])
             self._recorder.actions.restarted.append(ended.key)
 
     def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
         """Take an instrument off its connection; its holders keep it and are told."""
-        self.tracker.end_linger(key)
-        self._recorder.record(self.allocator.unassign(key))
-        self.tracker.unconfirm([key])
+        self._tracker.end_linger(key)
+        self.record(self._allocator.unassign(key))
+        self._tracker.unconfirm([key])
         self._recorder.actions.displaced.append(key)
-        interest = self.tracker.get(key)
+        interest = self._tracker.get(key)
         levels = () if interest is None else interest.levels
         self._recorder.actions.outcomes += [waiting_outcome(key, level, error) for level in levels]
 
     def replaced(self, key: InstrumentKey) -> None:
         """Tell the holders of an instrument that waited what became of it."""
         self._recall(key)
-        interest = self.tracker.get(key)
+        interest = self._tracker.get(key)
         for level in () if interest is None else interest.levels:
             active = interest is not None and interest.is_active(level)
             state = OutcomeState.ACTIVE if active else OutcomeState.PENDING
@@ -456,10 +489,10 @@ class SubscriptionBook:
         subscription = self.offer.subscription(instrument, level)
         while True:
             try:
-                plan = self.allocator.assign(subscription, keeps_former=keeps_former)
+                plan = self._allocator.assign(subscription, keeps_former=keeps_former)
                 self.perform(plan)
             except PoolCapacityError:
-                victim = self.tracker.evict_unheld()
+                victim = self._tracker.evict_unheld()
                 if victim is None:
                     raise
                 self._follow(victim, None)
@@ -474,20 +507,20 @@ class SubscriptionBook:
         """Place what waits if anything was freed since the last time."""
         is_room_freed |= self._recorder.is_room_freed
         self._recorder.is_room_freed = False
-        if is_room_freed and self.rebalancer.waiting:
-            self.rebalancer.place_waiting()
+        if is_room_freed and self._rebalancer.waiting:
+            self._rebalancer.place_waiting()
             self._recorder.is_room_freed = False
 
     def _recall(self, key: InstrumentKey) -> None:
         """Confirm what comes back while its socket still carries it: nothing will be sent."""
-        slot = self.allocator.slot_of(key)
+        slot = self._allocator.slot_of(key)
         if slot is None:
             return
         reconciler = self.reconciler(slot)
         if (level := reconciler.confirmed(key)) is None:
             return
-        if reconciler.is_asked(key, self.allocator.items_on(slot)[key].subscription):
-            self.tracker.confirm(key, level)
+        if reconciler.is_asked(key, self._allocator.items_on(slot)[key].subscription):
+            self._tracker.confirm(key, level)
 
     def _follow(self, key: InstrumentKey, level: Level | None) -> None:
         """Bring the placement down to a lowered level.
@@ -497,27 +530,25 @@ class SubscriptionBook:
         """
         if level is None:
             self._recorder.actions.gone.append(key)
-            self.rebalancer.forget(key)
-            self._recorder.record(self.allocator.unassign(key))
+            self._rebalancer.forget(key)
+            self.record(self._allocator.unassign(key))
             return
-        interest, slot = self.tracker.get(key), self.allocator.slot_of(key)
+        interest, slot = self._tracker.get(key), self._allocator.slot_of(key)
         if interest is None or slot is None:
             self._recorder.is_room_freed = True  # something that waits became cheaper
             return
         try:
-            self._recorder.record(
-                self.allocator.assign(self.offer.subscription(interest.instrument, level))
-            )
+            self.record(self._allocator.assign(self.offer.subscription(interest.instrument, level)))
         except PoolCapacityError:
-            carried = self.allocator.slots[slot].items[key].subscription
-            self.tracker.keep(key, Level.of(carried.mode, carried.depth_levels))
+            carried = self._allocator.slots[slot].items[key].subscription
+            self._tracker.keep(key, Level.of(carried.mode, carried.depth_levels))
             self._recall(key)
         else:
             self._recorder.actions.lowered += 1
 
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
-        interest = self.tracker.get(key)
-        if interest is None or self.allocator.slot_of(key) != slot:
+        interest = self._tracker.get(key)
+        if interest is None or self._allocator.slot_of(key) != slot:
             return False
         # What moves here is active by its old connection, which says nothing of this one.
         is_confirmed_here = self.reconciler(slot).confirmed(key) is not None

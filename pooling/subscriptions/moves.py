@@ -7,6 +7,7 @@ confirmed it, wherever a place for both exists.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from brokers.types import InstrumentKey
@@ -38,6 +39,7 @@ class Moves:
     def __init__(self, *, allocator: Allocator, mover: Mover) -> None:
         self._allocator = allocator
         self._mover = mover
+        self._warm = 0  # how many stay open with nothing to carry; under the pool's lock
 
     def review(
         self,
@@ -48,10 +50,21 @@ class Moves:
         max_idle_seconds: float,
     ) -> list[Task]:
         """Return what is to be done now with the connections; see ``Upkeep.review``."""
-        warm = [view.slot for view in views if self._mover.is_warm(view.slot)]
+        warm = [view.slot for view in views if self.is_warm(view.slot)]
         return upkeep.review(
             now, views, self._allocator, warm=warm, max_idle_seconds=max_idle_seconds
         )
+
+    def is_warm(self, slot: int) -> bool:
+        """Tell whether a connection is one of those kept open with nothing to carry."""
+        staying = (s.number for s in self._allocator.slots.values() if not s.is_ending)
+        return slot in islice(staying, self._warm)
+
+    def keep_warm(self, count: int) -> None:
+        """Keep so many connections open from now on, or as many as there may be."""
+        self._warm = min(count, self._allocator.limits.max_connections)
+        while len(self._allocator.slots) < self._warm and self._allocator.may_open:
+            self._mover.perform(self._allocator.open())
 
     def close_idle(self, slot: int) -> None:
         """Close a connection that carries nothing."""

@@ -11,7 +11,7 @@ from brokers.logs.redaction import REDACTOR
 from brokers.pool_service import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import InstrumentKey
 from pooling.exceptions import PoolCapacityError
-from pooling.subscriptions.tracker import Interest, Level, Tracker
+from pooling.subscriptions.tracker import Interest, Level
 
 __all__ = [
     "DEFAULT_DEPTH_LEVELS",
@@ -55,12 +55,11 @@ def outcome_of(
     return Outcome(key, state, level.mode, depth_levels, code, message)
 
 
-def active_outcomes(tracker: Tracker, keys: Iterable[InstrumentKey]) -> list[Outcome]:
-    """Return an outcome for every held level of ``keys`` that is active."""
-    interests = ((key, tracker.get(key)) for key in keys)
+def active_outcomes(interests: Iterable[Interest | None]) -> list[Outcome]:
+    """Return an outcome for every held level that is active."""
     return [
-        outcome_of(key, level, OutcomeState.ACTIVE)
-        for key, interest in interests
+        outcome_of(interest.instrument.key, level, OutcomeState.ACTIVE)
+        for interest in interests
         if interest is not None
         for level in interest.levels
         if interest.is_active(level)
@@ -74,13 +73,12 @@ def words_of(error: Exception) -> str:
 
 
 def delayed_outcomes(
-    tracker: Tracker, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
+    interests: Iterable[Interest | None], code: RefusalCode, message: str
 ) -> list[Outcome]:
-    """Return an outcome for every held level of ``keys`` that is not active: why it waits."""
-    interests = ((key, tracker.get(key)) for key in keys)
+    """Return an outcome for every held level that is not active: why it waits."""
     return [
-        outcome_of(key, level, OutcomeState.PENDING, code, message)
-        for key, interest in interests
+        outcome_of(interest.instrument.key, level, OutcomeState.PENDING, code, message)
+        for interest in interests
         if interest is not None
         for level in interest.levels
         if not interest.is_active(level)

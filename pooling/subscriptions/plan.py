@@ -111,6 +111,11 @@ class Slot:
         return self.load.units
 
     @property
+    def symbols(self) -> int:
+        """Number of instruments that it is to carry."""
+        return len(self.items)
+
+    @property
     def is_ending(self) -> bool:
         """Whether it is closed as soon as it is empty."""
         return self.is_surplus or self.is_retiring

@@ -13,8 +13,7 @@ from typing import NamedTuple
 from brokers.types import InstrumentKey, Subscription
 from pooling.exceptions import PoolCapacityError
 from pooling.subscriptions.allocator import Allocator
-from pooling.subscriptions.offer import BrokerOffer
-from pooling.subscriptions.tracker import Tracker
+from pooling.subscriptions.book import SubscriptionBook
 
 __all__ = ["HeldSubscription", "LimitsPreview", "LimitsTrial", "held_in"]
 
@@ -56,12 +55,13 @@ class LimitsPreview:
         )
 
 
-def held_in(tracker: Tracker, offer: BrokerOffer) -> list[HeldSubscription]:
+def held_in(book: SubscriptionBook) -> list[HeldSubscription]:
     """Return what clients hold, placed or waiting, as it is wanted upstream; oldest first."""
-    interests = (tracker.get(key) for key in tracker)
+    interests = (book.get(key) for key in book)
     return [
         HeldSubscription(
-            offer.subscription(interest.instrument, interest.upstream), frozenset(interest.holders)
+            book.offer.subscription(interest.instrument, interest.upstream),
+            frozenset(interest.holders),
         )
         for interest in interests
         if interest is not None and interest.holders

@@ -7,11 +7,12 @@ placed again, oldest first, as soon as there is room. What lingers unheld goes b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from typing import Protocol
 
-from brokers.types import Instrument, InstrumentKey
+from brokers.pool_service import Outcome, RefusalCode
+from brokers.types import Instrument, InstrumentKey, Subscription
 from pooling.exceptions import PoolCapacityError
 from pooling.subscriptions.allocator import Allocator
 from pooling.subscriptions.capacity import Load
@@ -30,7 +31,7 @@ class Mover(Protocol):
     def perform(self, plan: Plan) -> None:
         """Take note of a plan."""
 
-    def place(self, instrument: Instrument, level: Level) -> None:
+    def place(self, instrument: Instrument, level: Level, *, keeps_former: bool = False) -> None:
         """Place an instrument, at the cost of what only lingers. Raises PoolCapacityError."""
 
     def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
@@ -48,8 +49,19 @@ class Mover(Protocol):
     def reconciler(self, slot: int) -> Reconciler:
         """Return what a connection's socket carries."""
 
-    def is_warm(self, slot: int) -> bool:
-        """Tell whether a connection stays open with nothing to carry."""
+    def record(self, plan: Plan) -> None:
+        """Take note of a plan that ends nothing of an earlier token unheard; see ``perform``."""
+
+    def expel(
+        self, keys: Iterable[InstrumentKey], code: RefusalCode, message: str
+    ) -> list[Outcome]:
+        """Take instruments from all their holders; returns the wants that end by it."""
+
+    def carried(self) -> list[tuple[int, Subscription]]:
+        """Return everything that may tick, with its connection."""
+
+    def changed(self, slot: int) -> None:
+        """Take note that there is something to send on a connection."""
 
 
 class Rebalancer:

@@ -19,8 +19,8 @@ def reoffer(book: SubscriptionBook, capabilities: BrokerCapabilities, now: float
     """
     book.offer = BrokerOffer(modes=capabilities.modes, depth_levels=capabilities.depth_levels)
     ended: list[Outcome] = []
-    for key in list(book.tracker):
-        interest = book.tracker.get(key)
+    for key in list(book):
+        interest = book.get(key)
         if interest is not None and _is_refused(book.offer, key, interest):
             ended += _hold_anew(book, key, interest, now)
     return ended

@@ -12,9 +12,10 @@ from typing import Any
 from brokers.contract import CredentialField
 from brokers.pool_service import FeedChange, Holder, Outcome, OutcomeState, SubscriptionChange, Want
 from brokers.testing import RecordingSink
-from brokers.types import FeedMode
+from brokers.types import FeedMode, InstrumentKey
 from pooling.contracts import AccountSpec, PoolOptions
 from pooling.pool.pool import ConnectionPool
+from pooling.subscriptions.book import SubscriptionBook
 from pooling.testing import (
     FakeBroker,
     InMemoryAccountStore,
@@ -52,6 +53,17 @@ async def _alone(work: Coroutine[Any, Any, None]) -> None:
 
 def key(number: int):
     return make_instrument(number).key
+
+
+def slot_of(book: SubscriptionBook, wanted: InstrumentKey) -> int | None:
+    """Return which connection is to carry an instrument: the one it moves to while it moves."""
+    there = (n for n, slot in book.slots.items() if wanted in slot.items)
+    return next((n for n in there if wanted not in book.slots[n].leaving), None)
+
+
+def moving(book: SubscriptionBook) -> set[InstrumentKey]:
+    """Return what is carried twice until its new place, or its new token, has spoken."""
+    return {each for slot in book.slots.values() for each in (*slot.leaving, *slot.fading)}
 
 
 def keys(*numbers: int):

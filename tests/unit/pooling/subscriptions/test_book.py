@@ -14,6 +14,7 @@ from pooling.subscriptions.capacity import Limits
 from pooling.subscriptions.reoffer import reoffer
 from pooling.subscriptions.tracker import Level
 from pooling.testing import make_adapter_class, make_instrument
+from tests.unit.pooling.kit import moving, slot_of
 
 LTP, QUOTE, DEPTH = FeedMode.LTP, FeedMode.QUOTE, FeedMode.DEPTH
 ANN, BOB, EVE = Holder("g1", "ann"), Holder("g1", "bob"), Holder("g2", "eve")
@@ -94,7 +95,7 @@ def test_a_full_pool_refuses_with_the_numbers_and_what_to_do():
         "capacity": 2,
     }
     assert "raise the limits" in outcome.message
-    assert key(3) not in book.tracker
+    assert key(3) not in book
 
 
 def test_what_only_lingers_makes_room_for_what_is_wanted():
@@ -117,8 +118,8 @@ def test_a_lingering_symbol_may_come_back_dearer_into_a_full_pool():
     book.release(ANN, None, 0)
     book.release(BOB, None, 0)
     assert want(book, 1, DEPTH, now=1).state is PENDING
-    assert book.allocator.used == 2
-    assert list(book.tracker) == [key(1)]
+    assert book.used == 2
+    assert list(book) == [key(1)]
 
 
 def test_what_is_evicted_and_comes_back_before_anything_was_sent_is_still_active():
@@ -143,7 +144,7 @@ def test_a_refused_raise_leaves_everybody_what_they_had():
     assert want(book, 1, DEPTH, BOB).code is RefusalCode.MAX_CAPACITY_REACHED
     assert not drain(book)
     assert want(book, 1).state is ACTIVE
-    assert BOB not in book.tracker.get(key(1)).holders
+    assert BOB not in book.get(key(1)).holders
 
 
 def test_a_reload_within_the_linger_costs_the_broker_nothing():
@@ -206,7 +207,7 @@ def test_a_symbol_on_the_move_is_live_until_its_old_socket_is_lost():
     drain(book, 2)
     assert [o.mode for o in book.confirm(2, [key(1)])] == [DEPTH]
     assert drain(book, 1).unsubscribe[0].instrument.key == key(1)
-    assert book.allocator.carrier_of(key(1)) == 2
+    assert book.carrier_of(key(1)) == 2
 
 
 def test_a_connection_to_be_replaced_does_not_move_to_one_that_is_away():
@@ -216,8 +217,8 @@ def test_a_connection_to_be_replaced_does_not_move_to_one_that_is_away():
         want(book, number)
     assert book.moves.evacuate(2, ()) == 0
     book.moves.retire(1)
-    assert not book.allocator.moving
-    assert len(book.allocator.slots[1].items) == 3
+    assert not moving(book)
+    assert len(book.slots[1].items) == 3
 
 
 def test_a_connection_to_be_replaced_that_is_lost_is_as_good_as_new():
@@ -225,11 +226,11 @@ def test_a_connection_to_be_replaced_that_is_lost_is_as_good_as_new():
     for number in range(4):
         want(book, number)
     book.moves.retire(1)
-    assert len(book.allocator.slots[1].leaving) == 2
+    assert len(book.slots[1].leaving) == 2
     book.restart(1)
-    assert not book.allocator.slots[1].is_retiring
-    assert len(book.allocator.slots[1].items) == 1
-    assert len(book.allocator.slots[2].items) == 3
+    assert not book.slots[1].is_retiring
+    assert len(book.slots[1].items) == 1
+    assert len(book.slots[2].items) == 3
 
 
 def test_a_late_confirmation_of_something_dropped_is_ignored():
@@ -254,7 +255,7 @@ def test_a_broker_that_does_not_say_which_refuses_what_was_not_confirmed():
     assert [(o.key, o.state, o.code) for o in outcomes] == [
         (key(2), REFUSED, RefusalCode.BROKER_ERROR)
     ]
-    assert list(book.tracker) == [key(1)]
+    assert list(book) == [key(1)]
     assert drain(book).unsubscribe[0].instrument.key == key(2)
 
 
@@ -305,7 +306,7 @@ def test_what_is_asked_for_anew_is_refused_by_the_next_refusal():
     drain(book)
     (outcome,) = book.reject(1, (), RefusalCode.BROKER_ERROR, "no")
     assert (outcome.key, outcome.state) == (key(1), REFUSED)
-    assert list(book.tracker) == [key(2)]
+    assert list(book) == [key(2)]
 
 
 def test_a_named_refusal_of_a_raise_goes_back_to_the_old_mode():
@@ -327,7 +328,7 @@ def test_a_named_refusal_drops_even_what_was_confirmed():
     drain(book)
     book.confirm(1, [key(1)])
     assert [o.state for o in book.reject(1, [key(1)], RefusalCode.BROKER_ERROR, "")] == [REFUSED]
-    assert not len(book.tracker)
+    assert not list(book)
 
 
 def test_what_waited_and_was_let_go_is_wanted_as_if_it_were_new():
@@ -336,13 +337,13 @@ def test_what_waited_and_was_let_go_is_wanted_as_if_it_were_new():
     for number in (1, 2):
         want(book, number)
     book.resize(limits=Limits(1, 1), linger_seconds=5)
-    assert list(book.rebalancer.waiting) == [key(2)]
+    assert list(book.waiting) == [key(2)]
     book.release(ANN, [key(2)], 1)
     book.release(ANN, [key(1)], 2)
     assert want(book, 2, LTP, EVE, now=3).state is PENDING
     assert [s.mode for s in drain(book).subscribe] == [LTP]
-    assert book.tracker.get(key(2)).upstream.mode is LTP
-    assert list(book.tracker) == [key(2)]
+    assert book.get(key(2)).upstream.mode is LTP
+    assert list(book) == [key(2)]
 
 
 def test_what_was_accepted_before_waits_for_room_and_is_placed_once_there_is_some():
@@ -363,7 +364,7 @@ def test_what_was_accepted_before_waits_for_room_and_is_placed_once_there_is_som
     assert [(o.key, o.state) for o in book.take_actions().outcomes] == [(key(2), PENDING)]
     drain(book)
     assert [outcome.state for outcome in book.confirm(1, [key(2)])] == [ACTIVE]
-    assert book.tracker.get(key(2)).holders.keys() == {ANN, EVE}
+    assert book.get(key(2)).holders.keys() == {ANN, EVE}
 
 
 def test_what_waits_goes_on_waiting_when_another_holders_depth_is_not_offered_any_more():
@@ -376,8 +377,8 @@ def test_what_waits_goes_on_waiting_when_another_holders_depth_is_not_offered_an
     assert [(each.mode, each.code) for each in ended] == [
         (DEPTH, RefusalCode.UNSUPPORTED_DEPTH_LEVEL)
     ]
-    assert list(book.rebalancer.waiting) == [key(2)]
-    assert book.tracker.get(key(2)).holders.keys() == {BOB}
+    assert list(book.waiting) == [key(2)]
+    assert book.get(key(2)).holders.keys() == {BOB}
 
 
 def test_what_waits_from_before_and_is_let_go_is_forgotten():
@@ -386,8 +387,8 @@ def test_what_waits_from_before_and_is_let_go_is_forgotten():
     book.want(ANN, Want(key(2), QUOTE, stands=True), make_instrument(2), 0)
     book.release(ANN, [key(2)], 1)
     book.expire(7)
-    assert not book.rebalancer.waiting
-    assert list(book.tracker) == [key(1)]
+    assert not book.waiting
+    assert list(book) == [key(1)]
 
 
 def test_a_refusal_where_it_had_to_move_ends_it_rather_than_the_limit():
@@ -403,7 +404,7 @@ def test_a_refusal_where_it_had_to_move_ends_it_rather_than_the_limit():
     outcomes = book.reject(2, [key(2)], RefusalCode.BROKER_ERROR, "no")
     assert {(o.mode, o.state) for o in outcomes} == {(QUOTE, REFUSED), (DEPTH, REFUSED)}
     assert [gone.instrument.key for gone in drain(book).unsubscribe] == [key(2)]
-    assert list(book.allocator.items_on(1)) == [key(1)]
+    assert list(book.slots[1].items) == [key(1)]
 
 
 @pytest.mark.parametrize("count", [900, 9_000])
@@ -512,26 +513,24 @@ class BookMachine(RuleBasedStateMachine):
         for (_, held_key), mode in self.held.items():
             highest[held_key] = max(mode, highest.get(held_key, mode))
         assert carried == highest
-        assert self.book.tracker.confirmed == len(highest)
+        assert self.book.confirmed == len(highest)
 
     @invariant()
     def every_reference_is_kept_and_placed(self):
-        tracker, allocator = self.book.tracker, self.book.allocator
+        book = self.book
         held = {
-            (holder, k): level.mode
-            for k in tracker
-            for holder, level in tracker.get(k).holders.items()
+            (holder, k): level.mode for k in book for holder, level in book.get(k).holders.items()
         }
         assert held == self.held
-        assert {k for slot in allocator.slots.values() for k in slot.items} == set(tracker)
-        for k in tracker:
-            slot = allocator.slots[allocator.slot_of(k)]
+        assert {k for slot in book.slots.values() for k in slot.items} == set(book)
+        for k in book:
+            slot = book.slots[slot_of(book, k)]
             upstream = slot.items[k].subscription
-            assert Level.of(upstream.mode, upstream.depth_levels) == tracker.get(k).upstream
+            assert Level.of(upstream.mode, upstream.depth_levels) == book.get(k).upstream
 
     @invariant()
     def no_connection_is_over_its_limits(self):
-        slots = self.book.allocator.slots
+        slots = self.book.slots
         assert len(slots) <= 3
         for slot in slots.values():
             assert sum(by_mode(None, p.subscription.mode) for p in slot.items.values()) <= 3

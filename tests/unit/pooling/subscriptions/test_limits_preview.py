@@ -35,8 +35,8 @@ def book_with(wants, limits, cost=one):
 
 
 def preview(book, limits):
-    trial = LimitsTrial(allocator=book.allocator.emptied(limits))
-    trial.add(held_in(book.tracker, book.offer))
+    trial = LimitsTrial(allocator=book.emptied(limits))
+    trial.add(held_in(book))
     return trial.preview()
 
 
@@ -51,11 +51,11 @@ def test_the_preview_is_what_the_pool_then_does(wants, before, after):
     book = book_with(wants, Limits(*before))
     told = preview(book, Limits(*after))
     book.resize(limits=Limits(*after), linger_seconds=5)
-    waiting = book.rebalancer.waiting
-    holders = {holder for key in waiting for holder in book.tracker.get(key).holders}
+    waiting = book.waiting
+    holders = {holder for key in waiting for holder in book.get(key).holders}
     assert (told.dropped, told.clients_affected) == (len(waiting), len(holders))
     assert set(told.newest) <= set(waiting)
-    assert told.held == book.tracker.held
+    assert told.held == book.held
 
 
 def test_it_says_how_many_of_whom():

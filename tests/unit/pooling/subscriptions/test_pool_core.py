@@ -33,7 +33,7 @@ from pooling.subscriptions.upkeep import (
     Upkeep,
 )
 from pooling.testing import MiddleOfRange, make_instrument
-from tests.unit.pooling.kit import ANN, BOB, EVE, PENDING, REFUSED, key
+from tests.unit.pooling.kit import ANN, BOB, EVE, PENDING, REFUSED, key, moving, slot_of
 
 LINGER = 5.0
 BROKER_CONNECTIONS, BROKER_UNITS = 3, 5
@@ -82,7 +82,7 @@ class PoolMachine(RuleBasedStateMachine):
         return ""
 
     def interest(self, k: InstrumentKey) -> Interest:
-        found = self.book.tracker.get(k)
+        found = self.book.get(k)
         assert found is not None
         return found
 
@@ -101,14 +101,14 @@ class PoolMachine(RuleBasedStateMachine):
         for slot in set(actions.closed):
             self.sockets.pop(slot, None)
             self.down_since.pop(slot, None)
-        for slot in self.book.allocator.slots:
+        for slot in self.book.slots:
             if slot not in self.sockets:
                 self.sockets[slot] = None
                 self.down_since[slot] = self.now
         for outcome in actions.outcomes:
             self.told[outcome.key, outcome.mode] = outcome
         for displaced in actions.displaced:
-            if displaced in self.book.rebalancer.waiting:
+            if displaced in self.book.waiting:
                 code = {o.code for (k, _), o in self.told.items() if k == displaced}
                 assert RefusalCode.MAX_CAPACITY_REACHED in code
 
@@ -140,14 +140,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(connections=st.integers(1, 3), symbols=st.integers(1, 5))
     def edit_limits(self, connections: int, symbols: int) -> None:
-        waited = set(self.book.rebalancer.waiting)
-        order = list(self.book.tracker)
+        waited = set(self.book.waiting)
+        order = list(self.book)
         upstream = {k: self.interest(k).upstream.mode for k in order}
-        was_moving = bool(self.book.allocator.moving)
+        was_moving = bool(moving(self.book))
         self.limits = Limits(connections, symbols, BROKER_UNITS, self.categories)
         self.book.resize(limits=self.limits, linger_seconds=LINGER)
-        lost = [k for k in order if k in set(self.book.rebalancer.waiting) - waited]
-        placed = [k for k in order if self.book.allocator.slot_of(k) and self.interest(k).holders]
+        lost = [k for k in order if k in set(self.book.waiting) - waited]
+        placed = [k for k in order if slot_of(self.book, k) and self.interest(k).holders]
         is_even = FeedMode.DEPTH not in upstream.values() and not self.categories
         if lost and is_even and not waited and not was_moving:
             # Where all cost the same, exactly the newest lose their places.
@@ -183,10 +183,10 @@ class PoolMachine(RuleBasedStateMachine):
         """A connection is to be replaced before the broker ends it."""
         if self.sockets.get(slot) is None:
             return
-        kept = {k: self.book.allocator.carrier_of(k) for k in self.book.keys_of(slot)}
+        kept = {k: self.book.carrier_of(k) for k in self.book.keys_of(slot)}
         self.book.moves.retire(slot)
         for k, carrier in kept.items():
-            assert self.book.allocator.carrier_of(k) == carrier, "nothing is let go of at once"
+            assert self.book.carrier_of(k) == carrier, "nothing is let go of at once"
         before = self.placements()
         self.book.moves.retire(slot)
         assert self.placements() == before, "a plan applied twice changes nothing"
@@ -230,8 +230,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(warm=st.integers(0, 2))
     def keep_warm(self, warm: int) -> None:
-        self.book.warm_connections = warm
-        self.book.open_warm()
+        self.book.moves.keep_warm(warm)
 
     def keep_up(self) -> None:
         self.act()
@@ -284,11 +283,11 @@ class PoolMachine(RuleBasedStateMachine):
                 assert k not in carried_modes, f"{k} is carried twice"
                 carried_modes[k] = subscription.mode
         highest = self.highest()
-        waiting = set(self.book.rebalancer.waiting)
+        waiting = set(self.book.waiting)
         assert carried_modes.keys() == highest.keys() - waiting
         for k, mode in carried_modes.items():
             assert mode is highest[k] or (self.categories and mode > highest[k])
-        assert not self.book.allocator.moving
+        assert not moving(self.book)
         for k in waiting:
             assert self.told[k, highest[k]].code is RefusalCode.MAX_CAPACITY_REACHED
             assert self.told[k, highest[k]].state is PENDING
@@ -310,7 +309,7 @@ class PoolMachine(RuleBasedStateMachine):
     def placements(self) -> dict[int, dict[InstrumentKey, Subscription]]:
         return {
             number: {k: placement.subscription for k, placement in slot.items.items()}
-            for number, slot in self.book.allocator.slots.items()
+            for number, slot in self.book.slots.items()
         }
 
     # -- What always holds --------------------------------------------------------------------
@@ -318,13 +317,13 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def the_shell_has_acted(self) -> None:
         self.act()
-        assert self.sockets.keys() == self.book.allocator.slots.keys()
+        assert self.sockets.keys() == self.book.slots.keys()
         assert len(self.sockets) <= BROKER_CONNECTIONS
 
     @invariant()
     def no_connection_is_over_its_limits(self) -> None:
         broker = Limits(BROKER_CONNECTIONS, 10**6, BROKER_UNITS, self.categories)
-        for slot in self.book.allocator.slots.values():
+        for slot in self.book.slots.values():
             load = self.load(placement.subscription for placement in slot.items.values())
             assert broker.allow(load), "the broker's caps hold even while things move"
             staying = self.load(
@@ -344,29 +343,29 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_wanted_symbol_has_one_place_or_waits(self) -> None:
-        tracker, allocator = self.book.tracker, self.book.allocator
+        book = self.book
         held = {
             (holder, k): level.mode
-            for k in tracker
+            for k in book
             for holder, level in self.interest(k).holders.items()
         }
         assert held == self.held
-        waiting = set(self.book.rebalancer.waiting)
-        for k in tracker:
-            places = [n for n, slot in allocator.slots.items() if k in slot.items]
+        waiting = set(self.book.waiting)
+        for k in book:
+            places = [n for n, slot in book.slots.items() if k in slot.items]
             if k in waiting:
                 assert not places
                 continue
-            assert set(places) == {allocator.slot_of(k), allocator.carrier_of(k)}
-            assert len(places) == (2 if k in allocator.moving else 1)
-            upstream = allocator.slots[allocator.slot_of(k) or 0].items[k].subscription
+            assert set(places) == {slot_of(book, k), book.carrier_of(k)}
+            assert len(places) == (2 if k in moving(book) else 1)
+            upstream = book.slots[slot_of(book, k) or 0].items[k].subscription
             assert Level.of(upstream.mode, upstream.depth_levels) == self.interest(k).upstream
 
     @invariant()
     def nothing_is_subscribed_that_nobody_wants(self) -> None:
-        for slot in self.book.allocator.slots.values():
-            assert slot.items.keys() <= set(self.book.tracker)
-        for k in self.book.tracker:
+        for slot in self.book.slots.values():
+            assert slot.items.keys() <= set(self.book)
+        for k in self.book:
             interest = self.interest(k)
             highest = interest.highest
             if highest != interest.upstream and not self.categories:
@@ -375,21 +374,21 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_waits_that_fits(self) -> None:
-        allocator = self.book.allocator
-        for k in self.book.rebalancer.waiting:
+        slots = self.book.slots
+        for k in self.book.waiting:
             interest = self.interest(k)
             if not interest.holders:
                 continue
             charge = Charge(self.cost(None, interest.upstream.mode))
-            for slot in allocator.slots.values():
+            for slot in slots.values():
                 if not self.categories and not slot.is_ending:
                     assert not self.limits.fits(slot.load, charge), f"{k} waits beside {slot}"
-            assert not allocator.may_open or self.limits.units < charge.units
+            assert len(slots) >= self.limits.max_connections or self.limits.units < charge.units
 
     @invariant()
     def confirmed_is_carried(self) -> None:
         """Nothing counts as active that no open socket carries."""
-        for k in self.book.tracker:
+        for k in self.book:
             interest = self.interest(k)
             if interest.confirmed is not None:
                 sockets = [s for s in self.sockets.values() if s is not None]
@@ -426,11 +425,11 @@ def test_a_move_waits_for_a_request_that_the_pace_holds_back() -> None:
         machine.settle_down()
     machine.pass_time(400.0)
     machine.act()
-    assert machine.book.allocator.moving, "it is to be replaced"
+    assert moving(machine.book), "it is to be replaced"
     machine.connect(2)
     machine.pass_time(0.5)
     machine.pass_time(16.0)
     machine.act()
     machine.confirmed_is_carried()
     machine.settle_down()
-    assert not machine.book.allocator.moving
+    assert not moving(machine.book)

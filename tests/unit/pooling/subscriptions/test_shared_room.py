@@ -13,6 +13,7 @@ from brokers.types import FeedMode
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits
 from pooling.testing import make_instrument
+from tests.unit.pooling.kit import slot_of
 
 LTP, DEPTH = FeedMode.LTP, FeedMode.DEPTH
 HOLDERS = [Holder("g1", name) for name in ("ann", "bob", "eve")]
@@ -72,7 +73,7 @@ class Exchange:
         self.book.restart(slot)
 
     def forget_closed(self):
-        self.sockets = {n: c for n, c in self.sockets.items() if n in self.book.allocator.slots}
+        self.sockets = {n: c for n, c in self.sockets.items() if n in self.book.slots}
 
 
 def key(number):
@@ -100,7 +101,7 @@ def test_a_place_is_taken_on_one_connection_once_it_was_left_on_another():
     book.expire(1.0)
     want(book, HOLDERS[0], 5, LTP)
     want(book, HOLDERS[0], 6, DEPTH)
-    assert (book.allocator.slot_of(key(5)), book.allocator.slot_of(key(6))) == (1, 2)
+    assert (slot_of(book, key(5)), slot_of(book, key(6))) == (1, 2)
     assert not exchange.send(2, 10)
     assert book.has_changes(2)
     assert exchange.send(1, 10)
@@ -176,7 +177,7 @@ def test_whoever_speaks_first_no_message_asks_for_more_than_all_may_have(seed):
     book = make()
     exchange = Exchange(book)
     for step in range(150):
-        slots = list(book.allocator.slots)
+        slots = list(book.slots)
         match rng.choice(
             ("want", "want", "release", "send", "send", "send", "confirm", "drop", "limit")
         ):
@@ -196,9 +197,9 @@ def test_whoever_speaks_first_no_message_asks_for_more_than_all_may_have(seed):
                 book.resize(limits=limits(rng.choice((2, 3))), linger_seconds=0)
         exchange.forget_closed()
     for _ in range(100):
-        for slot in list(book.allocator.slots):
+        for slot in list(book.slots):
             exchange.send(slot, 1)
             book.confirm(slot, list(exchange.sockets.get(slot, ())))
             exchange.forget_closed()
     carried = {k: mode for socket in exchange.sockets.values() for k, mode in socket.items()}
-    assert carried == {k: book.tracker.get(k).upstream.mode for k in book.tracker}
+    assert carried == {k: book.get(k).upstream.mode for k in book}
