@@ -11,6 +11,7 @@ from brokers._template.codec import decode_frame, decode_text, encode_request
 from brokers._template.config import CAPABILITIES, TemplateSettings, master_url
 from brokers._template.symbols import parse_master
 from brokers.batching import Bound, batches
+from brokers.confirming import HeldTokens
 from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
@@ -44,7 +45,7 @@ class TemplateAdapter(BrokerAdapter):
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
-        self._instruments: dict[int, Instrument] = {}
+        self._held = HeldTokens()
 
     @classmethod
     def capabilities_with(cls, settings: TemplateSettings) -> BrokerCapabilities:
@@ -72,29 +73,32 @@ class TemplateAdapter(BrokerAdapter):
 
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
         """Return a request per mode and batch."""
-        tokens = [_token(item.instrument) for item in items]
-        self._instruments.update(zip(tokens, (item.instrument for item in items), strict=True))
-        return self._requests("subscribe", items)
+        messages = self._requests("subscribe", items)
+        self._take(items)
+        return messages
 
     def unsubscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
         """Return the requests that end ``items``; their late ticks are dropped."""
         messages = self._requests("unsubscribe", items)
         for item in items:
-            self._instruments.pop(_token(item.instrument), None)
+            self._held.end(_token(item.instrument))
         return messages
 
     def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
         """Return the requests that replace modes, which this broker does without a gap."""
-        return self._requests("mode", [new for _, new in items])
+        wanted = [new for _, new in items]
+        messages = self._requests("mode", wanted)
+        self._take(wanted)
+        return messages
 
     def receive(self, frame: str | bytes, ts_received_us: int) -> Sequence[BrokerEvent]:
         """Publish the tick of a binary frame, or tell what a text frame says."""
         if isinstance(frame, str):
             return self._receive_text(frame)
         tick = decode_frame(frame)
-        instrument = self._instruments.get(int(tick.broker_token))
+        instrument = self._held.instruments.get(tick.broker_token)
         if instrument is None:
-            self.ticks_unknown += 1
+            self.ticks_unknown += self._held.is_unknown(tick.broker_token)
         else:
             self.sink.publish(instrument, tick, ts_received_us)
             self.ticks_published += 1
@@ -102,20 +106,28 @@ class TemplateAdapter(BrokerAdapter):
 
     def reset(self) -> None:
         """Forget what the last socket had: the broker keeps nothing across sockets."""
-        self._instruments.clear()
+        self._held.clear()
+
+    def _take(self, items: Sequence[Subscription]) -> None:
+        for item in items:
+            self._held.take(_token(item.instrument), item.instrument, item.mode)
 
     def _receive_text(self, frame: str) -> Sequence[BrokerEvent]:
         message = decode_text(frame)
         events: list[BrokerEvent] = []
-        if message.confirmed:
-            events.append(Confirmed(self._keys(message.confirmed)))
+        # An answer confirms all that was asked for. Where a broker answers nothing, the first tick
+        # that brings as much does it: ``confirm(token, tick.mode)`` in ``receive``.
+        found = (self._held.confirm(token, max(FeedMode)) for token in message.confirmed)
+        keys = tuple(key for key in found if key is not None)
+        if keys:
+            events.append(Confirmed(keys))
         if message.error:
             error = BrokerLimitError(message.error[:200])
             events.append(SubscriptionRejected(error, self._keys(message.tokens)))
         return events
 
     def _keys(self, tokens: Sequence[int]) -> tuple[InstrumentKey, ...]:
-        found = (self._instruments.get(token) for token in tokens)
+        found = (self._held.instruments.get(token) for token in tokens)
         return tuple(instrument.key for instrument in found if instrument is not None)
 
     def _requests(self, action: str, items: Sequence[Subscription]) -> list[str | bytes]:

@@ -43,6 +43,7 @@ from brokers.angel.pairs import (
 from brokers.angel.requests import ID_CHARACTERS, Pair, SentRequests
 from brokers.angel.symbols import parse_master
 from brokers.batching import Bound, batches
+from brokers.confirming import HeldTokens
 from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
@@ -61,8 +62,6 @@ from brokers.exceptions import (
 )
 from brokers.passed_over import PassedOver
 from brokers.types import (
-    FeedMode,
-    Instrument,
     InstrumentKey,
     InstrumentRow,
     Subscription,
@@ -105,17 +104,13 @@ class AngelAdapter(BrokerAdapter):
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
-        self._instruments: dict[str | int, Instrument] = {}
+        self._held = HeldTokens()
         # What the broker holds of this socket, as far as it has been told: numbers of modes.
         self._modes: dict[str, tuple[int, ...]] = {}
         self._deep = DeepBooks()
         # Changes that cannot be expressed; told once those that can have been sent.
         self._unsendable: list[InstrumentKey] = []
         self._sent = SentRequests()
-        # Tokens whose subscription ended on this socket: their last ticks are nothing unknown.
-        self._ended: set[str | int] = set()
-        # What waits for its first tick; empty in the steady state, which the tick path relies on.
-        self._awaiting: dict[str | int, FeedMode] = {}
 
     @classmethod
     def capabilities_with(cls, settings: AngelSettings) -> BrokerCapabilities:
@@ -208,11 +203,10 @@ class AngelAdapter(BrokerAdapter):
         if isinstance(frame, str):
             return self._receive_text(frame)
         tick = decode_frame(frame)
-        token = tick.broker_token
-        instrument = self._instruments.get(token)
+        token, held = tick.broker_token, self._held
+        instrument = held.instruments.get(token)
         if instrument is None:
-            if token not in self._ended:
-                self.ticks_unknown += 1
+            self.ticks_unknown += held.is_unknown(token)
             return ()
         if self._deep or frame[0] == MODE_DEPTH_20:
             joined = self._deep.join(tick, is_book=frame[0] == MODE_DEPTH_20)
@@ -221,22 +215,18 @@ class AngelAdapter(BrokerAdapter):
             tick = joined
         self.sink.publish(instrument, tick, ts_received_us)
         self.ticks_published += 1
-        if self._awaiting:
-            awaited = self._awaiting.get(token)
-            if awaited is not None and tick.mode.covers(awaited) and self._deep.is_whole(token):
-                del self._awaiting[token]
-                return (Confirmed((instrument.key,)),)
+        if token in held.awaiting and self._deep.is_whole(token):
+            key = held.confirm(token, tick.mode)
+            return () if key is None else (Confirmed((key,)),)
         return ()
 
     def reset(self) -> None:
         """Forget tokens and what waits: Angel keeps no subscription across sockets."""
-        self._instruments.clear()
+        self._held.clear()
         self._modes.clear()
         self._deep.clear()
         self._unsendable.clear()
         self._sent.clear()
-        self._ended.clear()
-        self._awaiting.clear()
 
     def keepalive(self) -> str | None:
         """Return the text that Angel wants every 30 s; it answers with ``pong``."""
@@ -250,21 +240,17 @@ class AngelAdapter(BrokerAdapter):
 
     def _take(self, wanted: Mapping[str, Subscription]) -> None:
         for token, item in wanted.items():
-            self._instruments[token] = item.instrument
-            self._awaiting[token] = item.mode
+            self._held.take(token, item.instrument, item.mode)
             if is_deep(item):
                 self._deep.track(token)
             else:
                 self._deep.drop(token)
-        self._ended.difference_update(wanted)
 
     def _drop(self, tokens: Iterable[str]) -> None:
         for token in tokens:
             self._modes.pop(token, None)
-            self._instruments.pop(token, None)
-            self._awaiting.pop(token, None)
+            self._held.end(token)
             self._deep.drop(token)
-            self._ended.add(token)
             self._sent.forget((mode, token) for mode in ALL_MODES)
 
     def _change(self, changes: Mapping[str, tuple[int, ...]]) -> list[str | bytes]:
@@ -334,7 +320,7 @@ class AngelAdapter(BrokerAdapter):
             modes = self._modes.get(token, ())
             if mode not in modes:
                 continue
-            concerned[token] = self._instruments[token].key
+            concerned[token] = self._held.instruments[token].key
             # Of a book of 20 levels the other pair is there still, until it is ended. Any other
             # refused change has neither mode: its old one was ended right behind the request.
             if rest := tuple(each for each in modes if each != mode):

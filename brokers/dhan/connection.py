@@ -10,6 +10,7 @@ from typing import BinaryIO, ClassVar, Final, Protocol
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokers.batching import Bound, batches
+from brokers.confirming import HeldTokens
 from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
@@ -51,7 +52,7 @@ from brokers.exceptions import (
     BrokerUnavailableError,
 )
 from brokers.passed_over import PassedOver
-from brokers.types import FeedMode, Instrument, InstrumentRow, Subscription, TickSink
+from brokers.types import FeedMode, Instrument, InstrumentKey, InstrumentRow, Subscription, TickSink
 
 __all__ = ["DhanAdapter", "DhanDepth20Adapter", "DhanDepth200Adapter", "DhanFeed"]
 
@@ -91,13 +92,9 @@ class DhanFeed(BrokerAdapter):
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self._decoder = self._make_decoder()
-        self._instruments: dict[str | int, Instrument] = {}
+        self._held = HeldTokens()
         # What the broker holds of this socket, as far as it has been told.
         self._modes: dict[str, FeedMode] = {}
-        # Tokens whose subscription ended on this socket: their last ticks are nothing unknown.
-        self._ended: set[str | int] = set()
-        # What waits for its first tick; empty in the steady state, which the tick path relies on.
-        self._awaiting: dict[str | int, FeedMode] = {}
         self._times_replaced = 0
         self._replaced_at_us = 0
 
@@ -156,9 +153,7 @@ class DhanFeed(BrokerAdapter):
         named = {self._checked(item.instrument): item.mode for item in items}
         ending = {token: self._modes.pop(token, mode) for token, mode in named.items()}
         for token in ending:
-            self._instruments.pop(token, None)
-            self._awaiting.pop(token, None)
-        self._ended.update(ending)
+            self._held.end(token)
         self._decoder.forget(ending)
         return self._requests(ending, ends=True)
 
@@ -184,34 +179,31 @@ class DhanFeed(BrokerAdapter):
         if isinstance(frame, str):
             raise BrokerProtocolError("dhan: it sends no text")
         events: list[BrokerEvent] = []
-        confirmed = []
+        confirmed: list[InstrumentKey] = []
+        held = self._held
         for item in self._decoder.decode(frame, ts_received_us // 1_000_000):
             if isinstance(item, Disconnection):
                 events.append(self._disconnected(item.reason, ts_received_us))
                 continue
             token = item.broker_token
-            instrument = self._instruments.get(token)
+            instrument = held.instruments.get(token)
             if instrument is None:
-                if token not in self._ended:
-                    self.ticks_unknown += 1
+                self.ticks_unknown += held.is_unknown(token)
                 continue
             self.sink.publish(instrument, item, ts_received_us)
             self.ticks_published += 1
-            if self._awaiting:
-                awaited = self._awaiting.get(token)
-                if awaited is not None and item.mode.covers(awaited):
-                    del self._awaiting[token]
-                    confirmed.append(instrument.key)
+            if token in held.awaiting:
+                key = held.confirm(token, item.mode)
+                if key is not None:
+                    confirmed.append(key)
         if confirmed:
             events.insert(0, Confirmed(tuple(confirmed)))
         return events
 
     def reset(self) -> None:
         """Forget tokens and what waits: Dhan keeps no subscription across sockets."""
-        self._instruments.clear()
+        self._held.clear()
         self._modes.clear()
-        self._ended.clear()
-        self._awaiting.clear()
         self._decoder.clear()
 
     # What the feeds do otherwise
@@ -250,9 +242,7 @@ class DhanFeed(BrokerAdapter):
 
     def _take(self, wanted: Mapping[str, Subscription]) -> None:
         for token, item in wanted.items():
-            self._instruments[token] = item.instrument
-            self._awaiting[token] = item.mode
-        self._ended.difference_update(wanted)
+            self._held.take(token, item.instrument, item.mode)
         self._decoder.watch(wanted)
 
     def _change(self, changes: Mapping[str, Subscription]) -> list[str | bytes]:
@@ -287,12 +277,9 @@ class DhanFeed(BrokerAdapter):
         # Whether the connection ends with it is not known either; if it does, it is opened again.
         refused = f"Dhan refused a request: {words} ({reason})"
         error = BrokerLimitError(refused) if reason == REASON_INSTRUMENTS else BrokerError(refused)
-        awaited = [self._instruments[token] for token in self._awaiting]
+        awaited = self._held.end_awaited()
         for instrument in awaited:
-            token = instrument.broker_token
-            del self._instruments[token], self._awaiting[token]
-            self._modes.pop(token, None)
-            self._ended.add(token)
+            self._modes.pop(instrument.broker_token, None)
         self._decoder.forget(instrument.broker_token for instrument in awaited)
         return SubscriptionRejected(error, tuple(instrument.key for instrument in awaited))
 

@@ -7,6 +7,7 @@ from typing import BinaryIO, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from brokers.batching import Bound, batches
+from brokers.confirming import HeldTokens
 from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
@@ -82,11 +83,10 @@ class FyersAdapter(BrokerAdapter):
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self._decoder = FyersDecoder()
-        self._items: dict[str | int, Subscription] = {}
+        self._items: dict[str, Subscription] = {}
         self._received_us: dict[str, int] = {}
+        self._held = HeldTokens()
         self._pending = PendingRequests()
-        # What waits for its first tick; empty in the steady state, which the tick path relies on.
-        self._awaiting: dict[str | int, FeedMode] = {}
         # Raised or lowered without a message.
         self._unasked: list[str] = []
         self._ack_every = 0
@@ -174,14 +174,15 @@ class FyersAdapter(BrokerAdapter):
         keys: list[InstrumentKey] = []
         for token in self._unasked:
             item = self._items.get(token)
-            if item is None or token not in self._awaiting:
+            if item is None or token not in self._held.awaiting:
                 continue
             tick = self._decoder.current(token)
             if tick is not None:
                 self.sink.publish(item.instrument, tick, self._received_us[token])
                 self.ticks_published += 1
-                del self._awaiting[token]
-                keys.append(item.instrument.key)
+                key = self._held.confirm(token, tick.mode)
+                if key is not None:
+                    keys.append(key)
         self._unasked.clear()
         return (Confirmed(tuple(keys)),) if keys else ()
 
@@ -206,7 +207,7 @@ class FyersAdapter(BrokerAdapter):
         self._items.clear()
         self._received_us.clear()
         self._pending.clear()
-        self._awaiting.clear()
+        self._held.clear()
         self._unasked.clear()
         self._ack_every = self._unacknowledged = 0
 
@@ -215,18 +216,17 @@ class FyersAdapter(BrokerAdapter):
         return PING
 
     def _receive_data(self, data: Data, ts_received_us: int) -> Sequence[BrokerEvent]:
-        items, sink, awaiting = self._items, self.sink, self._awaiting
+        held, sink = self._held, self.sink
         confirmed: list[InstrumentKey] = []
         for tick in data.ticks:
             token = str(tick.broker_token)
-            instrument = items[token].instrument
+            instrument = held.instruments[token]
             self._received_us[token] = ts_received_us
             sink.publish(instrument, tick, ts_received_us)
-            if awaiting:
-                awaited = awaiting.get(token)
-                if awaited is not None and tick.mode.covers(awaited):
-                    del awaiting[token]
-                    confirmed.append(instrument.key)
+            if token in held.awaiting:
+                key = held.confirm(token, tick.mode)
+                if key is not None:
+                    confirmed.append(key)
         self.ticks_published += len(data.ticks)
         self.ticks_unknown += data.unknown
         events: list[BrokerEvent] = [Confirmed(tuple(confirmed))] if confirmed else []
@@ -261,7 +261,7 @@ class FyersAdapter(BrokerAdapter):
         return self._reject(self._pending.refused(), error)
 
     def _reject(self, tokens: Iterable[str], error: BrokerError) -> Sequence[BrokerEvent]:
-        refused = {token: self._items[token] for token in tokens if token in self._awaiting}
+        refused = {token: self._items[token] for token in tokens if token in self._held.awaiting}
         places = {token: self._place(item) for token, item in refused.items()}
         self._drop(refused)
         keys = tuple(item.instrument.key for item in refused.values())
@@ -287,7 +287,7 @@ class FyersAdapter(BrokerAdapter):
                 old_channel = next(iter(ending))[0]
                 surplus[token] = (old_channel, tuple(sorted(topic for _, topic in ending)))
             self._items[token] = new
-            self._awaiting[token] = new.mode
+            self._held.take(token, new.instrument, new.mode)
             self._decoder.track(token, new.mode)
         return self._requests(missing) + self._requests(surplus, is_end=True)
 
@@ -323,7 +323,7 @@ class FyersAdapter(BrokerAdapter):
             self._decoder.drop(token)
             self._items.pop(token, None)
             self._received_us.pop(token, None)
-            self._awaiting.pop(token, None)
+            self._held.end(token)
 
 
 def _topics(token: str, mode: FeedMode) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from brokers.batching import Bound, batches
+from brokers.confirming import HeldTokens
 from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
@@ -31,7 +32,6 @@ from brokers.passed_over import PassedOver
 from brokers.types import (
     FeedMode,
     Instrument,
-    InstrumentKey,
     InstrumentRow,
     Subscription,
     TickSink,
@@ -113,15 +113,11 @@ class UpstoxAdapter(BrokerAdapter):
     ) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self._guids = guids
-        self._instruments: dict[str, Instrument] = {}
+        self._held = HeldTokens()
         # What is subscribed on this socket, and at which of our modes it is published.
         self._modes: dict[str, FeedMode] = {}
         # What Upstox calls the modes in which it holds them, as far as it has been told.
         self._names: dict[str, str] = {}
-        # Keys whose subscription ended on this socket: their last ticks are nothing unknown.
-        self._ended: set[str] = set()
-        # What waits for its first tick; empty in the steady state, which the tick path relies on.
-        self._awaiting: set[str] = set()
         self._statuses: Mapping[str, str] = {}
 
     @classmethod
@@ -189,9 +185,7 @@ class UpstoxAdapter(BrokerAdapter):
         for key in keys:
             self._modes.pop(key, None)
             self._names.pop(key, None)
-            self._instruments.pop(key, None)
-        self._awaiting.difference_update(keys)
-        self._ended.update(keys)
+            self._held.end(key)
         return [encode_request(UNSUBSCRIBE, some, "", self._guids()) for some in self._cut(keys)]
 
     def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
@@ -210,14 +204,14 @@ class UpstoxAdapter(BrokerAdapter):
         if isinstance(frame, str):
             raise BrokerProtocolError("upstox: a text frame")
         decoded = decode_frame(frame, self._modes)
-        publish, instruments = self.sink.publish, self._instruments
+        publish, instruments = self.sink.publish, self._held.instruments
         for tick in decoded.ticks:
-            publish(instruments[tick.broker_token], tick, ts_received_us)  # type: ignore[index]
+            publish(instruments[tick.broker_token], tick, ts_received_us)
         self.ticks_published += len(decoded.ticks)
         for key in decoded.strangers:
-            self.ticks_unknown += key not in self._ended
+            self.ticks_unknown += self._held.is_unknown(key)
         events: list[BrokerEvent] = []
-        if self._awaiting:
+        if self._held.awaiting:
             events += self._confirm(decoded)
         if decoded.statuses:
             events += self._market_changed(decoded.statuses)
@@ -225,18 +219,14 @@ class UpstoxAdapter(BrokerAdapter):
 
     def reset(self) -> None:
         """Forget keys and what waits: Upstox keeps no subscription across sockets."""
-        self._instruments.clear()
+        self._held.clear()
         self._modes.clear()
         self._names.clear()
-        self._ended.clear()
-        self._awaiting.clear()
 
     def _take(self, wanted: Mapping[str, Subscription]) -> None:
         for key, item in wanted.items():
-            self._instruments[key] = item.instrument
             self._note(key, item)
-        self._awaiting.update(wanted)
-        self._ended.difference_update(wanted)
+            self._held.take(key, item.instrument, _LEVELS[self._names[key]])
 
     def _note(self, key: str, item: Subscription) -> None:
         self._modes[key] = item.mode
@@ -275,14 +265,15 @@ class UpstoxAdapter(BrokerAdapter):
         )
 
     def _confirm(self, decoded: Frame) -> Sequence[BrokerEvent]:
-        keys: list[InstrumentKey] = []
-        for tick, levels in zip(decoded.ticks, decoded.levels, strict=True):
-            key = str(tick.broker_token)
-            # What was sent with them is all that Upstox has of it, also where the tick holds less.
-            if key in self._awaiting and levels >= _LEVELS[self._names[key]]:
-                self._awaiting.discard(key)
-                keys.append(self._instruments[key].key)
-        return (Confirmed(tuple(keys)),) if keys else ()
+        # What was sent with them is all that Upstox has of it, also where the tick holds less.
+        held = self._held
+        keys = [
+            held.confirm(tick.broker_token, levels)
+            for tick, levels in zip(decoded.ticks, decoded.levels, strict=True)
+            if tick.broker_token in held.awaiting
+        ]
+        found = tuple(key for key in keys if key is not None)
+        return (Confirmed(found),) if found else ()
 
     def _market_changed(self, statuses: Mapping[str, str]) -> Sequence[BrokerEvent]:
         before, self._statuses = self._statuses, {**self._statuses, **statuses}

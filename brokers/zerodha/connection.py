@@ -10,6 +10,7 @@ from typing import BinaryIO, ClassVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokers.batching import Bound, batches
+from brokers.confirming import HeldTokens
 from brokers.contract import (
     BrokerAdapter,
     BrokerCapabilities,
@@ -71,11 +72,7 @@ class ZerodhaAdapter(BrokerAdapter):
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self.packets_skipped = 0
-        self._instruments: dict[str | int, Instrument] = {}
-        # Tokens whose subscription ended on this socket: their last ticks are nothing unknown.
-        self._ended: set[str | int] = set()
-        # What waits for its first tick; empty in the steady state, which the tick path relies on.
-        self._awaiting: dict[str | int, FeedMode] = {}
+        self._held = HeldTokens()
 
     @classmethod
     def capabilities_with(cls, settings: ZerodhaSettings) -> BrokerCapabilities:
@@ -123,9 +120,7 @@ class ZerodhaAdapter(BrokerAdapter):
         """Return the requests that end ``items``, and drop their late ticks from now on."""
         tokens = list(dict.fromkeys(_token(item.instrument) for item in items))
         for token in tokens:
-            self._instruments.pop(token, None)
-            self._awaiting.pop(token, None)
-        self._ended.update(tokens)
+            self._held.end(token)
         return [encode_unsubscribe(batch) for batch in self._cut(tokens)]
 
     def change_mode(self, items: Sequence[tuple[Subscription, Subscription]]) -> list[str | bytes]:
@@ -141,7 +136,7 @@ class ZerodhaAdapter(BrokerAdapter):
         self.packets_skipped += skipped
         if not ticks:
             return ()
-        publish, instrument_of = self.sink.publish, self._instruments.get
+        publish, instrument_of = self.sink.publish, self._held.instruments.get
         published = 0
         for tick in ticks:
             instrument = instrument_of(tick.broker_token)
@@ -151,21 +146,17 @@ class ZerodhaAdapter(BrokerAdapter):
         self.ticks_published += published
         if published != len(ticks):
             self._count_unknown(ticks)
-        return self._confirm(ticks) if self._awaiting else ()
+        return self._confirm(ticks) if self._held.awaiting else ()
 
     def reset(self) -> None:
         """Forget tokens and what waits: Kite keeps no subscription across sockets."""
-        self._instruments.clear()
-        self._ended.clear()
-        self._awaiting.clear()
+        self._held.clear()
 
     def _take(self, items: Sequence[Subscription]) -> Mapping[int, FeedMode]:
         """Note ``items`` as awaited; a token named twice counts once, with its last mode."""
         wanted = {_token(item.instrument): item for item in items}
         for token, item in wanted.items():
-            self._instruments[token] = item.instrument
-            self._awaiting[token] = item.mode
-        self._ended.difference_update(wanted)
+            self._held.take(token, item.instrument, item.mode)
         return {token: item.mode for token, item in wanted.items()}
 
     def _batches(self, modes: Mapping[int, FeedMode]) -> Iterator[tuple[FeedMode, list[int]]]:
@@ -189,18 +180,16 @@ class ZerodhaAdapter(BrokerAdapter):
 
     def _count_unknown(self, ticks: Sequence[Tick]) -> None:
         for tick in ticks:
-            token = tick.broker_token
-            if token not in self._instruments and token not in self._ended:
-                self.ticks_unknown += 1
+            self.ticks_unknown += self._held.is_unknown(tick.broker_token)
 
     def _confirm(self, ticks: Sequence[Tick]) -> Sequence[BrokerEvent]:
+        awaiting, confirm = self._held.awaiting, self._held.confirm
         keys: list[InstrumentKey] = []
         for tick in ticks:
-            token = tick.broker_token
-            awaited = self._awaiting.get(token)
-            if awaited is not None and tick.mode.covers(awaited):
-                del self._awaiting[token]
-                keys.append(self._instruments[token].key)
+            if tick.broker_token in awaiting:
+                key = confirm(tick.broker_token, tick.mode)
+                if key is not None:
+                    keys.append(key)
         return (Confirmed(tuple(keys)),) if keys else ()
 
     def _receive_text(self, frame: str) -> Sequence[BrokerEvent]:

@@ -23,7 +23,7 @@ class SimulatedAdapter(ZerodhaAdapter):
             said = msgspec.json.decode(frame)
             if tokens := said.get("tokens"):
                 error = BrokerLimitError(said["data"])
-                found = (self._instruments.get(token) for token in tokens)
+                found = (self._held.instruments.get(token) for token in tokens)
                 return (SubscriptionRejected(error, tuple(each.key for each in found if each)),)
         return super().receive(frame, ts_received_us)
 

@@ -22,7 +22,8 @@ from brokers.exceptions import (
 )
 from brokers.registry import BrokerRegistry, default_registry
 from brokers.testing import RecordingSink
-from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription, TickSink
+from brokers.types import FeedMode, Subscription, TickSink
+from tests.unit.brokers.broker_frames import subscription_to
 
 # The broker to copy is held to the contract, too, or copies would start with its faults.
 EVERY_BROKER = pytest.mark.parametrize("adapter_class", [*default_registry(), TemplateAdapter])
@@ -42,26 +43,12 @@ def standalone_sinks() -> Iterator[list[tuple[str, RecordingSink]]]:
     set_standalone_sink_factory(None)
 
 
-# What stands before the number of a broker's token, where it is not a number alone.
-TOKEN_PREFIXES = {
-    "upstox": "NSE_FO|",
-    "angel": "2:",
-    "dhan": "NSE_CURRENCY:",
-    "dhan_depth20": "NSE_FNO:",
-    "dhan_depth200": "NSE_FNO:",
-    "fyers": "sf|nse_fo|",
-}
 # Whose control messages are bytes.
 BINARY_BROKERS = {"fyers", "upstox"}
 
 
-def item(adapter_class: type[BrokerAdapter], number: int, mode: FeedMode) -> Subscription:
-    token = f"{TOKEN_PREFIXES.get(adapter_class.capabilities.name, '')}{number}"
-    return Subscription(Instrument(InstrumentKey("X", f"S{number}"), token), mode)
-
-
 def items(adapter_class: type[BrokerAdapter], count: int, mode: FeedMode) -> list[Subscription]:
-    return [item(adapter_class, at + 1, mode) for at in range(count)]
+    return [subscription_to(adapter_class, at + 1, mode) for at in range(count)]
 
 
 def test_the_recording_sink_is_a_sink() -> None:
@@ -104,7 +91,7 @@ class TestEveryBroker:
             assert "//" not in url.removeprefix("http://")
 
     def test_a_higher_mode_never_costs_less(self, adapter_class: type[BrokerAdapter]) -> None:
-        instrument = item(adapter_class, 1, FeedMode.LTP).instrument
+        instrument = subscription_to(adapter_class, 1, FeedMode.LTP).instrument
         costs = [adapter_class.cost(instrument, mode) for mode in FeedMode]
         assert costs == sorted(costs)
         assert costs[-1] <= adapter_class.capabilities.symbols_per_connection
@@ -174,7 +161,8 @@ class TestEveryBroker:
         """Whatever the names' lengths are, and with the longest modes."""
         adapter = adapter_class(sink=RecordingSink())
         wanted = [
-            item(adapter_class, 10 ** (width - 1) + at, mode) for at, width in enumerate(widths)
+            subscription_to(adapter_class, 10 ** (width - 1) + at, mode)
+            for at, width in enumerate(widths)
         ]
         changed = [Subscription(each.instrument, other) for each in wanted]
         messages = [
