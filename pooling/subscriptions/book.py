@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-import msgspec
-
 from brokers.pool_service import Holder, Outcome, OutcomeState, RefusalCode, Want
 from brokers.types import FeedMode, Instrument, InstrumentKey, Subscription
 from pooling.exceptions import PoolCapacityError
+from pooling.subscriptions.actions import Actions
 from pooling.subscriptions.allocator import Allocator
-from pooling.subscriptions.capacity import Category, Cost, Limits
+from pooling.subscriptions.capacity import Category, Charge, Cost, Limits, Load
 from pooling.subscriptions.moves import Moves
 from pooling.subscriptions.offer import BrokerOffer
 from pooling.subscriptions.outcomes import (
@@ -26,10 +25,16 @@ from pooling.subscriptions.outcomes import (
     unknown_outcome,
     waiting_outcome,
 )
-from pooling.subscriptions.plan import Plan, Slot, Unsubscribe
+from pooling.subscriptions.plan import (
+    CloseConnection,
+    OpenConnection,
+    Plan,
+    Slot,
+    Subscribe,
+    Unsubscribe,
+)
 from pooling.subscriptions.rebalancer import Rebalancer
 from pooling.subscriptions.reconciler import Batch, Reconciler
-from pooling.subscriptions.recorder import Actions, PlanRecorder
 from pooling.subscriptions.renaming import Renaming
 from pooling.subscriptions.tracker import Interest, Level, Tracker
 
@@ -71,8 +76,12 @@ class SubscriptionBook:
             rebalancer=self._rebalancer,
             mover=self,
         )
-        self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)
-        self._recorder = PlanRecorder()
+        self.offer = BrokerOffer(modes=modes, depth_levels=depth_levels)  # ``reoffer`` replaces it
+        # What is decided and not done yet, and what each connection's socket carries, by number.
+        self._actions = Actions()
+        self._reconcilers: dict[int, Reconciler] = {}
+        self._sent = Load()  # of all sockets together
+        self._is_room_freed = False  # until it was tried to place what waits
 
     # -- Questions ----------------------------------------------------------------------------
 
@@ -156,12 +165,13 @@ class SubscriptionBook:
 
     def take_actions(self) -> Actions:
         """Return what the shell has to do since the last call."""
-        return self._recorder.take_actions()
+        actions, self._actions = self._actions, Actions()
+        return actions
 
     @property
     def has_actions(self) -> bool:
         """Whether ``take_actions`` would return anything to do."""
-        return bool(self._recorder.actions)
+        return bool(self._actions)
 
     # -- Wants and answers --------------------------------------------------------------------
 
@@ -191,10 +201,10 @@ class SubscriptionBook:
             try:
                 self.place(instrument, target)
             except PoolCapacityError as error:
-                is_owed = (known is None or waits) and self._is_owed(holder, want)
-                return self._without_room(holder, want, instrument, now, error, is_owed=is_owed)
+                is_raise = known is not None and not waits
+                return self._without_room(holder, want, instrument, now, error, is_raise=is_raise)
         if known is not None and target > known.upstream:
-            self._recorder.actions.raised += 1
+            self._actions.raised += 1
         interest = self._tracker.hold(holder, instrument, level, now)
         if waits:
             self._rebalancer.forget(want.key)
@@ -212,22 +222,15 @@ class SubscriptionBook:
         now: float,
         error: PoolCapacityError,
         *,
-        is_owed: bool,
+        is_raise: bool,
     ) -> Outcome:
-        """Refuse what fits nowhere, or have it wait for room."""
-        if not is_owed:
-            return capacity_refused_outcome(want, error)
+        """Refuse what fits nowhere, or have it wait for room if it was accepted before."""
         level = Level.of(want.mode, want.depth_levels)
+        if is_raise or not (want.stands or self._tracker.holds(holder, want.key, level)):
+            return capacity_refused_outcome(want, error)
         self._tracker.hold(holder, instrument, level, now)
         self._rebalancer.wait(want.key)
         return waiting_outcome(want.key, level, error)
-
-    def _is_owed(self, holder: Holder, want: Want) -> bool:
-        """Tell whether a want was accepted before, and may wait for room."""
-        interest = self._tracker.get(want.key)
-        held = None if interest is None else interest.holders.get(holder)
-        is_held = held is not None and Level.of(want.mode, want.depth_levels) <= held
-        return want.stands or is_held
 
     def _named_otherwise(self, want: Want, other: InstrumentKey) -> Outcome | None:
         """Refuse a second name of what is held under another one; a mere linger makes way."""
@@ -259,11 +262,8 @@ class SubscriptionBook:
     def settle(self, holder: Holder, outcome: Outcome) -> Outcome:
         """Return the outcome of a holder's pending want as it is now."""
         waits = outcome.key in self._rebalancer.waiting
-        now = settled_outcome(outcome, self._tracker.get(outcome.key), holder, waits=waits)
-        why = self.renaming.gone.get(outcome.key)
-        if why is None or now.state is outcome.state or now.state is not OutcomeState.REFUSED:
-            return now
-        return msgspec.structs.replace(now, code=why.code, message=why.message)
+        interest, gone = self._tracker.get(outcome.key), self.renaming.gone.get(outcome.key)
+        return settled_outcome(outcome, interest, holder, waits=waits, gone=gone)
 
     def expire(self, now: float) -> None:
         """End lingers that are over."""
@@ -276,8 +276,29 @@ class SubscriptionBook:
         return self.reconciler(slot).has_work
 
     def take_batch(self, slot: int, limit: int) -> Batch:
-        """Return the next changes to send on a connection; empty when there are none."""
-        return self._recorder.take_batch(slot, limit, self._allocator)
+        """Return the next changes to send on a connection; empty when there are none.
+
+        Where limits bound all connections together, what one of them is to end counts until that
+        was said: a message of another one that came before it would ask for too much. Then the
+        batch is empty, too, while all waits for room.
+        """
+        allocator, reconciler = self._allocator, self.reconciler(slot)
+        wanted, fading = allocator.items_on(slot), allocator.fading_on(slot)
+        limits = allocator.limits
+        if not limits.are_categories_shared:
+            return reconciler.take(wanted, limit, fading=fading)
+
+        def has_room(charge: Charge, instead_of: Charge | None) -> bool:
+            return limits.fit_together(self._sent, charge, instead_of=instead_of)
+
+        batch = reconciler.take(wanted, limit, has_room, fading)
+        if batch or not reconciler.has_work:
+            return batch
+        can_proceed = any(
+            each.can_proceed(allocator.items_on(number), has_room)
+            for number, each in self._reconcilers.items()
+        )
+        return batch if can_proceed else reconciler.force(wanted)
 
     def restart(self, slot: int) -> list[InstrumentKey]:
         """Note that a connection's socket is gone; returns the instruments that were confirmed.
@@ -298,7 +319,11 @@ class SubscriptionBook:
 
     def carried(self) -> list[tuple[int, Subscription]]:
         """Return everything that may tick, wanted or not, with its connection."""
-        return self._recorder.carried()
+        return [
+            (slot, subscription)
+            for slot, reconciler in self._reconcilers.items()
+            for subscription in reconciler.carried()
+        ]
 
     def parted(self, slot: int) -> None:
         """Note that a connection has said the end of what was cut off."""
@@ -397,7 +422,7 @@ class SubscriptionBook:
         outcomes: list[Outcome] = []
         for key in keys:
             levels = self._tracker.expel(key)
-            self._follow(key, None)
+            self.dropped(key)
             ended = sorted({*levels, LOWEST}) if levels else ()
             outcomes += [outcome_of(key, lv, OutcomeState.REFUSED, code, message) for lv in ended]
         self.refill()
@@ -426,17 +451,32 @@ class SubscriptionBook:
 
     def grow_older(self) -> None:
         """Note that about a second passed: called for each."""
-        self._recorder.grow_older()
+        for slot, reconciler in self._reconcilers.items():
+            if reconciler.grow_older():
+                self.changed(slot)
 
     # -- What rebalancer and moves ask (``Mover``) ----------------------------------------------
 
     def record(self, plan: Plan) -> None:
         """Take note of a plan."""
-        self._recorder.record(plan)
+        for step in plan:
+            if isinstance(step, OpenConnection):
+                self._actions.opened.append(step.slot)
+                self._reconcilers[step.slot] = Reconciler(self._sent)
+            elif isinstance(step, CloseConnection):
+                self._actions.closed.append(step.slot)
+                if (closed := self._reconcilers.pop(step.slot, None)) is not None:
+                    self._actions.gone += closed.sent
+                    closed.restart()
+                self._is_room_freed = True
+            else:
+                self._is_room_freed |= not isinstance(step, Subscribe)
+                self._reconcilers[step.slot].note(step)
+                self.changed(step.slot)
 
     def changed(self, slot: int) -> None:
         """Take note that there is something to send on a connection."""
-        self._recorder.actions.changed.add(slot)
+        self._actions.changed.add(slot)
 
     def perform(self, plan: Plan) -> None:
         """Take note of a plan; of what it ended by an earlier token, nothing may be confirmed."""
@@ -453,17 +493,17 @@ class SubscriptionBook:
             return
         if not self.reconciler(step.slot).is_answered(ended.key):
             self._tracker.unconfirm([ended.key])
-            self._recorder.actions.restarted.append(ended.key)
+            self._actions.restarted.append(ended.key)
 
     def displaced(self, key: InstrumentKey, error: PoolCapacityError) -> None:
         """Take an instrument off its connection; its holders keep it and are told."""
         self._tracker.end_linger(key)
         self.record(self._allocator.unassign(key))
         self._tracker.unconfirm([key])
-        self._recorder.actions.displaced.append(key)
+        self._actions.displaced.append(key)
         interest = self._tracker.get(key)
         levels = () if interest is None else interest.levels
-        self._recorder.actions.outcomes += [waiting_outcome(key, level, error) for level in levels]
+        self._actions.outcomes += [waiting_outcome(key, level, error) for level in levels]
 
     def replaced(self, key: InstrumentKey) -> None:
         """Tell the holders of an instrument that waited what became of it."""
@@ -472,11 +512,13 @@ class SubscriptionBook:
         for level in () if interest is None else interest.levels:
             active = interest is not None and interest.is_active(level)
             state = OutcomeState.ACTIVE if active else OutcomeState.PENDING
-            self._recorder.actions.outcomes.append(outcome_of(key, level, state))
+            self._actions.outcomes.append(outcome_of(key, level, state))
 
     def dropped(self, key: InstrumentKey) -> None:
-        """Take off what only lingered."""
-        self._follow(key, None)
+        """Take off its connection what nobody wants any more."""
+        self._actions.gone.append(key)
+        self._rebalancer.forget(key)
+        self.record(self._allocator.unassign(key))
 
     def place(self, instrument: Instrument, level: Level, *, keeps_former: bool = False) -> None:
         """Assign, and end lingers early where only they are in the way.
@@ -495,21 +537,21 @@ class SubscriptionBook:
                 victim = self._tracker.evict_unheld()
                 if victim is None:
                     raise
-                self._follow(victim, None)
+                self.dropped(victim)
             else:
                 return
 
     def reconciler(self, slot: int) -> Reconciler:
         """Return what a connection's socket carries; of an unknown one, nothing that is kept."""
-        return self._recorder.reconciler(slot)
+        return self._reconcilers.get(slot) or Reconciler()
 
     def refill(self, *, is_room_freed: bool = False) -> None:
         """Place what waits if anything was freed since the last time."""
-        is_room_freed |= self._recorder.is_room_freed
-        self._recorder.is_room_freed = False
+        is_room_freed |= self._is_room_freed
+        self._is_room_freed = False
         if is_room_freed and self._rebalancer.waiting:
             self._rebalancer.place_waiting()
-            self._recorder.is_room_freed = False
+            self._is_room_freed = False
 
     def _recall(self, key: InstrumentKey) -> None:
         """Confirm what comes back while its socket still carries it: nothing will be sent."""
@@ -529,13 +571,11 @@ class SubscriptionBook:
         higher one stays: it covers what is wanted.
         """
         if level is None:
-            self._recorder.actions.gone.append(key)
-            self._rebalancer.forget(key)
-            self.record(self._allocator.unassign(key))
+            self.dropped(key)
             return
         interest, slot = self._tracker.get(key), self._allocator.slot_of(key)
         if interest is None or slot is None:
-            self._recorder.is_room_freed = True  # something that waits became cheaper
+            self._is_room_freed = True  # something that waits became cheaper
             return
         try:
             self.record(self._allocator.assign(self.offer.subscription(interest.instrument, level)))
@@ -544,7 +584,7 @@ class SubscriptionBook:
             self._tracker.keep(key, Level.of(carried.mode, carried.depth_levels))
             self._recall(key)
         else:
-            self._recorder.actions.lowered += 1
+            self._actions.lowered += 1
 
     def _is_unconfirmed(self, slot: int, key: InstrumentKey) -> bool:
         interest = self._tracker.get(key)

@@ -86,7 +86,12 @@ def delayed_outcomes(
 
 
 def settled_outcome(
-    outcome: Outcome, interest: Interest | None, holder: Holder, *, waits: bool
+    outcome: Outcome,
+    interest: Interest | None,
+    holder: Holder,
+    *,
+    waits: bool,
+    gone: Gone | None = None,
 ) -> Outcome:
     """Return a holder's outcome as it is now, if it was pending.
 
@@ -95,6 +100,7 @@ def settled_outcome(
         interest: all that is wanted of its instrument.
         holder: whose it is.
         waits: whether the instrument waits for a place.
+        gone: why its name means nothing any more; None: it does, as far as is known.
     """
     if outcome.state is not OutcomeState.PENDING:
         return outcome
@@ -102,8 +108,8 @@ def settled_outcome(
         return msgspec.structs.replace(
             outcome,
             state=OutcomeState.REFUSED,
-            code=RefusalCode.BROKER_ERROR,
-            message="the broker refused this subscription",
+            code=RefusalCode.BROKER_ERROR if gone is None else gone.code,
+            message="the broker refused this subscription" if gone is None else gone.message,
         )
     if interest.is_active(Level.of(outcome.mode, outcome.depth_levels)):
         return msgspec.structs.replace(outcome, state=OutcomeState.ACTIVE, code=None)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from brokers.types import InstrumentKey, Subscription
 from pooling.subscriptions.capacity import Charge, Load
-from pooling.subscriptions.plan import Placement
+from pooling.subscriptions.plan import ChangeMode, Placement, Subscribe, Unsubscribe
 from pooling.subscriptions.tracker import Level
 
 __all__ = ["Batch", "HasRoom", "Reconciler"]
@@ -203,6 +203,14 @@ class Reconciler:
         """Return the level at which this socket is known to carry ``key``."""
         return self._confirmed.get(key)
 
+    def note(self, step: Subscribe | ChangeMode | Unsubscribe) -> None:
+        """Take note of a step of a plan."""
+        if isinstance(step, Unsubscribe):
+            self._note_ended(step.subscription)
+        else:
+            wish = step.new if isinstance(step, ChangeMode) else step.subscription
+            self.mark(wish.instrument.key)
+
     def mark(self, key: InstrumentKey, *, leaves: bool = False) -> None:
         """Note that the wish for ``key`` changed; ``leaves`` that nothing is wished any more."""
         self._leaving.pop(key, None)
@@ -213,7 +221,7 @@ class Reconciler:
         elif not leaves:
             self._coming[key] = None
 
-    def mark_ended(self, subscription: Subscription) -> None:
+    def _note_ended(self, subscription: Subscription) -> None:
         """Note that a subscription is not wished any more: of the present or an earlier token."""
         key = subscription.instrument.key
         former = self._former.get(key)
@@ -249,7 +257,7 @@ class Reconciler:
         """Return the next changes, of at most ``limit`` instruments, and count them as sent.
 
         What got another token is ended and subscribed anew. Of those in ``fading`` the earlier one
-        stays until ``mark_ended`` names it.
+        stays until an ``Unsubscribe`` names it.
 
         If sending fails the socket is lost, and ``restart`` makes up for it. An empty batch means
         that nothing is left to do, or that all of it waits for room.

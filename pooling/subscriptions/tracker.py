@@ -214,6 +214,12 @@ class Tracker:
         """Tell whether any client of the gateway holds anything."""
         return gateway in self._gateways
 
+    def holds(self, holder: Holder, key: InstrumentKey, level: Level) -> bool:
+        """Tell whether a client holds an instrument at ``level`` or a greater one."""
+        interest = self._interests.get(key)
+        held = None if interest is None else interest.holders.get(holder)
+        return held is not None and level <= held
+
     def held_by(self, holder: Holder) -> list[InstrumentKey]:
         """Return what a client holds."""
         return list(self._held.get(holder, ()))
