@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,16 +43,36 @@ def environment(data_dir: Path) -> dict[str, str]:
 
 
 def test_commands_that_reach_no_database_tell_no_password(tmp_path: Path) -> None:
-    """Their words, logs and command lines, each until it has said that it cannot connect."""
+    """Their words, logs and command lines, each until it has said that it cannot connect.
+
+    The gateway, which serves on, says it a second time when somebody asks for a page: that of which
+    it fails by itself it repeats once a minute.
+    """
     create_key_file(tmp_path / "credentials.key")
     env = environment(tmp_path)
     with ExitStack() as exits:
         said = [exits.enter_context(Started(command, env, tmp_path)) for command in COMMANDS]
+        gateway = said[COMMANDS.index(("rungateway",))]
+        eventually_sync(lambda: gateway.failures, timeout=90, message="the gateway said nothing")
+        status, page = answer(f"http://127.0.0.1:{env['PORT']}/login/")
+        assert status == 503
+        assert not any(password in page for password in PASSWORDS)
         for each in said:
             eventually_sync(each.has_failed, timeout=90, message=f"{each.name} said nothing")
             for password in PASSWORDS:
                 assert password not in each.words(), each.name
                 assert password not in each.command_line, each.name
+
+
+def answer(url: str) -> tuple[int, str]:
+    """Ask as a browser that was logged in; return status and body of what comes."""
+    request = urllib.request.Request(url, headers={"Cookie": "sessionid=" + "a" * 32})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read().decode()
 
 
 class Started:
@@ -79,7 +101,11 @@ class Started:
     def words(self) -> str:
         return self._output.read_text()
 
+    @property
+    def failures(self) -> int:
+        """How often it has said that it cannot connect."""
+        return self.words().count("connection failed")
+
     def has_failed(self) -> bool:
-        """Whether it has given up, or, when it never does, has tried again."""
-        failures = self.words().count("connection failed")
-        return failures > 1 or (failures == 1 and self._process.poll() is not None)
+        """Whether it has given up, or, when it never does, has failed again."""
+        return self.failures > 1 or (self.failures == 1 and self._process.poll() is not None)
