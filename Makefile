@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 # thirds of the time tests wait for what is real, so that three for each of two cores are busy.
 TEST_PROCESSES ?= 6
 
+COLLECT := $(BIN)/python -m pytest --collect-only -qq
+
 # Of `make soak`.
 MINUTES ?= 15
 CLIENTS ?= 200
@@ -33,7 +35,13 @@ run: $(RUNTIME)
 
 install: $(RUNTIME)
 
+# What is compiled is kept, also where the environment says that nothing is: else each of the hundreds
+# of processes that tests start compiles all of it again. And it is compiled before, by one process
+# for each core: those that share the tests out begin at once, and would all compile the same.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(DEV) $(ORACLE) services
+	@$(BIN)/python -m compileall -q brokers openalgo_site pooling streaming
+	@$(COLLECT) tests/unit > /dev/null & $(COLLECT) --ignore tests/unit > /dev/null; wait
 	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
