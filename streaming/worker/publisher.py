@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import zmq
 
-from brokers.types import Instrument, InstrumentKey, Tick, TickSink
+from brokers.types import FeedMode, Instrument, InstrumentKey, Tick, TickSink
 from streaming.exceptions import BusError
 from streaming.ports.link import TickMessage
 from streaming.wire.address import BusAddress
@@ -34,23 +34,23 @@ _time_ns = time.time_ns
 _pack_header = HEADER.pack
 
 
-class _Slot:
-    """One instrument of one pool: its topic, its encoder, its count and its last message.
+class _Topic:
+    """One instrument of one pool's sink: its topic, its encoder, its count and its last message.
 
-    The count outlives ``forget`` and the sink, so a topic's sequence never goes back within an
-    epoch: gateways would take what comes next for repeats.
+    Everything is guarded by the publisher's lock, except ``frames``, which is made by whoever
+    finds none.
     """
 
-    __slots__ = ("frames", "last", "noted", "sequence", "settled", "topic")
+    __slots__ = ("frames", "is_open", "last", "name", "noted", "sequence", "settled")
 
-    def __init__(self, topic: bytes, frames: InstrumentFrames, sequence: int = 0) -> None:
-        self.topic = topic
-        self.frames: InstrumentFrames | None = frames
-        self.sequence = sequence
-        self.last: bytes | None = None
-        # The count at the last beat, and whether gateways were told that it stood still.
-        self.noted = sequence
-        self.settled = True
+    def __init__(self, name: bytes, frames: InstrumentFrames, sequence: int, *, is_open: bool):
+        self.name = name  # its bytes on the bus
+        self.frames: InstrumentFrames | None = frames  # None: forgotten until the next tick
+        self.sequence = sequence  # of the last message
+        self.last: bytes | None = None  # the last message; None: there is none to be shown
+        self.noted = sequence  # the count at the last beat
+        self.settled = True  # whether gateways were told that the count stood still
+        self.is_open = is_open  # False: its sink is closed, nothing leaves any more
 
 
 class SharedZmqPublisher:
@@ -79,17 +79,19 @@ class SharedZmqPublisher:
         self.epoch = epoch
         self._send_hwm = send_hwm
         self._binding = BusBinding(bus)
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._gate: CurveGate | None = None
-        self._closed = False
+        # Orders the counts of a topic with the messages that carry them, and guards the socket and
+        # everything below. ZeroMQ queues a message, so nobody waits for the network under it.
         self._lock = threading.Lock()
-        self._socket: zmq.Socket[bytes] | None = None
-        self._send: Callable[[bytes, int], object] = _send_to_nobody
-        self._sinks: dict[str, PoolSink] = {}
-        self._sends_until_read = _SENDS_BETWEEN_READS
-        self.published = 0
-        self.dropped = 0
-        self._is_watched = False
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None  # from ``open`` on
+        self._gate: CurveGate | None = None  # from ``open`` on, of a bus with keys
+        self._socket: zmq.Socket[bytes] | None = None  # between ``open`` and ``close``
+        self._send: Callable[[bytes, int], object] = _send_to_nobody  # the socket's, while open
+        self._closed = False  # it cannot be opened again
+        self._sinks: dict[str, PoolSink] = {}  # by pool: the open one, or the last that was
+        self._sends_until_read = _SENDS_BETWEEN_READS  # counts down to a look at the notices
+        self._is_watched = False  # somebody else reads the notices
+        self.published = 0  # ticks since the start
+        self.dropped = 0  # messages since the start that the socket refused
 
     def __repr__(self) -> str:
         return (
@@ -179,8 +181,8 @@ class SharedZmqPublisher:
         tick_topic(pool_id, InstrumentKey("-", "-"))
         with self._lock:
             sink = self._sinks.get(pool_id)
-            if sink is None or sink._is_closed:
-                counts = {} if sink is None else sink._counts
+            if sink is None or not sink.is_open:
+                counts = {} if sink is None else sink.counts
                 sink = self._sinks[pool_id] = PoolSink(
                     publisher=self, pool_id=pool_id, broker=broker, counts=counts
                 )
@@ -188,11 +190,71 @@ class SharedZmqPublisher:
             raise ValueError(f"pool {pool_id!r} publishes for {sink.broker!r}, not {broker!r}")
         return sink
 
+    def send(self, topic: _Topic, mode: FeedMode, ts_received_us: int, body: bytes) -> None:
+        """Count, keep and send one tick of a sink's topic; never blocks."""
+        with self._lock:
+            if not topic.is_open:
+                return
+            sequence = topic.sequence = topic.sequence + 1
+            # The first tick of a topic is timed, too.
+            after_us = _after_us(ts_received_us) if sequence & _TIMED_MASK == 1 else 0
+            topic.last = message = (
+                topic.name
+                + _pack_header(
+                    FORMAT_VERSION, mode, 0, self.epoch, sequence, ts_received_us, after_us
+                )
+                + body
+            )
+            self.published += 1
+            # Not in a method of its own: the call would cost every tick 0.1 microseconds.
+            try:
+                self._send(message, _NOBLOCK)
+            except zmq.ZMQError:
+                self.dropped += 1
+                return
+            self._sends_until_read -= 1
+            if self._sends_until_read <= 0:
+                self._empty_locked()
+
+    def add_topic(self, sink: PoolSink, key: InstrumentKey) -> _Topic:
+        """Return the topic of an instrument of a sink; of a closed one, a topic that takes nothing.
+
+        Raises:
+            TopicError: the instrument's names cannot be a topic.
+        """
+        name = tick_topic(sink.pool_id, key)
+        frames = InstrumentFrames(broker=sink.broker, key=key)
+        with self._lock:
+            if not sink.is_open:
+                return _Topic(name, frames, 0, is_open=False)
+            topic = sink.topics.get(key)
+            if topic is None:
+                count = sink.counts.pop(key, 0)
+                topic = sink.topics[key] = _Topic(name, frames, count, is_open=True)
+            return topic
+
+    def forget(self, sink: PoolSink, keys: Iterable[InstrumentKey] | None) -> None:
+        """Drop the last values and encoders of a sink's ``keys`` (None: all)."""
+        with self._lock:
+            for key in sink.topics if keys is None else keys:
+                topic = sink.topics.get(key)
+                if topic is not None:
+                    topic.last = topic.frames = None
+
+    def end(self, sink: PoolSink) -> None:
+        """Take nothing more of a sink, and keep its counts for its successor. Idempotent."""
+        with self._lock:
+            sink.is_open = False
+            for key, topic in sink.topics.items():
+                topic.is_open = False
+                sink.counts[key] = topic.sequence
+            sink.topics.clear()
+
     def last_message(self, pool_id: str, key: InstrumentKey) -> bytes | None:
         """Return the instrument's last bus message, or None if there is none to be shown."""
         sink = self._sinks.get(pool_id)
-        slot = None if sink is None else sink._slots.get(key)
-        return None if slot is None else slot.last
+        topic = None if sink is None else sink.topics.get(key)
+        return None if topic is None else topic.last
 
     def snapshot(self, pool_id: str, key: InstrumentKey) -> TickMessage | None:
         """Return the instrument's last message taken apart, or None if there is none."""
@@ -208,36 +270,33 @@ class SharedZmqPublisher:
         found: list[tuple[bytes, int]] = []
         for sink in list(self._sinks.values()):
             with self._lock:
-                slots = list(sink._slots.values())
-            for slot in slots:
+                topics = list(sink.topics.values())
+            for topic in topics:
                 # Counted under the lock with its sending, so a count read here is on its way.
-                if slot.sequence != slot.noted:
-                    slot.noted = slot.sequence
-                    slot.settled = False
-                elif not slot.settled and len(found) < limit:
-                    slot.settled = True
-                    if slot.last is not None:
-                        found.append((slot.topic, slot.noted))
+                if topic.sequence != topic.noted:
+                    topic.noted = topic.sequence
+                    topic.settled = False
+                elif not topic.settled and len(found) < limit:
+                    topic.settled = True
+                    if topic.last is not None:
+                        found.append((topic.name, topic.noted))
         return found
 
     def publish_beat(self, body: bytes) -> None:
         """Send a worker's beat to all gateways."""
         with self._lock:
-            self._send_locked(BEAT_TOPIC + body)
+            try:
+                self._send(BEAT_TOPIC + body, _NOBLOCK)
+            except zmq.ZMQError:
+                self.dropped += 1
             if self._socket is not None:
                 self._binding.look(self._socket)
 
-    def _send_locked(self, message: bytes) -> None:
-        try:
-            self._send(message, _NOBLOCK)
-        except zmq.ZMQError:
-            self.dropped += 1
-            return
-        self._sends_until_read -= 1
-        if self._sends_until_read <= 0:
-            self._sends_until_read = _SENDS_BETWEEN_READS
-            if not self._is_watched:
-                self._read_locked(_SENDS_BETWEEN_READS)
+    def _empty_locked(self) -> None:
+        """Empty the queue of notices when nobody else does."""
+        self._sends_until_read = _SENDS_BETWEEN_READS
+        if not self._is_watched:
+            self._read_locked(_SENDS_BETWEEN_READS)
 
     # Subscription notices, for the one who watches them
 
@@ -285,13 +344,15 @@ class PoolSink(TickSink):
         self.pool_id = pool_id
         self.broker = broker
         self._publisher = publisher
-        self._slots: dict[InstrumentKey, _Slot] = {}
-        # Where the counts of instruments stood that have no slot here: for who comes next.
-        self._counts = counts
-        self._is_closed = False
+        # The publisher changes what follows, under its lock.
+        self.topics: dict[InstrumentKey, _Topic] = {}  # of instruments that have had a tick
+        # Where the counts of the others stood. They outlive the sink, so that a topic's sequence
+        # never goes back within an epoch: gateways would take what comes next for repeats.
+        self.counts = counts
+        self.is_open = True  # until it is closed
 
     def __repr__(self) -> str:
-        return f"<PoolSink {self.pool_id!r} broker={self.broker} instruments={len(self._slots)}>"
+        return f"<PoolSink {self.pool_id!r} broker={self.broker} instruments={len(self.topics)}>"
 
     def publish(self, instrument: Instrument, tick: Tick, ts_received_us: int) -> None:
         """Encode, count, keep and send one tick; never blocks.
@@ -299,63 +360,24 @@ class PoolSink(TickSink):
         Raises:
             TopicError: the instrument's names cannot be a topic (once per instrument, at first).
         """
-        slot = self._slots.get(instrument.key)
-        if slot is None:
-            if self._is_closed:
+        topic = self.topics.get(instrument.key)
+        if topic is None:
+            if not self.is_open:
                 return
-            slot = self._add(instrument.key)
-        frames = slot.frames or self._frames_again(slot, instrument.key)
-        body = frames.encode(tick)
-        publisher = self._publisher
-        # The lock orders the counts of a topic and guards the socket; ZeroMQ queues the message,
-        # so nothing waits for the network here.
-        with publisher._lock:
-            if self._is_closed:
-                return
-            sequence = slot.sequence = slot.sequence + 1
-            # The first tick of a topic is timed, too.
-            after_us = _after_us(ts_received_us) if sequence & _TIMED_MASK == 1 else 0
-            slot.last = message = (
-                slot.topic
-                + _pack_header(
-                    FORMAT_VERSION,
-                    tick.mode,
-                    0,
-                    publisher.epoch,
-                    sequence,
-                    ts_received_us,
-                    after_us,
-                )
-                + body
-            )
-            publisher.published += 1
-            publisher._send_locked(message)
+            topic = self._publisher.add_topic(self, instrument.key)
+        frames = topic.frames or self._frames_again(topic, instrument.key)
+        self._publisher.send(topic, tick.mode, ts_received_us, frames.encode(tick))
 
     def forget(self, keys: Iterable[InstrumentKey] | None) -> None:
         """Drop the last values and encoders of ``keys`` (None: all); the topics' counts go on."""
-        with self._publisher._lock:
-            for key in self._slots if keys is None else keys:
-                slot = self._slots.get(key)
-                if slot is not None:
-                    slot.last = slot.frames = None
+        self._publisher.forget(self, keys)
 
     def close(self) -> None:
         """Drop every last value and what is published from now on. Idempotent."""
-        with self._publisher._lock:
-            self._is_closed = True
-            self._counts.update((key, slot.sequence) for key, slot in self._slots.items())
-            self._slots = {}
+        self._publisher.end(self)
 
-    def _add(self, key: InstrumentKey) -> _Slot:
-        topic = tick_topic(self.pool_id, key)
-        frames = InstrumentFrames(broker=self.broker, key=key)
-        with self._publisher._lock:
-            if self._is_closed:
-                return _Slot(topic, frames)  # of nobody: what is published into it is dropped
-            return self._slots.setdefault(key, _Slot(topic, frames, self._counts.pop(key, 0)))
-
-    def _frames_again(self, slot: _Slot, key: InstrumentKey) -> InstrumentFrames:
-        frames = slot.frames = InstrumentFrames(broker=self.broker, key=key)
+    def _frames_again(self, topic: _Topic, key: InstrumentKey) -> InstrumentFrames:
+        frames = topic.frames = InstrumentFrames(broker=self.broker, key=key)
         return frames
 
 
