@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from brokers.angel.connection import AngelAdapter
+from brokers.angel.login import AngelLogin
 from brokers.binance.connection import BinanceAdapter
 from brokers.contract import BrokerAdapter
 from brokers.dhan.connection import DhanAdapter, DhanDepth20Adapter, DhanDepth200Adapter
+from brokers.dhan.login import DhanLogin
 from brokers.exceptions import BrokerConfigError
 from brokers.fyers.connection import FyersAdapter
+from brokers.fyers.login import FyersLogin
 from brokers.login.contract import BrokerLogin
 from brokers.upstox.connection import UpstoxAdapter
 from brokers.upstox.login import UpstoxLogin
@@ -21,6 +24,11 @@ __all__ = ["BrokerRegistry", "default_registry", "login_of"]
 
 # The login of each broker that has one, by the broker's name.
 _LOGINS: Final[Mapping[str, Callable[[str], BrokerLogin]]] = {
+    "angel": AngelLogin,
+    "dhan": DhanLogin,
+    "dhan_depth20": DhanLogin,
+    "dhan_depth200": DhanLogin,
+    "fyers": FyersLogin,
     "upstox": UpstoxLogin,
     "zerodha": ZerodhaLogin,
 }

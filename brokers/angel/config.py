@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import time
 from typing import Final
 
 from brokers.angel.constants import (
@@ -16,6 +17,8 @@ from brokers.angel.constants import (
 )
 from brokers.contract import BrokerCapabilities, CategoryLimit, CredentialField
 from brokers.settings import BrokerSettings, setting
+from brokers.times.credential_expiry import DailyEnd
+from brokers.times.market_clock import INDIA
 
 __all__ = [
     "CAPABILITIES",
@@ -130,7 +133,8 @@ CAPABILITIES: Final = BrokerCapabilities(
         CredentialField(
             "access_token",
             "JWT token",
-            "jwtToken of today's login, with or without 'Bearer'; it ends after 24 to 28 hours.",
+            "jwtToken of today's login, with or without 'Bearer'; log in again each morning, since "
+            "it may end at 05:00 India time.",
         ),
         CredentialField("feed_token", "Feed token", "feedToken of the same login."),
     ),
@@ -144,6 +148,9 @@ CAPABILITIES: Final = BrokerCapabilities(
     heartbeat_seconds=None,
     liveness_timeout_seconds=30.0,
     keepalive_answer=PONG,
+    # Said by Angel's staff once, and asked of all brokers: logged out before the next day of trade.
+    # Tokens have been seen to claim more.
+    credentials_end=DailyEnd(time(5), INDIA),
 )
 
 

@@ -85,8 +85,10 @@ class Answer:
         return value if is_token(value) else ""
 
     def code(self, name: str, within: Mapping[str, object] | None = None) -> str:
-        """Return an error's code or kind, as text; "" for none."""
-        return self.owner(name, within)
+        """Return an error's code or kind, as text that may be shown; "" for none."""
+        value = self.owner(name, within)
+        is_plain = value.replace("-", "").replace("_", "").isalnum()
+        return value if is_plain and words_of(value, self.secrets) == value else ""
 
     def words(self, *names: str, within: Mapping[str, object] | None = None) -> str:
         """Return ``: "the broker's words"`` of the first of ``names`` that has some, or ""."""
@@ -97,11 +99,22 @@ class Answer:
                 return f': "{text}"'
         return ""
 
-    def refused(self, why: Refusal, text: str, words: str = "") -> Refused:
-        """Return a refusal: ``text`` with the broker's ``words`` behind its first sentence."""
+    def refused(
+        self, why: Refusal, text: str, words: str = "", *, wait_seconds: float | None = None
+    ) -> Refused:
+        """Return a refusal: ``text`` with the broker's ``words`` behind its first sentence.
+
+        Args:
+            wait_seconds: how long the broker wants to be left alone where no header says it.
+        """
         first, stop, rest = text.partition(". ")
         said = f"{first.removesuffix('.')}{words}.{' ' if stop else ''}{rest}" if words else text
-        return Refused(why=why, text=f"{self.label} {said}", retry_after_seconds=self._wait(why))
+        wait = self._wait(why)
+        return Refused(
+            why=why,
+            text=f"{self.label} {said}",
+            retry_after_seconds=wait_seconds if wait is None else wait,
+        )
 
     def by_status(self, words: str = "") -> Refused:
         """Return what the status alone means, of an answer that said nothing clearer."""

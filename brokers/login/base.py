@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -66,9 +67,11 @@ class LoginBase:
     def _read(
         self, kept: Mapping[str, str], status: int, headers: Mapping[str, str], body: bytes
     ) -> Answer:
-        secret = {each.name for kind in self.fields.values() for each in kind if each.is_secret}
-        hidden = [value for name, value in kept.items() if name in secret]
-        return Answer.read(self.label, status, headers, body, hidden)
+        public = {each.name for kind in self.fields.values() for each in kind if not each.is_secret}
+        secret = [value for name, value in kept.items() if name not in public]
+        # What a broker repeats of ``Bearer X`` or ``APPID:X`` may be X alone.
+        bare = [re.split("[ :]", value.strip())[-1] for value in secret]
+        return Answer.read(self.label, status, headers, body, (*secret, *bare))
 
     def _came_back(self, value: str, state: str | None, owner: str = "") -> Code | Refused:
         """Return the code of a callback, or the refusal of one that has none to be used."""

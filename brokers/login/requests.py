@@ -15,6 +15,7 @@ from brokers.login.contract import LoginRequest
 __all__ = [
     "JSON_HEADERS",
     "NO_BLANKS",
+    "bare_token",
     "form_request",
     "is_token",
     "json_request",
@@ -80,6 +81,12 @@ def needed(label: str, kept: Mapping[str, str], name: str) -> str:
 def is_token(text: str) -> bool:
     """Whether a text may be a key, a code or a token: printable ASCII without a blank, bounded."""
     return 0 < len(text) <= _MOST_CHARACTERS and all("!" <= each <= "~" for each in text)
+
+
+def bare_token(text: str) -> str:
+    """Return a token without blanks around it and without the ``Bearer`` before it."""
+    first, _, rest = text.strip().partition(" ")
+    return rest.strip() if first == "Bearer" else text.strip()
 
 
 def no_https(label: str, redirect_uri: str) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from brokers.exceptions import BrokerConfigError
+from brokers.login.requests import bare_token
 from brokers.times.credential_expiry import DailyEnd
 from brokers.times.json_web_token import claims_of, life_seconds, moment_of
 from brokers.times.market_clock import INDIA
@@ -39,7 +40,7 @@ class UpstoxToken:
         Raises:
             BrokerConfigError: a day before it that the calendar does not have.
         """
-        bare = text.strip().removeprefix("Bearer ").strip()
+        bare = bare_token(text)
         parts = _MADE_ON.fullmatch(bare)
         if parts is None:
             return cls(bare)

@@ -62,16 +62,15 @@ def _body(said: object) -> bytes:
 
 
 def answer_of(
-    broker: str, kept: dict[str, str], said: object, status: int = 200, **headers: str
+    broker: str, kept: dict[str, str], said: object, status: int = 200, retry_after: str = ""
 ) -> Granted | Refused:
     """Return what a login reads out of an answer to its exchange; ``said`` is JSON, or bytes."""
-    return login(broker).answer(kept, status, DATE | headers, _body(said))
+    headers = {**DATE, **({"Retry-After": retry_after} if retry_after else {})}
+    return login(broker).answer(kept, status, headers, _body(said))
 
 
-def probed(
-    broker: str, values: Granted, said: object, status: int = 200, **headers: str
-) -> Granted | Refused:
-    return login(broker).probed(values, status, DATE | headers, _body(said))
+def probed(broker: str, values: Granted, said: object, status: int = 200) -> Granted | Refused:
+    return login(broker).probed(values, status, DATE, _body(said))
 
 
 def granted(result: Code | Granted | Refused) -> Granted:

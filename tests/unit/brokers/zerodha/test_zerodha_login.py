@@ -164,7 +164,7 @@ def test_refusals_say_what_mends_them(
 
 def test_a_busy_broker_tells_how_long() -> None:
     said = error("NetworkException", "Too many requests")
-    result = answer_of("zerodha", KEPT, said, 429, **{"Retry-After": "20"})
+    result = answer_of("zerodha", KEPT, said, 429, retry_after="20")
     refused(result, Refusal.BUSY)
     assert result.retry_after_seconds == 20  # type: ignore[union-attr]
 
