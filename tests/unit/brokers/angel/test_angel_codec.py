@@ -30,13 +30,15 @@ def changed(kind: str, offset: int, layout: str, *values: float) -> bytes:
 
 
 def test_ltp_vector() -> None:
-    assert decode_frame(FRAMES["ltp"]) == Tick(
+    tick = decode_frame(FRAMES["ltp"])
+    assert tick == Tick(
         broker_token="1:2885",
         mode=FeedMode.LTP,
         price_scale=100,
         ltp=245055,
         ts_event_ms=TIME_MS,
     )
+    assert tick.mode is FeedMode.LTP, "a 1 would be equal"
 
 
 QUOTE = Tick(
@@ -91,17 +93,25 @@ def test_snap_quote_vector() -> None:
     )
 
 
+def test_a_best_bid_of_another_size_than_the_scale_is_told() -> None:
+    """The vector's best bid is of 100 shares, and its prices are in hundredths."""
+    tick = decode_frame(changed("snap", BOOK + 2, "<q", 107))
+    assert (tick.price_scale, tick.bid_size) == (100, 107)
+
+
 def test_depth_20_vector() -> None:
     """Its first time is the exchange's: the Java client and the documents say so."""
-    tick = decode_frame(FRAMES["depth20"])
-    assert (tick.mode, tick.ltp, tick.ts_event_ms) == (FeedMode.DEPTH, None, TIME_MS)
-    assert tick.bids == tuple(DepthLevel(245050 - 5 * at, 100 + at, 1 + at) for at in range(20))
-    assert tick.asks == tuple(DepthLevel(245055 + 5 * at, 200 + at, 1 + at) for at in range(20))
-    assert (tick.bid_price, tick.bid_size, tick.ask_price, tick.ask_size) == (
-        245050,
-        100,
-        245055,
-        200,
+    assert decode_frame(FRAMES["depth20"]) == Tick(
+        broker_token="1:2885",
+        mode=FeedMode.DEPTH,
+        price_scale=100,
+        ts_event_ms=TIME_MS,
+        bid_price=245050,
+        ask_price=245055,
+        bid_size=100,
+        ask_size=200,
+        bids=tuple(DepthLevel(245050 - 5 * at, 100 + at, 1 + at) for at in range(20)),
+        asks=tuple(DepthLevel(245055 + 5 * at, 200 + at, 1 + at) for at in range(20)),
     )
 
 

@@ -58,31 +58,56 @@ def decoder() -> FeedDecoder:
 
 
 def test_ticker_vector(decoder: FeedDecoder) -> None:
-    assert decoder.decode(FRAMES["ticker"], NOW_S) == [
-        Tick(TOKEN, FeedMode.LTP, 100, ltp=157370, ltt_ms=(TRADED_S - INDIA_S) * 1000)
-    ]
+    (tick,) = decoder.decode(FRAMES["ticker"], NOW_S)
+    assert tick == Tick(TOKEN, FeedMode.LTP, 100, ltp=157370, ltt_ms=(TRADED_S - INDIA_S) * 1000)
+    assert isinstance(tick, Tick)
+    assert tick.mode is FeedMode.LTP, "a 1 would be equal"
 
 
 def test_quote_vector(decoder: FeedDecoder) -> None:
     assert decoder.decode(FRAMES["quote"], NOW_S) == [QUOTE]
 
 
+FULL = msgspec.structs.replace(
+    QUOTE,
+    mode=FeedMode.DEPTH,
+    oi=54321,
+    bid_price=157340,
+    ask_price=157370,
+    bid_size=100,
+    ask_size=200,
+    bids=BIDS,
+    asks=ASKS,
+)
+
+
 def test_full_vector(decoder: FeedDecoder) -> None:
-    (tick,) = decoder.decode(FRAMES["full"], NOW_S)
-    assert isinstance(tick, Tick)
-    assert (tick.mode, tick.oi, tick.bids, tick.asks) == (FeedMode.DEPTH, 54321, BIDS, ASKS)
-    assert (tick.bid_price, tick.bid_size) == (157340, 100)
-    assert (tick.ask_price, tick.ask_size) == (157370, 200)
-    for name in ("ltp", "ltt_ms", "open", "high", "low", "close", "volume", "avg_trade_price"):
-        assert getattr(tick, name) == getattr(QUOTE, name), name
-    for name in ("last_trade_quantity", "total_buy_quantity", "total_sell_quantity"):
-        assert getattr(tick, name) == getattr(QUOTE, name), name
+    assert decoder.decode(FRAMES["full"], NOW_S) == [FULL]
+
+
+def test_a_best_bid_of_another_size_than_the_scale_is_told(decoder: FeedDecoder) -> None:
+    """The vector's best bid is of 100 shares, and its prices are in hundredths."""
+    bids = (BIDS[0]._replace(quantity=107), *BIDS[1:])
+    assert decoder.decode(changed("full", 62, "<I", 107), NOW_S) == [
+        msgspec.structs.replace(FULL, bid_size=107, bids=bids)
+    ]
 
 
 def test_the_book_packet_of_version_1_vector(decoder: FeedDecoder) -> None:
-    (tick,) = decoder.decode(FRAMES["market_depth_v1"], NOW_S)
-    assert isinstance(tick, Tick)
-    assert (tick.mode, tick.ltp, tick.bids, tick.asks) == (FeedMode.DEPTH, 157370, BIDS, ASKS)
+    assert decoder.decode(FRAMES["market_depth_v1"], NOW_S) == [
+        Tick(
+            broker_token=TOKEN,
+            mode=FeedMode.DEPTH,
+            price_scale=100,
+            ltp=157370,
+            bid_price=157340,
+            ask_price=157370,
+            bid_size=100,
+            ask_size=200,
+            bids=BIDS,
+            asks=ASKS,
+        )
+    ]
 
 
 def test_the_disconnection_vector(decoder: FeedDecoder) -> None:

@@ -102,6 +102,8 @@ def test_the_update_and_lite_vectors_change_what_was_before() -> None:
     assert (index.ltp, index.high) == (2_345_700, 2_350_000)
     message = made.decode(FRAMES["feed_lite"])
     assert message == Data(4, [Tick(SBIN, FeedMode.LTP, 100, ltp=73160)], 0)
+    assert isinstance(message, Data)
+    assert message.ticks[0].mode is FeedMode.LTP, "a 1 would be equal"
 
 
 @pytest.mark.parametrize(
@@ -234,6 +236,15 @@ def test_a_book_of_another_scale_is_not_mixed_with_the_feed() -> None:
     ticks(made, snapshot(SBIN, FEED))
     (tick,) = ticks(made, snapshot(BOOK, LEVELS, number=2, precision=4))
     assert (tick.mode, tick.bids) == (FeedMode.QUOTE, None)
+
+
+def test_every_field_of_a_last_price_is_where_it_belongs() -> None:
+    made = decoder(FeedMode.LTP, SBIN, NIFTY)
+    (share,) = ticks(made, snapshot(SBIN, FEED))
+    assert share == Tick(SBIN, FeedMode.LTP, 100, ltp=100, ltt_ms=102_000, ts_event_ms=103_000)
+    (index,) = ticks(made, snapshot(NIFTY, (1, 2, 3, 4, 5, 6), number=2))
+    assert index == Tick(NIFTY, FeedMode.LTP, 100, ltp=1, ts_event_ms=3000)
+    assert share.mode is index.mode is FeedMode.LTP, "a 1 would be equal"
 
 
 def test_an_index_has_depth_without_a_book() -> None:

@@ -88,7 +88,8 @@ def a_quote(segment: Segment = Segment.NSE) -> Quote:
 
 
 def test_the_vector_of_ltpc() -> None:
-    assert decode_one(FRAMES["ltpc"]) == Tick(
+    tick = decode_one(FRAMES["ltpc"])
+    assert tick == Tick(
         OPTION,
         LTP,
         10_000,
@@ -98,6 +99,7 @@ def test_the_vector_of_ltpc() -> None:
         close=4940500,
         last_trade_quantity=75,
     )
+    assert tick.mode is LTP, "a 1 would be equal"
 
 
 def test_the_vector_of_full() -> None:
@@ -142,10 +144,21 @@ def test_the_vector_of_an_index_holds_no_candle() -> None:
 
 def test_the_vector_of_greeks_is_read_as_far_as_it_goes() -> None:
     tick = decode_one(FRAMES["option_greeks"])
-    assert (tick.mode, tick.ltp, tick.oi) == (LTP, 2193000, 100_000)
-    assert (tick.bid_price, tick.bid_size) == (2192000, 75)
-    assert (tick.ask_price, tick.ask_size) == (2194000, 150)
-    assert (tick.close, tick.ltt_ms) == (None, None)
+    assert tick == Tick(
+        OPTION,
+        LTP,
+        10_000,
+        ltp=2193000,
+        ts_event_ms=1740729566042,
+        volume=0,
+        last_trade_quantity=0,
+        oi=100_000,
+        bid_price=2192000,
+        ask_price=2194000,
+        bid_size=75,
+        ask_size=150,
+    )
+    assert tick.mode is LTP, "a 1 would be equal"
 
 
 def test_the_vector_of_the_markets() -> None:
@@ -194,6 +207,22 @@ def test_an_index_has_no_book_and_is_depth_all_the_same() -> None:
     tick = read(quote, DEPTH)
     assert (tick.mode, tick.open, tick.bids) == (DEPTH, exact(quote.open, quote), None)
     assert (tick.volume, tick.oi) == (None, None)
+
+
+def test_every_field_of_an_index_is_where_it_belongs() -> None:
+    feed = message((2, message((2, message((1, LTPC), (2, CANDLES))))))
+    assert decode_one(frame_of(NIFTY, feed)) == Tick(
+        NIFTY,
+        DEPTH,
+        10_000,
+        ltp=24505500,
+        ltt_ms=1_740_729_552_723,
+        ts_event_ms=NOW_MS,
+        open=24400000,
+        high=24600000,
+        low=24350000,
+        close=24410000,
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def only_tick(frame: bytes) -> Tick:
 def test_ltp_vector() -> None:
     tick = only_tick(bytes.fromhex("0001000800063a01000266ba"))
     assert tick == Tick(broker_token=INFY, mode=FeedMode.LTP, price_scale=100, ltp=157370)
+    assert tick.mode is FeedMode.LTP, "a 1 would be equal"
 
 
 def test_quote_vector() -> None:
@@ -111,6 +112,47 @@ def test_full_vector() -> None:
             DepthLevel(157390, 141, 2),
             DepthLevel(157395, 724, 5),
         ),
+    )
+
+
+def test_every_field_of_a_full_packet_is_where_it_belongs() -> None:
+    """The vector's two times are the same."""
+    quote = kite_quote(
+        INFY, 1, last_quantity=2, average=3, volume=4, buy=5, sell=6, ohlc=(7, 8, 9, 10)
+    )
+    body = kite_full(
+        quote,
+        traded=11,
+        oi=12,
+        oi_high=13,
+        oi_low=14,
+        timestamp=15,
+        bids=[(16, 17, 18)],
+        asks=[(19, 20, 21)],
+    )
+    assert only_tick(kite_frame(body)) == Tick(
+        broker_token=INFY,
+        mode=FeedMode.DEPTH,
+        price_scale=100,
+        ltp=1,
+        ltt_ms=11_000,
+        ts_event_ms=15_000,
+        open=7,
+        high=8,
+        low=9,
+        close=10,
+        volume=4,
+        last_trade_quantity=2,
+        avg_trade_price=3,
+        oi=12,
+        bid_price=16,
+        ask_price=19,
+        bid_size=17,
+        ask_size=20,
+        total_buy_quantity=5,
+        total_sell_quantity=6,
+        bids=(DepthLevel(16, 17, 18),),
+        asks=(DepthLevel(19, 20, 21),),
     )
 
 
