@@ -28,8 +28,8 @@ from streaming.wire import control as cm
 from streaming.wire.topics import BEAT_TOPIC, tick_topic
 from streaming.wire.zmtp import GREETING, ZmtpSubscriber
 from tests.fuzz.mutations import mutants
-from tests.integration.bus.ends import Gateway, Worker
-from tests.integration.bus.fakes import FakeFeedService
+from tests.integration.streaming.bus_kit.ends import Gateway, Worker
+from tests.integration.streaming.bus_kit.fakes import FakeFeedService
 from tests.support import free_port, pack_message
 
 __all__ = ["BUS_TARGETS"]

@@ -23,8 +23,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from streaming.clients.batches import BATCH_SUBPROTOCOL
 from tests.fuzz.mutations import mutants
-from tests.integration.edge.test_freed import handshake
-from tests.integration.edge.wire_cases import CASES, frame
+from tests.integration.streaming.clients.test_freed import handshake
+from tests.integration.streaming.edge.wire_cases import CASES, frame
 
 __all__ = ["KEYS", "NEIGHBOURS_KEY", "SESSION", "SYMBOLS", "EdgePorts", "Outcome", "fuzz_edge"]
 

@@ -25,8 +25,8 @@ if __name__ == "__main__":
 
 from openalgo_site.web.bodies import with_bounded_bodies
 from streaming.edge_limits import EdgeLimits
-from tests.integration.edge.conftest import EdgeServer
-from tests.integration.edge.test_bounded_requests import measuring_site
+from tests.integration.streaming.edge.test_bounded_requests import measuring_site
+from tests.integration.streaming.edge_kit import EdgeServer
 
 __all__ = ["market", "open_server"]
 

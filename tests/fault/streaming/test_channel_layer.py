@@ -20,8 +20,8 @@ from streaming.gateway.notices import CHANGED, GROUP, Notices, NoticeState, send
 from streaming.testing.edge import make_principal
 from tests.fix_proxy import MakeProxy, TcpProxy, make_proxy
 from tests.fix_services import RedisServer
-from tests.integration.edge.conftest import INFY, EdgeServer, ask, closing
-from tests.integration.edge.test_health import health
+from tests.integration.streaming.edge_kit import INFY, EdgeServer, ask, closing
+from tests.integration.streaming.gateway.test_health import health
 from tests.support import eventually
 
 pytestmark = [

@@ -1,6 +1,6 @@
 """The pages for whoever runs it name every setting, limit, command, option and code, no others.
 
-Metrics are compared with a scrape in ``tests/integration/edge/test_metrics.py``.
+Metrics are compared with a scrape in ``tests/integration/streaming/gateway/test_metrics.py``.
 """
 
 from __future__ import annotations
