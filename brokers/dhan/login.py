@@ -130,6 +130,7 @@ class DhanLogin(LoginBase):
         ),
     }
     echoes_state: ClassVar[bool] = False
+    needs_preparing: ClassVar[bool] = True
     attempt_seconds: ClassVar[float] = 300.0
 
     def prepare(self, kept: Mapping[str, str], redirect_uri: str) -> LoginRequest | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -231,7 +232,7 @@ class HttpPool:
                 extensions={_KEPT_TO_HOST: bool(headers or content)},
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
-            raise BrokerUnavailableError(f"{url[:100]!r} cannot be read: {error}") from error
+            raise BrokerUnavailableError(f"{_unread(url)!r} cannot be read: {error}") from error
 
     async def _perform(
         self, request: httpx2.Request, body: Body, progress: Progress
@@ -418,6 +419,12 @@ def _told(request: httpx2.Request, error: BrokerError) -> str:
 def _named(request: httpx2.Request) -> str:
     """Return the URL without what may be secret in it."""
     return str(request.url.copy_with(query=None, fragment=None, userinfo=b""))
+
+
+def _unread(url: str) -> str:
+    """Return the beginning of what is no URL, without what may be secret in it."""
+    before = re.split(r"[?#]", url, maxsplit=1)[0]
+    return re.sub(r"//[^/]*@", "//", before)[:100]
 
 
 async def _keep_to_host(response: httpx2.Response) -> None:

@@ -70,9 +70,12 @@ class LoginDriver:
     async def obtain(self, login: BrokerLogin, taken: TakenLogin) -> Granted | Refused:
         """Get the credential and prove it: whose it is, and that the broker takes it."""
         try:
-            granted = await self._granted(login, taken)
+            return await self._obtained(login, taken)
         except BrokerConfigError as error:
             return Refused(why=Refusal.SECRET, text=f"{error}.")
+
+    async def _obtained(self, login: BrokerLogin, taken: TakenLogin) -> Granted | Refused:
+        granted = await self._granted(login, taken)
         if isinstance(granted, Refused):
             return granted
         if not granted.owner and taken.told_owner:

@@ -128,6 +128,13 @@ def test_all_requests_go_to_the_broker_by_tls_or_below_the_given_url(broker: str
 
 
 @pytest.mark.parametrize("broker", BROKERS)
+def test_what_has_to_be_prepared_is_said_before_any_secret_is_opened(broker: str) -> None:
+    of = login(broker)
+    assert of.needs_preparing is (of.prepare(values_of(of), CALLBACK) is not None)
+    assert of.needs_preparing is (broker == "dhan")
+
+
+@pytest.mark.parametrize("broker", BROKERS)
 def test_no_repr_shows_a_secret(broker: str) -> None:
     of = login(broker)
     shown = [repr(of), repr(granted_by(broker)), repr(Code(value=SECRET_WORD, state=SECRET_WORD))]

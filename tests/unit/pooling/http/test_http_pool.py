@@ -67,6 +67,19 @@ def run(
         return runner.run(main())
 
 
+def test_an_address_that_cannot_be_read_is_told_without_its_secrets() -> None:
+    url = "https://user:passw0rd@broker.test:port/app/token?pin=4711&totp=123456"
+
+    async def test(pool: HttpPool) -> None:
+        with pytest.raises(BrokerUnavailableError, match=r"broker\.test.*cannot be read") as told:
+            await pool.request("POST", url)
+        assert "/app/token" in str(told.value)
+        for secret in ("4711", "123456", "passw0rd"):
+            assert secret not in str(told.value)
+
+    run(Server(httpx2.Response(200)), test)
+
+
 def test_a_reply_has_status_headers_and_body() -> None:
     server = Server(httpx2.Response(404, headers={"x-reason": "gone"}, content=b"none"))
     reply = run(server, lambda pool: pool.request("get", URL))

@@ -8,6 +8,7 @@ import pytest
 
 from brokers.exceptions import BrokerRateLimitError, BrokerUnavailableError
 from brokers.login.contract import Granted, Refusal, Refused
+from brokers.registry import login_of
 from pooling.login.contracts import TakenLogin
 from pooling.login.driver import LoginDriver
 from pooling.login.states import AttemptKind
@@ -41,6 +42,21 @@ async def test_a_pasted_credential_is_proved_only():
     result, http = await obtain({}, kind=AttemptKind.PASTED, values={"access_token": "mine"})
     assert result.values == {"access_token": "mine"}
     assert [each[1] for each in http.asked] == ["/me"]
+
+
+async def test_a_credential_that_no_request_can_carry_is_refused_in_words():
+    """Of every broker that has a login: what was pasted may be anything."""
+    for broker in ("angel", "dhan", "fyers", "upstox", "zerodha"):
+        http, store = FakeLoginHttp(GOOD), FakeLoginStore()
+        driver = LoginDriver(http=http, clock=FakeClock(), sends_totp=store.sends_totp)
+        login = login_of(broker)
+        assert login is not None
+        pasted = taken(kind=AttemptKind.PASTED, code="", values={"access_token": "t\u00f6ken"})
+        result = await driver.obtain(login, pasted)
+        assert isinstance(result, Refused)
+        assert result.why is Refusal.SECRET
+        assert "t\u00f6ken" not in result.text
+        assert not http.asked
 
 
 async def test_a_credential_that_the_callback_brought_is_proved_only():
