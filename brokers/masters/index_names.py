@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["COMMON_NAMES", "common_name", "index_symbol", "spellings_of"]
+__all__ = ["COMMON_NAMES", "common_name", "index_symbol"]
 
 _NSE: Final[Mapping[str, str]] = {
     "NIFTY": "NIFTY50",
@@ -132,14 +132,17 @@ _GLOBAL: Final[Mapping[str, str]] = {
 }
 _BY_EXCHANGE: Final = {"NSE_INDEX": _NSE, "BSE_INDEX": _BSE, "GLOBAL_INDEX": _GLOBAL}
 
-COMMON_NAMES: Final[Mapping[str, frozenset[str]]] = {
-    exchange: frozenset(names) for exchange, names in _BY_EXCHANGE.items()
+COMMON_NAMES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    exchange: {name: tuple(others.split()) for name, others in names.items()}
+    for exchange, names in _BY_EXCHANGE.items()
 }
+"""By exchange, OpenAlgo's names of indices, and what else each may be called."""
+
 _NAMES: Final = {
     (exchange, spelling): name
-    for exchange, names in _BY_EXCHANGE.items()
+    for exchange, names in COMMON_NAMES.items()
     for name, others in names.items()
-    for spelling in (name, *others.split())
+    for spelling in (name, *others)
 }
 # What stands between the letters differs from list to list, and says nothing.
 _BETWEEN: Final = re.compile(r"[^A-Z0-9&]+")
@@ -167,8 +170,3 @@ def index_symbol(exchange: str, *names: str) -> str:
         if known is not None:
             return known
     return names[0].replace(" ", "").upper()
-
-
-def spellings_of(exchange: str, symbol: str) -> tuple[str, ...]:
-    """Return what else people may call an index that has a name in OpenAlgo."""
-    return tuple(_BY_EXCHANGE.get(exchange, {}).get(symbol, "").split())

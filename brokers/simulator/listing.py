@@ -31,7 +31,6 @@ CSV_HEADER = (
 )
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _TUESDAY, _THURSDAY, _FRIDAY = 1, 3, 4
-_FLOOR_RUPEES = 1.0  # the cheapest option starts here, so that its book has room below it
 
 
 class Segment(IntEnum):

@@ -1,4 +1,4 @@
-"""When exchanges close for the day, by their own clocks. Pure.
+"""Closes of exchanges for the day, by their own clocks. Pure.
 
 Whatever asks a market for "today" asks here: a site's time zone says nothing of when a contract
 stops trading. Tokens of expired contracts are given to others, the next morning at the earliest,
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
 
-__all__ = ["INDIA", "closed_days", "exchange_zone", "expires_at", "last_expired"]
+__all__ = ["INDIA", "closed_days", "last_expired"]
 
 # India has had no other offset since 1945, and a machine need not have a table of zones.
 INDIA: Final = timezone(timedelta(hours=5, minutes=30), "IST")
@@ -41,19 +41,6 @@ _CLOSES: Final[Mapping[str, _Close]] = {
     "BINANCE": _Close(UTC, None),
 }
 _OTHER: Final = _Close(INDIA, None)  # one that is not listed here is open until the day is over
-
-
-def expires_at(exchange: str, expiry: date) -> datetime:
-    """Return the moment from which a contract that expires on a day is not traded any more."""
-    zone, at = _CLOSES.get(exchange, _OTHER)
-    if at is None:
-        return datetime.combine(expiry + timedelta(days=1), time(), zone)
-    return datetime.combine(expiry, at, zone)
-
-
-def exchange_zone(exchange: str) -> tzinfo:
-    """Return the zone in which an exchange's own times are told."""
-    return _CLOSES.get(exchange, _OTHER).zone
 
 
 def last_expired(exchange: str, now: datetime) -> date:

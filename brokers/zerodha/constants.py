@@ -19,7 +19,6 @@ __all__ = [
     "MODE_NAMES",
     "PRICE_SCALES",
     "PRICE_SCALE_DEFAULT",
-    "SEGMENT_INDICES",
 ]
 
 # Length of a packet's body is what tells its kind.
@@ -31,7 +30,6 @@ BODY_FULL: Final = 184
 
 DEPTH_LEVELS: Final = 5
 
-SEGMENT_INDICES: Final = 9
 
 # The low byte of an instrument token is its segment. The documents say 10^7 for "currencies"; the
 # official client divides by 10^4 for BCD (6) and NCO (12), and only CDS (3) has 10^7.

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from brokers.pool_service import FeedStatus
-from brokers.times.market_clock import exchange_zone
+from brokers.times.market_clock import _CLOSES, _OTHER
 from pooling.operations.pool_state import PoolState
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -116,7 +116,7 @@ async def test_pages_and_server_agree_on_the_zones_of_exchanges(module_page: Pag
     zones = await run(module_page, "format", f"{exchanges}.map(m.exchangeZone)")
     now = datetime.now(UTC)
     for exchange, zone in zip(exchanges, zones, strict=True):
-        there = exchange_zone(exchange).utcoffset(now)
+        there = _CLOSES.get(exchange, _OTHER).zone.utcoffset(now)
         assert ZoneInfo(zone).utcoffset(now) == there, exchange
 
 

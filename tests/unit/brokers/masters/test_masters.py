@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokers.exceptions import BrokerProtocolError
-from brokers.masters.index_names import COMMON_NAMES, common_name, index_symbol, spellings_of
+from brokers.masters.index_names import COMMON_NAMES, common_name, index_symbol
 from brokers.passed_over import PassedOver
 from brokers.registry import default_registry
 from brokers.types import InstrumentRow
@@ -170,8 +170,8 @@ def test_openalgos_common_names_are_all_there() -> None:
 def test_an_index_has_openalgos_name_however_the_broker_spells_it(broker: str) -> None:
     exchanges = [*_MARKETS, *(["GLOBAL_INDEX"] if broker == "zerodha" else [])]
     for exchange in exchanges:
-        for symbol in COMMON_NAMES[exchange]:
-            for spelling in (symbol, *spellings_of(exchange, symbol)):
+        for symbol, others in COMMON_NAMES[exchange].items():
+            for spelling in (symbol, *others):
                 (row,) = read(broker, INDICES[broker](exchange, spelling))
                 assert (row.exchange, row.symbol) == (exchange, symbol), spelling
                 assert row.instrument_type == "INDEX"
@@ -203,8 +203,8 @@ def test_names_of_exchanges_and_of_feeds(exchange: str, name: str, symbol: str) 
 
 
 def test_one_spelling_means_one_index() -> None:
-    for exchange, names in COMMON_NAMES.items():
-        spellings = [each for name in names for each in (name, *spellings_of(exchange, name))]
+    for names in COMMON_NAMES.values():
+        spellings = [each for name, others in names.items() for each in (name, *others)]
         assert len(spellings) == len(set(spellings))
     assert common_name("NSE_INDEX", "AUTO") is None
     assert index_symbol("BSE_INDEX", "unheard of", "S&P BSE Teck") == "BSETECK"

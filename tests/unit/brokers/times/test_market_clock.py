@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 
 import pytest
 
-from brokers.times.market_clock import INDIA, closed_days, expires_at, last_expired
+from brokers.times.market_clock import INDIA, closed_days, last_expired
 
 DAY = date(2026, 11, 30)
 KIRITIMATI = timezone(timedelta(hours=14))
@@ -34,13 +34,11 @@ def test_a_contract_expires_as_its_exchange_closes_wherever_one_looks(
 ):
     assert last_expired(exchange, at(*open_until, zone)) == DAY - timedelta(days=1)
     assert last_expired(exchange, at(*over_at, zone)) == DAY
-    assert expires_at(exchange, DAY) == at(*over_at)
 
 
 def test_an_exchange_without_a_known_close_is_open_until_its_day_is_over():
     assert last_expired("ELSEWHERE", at(23, 59)) == DAY - timedelta(days=1)
     assert last_expired("ELSEWHERE", at(23, 59) + timedelta(minutes=1)) == DAY
-    assert expires_at("ELSEWHERE", DAY) == at(23, 59) + timedelta(minutes=1)
 
 
 def test_a_market_of_the_whole_world_counts_in_utc():
