@@ -168,6 +168,7 @@ class Client:
             frames.on_drained = self._wake_drained
             sender = _FrameSender(frames, sender)
         self._is_sending = False
+        self._sending_bytes = 0  # of frames that were taken and that the sender has not handed over
         self._congested_since: float | None = None
         self.answered_bytes = 0  # characters of all frames that were no ticks
         self.pools: set[str] = set()  # every pool that this client ever asked for something
@@ -200,11 +201,18 @@ class Client:
     async def wait_for_room(self) -> None:
         """Wait while earlier answers are not read: no further request is served meanwhile.
 
-        Ends when the client is closed or gone, too. May be cancelled.
+        However long an answer is, one waits: in the outbox, on its way, or with the transport. Ends
+        when the client is closed or gone, too. May be cancelled.
         """
-        while not (self.outbox.has_room or self.outbox.finished or self.closed.is_set()):
+        while not (self._may_ask() or self.outbox.finished or self.closed.is_set()):
             self._room.clear()
             await self._room.wait()
+
+    def _may_ask(self) -> bool:
+        beside = self._sending_bytes - _TRANSPORT_BYTES
+        if self._frames is not None:
+            beside += self._frames.unsent_bytes
+        return self.outbox.has_room(max(beside, 0))
 
     def flush(self, joiner: FrameJoiner) -> None:
         """Write the ticks pushed in this turn, or queue them behind what waits already."""
@@ -300,9 +308,10 @@ class Client:
                 payloads = self.outbox.take(_BATCH_FRAMES)
                 if payloads:
                     self._room.set()
-                    self._is_sending = True
+                    self._is_sending, self._sending_bytes = True, sum(map(len, payloads))
                     await self._sender.send(payloads)
-                    self._is_sending = False
+                    self._is_sending, self._sending_bytes = False, 0
+                    self._room.set()
                     # A transport with room never suspends this task; other clients get their turn.
                     await asyncio.sleep(0)
                 elif self._closing is not None:
@@ -327,6 +336,7 @@ class Client:
 
     def _wake_drained(self) -> None:
         self._congested_since = None
+        self._room.set()
         if isinstance(self._sender, _FrameSender):
             self._sender.wake()
 

@@ -111,10 +111,12 @@ class Outbox(Generic[Frame]):
         self.control_bytes += len(payload)
         self._append(None, payload)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether the answer to a further request may be queued, however long it is."""
-        return self.control_bytes < self.max_bytes
+    def has_room(self, beside: int = 0) -> bool:
+        """Tell whether the answer to a further request may be queued, however long it is.
+
+        ``beside`` are bytes that were taken and are not sent, more than are there for ticks anyway.
+        """
+        return self.control_bytes + beside < self.max_bytes
 
     def _is_full(self, frames: int, size: int) -> bool:
         """Tell whether so much of control frames is as much as may wait."""

@@ -61,6 +61,11 @@ class FrameWriter:
             and not protocol.transport.is_closing()
         )
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much was written that the kernel has not taken."""
+        return self._protocol.transport.get_write_buffer_size()
+
     def write(self, frames: bytes) -> bool:
         """Write whole unmasked frames; False, and nothing written, when it is no longer open.
 

@@ -224,3 +224,30 @@ async def test_clients_that_stop_reading_cost_the_others_nothing(edge: EdgeServe
         socket.transport.abort()
     for socket in healthy:
         await socket.close()
+
+
+async def test_of_long_answers_one_waits_for_who_does_not_read(make_edge: MakeEdge) -> None:
+    """In the outbox, on its way or with the transport: 11 clients held 60 MB in three each."""
+    edge = await make_edge(stall_seconds=600.0)
+    narrow = socket_module.socket()
+    narrow.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+    narrow.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", edge.openalgo_port))
+    socket = await edge.client(sock=narrow, max_size=None, max_queue=None)
+    names = [f"{number:040d}" for number in range(9000)]
+    symbols = [{"symbol": name, "exchange": "NSE"} for name in names]
+    await ask(socket, action="subscribe", symbols=symbols, mode=2)
+    hub = edge.gateway.current_hub
+    assert hub is not None
+    (client,) = hub.clients
+    socket.transport.pause_reading()
+    before = client.answered_bytes
+    for _ in range(5):
+        await socket.send('{"action":"list_subscriptions"}')
+    await eventually(lambda: client._room._waiter is not None)
+    asked_once = client.answered_bytes - before
+    socket.transport.resume_reading()
+    answers = [await read(socket) for _ in range(5)]
+    assert [answer["count"] for answer in answers] == [len(symbols)] * 5
+    assert asked_once == pytest.approx((client.answered_bytes - before) / 5, rel=0.01)
+    await socket.close()

@@ -99,12 +99,12 @@ def test_the_last_control_frame_may_be_of_any_length() -> None:
     """An answer about thousands of symbols is one frame, and nothing further is asked meanwhile."""
     outbox = Outbox(max_bytes=2)
     outbox.push_control("x")
-    assert outbox.has_room
+    assert outbox.has_room()
     outbox.push_control("x" * 1000)
-    assert not outbox.has_room
+    assert not outbox.has_room()
     assert not outbox.overflowed
     assert len(drain(outbox)) == 2
-    assert outbox.has_room
+    assert outbox.has_room()
 
 
 def test_answers_that_wait_count_with_the_ticks() -> None:

@@ -689,7 +689,7 @@ async def test_no_further_request_is_served_while_answers_wait(edge: Edge) -> No
             await serve_frame(edge.hub, client, f'{{"action":"ping","_pingId":{number}}}')
 
     asking = asyncio.create_task(ask_on(client))
-    await eventually(lambda: not client.outbox.has_room)
+    await eventually(lambda: not client.outbox.has_room())
     await ask_on(other)  # whoever reads is served meanwhile
     assert not asking.done()
     assert client.outbox.control_frames == 1
