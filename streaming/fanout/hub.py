@@ -321,12 +321,11 @@ class GatewayHub:
         self._planning.add(client)
         unsettled: Iterable[Feed] = plan.feeds
         try:
-            asked = await ask_pools(self.link, client, plan, self._arrivals, topics, share)
-            outcomes, snapshots = asked
+            outcomes = await ask_pools(self.link, client, plan, self._arrivals, topics, share)
             most, log = self.limits.max_suggestions, self._look_ups
             nearest = await suggest_names(self.directory, session, outcomes, most, share, log)
             found = Found(outcomes, nearest)
-            await self._prepare(plan, session, found, topics, snapshots, share)
+            await self._prepare(plan, session, found, topics, share)
             await share.turn(len(plan.items))
             # No await from here to the answer: it precedes every tick, and no tick is lost between
             # the snapshot and the first one from the bus, which ``_arrivals`` keeps.
@@ -342,7 +341,7 @@ class GatewayHub:
                     await share.turn(len(part))
                 for feed, line in part:
                     if session.reads(feed, line):  # it may have been taken away in the meantime
-                        self._join(client, feed, line, topics[feed], snapshots)
+                        self._join(client, feed, line, topics[feed])
                 client.flush(self._joiner)
                 self._joiner.clear()
             for start, of_part in slices(list(topics)):
@@ -362,7 +361,6 @@ class GatewayHub:
         session: ClientSession,
         found: Found,
         topics: Mapping[Feed, bytes],
-        snapshots: Mapping[bytes, TickMessage],
         share: Share,
     ) -> None:
         """Make the answers to a request, a part in a turn; ``found`` gets the ages of values."""
@@ -370,7 +368,7 @@ class GatewayHub:
             await share.turn(len(part))
             feeds = {asked.feed for asked in part if isinstance(asked, Asked)}
             of_part = {feed: topics[feed] for feed in feeds}
-            found.ages_ms.update(self._old_snapshots(of_part, snapshots))
+            found.ages_ms.update(self._old_values(of_part))
             session.prepare_answers(plan, len(part), found)
 
     async def unsubscribe(self, client: Client, request: Unsubscribe) -> None:
@@ -518,39 +516,30 @@ class GatewayHub:
         self._on_notice(user_ids)
         self._revoked.revalidate_soon(user_ids)
 
-    def _join(
-        self,
-        client: Client,
-        feed: Feed,
-        line: Line,
-        topic: bytes,
-        snapshots: Mapping[bytes, TickMessage],
-    ) -> None:
+    def _join(self, client: Client, feed: Feed, line: Line, topic: bytes) -> None:
         line_members = self._groups.join(topic, line, client, client.batches)
-        snapshot = snapshots.get(topic)
-        self._date(self._groups.by_topic[topic], snapshot)
+        self._date(self._groups.by_topic[topic], self._arrivals.newest(topic))
         if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
             return  # an old price is never shown as live
-        newest = self._arrivals.newest_body(topic, snapshot, line)
+        newest = self._arrivals.newest_body(topic, line)
         if newest is not None:
             client.push(TickPayload(line_members, newest))
 
-    def _date(self, group: Group[Client], snapshot: TickMessage | None) -> None:
+    def _date(self, group: Group[Client], newest: TickMessage | None) -> None:
         """Note since when a topic is read here, and how old the value is that it begins with."""
         now = self.clock()
         if group.since_seconds is None:
             group.since_seconds = now
-        if group.last_tick_seconds is None and snapshot is not None:
-            group.last_tick_seconds = now - self._age_ms(snapshot) / 1000
+        if group.last_tick_seconds is None and newest is not None:
+            group.last_tick_seconds = now - self._age_ms(newest) / 1000
 
     def _age_ms(self, message: TickMessage) -> int:
         return max(0, self.wall_clock_ms() - message.ts_received_us // 1000)
 
-    def _old_snapshots(
-        self, topics: Mapping[Feed, bytes], snapshots: Mapping[bytes, TickMessage]
-    ) -> dict[Feed, int]:
-        """Return the ages of the snapshots that are about to be shown although they are old."""
-        ages = {f: self._age_ms(snapshots[t]) for f, t in topics.items() if t in snapshots}
+    def _old_values(self, topics: Mapping[Feed, bytes]) -> dict[Feed, int]:
+        """Return the ages of the last values that are about to be shown although they are old."""
+        newest = {feed: self._arrivals.newest(topic) for feed, topic in topics.items()}
+        ages = {feed: self._age_ms(it) for feed, it in newest.items() if it is not None}
         old = (feed for feed, age in ages.items() if age >= OLD_SECONDS * 1000)
         status = self.link.feed_status
         return {f: ages[f] for f in old if self._feeds.is_live(f, status(f.pool_id))}
@@ -576,6 +565,8 @@ class GatewayHub:
                 self._take_outcomes(client, event.pool_id, outcomes)
         elif isinstance(event, FeedChange):
             self._feeds.take(event)
+            if event.status is not FeedStatus.LIVE:
+                self._arrivals.void(event.pool_id, event.keys)
             self._announce(event)
         elif isinstance(event, OrderUpdated):
             for client in self.clients:

@@ -8,16 +8,14 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from brokers.pool_service import Outcome, Want
 from streaming.clients.client import Client
 from streaming.fanout.pending_ticks import Arrivals
-from streaming.ports.link import FeedLink, TickMessage
-from streaming.protocol.held import Feed
+from streaming.ports.link import FeedLink
+from streaming.protocol.held import Feed, shared_feed
 from streaming.protocol.subscribe_plan import SubscribePlan
 from streaming.shares.share import Share
 from streaming.slices import SLICE, slices
 from streaming.wire.topics import tick_topic
 
 __all__ = ["ask_pools"]
-
-_Answers = tuple[dict[Feed, Outcome], dict[bytes, TickMessage]]
 
 
 async def ask_pools(
@@ -27,8 +25,8 @@ async def ask_pools(
     arrivals: Arrivals,
     topics: MutableMapping[Feed, bytes],
     share: Share,
-) -> _Answers:
-    """Ask what a plan wants; return the outcomes by feed and the snapshots by topic.
+) -> dict[Feed, Outcome]:
+    """Ask what a plan wants; return the outcomes by feed. ``arrivals`` get the snapshots.
 
     Long plans are asked in parts, none of which waits for the answer to the one before. ``topics``
     gets what ``arrivals`` is told to expect, which is for the caller to undo. May be cancelled: the
@@ -38,21 +36,18 @@ async def ask_pools(
     if len(feeds) <= SLICE:
         await share.turn(len(feeds))
         _expect(feeds, arrivals, topics)
-        return await _ask_in_turn(link, client, plan.wants)
+        return await _ask_in_turn(link, client, plan.wants, arrivals)
     asked = []
     async with asyncio.TaskGroup() as group:
         for _, part in slices(feeds):
             await share.turn(len(part))
             _expect(part, arrivals, topics)
-            asking = _ask_in_turn(link, client, plan.wants_of(part))
+            asking = _ask_in_turn(link, client, plan.wants_of(part), arrivals)
             asked.append(group.create_task(asking, name=f"client {client.id} ask"))
     outcomes: dict[Feed, Outcome] = {}
-    snapshots: dict[bytes, TickMessage] = {}
     for task in asked:
-        outcomes_of_part, snapshots_of_part = task.result()
-        outcomes |= outcomes_of_part
-        snapshots |= snapshots_of_part
-    return outcomes, snapshots
+        outcomes |= task.result()
+    return outcomes
 
 
 def _expect(feeds: Sequence[Feed], arrivals: Arrivals, topics: MutableMapping[Feed, bytes]) -> None:
@@ -62,16 +57,15 @@ def _expect(feeds: Sequence[Feed], arrivals: Arrivals, topics: MutableMapping[Fe
 
 
 async def _ask_in_turn(
-    link: FeedLink, client: Client, wants: Mapping[str, Sequence[Want]]
-) -> _Answers:
+    link: FeedLink, client: Client, wants: Mapping[str, Sequence[Want]], arrivals: Arrivals
+) -> dict[Feed, Outcome]:
     """Ask each pool in turn."""
     outcomes: dict[Feed, Outcome] = {}
-    snapshots: dict[bytes, TickMessage] = {}
     for pool_id, pool_wants in wants.items():
         client.pools.add(pool_id)
         reply = await link.want(pool_id, client.id, pool_wants)
+        # By the feed that all share, as two more objects a symbol take a megabyte.
         for outcome in reply.outcomes:
-            outcomes[Feed(pool_id, outcome.key)] = outcome
-        for message in reply.snapshots:
-            snapshots[message.topic] = message
-    return outcomes, snapshots
+            outcomes[shared_feed(pool_id, *outcome.key)] = outcome
+        arrivals.offer(reply.snapshots)
+    return outcomes
