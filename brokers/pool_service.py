@@ -48,7 +48,7 @@ class Holder(NamedTuple):
     client: str
 
 
-class Want(msgspec.Struct, frozen=True):
+class Want(msgspec.Struct, frozen=True, gc=False):
     """A holder's wish for one instrument. It replaces the holder's earlier wish for it.
 
     ``stands``: it was accepted before and is only said again, as to a worker that knows nothing of
@@ -82,7 +82,7 @@ class RefusalCode(StrEnum):
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The honest answer to one ``Want``.
 
     PENDING with ``MAX_CAPACITY_REACHED`` is a want that was accepted and then lost its place to

@@ -34,6 +34,17 @@ from streaming.wire.topics import barrier_topic, tick_topic
 __all__ = ["WantTable", "Wants"]
 
 _REPLAYS_AT_ONCE = 64
+_NO_DETAILS: Mapping[str, int] = {}
+
+
+class _Holders:
+    """How many clients want a topic, and what was settled of it last: most want the same."""
+
+    __slots__ = ("count", "want")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.want: Want | None = None
 
 
 class WantTable:
@@ -42,8 +53,8 @@ class WantTable:
     def __init__(self) -> None:
         # By pool and client, without empty ones.
         self._wants: dict[str, dict[str, dict[InstrumentKey, Want]]] = {}
-        # How many clients want a topic, of those that somebody wants.
-        self._holders: dict[bytes, int] = {}
+        # Of the topics that somebody wants.
+        self._holders: dict[bytes, _Holders] = {}
 
     def put(self, pool_id: str, client: str, wants: Sequence[Want]) -> list[bytes]:
         """Note wants, replacing earlier ones for the same keys; return topics nobody held before.
@@ -56,10 +67,11 @@ class WantTable:
         added = []
         for want, topic in zip(wants, topics, strict=True):
             if want.key not in held:
-                count = self._holders.get(topic, 0)
-                self._holders[topic] = count + 1
-                if count == 0:
+                holders = self._holders.get(topic)
+                if holders is None:
+                    holders = self._holders[topic] = _Holders()
                     added.append(topic)
+                holders.count += 1
             held[want.key] = want
         self._tidy(pool_id, client)
         return added
@@ -72,12 +84,24 @@ class WantTable:
             if held.pop(key, None) is None:
                 continue
             topic = tick_topic(pool_id, key)
-            self._holders[topic] -= 1
-            if self._holders[topic] == 0:
+            holders = self._holders[topic]
+            holders.count -= 1
+            if holders.count == 0:
                 del self._holders[topic]
                 topics.append(topic)
         self._tidy(pool_id, client)
         return topics
+
+    def share(self, pool_id: str, client: str, wants: Sequence[Want]) -> None:
+        """Keep of wants that are still those of the client one object with others' equal ones."""
+        held = self._wants.get(pool_id, {}).get(client, {})
+        for want in wants:
+            if held.get(want.key) is want:
+                holders = self._holders[tick_topic(pool_id, want.key)]
+                if holders.want == want:
+                    held[want.key] = holders.want
+                else:
+                    holders.want = want
 
     def get(self, pool_id: str, client: str, key: InstrumentKey) -> Want | None:
         """Return one want, or None."""
@@ -254,7 +278,9 @@ class Wants:
         newest = [self._filter.newest(tick_topic(pool_id, key)) for key in earlier]
         return WantReply(
             outcomes=[
-                outcomes.get(want.key) or (_pending if want.key in earlier else _unknown)(want)
+                _named_as(outcomes[want.key], want)
+                if want.key in outcomes
+                else (_pending if want.key in earlier else _unknown)(want)
                 for want in wants
             ],
             snapshots=[message for message in newest if message is not None],
@@ -421,6 +447,9 @@ class Wants:
             if self._table.get(pool_id, client, outcome.key) is not None
         ]
         self._forget_refused(asking)
+        # One object is one question, for as long as it may be answered: those of replays may be.
+        if not asking.late and peer not in self._replays:
+            self._table.share(pool_id, client, asking.wants)
         # A client that waits gets the snapshots with its answer; the others hear of newer values.
         self._emit_values(offered.newer + offered.first if asking.late else offered.newer)
         settled = [
@@ -480,6 +509,12 @@ def _is_valid(pool_id: str, key: InstrumentKey) -> bool:
     except TopicError:
         return False
     return True
+
+
+def _named_as(outcome: Outcome, want: Want) -> Outcome:
+    """Return an outcome that names the want's own instrument: of thousands, names take most."""
+    details = outcome.details or _NO_DETAILS
+    return msgspec.structs.replace(outcome, key=want.key, details=details)
 
 
 def _pending(want: Want) -> Outcome:

@@ -6,7 +6,7 @@ is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -59,7 +59,7 @@ _Item = TypeVar("_Item")
 class _Listed(NamedTuple):
     """A request that names instruments, before they are looked at."""
 
-    entries: Sequence[object]
+    entries: list[Any]
     item: Callable[[object], Any]
     make: Callable[[list[Any]], Request]
 
@@ -92,6 +92,8 @@ def parse_steps(text: str) -> Generator[int, None, Request]:
         if start:
             yield len(part)
         items += [parsed.item(entry) for entry in part]
+        # Four times the size of what was made of it, and it is not needed again.
+        parsed.entries[start : start + len(part)] = [None] * len(part)
     return parsed.make(items)
 
 
@@ -184,7 +186,10 @@ def _subscribe(fields: _Fields, request_id: RequestId) -> _Listed:
     mode = parse_mode(fields["mode"]) if "mode" in fields else FeedMode.QUOTE
     depth_levels = _depth_levels(fields, DEFAULT_DEPTH_LEVELS)
 
+    names: dict[str, str] = {}  # exchanges of this request, each once for thousands of items
+
     def item(entry: _Fields, symbol: str, exchange: str) -> SubscribeItem:
+        exchange = names.setdefault(exchange, exchange)
         suffix, own = split_suffix(symbol)[1], depth_levels
         try:
             own = _depth_levels(entry, depth_levels)
@@ -223,7 +228,7 @@ def _unsubscribe(fields: _Fields, request_id: RequestId) -> _Listed:
     )
 
 
-def _entries(fields: _Fields) -> Sequence[object]:
+def _entries(fields: _Fields) -> list[Any]:
     entries = fields.get("symbols", fields.get("instruments"))
     if entries is None and "symbol" in fields:
         # Mode and depth already count for the whole request; here they must not be read twice.

@@ -99,7 +99,7 @@ class ProtocolError(Exception):
         self.retry_after = retry_after
 
 
-class SubscribeItem(msgspec.Struct, frozen=True):
+class SubscribeItem(msgspec.Struct, frozen=True, gc=False):
     """One wish as the client named it; ``symbol`` may end in a depth suffix.
 
     ``depth_levels`` are then those of the suffix, ``own_depth_levels`` those asked beside it, which

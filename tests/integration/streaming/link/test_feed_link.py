@@ -39,6 +39,14 @@ async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):
     assert gateway.link.workers() == 1
 
 
+async def test_what_a_worker_says_of_thousands_is_named_as_they_were_asked_for(worker, gateway):
+    """Not by names of its own, which take 200 bytes a symbol until the client has its answer."""
+    asked = [want()]
+    (outcome,) = (await gateway.link.want("1", "c", asked)).outcomes
+    assert outcome.key is asked[0].key
+    assert outcome.details == {}
+
+
 async def test_last_values_are_told_without_wanting_anything(worker, gateway):
     """A search asks for a price that another gateway's client holds, and holds nothing by that."""
     keys = [INFY.key, InstrumentKey("NSE", "TCS")]

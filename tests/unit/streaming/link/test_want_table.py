@@ -76,3 +76,24 @@ def test_topics_open_and_close_with_their_holders(steps):
             assert {one.symbol for one in table.instruments(pool)} == {
                 one for p, _, one in model if p == pool
             }
+
+
+def test_what_many_clients_want_alike_is_there_once():
+    """Once it is settled: before, the object says which question an answer is to."""
+    table = WantTable()
+    asked = {client: want("A") for client in ("a", "b", "deeper")}
+    asked["deeper"] = want("A", FeedMode.DEPTH)
+    for client, one in asked.items():
+        table.put("1", client, [one])
+    for client, one in asked.items():
+        assert table.get("1", client, one.key) is one
+        table.share("1", client, [one])
+    kept = {client: table.get("1", client, one.key) for client, one in asked.items()}
+    assert kept == asked
+    assert kept["a"] is kept["b"]
+    again = want("A")
+    table.put("1", "b", [again])
+    table.share("1", "b", [asked["b"]])
+    assert table.get("1", "b", again.key) is again, "another question is under way"
+    table.drop("1", "a", [again.key])
+    assert table.get("1", "b", again.key) is again

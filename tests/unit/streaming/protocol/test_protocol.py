@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -386,3 +387,20 @@ def test_any_fields_give_a_request_or_a_coded_refusal(fields: dict[str, Any], ac
         msgspec.json.encode([error.code, error.message, error.request_id])
     else:
         msgspec.json.encode(request)
+
+
+def test_a_long_request_takes_little_memory_once_it_is_parsed() -> None:
+    """What it was made of is let go of on the way, and an exchange is there once."""
+    names = [{"symbol": f"S{number:05d}", "exchange": "NSE"} for number in range(9000)]
+    text = json.dumps({"action": "subscribe", "mode": 2, "symbols": names})
+    parse_request(text)
+    tracemalloc.start()
+    try:
+        request = parse_request(text)
+        taken, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(request, Subscribe)
+    assert request.items[0].exchange is request.items[-1].exchange
+    assert taken / len(names) < 150
+    assert most / len(names) < 350
