@@ -94,9 +94,10 @@ class Card:
         return bool(self.kinds) and not self.ready
 
     @property
-    def is_urgent(self) -> bool:
+    def is_without(self) -> bool:
         """Whether no price comes until somebody logs in."""
-        return self.view.state is PoolState.LOGIN_NEEDED
+        is_gone = self.token_tone is Tone.BAD and self.takes_credential
+        return is_gone or self.view.state is PoolState.LOGIN_NEEDED
 
     def as_json(self) -> dict[str, Any]:
         """Return what changes while the page is looked at."""

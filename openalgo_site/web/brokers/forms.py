@@ -64,7 +64,7 @@ class LoginFieldsForm(forms.Form):
             self.fields["unattended_at"] = forms.TimeField(
                 label="At (India time)",
                 initial=f"{(setup or LoginSetup()).unattended_at:%H:%M}",
-                widget=forms.TimeInput(attrs={"type": "time"}),
+                widget=forms.TimeInput(attrs={"type": "time", "class": "field"}),
             )
             self.fields["consent"] = forms.BooleanField(label=CONSENT)
 
@@ -95,6 +95,7 @@ class AddAccountForm(LoginFieldsForm):
             max_length=64,
             initial="main",
             help_text="Tells several accounts at one broker apart.",
+            widget=forms.TextInput(attrs={"class": "field", "autocomplete": "off"}),
         )
         self.order_fields(["label"])
 
