@@ -11,6 +11,7 @@ from typing import TypeVar
 from brokers.simulator.exchange import LocalExchange, Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.listing import ListedInstrument
+from brokers.simulator.login.tokens import Issued, TokenBook
 from brokers.simulator.market import Market, Quote
 from brokers.simulator.pacing import Tape
 from brokers.simulator.violations import key_label
@@ -54,6 +55,11 @@ class MarketExchange(LocalExchange):
         self._labels: dict[Link, str] = {}
         self._access_token = access_token
         self._is_expired = False
+        self._logins: TokenBook | None = None  # of the login desk beside it, if there is one
+
+    def take_logins(self, tokens: TokenBook) -> None:
+        """Let tokens that were made at a login work here, too, as long as they last."""
+        self._logins = tokens
 
     # Verbs
 
@@ -83,8 +89,14 @@ class MarketExchange(LocalExchange):
     # What it uses
 
     def _is_valid(self, access_token: str) -> bool:
-        """Whether a token is the valid one and has not expired."""
+        """Whether a token is the valid one and has not expired, or is of a login."""
+        if self._logged_in(access_token) is not None:
+            return True
         return fits(access_token, self._access_token) and not self._is_expired
+
+    def _logged_in(self, access_token: str) -> Issued | None:
+        """Return what a token of a login stands for; None for any other, or one that has ended."""
+        return None if self._logins is None else self._logins.of(access_token)
 
     def _hold(self, link: Link, token: int) -> None:
         """Let an instrument tick to a connection from now on; idempotent."""

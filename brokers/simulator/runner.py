@@ -7,6 +7,7 @@ import errno
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,27 @@ from brokers.simulator.binance.exchange import BinanceReplay
 from brokers.simulator.dhan.exchange import DhanExchange
 from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.fyers.exchange import FyersExchange
+from brokers.simulator.login.desk import LoginDesk
+from brokers.simulator.login.people import APP
 from brokers.simulator.market import Market, build_market
+from brokers.simulator.market_exchange import MarketExchange
 from brokers.simulator.stamped import build_stamped_market
 from brokers.simulator.upstox.exchange import UpstoxExchange
 from brokers.simulator.upstox.subscriptions import UpstoxPlan
 from brokers.simulator.zerodha.exchange import KiteExchange
+from brokers.simulator.zerodha.login import KiteLogin
 from brokers.times.market_clock import INDIA
 
-__all__ = ["MARKET_EXCHANGES", "PLANS", "SimulatorError", "build_exchange", "build_replay", "run"]
+__all__ = [
+    "LOGINS",
+    "MARKET_EXCHANGES",
+    "PLANS",
+    "SimulatorError",
+    "build_exchange",
+    "build_login",
+    "build_replay",
+    "run",
+]
 
 # The brokers that the simulated market can speak as.
 MARKET_EXCHANGES: Mapping[
@@ -37,6 +51,11 @@ MARKET_EXCHANGES: Mapping[
     "dhan": DhanExchange,
     "fyers": FyersExchange,
     "upstox": UpstoxExchange,
+}
+
+# The login desks of those that have one.
+LOGINS: Mapping[str, type[LoginDesk]] = {
+    "zerodha": KiteLogin,
 }
 
 # What their users may have paid for, the usual first.
@@ -90,6 +109,18 @@ def build_exchange(
         raise SimulatorError(str(error)) from None
 
 
+def build_login(*, broker: str, port: int, redirect: str) -> LoginDesk | None:
+    """Return a broker's login desk; None where it has none, or ``port`` is 0.
+
+    Args:
+        redirect: the address that is registered with the app there.
+    """
+    kind = LOGINS.get(broker)
+    return (
+        None if kind is None or not port else kind(app=replace(APP, redirect=redirect), port=port)
+    )
+
+
 def _market(seed: int, stamp: int | None) -> Market:
     today, now_s = datetime.now(INDIA).date(), int(time.time())
     if stamp is None:
@@ -114,18 +145,28 @@ def build_replay(
         raise SimulatorError(str(error)) from None
 
 
-def run(exchange: LocalExchange, *, port: int, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; ``announce`` gets one line, with the URL, once it listens.
+def run(
+    exchange: LocalExchange,
+    *,
+    port: int,
+    announce: Callable[[str], None],
+    login: LoginDesk | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; ``announce`` gets a line with the URL of what listens.
+
+    A login desk whose port cannot be had is left out, and that is announced.
 
     Raises:
         SimulatorError: the port cannot be had.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(exchange, port, announce))
+        runner.run(_serve(exchange, port, announce, login))
 
 
-async def _serve(exchange: LocalExchange, port: int, announce: Callable[[str], None]) -> None:
-    stop = asyncio.Event()
+async def _serve(
+    exchange: LocalExchange, port: int, announce: Callable[[str], None], login: LoginDesk | None
+) -> None:
+    stop, is_login_open = asyncio.Event(), False
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -139,10 +180,28 @@ async def _serve(exchange: LocalExchange, port: int, announce: Callable[[str], N
         raise SimulatorError(f"Port {port} (SIMULATOR_PORT) cannot be used: {error}") from None
     try:
         announce(f"The local exchange listens on {exchange.url}")
+        is_login_open = login is not None and await _opened(login, exchange, announce)
         stopped = asyncio.create_task(stop.wait(), name="simulator stop")
         ended = asyncio.create_task(exchange.join(), name="simulator join")
         await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
     finally:
+        if login is not None and is_login_open:
+            await login.close()
         await exchange.close()
     await ended
+
+
+async def _opened(
+    login: LoginDesk, exchange: LocalExchange, announce: Callable[[str], None]
+) -> bool:
+    """Open the login desk beside its exchange; False where its port cannot be had."""
+    try:
+        await login.open()
+    except OSError as error:
+        announce(f"Nobody can log in: SIMULATOR_LOGIN_PORT cannot be used ({error.strerror})")
+        return False
+    if isinstance(exchange, MarketExchange):
+        exchange.take_logins(login.tokens)
+    announce(f"Logins are at {login.url}, which says who may")
+    return True

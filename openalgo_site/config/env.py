@@ -52,6 +52,7 @@ class Environment(msgspec.Struct, frozen=True, rename="upper"):
     zmq_receive_hwm: Count = 100_000
     gateway_workers: Count = 1
     simulator_port: Port = 9010
+    simulator_login_port: Port = 9011
     simulator_rate: Seconds = 2000.0
     simulator_api_key: str = ""
     simulator_access_token: str = ""

@@ -14,6 +14,9 @@ from brokers.endpoints.addresses import is_loopback, netloc
 
 __all__ = ["ExchangePlaces", "parse_local_exchanges"]
 
+_SCHEMES = ("ws", "http")
+_EXAMPLE = "write broker=feed login, as in zerodha=ws://127.0.0.1:9010 http://127.0.0.1:9011"
+
 
 @dataclass(frozen=True, slots=True)
 class ExchangePlaces:
@@ -24,31 +27,33 @@ class ExchangePlaces:
 
 
 def parse_local_exchanges(text: str) -> Mapping[str, ExchangePlaces]:
-    """Return the exchange of each broker that ``text`` names: ``zerodha=http://127.0.0.1:9010``.
+    """Return the exchange of each broker that ``text`` names, its feed and its login.
 
-    Several stand behind each other, separated by commas.
+    As in ``zerodha=ws://127.0.0.1:9010 http://127.0.0.1:9011``; several are separated by commas.
 
     Raises:
         ValueError: it is none that can be used; the message is a sentence.
     """
     found = {}
     for each in filter(None, (part.strip() for part in text.split(","))):
-        broker, _, url = each.partition("=")
-        found[broker.strip()] = _places(url.strip(), each)
+        broker, _, urls = each.partition("=")
+        places = urls.split()
+        if not broker.strip() or len(places) != 2:
+            raise ValueError(f"{each[:80]!r} names no exchange; {_EXAMPLE}")
+        feed, login = (_checked(url, kind) for url, kind in zip(places, _SCHEMES, strict=True))
+        found[broker.strip()] = ExchangePlaces(feed=feed, login=login)
     return found
 
 
-def _places(url: str, text: str) -> ExchangePlaces:
-    example = "write broker and address of this machine, as in zerodha=http://127.0.0.1:9010"
+def _checked(url: str, scheme: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"{error}; {example}") from None
+        raise ValueError(f"{error}; {_EXAMPLE}") from None
     host = parts.hostname or ""
-    if parts.scheme != "http" or not port or parts.path not in ("", "/") or parts.query:
-        raise ValueError(f"{text[:60]!r} is no exchange; {example}")
+    if parts.scheme != scheme or not port or parts.path not in ("", "/") or parts.query:
+        raise ValueError(f"{url[:60]!r} is no {scheme} address; {_EXAMPLE}")
     if parts.username is not None or not is_loopback(host):
-        raise ValueError(f"{text[:60]!r} is not on this machine; {example}")
-    place = netloc(host, port)
-    return ExchangePlaces(feed=f"ws://{place}", login=f"http://{place}")
+        raise ValueError(f"{url[:60]!r} is not on this machine; {_EXAMPLE}")
+    return f"{scheme}://{netloc(host, port)}"

@@ -170,6 +170,7 @@ def _ports(choice: DemoChoice, env: Environment) -> Iterator[tuple[str, str, int
         yield "ZMQ_PORT", env.zmq_host, env.zmq_port
     if choice.simulated:
         yield "SIMULATOR_PORT", "127.0.0.1", env.simulator_port
+        yield "SIMULATOR_LOGIN_PORT", "127.0.0.1", env.simulator_login_port
 
 
 def _say(text: str) -> None:

@@ -80,7 +80,8 @@ class DemoPlan:
             )
         elif name == "gateway" and self.simulator_arguments is not None:
             broker = self.adapter.capabilities.name
-            local = f"{broker}=http://127.0.0.1:{self.env.simulator_port}"
+            feed = f"ws://127.0.0.1:{self.env.simulator_port}"
+            local = f"{broker}={feed} http://127.0.0.1:{self.env.simulator_login_port}"
             env["LOCAL_EXCHANGES"] = self.env.local_exchanges or local
         for variable, owners in OWNED.items():
             if name not in owners:

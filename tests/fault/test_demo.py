@@ -26,7 +26,7 @@ from tests.support import SHARED_DATA, eventually_sync, free_port, is_running
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURE = SHARED_DATA / "capture_BINANCE.ws.1.0"
 READY_SECONDS = 200
-LISTENED_ON = ("PORT", "OPENALGO_PORT", "SIMULATOR_PORT")
+LISTENED_ON = ("PORT", "OPENALGO_PORT", "SIMULATOR_PORT", "SIMULATOR_LOGIN_PORT")
 PORTS = (*LISTENED_ON, "ZMQ_PORT")  # which names a socket file here
 # Where nobody listens: everything of a demo is on this machine, which no proxy leads to.
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")

@@ -39,13 +39,14 @@ ROOMS: dict[str, str] = {
         ],
         f"brokers.login {_VALUES}",
     ),
-    "brokers.simulator": _VALUES,
+    "brokers.simulator": f"brokers.simulator.login {_VALUES}",
+    "brokers.simulator.login": "brokers.times",
     **dict.fromkeys(
         [
             f"brokers.simulator.{name}"
             for name in ("angel", "binance", "dhan", "fyers", "upstox", "zerodha")
         ],
-        f"brokers.simulator {_VALUES}",
+        f"brokers.simulator brokers.simulator.login {_VALUES}",
     ),
     "brokers.simulator.runner": f"brokers.simulator brokers.simulator.* {_VALUES}",
     # pooling

@@ -97,7 +97,9 @@ class KiteExchange(MarketExchange):
             return HTTPStatus.NOT_FOUND
         api_key = upgrade.query.get("api_key", "")
         access_token = upgrade.query.get("access_token", "")
-        if not fits(api_key, self._api_key) or not self._is_valid(access_token):
+        login = self._logged_in(access_token)
+        is_ours = fits(api_key, self._api_key) if login is None else api_key == login.key
+        if not is_ours or not self._is_valid(access_token):
             return HTTPStatus.FORBIDDEN
         if len(self._connections_of(api_key)) >= MAX_CONNECTIONS:
             return HTTPStatus.TOO_MANY_REQUESTS

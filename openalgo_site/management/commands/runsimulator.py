@@ -8,11 +8,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from brokers.simulator.login.desk import LoginDesk
 from brokers.simulator.runner import (
     MARKET_EXCHANGES,
     PLANS,
     SimulatorError,
     build_exchange,
+    build_login,
     build_replay,
     run,
 )
@@ -30,6 +32,15 @@ class Command(BaseCommand):
         env = settings.ENV
         parser.add_argument("--broker", choices=tuple(MARKET_EXCHANGES), default="zerodha")
         parser.add_argument("--port", type=int, default=env.simulator_port, help="SIMULATOR_PORT")
+        parser.add_argument(
+            "--login-port", type=int, default=env.simulator_login_port, help="0: no logins"
+        )
+        parser.add_argument(
+            "--login-redirect",
+            default=f"http://127.0.0.1:{env.port}",
+            metavar="SITE",
+            help="the site to which browsers come back",
+        )
         parser.add_argument("--rate", type=float, default=env.simulator_rate, help="ticks a second")
         parser.add_argument("--seed", type=int, default=1, help="makes the market repeatable")
         parser.add_argument("--api-key", default=env.simulator_api_key)
@@ -53,9 +64,17 @@ class Command(BaseCommand):
         chosen = {name: options[name] for name in names.split()}
         chosen["control_token"] = settings.ENV.simulator_control_token
         try:
-            run(build(**chosen), port=options["port"], announce=self._say)
+            login = self._login(**options) if live else None
+            run(build(**chosen), port=options["port"], announce=self._say, login=login)
         except SimulatorError as error:
             raise CommandError(str(error)) from None
+
+    @staticmethod
+    def _login(
+        *, broker: str, login_port: int, login_redirect: str, **others: Any
+    ) -> LoginDesk | None:
+        redirect = f"{login_redirect.rstrip('/')}/brokers/{broker}/callback/"
+        return build_login(broker=broker, port=login_port, redirect=redirect)
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

@@ -234,9 +234,11 @@ def test_a_local_exchange_in_place_of_the_broker(
 ) -> None:
     from openalgo_site.config.local_exchanges import parse_local_exchanges
 
-    settings.LOCAL_EXCHANGES = parse_local_exchanges("zerodha=http://127.0.0.1:9010")
+    settings.LOCAL_EXCHANGES = parse_local_exchanges(
+        "zerodha=ws://127.0.0.1:9010 http://127.0.0.1:9011"
+    )
     add = reverse("broker-add", args=["zerodha"])
     browser.post(add, {"label": "main", "api_key": "key1", "api_secret": "s3cret-1"})
     account = BrokerAccount.objects.get(user=user)
     assert account.endpoint == "ws://127.0.0.1:9010"
-    assert LoginSetup.objects.get(account=account).endpoint == "http://127.0.0.1:9010"
+    assert LoginSetup.objects.get(account=account).endpoint == "http://127.0.0.1:9011"
