@@ -15,17 +15,21 @@ from typing import Any
 import uvloop
 
 from brokers.simulator.angel.exchange import AngelExchange
+from brokers.simulator.angel.login import AngelLogin
 from brokers.simulator.binance.capture import CaptureError, parse_capture
 from brokers.simulator.binance.exchange import BinanceReplay
 from brokers.simulator.dhan.exchange import DhanExchange
+from brokers.simulator.dhan.login import DhanLogin
 from brokers.simulator.exchange import LocalExchange
 from brokers.simulator.fyers.exchange import FyersExchange
+from brokers.simulator.fyers.login import FyersLogin
 from brokers.simulator.login.desk import LoginDesk
 from brokers.simulator.login.people import APP
 from brokers.simulator.market import Market, build_market
 from brokers.simulator.market_exchange import MarketExchange
 from brokers.simulator.stamped import build_stamped_market
 from brokers.simulator.upstox.exchange import UpstoxExchange
+from brokers.simulator.upstox.login import UpstoxLogin
 from brokers.simulator.upstox.subscriptions import UpstoxPlan
 from brokers.simulator.zerodha.exchange import KiteExchange
 from brokers.simulator.zerodha.login import KiteLogin
@@ -56,6 +60,10 @@ MARKET_EXCHANGES: Mapping[
 # The login desks of those that have one.
 LOGINS: Mapping[str, type[LoginDesk]] = {
     "zerodha": KiteLogin,
+    "angel": AngelLogin,
+    "dhan": DhanLogin,
+    "fyers": FyersLogin,
+    "upstox": UpstoxLogin,
 }
 
 # What their users may have paid for, the usual first.

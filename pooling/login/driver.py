@@ -122,8 +122,12 @@ class LoginDriver:
     async def _proved(
         self, login: BrokerLogin, taken: TakenLogin, granted: Granted
     ) -> Granted | Refused:
+        try:
+            request = login.probe(granted)
+        except BrokerConfigError as error:
+            return Refused(why=Refusal.SECRET, text=f"{error}.")
         reply = await self._ask(
-            login.probe(granted),
+            request,
             lost="The credential could not be tried, and was not stored: log in again.",
         )
         if isinstance(reply, Refused):

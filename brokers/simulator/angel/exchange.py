@@ -197,6 +197,9 @@ class AngelExchange(MarketExchange):
     def _wrong_part(self, given: Mapping[str, str]) -> str:
         """Name the first part of a credential that is wrong, in Angel's words; "" if none is."""
         access_token = given["access_token"].removeprefix("Bearer ")
+        if (login := self._logged_in(given["feed_token"])) is not None:
+            wrong = "API Key" if given["api_key"] != login.key else ""
+            return wrong if given["client_code"] == login.user_id else "Client Code"
         is_valid = given["is_browser"] or fits(access_token, self._access_token)
         if not is_valid or self._is_expired:
             return "Auth token"

@@ -255,6 +255,8 @@ class DhanExchange(MarketExchange):
         is_feed = not _FEEDS[upgrade.path].levels
         if query.get("authType") != "2" or (is_feed and query.get("version") != "2"):
             return BAD_AUTHENTICATION
+        if (login := self._logged_in(token)) is not None:
+            return 0 if client_id == login.user_id else BAD_CLIENT
         if not fits(client_id, self._client_id):
             return BAD_CLIENT
         if not fits(token, self._access_token):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import urlencode, urlsplit
 
 from brokers.simulator.login.pages import front_page, login_page, message_page
@@ -50,7 +50,8 @@ class LoginDesk(ABC):
         clock: unix seconds.
     """
 
-    broker: str  # as people call it
+    broker: ClassVar[str]  # as people call it
+    people: ClassVar[tuple[Person, ...]] = PEOPLE
 
     def __init__(
         self, *, app: App = APP, port: int = 0, clock: Callable[[], float] = time.time
@@ -150,6 +151,10 @@ class LoginDesk(ABC):
         self._fault = ""
         return True
 
+    def _is_night(self, night: tuple[time_of_day, time_of_day]) -> bool:
+        """Whether it is between these times of day in India."""
+        return night[0] <= datetime.fromtimestamp(self.now(), INDIA).time() < night[1]
+
     def _faulty(self) -> Answer | None:
         """Return what a token request gets instead of its answer, after its code was used."""
         if self._meets("html"):
@@ -168,7 +173,7 @@ class LoginDesk(ABC):
 
     def _person(self, user: str, pin: str, totp: str) -> Person | str:
         """Return who it is, or what is wrong: "pin" or "totp"."""
-        person = next((each for each in PEOPLE if each.user_id == user), None)
+        person = next((each for each in self.people if each.user_id == user), None)
         if person is None or person.pin != pin:
             return "pin"
         period = int(self.now() // 30)
@@ -215,7 +220,7 @@ class LoginDesk(ABC):
     def _front(self) -> str:
         people = [
             (each.user_id, each.pin, each.totp_secret, totp_at(each.totp_secret, self.now()))
-            for each in PEOPLE
+            for each in self.people
         ]
         app = {"Key": self.app.key, "Secret": self.app.secret, "Login page": self._page_path}
         return front_page(self.broker, people, app)

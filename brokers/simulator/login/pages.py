@@ -45,8 +45,8 @@ def login_page(broker: str, carried: Mapping[str, str], *, error: str = "") -> s
     wrong = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
     return _page(
         f"{broker} (local exchange)",
-        f"<h1>{escape(broker)}</h1><p class=quiet>The local exchange's login page. It knows AB1234 "
-        f'and ZZ9999; <a href="/" target="_blank">their PINs and codes</a>.</p>{wrong}'
+        f"<h1>{escape(broker)}</h1><p class=quiet>The local exchange's login page. Here is "
+        f'<a href="/" target="_blank">who may log in, with PINs and codes</a>.</p>{wrong}'
         f'<form method="post">{hidden}'
         '<label for="user">User</label><input id="user" name="user" required autofocus>'
         '<label for="pin">PIN</label><input id="pin" name="pin" type="password" required>'
