@@ -6,7 +6,7 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable
-from typing import TypeVar
+from typing import Required, TypedDict, TypeVar
 
 from brokers.simulator.exchange import LocalExchange, Upgrade
 from brokers.simulator.link import Link
@@ -16,9 +16,22 @@ from brokers.simulator.market import Market, Quote
 from brokers.simulator.pacing import Tape
 from brokers.simulator.violations import key_label
 
-__all__ = ["MarketExchange", "fits", "wire_names"]
+__all__ = ["MarketArguments", "MarketExchange", "fits", "wire_names"]
 
 NameT = TypeVar("NameT", bound=Hashable)
+
+
+class MarketArguments(TypedDict, total=False):
+    """Arguments that every ``MarketExchange`` takes, as a broker's own passes them on."""
+
+    market: Required[Market]
+    api_key: str
+    access_token: str
+    rate: float
+    seed: int
+    port: int
+    control_token: str
+    clock: Callable[[], float]
 
 
 class MarketExchange(LocalExchange):
@@ -30,6 +43,7 @@ class MarketExchange(LocalExchange):
 
     Args:
         market: what trades; the exchange steps it.
+        api_key: the only valid one, where the broker has keys; empty accepts any that is not.
         access_token: the only valid one; empty accepts any that is not.
         rate: ticks per second over all subscribed instruments together, see ``Tape``; 0 freezes
             the market, so that only what is sent on subscribing arrives.
@@ -40,6 +54,7 @@ class MarketExchange(LocalExchange):
         self,
         *,
         market: Market,
+        api_key: str = "",
         access_token: str = "",
         rate: float = 2000.0,
         seed: int = 1,
@@ -53,6 +68,8 @@ class MarketExchange(LocalExchange):
         self._holders: dict[int, dict[Link, None]] = {}
         self._held: dict[Link, set[int]] = {}
         self._labels: dict[Link, str] = {}
+        self._seed = seed
+        self._api_key = api_key
         self._access_token = access_token
         self._is_expired = False
         self._logins: TokenBook | None = None  # of the login desk beside it, if there is one

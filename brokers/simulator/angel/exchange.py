@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
+from typing import Unpack
 
 import msgspec
 from websockets.frames import Opcode
@@ -26,8 +26,8 @@ from brokers.simulator.angel.subscriptions import (
 )
 from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
-from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange, fits, wire_names
+from brokers.simulator.market import Quote
+from brokers.simulator.market_exchange import MarketArguments, MarketExchange, fits, wire_names
 from brokers.simulator.responses import make_response, text_response
 
 __all__ = ["MAX_CONNECTIONS", "MAX_PAIRS", "AngelExchange"]
@@ -46,50 +46,34 @@ class AngelExchange(MarketExchange):
     """SmartAPI streaming and the instruments master over a simulated market.
 
     Args:
-        market, rate, seed: see ``MarketExchange``.
         api_key, access_token, client_code, feed_token: the only valid credential; an empty part
             accepts any that is not.
         max_pairs: of (token, mode), per connection.
         has_depth_20: whether there are books of 20 levels, which Angel has announced to end.
         ping_seconds: a client that sends neither a text ``ping`` nor a ping frame for so long is
             disconnected.
+        common: see ``MarketExchange``.
     """
 
     def __init__(
         self,
         *,
-        market: Market,
-        api_key: str = "",
-        access_token: str = "",
         client_code: str = "",
         feed_token: str = "",
-        rate: float = 2000.0,
-        port: int = 0,
-        control_token: str = "",
-        seed: int = 1,
         max_pairs: int = MAX_PAIRS,
         has_depth_20: bool = True,
         ping_seconds: float = PING_SECONDS,
-        clock: Callable[[], float] = time.time,
+        **common: Unpack[MarketArguments],
     ) -> None:
-        super().__init__(
-            market=market,
-            access_token=access_token,
-            rate=rate,
-            seed=seed,
-            port=port,
-            control_token=control_token,
-            clock=clock,
-        )
+        super().__init__(**common)
         if ping_seconds <= 0:
             raise ValueError(f"ping_seconds must be positive, got {ping_seconds}")
-        self._api_key = api_key
         self._client_code = client_code
         self._feed_token = feed_token
         self._max_pairs = max_pairs
         self._has_depth_20 = has_depth_20
         self._ping_seconds = ping_seconds
-        self._tokens, self._names = wire_names(market, name_of)
+        self._tokens, self._names = wire_names(self.market, name_of)
         self._books: dict[Link, AngelBook] = {}
         self._pinged: dict[Link, float] = {}
         self._ticks: dict[Link, list[bytes]] = {}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from websockets.frames import Opcode
 from websockets.http11 import Response
@@ -28,8 +27,8 @@ from brokers.simulator.dhan.encoder import (
 from brokers.simulator.dhan.subscriptions import BadRequestError, DhanBook, parse_request
 from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
-from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange, fits, wire_names
+from brokers.simulator.market import Quote
+from brokers.simulator.market_exchange import MarketArguments, MarketExchange, fits, wire_names
 from brokers.simulator.responses import make_response
 
 __all__ = ["MASTER_PATH", "MAX_CONNECTIONS", "MAX_INSTRUMENTS", "DhanExchange"]
@@ -71,8 +70,6 @@ class DhanExchange(MarketExchange):
     connections of all feeds count together; a sixth ends the oldest one.
 
     Args:
-        market, rate, seed: see ``MarketExchange``.
-        api_key: not looked at; Dhan has none.
         access_token, client_id: the only valid credential; an empty part accepts any that is not.
         max_instruments: per connection of the live feed.
         refuses_with_http: a bad credential is answered with HTTP 401 instead.
@@ -80,34 +77,20 @@ class DhanExchange(MarketExchange):
             documented.
         packets_per_message: how many packets may follow each other in one message. The official
             client reads the first one of a message of the live feed only.
+        common: see ``MarketExchange``.
     """
 
     def __init__(
         self,
         *,
-        market: Market,
-        api_key: str = "",
-        access_token: str = "",
         client_id: str = "",
-        rate: float = 2000.0,
-        port: int = 0,
-        control_token: str = "",
-        seed: int = 1,
         max_instruments: int = MAX_INSTRUMENTS,
         refuses_with_http: bool = False,
         ends_over_limit: bool = False,
         packets_per_message: int = 1,
-        clock: Callable[[], float] = time.time,
+        **common: Unpack[MarketArguments],
     ) -> None:
-        super().__init__(
-            market=market,
-            access_token=access_token,
-            rate=rate,
-            seed=seed,
-            port=port,
-            control_token=control_token,
-            clock=clock,
-        )
+        super().__init__(**common)
         if packets_per_message < 1:
             raise ValueError(f"packets_per_message must be positive, got {packets_per_message}")
         self._client_id = client_id
@@ -115,7 +98,7 @@ class DhanExchange(MarketExchange):
         self._refuses_with_http = refuses_with_http
         self._ends_over_limit = ends_over_limit
         self._packets_per_message = packets_per_message
-        self._tokens, self._names = wire_names(market, name_of)
+        self._tokens, self._names = wire_names(self.market, name_of)
         self._feeds: dict[Link, _Feed] = {}
         self._books: dict[Link, DhanBook] = {}
         self._ending: dict[Link, int] = {}

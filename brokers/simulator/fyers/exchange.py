@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
+from typing import Unpack
 
 from websockets.http11 import Response
 
@@ -30,8 +30,8 @@ from brokers.simulator.fyers.subscriptions import (
     parse_request,
 )
 from brokers.simulator.link import Link
-from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange
+from brokers.simulator.market import Quote
+from brokers.simulator.market_exchange import MarketArguments, MarketExchange
 from brokers.simulator.responses import make_response
 
 __all__ = ["ACK_EVERY", "MAX_SYMBOLS", "PATH", "FyersExchange"]
@@ -69,43 +69,27 @@ class FyersExchange(MarketExchange):
     does is not known, and this is the harshest that leaves the link open.
 
     Args:
-        market, rate, seed: see ``MarketExchange``.
-        api_key: of no use here; every local exchange takes one.
         access_token: the only valid feed key (the claim ``hsm_key``); empty takes any that is not.
         max_symbols: different symbols per key, over all its connections.
         ack_every: data frames to an acknowledgement; 0: none is wanted.
+        common: see ``MarketExchange``.
     """
 
     def __init__(
         self,
         *,
-        market: Market,
-        api_key: str = "",
-        access_token: str = "",
-        rate: float = 2000.0,
-        port: int = 0,
-        control_token: str = "",
-        seed: int = 1,
         max_symbols: int = MAX_SYMBOLS,
         ack_every: int = ACK_EVERY,
-        clock: Callable[[], float] = time.time,
+        **common: Unpack[MarketArguments],
     ) -> None:
-        super().__init__(
-            market=market,
-            access_token=access_token,
-            rate=rate,
-            seed=seed,
-            port=port,
-            control_token=control_token,
-            clock=clock,
-        )
+        super().__init__(**common)
         if ack_every < 0:
             raise ValueError(f"ack_every must not be negative, got {ack_every}")
         self._max_symbols = max_symbols
         self._ack_every = ack_every
         self._topics: dict[str, tuple[int, TopicKind]] = {}
         self._names: dict[int, tuple[str, ...]] = {}
-        for item in market.instruments():
+        for item in self.market.instruments():
             name = name_of(item)
             if name is not None:
                 topics = {name.topic(kind): kind for kind in topic_kinds(item)}

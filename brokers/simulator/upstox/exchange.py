@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import random
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
+from typing import Unpack
 from urllib.parse import urlencode
 
 from websockets.datastructures import Headers
@@ -14,8 +14,8 @@ from websockets.http11 import Response
 
 from brokers.simulator.exchange import LOOPBACK, Upgrade
 from brokers.simulator.link import Link
-from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange, wire_names
+from brokers.simulator.market import Quote
+from brokers.simulator.market_exchange import MarketArguments, MarketExchange, wire_names
 from brokers.simulator.responses import json_response, make_response, text_response
 from brokers.simulator.upstox.encoder import (
     FrameType,
@@ -55,38 +55,22 @@ class UpstoxExchange(MarketExchange):
     one connection; the authorize call gives such an address, too.
 
     Args:
-        market, rate, seed: see ``MarketExchange``.
-        api_key: not Upstox's business; here so that all exchanges take the same arguments.
         access_token: the only valid one; empty accepts any that is not.
         plan: what every user has: two connections and five levels, or five and thirty.
         max_keys: of a user in any one mode; None: what the plan has.
         ping_seconds: how long a link rests before it is pinged.
+        common: see ``MarketExchange``.
     """
 
     def __init__(
         self,
         *,
-        market: Market,
-        api_key: str = "",
-        access_token: str = "",
-        rate: float = 2000.0,
-        port: int = 0,
-        control_token: str = "",
-        seed: int = 1,
         plan: str = UpstoxPlan.NORMAL,
         max_keys: int | None = None,
         ping_seconds: float = PING_SECONDS,
-        clock: Callable[[], float] = time.time,
+        **common: Unpack[MarketArguments],
     ) -> None:
-        super().__init__(
-            market=market,
-            access_token=access_token,
-            rate=rate,
-            seed=seed,
-            port=port,
-            control_token=control_token,
-            clock=clock,
-        )
+        super().__init__(**common)
         if ping_seconds <= 0 or (max_keys is not None and max_keys < 1):
             raise ValueError("ping_seconds and max_keys must be positive")
         self._plan = UpstoxPlan(plan)
@@ -96,8 +80,8 @@ class UpstoxExchange(MarketExchange):
             else dict.fromkeys(UpstoxMode, (max_keys, max_keys))
         )
         self._ping_seconds = ping_seconds
-        self._rng = random.Random(seed)  # noqa: S311 - no secret
-        self._tokens, self._keys = wire_names(market, key_of)
+        self._rng = random.Random(self._seed)  # noqa: S311 - no secret
+        self._tokens, self._keys = wire_names(self.market, key_of)
         self._statuses = dict.fromkeys(
             sorted({key.partition("|")[0] for key in self._tokens}), MarketStatus.NORMAL_OPEN
         )

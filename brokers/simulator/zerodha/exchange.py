@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 from websockets.http11 import Response
@@ -14,8 +13,8 @@ from websockets.http11 import Response
 from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.listing import to_csv
-from brokers.simulator.market import Market, Quote
-from brokers.simulator.market_exchange import MarketExchange, fits
+from brokers.simulator.market import Quote
+from brokers.simulator.market_exchange import MarketArguments, MarketExchange, fits
 from brokers.simulator.responses import make_response
 from brokers.simulator.zerodha.encoder import HEARTBEAT, Mode, encode_frame, encode_packet
 from brokers.simulator.zerodha.subscriptions import (
@@ -39,34 +38,18 @@ class KiteExchange(MarketExchange):
     """Kite's ticker and instruments dump over a simulated market.
 
     Args:
-        market, rate, seed: see ``MarketExchange``.
         api_key, access_token: the only valid credential; an empty one accepts any that is not.
         max_instruments: per connection.
+        common: see ``MarketExchange``.
     """
 
     def __init__(
         self,
         *,
-        market: Market,
-        api_key: str = "",
-        access_token: str = "",
-        rate: float = 2000.0,
-        port: int = 0,
-        control_token: str = "",
-        seed: int = 1,
         max_instruments: int = MAX_INSTRUMENTS,
-        clock: Callable[[], float] = time.time,
+        **common: Unpack[MarketArguments],
     ) -> None:
-        super().__init__(
-            market=market,
-            access_token=access_token,
-            rate=rate,
-            seed=seed,
-            port=port,
-            control_token=control_token,
-            clock=clock,
-        )
-        self._api_key = api_key
+        super().__init__(**common)
         self._max_instruments = max_instruments
         self._books: dict[Link, SubscriptionBook] = {}
         self._packets: dict[Link, list[bytes]] = {}
