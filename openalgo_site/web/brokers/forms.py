@@ -10,6 +10,7 @@ from django import forms
 
 from brokers.contract import CredentialField
 from brokers.login.contract import LoginField, LoginKind
+from brokers.login.totp import TOTP_SECRET, TotpSecretError, secret_key
 from pooling.models import BrokerAccount, LoginSetup
 
 if TYPE_CHECKING:
@@ -75,7 +76,15 @@ class LoginFieldsForm(forms.Form):
             value = cleaned.get(name)
             if value and asked.pattern and not re.fullmatch(asked.pattern, value):
                 self.add_error(name, f"This is no {asked.label}. {asked.help_text}")
+            elif value and name == TOTP_SECRET:
+                self._check_totp(name, value)
         return cleaned
+
+    def _check_totp(self, name: str, value: str) -> None:
+        try:
+            secret_key(value)
+        except TotpSecretError as error:
+            self.add_error(name, str(error))
 
     def values(self) -> dict[str, str]:
         """Return what was typed; what stayed empty is not in it."""

@@ -185,6 +185,20 @@ def test_pin_and_totp_need_a_yes(browser: Client, ready: BrokerAccount) -> None:
     assert "Kept; leave it empty to keep it." in page
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [("123456", "a code of six digits"), ("not base32!", "letters A to Z"), ("ABCD", "too short")],
+)
+def test_what_is_no_totp_secret_is_refused_before_it_is_kept(
+    browser: Client, ready: BrokerAccount, typed: str, told: str
+) -> None:
+    setup = reverse("broker-setup", args=[ready.pk]) + "?kind=unattended"
+    form = {"pin": "1234", "totp_secret": typed, "unattended_at": "08:20", "consent": "on"}
+    assert told in words(browser.post(setup, form))
+    assert "totp_secret" not in LoginSetup.objects.get(account=ready).secrets
+    assert not LoginAttempt.objects.exists()
+
+
 def test_what_is_kept_stays_when_its_field_stays_empty(
     browser: Client, ready: BrokerAccount
 ) -> None:

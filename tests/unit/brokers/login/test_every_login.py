@@ -24,8 +24,8 @@ from brokers.login.contract import (
 from brokers.registry import default_registry, login_of
 from tests.unit.brokers.login.login_kit import CALLBACK, STATE, login
 
-# Dhan's three feeds have one login.
-BROKERS = ["angel", "dhan", "fyers", "upstox", "zerodha"]
+# Feeds that share a login are one.
+BROKERS = sorted({of.brokers[0] for name in default_registry().names() if (of := login_of(name))})
 BIG = b'{"status": "' + b"x" * 1024 * 1024 + b'"}'
 BODIES = [
     b"",
@@ -85,6 +85,7 @@ def requests_of(of: BrokerLogin, broker: str) -> Iterator[LoginRequest]:
 
 def test_public_data_has_no_login() -> None:
     assert login_of("nobody") is None
+    assert BROKERS == ["angel", "dhan", "fyers", "upstox", "zerodha"]
     without = [name for name in default_registry().names() if login_of(name) is None]
     assert without == ["binance"]
 
