@@ -206,7 +206,7 @@ class SharedZmqPublisher:
                 + body
             )
             self.published += 1
-            # Not in a method of its own: the call would cost every tick 0.1 microseconds.
+            # ``_send_locked`` without the call, which would cost every tick 0.1 microseconds.
             try:
                 self._send(message, _NOBLOCK)
             except zmq.ZMQError:
@@ -285,12 +285,19 @@ class SharedZmqPublisher:
     def publish_beat(self, body: bytes) -> None:
         """Send a worker's beat to all gateways."""
         with self._lock:
-            try:
-                self._send(BEAT_TOPIC + body, _NOBLOCK)
-            except zmq.ZMQError:
-                self.dropped += 1
+            self._send_locked(BEAT_TOPIC + body)
             if self._socket is not None:
                 self._binding.look(self._socket)
+
+    def _send_locked(self, message: bytes) -> None:
+        try:
+            self._send(message, _NOBLOCK)
+        except zmq.ZMQError:
+            self.dropped += 1
+            return
+        self._sends_until_read -= 1
+        if self._sends_until_read <= 0:
+            self._empty_locked()
 
     def _empty_locked(self) -> None:
         """Empty the queue of notices when nobody else does."""
