@@ -63,7 +63,8 @@ if PUBLIC_URL is not None:
     CSRF_TRUSTED_ORIGINS.append(PUBLIC_URL.origin)
 
 INSTALLED_APPS = [
-    "daphne",
+    # First, and for `runserver` alone: each other process would hold 20 MB of Twisted for nothing.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
