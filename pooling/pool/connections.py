@@ -32,8 +32,9 @@ class ConnectionTable:
         clock: where time is read.
         rng: jitter of reconnects.
         pulse: tells when the worker was held up.
-        on_closed: told that one has been closed, and its place at the broker is free.
     """
+
+    on_closed: Callable[[], None]  # told that a place at the broker is free; ``build_pool`` sets it
 
     def __init__(
         self,
@@ -45,10 +46,9 @@ class ConnectionTable:
         clock: Clock,
         rng: Randomness,
         pulse: Pulse,
-        on_closed: Callable[[], None],
     ) -> None:
-        self.connections: dict[int, Connection] = {}
-        self.is_paused = False
+        self.connections: dict[int, Connection] = {}  # by number; under the pool's lock
+        self.is_paused = False  # under the pool's lock
         self._pool_id = pool_id
         self._make_adapter = make_adapter
         self._gate = gate
@@ -56,7 +56,7 @@ class ConnectionTable:
         self._clock = clock
         self._rng = rng
         self._pulse = pulse
-        self._on_closed = on_closed
+        # Off the table, and perhaps not closed yet; loop only, its size may be read anywhere.
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -98,7 +98,7 @@ class ConnectionTable:
         task = asyncio.create_task(connection.close(), name=name)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-        task.add_done_callback(lambda _: self._on_closed())
+        task.add_done_callback(lambda _: self.on_closed())
 
     def wait_closed(self) -> set[asyncio.Task[None]]:
         """Return the tasks that close connections."""

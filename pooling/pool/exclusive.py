@@ -20,6 +20,9 @@ from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedErr
 from pooling.contracts import AccountSpec, PoolOptions
 from pooling.exclusive.options import ExclusiveOptions, ExclusiveStats, ReconnectOptions
 from pooling.exclusive.pool import ExclusivePool
+from pooling.pool.connections import ConnectionTable
+from pooling.pool.parts import PoolAccount, PoolParts
+from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits, effective_limits
 
 __all__ = ["AccountConnector", "AccountExclusive", "AccountSeats"]
@@ -29,29 +32,24 @@ class AccountSeats:
     """The account's connections that exclusive use has taken. Implements ``Seats``.
 
     Args:
-        lock: the pool's lock.
-        capabilities: what the broker allows; may be replaced, ``limits`` then puts them into force.
-        open_sockets: how many market-data connections exist; called under the lock.
-        apply: puts limits of market data into force; called under the lock.
-        poke: has the pool do what then follows; called without the lock.
+        account: what the broker allows; ``limits`` puts it into force.
     """
 
-    def __init__(
-        self,
-        *,
-        lock: threading.Lock,
-        capabilities: BrokerCapabilities,
-        open_sockets: Callable[[], int],
-        apply: Callable[[Limits], None],
-        poke: Callable[[], None],
-    ) -> None:
-        self._lock = lock
-        self.capabilities = capabilities  # those in force; under the lock
-        self._open_sockets = open_sockets
-        self._apply = apply
-        self._poke = poke
+    # The pool's lock, market data's connections, and how what follows is done; ``join`` sets them.
+    _lock: threading.Lock
+    _book: SubscriptionBook
+    _table: ConnectionTable
+    _request_run: Callable[[], None]
+
+    def __init__(self, *, account: PoolAccount) -> None:
+        self._account = account
         self._full: Limits | None = None  # the account's, of both kinds together; under the lock
         self._taken = 0  # connections that exclusive use has now; under the lock
+
+    def join(self, parts: PoolParts, *, request_run: Callable[[], None]) -> None:
+        """Count these connections as market data's; their limits follow what is taken."""
+        self._lock, self._book, self._table = parts.lock, parts.book, parts.table
+        self._request_run = request_run
 
     @property
     def max_connections(self) -> int:
@@ -60,7 +58,7 @@ class AccountSeats:
 
     def limits(self, options: PoolOptions) -> Limits:
         """Put the account's limits into force; returns what of them is left for market data."""
-        self._full = self._effective(options, self.capabilities)
+        self._full = self._effective(options, self._account.capabilities)
         return self._left_for_feed(self._full)
 
     def tried(self, options: PoolOptions, capabilities: BrokerCapabilities | None = None) -> Limits:
@@ -68,7 +66,9 @@ class AccountSeats:
 
         ``capabilities`` None: those in force.
         """
-        return self._left_for_feed(self._effective(options, capabilities or self.capabilities))
+        return self._left_for_feed(
+            self._effective(options, capabilities or self._account.capabilities)
+        )
 
     def take(self) -> bool:
         """Take a connection if the account has one to spare."""
@@ -76,11 +76,12 @@ class AccountSeats:
             full = self._full
             if full is None or self._taken + 1 >= full.max_connections:
                 return False
-            if self._open_sockets() + self._taken >= full.max_connections:
+            open_sockets = len(self._book.slots) + self._table.closing
+            if open_sockets + self._taken >= full.max_connections:
                 return False
             self._taken += 1
-            self._apply(self._left_for_feed(full))
-        self._poke()
+            self._book.resize(limits=self._left_for_feed(full))
+        self._request_run()
         return True
 
     def give_back(self) -> None:
@@ -88,8 +89,8 @@ class AccountSeats:
         with self._lock:
             self._taken -= 1
             if self._full is not None:
-                self._apply(self._left_for_feed(self._full))
-        self._poke()
+                self._book.resize(limits=self._left_for_feed(self._full))
+        self._request_run()
 
     def _effective(self, options: PoolOptions, capabilities: BrokerCapabilities) -> Limits:
         return effective_limits(
@@ -161,9 +162,8 @@ class AccountExclusive:
 
     Args:
         seats: shared with market data.
-        capabilities: what the broker allows; may be replaced, ``update_options`` puts them into
-            force.
-        gate, make_adapter, connector: as the account connects.
+        account: what the broker allows; ``update_options`` puts it into force.
+        gate, connector: as the account connects.
         clock: where time is read.
         rng: jitter of reconnects.
     """
@@ -172,18 +172,16 @@ class AccountExclusive:
         self,
         *,
         seats: AccountSeats,
-        capabilities: BrokerCapabilities,
+        account: PoolAccount,
         gate: CredentialGate,
-        make_adapter: Callable[[], BrokerAdapter],
         connector: Connector,
         clock: Clock,
         rng: Randomness,
     ) -> None:
         self._seats = seats
-        self.capabilities = capabilities  # those in force; set under the pool's lock
-        self._make_adapter = make_adapter
+        self._account = account
         self._connector = AccountConnector(
-            gate=gate, make_adapter=make_adapter, connector=connector
+            gate=gate, make_adapter=account.make_adapter, connector=connector
         )
         self._clock = clock
         self._rng = rng
@@ -192,7 +190,7 @@ class AccountExclusive:
     def make_pool(self, spec: AccountSpec, max_connections: int) -> ExclusivePool:
         """Make the pool for the account's first ``acquire``."""
         self.pool = ExclusivePool(
-            base_uri=self._make_adapter().endpoint,
+            base_uri=self._account.make_adapter().endpoint,
             connector=self._connector,
             clock=self._clock,
             rng=self._rng,
@@ -215,7 +213,7 @@ class AccountExclusive:
     def update_endpoint(self) -> None:
         """Connect to the endpoint that is in force now; idle connections to another are closed."""
         if self.pool is not None:
-            self.pool.rebase(self._make_adapter().endpoint)
+            self.pool.rebase(self._account.make_adapter().endpoint)
 
     def make_way(self, count: int = 1) -> None:
         """Close idle connections, because market data needs their places."""
@@ -233,7 +231,7 @@ class AccountExclusive:
             await self.pool.close(drain_seconds=1.0)
 
     def _exclusive_options(self, options: PoolOptions, max_connections: int) -> ExclusiveOptions:
-        capabilities = self.capabilities
+        capabilities = self._account.capabilities
         reconnect_seconds = options.exclusive_reconnect_seconds
         return ExclusiveOptions(
             max_connections=max_connections,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
@@ -18,16 +17,12 @@ from brokers.pool_service import (
     OutcomeState,
     RefusalCode,
 )
-from brokers.types import InstrumentKey, Subscription, TickSink
-from pooling.clock import Clock
+from brokers.types import InstrumentKey, Subscription
 from pooling.connection.connection import Connection
-from pooling.connectors.credential_gate import CredentialGate
 from pooling.feed_health import FeedHealth
 from pooling.lifecycle import ConnectionState
 from pooling.pool.announcer import FeedAnnouncer
-from pooling.pool.journal import PoolJournal
-from pooling.pool.telemetry import PoolTelemetry
-from pooling.subscriptions.book import SubscriptionBook
+from pooling.pool.parts import PoolParts
 from pooling.subscriptions.outcomes import active_outcomes, delayed_outcomes, words_of
 from pooling.subscriptions.reconciler import Batch
 from pooling.subscriptions.renaming import Renamed
@@ -45,53 +40,34 @@ STARTED_WITHIN_SECONDS = 8.0
 class PoolFeed:
     """The ``ConnectionOwner`` of a pool: knows whose prices are fresh and says so.
 
-    Its methods run on the worker's loop, except those that say otherwise. ``lock`` guards the book,
-    the telemetry and the set of stale instruments; nothing is announced while it is held.
+    Its methods run on the worker's loop, except those that say otherwise. Nothing is announced
+    while the pool's lock is held.
 
     Args:
-        pool_id: whose feed it is.
-        lock: the pool's lock.
-        book: the pool's book.
-        connections: the pool's table of connections; read only.
-        sink: forgets prices that may no longer be shown.
-        gate: says whether a credential is missing.
+        parts: the pool's. Of the table of connections it only reads.
         announcer: tells listeners.
-        journal: tells people.
-        telemetry: counts.
-        clock: where time is read.
-        poke: has the pool do what the book asks for.
+        request_run: has the pool do what the book asks for.
         prepare: brings names up to date.
     """
 
     def __init__(
         self,
+        parts: PoolParts,
         *,
-        pool_id: str,
-        lock: threading.Lock,
-        book: SubscriptionBook,
-        connections: Mapping[int, Connection],
-        sink: TickSink,
-        gate: CredentialGate,
         announcer: FeedAnnouncer,
-        journal: PoolJournal,
-        telemetry: PoolTelemetry,
-        clock: Clock,
-        poke: Callable[[], None],
+        request_run: Callable[[], None],
         prepare: Callable[[], Awaitable[None]],
     ) -> None:
-        self.health = FeedHealth(now_ms=clock.time_ms())
-        self._pool_id = pool_id
-        self._lock = lock
-        self._book = book
-        self._connections = connections
-        self._sink = sink
-        self._gate = gate
+        self._pool_id = parts.account.spec.pool_id
+        self._lock, self._book = parts.lock, parts.book
+        self._connections: Mapping[int, Connection] = parts.table.connections
+        self._sink, self._gate, self._clock = parts.account.sink, parts.gate, parts.clock
+        self._journal, self._telemetry = parts.journal, parts.telemetry
         self._announcer = announcer
-        self._journal = journal
-        self._telemetry = telemetry
-        self._clock = clock
-        self._poke = poke
+        self._request_run = request_run
         self._prepare = prepare
+        self.health = FeedHealth(now_ms=parts.clock.time_ms())  # loop only; anybody reads it
+        # Instruments whose last price is not to be trusted; under the pool's lock.
         self._stale: set[InstrumentKey] = set()
         self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
         self._live_again = ""  # why the pool as a whole is live once a connection is up again
@@ -441,7 +417,7 @@ class PoolFeed:
         if self.health.status is FeedStatus.STALE:
             self.judge()
         if has_actions:
-            self._poke()
+            self._request_run()
 
     def _on_rejected(self, slot: int, keys: Sequence[InstrumentKey], error: BrokerError) -> None:
         self._journal.rejected(slot, error)
@@ -460,7 +436,7 @@ class PoolFeed:
         self._sink.forget(doubtful)
         self._announcer.stale(doubtful, "asked for anew: it may be what the broker refused")
         self._announcer.outcomes(outcomes)
-        self._poke()
+        self._request_run()
 
     def _on_complaint(self, slot: int, error: BrokerError) -> None:
         """Tell who waits on the connection what the broker said there; it names nothing and nobody.

@@ -1,73 +1,51 @@
-"""What people do to a running pool: pause, resume, reconnect, drain, rebalance, unsubscribe."""
+"""Orders of people to a running pool: pause, resume, reconnect, drain, rebalance, unsubscribe."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from brokers.contract import BrokerCapabilities
 from brokers.pool_service import RefusalCode
 from brokers.types import InstrumentKey
 from brokers.words import counted, verb
-from pooling.connectors.credential_gate import CredentialGate
 from pooling.contracts import PoolOptions
 from pooling.exceptions import CommandRefusedError
 from pooling.lifecycle import ConnectionState
-from pooling.pool.connections import ConnectionTable
+from pooling.pool.exclusive import AccountSeats
 from pooling.pool.feed import PoolFeed
-from pooling.pool.journal import PoolJournal
-from pooling.pool.telemetry import PoolTelemetry
-from pooling.subscriptions.book import SubscriptionBook
-from pooling.subscriptions.capacity import Limits
+from pooling.pool.parts import PoolParts
+from pooling.pool.runtime import PoolRuntime
 from pooling.subscriptions.preview import LimitsPreview, LimitsTrial, held_in
 
-__all__ = ["ByHand"]
+__all__ = ["PoolOperator"]
 
 TRIED_AT_ONCE = 500
 ENDED = "an operator ended this subscription; subscribe again if you still want it"
 
 
-class ByHand:
-    """A pool as people handle it. On the worker's loop.
+class PoolOperator:
+    """People's hands on a running pool. On the worker's loop.
 
     Each request returns a sentence that says what it did, or raises CommandRefusedError, whose
     text says why not and what mends it; nothing was changed then.
 
     Args:
-        lock: the pool's; guards the book.
-        book: the pool's book.
-        table: the pool's connections.
+        parts: the pool's.
         feed: tells listeners.
-        gate: says whether a credential is missing.
-        journal: tells people.
-        telemetry: counts.
-        perform: does what the book then asks for.
-        tried: says what limits would leave for market data; called under the lock.
+        runtime: does what the book then asks for.
+        seats: say what limits would leave for market data.
     """
 
     def __init__(
-        self,
-        *,
-        lock: threading.Lock,
-        book: SubscriptionBook,
-        table: ConnectionTable,
-        feed: PoolFeed,
-        gate: CredentialGate,
-        journal: PoolJournal,
-        telemetry: PoolTelemetry,
-        perform: Callable[[], None],
-        tried: Callable[[PoolOptions, BrokerCapabilities | None], Limits],
+        self, parts: PoolParts, *, feed: PoolFeed, runtime: PoolRuntime, seats: AccountSeats
     ) -> None:
-        self._lock = lock
-        self._book = book
-        self._table = table
+        self._lock, self._book = parts.lock, parts.book
+        self._table, self._gate = parts.table, parts.gate
+        self._journal, self._telemetry = parts.journal, parts.telemetry
         self._feed = feed
-        self._gate = gate
-        self._journal = journal
-        self._telemetry = telemetry
-        self._perform = perform
-        self._tried = tried
+        self._runtime = runtime
+        self._seats = seats
 
     def pause(self) -> None:
         """Close every connection and open none until ``resume``. References stay. Idempotent."""
@@ -95,7 +73,7 @@ class ByHand:
             self._table.is_paused = False
         self._feed.resume()
         self._journal.resumed()
-        self._perform()
+        self._runtime.run()
 
     def reconnect(self, slot: int | None) -> str:
         """Have one connection, or (None) all of them, connect anew at once."""
@@ -133,7 +111,7 @@ class ByHand:
             if slot not in self._book.slots:
                 raise CommandRefusedError(f"Connection {slot} is being closed already.")
             carried, staying = self._book.moves.drain(slot)
-        self._perform()
+        self._runtime.run()
         if staying and staying == carried:
             raise CommandRefusedError(
                 f"{counted(carried, 'symbol')} of connection {slot} "
@@ -161,7 +139,7 @@ class ByHand:
         with self._lock:
             views = [connection.view for connection in self._table.connections.values()]
             merged, moving = self._book.moves.rebalance(views)
-        self._perform()
+        self._runtime.run()
         if not merged:
             return "Nothing to move: no two live connections would fit on one."
         symbols = f"{counted(moving, 'symbol')} {verb(moving, 'moves', 'move')}"
@@ -184,7 +162,7 @@ class ByHand:
             outcomes = self._book.expel(held, RefusalCode.BROKER_ERROR, ENDED)
             self._telemetry.observe()
         self._feed.expelled(outcomes)
-        self._perform()
+        self._runtime.run()
         if not held:
             raise CommandRefusedError("None of these is subscribed in this pool; nothing to end.")
         self._journal.kept_up(f"unsubscribed by hand: {counted(len(held), 'symbol')}")
@@ -207,7 +185,9 @@ class ByHand:
         The lock is held to copy what is held; ticks get their turn while the copy is tried.
         """
         with self._lock:
-            trial = LimitsTrial(allocator=self._book.emptied(self._tried(options, capabilities)))
+            trial = LimitsTrial(
+                allocator=self._book.emptied(self._seats.tried(options, capabilities))
+            )
             held = held_in(self._book)
         for start in range(0, len(held), TRIED_AT_ONCE):
             trial.add(held[start : start + TRIED_AT_ONCE])

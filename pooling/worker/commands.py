@@ -102,14 +102,14 @@ class CommandRunner:
             await self._follow_accounts()
             return _paused(pool) if pool.spec.is_paused else _resumed(pool)
         if command.verb is CommandVerb.RECONNECT:
-            return pool.by_hand.reconnect(argument.get("slot"))
+            return pool.operator.reconnect(argument.get("slot"))
         if command.verb is CommandVerb.DRAIN:
-            return pool.by_hand.drain(int(argument["slot"]))
+            return pool.operator.drain(int(argument["slot"]))
         if command.verb is CommandVerb.REBALANCE:
-            return pool.by_hand.rebalance()
+            return pool.operator.rebalance()
         if command.verb is CommandVerb.PREVIEW:
             return await self._preview(pool, argument)
-        return pool.by_hand.unsubscribe([InstrumentKey(*key) for key in argument["keys"]])
+        return pool.operator.unsubscribe([InstrumentKey(*key) for key in argument["keys"]])
 
     async def _preview(self, pool: ConnectionPool, argument: Mapping[str, Any]) -> str:
         limits = {name: value for name, value in argument.items() if name != "settings"}
@@ -121,7 +121,7 @@ class CommandRunner:
                 raise CommandRefusedError(f"{error}.") from None
             capabilities = adapter.capabilities
         options = replace(pool.spec.options, **limits)
-        return (await pool.by_hand.preview(options, capabilities)).sentence()
+        return (await pool.operator.preview(options, capabilities)).sentence()
 
 
 def _paused(pool: ConnectionPool) -> str:

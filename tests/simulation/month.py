@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from brokers.types import FeedMode
-from pooling.pool.caretaker import UPKEEP_SECONDS
+from pooling.pool.runtime import UPKEEP_SECONDS
 from pooling.subscriptions.upkeep import LATEST_ROTATION
 from tests.simulation.schedule import Plan, Step, make_plan
 

@@ -295,7 +295,7 @@ async def test_a_drained_connection_moves_what_it_carries(open_pool: OpenPool, l
     kit.want(*kit.keys[:count])
     await eventually(lambda: kit.confirmed == count)
     first = min(each.slot for each in kit.pool.get_stats().connections)
-    kit.pool.by_hand.drain(first)
+    kit.pool.operator.drain(first)
     await eventually(
         lambda: first not in {each.slot for each in kit.pool.get_stats().connections},
         timeout=UPGRADE_SECONDS,

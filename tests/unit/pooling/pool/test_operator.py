@@ -132,13 +132,13 @@ async def test_pausing_at_any_moment_of_connecting_is_the_last_word(turns: int):
         kit.want(1, 2, 3, 4)
         for _ in range(turns):
             await asyncio.sleep(0)
-        kit.pool.by_hand.pause()
+        kit.pool.operator.pause()
         heard = len(kit.events)
         await asyncio.sleep(60)
         assert kit.events[heard:] == []
         assert kit.feed[-1].status is FeedStatus.CLOSED
         assert not kit.broker.open
-        kit.pool.by_hand.resume()
+        kit.pool.operator.resume()
         await asyncio.sleep(60)
         assert kit.broker.subscribed.keys() == {"1", "2", "3", "4"}
 
@@ -182,7 +182,7 @@ async def test_a_pool_that_was_resumed_without_a_credential_says_what_it_needs()
         assert kit.pool.get_stats().status is FeedStatus.AUTH_REQUIRED
         assert kit.feed[-1].status is FeedStatus.AUTH_REQUIRED
         with pytest.raises(CommandRefusedError, match="Save a new one"):
-            kit.pool.by_hand.reconnect(None)
+            kit.pool.operator.reconnect(None)
 
 
 @virtual
@@ -191,16 +191,16 @@ async def test_one_connection_or_all_connect_anew():
         kit.want(1, 2, 3, 4)
         await asyncio.sleep(1)
         attempts = len(kit.broker.attempts)
-        assert kit.pool.by_hand.reconnect(2) == "Connecting connection 2 anew."
+        assert kit.pool.operator.reconnect(2) == "Connecting connection 2 anew."
         await asyncio.sleep(10)
         assert len(kit.broker.attempts) == attempts + 1
-        assert "connections 1 and 2" in kit.pool.by_hand.reconnect(None)
+        assert "connections 1 and 2" in kit.pool.operator.reconnect(None)
         await asyncio.sleep(10)
         assert len(kit.broker.attempts) == attempts + 3
         assert kit.broker.subscribed.keys() == {"1", "2", "3", "4"}
         assert kit.states() == ["live", "live"]
         with pytest.raises(CommandRefusedError, match="no connection 9; there is connections 1"):
-            kit.pool.by_hand.reconnect(9)
+            kit.pool.operator.reconnect(9)
 
 
 @virtual
@@ -213,7 +213,7 @@ async def test_a_reconnect_does_not_wait_for_the_backoff_but_for_the_broker():
         await asyncio.sleep(600)
         kit.broker.accept()
         attempts = len(kit.broker.attempts)
-        kit.pool.by_hand.reconnect(1)
+        kit.pool.operator.reconnect(1)
         await asyncio.sleep(0.5)
         assert len(kit.broker.attempts) == attempts + 1
         await asyncio.sleep(120)
@@ -221,16 +221,16 @@ async def test_a_reconnect_does_not_wait_for_the_backoff_but_for_the_broker():
         kit.broker.drop()
         await asyncio.sleep(10)
         with pytest.raises(CommandRefusedError, match="asked to wait"):
-            kit.pool.by_hand.reconnect(1)
+            kit.pool.operator.reconnect(1)
 
 
 @virtual
 async def test_nothing_to_reconnect_is_said():
     async with open_kit() as kit:
         with pytest.raises(CommandRefusedError, match="nothing is subscribed"):
-            kit.pool.by_hand.reconnect(None)
+            kit.pool.operator.reconnect(None)
         with pytest.raises(CommandRefusedError, match="none is open"):
-            kit.pool.by_hand.drain(1)
+            kit.pool.operator.drain(1)
 
 
 @virtual
@@ -240,7 +240,7 @@ async def test_draining_moves_everything_without_a_gap_and_closes_the_connection
         await asyncio.sleep(1)
         first = kit.broker.open[0]
         kit.events.clear()
-        assert "2 symbols" in kit.pool.by_hand.drain(1)
+        assert "2 symbols" in kit.pool.operator.drain(1)
         await asyncio.sleep(30)
         assert first not in kit.broker.open
         assert kit.broker.subscribed.keys() == {"1", "2"}
@@ -253,7 +253,7 @@ async def test_draining_where_only_some_find_room_opens_the_connection_anew_with
     async with open_kit(options={"max_connections": 2}) as kit:
         kit.want(1, 2, 3, 4, 5)
         await asyncio.sleep(1)
-        result = kit.pool.by_hand.drain(1)
+        result = kit.pool.operator.drain(1)
         assert "1 symbol of connection 1 moves to others; 2 find no room" in result
         await asyncio.sleep(60)
         assert kit.broker.subscribed.keys() == {"1", "2", "3", "4", "5"}
@@ -269,7 +269,7 @@ async def test_draining_where_nothing_finds_room_changes_nothing():
         await asyncio.sleep(1)
         attempts = len(kit.broker.attempts)
         with pytest.raises(CommandRefusedError, match="find no room elsewhere"):
-            kit.pool.by_hand.drain(1)
+            kit.pool.operator.drain(1)
         await asyncio.sleep(60)
         assert len(kit.broker.attempts) == attempts
         kit.release(3)
@@ -282,11 +282,11 @@ async def test_rebalancing_packs_symbols_onto_few_connections():
         kit.want(1, 2, 3, 4, 5, 6, 7)
         await asyncio.sleep(1)
         assert len(kit.broker.open) == 3
-        assert "Nothing to move" in kit.pool.by_hand.rebalance()
+        assert "Nothing to move" in kit.pool.operator.rebalance()
         kit.release(2, 3, 5, 6)
         await asyncio.sleep(1)
         kit.events.clear()
-        result = kit.pool.by_hand.rebalance()
+        result = kit.pool.operator.rebalance()
         assert "2 symbols move, and the pool needs 2 connections less" in result
         await asyncio.sleep(30)
         assert sorted(c.symbols for c in kit.pool.get_stats().connections) == [0, 0, 3]
@@ -302,7 +302,7 @@ async def test_unsubscribing_takes_instruments_from_all_their_holders_and_tells_
         kit.want(1, mode=LTP, holder=ANN)
         await asyncio.sleep(1)
         kit.events.clear()
-        result = kit.pool.by_hand.unsubscribe(keys(1, 1, 99))
+        result = kit.pool.operator.unsubscribe(keys(1, 1, 99))
         assert "1 symbol is unsubscribed; 3 clients were told. 1 of those named was" in result
         await asyncio.sleep(1)
         assert kit.broker.subscribed.keys() == {"2"}
@@ -313,7 +313,7 @@ async def test_unsubscribing_takes_instruments_from_all_their_holders_and_tells_
         assert "operator" in kit.outcomes[0].message
         assert key(1) in kit.sink.forgotten
         with pytest.raises(CommandRefusedError, match="None of these"):
-            kit.pool.by_hand.unsubscribe(keys(1))
+            kit.pool.operator.unsubscribe(keys(1))
         kit.want(1)
         await asyncio.sleep(1)
         assert kit.broker.subscribed.keys() == {"1", "2"}
@@ -328,7 +328,7 @@ async def test_a_place_that_an_unsubscribe_frees_goes_to_who_waits():
         kit.pool.update_options(replace(kit.pool.spec.options, max_connections=1, revision=2))
         await asyncio.sleep(20)
         assert kit.pool.get_stats().waiting == 2
-        kit.pool.by_hand.unsubscribe(keys(1, 4))
+        kit.pool.operator.unsubscribe(keys(1, 4))
         await asyncio.sleep(20)
         assert kit.pool.get_stats().waiting == 0
         assert kit.broker.subscribed.keys() == {"2", "3"}
@@ -342,7 +342,7 @@ async def test_a_preview_says_what_limits_would_drop_and_changes_nothing():
         kit.want(1, holder=BOB)
         await asyncio.sleep(1)
         limits = replace(kit.pool.spec.options, max_connections=1, symbols_per_connection=3)
-        told = await kit.pool.by_hand.preview(limits)
+        told = await kit.pool.operator.preview(limits)
         assert (told.held, told.dropped, told.clients, told.clients_affected) == (4, 1, 2, 1)
         kit.events.clear()
         await asyncio.sleep(30)
@@ -359,11 +359,15 @@ async def test_while_paused_only_unsubscribing_makes_sense():
         await asyncio.sleep(1)
         kit.pool.set_paused(True)
         await asyncio.sleep(1)
-        by_hand = kit.pool.by_hand
-        for ask in (lambda: by_hand.reconnect(None), lambda: by_hand.drain(1), by_hand.rebalance):
+        operator = kit.pool.operator
+        for ask in (
+            lambda: operator.reconnect(None),
+            lambda: operator.drain(1),
+            operator.rebalance,
+        ):
             with pytest.raises(CommandRefusedError, match="resume it first"):
                 ask()
-        by_hand.unsubscribe(keys(1))
+        operator.unsubscribe(keys(1))
         kit.pool.set_paused(False)
         await asyncio.sleep(10)
         assert kit.broker.subscribed.keys() == {"2"}
