@@ -1,4 +1,4 @@
-"""What TickPool knows about brokers: value types, the adapter contract, and one folder per broker.
+"""Brokers, as TickPool knows them: value types, the adapter contract, and one folder per broker.
 
 Purpose: turn bytes of a broker's socket into frozen ``Tick`` objects and the pool's wishes into
 that broker's messages. A broker is data (limits, endpoints, mode codes) plus a few hooks.

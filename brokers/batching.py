@@ -1,4 +1,4 @@
-"""Cutting: a request into messages that a broker takes, and anything long into portions. Pure."""
+"""Cuts of a request into messages that a broker takes, and of anything long into portions. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Bound(NamedTuple, Generic[T]):
-    """What the items of one message may add up to: a unit, the most of it, and what one takes."""
+    """A bound of one message: a unit, the most that its items may add up to, and what one takes."""
 
     unit: str
     maximum: int

@@ -17,7 +17,7 @@ Token: TypeAlias = str | int
 
 
 class HeldTokens:
-    """What an adapter knows of its socket's tokens. Loop only, as its adapter.
+    """An adapter's knowledge of its socket's tokens. Loop only, as its adapter.
 
     The two dictionaries are there to be read, for the tick path has no call to spare; only the
     methods change them.

@@ -67,7 +67,7 @@ class CredentialField:
 
 @dataclass(frozen=True, slots=True)
 class CategoryLimit:
-    """How many units of one category a connection (or account) may carry.
+    """The most units of one category that a connection (or account) may carry.
 
     ``mixed`` holds while it carries another category too, ``alone`` otherwise; a limit that does
     not depend on the company has both the same.
@@ -80,7 +80,7 @@ class CategoryLimit:
 
 @dataclass(frozen=True, slots=True)
 class ConnectRate:
-    """How many connects a broker takes from one address within a time, whatever the account."""
+    """Connects that a broker takes from one address within a time, whatever the account."""
 
     attempts: int
     window_seconds: float
@@ -92,7 +92,7 @@ class ConnectRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerCapabilities:
-    """What a broker allows and how it behaves: data that the core reads instead of its name.
+    """A broker's limits and behaviour: data that the core reads instead of its name.
 
     ``symbols_per_connection`` bounds the sum of ``BrokerAdapter.cost`` on one connection, and
     ``unit`` names what is counted there: "symbols" where every subscription costs one, or the
@@ -159,7 +159,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """Where to connect and with which headers. May hold credentials: its repr shows none.
+    """An address to connect to, with headers. May hold credentials: its repr shows none.
 
     A redirect is followed to the same host, and into ``redirect_domain`` if there is one.
     """

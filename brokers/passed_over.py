@@ -1,4 +1,4 @@
-"""What of an instruments master does not become an instrument, counted by reason. Pure."""
+"""Rows of an instruments master that become no instrument, counted by reason. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reason:
 
 
 class PassedOver:
-    """Counts rows that a load leaves out. Not safe from several threads.
+    """Count of the rows that a load leaves out. Not safe from several threads.
 
     Attributes:
         reasons: by their text, in the order in which they came up.

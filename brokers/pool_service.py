@@ -42,7 +42,7 @@ WAITING_FOR_ROOM = "waiting for room"
 
 
 class Holder(NamedTuple):
-    """Who holds a reference: one client of one gateway. Ids are opaque text."""
+    """A holder of references: one client of one gateway. Ids are opaque text."""
 
     gateway: str
     client: str
@@ -62,7 +62,7 @@ class Want(msgspec.Struct, frozen=True, gc=False):
 
 
 class OutcomeState(StrEnum):
-    """What became of a want."""
+    """Outcomes of a want."""
 
     ACTIVE = "active"  # the broker confirmed it, or a tick of that mode has arrived
     PENDING = "pending"  # asked for, or will be as soon as a connection is up
@@ -70,7 +70,7 @@ class OutcomeState(StrEnum):
 
 
 class RefusalCode(StrEnum):
-    """Why a want was refused; the names are those of the client protocol."""
+    """Reasons for refusing a want; the names are those of the client protocol."""
 
     SYMBOL_NOT_FOUND = "SYMBOL_NOT_FOUND"
     SYMBOL_EXPIRED = "SYMBOL_EXPIRED"
@@ -103,7 +103,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 class FeedStatus(StrEnum):
-    """How much the prices of a feed can be trusted right now."""
+    """Trust that the prices of a feed deserve right now."""
 
     LIVE = "live"
     STALE = "stale"
@@ -292,12 +292,12 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def connected(self) -> int:
-        """How many connections have an open socket."""
+        """Connections that have an open socket."""
         return sum(each.state in CONNECTED_STATES for each in self.connections)
 
     @property
     def trying(self) -> int:
-        """How many connections are there and have none: they connect, or wait to."""
+        """Connections that are there and have none: they connect, or wait to."""
         return len(self.connections) - self.connected
 
 

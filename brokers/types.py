@@ -41,7 +41,7 @@ class FeedMode(IntEnum):
 
 
 class InstrumentKey(NamedTuple):
-    """What is traded and where, in OpenAlgo's form: ``InstrumentKey("NSE", "RELIANCE")``."""
+    """An instrument and its exchange, in OpenAlgo's form: ``InstrumentKey("NSE", "RELIANCE")``."""
 
     exchange: str
     symbol: str
@@ -114,7 +114,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 @runtime_checkable
 class TickSink(Protocol):
-    """Where an adapter's ticks go. Already bound to one pool, so that no tick can cross pools.
+    """A taker of an adapter's ticks, bound to one pool, so that no tick can cross pools.
 
     Every method may be called from any thread and never blocks on the network.
     """

@@ -142,7 +142,7 @@ class _SymbolState:
 
 
 class BinanceCodec:
-    """Merges the streams of the symbols it is told to track. Not thread-safe; does no I/O.
+    """Merger of the streams of the symbols that it is told to track. Not thread-safe; does no I/O.
 
     ``frames_ignored`` counts frames of streams that were not subscribed through ``track``.
     """

@@ -32,7 +32,7 @@ _Levels = Annotated[list[tuple[str, str]], msgspec.Meta(max_length=MAX_DEPTH_LEV
 
 
 class Refusal(msgspec.Struct):
-    """Why a request failed; stands bare (documented) or under ``error`` (as seen in use)."""
+    """A request's failure; stands bare (documented) or under ``error`` (as seen in use)."""
 
     code: int
     msg: str = ""

@@ -52,7 +52,7 @@ _DISCONNECT: Final = Struct("<8xH")
 
 
 class _Known:
-    """What packets of their own told of one instrument, and its last quote."""
+    """Facts of one instrument that came in packets of their own, and its last quote."""
 
     __slots__ = ("close", "latest", "oi")
 
@@ -63,7 +63,7 @@ class _Known:
 
 
 class FeedDecoder:
-    """Decodes the frames of one socket. Not thread-safe.
+    """Decoder of one socket's frames. Not thread-safe.
 
     Args:
         trade_time_offset_seconds: what the wire's times of trades are ahead of Unix time. Dhan

@@ -27,7 +27,7 @@ _MASTER_PATH: Final = "/api-data/api-scrip-master.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DhanWaits(BrokerSettings):
-    """What Dhan's documents leave open of every feed, with what does least harm if it is wrong.
+    """Facts that Dhan's documents leave open of every feed, with what does least harm if wrong.
 
     Attributes:
         replaced_wait_seconds: how long a connection stays away after the broker closed it in favour

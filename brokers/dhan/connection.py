@@ -78,7 +78,7 @@ class _Decoder(Protocol):
 
 
 class DhanFeed(BrokerAdapter):
-    """What Dhan's feeds have in common. Called from its connection's loop only.
+    """A feed of Dhan's, as far as all are alike. Called from its connection's loop only.
 
     Dhan acknowledges nothing: a subscription is confirmed by its first tick that covers the mode
     asked for. It says why it ends a connection, in a packet on the open socket: a credential that

@@ -31,7 +31,7 @@ Side = tuple[DepthLevel, ...]
 
 
 class DeepDecoder:
-    """Decodes the frames of one socket. Not thread-safe.
+    """Decoder of one socket's frames. Not thread-safe.
 
     It keeps the sides of the instruments that it watches, so that a frame that brings one of them
     still gives a whole book.

@@ -1,4 +1,4 @@
-"""What Dhan's two feeds have in common: names of instruments, and prices out of floats. Pure.
+"""Values that Dhan's two feeds have in common: names of instruments, prices out of floats. Pure.
 
 The wire has rupees as binary fractions, and the exchange has whole ticks; a price is the decimal
 that the fraction stands for. Of 32 bits that is the nearest paisa below 131,072 rupees (2^17, where

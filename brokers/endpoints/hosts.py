@@ -77,7 +77,7 @@ def kept_credentials(stored: Mapping[str, str], now: Mapping[str, str]) -> dict[
 
 
 def may_redirect(url: str, target: str, *, domain: str) -> bool:
-    """Whether a server at ``url`` may send a client with a credential on to ``target``.
+    """Tell whether a server at ``url`` may send a client with a credential on to ``target``.
 
     Only to the same host or into ``domain`` (the broker's; "": none), and never from TLS into
     clear. All of loopback is one host.

@@ -31,7 +31,7 @@ class Reply(NamedTuple):
 
 
 class CustomMessage(NamedTuple):
-    """What the server has to say for itself, about requests of type ``about``."""
+    """A message of the server's own, about requests of type ``about``."""
 
     code: int
     text: str

@@ -1,4 +1,4 @@
-"""When it is logged that something which is tried again and again fails, and that it works again.
+"""Failures of what is tried again and again: when one is logged, and when that it works again.
 
 A database that is away fails every second: one line a minute says so, and one line its end. Pure.
 """

@@ -1,4 +1,4 @@
-"""Takes credentials out of text that is on its way to people. Pure.
+"""Redaction of credentials in text that is on its way to people. Pure.
 
 Two nets, because either alone has holes: what a credential looks like (``api_key=…``, an
 ``Authorization`` header, ``https://user:password@host``, our own keys of 64 hexadecimal digits),

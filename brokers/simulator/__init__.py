@@ -1,8 +1,7 @@
 """A local exchange: a real server on loopback that speaks the brokers' wire protocols.
 
-``kite.KiteExchange`` is Zerodha's ticker over a simulated market, ``binance.BinanceReplay`` plays a
-recorded capture as Binance. Both can be made to fail by verbs and keep a record of their clients'
-manners. ``listing``, ``market``, ``encoder``, ``subscriptions``, ``tape``, ``manners``, ``capture``
-and ``stream_session`` are pure; ``link``, ``exchange``, ``kite`` and ``binance`` do the talking.
-Nothing here is imported by the adapters, nor imports them.
+A folder for each broker that it plays: an Indian one over a simulated market, Binance from a
+recorded capture. Each can be made to fail by verbs, and keeps a record of what its clients did.
+``link``, every ``exchange`` and ``runner`` do the talking; the rest is pure. Nothing here is
+imported by the adapters, nor imports them.
 """

@@ -1,4 +1,4 @@
-"""What every local exchange has: a loopback server, faults as verbs, a record of manners.
+"""Base of every local exchange: a loopback server, faults as verbs, a record of its clients.
 
 One port serves WebSocket upgrades and plain HTTP GETs. It binds 127.0.0.1 and nothing else. All
 methods belong to the loop that opened it, except where they say otherwise.
@@ -25,7 +25,7 @@ from websockets.http11 import Request, Response
 from brokers.simulator.control import ControlError, run_verb
 from brokers.simulator.link import Link
 from brokers.simulator.responses import json_response, text_response
-from brokers.simulator.violations import ConnectionManners, Manners, Record
+from brokers.simulator.violations import ConnectionCounters, Record, Recorder
 
 __all__ = ["LocalExchange", "Upgrade"]
 
@@ -62,8 +62,8 @@ class LocalExchange(ABC):
         self.clock = clock
         self._requested_port = port
         self._control_token = control_token
-        self._manners = Manners()
-        self._links: dict[Link, ConnectionManners] = {}
+        self._recorder = Recorder()
+        self._links: dict[Link, ConnectionCounters] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._next_id = 1
         self._server: Server | None = None
@@ -149,11 +149,11 @@ class LocalExchange(ABC):
 
     def record(self) -> Record:
         """Return how the clients behaved since the start or the last reset."""
-        return self._manners.to_record()
+        return self._recorder.to_record()
 
     def reset_record(self) -> None:
         """Start the record again; open connections stay in it."""
-        self._manners.reset()
+        self._recorder.reset()
 
     # Faults
 
@@ -240,15 +240,15 @@ class LocalExchange(ABC):
 
     def _push(self, link: Link, data: bytes, *, text: bool = False, ticks: int = 0) -> bool:
         """Send a message with the delay in force and count it."""
-        manners = self._links.get(link)
-        if manners is None:
+        counters = self._links.get(link)
+        if counters is None:
             return False
         sent = link.push(data, text=text, delay_seconds=self._frame_delay_seconds)
         if sent:
-            manners.frames_sent += 1
-            manners.ticks_sent += ticks
+            counters.frames_sent += 1
+            counters.ticks_sent += ticks
         else:
-            manners.frames_skipped += 1
+            counters.frames_skipped += 1
         return sent
 
     def _end(self, link: Link, code: int, reason: str) -> None:
@@ -276,12 +276,12 @@ class LocalExchange(ABC):
         refused = self._refuse_upgrade(upgrade)
         if refused is not None:
             if refused.status_code >= HTTPStatus.BAD_REQUEST:  # a redirection is no refusal
-                self._manners.refused(status=refused.status_code, api_key=self._key(upgrade))
+                self._recorder.refused(status=refused.status_code, api_key=self._key(upgrade))
             return refused
         # Taken before the handshake is answered: two upgrades cannot both get the last place.
         connection.number = self._next_id
         self._next_id += 1
-        self._links[connection] = self._manners.opened(
+        self._links[connection] = self._recorder.opened(
             id=connection.number, api_key=self._key(upgrade)
         )
         connection.on_lost = lambda: self._lost(connection)
@@ -305,10 +305,10 @@ class LocalExchange(ABC):
         return text_response(admitted) if isinstance(admitted, HTTPStatus) else admitted
 
     def _lost(self, link: Link) -> None:
-        manners = self._links.pop(link)
+        counters = self._links.pop(link)
         self._closed(link)
-        manners.holds(0)
-        self._manners.closed(manners)
+        counters.holds(0)
+        self._recorder.closed(counters)
 
     async def _converse(self, connection: ServerConnection) -> None:
         """Read one connection to its end. Called by the websockets library."""
@@ -317,10 +317,10 @@ class LocalExchange(ABC):
             connection.go_silent()
         try:
             async for message in connection:
-                manners = self._links.get(connection)
-                if manners is None:
+                counters = self._links.get(connection)
+                if counters is None:
                     return
-                manners.heard(connection.loop.time())
+                counters.heard(connection.loop.time())
                 self._heard(connection, message)
         except ConnectionClosed:
             return

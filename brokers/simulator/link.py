@@ -88,7 +88,7 @@ class Link(ServerConnection):
 
     @property
     def is_congested(self) -> bool:
-        """Whether the client is so far behind that what can wait should."""
+        """True for a client so far behind that what can wait should."""
         return self.transport.get_write_buffer_size() + self._late_bytes > _CONGESTED_BYTES
 
     def send_data(self) -> None:

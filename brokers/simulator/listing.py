@@ -1,4 +1,4 @@
-"""What is listed on the local exchange: its instruments master. Pure.
+"""Instruments that the local exchange lists: its master. Pure.
 
 Ten thousand instruments by default: shares, indices, currencies and commodities, so that every
 price divisor of Kite is alive, then option chains of the NFO until the number is reached.
@@ -48,7 +48,7 @@ class Segment(IntEnum):
 
     @property
     def price_scale(self) -> int:
-        """How many units one rupee is in this segment's packets."""
+        """Units of a rupee in this segment's packets."""
         return {Segment.CDS: 10_000_000, Segment.BCD: 10_000, Segment.NCO: 10_000}.get(self, 100)
 
 

@@ -1,4 +1,4 @@
-"""The local exchange's market: a seeded random walk with a consistent tape and book. Pure.
+"""The local exchange's market: a seeded random walk with consistent trades and a book. Pure.
 
 For every instrument at every moment: ``low <= ltp <= high`` and so for open and average price;
 volume never falls; close is the previous close and never moves; every price is on the tick grid

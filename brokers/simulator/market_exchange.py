@@ -1,4 +1,4 @@
-"""What the exchanges of Indian brokers share: a simulated market, and who holds what of it."""
+"""Base of the Indian brokers' exchanges: a simulated market, and who holds what of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from brokers.simulator.link import Link
 from brokers.simulator.listing import ListedInstrument
 from brokers.simulator.login.tokens import Issued, TokenBook
 from brokers.simulator.market import Market, Quote
-from brokers.simulator.pacing import Tape
+from brokers.simulator.pacing import TickPacing
 from brokers.simulator.violations import key_label
 
 __all__ = ["MarketArguments", "MarketExchange", "fits", "wire_names"]
@@ -45,8 +45,8 @@ class MarketExchange(LocalExchange):
         market: what trades; the exchange steps it.
         api_key: the only valid one, where the broker has keys; empty accepts any that is not.
         access_token: the only valid one; empty accepts any that is not.
-        rate: ticks per second over all subscribed instruments together, see ``Tape``; 0 freezes
-            the market, so that only what is sent on subscribing arrives.
+        rate: ticks per second over all subscribed instruments together, see ``TickPacing``; 0
+            freezes the market, so that only what is sent on subscribing arrives.
         seed: of the order in which instruments tick.
     """
 
@@ -64,7 +64,7 @@ class MarketExchange(LocalExchange):
     ) -> None:
         super().__init__(port=port, control_token=control_token, clock=clock)
         self.market = market
-        self._tape = Tape(rate=rate, rng=random.Random(seed))  # noqa: S311 - no secret
+        self._pacing = TickPacing(rate=rate, rng=random.Random(seed))  # noqa: S311 - no secret
         self._holders: dict[int, dict[Link, None]] = {}
         self._held: dict[Link, set[int]] = {}
         self._labels: dict[Link, str] = {}
@@ -82,7 +82,7 @@ class MarketExchange(LocalExchange):
 
     def set_rate(self, rate: float) -> None:
         """Change the ticks per second over all instruments; 0 freezes the market."""
-        self._tape.set_rate(rate)
+        self._pacing.set_rate(rate)
 
     def expire_token(self) -> None:
         """Refuse every credential from now on, as the broker does; open connections stay."""
@@ -106,7 +106,7 @@ class MarketExchange(LocalExchange):
     # What it uses
 
     def _is_valid(self, access_token: str) -> bool:
-        """Whether a token is the valid one and has not expired, or is of a login."""
+        """Tell whether a token is the valid one and has not expired, or is of a login."""
         if self._logged_in(access_token) is not None:
             return True
         return fits(access_token, self._access_token) and not self._is_expired
@@ -121,7 +121,7 @@ class MarketExchange(LocalExchange):
         if token not in held:
             held.add(token)
             self._holders.setdefault(token, {})[link] = None
-            self._tape.add(token)
+            self._pacing.add(token)
 
     def _let_go(self, link: Link, token: int) -> None:
         """End ``_hold``; idempotent."""
@@ -132,7 +132,7 @@ class MarketExchange(LocalExchange):
             del holders[link]
             if not holders:
                 del self._holders[token]
-            self._tape.discard(token)
+            self._pacing.discard(token)
 
     def _connections_of(self, key: str) -> list[Link]:
         """Return the open connections of a key, the oldest first."""
@@ -154,14 +154,14 @@ class MarketExchange(LocalExchange):
 
     def _turn(self, now: float) -> None:
         now_s = int(self.clock())
-        for token in self._tape.due(now):
+        for token in self._pacing.due(now):
             quote = self.market.step(token, now_s)
             self._ticked(quote, self._holders[token])
         self._flush(now)
 
 
 def fits(given: str, wanted: str) -> bool:
-    """Whether a part of a credential is taken: as wanted, or any but none where nothing is."""
+    """Tell whether a part of a credential is taken: as wanted, or any where none is wanted."""
     return bool(given) and given == (wanted or given)
 
 

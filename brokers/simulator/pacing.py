@@ -1,17 +1,17 @@
-"""Whose turn it is to trade: subscribed instruments, round robin, at a bounded rate. Pure."""
+"""Pace of the simulated market: subscribed instruments, round robin, at a bounded rate. Pure."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 
-__all__ = ["Tape"]
+__all__ = ["TickPacing"]
 
 _MAX_RATE = 1_000_000
 
 
-class Tape:
-    """Deals out ticks over all subscribed instruments together.
+class TickPacing:
+    """Turns to tick, dealt out over all subscribed instruments together.
 
     ``rate`` is ticks per second over all of them, and no instrument gets more than
     ``max(1, rate / 100)`` a second, so a handful of instruments does not get it all. Zero freezes

@@ -37,7 +37,7 @@ MAX_NUMBER = 31  # a price of more would not fit 31 bits
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a stamped price says."""
+    """Facts that a stamped price says."""
 
     number: int
     index: int

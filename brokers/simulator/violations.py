@@ -1,6 +1,6 @@
-"""The record that a local exchange keeps of its clients' manners. Pure.
+"""Record that a local exchange keeps of what its clients did, and what of it is wrong. Pure.
 
-A real broker punishes bad manners weeks later; the local exchange writes them down at once, so that
+A real broker punishes violations weeks later; the local exchange writes them down at once, so that
 a test can ask ``record.complaints()``.
 """
 
@@ -14,12 +14,12 @@ from typing import Protocol
 import msgspec
 
 __all__ = [
-    "ConnectionManners",
+    "ConnectionCounters",
     "ConnectionRecord",
     "Judgement",
     "KeyRecord",
-    "Manners",
     "Record",
+    "Recorder",
     "key_label",
 ]
 
@@ -41,7 +41,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What one connection did. ``subscribed`` is now, the rest since it opened.
+    """Deeds of one connection. ``subscribed`` is now, the rest since it opened.
 
     ``duplicates``: tokens subscribed that already were. ``unknown``: tokens that do not exist.
     ``not_subscribed``: unsubscribes and mode changes of tokens that were not subscribed.
@@ -133,7 +133,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judgement(Protocol):
-    """What a broker's book found in one message; counts as in ``ConnectionRecord``."""
+    """Findings of a broker's book in one message; counts as in ``ConnectionRecord``."""
 
     @property
     def duplicates(self) -> int: ...
@@ -145,7 +145,7 @@ class Judgement(Protocol):
     def over_limit(self) -> int: ...
 
 
-class ConnectionManners:
+class ConnectionCounters:
     """The counters of one connection while it lives; ``to_record`` freezes them."""
 
     def __init__(self, *, id: int, api_key: str) -> None:
@@ -215,36 +215,36 @@ class ConnectionManners:
         )
 
 
-class Manners:
+class Recorder:
     """The record being written. Bounded: of keys and of closed connections the oldest go first."""
 
     def __init__(self) -> None:
-        self._connections: dict[int, ConnectionManners] = {}
+        self._connections: dict[int, ConnectionCounters] = {}
         self._keys: dict[str, KeyRecord] = {}
         self._refused: Counter[str] = Counter()
         self._frames_by_stream: Counter[str] = Counter()
         self._opened = 0
 
-    def opened(self, *, id: int, api_key: str) -> ConnectionManners:
+    def opened(self, *, id: int, api_key: str) -> ConnectionCounters:
         """Note a new connection and return its counters."""
-        manners = ConnectionManners(id=id, api_key=api_key)
+        counters = ConnectionCounters(id=id, api_key=api_key)
         self._opened += 1
-        self._connections[id] = manners
-        known = self._key(manners.key)
-        self._keys[manners.key] = msgspec.structs.replace(
+        self._connections[id] = counters
+        known = self._key(counters.key)
+        self._keys[counters.key] = msgspec.structs.replace(
             known,
             opened=known.opened + 1,
             open=known.open + 1,
             peak=max(known.peak, known.open + 1),
         )
         self._forget_oldest()
-        return manners
+        return counters
 
-    def closed(self, manners: ConnectionManners) -> None:
+    def closed(self, counters: ConnectionCounters) -> None:
         """Note that a connection ended."""
-        manners.is_open = False
-        known = self._key(manners.key)
-        self._keys[manners.key] = msgspec.structs.replace(known, open=max(0, known.open - 1))
+        counters.is_open = False
+        known = self._key(counters.key)
+        self._keys[counters.key] = msgspec.structs.replace(known, open=max(0, known.open - 1))
 
     def refused(self, *, status: int, api_key: str) -> None:
         """Note an upgrade refused with an HTTP status, or a connection with the broker's number."""

@@ -1,4 +1,4 @@
-"""Whether this process was held up, by which what it has yet to read or send has grown old. Pure.
+"""Hold-ups of this process, by which what it has yet to read or send has grown old. Pure.
 
 A suspended machine, a paused container, swap or a debugger takes a process its turns. The kernel
 keeps what came meanwhile, and the process is given all of it at once, as if it were news.
@@ -13,7 +13,7 @@ HELD_UP_SECONDS = 4.0
 
 
 class HeldUp:
-    """Counts the seconds between the turns of a process. Any clock that does not go back.
+    """Counter of the seconds between the turns of a process. Any clock that does not go back.
 
     ``overdue_at`` is when the next turn comes too late: whoever reads something then asks ``turn``
     first. Infinite before the first turn.

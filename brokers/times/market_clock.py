@@ -18,7 +18,7 @@ INDIA: Final = timezone(timedelta(hours=5, minutes=30), "IST")
 
 
 class _Close(NamedTuple):
-    """When the last session of a day ends; ``at`` None: with the day itself."""
+    """The end of a day's last session; ``at`` None: with the day itself."""
 
     zone: tzinfo
     at: time | None

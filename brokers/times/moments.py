@@ -1,4 +1,4 @@
-"""How a moment is written for people, wherever one is: date, time and the zone it is told in. Pure.
+"""Moments as they are written for people, wherever one is: date, time and their zone. Pure.
 
 The same rule holds in the pages' ``format.js``. Files have ISO 8601 with the offset instead.
 """

@@ -1,4 +1,4 @@
-"""What ``Retry-After`` asks for (RFC 9110, section 10.2.3): seconds, or a date. Pure."""
+"""``Retry-After``, read (RFC 9110, section 10.2.3): seconds, or a date. Pure."""
 
 from __future__ import annotations
 

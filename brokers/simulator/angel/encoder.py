@@ -51,7 +51,7 @@ class AngelMode(IntEnum):
 
 
 class AngelName(NamedTuple):
-    """How Angel names an instrument on the wire."""
+    """Angel's name of an instrument on the wire."""
 
     exchange_type: int
     token: str

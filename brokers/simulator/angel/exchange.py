@@ -118,15 +118,15 @@ class AngelExchange(MarketExchange):
             self._pinged[link] = link.loop.time()
             self._push(link, b"pong", text=True)
             return
-        manners, book = self._links[link], self._books[link]
+        counters, book = self._links[link], self._books[link]
         try:
             request = self._parsed(message)
         except BadRequestError as error:
-            manners.malformed += 1
+            counters.malformed += 1
             self._tell(link, "E1001", "Invalid Request Payload.", error.correlation_id)
             return
         change = book.apply(request)
-        manners.judged(change, holds=len(book))
+        counters.judged(change, holds=len(book))
         for name in change.added:
             self._hold(link, self._tokens[name])
         for name in change.ended:

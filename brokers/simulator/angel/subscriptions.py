@@ -1,4 +1,4 @@
-"""What one Angel connection has subscribed: pairs of (token, mode), at most so many. Pure."""
+"""Subscriptions of one Angel connection: pairs of (token, mode), at most so many. Pure."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _correlation_id(message: str | bytes) -> str:
 
 
 class AngelChange(NamedTuple):
-    """What became of one request: pairs to send at once, tokens that ended, and bad manners."""
+    """The effect of one request: pairs to send at once, tokens that ended, and violations."""
 
     added: tuple[AngelName, ...] = ()
     ended: tuple[AngelName, ...] = ()

@@ -120,20 +120,20 @@ class BinanceReplay(LocalExchange):
         )
         self._plays[link] = play
         link.on_control = lambda opcode, payload: self._controlled(link, opcode, payload)
-        manners = self._links[link]
-        manners.duplicates += len(streams) - len(play.session)
-        manners.unknown += play.session.unknown()
-        manners.holds(len(play.session))
+        counters = self._links[link]
+        counters.duplicates += len(streams) - len(play.session)
+        counters.unknown += play.session.unknown()
+        counters.holds(len(play.session))
 
     def _heard(self, link: Link, message: str | bytes) -> None:
         if not self._is_within_rate(link):
             return
-        play, manners = self._plays[link], self._links[link]
+        play, counters = self._plays[link], self._links[link]
         answer = play.session.handle(message)
         if answer.subscribed:
             play.subscribed_at = link.loop.time()
-        manners.malformed += answer.malformed
-        manners.judged(answer, holds=len(play.session))
+        counters.malformed += answer.malformed
+        counters.judged(answer, holds=len(play.session))
         self._push(link, answer.reply, text=True)
 
     def _turn(self, now: float) -> None:
@@ -191,7 +191,7 @@ class BinanceReplay(LocalExchange):
             if frame.stream in session:
                 data = frame.message if session.combined else frame.payload
                 if self._push(link, data, text=True, ticks=1):
-                    self._manners.streamed(frame.stream)
+                    self._recorder.streamed(frame.stream)
 
 
 def _streams_asked(path: str, query: Mapping[str, str]) -> list[str] | None:

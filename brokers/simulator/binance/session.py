@@ -1,4 +1,4 @@
-"""What one Binance connection has subscribed, and the answers to its requests. Pure."""
+"""Subscriptions of one Binance connection, and the answers to its requests. Pure."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class RequestRate:
 
 
 class Pings:
-    """When to ping, and whether the client still answers. A pong counts if it copies a ping."""
+    """Pings of one client, and whether it answers them. A pong counts if it copies one."""
 
     def __init__(self, *, interval_seconds: float, timeout_seconds: float, now: float) -> None:
         self._interval_seconds = interval_seconds

@@ -77,7 +77,7 @@ _INDEX_SYMBOLS = {"NIFTY 50": "NIFTY", "NIFTY BANK": "BANKNIFTY"}
 
 
 class DhanCode(IntEnum):
-    """What a client asks for, by its request code."""
+    """Feeds that a client asks for, by its request code."""
 
     TICKER = 15
     QUOTE = 17
@@ -86,7 +86,7 @@ class DhanCode(IntEnum):
 
 
 class DhanName(NamedTuple):
-    """How Dhan names an instrument on the wire."""
+    """Dhan's name of an instrument on the wire."""
 
     segment: str
     security_id: str

@@ -149,23 +149,23 @@ class DhanExchange(MarketExchange):
         key = self._key(upgrade)
         if reason := self._refusal_of(upgrade):
             self._ending[link] = reason
-            self._manners.refused(status=reason, api_key=key)
+            self._recorder.refused(status=reason, api_key=key)
             return
         counted = [each for each in self._connections_of(key) if each not in self._ending]
         for oldest in counted[:-MAX_CONNECTIONS]:
             self._ending[oldest] = REPLACED
-            self._manners.refused(status=REPLACED, api_key=key)
+            self._recorder.refused(status=REPLACED, api_key=key)
 
     def _heard(self, link: Link, message: str | bytes) -> None:
         if link in self._ending:
             return
-        manners, book, feed = self._links[link], self._books[link], self._feeds[link]
+        counters, book, feed = self._links[link], self._books[link], self._feeds[link]
         try:
             request = parse_request(
                 message, codes=feed.codes, most=feed.most_message, is_single=feed.levels == 200
             )
         except BadRequestError:
-            manners.malformed += 1
+            counters.malformed += 1
             self._say(link, BAD_REQUEST)
             return
         if request.code is None:
@@ -174,7 +174,7 @@ class DhanExchange(MarketExchange):
             self._end(link, 1000, "")
             return
         change = book.apply(request)
-        manners.judged(change, holds=len(book))
+        counters.judged(change, holds=len(book))
         for name in change.added:
             self._hold(link, self._tokens[name])
         for name in change.ended:

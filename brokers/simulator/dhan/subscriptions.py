@@ -1,4 +1,4 @@
-"""What one Dhan connection has subscribed: instruments, each under one request code. Pure."""
+"""Subscriptions of one Dhan connection: instruments, each under one request code. Pure."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _keys(message: _Message, *, most: int, is_single: bool) -> tuple[Key, ...]:
 
 
 class DhanChange(NamedTuple):
-    """What became of one request: instruments to send at once, such that ended, bad manners."""
+    """The effect of one request: instruments to send at once, such that ended, violations."""
 
     added: tuple[DhanName, ...] = ()
     ended: tuple[DhanName, ...] = ()
@@ -114,7 +114,7 @@ class DhanBook:
 
     @property
     def codes(self) -> Mapping[DhanName, DhanCode]:
-        """What each instrument is subscribed as."""
+        """Request codes by the instruments that are subscribed under them."""
         return self._codes
 
     def apply(self, request: DhanRequest) -> DhanChange:

@@ -60,7 +60,7 @@ _INDICES = {
 
 
 class TopicKind(StrEnum):
-    """What a topic's name begins with."""
+    """Kinds of a topic, as its name begins."""
 
     FEED = "sf"
     INDEX = "if"
@@ -68,7 +68,7 @@ class TopicKind(StrEnum):
 
 
 class FyersName(NamedTuple):
-    """How Fyers names an instrument: on the socket, and in its symbols."""
+    """Fyers' name of an instrument: on the socket, and in its symbols."""
 
     segment: str
     token: str

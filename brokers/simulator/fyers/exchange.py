@@ -123,11 +123,11 @@ class FyersExchange(MarketExchange):
         self._clients[link] = client
 
     def _heard(self, link: Link, message: str | bytes) -> None:
-        client, manners = self._clients[link], self._links[link]
+        client, counters = self._clients[link], self._links[link]
         try:
             request = parse_request(message)
         except BadRequestError:
-            manners.malformed += 1
+            counters.malformed += 1
             return
         if client.is_deaf or request.kind is RequestKind.PING:
             return
@@ -173,7 +173,7 @@ class FyersExchange(MarketExchange):
         client.key = key if is_valid else None
         if not is_valid:
             # There is no status; it counts as what other brokers answer.
-            self._manners.refused(status=HTTPStatus.UNAUTHORIZED.value, api_key=key)
+            self._recorder.refused(status=HTTPStatus.UNAUTHORIZED.value, api_key=key)
         every = self._ack_every if is_valid else 0
         self._push(link, encode_reply(RequestKind.AUTH, "K" if is_valid else "N", every))
 
@@ -185,8 +185,8 @@ class FyersExchange(MarketExchange):
             for symbol in other.book.symbols
         }
         change = client.book.apply(request, others)
-        manners = self._links[link]
-        manners.judged(change, holds=len(client.book.symbols))
+        counters = self._links[link]
+        counters.judged(change, holds=len(client.book.symbols))
         if change.over_limit:
             text = "Symbol limit exceeded"
             self._push(link, encode_custom(LIMIT_EXCEEDED, text, request.kind))

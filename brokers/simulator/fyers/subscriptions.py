@@ -1,4 +1,4 @@
-"""What a Fyers client asks, and what one connection has subscribed by it. Pure."""
+"""Requests of a Fyers client, and subscriptions of one connection by them. Pure."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def symbol_of(topic: str) -> str:
 
 
 class FyersChange(NamedTuple):
-    """What became of one request: topics that began and ended, and bad manners."""
+    """The effect of one request: topics that began and ended, and violations."""
 
     added: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()

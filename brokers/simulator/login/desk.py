@@ -1,7 +1,7 @@
 """The desk at which people log in to a broker of the local exchange; a broker fills in its paths.
 
 What the brokers have in common: the page with a PIN and a second factor, codes that work once,
-tokens that end by a clock which tests move, faults as verbs, and a record of manners.
+tokens that end by a clock which tests move, faults as verbs, and a record of what clients did.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class FrameType(IntEnum):
 
 
 class MarketStatus(IntEnum):
-    """What a segment's market is doing."""
+    """States of a segment's market."""
 
     PRE_OPEN_START = 0
     PRE_OPEN_END = 1

@@ -146,14 +146,14 @@ class UpstoxExchange(MarketExchange):
 
     def _heard(self, link: Link, message: str | bytes) -> None:
         self._greet(link)
-        manners, book = self._links[link], self._books[link]
+        counters, book = self._links[link], self._books[link]
         try:
             request = parse_request(message)
         except BadRequestError:
-            manners.malformed += 1
+            counters.malformed += 1
             return
         change = book.apply(request)
-        manners.judged(change, holds=len(book))
+        counters.judged(change, holds=len(book))
         for key in change.added:
             self._hold(link, self._tokens[key])
         for key in change.ended:

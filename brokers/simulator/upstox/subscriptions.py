@@ -1,4 +1,4 @@
-"""What an Upstox user has subscribed: keys by mode, bounded per mode over all connections. Pure."""
+"""Subscriptions of an Upstox user: keys by mode, bounded per mode over all connections. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BadRequestError(ValueError):
 
 
 class UpstoxMethod(StrEnum):
-    """What a request wants."""
+    """Methods of a request."""
 
     SUB = "sub"
     CHANGE_MODE = "change_mode"
@@ -75,19 +75,19 @@ KEY_LIMITS: Mapping[UpstoxMode, tuple[int, int]] = {
 
 
 class UpstoxPlan(StrEnum):
-    """What a user has paid for."""
+    """Plans that a user may have paid for."""
 
     NORMAL = "normal"
     PLUS = "plus"
 
     @property
     def connections(self) -> int:
-        """How many connections a user may have."""
+        """The most connections of a user."""
         return 5 if self is UpstoxPlan.PLUS else 2
 
     @property
     def key_limits(self) -> Mapping[UpstoxMode, tuple[int, int]]:
-        """How many keys of each mode: alone, and beside other modes."""
+        """The most keys of each mode: alone, and beside other modes."""
         if self is UpstoxPlan.PLUS:
             return {**KEY_LIMITS, UpstoxMode.FULL_D30: (50, 50)}
         return KEY_LIMITS
@@ -120,7 +120,7 @@ class UpstoxLimits:
 
 
 class UpstoxChange(NamedTuple):
-    """What became of one request: keys to send at once, keys that ended, and bad manners."""
+    """The effect of one request: keys to send at once, keys that ended, and violations."""
 
     added: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()

@@ -93,13 +93,13 @@ class KiteExchange(MarketExchange):
         self._books[link] = SubscriptionBook(limit=self._max_instruments, known=self.market.quotes)
 
     def _heard(self, link: Link, message: str | bytes) -> None:
-        manners, book = self._links[link], self._books[link]
+        counters, book = self._links[link], self._books[link]
         try:
             change = book.apply(parse_message(message))
         except MalformedMessageError:
-            manners.malformed += 1
+            counters.malformed += 1
             return
-        manners.judged(change, holds=len(book))
+        counters.judged(change, holds=len(book))
         for token in change.refreshed:
             self._hold(link, token)
         for token in change.ended:

@@ -1,4 +1,4 @@
-"""What one Kite connection has subscribed, and what its messages change about that. Pure."""
+"""Subscriptions of one Kite connection, and what its messages change about them. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def parse_message(message: str | bytes) -> Subscribe | Unsubscribe | SetMode:
 
 
 class Change(NamedTuple):
-    """What became of one message: tokens to send at once, tokens that ended, and bad manners."""
+    """The effect of one message: tokens to send at once, tokens that ended, and violations."""
 
     refreshed: tuple[int, ...] = ()
     ended: tuple[int, ...] = ()

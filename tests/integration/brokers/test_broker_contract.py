@@ -219,7 +219,7 @@ async def test_names_follow_the_broker_s_tokens_while_everything_ticks(open_pool
 
 
 async def test_a_link_that_falls_silent_is_told_and_replaced(open_pool: OpenPool):
-    """Not a byte for the broker's liveness time: the prices are stale, and it connects anew."""
+    """Not a byte for the broker's liveness time: the prices are stale, and it connects again."""
     kit = await open_pool(capabilities={"liveness_timeout_seconds": 2.0})
     kit.want(*kit.keys[:2])
     await eventually(lambda: kit.confirmed == 2)

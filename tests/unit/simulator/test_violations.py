@@ -1,4 +1,4 @@
-"""The record of clients' manners, and the verbs as text."""
+"""The record of what clients did, and the verbs as text."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import msgspec
 import pytest
 
 from brokers.simulator.control import VERBS, ControlError, run_verb
-from brokers.simulator.violations import Manners, key_label
+from brokers.simulator.violations import Recorder, key_label
 from brokers.simulator.zerodha.subscriptions import Change
 
 
 def test_the_record_counts_connections_by_key_without_holding_the_key():
-    manners = Manners()
-    first = manners.opened(id=1, api_key="secret-key")
-    manners.opened(id=2, api_key="secret-key")
-    manners.closed(first)
-    manners.opened(id=3, api_key="other")
-    manners.refused(status=429, api_key="secret-key")
-    record = manners.to_record()
+    recorder = Recorder()
+    first = recorder.opened(id=1, api_key="secret-key")
+    recorder.opened(id=2, api_key="secret-key")
+    recorder.closed(first)
+    recorder.opened(id=3, api_key="other")
+    recorder.refused(status=429, api_key="secret-key")
+    record = recorder.to_record()
     key = record.keys[key_label("secret-key")]
     assert (key.opened, key.open, key.peak, key.refused) == (2, 1, 2, 1)
     assert (record.opened, record.open, record.peak_connections) == (3, 2, 2)
@@ -25,29 +25,29 @@ def test_the_record_counts_connections_by_key_without_holding_the_key():
 
 
 def test_messages_are_counted_and_their_busiest_second_kept():
-    manners = Manners()
-    connection = manners.opened(id=1, api_key="k")
+    recorder = Recorder()
+    connection = recorder.opened(id=1, api_key="k")
     for now in (10.0, 10.1, 10.9, 11.0, 15.0):
         connection.heard(now)
-    (record,) = manners.to_record().connections
+    (record,) = recorder.to_record().connections
     assert (record.messages, record.peak_messages_per_second) == (5, 3)
 
 
 def test_polite_clients_raise_no_complaint_and_others_do():
-    manners = Manners()
-    connection = manners.opened(id=1, api_key="k")
+    recorder = Recorder()
+    connection = recorder.opened(id=1, api_key="k")
     connection.holds(3_000)
-    assert manners.to_record().complaints() == []
+    assert recorder.to_record().complaints() == []
     connection.duplicates += 2
-    manners.refused(status=403, api_key="")
-    assert manners.to_record().complaints() == [
+    recorder.refused(status=403, api_key="")
+    assert recorder.to_record().complaints() == [
         "1 upgrade(s) refused with HTTP 403",
         "2 duplicate subscription(s)",
     ]
 
 
 def test_what_a_book_finds_in_a_message_is_counted_and_what_it_holds_noted():
-    connection = Manners().opened(id=1, api_key="k")
+    connection = Recorder().opened(id=1, api_key="k")
     found = Change(duplicates=1, unknown=2, not_subscribed=3, over_limit=4)
     for holds in (7, 5):
         connection.judged(found, holds=holds)
@@ -58,29 +58,29 @@ def test_what_a_book_finds_in_a_message_is_counted_and_what_it_holds_noted():
 
 
 def test_a_reset_keeps_what_is_open_and_forgets_the_rest():
-    manners = Manners()
-    gone = manners.opened(id=1, api_key="k")
-    manners.closed(gone)
-    stays = manners.opened(id=2, api_key="k")
+    recorder = Recorder()
+    gone = recorder.opened(id=1, api_key="k")
+    recorder.closed(gone)
+    stays = recorder.opened(id=2, api_key="k")
     stays.holds(5)
     stays.duplicates += 1
-    manners.refused(status=503, api_key="k")
-    manners.streamed("s")
-    manners.reset()
-    record = manners.to_record()
+    recorder.refused(status=503, api_key="k")
+    recorder.streamed("s")
+    recorder.reset()
+    record = recorder.to_record()
     assert (record.opened, record.open, record.subscribed) == (0, 1, 5)
     assert (record.refused, record.frames_by_stream, record.complaints()) == ({}, {}, [])
     assert record.keys[key_label("k")].open == 1
-    manners.closed(stays)
-    assert manners.to_record().keys[key_label("k")].open == 0
+    recorder.closed(stays)
+    assert recorder.to_record().keys[key_label("k")].open == 0
 
 
 def test_the_record_is_bounded_and_forgets_closed_connections_first():
-    manners = Manners()
-    stays = manners.opened(id=0, api_key="stays")
+    recorder = Recorder()
+    stays = recorder.opened(id=0, api_key="stays")
     for id in range(1, 2_000):
-        manners.closed(manners.opened(id=id, api_key=f"key-{id}"))
-    record = manners.to_record()
+        recorder.closed(recorder.opened(id=id, api_key=f"key-{id}"))
+    record = recorder.to_record()
     assert len(record.connections) <= 256
     assert len(record.keys) <= 256
     assert record.connections[0].id == stays.id
