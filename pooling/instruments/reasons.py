@@ -37,7 +37,7 @@ def why_nothing_found(accounts: Iterable[BrokerAccount], exchange: str = "") -> 
     accounts = list(accounts)
     enabled = [account for account in accounts if account.enabled]
     if not accounts:
-        return "You have no broker account: add one in the admin."
+        return "You have no broker account: add one on the Brokers page."
     if not enabled:
         return "All of your broker accounts are disabled: enable one in the admin."
     brokers = sorted({account.broker for account in enabled})

@@ -49,7 +49,7 @@ def _unknown(name: str) -> str:
         )[:COMPARED]
     )  # fmt: skip
     if not accounts:
-        return "There is no broker account yet: add one in the admin, or with `pool import`."
+        return "There is no broker account yet: add one on the Brokers page, or with `pool import`."
     names = {account_name(account): account for account in accounts}
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     listed = [names[each] for each in close] or accounts

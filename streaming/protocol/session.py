@@ -212,7 +212,7 @@ class ClientSession:
     def _no_account(self, exchange: str) -> str:
         traded = sorted({name for account in self.user.accounts for name in account.exchanges})
         if not traded:
-            return "No broker account is set up for this user; add one in the admin."
+            return "No broker account is set up for this user; add one on the Brokers page."
         meant = difflib.get_close_matches(exchange, traded, n=1)
         return (
             f"None of your broker accounts trades exchange {exchange!r}; "

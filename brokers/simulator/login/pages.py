@@ -25,7 +25,7 @@ def _page(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
         f"<body><main>{body}</main></body></html>"
     )
 
@@ -49,7 +49,7 @@ def login_page(broker: str, carried: Mapping[str, str], *, error: str = "") -> s
         f'<a href="/" target="_blank">who may log in, with PINs and codes</a>.</p>{wrong}'
         f'<form method="post">{hidden}'
         '<label for="user">User</label><input id="user" name="user" required autofocus>'
-        '<label for="pin">PIN</label><input id="pin" name="pin" type="password" required>'
+        '<label for="pin">PIN</label><input id="pin" name="pin" type="password" autocomplete="off" required>'
         '<label for="totp">Code of the second factor</label>'
         '<input id="totp" name="totp" inputmode="numeric" required>'
         '<button name="answer" value="allow">Allow</button>'

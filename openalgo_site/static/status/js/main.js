@@ -145,7 +145,7 @@ function showFind() {
   $("next").disabled = page >= pages;
   const none = wanted.search
     ? "No pool matches."
-    : "No pool here yet: add a broker account in the admin, or ask who keeps this installation.";
+    : "No pool here yet: add a broker account on the Brokers page.";
   setText($("pools-note"), none);
 }
 

@@ -133,7 +133,7 @@ def test_an_empty_answer_says_what_is_missing(browser: Client, user: User) -> No
     BrokerAccount.objects.update(enabled=False)
     assert reason() == "All of your broker accounts are disabled: enable one in the admin."
     BrokerAccount.objects.all().delete()
-    assert reason() == "You have no broker account: add one in the admin."
+    assert reason() == "You have no broker account: add one on the Brokers page."
 
 
 def test_a_key_of_an_inactive_user_is_wrong(client: Client, user: User) -> None:
