@@ -22,6 +22,7 @@ from pooling.admin.lists.cells import Tone, badge
 from pooling.keys.crypto import load_sealer
 from pooling.keys.files import KeyFileError
 from pooling.models import BrokerAccount
+from pooling.operations.credentials import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     AccountFormBase = forms.ModelForm[BrokerAccount]
@@ -129,7 +130,7 @@ def credential_field(form_field: str, account: BrokerAccount | None) -> forms.Ch
         label=field.label if account else f"{capabilities.label}: {field.label}",
         help_text=f"{state} {field.help_text}",
         required=False,
-        max_length=1024,
+        max_length=MAX_VALUE_LENGTH,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 

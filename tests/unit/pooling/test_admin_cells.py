@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pooling.admin.forms.credentials import credential_state
+from pooling.admin.forms.credentials import credential_field, credential_state
 from pooling.admin.lists.cells import Tone, age, badge, bar, long_age
 from pooling.admin.operations import OPERATIONS, PoolFacts
 from pooling.models import BrokerAccount
@@ -91,3 +91,9 @@ def test_an_end_in_another_year_names_the_year(ends, told, settings):
     settings.TIME_ZONE = "Asia/Kolkata"
     account = BrokerAccount(credentials_version=1, credentials_expire=ends)
     assert told in credential_state(account, NOW)
+
+
+def test_the_admin_takes_a_token_as_long_as_brokers_give_them():
+    """A JWT of Angel One holds another one in it, and is well above a thousand characters."""
+    field = credential_field("credential_angel_access_token", None)
+    assert len(field.clean("x" * 2000)) == 2000
