@@ -108,10 +108,11 @@ def send_at(now: float, used_period: int | None = None) -> float:
     """Return the first moment from ``now`` on at which a code may be sent, in epoch seconds.
 
     Args:
-        used_period: the last period whose code was sent with this secret; None: none.
+        used_period: the last period whose code was sent with this secret; None: none. One that
+            lies far ahead was written by a clock that has been set right since, and says nothing.
     """
     period = period_of(now)
-    if used_period is not None and period <= used_period:
+    if used_period is not None and period <= used_period <= period + 1:
         return float((used_period + 1) * PERIOD_SECONDS)
     next_period = (period + 1) * PERIOD_SECONDS
     return now if next_period - now > LAST_SECONDS else float(next_period)
