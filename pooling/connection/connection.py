@@ -1,7 +1,7 @@
 """One WebSocket to one broker: opened, kept alive, replayed, and opened again while it is needed.
 
 A thin shell. The adapter says what to send and what frames mean, the owner (the pool) says what the
-connection shall carry, ``lifecycle`` and ``backoff`` decide what follows a failure; this module
+connection is to carry, ``lifecycle`` and ``backoff`` decide what follows a failure; this module
 does the talking and the waiting.
 """
 
@@ -95,16 +95,17 @@ class Connection:
         self._clock = clock
         self._backoff = backoff
         self._pulse = pulse
+        # From here on all is the loop's; any thread may read the meters and the state.
         self._held_up = ""  # why all that the open socket still brings is old
-        self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None  # that lives its life, from ``open`` on
+        self._wake = asyncio.Event()  # what it is to carry, or whether it is needed, has changed
         # What ends the subscriptions that were cut off: said before any further change.
         self._parting: deque[str | bytes] = deque()
         self._restart = RestartSwitch()
         self._pacer = Pacer(
             clock=clock, interval_seconds=self._adapter.capabilities.message_interval_seconds
         )
-        self._credentials_version = 0
+        self._credentials_version = 0  # of those that the last attempt took
 
         self._state = ConnectionState.IDLE
         self._meters = ConnectionMeters(now_ms=clock.time_ms())
@@ -113,15 +114,15 @@ class Connection:
         # monotonic, one of them None; loop only.
         self._opened_at: float | None = None
         self._down_since: float | None = clock.monotonic()
-        self._live_since: float | None = None
-        self._unknown_before = 0
+        self._live_since: float | None = None  # monotonic, until it is credited to the backoff
+        self._unknown_before = 0  # unknown ticks of the adapters before the present one
 
     def __repr__(self) -> str:
         return f"<Connection {self._name} {self._state}>"
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection is in its life."""
+        """The connection's place in its life."""
         return self._state
 
     @property
@@ -142,22 +143,22 @@ class Connection:
 
     @property
     def losses(self) -> Mapping[str, int]:
-        """How often sockets and attempts ended, by reason."""
+        """Number of sockets and attempts that ended, by reason."""
         return self._meters.losses
 
     @property
     def reconnects(self) -> int:
-        """How often it was opened again."""
+        """Number of times that it was opened again."""
         return self._meters.reconnects
 
     @property
     def frames_malformed(self) -> int:
-        """How many frames were dropped because they broke the broker's protocol."""
+        """Number of frames that were dropped because they broke the broker's protocol."""
         return self._meters.malformed
 
     @property
     def ticks_unknown(self) -> int:
-        """How many ticks were of instruments that were not subscribed."""
+        """Number of ticks of instruments that were not subscribed."""
         return self._unknown_before + self._adapter.ticks_unknown
 
     def open(self) -> None:
@@ -166,7 +167,7 @@ class Connection:
             self._task = asyncio.create_task(self._run(), name=f"pool-connection-{self._name}")
 
     def wake(self) -> None:
-        """Notice that what the connection shall carry has changed."""
+        """Notice that what the connection is to carry has changed."""
         self._wake.set()
 
     def cut(self, subscriptions: Sequence[Subscription]) -> None:
@@ -180,7 +181,7 @@ class Connection:
         self._wake.set()
 
     def restart(self, make_adapter: Callable[[], BrokerAdapter], reason: str) -> None:
-        """Connect anew with another adapter, at once."""
+        """Connect again with another adapter, at once."""
         self._make_adapter = make_adapter
         self._restart.ask(reason)
 

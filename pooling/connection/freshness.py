@@ -1,4 +1,4 @@
-"""How long an open socket may say nothing before its prices are not to be trusted. Pure.
+"""Freshness of an open socket: how long it may say nothing before its prices are old. Pure.
 
 Two kinds of brokers. One sends something about every second or two, market or not (a heartbeat of
 at most 5 s): when two beats are missing the prices are stale, within 6 s. From the others silence
@@ -55,7 +55,7 @@ _NEVER, _ALWAYS = float("inf"), float("-inf")
 
 
 class LastHeard(NamedTuple):
-    """When something last came on a link, monotonic seconds.
+    """Last moments at which something came on a link, monotonic seconds.
 
     Of the ``byte``s, answers to pings are some; ``tick`` is one of something subscribed, None:
     there was none.
@@ -85,16 +85,17 @@ class Freshness:
         self.limit_seconds = QUIET_SECONDS
         if self.is_steady and heartbeat_seconds is not None:
             self.limit_seconds = max(MISSED_BEATS * heartbeat_seconds, LEAST_SECONDS)
+        # As the class says; all of it is the connection's, on its loop.
         self.has_dried_up = False
         self.is_unproven = False
         self.counts_from = _ALWAYS
         self._plenty_at = _ALWAYS  # when the link last had plenty, as far as sockets ended since
         self._seconds: deque[float] = deque(maxlen=int(BUSY_SECONDS) + 1)  # those with ticks
         self._broken: deque[float] = deque(maxlen=BROKEN_COUNT)  # with frames that cannot be read
-        self._broken_since = _NEVER
+        self._broken_since = _NEVER  # when nothing but such frames began
         self._why = ""  # it dried up
         self._asked_at = _ALWAYS  # when something was last subscribed or changed
-        self._carried = 0
+        self._carried = 0  # instruments now
         self._most_carried = 0  # while ``_seconds`` were collected
 
     @property
@@ -120,7 +121,7 @@ class Freshness:
     def asked(self, now: float, *, came: int = 0, left: int = 0, changed: int = 0) -> None:
         """Note that so many instruments are being subscribed, let go, and changed in their mode.
 
-        Where what made a link busy may have been let go, what is left begins anew.
+        Where what made a link busy may have been let go, what is left begins again.
         """
         self._asked_at = now
         self._carried = max(0, self._carried + came - left)

@@ -1,4 +1,4 @@
-"""Why sockets end, in the few words that statistics count by. Pure."""
+"""Reasons why sockets end, in the few words that statistics count by. Pure."""
 
 from __future__ import annotations
 

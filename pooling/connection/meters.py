@@ -1,4 +1,4 @@
-"""What one connection counts over all its sockets, and how it becomes statistics. Pure."""
+"""Meters of one connection over all its sockets, and their statistics. Pure."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class ConnectionMeters:
 
     def __init__(self, *, now_ms: int) -> None:
         self.connects = self.frames = self.ticks = self.sent = self.malformed = 0
-        self.malformed_told: float | None = None
-        self.losses: Counter[str] = Counter()
+        self.malformed_told: float | None = None  # when the log last heard of it
+        self.losses: Counter[str] = Counter()  # sockets and attempts that ended, by reason
         self.last_frame: float | None = None
         self.last_tick: float | None = None
         self.last_close = ""
@@ -53,7 +53,7 @@ class ConnectionMeters:
 
     @property
     def reconnects(self) -> int:
-        """How often the connection was opened again."""
+        """Number of times that the connection was opened again."""
         return max(0, self.connects - 1)
 
     def is_malformed_news(self, now: float) -> bool:

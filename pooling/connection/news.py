@@ -1,4 +1,4 @@
-"""Whether a link that was opened again brings anything newer than what was known before. Pure.
+"""News on a link that was opened again: anything newer than what was known before. Pure.
 
 A broker sends its last known price when something is subscribed, however old that is, and a feed
 that is dead behind a working link may send the same again and again. News is what the exchange
@@ -28,7 +28,7 @@ class NewsSink(TickSink):
     """
 
     def __init__(self, sink: TickSink, on_news: Callable[[], None]) -> None:
-        self.sink = sink
+        self.sink = sink  # the pool's
         self._on_news = on_news
         self._first: dict[tuple[InstrumentKey, int], Tick] = {}  # by price scale, too
         self._is_over = False  # there was news

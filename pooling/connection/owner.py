@@ -1,4 +1,4 @@
-"""What a connection asks of its pool and tells it."""
+"""Owner of a connection: the questions and the news that its pool takes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ConnectionOwner(Protocol):
     """The pool as a connection sees it. Called on the worker's loop."""
 
     def is_needed(self, slot: int) -> bool:
-        """Tell whether the connection shall be open."""
+        """Tell whether the connection is to be open."""
 
     def carries(self, slot: int) -> bool:
-        """Tell whether the connection shall carry anything."""
+        """Tell whether the connection is to carry anything."""
 
     def has_changes(self, slot: int) -> bool:
         """Tell whether there may be anything to send."""
@@ -30,7 +30,7 @@ class ConnectionOwner(Protocol):
         """Return the next changes to send; empty when there are none."""
 
     async def prepare(self) -> None:
-        """Get ready to say what a new socket shall carry; under two seconds, never raises."""
+        """Get ready to say what a new socket is to carry; under two seconds, never raises."""
 
     def parted(self, slot: int) -> None:
         """Take note that the end of everything that was ``cut`` has been said."""

@@ -24,9 +24,9 @@ class Pacer:
         if interval_seconds < 0:
             raise ValueError("interval_seconds must not be negative")
         self._clock = clock
-        self._interval = interval_seconds
+        self._interval = interval_seconds  # ``reset`` may change it
         self._turn = asyncio.Lock()
-        self._last: float | None = None
+        self._last: float | None = None  # when the last message had its turn on this socket
 
     def reset(self, interval_seconds: float | None = None) -> None:
         """Start over for a new socket, which has sent nothing yet; None: at the same pace."""

@@ -30,9 +30,9 @@ class Pulse:
     """
 
     def __init__(self, *, clock: Clock) -> None:
-        self.held_up = HeldUp()
+        self.held_up = HeldUp()  # since the last turn; a new one after ``stop``
         self._clock = clock
-        self._listeners: set[Listener] = set()
+        self._listeners: set[Listener] = set()  # told of every hold-up
         self._timer: asyncio.TimerHandle | None = None  # the next beat, from ``start`` to ``stop``
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""A connection is told to connect anew: at once if it is open, and without waiting if it is not."""
+"""Order to connect again: at once if a connection is open, and without waiting if it is not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class RestartSwitch:
     """Remembers that a restart was asked for until a new adapter was taken. On one loop only."""
 
     def __init__(self) -> None:
-        self._reason = ""
-        self._asked = asyncio.Event()
+        self._reason = ""  # of the last restart that was asked for
+        self._asked = asyncio.Event()  # until its new adapter is taken
         self._hurry = asyncio.Event()  # a restart that no attempt has begun after
 
     def ask(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Why a group of tasks that shall run for ever has come to an end."""
+"""Failure that ended a group of tasks which were to run for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two clocks and a question: whether an open socket is alive, its prices fresh, its peer awake."""
+"""Watch over an open socket: whether it is alive, its prices fresh, and its peer awake."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ConnectionWatch:
         meters: what arrived and when; read, and ``sent`` counted.
         judged: takes why prices are not to be trusted, "" when they are.
         is_live: whether the connection is live as far as it knows.
-        carries: whether the connection shall carry anything.
+        carries: whether the connection is to carry anything.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a pool tells its listeners, gathered so that thousands of symbols cost a few events."""
+"""Events for a pool's listeners, gathered so that thousands of symbols cost a few of them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class FeedAnnouncer:
         self._pool_id = pool_id
         self._clock = clock
         self._emit = emit
+        # Gathered and not told yet, with the timers that tell them: loop only.
         self._live: dict[InstrumentKey, None] = {}
         self._live_timer: asyncio.TimerHandle | None = None
         self._outcomes: list[Outcome] = []

@@ -61,7 +61,7 @@ class ConnectionTable:
 
     @property
     def closing(self) -> int:
-        """How many that left the table still have a socket, as far as is known."""
+        """Number of those that left the table and still have a socket, as far as is known."""
         return len(self._closing)
 
     def make(self, slot: int, owner: ConnectionOwner, options: PoolOptions) -> Connection:
@@ -88,7 +88,7 @@ class ConnectionTable:
             connection.health_check_seconds = options.health_check_seconds
 
     def restart(self, slot: int, reason: str) -> None:
-        """Connect anew at once, with another adapter. Unknown ones are ignored."""
+        """Connect again at once, with another adapter. Unknown ones are ignored."""
         if (connection := self.connections.get(slot)) is not None:
             connection.restart(self._make_adapter, reason)
 

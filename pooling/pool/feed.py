@@ -1,4 +1,4 @@
-"""What a pool's connections ask and tell, and what its listeners hear of it."""
+"""Feed of one pool: answers to its connections, and what its listeners hear of them."""
 
 from __future__ import annotations
 
@@ -69,19 +69,21 @@ class PoolFeed:
         self.health = FeedHealth(now_ms=parts.clock.time_ms())  # loop only; anybody reads it
         # Instruments whose last price is not to be trusted; under the pool's lock.
         self._stale: set[InstrumentKey] = set()
-        self._announced = FeedStatus.LIVE  # what listeners last heard of the pool as a whole
-        self._live_again = ""  # why the pool as a whole is live once a connection is up again
-        self._start_timer: asyncio.TimerHandle | None = None  # until the start is over
+        # What listeners last heard of the pool as a whole, why it is live once a connection is up
+        # again, and the timer that ends the start: loop only.
+        self._announced = FeedStatus.LIVE
+        self._live_again = ""
+        self._start_timer: asyncio.TimerHandle | None = None
 
     # -- ConnectionOwner ----------------------------------------------------------------------
 
     def is_needed(self, slot: int) -> bool:
-        """Tell whether the connection shall be open."""
+        """Tell whether the connection is to be open."""
         with self._lock:
             return not self.health.is_paused and self._book.is_needed(slot)
 
     def carries(self, slot: int) -> bool:
-        """Tell whether the connection shall carry anything."""
+        """Tell whether the connection is to carry anything."""
         with self._lock:
             return self._book.carries(slot)
 
@@ -104,7 +106,7 @@ class PoolFeed:
         return batch
 
     async def prepare(self) -> None:
-        """Have names mean what they do today before everything is subscribed anew."""
+        """Have names mean what they do today before everything is subscribed again."""
         await self._prepare()
 
     def parted(self, slot: int) -> None:
@@ -173,7 +175,7 @@ class PoolFeed:
         self._start_timer = loop.call_later(WANTED_WITHIN_SECONDS, self._end_start_unwanted)
 
     def judge(self, reason: str = "") -> None:
-        """Judge the pool as a whole anew; ``reason`` is what was said last."""
+        """Judge the pool as a whole once more; ``reason`` is what was said last."""
         if self.health.is_starting and self._has_come():
             self._end_start()
         states = [c.state for slot, c in self._connections.items() if self.carries(slot)]
@@ -434,7 +436,7 @@ class PoolFeed:
             self._stale.update(doubtful)
             self._telemetry.observe()
         self._sink.forget(doubtful)
-        self._announcer.stale(doubtful, "asked for anew: it may be what the broker refused")
+        self._announcer.stale(doubtful, "asked for again: it may be what the broker refused")
         self._announcer.outcomes(outcomes)
         self._request_run()
 
@@ -442,7 +444,7 @@ class PoolFeed:
         """Tell who waits on the connection what the broker said there; it names nothing and nobody.
 
         It may be of a subscription, or of its own affairs. What waits goes on waiting, comes with
-        its first tick, or is asked for anew; who holds it knows why it has not come yet.
+        its first tick, or is asked for again; who holds it knows why it has not come yet.
         """
         words = words_of(error)
         message = f"the broker has not confirmed it yet, and says: {words}"

@@ -1,4 +1,4 @@
-"""What people read about a pool: log lines at milestones, and notes that are kept."""
+"""Journal of a pool, for people: log lines at milestones, and notes that are kept."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class PoolJournal:
         self._clock = clock
         self._note = note
         self._describe_peaks = describe_peaks
+        # When a lack of room was last told; any thread, and a line too many does no harm.
         self._last_capacity: float | None = None
 
     def pool_started(self, spec: AccountSpec, limits: Limits) -> None:

@@ -76,7 +76,7 @@ class PoolOperator:
         self._runtime.run()
 
     def reconnect(self, slot: int | None) -> str:
-        """Have one connection, or (None) all of them, connect anew at once."""
+        """Have one connection, or (None) all of them, connect again at once."""
         self._check_running()
         if slot is not None:
             self._check_slot(slot)
@@ -98,12 +98,12 @@ class PoolOperator:
         for each in restarted:
             self._table.restart(each, "a reconnect was asked for")
         note = f"; the broker asked to wait with {_connections(waiting)}" if waiting else ""
-        return f"Connecting {_connections(restarted)} anew{note}."
+        return f"Reconnecting {_connections(restarted)}{note}."
 
     def drain(self, slot: int) -> str:
         """Move what a connection carries to others, make-before-break, and then close it.
 
-        What finds no room elsewhere stays: for that the connection is opened anew in place.
+        What finds no room elsewhere stays: for that the connection is opened again in place.
         """
         self._check_running()
         self._check_slot(slot)

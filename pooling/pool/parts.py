@@ -43,12 +43,12 @@ class PoolAccount:
 
     @property
     def capabilities(self) -> BrokerCapabilities:
-        """What the broker allows, as the account's settings have it."""
+        """The broker's own limits, as the account's settings have them."""
         return self.adapter_class.capabilities
 
     @property
     def endpoint(self) -> str:
-        """Where its connections connect to."""
+        """The URL that its connections connect to."""
         return self.spec.endpoint or self.capabilities.default_endpoint
 
     def make_adapter(self) -> BrokerAdapter:
@@ -59,7 +59,7 @@ class PoolAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolParts:
-    """What a pool's feed, runtime and operator work on. ``build_pool`` makes them, once.
+    """State that a pool's feed, runtime and operator share. ``build_pool`` makes it, once.
 
     Whoever is called while it holds ``lock`` says *under the lock*; nobody else is.
     """

@@ -309,7 +309,7 @@ class ConnectionPool:
     def update_adapter(
         self, adapter_class: type[BrokerAdapter], settings: tuple[tuple[str, SettingValue], ...]
     ) -> None:
-        """Serve the account with edited settings from now on; its connections open anew.
+        """Serve the account with edited settings from now on; its connections open again.
 
         Whoever holds what the broker does not offer any more is told that it ends; limits follow as
         in ``update_options``. Any thread.

@@ -220,8 +220,8 @@ class PoolRuntime:
             moves.reinstate(task.slot)
             connection = self._table.connections.get(task.slot)
             if connection is not None and connection.is_up:
-                self._table.restart(task.slot, "opened anew")
-            return f"connection {task.slot} is opened anew: there is no room to replace it"
+                self._table.restart(task.slot, "opened again")
+            return f"connection {task.slot} is opened again: there is no room to replace it"
         elif isinstance(task, SettleMoves):
             moves.settle(task.keys)
         return ""

@@ -16,7 +16,7 @@ __all__ = ["Gauge", "PoolMeters", "RateWindow"]
 
 
 class Gauge(Enum):
-    """What has a peak."""
+    """A measure that has a peak."""
 
     SYMBOLS = "symbols"
     CONNECTIONS = "connections"
@@ -36,6 +36,7 @@ class RateWindow:
         if seconds < 1:
             raise ValueError("seconds must be at least 1")
         self._seconds = seconds
+        # Events of each second, which second that is, and the first one: one thread writes them.
         self._counts = [0] * (seconds + 1)
         self._stamps = [-1] * (seconds + 1)
         self._started: int | None = None
@@ -85,6 +86,7 @@ class PoolMeters:
     def __init__(self, *, now_ms: int) -> None:
         start = Peak(0, now_ms)
         self._meters = {gauge: _Meter(0, start, start) for gauge in Gauge}
+        # When the interval of the next usage sample began, and the counters then.
         self._interval_started_ms = now_ms
         self._ticks_before = 0
         self._reconnects_before = 0

@@ -1,4 +1,4 @@
-"""What a pool counts: ticks, reconnects and peaks, and how they become statistics."""
+"""Telemetry of a pool: ticks, reconnects and peaks counted, and their statistics."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class PoolTelemetry:
         self._connections = connections
         self._meters = PoolMeters(now_ms=clock.time_ms())
         self._rate = RateWindow()
-        self._ticks = 0
+        self._ticks = 0  # published since the start; the loop alone writes it
+        # The counters of connections that left the table; under the pool's lock.
         self._retired_losses: Counter[str] = Counter()
         self._retired_reconnects = self._retired_malformed = self._retired_unknown = 0
 

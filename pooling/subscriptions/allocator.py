@@ -1,4 +1,4 @@
-"""Which connection carries which subscription. Pure: a request in, a plan out.
+"""Allocation of subscriptions to connections. Pure: a request in, a plan out.
 
 The allocator only does arithmetic on costs. It fills the first connection with room, opens a
 further one when all are full, and otherwise refuses with the numbers. Its own book is updated when
@@ -45,13 +45,14 @@ class Allocator:
     """
 
     def __init__(self, *, limits: Limits, cost: Cost, category: Category | None = None) -> None:
-        self.limits = limits
+        self.limits = limits  # in force; ``resize`` replaces them. All of it under the pool's lock
         self._cost = cost
         self._category = category
         self._slots: dict[int, Slot] = {}  # in the order in which they were opened
+        # Where each instrument is to be carried, and what carries it until it has moved there.
         self._placed: dict[InstrumentKey, Slot] = {}
         self._moving_from: dict[InstrumentKey, Slot] = {}
-        self._roomy: list[int] = []
+        self._roomy: list[int] = []  # the numbers of slots that may take more, sorted
         self._load = Load()  # of all slots together
 
     def emptied(self, limits: Limits) -> Allocator:
@@ -89,7 +90,7 @@ class Allocator:
         return bool(self._roomy) or self.may_open
 
     def items_on(self, number: int) -> Mapping[InstrumentKey, Placement]:
-        """Return what a connection shall carry; of an unknown one, nothing."""
+        """Return what a connection is to carry; of an unknown one, nothing."""
         slot = self._slots.get(number)
         return {} if slot is None else slot.items
 

@@ -1,4 +1,4 @@
-"""The pool's memory: references, placements and confirmations as one consistent whole. Pure.
+"""Memory of a pool: references, placements and confirmations as one consistent whole. Pure.
 
 ``SubscriptionBook`` joins the tracker (who wants what), the allocator (which connection carries
 it) and one reconciler per connection (what its socket carries). Each public method is one decision,
@@ -392,7 +392,7 @@ class SubscriptionBook:
     def doubt_unanswered(self, slot: int) -> list[InstrumentKey]:
         """Note a complaint that names nothing; returns what waits for an answer there.
 
-        It is asked for anew unless it is answered within seconds: it may be what was refused.
+        It is asked for again unless it is answered within seconds: it may be what was refused.
         """
         self.reconciler(slot).doubt_unanswered()
         return self.unconfirmed_on(slot)
@@ -403,7 +403,7 @@ class SubscriptionBook:
         return [key for key in sent if self._is_unconfirmed(slot, key)]
 
     def verify_again(self, slot: int) -> list[InstrumentKey]:
-        """Subscribe anew what a tick of an earlier subscription may have confirmed; returns it.
+        """Subscribe again what a tick of an earlier subscription may have confirmed; returns it.
 
         A refusal that names nothing may be of it, and come behind what the broker sent before.
         """
@@ -442,11 +442,11 @@ class SubscriptionBook:
     # -- Upkeep -------------------------------------------------------------------------------
 
     def is_needed(self, slot: int) -> bool:
-        """Tell whether a connection shall be open: it carries something or is kept warm."""
+        """Tell whether a connection is to be open: it carries something or is kept warm."""
         return self.carries(slot) or self.moves.is_warm(slot)
 
     def carries(self, slot: int) -> bool:
-        """Tell whether a connection shall carry anything."""
+        """Tell whether a connection is to carry anything."""
         return bool(self._allocator.items_on(slot))
 
     def grow_older(self) -> None:

@@ -1,4 +1,4 @@
-"""How much a connection may carry, in the terms in which brokers count. Pure arithmetic.
+"""Capacity of connections, in the terms in which brokers count. Pure arithmetic.
 
 Brokers count differently: instruments, (token, mode) pairs, streams, keys of a category with lower
 limits where categories mix, a few instruments with deep books among thousands. All of it is said in
@@ -23,14 +23,14 @@ Category = Callable[[Subscription], str]
 
 
 class Charge(NamedTuple):
-    """What one subscription takes of a connection; the category "" is counted nowhere else."""
+    """Share of a connection that a subscription takes; the category "" is counted nowhere else."""
 
     units: int
     category: str = ""
 
 
 class Load:
-    """What a connection carries, added up."""
+    """Sum of the charges on a connection."""
 
     __slots__ = ("categories", "symbols", "units")
 
@@ -76,7 +76,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many connections, and what each may carry.
+    """Limits of an account: how many connections, and what each may carry.
 
     ``units_per_connection`` None: the broker counts symbols, and one number bounds both.
     ``categories`` bounds the units of each named category; others are bound by the total only.
@@ -96,20 +96,20 @@ class Limits:
 
     @property
     def units(self) -> int:
-        """What one connection may carry, in the broker's units."""
+        """Capacity of one connection, in the broker's units."""
         if self.units_per_connection is None:
             return self.symbols_per_connection
         return self.units_per_connection
 
     @property
     def capacity(self) -> int:
-        """What all connections together may carry, in the broker's units."""
+        """Capacity of all connections together, in the broker's units."""
         capacity = self.max_connections * self.units
         return capacity if self.shared_cap is None else min(capacity, self.shared_cap)
 
     @property
     def shared_cap(self) -> int | None:
-        """What the broker grants all connections together, however many there are; None: all."""
+        """The broker's grant to all connections together, however many there are; None: all."""
         if not (self.are_categories_shared and self.categories):
             return None
         limits = self.categories.values()

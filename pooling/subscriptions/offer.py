@@ -1,4 +1,4 @@
-"""What a broker offers: which wants it can serve, and by which subscription. Pure."""
+"""Offer of a broker: which wants it can serve, and by which subscription. Pure."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ MOST_WORDS = 200
 
 
 class Gone(NamedTuple):
-    """Why a name means nothing any more, in the words that its holders read."""
+    """Reason why a name means nothing any more, in the words that its holders read."""
 
     code: RefusalCode
     message: str

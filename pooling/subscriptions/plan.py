@@ -1,4 +1,4 @@
-"""What an allocator answers in: steps of a plan, placements, and connections as it sees them.
+"""Plans, as an allocator answers: steps of a plan, placements, and connections as it sees them.
 
 Pure values, beside ``Slot``, which only its allocator changes.
 """
@@ -30,21 +30,21 @@ class OpenConnection(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """The connection shall carry the subscription."""
+    """The connection is to carry the subscription."""
 
     slot: int
     subscription: Subscription
 
 
 class Unsubscribe(NamedTuple):
-    """The connection shall carry the subscription no longer."""
+    """The connection is to carry the subscription no longer."""
 
     slot: int
     subscription: Subscription
 
 
 class ChangeMode(NamedTuple):
-    """The connection shall carry the instrument at another mode, without a gap."""
+    """The connection is to carry the instrument at another mode, without a gap."""
 
     slot: int
     old: Subscription
@@ -93,6 +93,7 @@ class Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        # As the class says; all of it under the pool's lock.
         self.load = Load()
         self.staying = Load()
         self.items: dict[InstrumentKey, Placement] = {}

@@ -1,4 +1,4 @@
-"""What limits would drop, before anybody saves them. Pure.
+"""Preview of what limits would drop, before anybody saves them. Pure.
 
 The limits are tried on a copy of what is held, in the order in which a pool keeps it: the oldest
 subscription first, so that what finds no place is what was wanted last.
@@ -29,7 +29,7 @@ class HeldSubscription(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsPreview:
-    """What would be without a place under the tried limits.
+    """Subscriptions that would be without a place under the tried limits.
 
     ``held`` symbols of ``clients`` clients are there now; ``dropped`` of them would have no place,
     which ``clients_affected`` clients would notice. ``newest`` names the first few to go.
@@ -77,6 +77,7 @@ class LimitsTrial:
 
     def __init__(self, *, allocator: Allocator) -> None:
         self._allocator = allocator
+        # What was tried so far, whose it is, and what of it found no place.
         self._held = 0
         self._clients: set[Hashable] = set()
         self._affected: set[Hashable] = set()

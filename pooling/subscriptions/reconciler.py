@@ -1,4 +1,4 @@
-"""What one socket carries against what it shall carry, and the next messages that close the gap.
+"""The gap between what one socket carries and what it is to carry, and messages that close it.
 
 Pure. Instead of a queue of messages, a connection keeps the set of instruments whose wish changed
 since they were last sent. However fast wishes change, that set is bounded by the symbols of the
@@ -71,6 +71,8 @@ class Reconciler:
 
     def __init__(self, total: Load | None = None) -> None:
         self._total = Load() if total is None else total
+        # What the socket was asked for, and at which level it confirmed it; under the pool's lock,
+        # as everything here.
         self.sent: dict[InstrumentKey, Placement] = {}
         self._confirmed: dict[InstrumentKey, Level] = {}
         # Those whose wish changed, the latest change last: no longer wished; sent before, and
@@ -116,7 +118,7 @@ class Reconciler:
         return sent is not None and _same_token(sent.subscription, subscription)
 
     def is_doubted(self, key: InstrumentKey) -> bool:
-        """Tell whether ``key`` is to be asked for anew: a refusal may have been of it."""
+        """Tell whether ``key`` is to be asked for again: a refusal may have been of it."""
         return key in self._unanswered or key in self._refused
 
     def is_answered(self, key: InstrumentKey) -> bool:
@@ -132,7 +134,7 @@ class Reconciler:
     def cut(self, subscription: Subscription, *, is_wished: bool) -> None:
         """Count what was sent as ended; its owner has to say so before anything else.
 
-        It takes its room until ``parted``. What is still wished is subscribed anew.
+        It takes its room until ``parted``. What is still wished is subscribed again.
         """
         key = subscription.instrument.key
         if not self.is_asked(key, subscription):
@@ -152,7 +154,7 @@ class Reconciler:
     def refuse(self, key: InstrumentKey) -> None:
         """Note that the broker refused ``key``: whether this socket carries it is not known.
 
-        If it is wished again here it is subscribed anew, because a change of mode would change
+        If it is wished again here it is subscribed once more, because a change of mode would change
         nothing where nothing is carried. What was confirmed before keeps its earlier level.
         """
         if key in self.sent and key not in self._confirmed:
@@ -167,8 +169,8 @@ class Reconciler:
     def grow_older(self) -> bool:
         """Note that about a second passed: a refusal of what was answered before it has come.
 
-        What had no answer when the broker complained is asked for anew after a while, once for each
-        complaint. Returns whether there is any.
+        What had no answer when the broker complained is asked for again after a while, once for
+        each complaint. Returns whether there is any.
         """
         overdue = [key for key, looks in self._unanswered.items() if looks >= ASK_AGAIN_LOOKS]
         self._unanswered = {
@@ -189,7 +191,7 @@ class Reconciler:
                     del self._doubtful[key]
 
     def distrust(self) -> list[InstrumentKey]:
-        """Have what may be confirmed by mistake subscribed anew, once; returns it."""
+        """Have what may be confirmed by mistake subscribed again, once; returns it."""
         doubtful = [key for key in self._doubtful if key in self._confirmed]
         self._doubtful.clear()
         for key in doubtful:
@@ -256,7 +258,7 @@ class Reconciler:
     ) -> Batch:
         """Return the next changes, of at most ``limit`` instruments, and count them as sent.
 
-        What got another token is ended and subscribed anew. Of those in ``fading`` the earlier one
+        What got another token is ended and subscribed again. Of those in ``fading`` the earlier one
         stays until an ``Unsubscribe`` names it.
 
         If sending fails the socket is lost, and ``restart`` makes up for it. An empty batch means
@@ -285,7 +287,7 @@ class Reconciler:
     def force(self, wanted: Mapping[InstrumentKey, Placement]) -> Batch:
         """Return one change that has no room, where waiting makes none.
 
-        What is carried is ended; it is subscribed anew as soon as that finds room.
+        What is carried is ended; it is subscribed again as soon as that finds room.
         """
         if not self._changing:
             return self.take(wanted, 1)

@@ -1,4 +1,4 @@
-"""A broker offers an account something else from now on: who may keep what it holds. Pure."""
+"""Change of what a broker offers an account: who may keep what it holds. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who wants what, and how much of it the broker has confirmed. Pure.
+"""References of clients to instruments, and how much of each the broker has confirmed. Pure.
 
 Per instrument there is one upstream level: the highest that anyone wants, or wanted within the
 last ``linger_seconds``. Raising it is at once; lowering or dropping it waits for the linger to end,
@@ -23,7 +23,7 @@ __all__ = ["Interest", "Level", "Lowered", "SubscriptionState", "Tracker"]
 
 
 class Level(NamedTuple):
-    """How much of an instrument is wanted. Levels compare: the greater one covers the smaller.
+    """Amount of one instrument that is wanted. Levels compare: a greater one covers a smaller.
 
     ``depth_levels`` is 0 below ``FeedMode.DEPTH``, where it means nothing.
     """
@@ -38,7 +38,7 @@ class Level(NamedTuple):
 
 
 class SubscriptionState(StrEnum):
-    """How far an instrument's upstream level is."""
+    """Progress of an instrument's upstream level at the broker."""
 
     WANTED = "wanted"  # somebody holds it, the broker confirmed nothing yet
     PENDING = "pending"  # a lower level is confirmed, the present one is not
@@ -54,10 +54,10 @@ class Interest:
         self.instrument = instrument
         self.age = age  # counts up: the greater, the newer
         self.holders: dict[Holder, Level] = {}
-        self.levels: dict[Level, int] = {}
-        self.upstream = upstream
+        self.levels: dict[Level, int] = {}  # how many hold each
+        self.upstream = upstream  # asked of the broker: the highest held, or what lingers
         self.confirmed: Level | None = None
-        self.lower_at: float | None = None
+        self.lower_at: float | None = None  # the end of the linger, monotonic; None: none
 
     @property
     def highest(self) -> Level | None:
@@ -66,7 +66,7 @@ class Interest:
 
     @property
     def state(self) -> SubscriptionState:
-        """How far the upstream level is."""
+        """Progress of the upstream level."""
         if self.confirmed is None:
             return SubscriptionState.WANTED
         if self.confirmed < self.upstream:
@@ -97,15 +97,17 @@ class Tracker:
         if linger_seconds < 0:
             raise ValueError("linger_seconds must not be negative")
         self.linger_seconds = linger_seconds
+        # All that is wanted or lingers; what a holder holds, and a gateway's holders; what lingers
+        # held by nobody. All under the pool's lock.
         self._interests: dict[InstrumentKey, Interest] = {}
         # Dictionaries, not sets: what is released at once is released in the order of its taking.
         self._held: dict[Holder, dict[InstrumentKey, None]] = {}
         self._gateways: dict[str, dict[Holder, None]] = {}
         self._unheld: dict[InstrumentKey, None] = {}
         self._names: dict[str, InstrumentKey] = {}  # by the broker's token: one name at a time
-        self._deadlines: list[tuple[float, InstrumentKey]] = []
-        self._confirmed = 0
-        self._ages = 0
+        self._deadlines: list[tuple[float, InstrumentKey]] = []  # a heap; some are outlived
+        self._confirmed = 0  # how many interests are confirmed
+        self._ages = 0  # the newest one's age
 
     def __len__(self) -> int:
         return len(self._interests)

@@ -1,4 +1,4 @@
-"""What a pool's connections need as time passes, decided from how they are now. Pure.
+"""Upkeep of a pool's connections as time passes, decided from how they are now. Pure.
 
 - A connection that has been down for 15 s hands its subscriptions to live ones that have room, and
   takes nothing new until it is back. What found no room stays with it, and it goes on trying.
@@ -9,7 +9,7 @@
 - A connection is replaced before the broker ends it (``max_lifetime_seconds``), at a moment drawn
   between 85 and 95 % of that, and no two at once: a new one is opened, everything moves to it
   make-before-break, and the old one closes. Where no further connection may be opened, what fits on
-  the others moves there, and for the rest the connection is opened anew in place: a gap of one
+  the others moves there, and for the rest the connection is opened again in place: a gap of one
   handshake at a moment of ours, which its clients are told about, instead of a cut by the broker.
 - A move whose new connection is live and still silent about the instrument after 10 s is finished
   all the same: some instruments do not tick for hours. One that moves to another token of the
@@ -80,7 +80,7 @@ class CloseIdle(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """What ``source`` carries fits on ``target`` as well."""
+    """Two connections of which ``target`` has room for what ``source`` carries as well."""
 
     source: int
     target: int
@@ -93,7 +93,7 @@ class Retire(NamedTuple):
 
 
 class Reopen(NamedTuple):
-    """The connection could not be emptied and is to be opened anew in place."""
+    """The connection could not be emptied and is to be opened again in place."""
 
     slot: int
 
@@ -118,8 +118,10 @@ class Upkeep:
     def __init__(self, *, rng: Randomness, max_lifetime_seconds: float | None) -> None:
         self._rng = rng
         self._max_lifetime = max_lifetime_seconds
+        # Monotonic seconds: since when a slot carries nothing, when it was opened and is to be
+        # replaced, since when an instrument moves, and since when two connections may be merged.
         self._empty_since: dict[int, float] = {}
-        self._rotate_at: dict[int, tuple[float, float]] = {}  # slot: (opened at, replace at)
+        self._rotate_at: dict[int, tuple[float, float]] = {}
         self._moving_since: dict[InstrumentKey, float] = {}
         self._merge_since: tuple[Merge, float] | None = None
 

@@ -191,7 +191,7 @@ async def test_one_connection_or_all_connect_anew():
         kit.want(1, 2, 3, 4)
         await asyncio.sleep(1)
         attempts = len(kit.broker.attempts)
-        assert kit.pool.operator.reconnect(2) == "Connecting connection 2 anew."
+        assert kit.pool.operator.reconnect(2) == "Reconnecting connection 2."
         await asyncio.sleep(10)
         assert len(kit.broker.attempts) == attempts + 1
         assert "connections 1 and 2" in kit.pool.operator.reconnect(None)

@@ -247,7 +247,7 @@ async def test_an_idle_connection_that_is_dead_is_found_by_a_health_check():
 
 @virtual
 async def test_a_connection_that_goes_while_it_was_to_move_leaves_no_socket():
-    """Limits and endpoint edited at once: its end came while it was closing to open anew."""
+    """Limits and endpoint edited at once: its end came while it was closing to open again."""
     async with open_kit() as kit:
         kit.want(1, 2, 3, 4)
         await asyncio.sleep(1)

@@ -275,7 +275,7 @@ def subscribed_once_more(book):
 
 
 def test_a_refusal_of_nobody_may_be_of_what_an_older_tick_has_confirmed():
-    """The tick may have been under way since before it was ended: it is asked for anew."""
+    """The tick may have been under way since before it was ended: it is asked for again."""
     book = make()
     subscribed_once_more(book)
     assert book.reject(1, (), RefusalCode.BROKER_ERROR, "no") == []
@@ -347,7 +347,7 @@ def test_what_waited_and_was_let_go_is_wanted_as_if_it_were_new():
 
 
 def test_what_was_accepted_before_waits_for_room_and_is_placed_once_there_is_some():
-    """A worker that was started anew, or a gateway that was lost, finds lowered limits."""
+    """A worker that was started again, or a gateway that was lost, finds lowered limits."""
     book = make(connections=1, symbols=1)
     want(book, 1)
     again = [
