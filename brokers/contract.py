@@ -239,6 +239,7 @@ class BrokerAdapter(ABC):
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         self.endpoint = endpoint or self.capabilities.default_endpoint
+        # None until the first tick of an adapter that has no pool.
         self._sink = sink if sink is not None else current_sink()
         self.ticks_published = 0
         self.ticks_unknown = 0

@@ -38,6 +38,7 @@ class BrokerRegistry:
     """Name to adapter class. Filled at start, read afterwards; names are unique."""
 
     def __init__(self) -> None:
+        # By name; filled at start.
         self._adapters: dict[str, type[BrokerAdapter]] = {}
 
     def register(self, adapter: type[BrokerAdapter]) -> None:

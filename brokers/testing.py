@@ -38,6 +38,7 @@ class RecordingSink:
     """A ``TickSink`` that keeps everything. Safe from any thread: it only appends to lists."""
 
     def __init__(self) -> None:
+        # All that came, in order, and what was to be forgotten.
         self.published: list[PublishedTick] = []
         self.forgotten: list[InstrumentKey] = []
         self.forgot_all = 0  # how often everything was dropped at once

@@ -45,6 +45,7 @@ class TemplateAdapter(BrokerAdapter):
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
+        # Tokens of this socket, and which of them wait.
         self._held = HeldTokens()
 
     @classmethod

@@ -104,12 +104,15 @@ class AngelAdapter(BrokerAdapter):
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
+        # Tokens of this socket, and which of them wait.
         self._held = HeldTokens()
         # What the broker holds of this socket, as far as it has been told: numbers of modes.
         self._modes: dict[str, tuple[int, ...]] = {}
+        # The instruments that are wanted with 20 levels, and the latest of both their frames.
         self._deep = DeepBooks()
         # Changes that cannot be expressed; told once those that can have been sent.
         self._unsendable: list[InstrumentKey] = []
+        # The requests that may still be refused.
         self._sent = SentRequests()
 
     @classmethod

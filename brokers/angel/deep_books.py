@@ -29,6 +29,7 @@ class DeepBooks:
     """The instruments of one socket that are wanted with 20 levels, by token."""
 
     def __init__(self) -> None:
+        # By token; a frame of what is not here is published as it comes.
         self._parts: dict[str | int, _Parts] = {}
 
     def __len__(self) -> int:

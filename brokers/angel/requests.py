@@ -23,8 +23,11 @@ class SentRequests:
     """
 
     def __init__(self) -> None:
+        # The pairs of each request by its correlation id, the oldest first; at most 256.
         self._sent: OrderedDict[str, tuple[Pair, ...]] = OrderedDict()
+        # The id of the latest request that named a pair: only that one may refuse it.
         self._latest: dict[Pair, str] = {}
+        # How many ids there were, over all sockets of the connection.
         self._next = 0
 
     def _new_id(self) -> str:

@@ -87,7 +87,9 @@ class _SymbolState:
     def __init__(self) -> None:
         self.mode = FeedMode.LTP
         self.depth_stream = ""
+        # Whether the depth stream of now has said anything; before, another one's book stands.
         self.depth_seen = False
+        # What no stream has said yet is None, and what none keeps fresh at this mode again.
         self.ltp: int | None = None
         self.ltt_ms: int | None = None
         self.last_quantity: int | None = None
@@ -97,6 +99,7 @@ class _SymbolState:
         self.low: int | None = None
         self.volume: int | None = None
         self.average: int | None = None
+        # Of the latest best bid and ask, whichever stream brought them.
         self.book_update_id = -1
         self.bid_price: int | None = None
         self.bid_size: int | None = None
@@ -149,6 +152,7 @@ class BinanceCodec:
 
     def __init__(self) -> None:
         self.frames_ignored = 0
+        # By symbol in lower case, as streams are named.
         self._states: dict[str, _SymbolState] = {}
 
     def track(self, symbol: str, mode: FeedMode, depth_levels: int) -> None:

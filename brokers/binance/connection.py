@@ -73,8 +73,11 @@ class BinanceAdapter(BrokerAdapter):
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
+        # What is known of each symbol, merged over its streams.
         self._codec = BinanceCodec()
+        # The requests without an answer, and what they are about.
         self._pending = PendingRequests()
+        # What was asked for last of each symbol; a refusal takes it back.
         self._subscriptions: dict[str, Subscription] = {}
         # Confirmed without a request, because nothing had to change; told with the next frame.
         self._settled: list[InstrumentKey] = []

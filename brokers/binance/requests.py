@@ -26,8 +26,11 @@ class PendingRequests:
     """Unanswered requests of one socket. Only the latest request for a symbol may speak for it."""
 
     def __init__(self) -> None:
+        # Goes on over sockets, so that a late answer can mean no newer request.
         self._next_id = 1
+        # By id, until they are answered or the socket is gone.
         self._requests: dict[int, Request] = {}
+        # The id of the latest request that wants a symbol.
         self._latest: dict[str, int] = {}
 
     def add(self, request: Request) -> int:

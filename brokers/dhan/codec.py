@@ -79,7 +79,9 @@ class FeedDecoder:
             raise ValueError("trade_time_offset_seconds must be within a day")
         self._offset = trade_time_offset_seconds
         self._takes_close = takes_close_from_quotes
+        # By token, of what is watched.
         self._known: dict[str, _Known] = {}
+        # The latest time that a trade of the frame being read may have, in Unix seconds.
         self._latest_s = 0
         self._decoders: dict[int, tuple[int, Callable[[bytes, int, list[Decoded]], None]]] = {
             CODE_TICKER: (_TICKER.size, self._ticker),

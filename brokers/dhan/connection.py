@@ -92,10 +92,13 @@ class DhanFeed(BrokerAdapter):
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self._decoder = self._make_decoder()
+        # Tokens of this socket, and which of them wait.
         self._held = HeldTokens()
         # What the broker holds of this socket, as far as it has been told.
         self._modes: dict[str, FeedMode] = {}
+        # How often in a row a newer connection took this one's place, over sockets.
         self._times_replaced = 0
+        # When it did so last, in epoch microseconds; 0: never.
         self._replaced_at_us = 0
 
     @classmethod

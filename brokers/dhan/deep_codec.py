@@ -44,6 +44,7 @@ class DeepDecoder:
         if levels not in (FIXED_LEVELS, MAX_LEVELS):
             raise ValueError(f"levels must be {FIXED_LEVELS} or {MAX_LEVELS}, got {levels}")
         self._levels = levels
+        # The sides of each book by token, of what is watched; None: a side has not come.
         self._books: dict[str, tuple[Side | None, Side | None]] = {}
 
     def watch(self, tokens: Iterable[str]) -> None:

@@ -83,14 +83,18 @@ class FyersDecoder:
     """
 
     def __init__(self) -> None:
+        # By the topic of their feed.
         self._instruments: dict[str, TrackedInstrument] = {}
+        # Those that are wanted with depth, by the topic of their book.
         self._books: dict[str, TrackedInstrument] = {}
         # By a number of two bytes that mean nothing by themselves: the official client reads them
         # in the order of its machine.
         self._topics: dict[bytes, TopicState] = {}
         # Names and numbers that were tracked: what still comes of them is nothing unknown.
         self._ended: set[str | bytes] = set()
+        # What the frame being read has changed so far, to be undone if it is malformed.
         self._changed: list[tuple[TopicState, Values]] = []
+        # Likewise for the numbers of topics that it has given away.
         self._placed: list[_Before] = []
 
     def track(self, token: str, mode: FeedMode) -> None:

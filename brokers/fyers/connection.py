@@ -82,14 +82,21 @@ class FyersAdapter(BrokerAdapter):
 
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
+        # What is known of each topic of this socket.
         self._decoder = FyersDecoder()
+        # What was asked for last of each token.
         self._items: dict[str, Subscription] = {}
+        # When the values were read that a token's tick would be made of, in epoch microseconds.
         self._received_us: dict[str, int] = {}
+        # Tokens of this socket, and which of them wait.
         self._held = HeldTokens()
+        # The subscriptions without an answer, and what they are about.
         self._pending = PendingRequests()
         # Raised or lowered without a message.
         self._unasked: list[str] = []
+        # Data frames to an acknowledgement, as the server asked for; 0: none is wanted.
         self._ack_every = 0
+        # Data frames since the last one.
         self._unacknowledged = 0
 
     @classmethod

@@ -20,7 +20,9 @@ class PendingRequests:
     """
 
     def __init__(self) -> None:
+        # The tokens of each request, the oldest first; () of one that a message has refused.
         self._sent: deque[tuple[str, ...]] = deque(maxlen=MAX_REMEMBERED)
+        # Those of the request that was answered last, until a message refuses it.
         self._last: tuple[str, ...] = ()
 
     def add(self, tokens: Iterable[str]) -> None:

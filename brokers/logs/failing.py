@@ -14,6 +14,7 @@ class Failing:
     """The failures of one thing that is tried again and again. Times are monotonic seconds."""
 
     def __init__(self) -> None:
+        # All there were, those that nobody was told of included.
         self.failures = 0
         # When the first of the failures came that nothing has ended yet; None: it works.
         self._since: float | None = None

@@ -87,7 +87,9 @@ class Redactor:
     """
 
     def __init__(self) -> None:
+        # What was learnt, the oldest first. Never changed: ``learn`` puts another in its place.
         self._values: dict[str, None] = {}
+        # All of it in one expression; None: nothing was learnt.
         self._pattern: re.Pattern[str] | None = None
 
     def __repr__(self) -> str:

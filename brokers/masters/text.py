@@ -23,6 +23,7 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        # Bytes that may still be read.
         self._left = MAX_MASTER_BYTES
 
     def readable(self) -> bool:

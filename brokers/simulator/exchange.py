@@ -62,16 +62,24 @@ class LocalExchange(ABC):
         self.clock = clock
         self._requested_port = port
         self._control_token = control_token
+        # The record of clients; they are in it after they left, too.
         self._recorder = Recorder()
+        # Open connections, with their counters in the record.
         self._links: dict[Link, ConnectionCounters] = {}
+        # Connections being closed by a verb or a broker's rule.
         self._endings: set[asyncio.Task[None]] = set()
+        # The number of the next connection in the record.
         self._next_id = 1
+        # The server and the task that steps it, while it is open; then ``_closing`` is not set.
         self._server: Server | None = None
         self._turns: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        # What ``refuse`` answers upgrades with, and how often yet (None: until ``accept``).
         self._refusal: tuple[int, float | None] | None = None
         self._refusals_left: int | None = None
+        # Whether connections that are opened from now on are silent.
         self._silent = False
+        # What ``delay`` holds back from now on.
         self._handshake_delay_seconds = 0.0
         self._frame_delay_seconds = 0.0
 

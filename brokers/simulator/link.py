@@ -26,11 +26,15 @@ class Link(ServerConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.number = 0
+        # When a message of ours left last, on the loop's clock.
         self.last_sent = 0.0
         self.on_lost: Callable[[], None] | None = None
         self.on_control: Callable[[Opcode, bytes], None] | None = None
+        # Whether nothing at all is sent.
         self._silent = False
+        # Messages that are held back: when each is due, itself, whether it is text.
         self._late: deque[tuple[float, bytes, bool]] = deque()
+        # Their length together.
         self._late_bytes = 0
 
     @property

@@ -98,6 +98,7 @@ class Market:
     ) -> None:
         self._rng = rng
         self._shapes = [_book_shape(rng) for _ in range(_BOOK_SHAPES)]
+        # By token; each is changed in place, by ``step`` alone.
         self._quotes = {item.instrument_token: self._opened(item, now_s) for item in listing}
 
     @property

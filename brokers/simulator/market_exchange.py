@@ -65,11 +65,14 @@ class MarketExchange(LocalExchange):
         super().__init__(port=port, control_token=control_token, clock=clock)
         self.market = market
         self._pacing = TickPacing(rate=rate, rng=random.Random(seed))  # noqa: S311 - no secret
+        # Connections by what they hold, and what they hold by connection.
         self._holders: dict[int, dict[Link, None]] = {}
         self._held: dict[Link, set[int]] = {}
+        # The key of each connection, as the record calls it; the oldest first.
         self._labels: dict[Link, str] = {}
         self._seed = seed
         self._api_key = api_key
+        # The valid credential, and whether ``expire_token`` has ended it.
         self._access_token = access_token
         self._is_expired = False
         self._logins: TokenBook | None = None  # of the login desk beside it, if there is one

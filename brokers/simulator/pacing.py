@@ -26,11 +26,16 @@ class TickPacing:
         self.set_rate(rate)
         self._rng = rng
         self._catch_up_seconds = catch_up_seconds
+        # How many connections have each instrument.
         self._references: Counter[int] = Counter()
+        # The round, and where each instrument stands in it.
         self._order: list[int] = []
         self._position: dict[int, int] = {}
+        # Whose turn it is, counted over rounds.
         self._cursor = 0
+        # The part of a tick that is owed beyond those that were dealt.
         self._credit = 0.0
+        # When ticks were dealt last; None: never.
         self._last: float | None = None
 
     def __len__(self) -> int:

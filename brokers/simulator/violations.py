@@ -152,6 +152,7 @@ class ConnectionCounters:
         self.id = id
         self.key = key_label(api_key)
         self.is_open = True
+        # Instruments that are subscribed now; a reset leaves them.
         self.subscribed = 0
         self.reset()
 
@@ -219,8 +220,11 @@ class Recorder:
     """The record being written. Bounded: of keys and of closed connections the oldest go first."""
 
     def __init__(self) -> None:
+        # By number, closed ones too; bounded, as the keys are.
         self._connections: dict[int, ConnectionCounters] = {}
+        # By label, which is not the key itself.
         self._keys: dict[str, KeyRecord] = {}
+        # By status; by stream below, for a replay; and how many connections were opened.
         self._refused: Counter[str] = Counter()
         self._frames_by_stream: Counter[str] = Counter()
         self._opened = 0

@@ -113,11 +113,13 @@ class UpstoxAdapter(BrokerAdapter):
     ) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self._guids = guids
+        # Tokens of this socket, and which of them wait.
         self._held = HeldTokens()
         # What is subscribed on this socket, and at which of our modes it is published.
         self._modes: dict[str, FeedMode] = {}
         # What Upstox calls the modes in which it holds them, as far as it has been told.
         self._names: dict[str, str] = {}
+        # What Upstox said last of each segment's market, over sockets.
         self._statuses: Mapping[str, str] = {}
 
     @classmethod

@@ -72,6 +72,7 @@ class ZerodhaAdapter(BrokerAdapter):
     def __init__(self, *, endpoint: str | None = None, sink: TickSink | None = None) -> None:
         super().__init__(endpoint=endpoint, sink=sink)
         self.packets_skipped = 0
+        # Tokens of this socket, and which of them wait.
         self._held = HeldTokens()
 
     @classmethod

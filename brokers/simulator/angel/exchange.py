@@ -74,10 +74,15 @@ class AngelExchange(MarketExchange):
         self._has_depth_20 = has_depth_20
         self._ping_seconds = ping_seconds
         self._tokens, self._names = wire_names(self.market, name_of)
+        # Of every open connection, as all below by link.
         self._books: dict[Link, AngelBook] = {}
+        # When a client was heard to ping last, on the loop's clock.
         self._pinged: dict[Link, float] = {}
+        # Frames of this turn.
         self._ticks: dict[Link, list[bytes]] = {}
+        # The number of the latest frame of a tick.
         self._sequence = 0
+        # The instruments master, once it was asked for.
         self._master = b""
 
     # Verbs

@@ -105,7 +105,9 @@ class AngelBook:
             raise ValueError(f"limit must be positive, got {limit}")
         self._limit = limit
         self._known = known
+        # By instrument; none without a mode.
         self._modes: dict[AngelName, set[AngelMode]] = {}
+        # The sum of all those modes, which is what Angel bounds.
         self._pairs = 0
 
     def __len__(self) -> int:

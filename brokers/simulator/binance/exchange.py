@@ -75,6 +75,7 @@ class BinanceReplay(LocalExchange):
         self._settle_seconds = settle_seconds
         self._ping_interval_seconds = ping_interval_seconds
         self._pong_timeout_seconds = pong_timeout_seconds
+        # Of every open connection.
         self._plays: dict[Link, _Play] = {}
 
     # Verbs

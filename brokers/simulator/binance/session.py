@@ -146,6 +146,7 @@ class RequestRate:
     """At most ``limit`` messages in any second; pings and pongs count."""
 
     def __init__(self, *, limit: int = 5) -> None:
+        # When the latest messages came; as many as are allowed within the time.
         self._heard: deque[float] = deque(maxlen=limit)
 
     def allows(self, now: float) -> bool:
@@ -161,7 +162,9 @@ class Pings:
     def __init__(self, *, interval_seconds: float, timeout_seconds: float, now: float) -> None:
         self._interval_seconds = interval_seconds
         self._timeout_seconds = timeout_seconds
+        # When the next ping is due.
         self._next = now + interval_seconds
+        # When each ping without an answer was sent, by its payload.
         self._unanswered: dict[bytes, float] = {}
 
     def is_due(self, now: float) -> bool:

@@ -99,12 +99,17 @@ class DhanExchange(MarketExchange):
         self._ends_over_limit = ends_over_limit
         self._packets_per_message = packets_per_message
         self._tokens, self._names = wire_names(self.market, name_of)
+        # Which feed each open connection came for; as all below by link.
         self._feeds: dict[Link, _Feed] = {}
         self._books: dict[Link, DhanBook] = {}
+        # Connections that end, and the reason that is said to them before (0: none).
         self._ending: dict[Link, int] = {}
+        # When each was pinged last, and when it answered, on the loop's clock.
         self._pinged: dict[Link, float] = {}
         self._answered: dict[Link, float] = {}
+        # Packets of this turn, each with how many ticks it is.
         self._packets: dict[Link, list[tuple[bytes, int]]] = {}
+        # The instruments master, once it was asked for.
         self._master = b""
 
     # Verbs

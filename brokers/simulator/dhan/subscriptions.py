@@ -107,6 +107,7 @@ class DhanBook:
             raise ValueError(f"limit must be positive, got {limit}")
         self._limit = limit
         self._known = known
+        # By instrument, the request under which it is subscribed.
         self._codes: dict[DhanName, DhanCode] = {}
 
     def __len__(self) -> int:

@@ -54,8 +54,11 @@ class _Client:
         self.book = book
         self.key: str | None = None
         self.is_deaf = False
+        # What this socket calls each topic; a number is never given away.
         self.numbers: dict[str, int] = {}
+        # The values of a topic as they were sent last.
         self.told: dict[str, list[int]] = {}
+        # Topics that have changed since, in the order of their change.
         self.waiting: dict[str, None] = {}
         self.frames = 0
         self.acknowledged = 0
@@ -97,8 +100,11 @@ class FyersExchange(MarketExchange):
                     topic: (item.instrument_token, kind) for topic, kind in topics.items()
                 }
                 self._names[item.instrument_token] = tuple(topics)
+        # Of every open connection.
         self._clients: dict[Link, _Client] = {}
+        # Symbol masters by path, once they were asked for.
         self._files: dict[str, bytes] = {}
+        # How many came from clients, over all connections.
         self.acknowledgements = 0
 
     # Verbs

@@ -140,7 +140,9 @@ class FyersBook:
             raise ValueError(f"limit must be positive, got {limit}")
         self._limit = limit
         self._known = known
+        # Topics of each channel, in the order of their coming.
         self._channels: dict[int, dict[str, None]] = {}
+        # Channels that send last prices only, and such that send nothing until they are resumed.
         self._lite: set[int] = set()
         self._paused: set[int] = set()
 

@@ -86,11 +86,16 @@ class UpstoxExchange(MarketExchange):
             sorted({key.partition("|")[0] for key in self._tokens}), MarketStatus.NORMAL_OPEN
         )
         self._codes: dict[str, str] = {}  # what opens a connection, and whose it is
+        # Whose each connection is; as all below by link.
         self._users: dict[Link, str] = {}
+        # By user, over all connections; gone with the last of them.
         self._limits: dict[str, UpstoxLimits] = {}
         self._books: dict[Link, UpstoxBook] = {}
+        # Connections that have not heard of the markets yet.
         self._ungreeted: dict[Link, None] = {}
+        # Feeds of this turn by key; the latest of each is sent.
         self._feeds: dict[Link, dict[str, bytes]] = {}
+        # The instruments master, once it was asked for.
         self._master = b""
 
     # Verbs

@@ -102,6 +102,7 @@ class UpstoxLimits:
 
     def __init__(self, limits: Mapping[UpstoxMode, tuple[int, int]] = KEY_LIMITS) -> None:
         self._limits = limits
+        # Keys of each mode, over all connections of the user.
         self._held: Counter[UpstoxMode] = Counter()
 
     def take(self, added: Counter[UpstoxMode], ended: Counter[UpstoxMode]) -> bool:
@@ -141,6 +142,7 @@ class UpstoxBook:
     def __init__(self, *, limits: UpstoxLimits, known: Container[str]) -> None:
         self._limits = limits
         self._known = known
+        # By key, of this connection alone.
         self._modes: dict[str, UpstoxMode] = {}
 
     def __len__(self) -> int:

@@ -51,8 +51,11 @@ class KiteExchange(MarketExchange):
     ) -> None:
         super().__init__(**common)
         self._max_instruments = max_instruments
+        # Of every open connection.
         self._books: dict[Link, SubscriptionBook] = {}
+        # Packets of this turn by connection.
         self._packets: dict[Link, list[bytes]] = {}
+        # Instruments dumps by exchange, once they were asked for.
         self._csv: dict[str, bytes] = {}
 
     # Verbs

@@ -78,6 +78,7 @@ class SubscriptionBook:
             raise ValueError(f"limit must be positive, got {limit}")
         self._limit = limit
         self._known = known
+        # By token; ``len`` of it is what Kite bounds.
         self._modes: dict[int, Mode] = {}
 
     def __len__(self) -> int:
