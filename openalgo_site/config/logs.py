@@ -89,7 +89,9 @@ class RedactingFilter(logging.Filter):
         probe = f"{name}=value"
         if self._redactor.redact(probe) != probe:
             return REDACTED
-        return self._redactor.redact(str(value))
+        text = str(value)
+        named = self._redactor.redact(f"{name}={text}")
+        return REDACTED if named == f"{name}={REDACTED}" else self._redactor.redact(text)
 
 
 class TextFormatter(logging.Formatter):
