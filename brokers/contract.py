@@ -9,7 +9,7 @@ loop only.
 from __future__ import annotations
 
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -315,6 +315,21 @@ class BrokerAdapter(ABC):
     def category(cls, subscription: Subscription) -> str:
         """Return which of ``category_limits`` bounds this subscription; "" for none."""
         return ""
+
+    @classmethod
+    def credential_lack(cls, stored: Collection[str]) -> str:
+        """Return what a connect needs and is not stored, in words for people; "": nothing.
+
+        Args:
+            stored: names of the fields of the credential that have a value.
+        """
+        fields = cls.capabilities.credential_fields
+        missing = [field.label for field in fields if field.name not in stored]
+        if not missing:
+            return ""
+        if len(missing) == len(fields):
+            return "no credential is stored"
+        return f"not stored: {', '.join(missing)}"
 
     @classmethod
     def credential_expiry(cls, credentials: Credentials, stored_at: datetime) -> datetime | None:

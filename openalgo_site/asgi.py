@@ -25,6 +25,7 @@ from openalgo_site.turns.logins import with_login_turns  # noqa: E402
 from openalgo_site.turns.pages import PageLines, with_page_turns  # noqa: E402
 from openalgo_site.turns.visitors import VISITORS  # noqa: E402
 from openalgo_site.web.bodies import with_bounded_bodies  # noqa: E402
+from openalgo_site.web.metrics import pool_word  # noqa: E402
 from openalgo_site.web.status.source import DjangoStatusSource  # noqa: E402
 from streaming.edge_limits import EdgeLimits, Refusal  # noqa: E402
 from streaming.gateway.bare_answers import with_security_headers  # noqa: E402
@@ -69,6 +70,7 @@ gateway = Gateway(
     status=DjangoStatusSource(),
     database=DatabaseProbe(count_enabled_accounts),
     proxies=settings.TRUSTED_PROXIES,
+    pool_word=pool_word,
 )
 SENDER.send_through(gateway.announce)
 PRICES.ask_of(gateway)

@@ -65,7 +65,8 @@ class AccountSpec:
 
     ``settings`` are (name, value) pairs of the broker's, sorted, of those that differ from the
     defaults. The pool of a paused account is there and opens no connection.
-    ``credential_expiry_ms`` is epoch milliseconds, None where nobody can know. ``problem`` says why
+    ``credential_expiry_ms`` is epoch milliseconds, None where nobody can know; ``credential_lack``
+    says what of a credential that the broker needs is not stored. ``problem`` says why
     what is stored cannot be served, for people; limits and settings mean nothing then.
     ``seat_group`` is the same for accounts whose connections the broker counts together, and "" for
     one of its own; it tells nothing of the credential.
@@ -81,6 +82,7 @@ class AccountSpec:
     credentials_version: int = 0
     is_paused: bool = False
     credential_expiry_ms: int | None = None
+    credential_lack: str = ""
     problem: str = ""
     seat_group: str = ""
 

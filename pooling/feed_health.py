@@ -7,7 +7,7 @@ from collections.abc import Collection
 from brokers.pool_service import WAITING_FOR_ROOM, FeedStatus
 from pooling.lifecycle import ConnectionState
 
-__all__ = ["CLOSED_REASON", "PAUSED_REASON", "FeedHealth"]
+__all__ = ["CLOSED_REASON", "IDLE_REASON", "PAUSED_REASON", "FeedHealth"]
 
 CLOSED_REASON = "the pool was closed"
 PAUSED_REASON = "paused"
@@ -38,17 +38,21 @@ class FeedHealth:
         waiting: int = 0,
         *,
         is_confirmed: bool = True,
+        login: str = "",
     ) -> None:
         """Take the states of all connections that carry something, and what was said last.
 
         ``waiting`` instruments are held and have no place. ``is_confirmed``: the broker has
-        confirmed at least one of those that have; an open socket alone is no feed.
+        confirmed at least one of those that have; an open socket alone is no feed. ``login`` is why
+        no further connection can be had before somebody has logged in; "": it can.
 
         One live connection makes the pool live: each symbol's own state is told with the symbol.
         """
         live = sum(state is ConnectionState.LIVE for state in states)
         if self.is_paused:
             self._set(FeedStatus.CLOSED, PAUSED_REASON, now_ms)
+        elif not states and login:
+            self._set(FeedStatus.AUTH_REQUIRED, login, now_ms)
         elif not states and self.is_starting:
             self._set(FeedStatus.STALE, STARTED_REASON, now_ms)
         elif not states:
@@ -61,6 +65,8 @@ class FeedHealth:
             self._set(FeedStatus.LIVE, _blemishes(len(states) - live, waiting), now_ms)
         elif ConnectionState.AUTH_REQUIRED in states:
             self._set(FeedStatus.AUTH_REQUIRED, reason, now_ms)
+        elif login:
+            self._set(FeedStatus.AUTH_REQUIRED, login, now_ms)
         else:
             was_stale = self.status is FeedStatus.STALE
             kept = self.reason if was_stale else "connecting"

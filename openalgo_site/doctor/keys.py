@@ -21,6 +21,7 @@ from pooling.keys.opening import CredentialOpener
 from pooling.models import BrokerAccount
 from pooling.operations.crowding import crowding
 from pooling.operations.naming import account_name
+from pooling.operations.pool_state import PoolState
 from pooling.operations.sealing import rows_left
 
 __all__ = ["credentials", "demo_user", "key_file"]
@@ -97,7 +98,7 @@ def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Find
     name, pool = "credentials", account_name(account)
     try:
         tokens = dict(account.credentials)
-        fields = account.capabilities().credential_fields
+        lack = account.adapter_class().credential_lack([each for each in tokens if tokens[each]])
     except BrokerConfigError as error:
         what, _, mends = str(error).partition(": ")
         return failed(name, f"{pool}: {what}", mends or f"see the account {pool} in the admin")
@@ -112,17 +113,18 @@ def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Find
         return failed(name, what, "restore the key or enter the credential again")
     if not account.enabled:
         return None
-    if lacking := [field.label for field in fields if field.name not in tokens]:
+    if lack:
         return warned(
             name,
-            f"{pool}: {', '.join(lacking)} is not set",
-            "enter it in the admin (Broker accounts), unless the broker does not need it",
+            f"{pool}: {PoolState.LOGIN_NEEDED}: {lack}",
+            "enter it in the admin (Broker accounts)",
         )
     expires = account.credentials_expire
     if expires is not None and expires <= timezone.now():
         return warned(
             name,
-            f"{pool}: expired at {moment_text(timezone.localtime(expires))}",
+            f"{pool}: {PoolState.LOGIN_NEEDED}: the stored credential ended at "
+            f"{moment_text(timezone.localtime(expires))}",
             "log in at the broker and enter the new access token in the admin",
         )
     return None

@@ -27,8 +27,9 @@ from streaming.gateway.metrics import (
     publisher_metrics,
 )
 from streaming.gateway.routing import GATEWAY_SCOPE_KEY
+from streaming.ports.link import PoolTold, PoolWord
 
-__all__ = ["SIBLINGS", "answer_siblings", "metrics", "state_label"]
+__all__ = ["SIBLINGS", "answer_siblings", "metrics", "pool_word", "state_label"]
 
 SIBLINGS = Siblings.from_text(os.environ.get(ENV_SIBLINGS, ""))
 
@@ -101,6 +102,12 @@ def _own(gateway: Gateway, hub: GatewayHub) -> list[Metric]:
 def state_label(stats: PoolStats) -> str:
     """Return the word of a pool's state, whose worker told these statistics."""
     return state_of_feed(stats.status.value, stats.reason, stats.waiting).value
+
+
+def pool_word(told: PoolTold) -> PoolWord:
+    """Return how a pool is called of which a worker told that."""
+    state = state_of_feed(told.status.value, told.reason, told.waiting)
+    return PoolWord(state.value, state.needs_somebody)
 
 
 def _is_staff(request: HttpRequest) -> bool:

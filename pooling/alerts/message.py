@@ -9,16 +9,19 @@ from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
-from brokers.pool_service import FeedStatus, state_word
+from pooling.operations.pool_state import PoolState
 
 __all__ = ["SIGNATURE_HEADER", "Alert", "email_text", "signature", "webhook_body"]
 
 SIGNATURE_HEADER = "TickPool-Signature"
 _WORDS = {
-    FeedStatus.LIVE: "is live",
-    FeedStatus.STALE: "is stale: its prices are not up to date",
-    FeedStatus.AUTH_REQUIRED: "needs a new credential",
-    FeedStatus.CLOSED: "is closed",
+    PoolState.LIVE: " is live",
+    PoolState.IDLE: " is idle: it is ready, and nothing is subscribed",
+    PoolState.STALE: " is stale: its prices are not up to date",
+    PoolState.LOGIN_NEEDED: ": login needed",
+    PoolState.WAITING_FOR_ROOM: " is waiting for room: some of its symbols have no place",
+    PoolState.CLOSED: " is closed",
+    PoolState.PAUSED: " is paused",
 }
 
 
@@ -35,15 +38,15 @@ class Alert:
     user: str
     broker: str
     label: str
-    status: FeedStatus
-    previous: FeedStatus
+    state: PoolState
+    previous: PoolState
     reason: str
     since_ms: int
 
     @property
     def is_recovery(self) -> bool:
         """Whether it is good news."""
-        return self.status is FeedStatus.LIVE
+        return self.state in (PoolState.LIVE, PoolState.IDLE)
 
 
 def webhook_body(alert: Alert) -> bytes:
@@ -58,8 +61,9 @@ def webhook_body(alert: Alert) -> bytes:
                 "broker": alert.broker,
                 "label": alert.label,
             },
-            "state": alert.status.value,
+            "state": alert.state.value,
             "previous": alert.previous.value,
+            "feed_status": alert.state.feed_status.value,
             "reason": alert.reason,
             "since": _at(alert.since_ms, UTC).isoformat(timespec="milliseconds"),
             "text": _sentence(alert),
@@ -79,12 +83,12 @@ def signature(body: bytes, secret: str, sent_seconds: int) -> str:
 
 def email_text(alert: Alert, zone: tzinfo) -> tuple[str, str]:
     """Return subject, one line whatever the pool is called, and body."""
-    subject = " ".join(f"TickPool: {_name(alert)} {_WORDS[alert.status]}".split())
+    subject = " ".join(f"TickPool: {_name(alert)}{_words(alert)}".split())
     lines = [
         f"{_sentence(alert)}",
         "",
         f"Since:  {_at(alert.since_ms, zone):%Y-%m-%d %H:%M:%S %Z}",
-        f"Before: {state_word(alert.previous.value)}",
+        f"Before: {alert.previous.value}",
         f"Pool:   {alert.pool_id}",
     ]
     return subject, "\n".join(lines) + "\n"
@@ -92,7 +96,11 @@ def email_text(alert: Alert, zone: tzinfo) -> tuple[str, str]:
 
 def _sentence(alert: Alert) -> str:
     reason = f": {alert.reason}" if alert.reason and not alert.is_recovery else ""
-    return f"The pool {_name(alert)} {_WORDS[alert.status]}{reason}."
+    return f"The pool {_name(alert)}{_words(alert)}{reason}."
+
+
+def _words(alert: Alert) -> str:
+    return _WORDS.get(alert.state, f": {alert.state}")
 
 
 def _name(alert: Alert) -> str:

@@ -11,18 +11,29 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from brokers.pool_service import PoolStats
 from brokers.words import counted
 from pooling.alerts.contracts import AlertKind, AlertStore, Send
-from pooling.alerts.debounce import Debouncer, PoolState, StateChange
+from pooling.alerts.debounce import Debouncer, PoolNow, StateChange
 from pooling.alerts.delivery import Deliveries
 from pooling.alerts.message import Alert
 from pooling.backoff import Randomness
 from pooling.clock import Clock
+from pooling.operations.pool_state import state_of_feed
 
-__all__ = ["AlertService"]
+__all__ = ["AlertService", "pool_now"]
 
 logger = logging.getLogger("pooling.alerts")
 
 MAX_CHANGES = 256
 CLOSE_SECONDS = 0.5
+
+
+def pool_now(stats: PoolStats) -> PoolNow:
+    """Return the state of the pool that these statistics are of."""
+    return PoolNow(
+        pool_id=stats.pool_id,
+        state=state_of_feed(stats.status, stats.reason, stats.waiting),
+        reason=stats.reason,
+        since_ms=stats.since_ms,
+    )
 
 
 class AlertService:
@@ -83,16 +94,7 @@ class AlertService:
 
     def observe(self, stats: Iterable[PoolStats]) -> None:
         """Take all pools as they are now."""
-        pools = (
-            PoolState(
-                pool_id=each.pool_id,
-                status=each.status,
-                reason=each.reason,
-                since_ms=each.since_ms,
-            )
-            for each in stats
-        )
-        changes = self._debouncer.observe(pools, self._clock.monotonic())
+        changes = self._debouncer.observe(map(pool_now, stats), self._clock.monotonic())
         for change in changes:
             if len(self._changes) >= MAX_CHANGES:
                 self._changes.popleft()
@@ -115,7 +117,7 @@ class AlertService:
                     await self._tell(change)
                 except Exception:
                     # Supervision point: the store may be down; the next change is told again.
-                    logger.exception("pool %s: its alert is lost", change.state.pool_id)
+                    logger.exception("pool %s: its alert is lost", change.pool.pool_id)
 
     async def _run_own_code(self) -> None:
         while True:
@@ -127,22 +129,22 @@ class AlertService:
                 logger.exception("alert %s: the signal failed", alert.event_id)
 
     async def _tell(self, change: StateChange) -> None:
-        state = change.state
-        found = await self._store.targets(state.pool_id)
+        pool = change.pool
+        found = await self._store.targets(pool.pool_id)
         if found is None:
             return
         alert = Alert(
             event_id=uuid.uuid4().hex,
-            pool_id=state.pool_id,
+            pool_id=pool.pool_id,
             user=found.user,
             broker=found.broker,
             label=found.label,
-            status=state.status,
+            state=pool.state,
             previous=change.previous,
-            reason=state.reason,
-            since_ms=state.since_ms,
+            reason=pool.reason,
+            since_ms=pool.since_ms,
         )
-        logger.info("pool %s is %s: %d told", alert.pool_id, alert.status, len(found.targets))
+        logger.info("pool %s is %s: %d told", alert.pool_id, alert.state, len(found.targets))
         for target in found.targets:
             if target.tells_recovery or not alert.is_recovery:
                 self._deliveries.start(target, alert)

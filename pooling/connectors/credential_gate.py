@@ -60,6 +60,8 @@ class CredentialGate:
         interval_seconds: least time between two connects. May be changed.
         version: the version known to be stored now.
         endpoint: where the account's connections go.
+        lack: what of a needed credential is not stored, in words; "": nothing.
+        ends_ms: when the stored one ends, in epoch milliseconds; None: nobody can know.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class CredentialGate:
         interval_seconds: float,
         version: int,
         endpoint: str,
+        lack: str = "",
+        ends_ms: int | None = None,
     ) -> None:
         self._pool_id = pool_id
         self._store = store
@@ -80,6 +84,8 @@ class CredentialGate:
         self.interval_seconds = interval_seconds
         self._version = version
         self._endpoint = endpoint
+        self._lack = lack
+        self._ends_ms = ends_ms
         self._turn = asyncio.Lock()  # whose connect it is: one at a time
         self._last_connect: float | None = None  # when the latest began; paces them
         self._bars: dict[str, _Bar] = {}  # by endpoint, until the wait is over
@@ -93,6 +99,21 @@ class CredentialGate:
     def is_shut(self) -> bool:
         """Whether a newer credential is needed before anything is tried again."""
         return self._refused_version is not None
+
+    @property
+    def login_needed(self) -> str:
+        """Why no connect is expected to succeed before somebody has logged in; "": one is.
+
+        A credential past its end is tried all the same: the broker has the last word. Any thread.
+        """
+        if not self._is_required:
+            return ""
+        if self.is_shut:
+            return self.reason or "the broker refused the credential"
+        if self._lack:
+            return self._lack
+        has_ended = self._ends_ms is not None and self._clock.time_ms() >= self._ends_ms
+        return "the stored credential has ended" if has_ended else ""
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[Credentials]:
@@ -157,9 +178,10 @@ class CredentialGate:
         if where == self._endpoint:  # else the one that is asked next has not refused it
             self._shut(refusal)
 
-    def renew(self, version: int) -> bool:
-        """Note which version is stored now; returns whether this opened a shut gate."""
+    def renew(self, version: int, *, lack: str = "", ends_ms: int | None = None) -> bool:
+        """Note which version is stored now, see the constructor; returns whether that opened it."""
         self._version = max(version, self._version)
+        self._lack, self._ends_ms = lack, ends_ms
         if self._refused_version is None or version <= self._refused_version:
             return False
         self._open()

@@ -222,6 +222,8 @@ class BrokerAccount(models.Model):
         if self.endpoint:
             self._check_host()
         config = getattr(self, "config", None) or PoolConfig(account=self)
+        adapter_class = self.adapter_class()
+        stored = [name for name, value in self.credentials.items() if value]
         return AccountSpec(
             pool_id=self.pool_id,
             broker=self.broker,
@@ -229,7 +231,7 @@ class BrokerAccount(models.Model):
             label=self.label,
             options=config.to_options(),
             endpoint=self.endpoint or None,
-            settings=tuple(sorted(changed(self.adapter_class().settings).items())),
+            settings=tuple(sorted(changed(adapter_class.settings).items())),
             credentials_version=self.credentials_version,
             is_paused=self.paused,
             credential_expiry_ms=(
@@ -237,6 +239,7 @@ class BrokerAccount(models.Model):
                 if self.credentials_expire
                 else None
             ),
+            credential_lack=adapter_class.credential_lack(stored),
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from brokers.pool_service import WAITING_FOR_ROOM, FeedStatus, state_word
-from pooling.feed_health import PAUSED_REASON
+from pooling.feed_health import IDLE_REASON, PAUSED_REASON
 from pooling.lifecycle import ConnectionState
 
 __all__ = [
@@ -48,11 +48,15 @@ class PoolState(StrEnum):
     WAITING_FOR_ROOM = WAITING_FOR_ROOM
     PAUSED = "paused"
     LIVE = "live"
+    IDLE = "idle"
     DISABLED = "disabled"
 
     @property
     def tone(self) -> Tone:
-        """Its look: bad gets no price until somebody acts, warn mends itself or is partial."""
+        """Its look: bad gets no price until somebody acts, warn mends itself or is partial.
+
+        Only what brings prices is good; of what is idle nobody knows yet whether it would.
+        """
         return _TONES[self]
 
     @property
@@ -80,6 +84,7 @@ _TONES: Mapping[PoolState, Tone] = {
     PoolState.WAITING_FOR_ROOM: Tone.WARN,
     PoolState.PAUSED: Tone.HELD,
     PoolState.LIVE: Tone.GOOD,
+    PoolState.IDLE: Tone.OFF,
     PoolState.DISABLED: Tone.OFF,
 }
 _FEED_STATUSES: Mapping[PoolState, FeedStatus] = {
@@ -91,6 +96,7 @@ _FEED_STATUSES: Mapping[PoolState, FeedStatus] = {
     PoolState.WAITING_FOR_ROOM: FeedStatus.LIVE,
     PoolState.PAUSED: FeedStatus.CLOSED,
     PoolState.LIVE: FeedStatus.LIVE,
+    PoolState.IDLE: FeedStatus.LIVE,
     PoolState.DISABLED: FeedStatus.CLOSED,
 }
 _RANKS: Mapping[PoolState, int] = {state: rank for rank, state in enumerate(PoolState)}
@@ -146,7 +152,9 @@ def state_of_feed(status: str, reason: str, waiting: int) -> PoolState:
     state = OF_FEED.get(status, PoolState.STALE)
     if state is PoolState.CLOSED and reason == PAUSED_REASON:
         return PoolState.PAUSED
-    return PoolState.WAITING_FOR_ROOM if state is PoolState.LIVE and waiting else state
+    if state is PoolState.LIVE and waiting:
+        return PoolState.WAITING_FOR_ROOM
+    return PoolState.IDLE if state is PoolState.LIVE and reason == IDLE_REASON else state
 
 
 def state_named(text: str) -> PoolState | None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from brokers.exceptions import BrokerConfigError
 from brokers.pool_service import FeedStatus
 from brokers.times.moments import moment_text
-from pooling.feed_health import PAUSED_REASON
+from pooling.feed_health import IDLE_REASON, PAUSED_REASON
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.pool_state import OF_FEED, PoolState, state_of, state_of_feed
 
@@ -66,6 +66,7 @@ def conditions(now: datetime, *, account: str = "", status: str = "status__") ->
     def told(status_text: str) -> Q:
         return Q(**{f"{status}state": status_text})
 
+    idle = Q(**{f"{status}reason": IDLE_REASON})
     short = Q(**{f"{status}waiting__gt": 0})
     known = {state: running & told(text) for text, state in OF_FEED.items()}
     found = {
@@ -74,7 +75,8 @@ def conditions(now: datetime, *, account: str = "", status: str = "status__") ->
         PoolState.NEVER_SERVED: enabled & ~served,
         PoolState.STALE: running & ~Q(**{f"{status}state__in": list(OF_FEED)}),
         PoolState.WAITING_FOR_ROOM: known[PoolState.LIVE] & short,
-        PoolState.LIVE: known[PoolState.LIVE] & ~short,
+        PoolState.LIVE: known[PoolState.LIVE] & ~short & ~idle,
+        PoolState.IDLE: known[PoolState.LIVE] & ~short & idle,
         PoolState.PAUSED: enabled & alive & paused,
         PoolState.DISABLED: ~enabled,
     }

@@ -73,6 +73,8 @@ def build_pool(
         interval_seconds=capabilities.connect_interval_seconds,
         version=spec.credentials_version,
         endpoint=account.endpoint,
+        lack=spec.credential_lack,
+        ends_ms=spec.credential_expiry_ms,
     )
     table = ConnectionTable(
         pool_id=pool_id,

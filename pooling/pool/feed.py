@@ -16,6 +16,7 @@ from brokers.pool_service import (
     Outcome,
     OutcomeState,
     RefusalCode,
+    state_word,
 )
 from brokers.types import InstrumentKey, Subscription
 from pooling.connection.connection import Connection
@@ -32,6 +33,7 @@ __all__ = ["PoolFeed"]
 NO_MORE_CONNECTIONS = (
     "the broker takes no further connection of this account for now; it is asked again by itself"
 )
+_LOGIN_NEEDED = state_word(FeedStatus.AUTH_REQUIRED)
 # Gateways find a worker within two seconds of its start and want everything again.
 WANTED_WITHIN_SECONDS = 4.0
 STARTED_WITHIN_SECONDS = 8.0
@@ -69,9 +71,11 @@ class PoolFeed:
         self.health = FeedHealth(now_ms=parts.clock.time_ms())  # loop only; anybody reads it
         # Instruments whose last price is not to be trusted; under the pool's lock.
         self._stale: set[InstrumentKey] = set()
-        # What listeners last heard of the pool as a whole, why it is live once a connection is up
-        # again, and the timer that ends the start: loop only.
+        # What listeners last heard of the pool as a whole, why a login is needed as judged last,
+        # why it is live once a connection is up again, and the timer that ends the start: loop
+        # only.
         self._announced = FeedStatus.LIVE
+        self._login = ""
         self._live_again = ""
         self._start_timer: asyncio.TimerHandle | None = None
 
@@ -179,13 +183,21 @@ class PoolFeed:
         if self.health.is_starting and self._has_come():
             self._end_start()
         states = [c.state for slot, c in self._connections.items() if self.carries(slot)]
+        self._login = self._gate.login_needed
         self.health.judge(
             states,
             self._gate.reason or reason,
             self._clock.time_ms(),
+            login=self._login,
             waiting=len(self._book.waiting),
             is_confirmed=self._book.confirmed > 0,
         )
+        self._follow_login(is_idle=not states)
+
+    def look_at_login(self) -> None:
+        """Judge the pool anew if a login is needed now and was not, or the other way round."""
+        if self._gate.login_needed != self._login:
+            self.judge()
 
     def forget(self, keys: Collection[InstrumentKey]) -> None:
         """Drop the prices of what nobody wants: whoever comes later must not see old ones.
@@ -216,7 +228,7 @@ class PoolFeed:
     def credential_renewed(self, version: int) -> None:
         """Tell that a newer credential is being tried."""
         self._journal.credentials_renewed(version)
-        if self._announced is FeedStatus.AUTH_REQUIRED:
+        if self._announced is FeedStatus.AUTH_REQUIRED and not self._is_idle():
             self._announced = FeedStatus.STALE
             self._live_again = "the new credential works"
             self._announcer.pool(FeedStatus.STALE, "trying the new credential")
@@ -235,10 +247,11 @@ class PoolFeed:
         """Tell that the pool comes back; prices are live once each has arrived."""
         self.health.is_paused = False
         self.judge("resumed; connecting")
-        with self._lock:
-            is_idle = not self._book.symbols
+        is_idle = self._is_idle()
         # A socket that was being closed may have brought a last price.
         self._sink.forget(None)
+        if self._announced is FeedStatus.AUTH_REQUIRED:
+            return  # told by the judgement
         self._live_again = "the pool was resumed"
         self._announced = FeedStatus.LIVE if is_idle else FeedStatus.STALE
         self._announcer.pool(
@@ -293,12 +306,12 @@ class PoolFeed:
                 code=RefusalCode.BROKER_UNAVAILABLE,
                 message="the pool is paused; prices come once somebody resumes it",
             )
-        if self._gate.is_shut and not any(c.is_up for c in self._connections.values()):
+        if (self._gate.is_shut or self._gate.login_needed) and not self._is_any_up():
             return msgspec.structs.replace(
                 outcome,
                 state=OutcomeState.PENDING,
                 code=RefusalCode.BROKER_AUTH_REQUIRED,
-                message="the broker needs a new credential; prices come once it is saved",
+                message=f"{_LOGIN_NEEDED}; prices come once a new credential is saved",
             )
         if outcome.key in self._stale:
             return msgspec.structs.replace(
@@ -347,6 +360,29 @@ class PoolFeed:
 
     # -- Inside -------------------------------------------------------------------------------
 
+    def _is_idle(self) -> bool:
+        with self._lock:
+            return not self._book.symbols
+
+    def _is_any_up(self) -> bool:
+        return any(connection.is_up for connection in self._connections.values())
+
+    def _follow_login(self, *, is_idle: bool) -> None:
+        """Tell what no connection tells: that a login is needed, and that it is not any more."""
+        status, was_told = self.health.status, self._announced is FeedStatus.AUTH_REQUIRED
+        if self._login and status is FeedStatus.AUTH_REQUIRED:
+            if not was_told and not self._is_any_up():
+                self._tell_login_needed(self._login)
+        elif is_idle and was_told and status is not FeedStatus.CLOSED:  # which tells itself
+            self._announced = status
+            self._announcer.pool(status, self.health.reason)
+
+    def _tell_login_needed(self, reason: str) -> None:
+        self._announced = FeedStatus.AUTH_REQUIRED
+        self._live_again = ""
+        self._announcer.auth_required(None, reason)
+        self._journal.auth_required(reason)
+
     def _on_connected(self, slot: int) -> None:
         with self._lock:
             # A new socket carries nothing, however the one before it ended.
@@ -391,10 +427,7 @@ class PoolFeed:
             # The others go on: a broker checks a credential only when a socket opens.
             self._announcer.auth_required(keys, reason)
         elif self._announced is not FeedStatus.AUTH_REQUIRED:
-            self._announced = FeedStatus.AUTH_REQUIRED
-            self._live_again = ""
-            self._announcer.auth_required(None, reason)
-            self._journal.auth_required(reason)
+            self._tell_login_needed(reason)
 
     def _on_confirmed(self, slot: int, keys: Sequence[InstrumentKey]) -> None:
         with self._lock:

@@ -294,11 +294,24 @@ class ConnectionPool:
         self._runtime.call(self._update_exclusive)
         self._runtime.call(partial(self._journal.config_applied, limits, options.revision))
 
-    def credentials_changed(self, version: int) -> None:
-        """Note that a newer credential is stored; a waiting pool tries it at once. Any thread."""
+    def credentials_changed(
+        self, version: int, *, lack: str = "", ends_ms: int | None = None
+    ) -> None:
+        """Note what is stored now; a waiting pool tries a newer credential at once. Any thread.
+
+        Args:
+            version: of the credential.
+            lack: what of it is not stored, in words; "": nothing.
+            ends_ms: when it ends, in epoch milliseconds; None: nobody can know.
+        """
         with self._lock:
-            self._account.spec = replace(self.spec, credentials_version=version)
-        self._runtime.call(partial(self._renew_credentials, version))
+            self._account.spec = replace(
+                self.spec,
+                credentials_version=version,
+                credential_lack=lack,
+                credential_expiry_ms=ends_ms,
+            )
+        self._runtime.call(partial(self._renew_credentials, version, lack, ends_ms))
 
     def update_endpoint(self, endpoint: str | None) -> None:
         """Connect to another URL from now on; open connections move over. Any thread."""
@@ -342,9 +355,10 @@ class ConnectionPool:
     def _update_exclusive(self) -> None:
         self._exclusive.update_options(self._account.options, self._seats.max_connections)
 
-    def _renew_credentials(self, version: int) -> None:
-        if self._gate.renew(version):
+    def _renew_credentials(self, version: int, lack: str, ends_ms: int | None) -> None:
+        if self._gate.renew(version, lack=lack, ends_ms=ends_ms):
             self._feed.credential_renewed(version)
+        self._feed.look_at_login()
 
     def _follow_settings(self, ended: Sequence[Outcome]) -> None:
         self._feed.expelled(ended)

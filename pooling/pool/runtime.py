@@ -196,6 +196,7 @@ class PoolRuntime:
                     connection.wake()
         if tasks or self._book.has_actions:
             self.run()
+        self.feed.look_at_login()
         self.start()
 
     def _carry_out(self, task: Task) -> str:

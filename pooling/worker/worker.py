@@ -406,8 +406,12 @@ class PoolWorker:
             pool.update_options(spec.options)
         if spec.endpoint != current.endpoint:
             pool.update_endpoint(spec.endpoint)
-        if spec.credentials_version > current.credentials_version:
-            pool.credentials_changed(spec.credentials_version)
+        if _credential_of(spec) != _credential_of(current):
+            pool.credentials_changed(
+                max(spec.credentials_version, current.credentials_version),
+                lack=spec.credential_lack,
+                ends_ms=spec.credential_expiry_ms,
+            )
         if spec.is_paused != current.is_paused:
             pool.set_paused(spec.is_paused)
 
@@ -514,6 +518,10 @@ class PoolWorker:
 def _is_another(spec: AccountSpec, current: AccountSpec) -> bool:
     """Tell whether an account's pool has to end for what is stored now."""
     return bool(spec.problem) or spec.broker != current.broker
+
+
+def _credential_of(spec: AccountSpec) -> tuple[int, str, int | None]:
+    return spec.credentials_version, spec.credential_lack, spec.credential_expiry_ms
 
 
 def _of_life(event: FeedEvent, life: int) -> FeedEvent:

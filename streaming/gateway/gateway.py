@@ -20,7 +20,7 @@ from streaming.gateway.notices import ChannelLayer, Notices
 from streaming.gateway.remembered import RememberingDirectory
 from streaming.monitoring.presence import Presence, PresenceStore
 from streaming.ports.directory import Directory
-from streaming.ports.link import FeedLink
+from streaming.ports.link import FeedLink, PoolTold, PoolWord, word_of_status
 from streaming.ports.status import StatusSource
 from streaming.shares.budget import UserBudgets
 
@@ -43,6 +43,7 @@ class Gateway:
         make_layer: returns the channel layer that carries notices.
         database: looks how the database is, for health checks; None: they look themselves.
         proxies: that are trusted to say who is behind them.
+        pool_word: calls the state of a pool by its word, for health checks.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Gateway:
         make_layer: Callable[[], ChannelLayer] = get_channel_layer,
         database: DatabaseProbe | None = None,
         proxies: Sequence[Network] = (),
+        pool_word: Callable[[PoolTold], PoolWord] = word_of_status,
     ) -> None:
         self.limits = limits or EdgeLimits()
         self.budgets = UserBudgets(limits=self.limits)
         self.edge = Edge(self.limits, clock=clock, proxies=proxies)
         self.directory = RememberingDirectory(directory, clock=clock)
         self.database = database
+        self.pool_word = pool_word
         self.gate = ApiKeyGate(directory=self.directory, limits=self.limits, clock=clock)
         self._make_link = make_link
         self._clock = clock

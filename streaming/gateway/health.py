@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from django.http import HttpRequest, JsonResponse
 
-from brokers.pool_service import WAITING_FOR_ROOM, FeedStatus, state_word
+from brokers.pool_service import WAITING_FOR_ROOM
 from brokers.words import counted
 from streaming.gateway.database_probe import DatabaseProbe
 from streaming.gateway.gateway import Gateway
 from streaming.gateway.notices import NoticeState
 from streaming.gateway.routing import GATEWAY_SCOPE_KEY
 from streaming.models import ApiKey
-from streaming.ports.link import BusVersions, FeedOverview
+from streaming.ports.link import BusVersions, FeedOverview, PoolTold, PoolWord, word_of_status
 from streaming.wire.versions import PROTOCOL_VERSION
 
 __all__ = ["livez", "readyz"]
@@ -28,9 +28,10 @@ async def livez(request: HttpRequest) -> JsonResponse:
 async def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 with the state of things; 503 when the database does not answer.
 
-    ``degraded``: a pool is not live, an enabled account has no worker, a worker is of another
-    version, or the channel layer is away; clients are served all the same, so a load balancer must
-    not take the gateway out. The list of the same name says what it is. ``accounts`` are the
+    ``degraded``: a pool needs somebody, a login for instance, an enabled account has no worker, a
+    worker is of another version, or the channel layer is away; clients are served all the same, so
+    a load balancer must not take the gateway out. The list of the same name says what it is.
+    ``pools`` counts them by the words of their states. ``accounts`` are the
     enabled ones, null while the database does not say.
     """
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
@@ -38,12 +39,12 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     database = await probe.look()
     hub = await gateway.open() if gateway is not None else None
     link = hub.link if hub is not None else None
-    pools: dict[str, FeedStatus] = dict(link.pools()) if isinstance(link, FeedOverview) else {}
+    pools: list[PoolTold] = [*link.pools().values()] if isinstance(link, FeedOverview) else []
+    word_of = gateway.pool_word if gateway is not None else word_of_status
+    words = [word_of(each) for each in pools]
     workers = link.workers() if isinstance(link, FeedOverview) else 0
-    live = sum(status is FeedStatus.LIVE for status in pools.values())
-    degraded = _degraded(workers, pools.values(), database.accounts)
-    if isinstance(link, FeedOverview):
-        degraded += _short_of_room(link.waiting())
+    degraded = _degraded(workers, words, database.accounts) + _short_of_room(pools)
+    total = max(len(pools), database.accounts or 0)
     if isinstance(link, BusVersions):
         degraded += link.version_troubles()
     if gateway is not None and gateway.notices is not None:
@@ -57,7 +58,7 @@ async def readyz(request: HttpRequest) -> JsonResponse:
             "bus_version": PROTOCOL_VERSION,
             "degraded": [*degraded, database.trouble] if database.trouble else degraded,
             "accounts": database.accounts,
-            "pools": {"live": live, "total": max(len(pools), database.accounts or 0)},
+            "pools": {"live": 0, **Counter(each.word for each in words), "total": total},
             "clients": len(hub.clients) if hub is not None else 0,
         },
         status=503 if database.trouble else 200,
@@ -66,26 +67,24 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     return answer
 
 
-def _degraded(
-    workers: int, pools: Collection[FeedStatus], accounts: int | None = None
-) -> list[str]:
+def _degraded(workers: int, pools: Collection[PoolWord], accounts: int | None = None) -> list[str]:
     """Return what is not as it should be, in words that name nobody: anyone may read them."""
     found = []
     if not workers:
         found = ["no worker answers, so there are no prices: start `python manage.py runpool`"]
     elif accounts is not None and accounts > len(pools):
         found = [f"{accounts - len(pools)} of {counted(accounts, 'enabled account')}: no worker"]
-    states = Counter(status for status in pools if status is not FeedStatus.LIVE)
+    states = Counter(word for word, needs_somebody in pools if needs_somebody)
+    del states[WAITING_FOR_ROOM]  # told with the number of symbols
     return found + [
-        f"{states[each]} of {counted(len(pools), 'pool')}: {state_word(each.value)}"
-        for each in sorted(states)
+        f"{states[each]} of {counted(len(pools), 'pool')}: {each}" for each in sorted(states)
     ]
 
 
-def _short_of_room(waiting: Mapping[str, int]) -> list[str]:
-    pools = sum(count > 0 for count in waiting.values())
-    symbols = sum(waiting.values())
-    where = f"{pools} of {counted(len(waiting), 'pool')}"
+def _short_of_room(told: Collection[PoolTold]) -> list[str]:
+    pools = sum(each.waiting > 0 for each in told)
+    symbols = sum(each.waiting for each in told)
+    where = f"{pools} of {counted(len(told), 'pool')}"
     text = f"{counted(symbols, 'symbol')} of {where}: {WAITING_FOR_ROOM}"
     return [text] if symbols else []
 

@@ -41,6 +41,11 @@ class PoolStates:
         known = self._known.get(pool_id)
         return FeedStatus.STALE if known is None else known.status
 
+    def reason(self, pool_id: str) -> str:
+        """Return why the pool is in its status, as it was told."""
+        known = self._known.get(pool_id)
+        return "" if known is None else known.reason
+
     def on_beat(self, pool: PoolBeat, sent_ms: int) -> FeedChange | None:
         """Take what a beat says, and return it if it is news.
 

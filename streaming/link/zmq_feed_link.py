@@ -32,7 +32,14 @@ from streaming.link.peer import WorkerPeer
 from streaming.link.returning import Returns
 from streaming.link.tick_filter import BusCounters, TickFilter
 from streaming.link.wants import Wants
-from streaming.ports.link import FeedLink, FeedListener, PublisherCounts, TickMessage, WantReply
+from streaming.ports.link import (
+    FeedLink,
+    FeedListener,
+    PoolTold,
+    PublisherCounts,
+    TickMessage,
+    WantReply,
+)
 from streaming.wire import control as cm
 from streaming.wire.address import BusAddress
 from streaming.wire.message import FORMAT_VERSION, unpack_message
@@ -166,13 +173,13 @@ class ZmqFeedLink(FeedLink):
         """Return what each worker's last beat says of its publisher, in the order of ``buses``."""
         return [peer.counts for peer in self._peers]
 
-    def pools(self) -> Mapping[str, FeedStatus]:
-        """Return every pool that a worker announces, with its feed's status."""
-        return {pool_id: self.feed_status(pool_id) for pool_id in self._wants.pools()}
+    def pools(self) -> Mapping[str, PoolTold]:
+        """Return every pool that a worker announces, and what is known of it."""
+        return {pool_id: self._told(pool_id) for pool_id in self._wants.pools()}
 
-    def waiting(self) -> Mapping[str, int]:
-        """Return of every pool that a worker announces how many symbols have no place."""
-        return {pool_id: self._waiting.get(pool_id, 0) for pool_id in self._wants.pools()}
+    def _told(self, pool_id: str) -> PoolTold:
+        waiting = self._waiting.get(pool_id, 0)
+        return PoolTold(self.feed_status(pool_id), self._states.reason(pool_id), waiting)
 
     async def open(self, listener: FeedListener) -> None:
         """Connect; returns at once, whether or not a worker is there.

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from brokers.pool_service import FeedEvent, FeedStatus, Outcome, PoolStats, Want
+from brokers.pool_service import FeedEvent, FeedStatus, Outcome, PoolStats, Want, state_word
 from brokers.types import InstrumentKey
 
 __all__ = [
@@ -19,9 +19,12 @@ __all__ = [
     "FeedLink",
     "FeedListener",
     "FeedOverview",
+    "PoolTold",
+    "PoolWord",
     "PublisherCounts",
     "TickMessage",
     "WantReply",
+    "word_of_status",
 ]
 
 
@@ -109,6 +112,26 @@ class FeedLink(Protocol):
         """Return what is known of the pool's feed now: STALE while no worker answers for it."""
 
 
+class PoolTold(NamedTuple):
+    """A pool's feed status, why it is so, and how many of its symbols have no place."""
+
+    status: FeedStatus
+    reason: str = ""
+    waiting: int = 0
+
+
+class PoolWord(NamedTuple):
+    """The word for a pool's state, and whether somebody has to look after the pool."""
+
+    word: str
+    needs_somebody: bool
+
+
+def word_of_status(told: PoolTold) -> PoolWord:
+    """Return how a pool is called of which only the feed status counts."""
+    return PoolWord(state_word(told.status.value), told.status is not FeedStatus.LIVE)
+
+
 @runtime_checkable
 class BusVersions(Protocol):
     """What a link may know of the versions of its workers; health checks read it."""
@@ -124,8 +147,5 @@ class FeedOverview(Protocol):
     def workers(self) -> int:
         """Return how many workers answer now."""
 
-    def pools(self) -> Mapping[str, FeedStatus]:
-        """Return every pool that a worker announces, with its feed's status."""
-
-    def waiting(self) -> Mapping[str, int]:
-        """Return of every pool that a worker announces how many symbols have no place."""
+    def pools(self) -> Mapping[str, PoolTold]:
+        """Return every pool that a worker announces, and what is known of it."""

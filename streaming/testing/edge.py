@@ -27,7 +27,7 @@ from brokers.pool_service import (
 from brokers.types import DepthLevel, FeedMode, InstrumentKey, Tick
 from streaming.exceptions import DirectoryUnavailableError, KeyEndedError
 from streaming.ports.directory import AccountRef, Principal
-from streaming.ports.link import FeedListener, TickMessage, WantReply
+from streaming.ports.link import FeedListener, PoolTold, TickMessage, WantReply
 from streaming.wire.tick_json import encode_tick
 from streaming.wire.topics import tick_topic
 
@@ -182,13 +182,13 @@ class FakeFeedLink:
         """See ``FeedOverview``."""
         return 1
 
-    def pools(self) -> Mapping[str, FeedStatus]:
-        """See ``FeedOverview``."""
-        return {pool_id: self.feed_status(pool_id) for pool_id, _ in self.held}
-
-    def waiting(self) -> Mapping[str, int]:
-        """See ``FeedOverview``; what a test has put into ``short_of_room``."""
-        return self.short_of_room
+    def pools(self) -> Mapping[str, PoolTold]:
+        """See ``FeedOverview``; symbols wait as a test has put into ``short_of_room``."""
+        waiting = self.short_of_room
+        return {
+            pool_id: PoolTold(self.feed_status(pool_id), "", waiting.get(pool_id, 0))
+            for pool_id, _ in self.held
+        }
 
     def message(
         self, pool_id: str, key: InstrumentKey, mode: FeedMode = FeedMode.DEPTH, ltp: int = 157_370

@@ -73,8 +73,8 @@ ROOMS: dict[str, str] = {
     "pooling.operations": "pooling.login brokers.login pooling pooling.conf pooling.keys "
     "pooling.models "
     "pooling.subscriptions brokers brokers.logs brokers.registry brokers.times",
-    "pooling.alerts": "pooling pooling.conf pooling.keys pooling.models pooling.store brokers "
-    "brokers.endpoints brokers.logs",
+    "pooling.alerts": "pooling pooling.conf pooling.keys pooling.models pooling.operations "
+    "pooling.store brokers brokers.endpoints brokers.logs",
     "pooling.admin": "pooling.login pooling pooling.conf pooling.keys pooling.models "
     "pooling.operations "
     f"pooling.store pooling.alerts pooling.admin.forms pooling.admin.lists {_VALUES}",

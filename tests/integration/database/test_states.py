@@ -25,7 +25,8 @@ call_command("migrate", verbosity=0)
 user = get_user_model().objects.create_user("asha", password="x")
 now = timezone.now()
 rows = itertools.product((True, False), (True, False), ("live", "stale", "auth_required", "closed"),
-                         ("", "paused", "the pool was closed"), (0, 3), (0, -9))
+                         ("", "paused", "the pool was closed", "nothing is subscribed"),
+                         (0, 3), (0, -9))
 for number, (enabled, paused, state, reason, waiting, age) in enumerate(rows):
     account = BrokerAccount.objects.create(user=user, broker="zerodha", label=str(number),
                                            enabled=enabled, paused=paused)

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -20,15 +20,18 @@ from brokers.pool_service import FeedStatus, state_word
 from openalgo_site.cli.top_screen import Emphasis, Snapshot, frame
 from openalgo_site.doctor import processes
 from openalgo_site.doctor.findings import Finding, Outcome
-from openalgo_site.web.metrics import state_label
+from openalgo_site.web.metrics import pool_word, state_label
 from openalgo_site.web.status.source import read_views
-from pooling.feed_health import CLOSED_REASON, PAUSED_REASON
+from pooling.alerts.message import Alert, email_text, webhook_body
+from pooling.alerts.service import pool_now
+from pooling.feed_health import CLOSED_REASON, IDLE_REASON, PAUSED_REASON
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.describe import accounts_with_status, view_of
 from pooling.operations.pool_state import PoolState, Tone, event_word
 from pooling.operations.state_rows import conditions, state_now
 from pooling.outages import OUTAGES, FeedState
 from streaming.gateway.metrics import exposition, pool_metrics
+from streaming.ports.link import PoolTold
 from streaming.ports.status import StatusView
 from tests.integration.site.admin.admin_kit import make_status
 from tests.integration.site.store.store_kit import stats
@@ -38,11 +41,14 @@ LONG_AGO = timedelta(hours=-1)
 ROWS: dict[str, tuple[PoolState, dict[str, Any], dict[str, Any] | None]] = {
     "live": (PoolState.LIVE, {}, {}),
     "live, with a blemish": (PoolState.LIVE, {}, {"reason": "1 connection is not live"}),
+    "idle": (PoolState.IDLE, {}, {"reason": IDLE_REASON}),
     "connecting": (PoolState.STALE, {}, {"state": "stale", "reason": "connecting"}),
     "stale": (PoolState.STALE, {}, {"state": "stale", "reason": "no market data for 25 s"}),
     "of a later version": (PoolState.STALE, {}, {"state": "half_live", "reason": "new"}),
     "waiting for room": (PoolState.WAITING_FOR_ROOM, {}, {"waiting": 6, "reason": "6 wait"}),
     "login needed": (PoolState.LOGIN_NEEDED, {}, {"state": "auth_required", "reason": "HTTP 403"}),
+    "login needed, and nobody asks": (PoolState.LOGIN_NEEDED, {}, {"state": "auth_required",
+                                      "reason": "no credential is stored"}),
     "refused by its worker": (PoolState.CLOSED, {}, {"state": "closed", "reason": "no such host"}),
     "paused": (PoolState.PAUSED, {"paused": True}, {"state": "closed", "reason": PAUSED_REASON}),
     "about to be paused": (PoolState.PAUSED, {"paused": True}, {}),
@@ -183,18 +189,53 @@ def test_the_doctor(told: PoolState) -> None:
     assert finding.outcome is (Outcome.FAILED if told.tone is Tone.BAD else Outcome.WARNING)
 
 
-def test_the_metrics(told: PoolState, account: BrokerAccount) -> None:
-    """Of a worker that answers: what it told is what its row says."""
+def _told_by_worker() -> PoolStatus | None:
+    """Return what a worker that answers told, where that alone says the state."""
     status = PoolStatus.objects.first()
     if status is None or not status.is_alive() or status.state not in set(FeedStatus):
+        return None
+    of_account = BrokerAccount.objects.get()
+    is_told = not of_account.paused or status.state == FeedStatus.CLOSED
+    return status if of_account.enabled and is_told else None
+
+
+def test_health(told: PoolState) -> None:
+    if (status := _told_by_worker()) is None:
+        return
+    said = PoolTold(FeedStatus(status.state), status.reason, status.waiting)
+    assert pool_word(said) == (told.value, told.needs_somebody)
+
+
+def test_emails_and_webhooks(told: PoolState, account: BrokerAccount) -> None:
+    if (status := _told_by_worker()) is None:
+        return
+    made = stats(account.pool_id, status=FeedStatus(status.state), reason=status.reason,
+                 waiting=status.waiting)  # fmt: skip
+    before = PoolState.STALE if told is PoolState.LOGIN_NEEDED else PoolState.LOGIN_NEEDED
+    alert = Alert(
+        event_id="e", pool_id=account.pool_id, user="asha", broker="zerodha", label="main",
+        state=pool_now(made).state, previous=before, reason=made.reason, since_ms=1,
+    )  # fmt: skip
+    body = json.loads(webhook_body(alert))
+    assert (body["state"], body["previous"]) == (told.value, before.value)
+    assert body["feed_status"] == told.feed_status
+    assert told.value in body["text"]
+    subject, text = email_text(alert, UTC)
+    for said in (subject, text.partition("Before:")[0]):
+        assert [each for each in PoolState if re.search(rf"\b{each}\b(?! room)", said)] == [told]
+    assert f"Before: {before}\n" in text
+    assert alert.is_recovery == (told in (PoolState.LIVE, PoolState.IDLE))
+
+
+def test_the_metrics(told: PoolState, account: BrokerAccount) -> None:
+    """Of a worker that answers: what it told is what its row says."""
+    if (status := _told_by_worker()) is None:
         return
     made = stats(account.pool_id, status=FeedStatus(status.state), reason=status.reason,
                  waiting=status.waiting)  # fmt: skip
     text = exposition(pool_metrics([made], state_label)).decode()
     (label,) = re.findall(r'tickpool_pools\{broker="zerodha",state="([^"]+)"\} 1', text)
-    of_account = BrokerAccount.objects.get()
-    if of_account.enabled and not (of_account.paused and status.state != "closed"):
-        assert label == told.value
+    assert label == told.value
 
 
 def test_the_words_of_the_wire_are_those_of_the_states() -> None:
@@ -244,7 +285,7 @@ def _grid(now: datetime) -> Iterator[tuple[dict[str, bool], dict[str, Any] | Non
     ages = [timedelta(0), timedelta(seconds=-4.9), timedelta(seconds=-5), timedelta(hours=1),
             timedelta(days=-9)]  # fmt: skip
     states = [*(status.value for status in FeedStatus), "of_a_later_version", ""]
-    reasons = ["", PAUSED_REASON, CLOSED_REASON, "live"]
+    reasons = ["", PAUSED_REASON, CLOSED_REASON, IDLE_REASON, "live"]
     for enabled, paused in itertools.product((True, False), repeat=2):
         flags = {"enabled": enabled, "paused": paused}
         yield flags, None

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from brokers.contract import CredentialField
@@ -117,10 +117,11 @@ async def open_kit(
     broker: FakeBroker | None = None,
     rng: Any = None,
     is_starting: bool = False,
+    of_account: dict[str, Any] | None = None,
     **capabilities: Any,
 ) -> AsyncIterator[Kit]:
     """Open a pool; unless ``is_starting``, it has been there for a while and wanted nothing yet."""
-    account = spec(**(options or {}))
+    account = replace(spec(**(options or {})), **(of_account or {}))
     store = InMemoryAccountStore(account)
     broker = broker or FakeBroker()
     sink = RecordingSink()

@@ -10,17 +10,19 @@ from datetime import UTC
 
 import pytest
 
-from brokers.pool_service import FeedStatus
 from pooling.alerts.addresses import WebhookUrl
-from pooling.alerts.debounce import Debouncer, PoolState
+from pooling.alerts.debounce import Debouncer, PoolNow
 from pooling.alerts.message import Alert, email_text, signature, webhook_body
 from pooling.exceptions import AlertRefusedError
+from pooling.operations.pool_state import PoolState
 
-LIVE, STALE, AUTH, CLOSED = (
-    FeedStatus.LIVE,
-    FeedStatus.STALE,
-    FeedStatus.AUTH_REQUIRED,
-    FeedStatus.CLOSED,
+LIVE, IDLE, STALE, AUTH, CLOSED, PAUSED = (
+    PoolState.LIVE,
+    PoolState.IDLE,
+    PoolState.STALE,
+    PoolState.LOGIN_NEEDED,
+    PoolState.CLOSED,
+    PoolState.PAUSED,
 )
 ALERT = Alert(
     event_id="e1",
@@ -28,24 +30,24 @@ ALERT = Alert(
     user="asha",
     broker="zerodha",
     label="main",
-    status=AUTH,
+    state=AUTH,
     previous=LIVE,
     reason="the broker refused the access token",
     since_ms=1_767_600_000_123,
 )
 
 
-def state(status: FeedStatus, pool_id: str = "7") -> PoolState:
-    return PoolState(pool_id=pool_id, status=status, reason="because", since_ms=5)
+def state(state: PoolState, pool_id: str = "7") -> PoolNow:
+    return PoolNow(pool_id=pool_id, state=state, reason="because", since_ms=5)
 
 
-def told(*seen: tuple[float, FeedStatus], hold: float = 10.0) -> list[tuple[float, str, str]]:
+def told(*seen: tuple[float, PoolState], hold: float = 10.0) -> list[tuple[float, str, str]]:
     """Return (when, before, after) of what is told of one pool."""
     debouncer = Debouncer(hold_seconds=hold)
     return [
-        (now, change.previous.value, change.state.status.value)
-        for now, status in seen
-        for change in debouncer.observe([state(status)], now)
+        (now, change.previous.value, change.pool.state.value)
+        for now, seen_state in seen
+        for change in debouncer.observe([state(seen_state)], now)
     ]
 
 
@@ -69,8 +71,18 @@ def test_a_recovery_is_told_and_has_to_last_too() -> None:
 
 
 def test_a_worker_that_starts_tells_trouble_and_no_pause() -> None:
-    assert told((0, AUTH), (10, AUTH)) == [(10, "live", "auth_required")]
-    assert told((0, CLOSED), (10, CLOSED), (20, LIVE), (30, LIVE)) == [(30, "closed", "live")]
+    assert told((0, AUTH), (10, AUTH)) == [(10, "live", "login needed")]
+    for shut in (CLOSED, PAUSED):
+        assert told((0, shut), (10, shut), (20, LIVE), (30, LIVE)) == [(30, shut, "live")]
+
+
+def test_clients_that_come_and_go_are_no_news() -> None:
+    assert told((0, IDLE), (10, IDLE), (20, LIVE), (40, LIVE), (60, IDLE), (80, IDLE)) == []
+    assert told((0, LIVE), (5, IDLE), (10, AUTH), (20, AUTH)) == [(20, "idle", "login needed")]
+    assert told((0, AUTH), (10, AUTH), (11, IDLE), (15, LIVE), (21, IDLE)) == [
+        (10, "live", "login needed"),
+        (21, "login needed", "idle"),
+    ]
 
 
 def test_without_a_hold_each_change_is_told() -> None:
@@ -82,7 +94,7 @@ def test_pools_do_not_share_their_holds_and_gone_ones_are_forgotten() -> None:
     debouncer.observe([state(STALE, "1"), state(LIVE, "2")], 0)
     debouncer.observe([state(STALE, "2")], 5)
     (change,) = debouncer.observe([state(STALE, "1"), state(STALE, "2")], 15)
-    assert change.state.pool_id == "2"
+    assert change.pool.pool_id == "2"
     with pytest.raises(ValueError, match="negative"):
         Debouncer(hold_seconds=-1)
 
@@ -91,7 +103,8 @@ def test_a_program_gets_json_with_a_signature_that_it_can_check() -> None:
     body = webhook_body(ALERT)
     found = json.loads(body)
     assert found["pool"] == {"id": "7", "user": "asha", "broker": "zerodha", "label": "main"}
-    assert (found["state"], found["previous"]) == ("auth_required", "live")
+    assert (found["state"], found["previous"]) == ("login needed", "live")
+    assert found["feed_status"] == "auth_required"
     assert found["since"] == "2026-01-05T08:00:00.123+00:00"
     assert found["text"].endswith("the broker refused the access token.")
     header = signature(body, "a-long-secret-1234", 1_767_600_001)
@@ -101,11 +114,12 @@ def test_a_program_gets_json_with_a_signature_that_it_can_check() -> None:
 
 def test_a_person_gets_one_line_and_the_reason() -> None:
     subject, body = email_text(replace(ALERT, label="main\r\nBcc: eve@example.com"), UTC)
-    assert subject == ("TickPool: asha/zerodha/main Bcc: eve@example.com needs a new credential")
+    assert subject == "TickPool: asha/zerodha/main Bcc: eve@example.com: login needed"
     assert "the broker refused the access token" in body
     assert "2026-01-05 08:00:00 UTC" in body
-    _, well = email_text(replace(ALERT, status=LIVE, previous=AUTH), UTC)
+    _, well = email_text(replace(ALERT, state=LIVE, previous=AUTH), UTC)
     assert "refused" not in well
+    assert "Before: login needed" in well
 
 
 @pytest.mark.parametrize(

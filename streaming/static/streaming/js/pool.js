@@ -16,6 +16,8 @@ const NEARLY_FULL = 0.9;
 const UP = new Set(["subscribing", "live", "stale"]);
 
 const LIVE = stateName("live");
+// What the server calls a pool that is ready and of which nobody wants anything.
+const IDLE = "idle";
 
 const finite = (...values) => values.find(Number.isFinite);
 
@@ -222,7 +224,7 @@ export class PoolStrip {
   /** Trouble is never folded away. */
   #showFold() {
     const shown = this.#pools.filter(({ isDisabled }) => !isDisabled).map((pool) => this.#shown(pool));
-    const isWell = shown.length > 0 && shown.every(({ state }) => state === LIVE);
+    const isWell = shown.length > 0 && shown.every(({ state }) => state === LIVE || state === IDLE);
     const [first] = shown;
     const isOne = shown.length === 1 && Number.isFinite(first.capacity);
     this.#fold.text.textContent = isOne
@@ -299,7 +301,7 @@ export class PoolStrip {
     const told = this.#counting(pool);
     if (this.#doubt) return withoutWord(told, this.#doubt);
     // Of an own pool the socket tells sooner: what is wrong with it, and that it is over.
-    const isLive = told.state === LIVE || told.state === ROOM_WORD;
+    const isLive = [LIVE, IDLE, ROOM_WORD].includes(told.state);
     const said = this.#said.get(told.id);
     const isOver = !isLive && said?.isLive && said.saidAt > this.#writtenAt(told);
     return withTrouble(isOver ? withoutTrouble(told) : told, this.#troubleOf(told.id));

@@ -113,12 +113,12 @@ def test_credentials_missing_and_expired(account: BrokerAccount, cipher: Credent
     account.set_credentials({"api_key": "k" * 8}, cipher)
     account.credentials_expire = None
     account.save()
-    found = problem(keys.credentials(), "ccess token", "admin")
+    found = problem(keys.credentials(), "login needed: not stored: Access token", "admin")
     assert found.outcome is Outcome.WARNING
     account.set_credentials({"access_token": "t" * 8}, cipher)
     account.credentials_expire = timezone.now() - timedelta(hours=1)
     account.save()
-    problem(keys.credentials(), "expired", "access token")
+    problem(keys.credentials(), "login needed: the stored credential ended at", "access token")
 
 
 def test_instruments_missing_and_old(account: BrokerAccount, instruments: list[Instrument]) -> None:

@@ -173,7 +173,7 @@ async def test_an_email_is_sent_with_djangos_settings(settings: Any) -> None:
     await EmailSender(zone=UTC, is_configured=True)(target, ALERT)
     (message,) = mail.outbox
     assert (message.to, message.from_email) == (["asha@example.com"], "pools@example.com")
-    assert "needs a new credential" in message.subject
+    assert "login needed" in message.subject
     with pytest.raises(AlertRefusedError, match="EMAIL_HOST"):
         await EmailSender(zone=UTC, is_configured=False)(target, ALERT)
 

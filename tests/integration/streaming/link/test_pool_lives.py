@@ -97,7 +97,7 @@ async def test_a_killed_worker_s_prices_are_not_those_of_its_successor(port, sta
     assert "restarted" in changes[0].reason
     assert await snapshots_of_a_newcomer(gateway) == []
     assert gateway.link.feed_status("1") is FeedStatus.STALE
-    assert gateway.link.pools()["1"] is FeedStatus.STALE
+    assert gateway.link.pools()["1"].status is FeedStatus.STALE
     second.sink().publish(INFY, tick(7), 1)
     await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.LIVE)
     order = [type(one).__name__ for one in gateway.listener.order[-2:]]

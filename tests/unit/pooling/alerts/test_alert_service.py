@@ -39,7 +39,7 @@ class Receiver:
         self.hangs.set()
 
     async def __call__(self, target: Target, alert: Alert) -> None:
-        self.tried.append((asyncio.get_running_loop().time(), target.id, alert.status))
+        self.tried.append((asyncio.get_running_loop().time(), target.id, alert.state))
         await self.hangs.wait()
         if self.error is not None:
             raise self.error
@@ -77,7 +77,9 @@ class Kit:
         self.announce(alert)
 
     def see(self, status: FeedStatus, pool_id: str = "7") -> None:
-        stats: Any = SimpleNamespace(pool_id=pool_id, status=status, reason="r", since_ms=1)
+        stats: Any = SimpleNamespace(
+            pool_id=pool_id, status=status, reason="r", since_ms=1, waiting=0
+        )
         self.service.observe([stats])
 
     async def __aenter__(self) -> Kit:
@@ -101,7 +103,7 @@ async def test_a_lasting_change_reaches_target_and_signal():
         kit.see(STALE)
         await asyncio.sleep(0.5)
         (alert,) = kit.receiver.arrived
-        assert (alert.status, alert.previous, alert.label) == (STALE, LIVE, "main")
+        assert (alert.state, alert.previous, alert.label) == (STALE, LIVE, "main")
         assert kit.announced == [alert]
         assert kit.ended == [(1, "")]
 
@@ -175,7 +177,7 @@ async def test_a_later_state_takes_the_place_of_one_that_did_not_arrive():
         kit.receiver.error = None
         kit.see(LIVE)
         await asyncio.sleep(100)
-        assert [alert.status for alert in kit.receiver.arrived] == [LIVE]
+        assert [alert.state for alert in kit.receiver.arrived] == [LIVE]
 
 
 @virtual
@@ -205,7 +207,8 @@ async def test_changes_that_nobody_can_take_are_bounded(monkeypatch: pytest.Monk
     monkeypatch.setattr(service, "MAX_CHANGES", 3)
     kit = Kit(hold=0)
     stats: list[Any] = [
-        SimpleNamespace(pool_id=str(n), status=STALE, reason="", since_ms=1) for n in range(5)
+        SimpleNamespace(pool_id=str(n), status=STALE, reason="", since_ms=1, waiting=0)
+        for n in range(5)
     ]
     kit.service.observe(stats)
     async with kit:
@@ -229,7 +232,7 @@ async def test_a_store_that_is_down_and_own_code_that_raises_do_not_end_it():
         for status in (LIVE, STALE):
             kit.see(status)
             await asyncio.sleep(1)
-        assert [alert.status for alert in kit.receiver.arrived] == [LIVE, STALE]
+        assert [alert.state for alert in kit.receiver.arrived] == [LIVE, STALE]
         assert len(kit.announced) == 2
 
 
