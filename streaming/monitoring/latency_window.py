@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from array import array
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,12 +29,6 @@ class StageLatency(msgspec.Struct, frozen=True, kw_only=True):
     is_coarse: bool = False
 
 
-class _Look(NamedTuple):
-    at: float
-    counts: Mapping[Stage, Sequence[int]]
-    whole_seconds: int
-
-
 class LatencyWindow:
     """Compares cumulative histograms with what they were up to a minute ago. Not thread-safe.
 
@@ -49,29 +42,51 @@ class LatencyWindow:
         if seconds <= 0 or most < 1:
             raise ValueError("seconds must be positive and most at least 1")
         self._seconds = seconds
-        # Counts at each read within the window, the oldest first.
-        self._looks: deque[_Look] = deque(maxlen=most)
+        self._most = most
+        # What was read at each look, one row behind the other: its moment, ticks with whole
+        # seconds, and the counts of each stage. One piece of memory from the first look on, for
+        # a gateway lives long, and small objects that last for a minute keep a megabyte each.
+        self._rows = array("d")
+        self._first = 0  # row of the oldest look
+        self._looks = 0  # within the window
 
     def read(self, latency: Latency, now: float) -> dict[str, StageLatency]:
         """Return each stage that had a sampled tick within the window; ``now`` is monotonic."""
-        counts = {stage: tuple(each.counts) for stage, each in latency.stages.items()}
-        while self._looks and now - self._looks[0].at > self._seconds:
-            self._looks.popleft()
-        before = self._looks[0] if self._looks else _Look(now, {}, 0)
-        self._looks.append(_Look(now, counts, latency.whole_seconds))
-        whole_seconds = latency.whole_seconds - before.whole_seconds
+        stages = latency.stages
+        row = [now, latency.whole_seconds, *(n for each in stages.values() for n in each.counts)]
+        if not self._rows:
+            self._rows = array("d", bytes(8 * self._most * len(row)))
+        while self._looks and now - self._row(0, len(row))[0] > self._seconds:
+            self._first, self._looks = (self._first + 1) % self._most, self._looks - 1
+        before = self._row(0, len(row)) if self._looks else array("d", bytes(8 * len(row)))
+        self._keep(row)
+        within = [int(after - earlier) for after, earlier in zip(row, before, strict=True)]
         found: dict[str, StageLatency] = {}
-        for stage, newest in counts.items():
-            oldest = before.counts.get(stage, (0,) * len(newest))
-            within = [after - earlier for after, earlier in zip(newest, oldest, strict=True)]
-            if ticks := sum(within):
+        whole_seconds, start = within[1], 2
+        for stage, each in stages.items():
+            counts = within[start : start + len(each.counts)]
+            start += len(counts)
+            if ticks := sum(counts):
                 found[stage.value] = StageLatency(
                     ticks=ticks,
-                    p50_ms=quantile_ms(within, 0.5),
-                    p99_ms=quantile_ms(within, 0.99),
+                    p50_ms=quantile_ms(counts, 0.5),
+                    p99_ms=quantile_ms(counts, 0.99),
                     is_coarse=stage is Stage.EXCHANGE and whole_seconds > _COARSE_SHARE * ticks,
                 )
         return found
+
+    def _row(self, look: int, width: int) -> array[float]:
+        """Return the row of a look, counted from the oldest."""
+        start = (self._first + look) % self._most * width
+        return self._rows[start : start + width]
+
+    def _keep(self, row: list[float]) -> None:
+        """Note a look, in the place of the oldest where there are as many as may be."""
+        if self._looks == self._most:
+            self._first, self._looks = (self._first + 1) % self._most, self._looks - 1
+        start = (self._first + self._looks) % self._most * len(row)
+        self._rows[start : start + len(row)] = array("d", row)
+        self._looks += 1
 
 
 def quantile_ms(counts: Sequence[int], share: float) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import pytest
 
 from streaming.link.latency import Latency, Stage
@@ -70,6 +73,31 @@ def test_quantiles_lie_within_their_bucket(
     for duration in durations_us:
         latency.stages[Stage.BUS].observe(duration)
     assert quantile_ms(latency.stages[Stage.BUS].counts, share) == pytest.approx(milliseconds)
+
+
+def test_more_looks_than_are_kept_shorten_the_window() -> None:
+    latency, window = Latency(), LatencyWindow(seconds=60.0, most=3)
+    ticks = []
+    for second in range(8):
+        latency.stages[Stage.BUS].observe(100)
+        ticks.append(window.read(latency, float(second))["bus"].ticks)
+    assert ticks == [1, 1, 2, 3, 3, 3, 3, 3]
+
+
+def test_looks_are_kept_in_one_piece_of_memory() -> None:
+    """However many there were: small objects that last for a minute keep an arena each."""
+    latency, window = Latency(), LatencyWindow(seconds=60.0)
+    for stage in latency.stages.values():
+        for _ in range(300):
+            stage.observe(100)
+    window.read(latency, 0.0)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for second in range(1, 61):
+        latency.stages[Stage.BUS].observe(100)
+        window.read(latency, float(second))
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 60
 
 
 @pytest.mark.parametrize("options", [{"seconds": 0}, {"most": 0}])
