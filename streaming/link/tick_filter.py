@@ -54,10 +54,9 @@ class TickFilter:
 
     def __init__(self) -> None:
         self.counters = BusCounters()
+        # One that may not be handed out any more has no body; its counts still tell repeats.
         self._last: dict[bytes, TickMessage | None] = {}
         self._fresh: set[bytes] = set()
-        # Last messages that may not be handed out any more; their counts still tell repeats.
-        self._void: dict[bytes, TickMessage] = {}
 
     def hold(self, topic: bytes) -> None:
         """Accept ticks of ``topic`` from now on."""
@@ -69,7 +68,6 @@ class TickFilter:
         """Accept ticks of ``topic`` no longer and forget what was seen."""
         self._last.pop(topic, None)
         self._fresh.discard(topic)
-        self._void.pop(topic, None)
 
     def void(self, topics: Iterable[bytes]) -> None:
         """Hand out the last messages of ``topics`` no more: their prices were told to be old.
@@ -80,7 +78,7 @@ class TickFilter:
         for topic in topics:
             last = self._last.get(topic)
             if last is not None:
-                self._void[topic] = last
+                self._last[topic] = last._replace(body=b"")
 
     def refresh(self, topics: Iterable[bytes], epoch: int) -> None:
         """Make held topics fresh again: their publisher is another one or was out of reach.
@@ -101,12 +99,11 @@ class TickFilter:
         for topic in self._last:
             self._last[topic] = None
         self._fresh.update(self._last)
-        self._void.clear()
 
     def newest(self, topic: bytes) -> TickMessage | None:
         """Return the last message of a topic, or None if there is none to be shown."""
         last = self._last.get(topic)
-        return None if last is self._void.get(topic) else last
+        return None if last is None or not last.body else last
 
     def accept(self, batch: Iterable[bytes]) -> tuple[list[TickMessage], list[bytes]]:
         """Return the ticks to pass on, and the messages that are no ticks."""
@@ -161,10 +158,9 @@ class TickFilter:
                 first.append(message)
             elif (message.epoch, message.sequence) > (previous.epoch, previous.sequence):
                 newer.append(message)
-            else:
-                if (message.epoch, message.sequence) == (previous.epoch, previous.sequence):
-                    self._void.pop(message.topic, None)
+            elif (message.epoch, message.sequence) < (previous.epoch, previous.sequence):
                 continue
+            # The same one, too: whoever sends it vouches for it again.
             self._last[message.topic] = message
         return Offered(first, newer)
 

@@ -466,7 +466,7 @@ class ClientSession:
         gone: list[tuple[Feed, Line]] = []
         answers: list[dict[str, Any]] = []
         for outcome in outcomes:
-            feed = Feed(pool_id, outcome.key)
+            feed = shared_feed(pool_id, *outcome.key)
             if self._plan is not None and feed in self._plan.feeds:
                 self._plan.late[feed] = outcome
             held = self.held.get(feed)

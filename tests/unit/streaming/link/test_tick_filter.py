@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 from hypothesis import given
@@ -145,6 +146,20 @@ def test_what_was_told_to_be_old_is_handed_out_no_more_and_still_counts():
     assert (ticks.counters.repeats, ticks.counters.gaps) == (1, 1)
     assert (newest := ticks.newest(TOPIC)) is not None
     assert newest.sequence == 4
+
+
+def test_what_may_not_be_handed_out_takes_no_memory():
+    """A whole feed's thousands of last prices, each beside the one that came after it."""
+    ticks = held()
+    (first,) = ticks.accept([packed(1)])[0]
+    body = first.body
+    del first
+    ticks.void([TOPIC])
+    assert not gc.get_referrers(body)
+    ticks.accept([packed(2)])
+    assert not gc.get_referrers(body)
+    assert (newest := ticks.newest(TOPIC)) is not None
+    assert newest.sequence == 2
 
 
 def test_a_snapshot_that_the_worker_still_has_may_be_handed_out_again():
