@@ -8,10 +8,9 @@ system. It is let go of, and the allocator asked for what it has left.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 from collections.abc import Callable
 
+from streaming.allocator import give_free_back
 from streaming.protocol.held import forget_shared, shared_feeds
 
 __all__ = ["give_back", "shrink_when_left"]
@@ -51,11 +50,6 @@ async def shrink_when_left(
 
 
 def give_back() -> None:
-    """Forget what nobody may want again, and give the system what is free.
-
-    It takes some ten milliseconds per hundred megabytes; elsewhere than on glibc only half of it is
-    done.
-    """
+    """Forget what nobody may want again, and give the system what is free."""
     forget_shared()
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
+    give_free_back()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -121,8 +122,11 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
 
         Unlike Channels' own this does not hop to the database thread for every frame: nothing here
         touches the database, and a slow query of one client must not hold the others' frames.
+
+        One name for each method: Python's cache of attributes keeps every text by which one was
+        ever looked up, wherever in memory that was made.
         """
-        await getattr(self, get_handler_name(message))(message)
+        await getattr(self, sys.intern(get_handler_name(message)))(message)
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         """Accept the socket, unless there are too many."""

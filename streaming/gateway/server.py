@@ -26,6 +26,7 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 
 from brokers.endpoints.addresses import bare_host
+from streaming.allocator import return_large_pieces
 from streaming.clients.client import KERNEL_UNSENT_BYTES
 from streaming.collector import calm_collector
 from streaming.edge.bounded_frames import BoundedFramesProtocol
@@ -284,6 +285,7 @@ async def _serve(
         # Otherwise each large subscribe makes the collector walk all that there is several times,
         # and every client waits.
         calm_collector()
+        return_large_pieces()
         # How long a page's thread that computes may hold the loop up, each time.
         sys.setswitchinterval(_SWITCH_SECONDS)
         try:
