@@ -18,8 +18,19 @@ def limits(symbols: int, connections: int, **more) -> PoolOptions:
     return PoolOptions(symbols_per_connection=symbols, max_connections=connections, **more)
 
 
-def gaps(kit, number: int, until: float) -> list[float]:
+async def hold(kit, *numbers: int) -> None:
+    """Want symbols, and wait until the broker has them."""
+    kit.want(*numbers)
+    await asyncio.sleep(1)
+
+
+def gaps(kit, *numbers: int) -> list[float]:
     """Return the spells in which no open socket carried a symbol, from the broker's record."""
+    now = asyncio.get_running_loop().time()
+    return [spell for number in numbers for spell in gaps_of(kit, number, now)]
+
+
+def gaps_of(kit, number: int, until: float) -> list[float]:
     token, spells = str(number), []
     carriers: set[object] = set()
     since: float | None = None
@@ -38,8 +49,7 @@ def gaps(kit, number: int, until: float) -> list[float]:
 @virtual
 async def test_lowered_limits_displace_the_newest_and_close_the_newest_connection():
     async with open_kit() as kit:
-        kit.want(*range(9))
-        await asyncio.sleep(1)
+        await hold(kit, *range(9))
         newest = kit.broker.open[2]
         kit.pool.update_options(limits(3, 2, revision=4))
         await asyncio.sleep(1)
@@ -62,8 +72,7 @@ async def test_lowered_limits_displace_the_newest_and_close_the_newest_connectio
 @virtual
 async def test_raised_limits_place_what_waits_and_tell_that_it_is_active():
     async with open_kit() as kit:
-        kit.want(*range(9))
-        await asyncio.sleep(1)
+        await hold(kit, *range(9))
         kit.pool.update_options(limits(3, 2))
         await asyncio.sleep(1)
         kit.events.clear()
@@ -80,16 +89,14 @@ async def test_raised_limits_place_what_waits_and_tell_that_it_is_active():
 async def test_what_still_fits_moves_without_a_gap():
     """Make before break: the old connection lets go once the new one has spoken."""
     async with open_kit() as kit:
-        kit.want(*range(8))
-        await asyncio.sleep(1)
+        await hold(kit, *range(8))
         kit.release(0, 1, 3)
         await asyncio.sleep(6)
         kit.pool.update_options(limits(3, 2))
         await asyncio.sleep(2)
         assert kit.broker.subscribed.keys() == {"2", "4", "5", "6", "7"}
         assert len(kit.broker.open) == 2
-        now = asyncio.get_running_loop().time()
-        assert [gaps(kit, n, now) for n in (2, 4, 5, 6, 7)] == [[]] * 5
+        assert not gaps(kit, 2, 4, 5, 6, 7)
         assert not kit.outcomes[8:]
         assert not kit.feed
         assert not kit.broker.complaints
@@ -98,8 +105,7 @@ async def test_what_still_fits_moves_without_a_gap():
 @virtual
 async def test_a_move_waits_for_the_new_connection_to_speak_but_not_for_ever():
     async with open_kit() as kit:
-        kit.want(*range(4))
-        await asyncio.sleep(1)
+        await hold(kit, *range(4))
         kit.release(0)
         await asyncio.sleep(6)
         kit.broker.confirms = False
@@ -116,20 +122,17 @@ async def test_a_move_waits_for_the_new_connection_to_speak_but_not_for_ever():
 @virtual
 async def test_fewer_symbols_per_connection_spread_over_more_connections():
     async with open_kit() as kit:
-        kit.want(*range(3))
-        await asyncio.sleep(1)
+        await hold(kit, *range(3))
         kit.pool.update_options(limits(1, 3))
         await asyncio.sleep(2)
         assert sorted(len(t.subscribed) for t in kit.broker.open) == [1, 1, 1]
-        now = asyncio.get_running_loop().time()
-        assert [gaps(kit, n, now) for n in range(3)] == [[]] * 3
+        assert not gaps(kit, *range(3))
 
 
 @virtual
 async def test_what_lingers_goes_before_anything_that_is_held():
     async with open_kit(options={"linger_seconds": 60}) as kit:
-        kit.want(*range(4))
-        await asyncio.sleep(1)
+        await hold(kit, *range(4))
         kit.release(1)
         kit.pool.update_options(limits(3, 1, linger_seconds=60))
         await asyncio.sleep(2)
@@ -140,8 +143,7 @@ async def test_what_lingers_goes_before_anything_that_is_held():
 @virtual
 async def test_room_that_is_freed_goes_to_those_who_wait_the_oldest_first():
     async with open_kit() as kit:
-        kit.want(*range(6))
-        await asyncio.sleep(1)
+        await hold(kit, *range(6))
         kit.pool.update_options(limits(3, 1))
         await asyncio.sleep(1)
         assert kit.want(9, holder=BOB)[0].state is REFUSED
@@ -158,8 +160,7 @@ async def test_room_that_is_freed_goes_to_those_who_wait_the_oldest_first():
 @virtual
 async def test_a_refused_want_is_not_remembered_and_one_that_waits_is_not_refused():
     async with open_kit() as kit:
-        kit.want(*range(6))
-        await asyncio.sleep(1)
+        await hold(kit, *range(6))
         kit.pool.update_options(limits(3, 1))
         await asyncio.sleep(1)
         mine, other = kit.want(5)[0], kit.want(5, holder=BOB)[0]
@@ -193,12 +194,10 @@ async def test_an_edit_in_the_store_is_in_force_within_five_seconds():
 @virtual
 async def test_an_empty_connection_is_reused_and_then_closed():
     async with open_kit(options={"max_idle_seconds": 300}) as kit:
-        kit.want(1)
-        await asyncio.sleep(1)
+        await hold(kit, 1)
         kit.release()
         await asyncio.sleep(290)
-        kit.want(2)
-        await asyncio.sleep(1)
+        await hold(kit, 2)
         assert len(kit.broker.attempts) == 1, "a warm socket costs no handshake"
         kit.release()
         await asyncio.sleep(300)
@@ -206,8 +205,7 @@ async def test_an_empty_connection_is_reused_and_then_closed():
         await asyncio.sleep(10)
         assert kit.states() == []
         assert kit.broker.transports[0].closed_by_us
-        kit.want(3)
-        await asyncio.sleep(1)
+        await hold(kit, 3)
         assert kit.broker.subscribed.keys() == {"3"}
 
 
@@ -249,8 +247,7 @@ async def test_an_idle_connection_that_is_dead_is_found_by_a_health_check():
 async def test_a_connection_that_goes_while_it_was_to_move_leaves_no_socket():
     """Limits and endpoint edited at once: its end came while it was closing to open again."""
     async with open_kit() as kit:
-        kit.want(1, 2, 3, 4)
-        await asyncio.sleep(1)
+        await hold(kit, 1, 2, 3, 4)
         assert len(kit.broker.open) == 2
         kit.release(3)
         await asyncio.sleep(10)
@@ -263,15 +260,13 @@ async def test_a_connection_that_goes_while_it_was_to_move_leaves_no_socket():
 @virtual
 async def test_two_half_empty_connections_become_one_without_a_gap():
     async with open_kit(options={"max_idle_seconds": 60}) as kit:
-        kit.want(*range(6))
-        await asyncio.sleep(1)
+        await hold(kit, *range(6))
         kit.release(0, 1, 4, 5)
         await asyncio.sleep(40)
         assert len([t for t in kit.broker.open if t.subscribed]) == 2, "not at once"
         await asyncio.sleep(40)
         assert [set(t.subscribed) for t in kit.broker.open if t.subscribed] == [{"2", "3"}]
-        now = asyncio.get_running_loop().time()
-        assert [gaps(kit, n, now) for n in (2, 3)] == [[], []]
+        assert not gaps(kit, 2, 3)
         await asyncio.sleep(70)
         assert kit.states() == ["live"]
         assert not kit.feed
@@ -280,8 +275,7 @@ async def test_two_half_empty_connections_become_one_without_a_gap():
 @virtual
 async def test_connections_that_would_fill_one_are_left_alone_and_nothing_flaps():
     async with open_kit(symbols_per_connection=4, options={"symbols_per_connection": 4}) as kit:
-        kit.want(*range(8))
-        await asyncio.sleep(1)
+        await hold(kit, *range(8))
         kit.release(0, 1, 4, 5)
         for _ in range(60):
             await asyncio.sleep(60)
@@ -297,16 +291,15 @@ async def test_a_connection_is_replaced_before_the_broker_ends_it_without_a_lost
     """Binance ends a connection after 24 hours."""
     day = 24 * 3600.0
     async with open_kit(max_lifetime_seconds=day) as kit:
-        kit.want(*range(5))
-        await asyncio.sleep(1)
+        await hold(kit, *range(5))
         first = list(kit.broker.open)
         await asyncio.sleep(0.97 * day)
         assert not any(transport.is_open for transport in first)
         assert len(kit.broker.subscribed) == 5
-        now = asyncio.get_running_loop().time()
-        assert [gaps(kit, n, now) for n in range(5)] == [[]] * 5
+        assert not gaps(kit, *range(5))
         assert not kit.feed
         assert kit.pool.get_stats().reconnects == 0
+        now = asyncio.get_running_loop().time()
         born = {
             t: at for (at, _), t in zip(kit.broker.attempts, kit.broker.transports, strict=True)
         }
@@ -319,8 +312,7 @@ async def test_without_room_for_another_a_connection_is_opened_anew_in_place():
     """All three are full: one short announced gap each, one after the other, is the least harm."""
     hour = 3600.0
     async with open_kit(max_lifetime_seconds=hour) as kit:
-        kit.want(*range(9))
-        await asyncio.sleep(1)
+        await hold(kit, *range(9))
         await asyncio.sleep(0.97 * hour)
         assert len(kit.broker.attempts) == 6
         assert len(kit.broker.subscribed) == 9
@@ -339,8 +331,7 @@ async def test_without_room_for_another_a_connection_is_opened_anew_in_place():
 @virtual
 async def test_symbols_of_a_connection_that_stays_away_move_to_free_places_after_15_s():
     async with open_kit() as kit:
-        kit.want(*range(9))
-        await asyncio.sleep(1)
+        await hold(kit, *range(9))
         kit.release(0, 1)
         await asyncio.sleep(6)
         victim = kit.broker.open[1]
@@ -365,8 +356,7 @@ async def test_symbols_of_a_connection_that_stays_away_move_to_free_places_after
 @virtual
 async def test_what_is_wanted_meanwhile_does_not_go_to_the_dead_connection():
     async with open_kit() as kit:
-        kit.want(*range(5))
-        await asyncio.sleep(1)
+        await hold(kit, *range(5))
         kit.broker.drop(kit.broker.open[0])
         kit.broker.refuse(503)
         await asyncio.sleep(20)
@@ -379,8 +369,7 @@ async def test_what_is_wanted_meanwhile_does_not_go_to_the_dead_connection():
 @virtual
 async def test_a_broker_that_is_away_altogether_moves_nothing():
     async with open_kit() as kit:
-        kit.want(*range(7))
-        await asyncio.sleep(1)
+        await hold(kit, *range(7))
         placed = [set(t.subscribed) for t in kit.broker.open]
         kit.broker.refuse(503)
         kit.broker.drop()
@@ -396,8 +385,7 @@ async def test_a_broker_that_is_away_altogether_moves_nothing():
 @virtual
 async def test_a_connection_lost_while_its_symbols_move_is_not_asked_for_them_again():
     async with open_kit() as kit:
-        kit.want(*range(4))
-        await asyncio.sleep(1)
+        await hold(kit, *range(4))
         kit.release(0)
         await asyncio.sleep(6)
         kit.broker.confirms = False
@@ -417,8 +405,7 @@ async def test_a_connection_lost_while_its_symbols_move_is_not_asked_for_them_ag
 @virtual
 async def test_what_waits_and_only_lingers_gets_no_place():
     async with open_kit(options={"linger_seconds": 60}) as kit:
-        kit.want(*range(6))
-        await asyncio.sleep(1)
+        await hold(kit, *range(6))
         kit.pool.update_options(limits(3, 1, linger_seconds=60))
         kit.release(5)
         kit.pool.update_options(limits(3, 3, linger_seconds=60))
