@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pooling.admin.accounts import BrokerAccountAdmin
 from pooling.admin.alerts import AlertTargetAdmin
+from pooling.admin.calendar import TradingDayAdmin
 from pooling.admin.commands import PoolCommandAdmin
 from pooling.admin.history import (
     PoolEventAdmin,
@@ -32,4 +33,5 @@ __all__ = [
     "PoolUsageAdmin",
     "PoolUsageDayAdmin",
     "ReadOnlyAdmin",
+    "TradingDayAdmin",
 ]

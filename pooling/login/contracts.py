@@ -8,6 +8,7 @@ from datetime import datetime, time
 from typing import Protocol
 
 from brokers.login.contract import Granted, Refusal, Refused
+from pooling.calendar.days import TradingDays
 from pooling.http.policy import HttpReply
 from pooling.login.states import AttemptKind
 
@@ -86,6 +87,9 @@ class LoginStore(Protocol):
 
     async def finish(self, attempt_id: int, result: Granted | Refused) -> None:
         """End an attempt; what was granted is stored, encrypted, in the same transaction."""
+
+    async def trading_days(self) -> TradingDays:
+        """Return the days of trade, as they are entered."""
 
     async def daily(self, pool_ids: Collection[str]) -> Sequence[DailyLogin]:
         """Return those of these pools that are to be logged in without anybody's doing."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from brokers.login.contract import BrokerLogin, Granted, Refusal, Refused
 from brokers.logs.failing import Failing
 from brokers.words import one_line
+from pooling.calendar.days import TradingDays
 from pooling.clock import Clock
 from pooling.exceptions import StoreUnavailableError
 from pooling.login import schedule
@@ -43,7 +44,6 @@ class LoginDesk:
         worker_id: who takes attempts.
         pool_ids: the accounts that this worker serves.
         on_stored: called once a credential was stored, to have it in use at once.
-        is_trading_day: the days, where the brokers are, on which unattended logins are made.
     """
 
     def __init__(
@@ -56,7 +56,6 @@ class LoginDesk:
         worker_id: str,
         pool_ids: Callable[[], Collection[str]],
         on_stored: Callable[[], Awaitable[None]],
-        is_trading_day: Callable[[date], bool] = schedule.is_weekday,
     ) -> None:
         self._store = store
         self._login_of = login_of
@@ -64,7 +63,6 @@ class LoginDesk:
         self._worker_id = worker_id
         self._pool_ids = pool_ids
         self._on_stored = on_stored
-        self._is_trading_day = is_trading_day
         self._driver = LoginDriver(http=http, clock=clock, sends_totp=store.sends_totp)
         self._looking: asyncio.Task[None] | None = None  # from ``open`` to ``close``
         self._under_way: set[asyncio.Task[None]] = set()  # one an attempt
@@ -119,8 +117,10 @@ class LoginDesk:
 
     async def _begin_daily(self, pool_ids: Collection[str]) -> None:
         now = datetime.fromtimestamp(self._clock.time_ms() / 1000, UTC)
-        for each in await self._store.daily(pool_ids):
-            if schedule.is_due(each, now, self._is_trading_day):
+        logins = await self._store.daily(pool_ids)
+        days = await self._store.trading_days() if logins else TradingDays()
+        for each in logins:
+            if schedule.is_due(each, now, days.is_any_trading_day):
                 await self._store.begin_daily(each.account_id)
 
     async def _carry_out(self, taken: TakenLogin) -> None:

@@ -16,7 +16,7 @@ from brokers.login.contract import Refusal
 from brokers.times.market_clock import INDIA
 from pooling.login.contracts import DailyLogin, PastTry
 
-__all__ = ["DEFAULT_AT", "TRIES_A_DAY", "is_due", "is_weekday", "must_stop", "next_at"]
+__all__ = ["DEFAULT_AT", "TRIES_A_DAY", "is_due", "must_stop", "next_at"]
 
 DEFAULT_AT: Final = time(8, 5)
 TRIES_A_DAY: Final = 3
@@ -28,11 +28,6 @@ AFTER_SECOND_FACTOR: Final = timedelta(seconds=130)
 # A credential that lasts until then needs no login that day.
 END_OF_DAY: Final = time(23, 55)
 _ALONE: Final = frozenset({Refusal.BUSY, Refusal.DOWN, Refusal.UNREADABLE})
-
-
-def is_weekday(day: date) -> bool:
-    """Whether a day is one from Monday to Friday."""
-    return day.weekday() < 5
 
 
 def must_stop(tries: tuple[PastTry, ...]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pooling.models.accounts import BrokerAccount, PoolConfig, validate_endpoint
 from pooling.models.alerts import AlertTarget
+from pooling.models.calendar import TradingDay, trading_days
 from pooling.models.commands import PoolCommand
 from pooling.models.history import PoolEvent, PoolRecord, PoolUsage, PoolUsageDay
 from pooling.models.instruments import (
@@ -38,6 +39,8 @@ __all__ = [
     "PoolUsage",
     "PoolUsageDay",
     "SearchTier",
+    "TradingDay",
     "starting_with",
+    "trading_days",
     "validate_endpoint",
 ]

@@ -19,6 +19,7 @@ from django.utils import timezone
 from brokers.exceptions import BrokerConfigError
 from brokers.login.contract import Granted, Refusal, Refused
 from brokers.words import named_error
+from pooling.calendar.days import TradingDays
 from pooling.exceptions import StoreUnavailableError
 from pooling.keys.crypto import load_sealer
 from pooling.keys.files import KeyFileError
@@ -26,7 +27,13 @@ from pooling.keys.opening import CredentialOpener
 from pooling.login import schedule
 from pooling.login.contracts import DailyLogin, PastTry, TakenLogin
 from pooling.login.states import WORKERS_STATES, AttemptKind, AttemptState
-from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, PoolStatus
+from pooling.models import (
+    BrokerAccount,
+    LoginAttempt,
+    LoginSetup,
+    PoolStatus,
+    trading_days,
+)
 from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
 from pooling.store.database import from_database, in_database
 
@@ -71,6 +78,13 @@ class DjangoLoginStore:
     async def finish(self, attempt_id: int, result: Granted | Refused) -> None:
         """See ``LoginStore.finish``."""
         await _write(self._finish, attempt_id, result)
+
+    async def trading_days(self) -> TradingDays:
+        """See ``LoginStore.trading_days``."""
+        try:
+            return await from_database(trading_days)
+        except Error as error:
+            raise StoreUnavailableError(named_error(error)) from error
 
     async def daily(self, pool_ids: Collection[str]) -> Sequence[DailyLogin]:
         """See ``LoginStore.daily``."""

@@ -16,6 +16,7 @@ from brokers.login.contract import (
     Refusal,
     Refused,
 )
+from pooling.calendar.days import TradingDays
 from pooling.http.policy import HttpReply
 from pooling.login.contracts import DailyLogin, TakenLogin
 
@@ -145,6 +146,7 @@ class FakeLoginStore:
         self.names: dict[int, str] = {}  # of prepared ones
         self.counters: list[int] = []  # of the codes that were sent
         self.daily_ones: list[DailyLogin] = []
+        self.days = TradingDays()
         self.begun: list[int] = []  # accounts whose daily login was begun
         self.failures: list[Exception] = []  # raised one by one, by whatever is called next
 
@@ -171,6 +173,10 @@ class FakeLoginStore:
         """Remember the end."""
         self._fail()
         self.ended[attempt_id] = result
+
+    async def trading_days(self) -> TradingDays:
+        """Return those that the test set."""
+        return self.days
 
     async def daily(self, pool_ids: Collection[str]) -> Sequence[DailyLogin]:
         """Return those that the test set."""

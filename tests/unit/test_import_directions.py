@@ -62,12 +62,16 @@ ROOMS: dict[str, str] = {
     "pooling.exclusive brokers",
     "pooling.worker": "pooling pooling.subscriptions pooling.connection pooling.connectors "
     "pooling.exclusive pooling.pool brokers brokers.logs brokers.registry",
-    "pooling.login": "pooling pooling.http brokers brokers.login brokers.logs brokers.times",
+    "pooling.calendar": "brokers.times",
+    "pooling.login": "pooling.calendar pooling pooling.http brokers brokers.login brokers.logs "
+    "brokers.times",
     "pooling.http": f"pooling pooling.connectors brokers.endpoints {_VALUES}",
-    "pooling.models": "pooling.login brokers.login pooling pooling.conf pooling.keys "
+    "pooling.models": "pooling.calendar pooling.login brokers.login pooling pooling.conf "
+    "pooling.keys "
     f"brokers.endpoints {_VALUES}",
     "pooling.instruments": f"pooling pooling.conf pooling.http pooling.models {_VALUES}",
-    "pooling.store": "pooling.login brokers.login pooling pooling.conf pooling.keys "
+    "pooling.store": "pooling.calendar pooling.login brokers.login pooling pooling.conf "
+    "pooling.keys "
     "pooling.models pooling.instruments "
     f"{_VALUES}",
     "pooling.operations": "pooling.login brokers.login pooling pooling.conf pooling.keys "
@@ -82,7 +86,8 @@ ROOMS: dict[str, str] = {
     f"pooling.store pooling.subscriptions pooling.admin.lists {_VALUES}",
     "pooling.admin.lists": f"pooling pooling.conf pooling.models pooling.operations {_VALUES}",
     "pooling.templatetags": "pooling.admin pooling.admin.forms pooling.admin.lists",
-    "pooling.testing": "pooling.http pooling.login brokers.login pooling pooling.connectors "
+    "pooling.testing": "pooling.calendar pooling.http pooling.login brokers.login pooling "
+    "pooling.connectors "
     "brokers",
     # streaming
     "streaming": "brokers",

@@ -31,6 +31,7 @@ PURE_ROOMS = {
     "brokers.times": "awake",
     "brokers.upstox": "",
     "brokers.zerodha": "",
+    "pooling.calendar": "",
     "pooling.connection": "connection pacing pulse restart_switch task_failure watch",
     "pooling.subscriptions": "",
     "streaming.clients": "client revoked_clients slow_clients",

@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from brokers.login.contract import BrokerLogin, LoginKind
 from brokers.times.moments import moment_text, zone_name
+from pooling.calendar.days import TradingDays
 from pooling.login import schedule
 from pooling.login.contracts import DailyLogin
 from pooling.login.states import AttemptState
-from pooling.models import BrokerAccount, LoginAttempt, LoginSetup
+from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, trading_days
 from pooling.operations.describe import PoolView, accounts_with_status, view_of
 from pooling.operations.logins import login_setup, missing_fields
 from pooling.operations.pool_state import PoolState, Tone
@@ -22,7 +23,7 @@ from pooling.operations.pool_state import PoolState, Tone
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["Card", "card_of", "cards_of", "own_accounts", "short_moment"]
+__all__ = ["Card", "card_of", "cards_of", "market_words", "own_accounts", "short_moment"]
 
 ATTEMPTS_SHOWN = 5
 _SOON_SECONDS = 7200
@@ -126,11 +127,14 @@ def cards_of(user: User, now: datetime) -> list[Card]:
     attempts: dict[int, list[LoginAttempt]] = {each.pk: [] for each in accounts}
     for attempt in LoginAttempt.objects.filter(account__in=accounts).order_by("-id"):
         attempts[attempt.account_id].append(attempt)
-    cards = [card_of(each, attempts[each.pk], now) for each in accounts]
+    days = trading_days()
+    cards = [card_of(each, attempts[each.pk], now, days) for each in accounts]
     return sorted(cards, key=lambda card: (card.view.state.rank, card.account.pk))
 
 
-def card_of(account: BrokerAccount, attempts: Sequence[LoginAttempt], now: datetime) -> Card:
+def card_of(
+    account: BrokerAccount, attempts: Sequence[LoginAttempt], now: datetime, days: TradingDays
+) -> Card:
     """Return the card of one account; ``attempts`` are its own, the newest first."""
     setup = login_setup(account)
     login = setup.login()
@@ -152,10 +156,19 @@ def card_of(account: BrokerAccount, attempts: Sequence[LoginAttempt], now: datet
         owner=setup.owner,
         attempt=open_one,
         attempts=[_line(each) for each in ended[:ATTEMPTS_SHOWN]],
-        next_login=_next_login(setup, login, account, now),
+        next_login=_next_login(setup, login, account, now, days),
         stopped=setup.stopped,
         is_local=bool(account.endpoint),
     )
+
+
+def market_words(now: datetime) -> str:
+    """Return whether the shares' market is open, and until when."""
+    found = trading_days().now(now)
+    if found.until is None:
+        return "Market closed."
+    at = short_moment(found.until, now)
+    return f"Market open until {at}." if found.is_open else f"Market closed; opens {at}."
 
 
 def short_moment(at: datetime, now: datetime) -> str:
@@ -190,7 +203,11 @@ def _line(attempt: LoginAttempt) -> AttemptLine:
 
 
 def _next_login(
-    setup: LoginSetup, login: BrokerLogin | None, account: BrokerAccount, now: datetime
+    setup: LoginSetup,
+    login: BrokerLogin | None,
+    account: BrokerAccount,
+    now: datetime,
+    days: TradingDays,
 ) -> str:
     if login is None or not setup.unattended or setup.stopped:
         return ""
@@ -199,5 +216,5 @@ def _next_login(
         at=setup.unattended_at,
         credential_end=account.credentials_expire if account.credentials else None,
     )
-    at = schedule.next_at(daily, now, schedule.is_weekday)
+    at = schedule.next_at(daily, now, days.is_any_trading_day)
     return "" if at is None else f"next login by itself: {short_moment(max(at, now), now)}"

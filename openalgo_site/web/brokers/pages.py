@@ -20,7 +20,7 @@ from brokers.contract import BrokerCapabilities
 from brokers.exceptions import BrokerConfigError
 from brokers.login.contract import BrokerLogin, LoginKind
 from openalgo_site.web.brokers import logging_in
-from openalgo_site.web.brokers.cards import cards_of
+from openalgo_site.web.brokers.cards import cards_of, market_words
 from openalgo_site.web.brokers.forms import AddAccountForm, LoginFieldsForm, TokenForm
 from pooling import conf
 from pooling.exceptions import CommandRefusedError
@@ -55,8 +55,13 @@ _SAVE_WORDS = {
 @require_GET
 def brokers(request: HttpRequest) -> HttpResponse:
     """Page of the user's own accounts."""
-    cards = cards_of(_user(request), timezone.now())
-    return render(request, "brokers/brokers.html", {"cards": cards, "choices": _choices()})
+    now = timezone.now()
+    context = {
+        "cards": cards_of(_user(request), now),
+        "choices": _choices(),
+        "market": market_words(now),
+    }
+    return render(request, "brokers/brokers.html", context)
 
 
 @login_required

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from asgiref.sync import async_to_sync
 
@@ -55,7 +54,7 @@ class WorkerTurn:
         self.http = FakeLoginHttp({**GOOD, **answers})
         self._login = login or FakeLogin()
 
-    async def take(self, *accounts: BrokerAccount, **values: Any) -> None:
+    async def take(self, *accounts: BrokerAccount) -> None:
         """Look once for these accounts, and wait until all has ended."""
 
         async def nothing() -> None:
@@ -69,10 +68,9 @@ class WorkerTurn:
             worker_id="here:1",
             pool_ids=lambda: [each.pool_id for each in accounts],
             on_stored=nothing,
-            **values,
         )
         await desk.look()
         await desk.settled()
 
-    def __call__(self, *accounts: BrokerAccount, **values: Any) -> None:
-        async_to_sync(self.take)(*accounts, **values)
+    def __call__(self, *accounts: BrokerAccount) -> None:
+        async_to_sync(self.take)(*accounts)

@@ -27,6 +27,7 @@ from pooling.models import (
     PoolRecord,
     PoolUsage,
     PoolUsageDay,
+    TradingDay,
 )
 from streaming.models import ApiKey, ClientConnection, GatewayStatus, Watchlist
 from tests.integration.site.admin.admin_kit import account_form, answering, make_status, staff
@@ -38,6 +39,7 @@ VIEWS = ("changelist", "add", "change", "history", "delete")
 EDITED = {
     "loginsetup": frozenset(VIEWS) - {"add"},
     "brokeraccount": frozenset(VIEWS),
+    "tradingday": frozenset(VIEWS),
     "watchlist": frozenset(VIEWS),
     "apikey": frozenset({"changelist", "add", "change", "history"}),
     "alerttarget": frozenset(VIEWS),
@@ -55,6 +57,7 @@ MODELS = (
     "poolstatus",
     "poolusage",
     "poolusageday",
+    "tradingday",
     "apikey",
     "clientconnection",
     "gatewaystatus",
@@ -94,6 +97,7 @@ class World:
             make_status(account),
             PoolUsage.objects.create(account=account, started=now, ended=now, **peaks),
             PoolUsageDay.objects.create(account=account, day=now.date(), **peaks),
+            TradingDay.objects.create(market="equity", day=now.date()),
             self.key,
             ClientConnection.objects.create(
                 gateway=gateway,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import time as time_of_day
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from django.db import connection
 from django.utils import timezone
 
 from brokers.exceptions import BrokerUnavailableError
+from brokers.times.market_clock import INDIA
+from pooling.calendar.days import Market
 from pooling.exceptions import CommandRefusedError
 from pooling.keys.opening import CredentialOpener
 from pooling.login.states import AttemptState
-from pooling.models import BrokerAccount, LoginAttempt, LoginSetup
+from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, TradingDay
 from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
 from pooling.operations import logins
 from pooling.testing.login import FakeLogin
@@ -344,15 +347,19 @@ class TestUnattended:
         setup = logins.keep_fields(ready, secrets)
         setup.unattended, setup.unattended_at = True, "00:00"
         setup.save()
+        today = timezone.now().astimezone(INDIA).date()
+        TradingDay.objects.create(
+            market=Market.EQUITY, day=today, opens=time_of_day(9, 15), closes=time_of_day(15, 30)
+        )
         return fresh(ready)
 
     def test_the_clock_begins_it_once_and_the_worker_ends_it(
         self, alone: BrokerAccount, data_dir: Path
     ) -> None:
         worker = WorkerTurn(data_dir)
-        worker(alone, is_trading_day=lambda day: True)
-        worker(alone, is_trading_day=lambda day: True)
-        worker(alone, is_trading_day=lambda day: True)
+        worker(alone)
+        worker(alone)
+        worker(alone)
         attempt = LoginAttempt.objects.get(account=alone)
         assert (attempt.kind, attempt.state) == ("unattended", "granted")
         assert [each[1] for each in worker.http.asked] == ["/pin", "/me"]
@@ -361,9 +368,13 @@ class TestUnattended:
     def test_not_on_a_day_without_trade_nor_when_switched_off(
         self, alone: BrokerAccount, data_dir: Path
     ) -> None:
-        WorkerTurn(data_dir)(alone, is_trading_day=lambda day: False)
+        today = timezone.now().astimezone(INDIA).date()
+        TradingDay.objects.all().delete()
+        TradingDay.objects.bulk_create(TradingDay(market=each, day=today) for each in Market)
+        WorkerTurn(data_dir)(alone)
+        TradingDay.objects.all().delete()
         LoginSetup.objects.update(unattended=False)
-        WorkerTurn(data_dir)(alone, is_trading_day=lambda day: True)
+        WorkerTurn(data_dir)(alone)
         assert not LoginAttempt.objects.exists()
 
     def test_after_a_refused_secret_never_again_until_something_is_stored(
@@ -371,7 +382,7 @@ class TestUnattended:
     ) -> None:
         refusing = WorkerTurn(data_dir, answers={"/pin": ["secret"]})
         for _ in range(3):
-            refusing(alone, is_trading_day=lambda day: True)
+            refusing(alone)
         assert [each[1] for each in refusing.http.asked] == ["/pin"]
         assert "secret" in LoginSetup.objects.get(account=alone).stopped
         logins.keep_fields(alone, {"pin": "new-pin"})
@@ -380,7 +391,7 @@ class TestUnattended:
     def test_a_person_may_try_at_once_whatever_the_clock_did(
         self, alone: BrokerAccount, data_dir: Path
     ) -> None:
-        WorkerTurn(data_dir, answers={"/pin": ["secret"]})(alone, is_trading_day=lambda day: True)
+        WorkerTurn(data_dir, answers={"/pin": ["secret"]})(alone)
         LoginSetup.objects.update(totp_counter=0)  # the next period has come
         logins.begin_unattended(fresh(alone), user=alone.user)
         WorkerTurn(data_dir)(alone)

@@ -152,7 +152,7 @@ async def test_a_refusal_is_stored_and_changes_no_pool() -> None:
 
 @virtual
 async def test_daily_logins_that_are_due_are_begun_and_the_others_are_not() -> None:
-    site = Site(is_trading_day=lambda day: True)
+    site = Site()
     now = datetime.fromtimestamp(VirtualClock().time_ms() / 1000, UTC)
     midnight = time(0, 0)
     site.store.daily_ones = [

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from brokers.login.contract import Refusal
 from brokers.times.market_clock import INDIA
+from pooling.calendar.days import TradingDays
 from pooling.login.contracts import DailyLogin, PastTry
-from pooling.login.schedule import is_due, is_weekday, must_stop, next_at
+from pooling.login.schedule import is_due, must_stop, next_at
 
 MONDAY = date(2026, 11, 30)
+is_weekday = TradingDays().is_trading_day
 
 
 def at(text: str, day: date = MONDAY) -> datetime:
