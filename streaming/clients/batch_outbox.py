@@ -54,8 +54,6 @@ class BatchOutbox(Outbox[Any]):
     Args:
         cohort: whose batches the client gets.
         wants_frames: whether batches are taken as ready frames instead of as texts.
-        write_now: writes a ready frame at once, or returns False when something is in its way; a
-            batch then waits for its turn like everything else.
         bounds: see ``Outbox``.
     """
 
@@ -70,9 +68,9 @@ class BatchOutbox(Outbox[Any]):
         "_stuck_since",
         "_takes",
         "_wants_frames",
-        "_write_now",
         "cohort",
         "lines",
+        "write_now",
     )
 
     def __init__(
@@ -80,7 +78,6 @@ class BatchOutbox(Outbox[Any]):
         *,
         cohort: BatchSource,
         wants_frames: bool = False,
-        write_now: Callable[[bytes], bool] | None = None,
         on_ready: Callable[[], None] = lambda: None,
         max_bytes: int = 1024 * 1024,
         allowance: Callable[[], int] = lambda: 0,
@@ -95,7 +92,9 @@ class BatchOutbox(Outbox[Any]):
         self.cohort = cohort
         self.lines: set[Hashable] = set()
         self._wants_frames = wants_frames
-        self._write_now = write_now
+        # Writes a ready frame at once, or returns False when something is in its way: a batch then
+        # waits for its turn like everything else. None: there is no such way.
+        self.write_now: Callable[[bytes], bool] | None = None
         self._backlog: dict[Hashable, bytes] = {}
         # What the cohort had of a line when it was joined: the snapshot is at least as new.
         self._seen: dict[Hashable, bytes] = {}
@@ -151,7 +150,7 @@ class BatchOutbox(Outbox[Any]):
             return
         if batch is not None and not (self._backlog or self._seen or self.tick_bytes):
             # Whoever writes at once knows whether what was taken is still on its way.
-            if self._write_now is not None and self._write_now(batch.frame):
+            if self.write_now is not None and self.write_now(batch.frame):
                 return
             if not self._is_busy:
                 super().push_tick(BATCH_LINE, self._wire(batch))
@@ -214,7 +213,7 @@ class BatchOutbox(Outbox[Any]):
     def let_go(self) -> None:
         """See ``Outbox``."""
         super().let_go()
-        self._write_now = None
+        self.write_now = None
 
     def is_too_slow(self, now: float) -> bool:
         """See ``Outbox``; ticks that wait behind a batch not taken count as well."""

@@ -1,10 +1,10 @@
 """uvicorn's WebSocket protocol with a way for frames that are built once and written to many.
 
 ASGI's ``send`` takes text and makes a frame of it again for every client, and it costs a coroutine
-per frame. The ASGI extension ``FRAMES_EXTENSION`` hands the consumer a ``FrameWriter`` instead,
-which takes ready bytes and shows whether the transport is congested. A write goes to the transport
-at once and whole, so what uvicorn itself writes (pongs, pings, close) is before or behind it, never
-inside; after a close frame nothing more is taken.
+per frame. The ASGI extension ``FRAMES_EXTENSION`` hands the consumer a ``FrameWriter``, as
+``clients/senders.py`` wants it, which takes ready bytes and shows whether the transport is
+congested. A write goes to the transport at once and whole, so what uvicorn itself writes (pongs,
+pings, close) is before or behind it, never inside; after a close frame nothing more is taken.
 
 It leans on attributes of ``WebSocketsSansIOProtocol`` that uvicorn does not promise to keep:
 ``TESTED_UVICORN`` names the versions that were looked at, and a test fails outside of them.
@@ -25,8 +25,8 @@ from streaming.waiters import SmallQueue
 __all__ = [
     "FRAMES_EXTENSION",
     "TESTED_UVICORN",
-    "FrameWriter",
     "SharedFramesProtocol",
+    "UvicornFrameWriter",
 ]
 
 # Name of the ASGI extension.
@@ -36,8 +36,8 @@ FRAMES_EXTENSION = "tickpool.frames"
 TESTED_UVICORN = ((0, 54), (0, 55))
 
 
-class FrameWriter:
-    """One client's transport, as its consumer sees it. Belongs to the event loop.
+class UvicornFrameWriter:
+    """The ``FrameWriter`` of one client's transport. Belongs to the event loop.
 
     ``is_congested`` is true from when the transport holds more than its high water mark until it
     is below its low one. ``on_drained`` is called then, and when the connection is lost.
@@ -80,7 +80,7 @@ class FrameWriter:
 class SharedFramesProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol with a ``FrameWriter`` in the scope's extensions."""
 
-    frame_writer: FrameWriter | None = None  # from the handshake on
+    frame_writer: UvicornFrameWriter | None = None  # from the handshake on
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,7 +90,7 @@ class SharedFramesProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            writer = self.frame_writer = FrameWriter(self)
+            writer = self.frame_writer = UvicornFrameWriter(self)
             extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
             extensions[FRAMES_EXTENSION] = writer
 

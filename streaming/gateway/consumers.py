@@ -19,7 +19,7 @@ from django.conf import settings
 
 from streaming import scopes
 from streaming.clients.batches import BATCH_SUBPROTOCOL, Cohort, interval_of
-from streaming.clients.client import AsgiSender, Client
+from streaming.clients.client import AsgiSocket, Client
 from streaming.clients.revoked_clients import KEY_ENDED
 from streaming.edge.bounded_frames import ADMITTED_EXTENSION, COMES_FROM_EXTENSION
 from streaming.edge.uvicorn_frames import FRAMES_EXTENSION
@@ -143,7 +143,7 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
         client = self.client = Client(
             client_id=hub.next_client_id(),
             address=address,
-            sender=AsgiSender(self.base_send, force_close or self._abandon),
+            socket=AsgiSocket(self.base_send, force_close or self._abandon),
             frames=extensions.get(FRAMES_EXTENSION),
             limits=self.limits,
             cohort=cohort,

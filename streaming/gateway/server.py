@@ -27,7 +27,7 @@ from websockets.protocol import OPEN
 
 from brokers.endpoints.addresses import bare_host
 from streaming.allocator import return_large_pieces
-from streaming.clients.client import KERNEL_UNSENT_BYTES
+from streaming.clients.senders import KERNEL_UNSENT_BYTES
 from streaming.collector import calm_collector
 from streaming.edge.bounded_frames import BoundedFramesProtocol
 from streaming.edge.files import connections_allowed, raise_file_limit

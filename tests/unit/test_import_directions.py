@@ -100,8 +100,8 @@ ROOMS: dict[str, str] = {
     "streaming.protocol": "streaming streaming.ports brokers",
     "streaming.shares": "streaming streaming.protocol",
     "streaming.edge": "streaming streaming.protocol",
-    "streaming.clients": "streaming streaming.ports streaming.protocol streaming.edge brokers "
-    "brokers.logs brokers.times",
+    "streaming.clients": "streaming streaming.ports streaming.protocol brokers brokers.logs "
+    "brokers.times",
     "streaming.fanout": "streaming streaming.ports streaming.protocol streaming.wire "
     "streaming.shares streaming.clients brokers brokers.logs brokers.times",
     "streaming.monitoring": "streaming streaming.protocol streaming.link streaming.clients "
@@ -316,6 +316,7 @@ def test_nothing_but_its_command_imports_the_demo() -> None:
         ("streaming/fanout/x.py", "from streaming.link.zmq_feed_link import Link"),
         ("streaming/fanout/x.py", "import zmq"),
         ("streaming/clients/x.py", "import uvicorn"),
+        ("streaming/clients/x.py", "from streaming.edge.uvicorn_frames import FRAMES_EXTENSION"),
         ("streaming/x.py", "from pooling.models import PoolConfig"),
         ("openalgo_site/config/x.py", "import openalgo_site.web.api"),
         ("openalgo_site/processes/x.py", "from openalgo_site.demo.main import run"),

@@ -34,7 +34,7 @@ PURE_ROOMS = {
     "pooling.calendar": "",
     "pooling.connection": "connection pacing pulse restart_switch task_failure watch",
     "pooling.subscriptions": "",
-    "streaming.clients": "client revoked_clients slow_clients",
+    "streaming.clients": "client revoked_clients senders slow_clients",
     "streaming.fanout": "exact_names hub line_watch pool_answers shrinking status_board suggesting",
     "streaming.link": "healing peer readers wants zmq_feed_link",
     "streaming.monitoring": "presence",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.bare_stack import BYTES_UNDER_WAY
 from benchmarks.tick_layout import TickLayout
 from brokers.types import FeedMode
-from streaming.clients.client import AsgiSender, Client
+from streaming.clients.client import AsgiSocket, Client
 from streaming.edge_limits import EdgeLimits
 
 
@@ -15,7 +15,7 @@ async def ignore(message: object) -> None:
 
 def test_all_ticks_under_way_fit_into_one_clients_own_queue() -> None:
     """Of a client that stands still, transport and kernel may hold next to nothing."""
-    client = Client(client_id="1", address="a", sender=AsgiSender(ignore), limits=EdgeLimits())
+    client = Client(client_id="1", address="a", socket=AsgiSocket(ignore), limits=EdgeLimits())
     for mode in (FeedMode.QUOTE, FeedMode.DEPTH):
         frame_bytes = TickLayout(mode).frame_bytes
         for number in range(BYTES_UNDER_WAY // frame_bytes):

@@ -25,8 +25,9 @@ from openalgo_site.web.handler import site_handler
 from streaming.clients.batches import BATCH_SUBPROTOCOL
 from streaming.clients.client import Client
 from streaming.clients.outbox import Outbox
+from streaming.clients.senders import FrameSender
 from streaming.edge.http_protocol import GatewayHttpProtocol
-from streaming.edge.uvicorn_frames import FrameWriter
+from streaming.edge.uvicorn_frames import UvicornFrameWriter
 from streaming.gateway.consumers import EdgeConsumer
 from streaming.gateway.server import GatewayProtocol
 from streaming.protocol.session import ClientSession
@@ -37,7 +38,8 @@ from tests.support import eventually
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KINDS = (
-    Client, ClientSession, EdgeConsumer, FrameWriter, GatewayHttpProtocol, GatewayProtocol, Outbox,
+    Client, ClientSession, EdgeConsumer, FrameSender, GatewayHttpProtocol, GatewayProtocol, Outbox,
+    UvicornFrameWriter,
 )  # fmt: skip
 TIMES = 72  # of each way to go, which makes a thousand
 

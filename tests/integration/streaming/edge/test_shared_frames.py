@@ -19,6 +19,7 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from brokers.types import FeedMode
+from streaming.clients.senders import FrameSender
 from streaming.edge.uvicorn_frames import TESTED_UVICORN, SharedFramesProtocol
 from streaming.gateway import consumers
 from tests.integration.streaming.edge_kit import INFY, KEY, TCS, EdgeServer, MakeEdge, ask, read
@@ -86,7 +87,7 @@ async def test_the_reference_server_shares_frames(make_edge: MakeEdge) -> None:
     edge.link.tick("p1", INFY)
     # Written within the turn: nothing was left to the client's task.
     assert not len(client.outbox)
-    assert client._frames is not None
+    assert isinstance(client.sender, FrameSender)
     await read(socket)
     await socket.close()
 

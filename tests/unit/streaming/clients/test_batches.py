@@ -154,7 +154,8 @@ def test_a_batch_is_written_at_once_where_nothing_is_in_its_way(time: Time) -> N
         return has_room
 
     cohort = make_cohort(time)
-    outbox = reader(cohort, "a", wants_frames=True, write_now=write_now)
+    outbox = reader(cohort, "a", wants_frames=True)
+    outbox.write_now = write_now
     cohort.push_tick("a", b"1")
     time.advance(INTERVAL)
     assert [json.loads(frame[2:])["ticks"] for frame in written] == [[1]]
@@ -179,7 +180,8 @@ def test_a_batch_in_every_turn_is_written_at_once_behind_what_was_taken(time: Ti
         return True
 
     cohort = make_cohort(time, 0)
-    outbox = reader(cohort, "a", wants_frames=True, write_now=write_now)
+    outbox = reader(cohort, "a", wants_frames=True)
+    outbox.write_now = write_now
     outbox.push_tick("a", b"0")
     time.advance(0)
     assert len(outbox.take(9)) == 1

@@ -67,7 +67,7 @@ async def hub_of(directory: FakeDirectory) -> AsyncIterator[GatewayHub]:
 
 def enter(hub: GatewayHub, principal: Principal) -> Ears:
     ears = Ears()
-    client = Client(client_id=hub.next_client_id(), address="a", sender=ears, limits=hub.limits)
+    client = Client(client_id=hub.next_client_id(), address="a", socket=ears, limits=hub.limits)
     client.session.move(SessionState.AUTHENTICATING)
     client.session.admit(principal)
     hub.enter(client)
@@ -187,7 +187,7 @@ def test_nothing_is_kept_of_the_last_client_that_was_too_slow() -> None:
         directory = FakeDirectory()
         async with hub_of(directory) as hub:
             sender = Stalled()
-            client = Client(client_id="1", address="a", sender=sender, limits=hub.limits)
+            client = Client(client_id="1", address="a", socket=sender, limits=hub.limits)
             client.session.move(SessionState.AUTHENTICATING)
             client.session.admit(directory.add_key("k", make_principal(1)))
             hub.enter(client)

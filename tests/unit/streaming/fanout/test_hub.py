@@ -31,7 +31,7 @@ TCS = InstrumentKey("NSE", "TCS")
 LTP, QUOTE, DEPTH = FeedMode
 
 
-class RecordingSender:
+class RecordingSocket:
     """A transport that keeps what it is given; ``congest`` makes it take nothing more."""
 
     def __init__(self) -> None:
@@ -70,12 +70,12 @@ class Edge:
 
     def client(
         self, principal: Principal | None = None, cohort: Cohort | None = None
-    ) -> tuple[Client, RecordingSender]:
-        sender = RecordingSender()
+    ) -> tuple[Client, RecordingSocket]:
+        sender = RecordingSocket()
         client = Client(
             client_id=self.hub.next_client_id(),
             address="a",
-            sender=sender,
+            socket=sender,
             limits=self.limits,
             cohort=cohort,
         )
@@ -101,7 +101,7 @@ async def edge() -> AsyncIterator[Edge]:
     await edge.hub.close()
 
 
-def of_type(sender: RecordingSender, kind: str) -> list[dict[str, Any]]:
+def of_type(sender: RecordingSocket, kind: str) -> list[dict[str, Any]]:
     return [frame for frame in sender.frames if frame.get("type") == kind]
 
 
@@ -468,7 +468,7 @@ async def test_a_lost_account_ends_its_subscriptions(edge: Edge) -> None:
     assert sender.frames[1]["code"] == "BROKER_UNAVAILABLE"
 
 
-def feeds_told(sender: RecordingSender) -> list[tuple[Any, ...]]:
+def feeds_told(sender: RecordingSocket) -> list[tuple[Any, ...]]:
     return [(f["status"], f["reason"], f.get("symbols")) for f in of_type(sender, "feed")]
 
 
@@ -581,7 +581,7 @@ async def edge_in_time() -> AsyncIterator[tuple[Edge, Clocks]]:
         await edge.hub.close()
 
 
-async def listed(edge: Edge, client: Client, sender: RecordingSender) -> list[dict[str, Any]]:
+async def listed(edge: Edge, client: Client, sender: RecordingSocket) -> list[dict[str, Any]]:
     before = len(of_type(sender, "list_subscriptions"))
     await edge.ask(client, action="list_subscriptions")
     await eventually(lambda: len(of_type(sender, "list_subscriptions")) > before)

@@ -21,7 +21,7 @@ from streaming.protocol.session import SessionState
 from streaming.protocol.vocabulary import CloseCode, ErrorCode, ProtocolError
 from streaming.testing.edge import FakeDirectory, FakeFeedLink, make_principal
 from tests.support import eventually
-from tests.unit.streaming.fanout.test_hub import RecordingSender, of_type
+from tests.unit.streaming.fanout.test_hub import RecordingSocket, of_type
 
 
 class Source:
@@ -59,10 +59,10 @@ class Kit:
         # As often as the loop allows, so that no test waits for a second.
         self.hub.board._interval_seconds = self.hub.board._least_seconds = 0.01
 
-    def client(self, user_id: int = 1) -> tuple[Client, RecordingSender]:
-        sender = RecordingSender()
+    def client(self, user_id: int = 1) -> tuple[Client, RecordingSocket]:
+        sender = RecordingSocket()
         client = Client(
-            client_id=self.hub.next_client_id(), address="a", sender=sender, limits=self.limits
+            client_id=self.hub.next_client_id(), address="a", socket=sender, limits=self.limits
         )
         client.session.move(SessionState.AUTHENTICATING)
         client.session.admit(make_principal(user_id))
@@ -84,7 +84,7 @@ async def kit() -> AsyncIterator[Kit]:
     await kit.hub.close()
 
 
-def figures(sender: RecordingSender) -> list[dict[str, Any]]:
+def figures(sender: RecordingSocket) -> list[dict[str, Any]]:
     return of_type(sender, "pool_status")
 
 
@@ -177,7 +177,7 @@ async def test_turning_a_page_replaces_the_view(kit: Kit) -> None:
 
 async def test_a_gateway_without_a_source_says_so() -> None:
     hub = GatewayHub(link=FakeFeedLink(), directory=FakeDirectory())
-    client = Client(client_id="1", address="a", sender=RecordingSender(), limits=EdgeLimits())
+    client = Client(client_id="1", address="a", socket=RecordingSocket(), limits=EdgeLimits())
     with pytest.raises(ProtocolError, match="no pool status"):
         hub.board.watch(client, StatusView(1))
     await hub.board.run()

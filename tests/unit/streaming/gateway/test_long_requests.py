@@ -26,7 +26,7 @@ from streaming.shares.turns import LONG_AT_ONCE, Turns
 from streaming.slices import SLICE
 from streaming.testing.edge import make_principal
 from tests.support import eventually
-from tests.unit.streaming.fanout.test_hub import Edge, RecordingSender, of_type
+from tests.unit.streaming.fanout.test_hub import Edge, RecordingSocket, of_type
 
 MANY = 3 * SLICE + 100
 PARTS = 4
@@ -42,7 +42,7 @@ class Story:
         self.edge = Edge()
         self.edge.hub._turns = Turns(rounds=2)  # few rounds in which nothing happens
         self.client: Client
-        self.sender: RecordingSender
+        self.sender: RecordingSocket
         self.turns = 0
 
     async def __aenter__(self) -> Story:

@@ -17,7 +17,7 @@ from streaming.protocol.vocabulary import CloseCode
 from streaming.testing.edge import FakeDirectory, FakeFeedLink, make_principal
 from streaming.testing.presence import InMemoryPresence
 from tests.support import eventually
-from tests.unit.streaming.fanout.test_hub import RecordingSender
+from tests.unit.streaming.fanout.test_hub import RecordingSocket
 
 
 def seen(client: str, symbols: int = 0) -> ClientSeen:
@@ -85,7 +85,7 @@ class Kit:
         client = Client(
             client_id=self.hub.next_client_id(),
             address="10.0.0.1",
-            sender=RecordingSender(),
+            socket=RecordingSocket(),
             limits=self.limits,
             **options,
         )
@@ -133,7 +133,7 @@ async def test_who_is_to_go_is_closed_with_the_reason(kit: Kit) -> None:
     client, other = kit.client(make_principal(1)), kit.client(make_principal(1))
     await eventually(lambda: len(kit.store.clients) == 2)
     kit.store.disconnect(client.id)
-    sender: Any = client._sender
+    sender: Any = client._socket
     await eventually(lambda: sender.closed is not None)
     assert sender.closed == (CloseCode.FORBIDDEN, "disconnected by an operator")
     assert other.session.state is SessionState.READY
