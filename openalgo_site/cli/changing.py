@@ -29,6 +29,7 @@ from pooling.operations.limit_change import (
     wait_until_applied,
 )
 from pooling.operations.naming import account_name, find_account
+from pooling.operations.removal import plan_removal, remove_account
 from pooling.operations.settings import (
     SettingChange,
     SettingError,
@@ -251,6 +252,31 @@ def _nothing(options: Options) -> Mapping[str, Any]:
     return {}
 
 
+# Removal
+
+
+def _delete_arguments(parser: CommandParser) -> None:
+    _pool_argument(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask first")
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, and end")
+
+
+def _delete_account(options: Options, out: Output) -> None:
+    account = find_account(options["pool"])
+    plan = plan_removal(account)
+    if not options["dry_run"]:
+        if not options["yes"]:
+            out.confirm(" ".join(plan.sentences()))
+        plan = remove_account(account, by=f"{getpass.getuser()} on the command line")
+    is_removed = not options["dry_run"]
+    words = (
+        f"{plan.name} is removed. A worker that serves it closes its connections within seconds."
+        if is_removed
+        else " ".join(["Not removed (--dry-run).", *plan.sentences()])
+    )
+    out.show({**plan.to_dict(), "removed": is_removed, "message": words}, words)
+
+
 # Files
 
 
@@ -394,6 +420,12 @@ CHANGING = (
         help="take over accounts, settings and limits from a file of `pool export`",
         run=_import,
         arguments=_import_arguments,
+    ),
+    Subcommand(
+        name="delete-account",
+        help="remove a broker account with everything that is kept of it",
+        run=_delete_account,
+        arguments=_delete_arguments,
     ),
     Subcommand(name="prune", help="delete old history", run=_prune, arguments=_prune_arguments),
 )

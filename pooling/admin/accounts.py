@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -38,6 +39,7 @@ from pooling.keys.crypto import load_sealer
 from pooling.models import BrokerAccount, PoolStatus
 from pooling.operations.crowding import crowding
 from pooling.operations.pool_state import PoolState
+from pooling.operations.removal import AccountGoneError, plan_removal, remove_account
 
 if TYPE_CHECKING:
     AccountAdminBase = admin.ModelAdmin[BrokerAccount]
@@ -242,6 +244,32 @@ class BrokerAccountAdmin(OperateMixin, AccountAdminBase):
         account = BrokerAccount.objects.get(pk=form.instance.pk)
         if (warning := crowding(account)) is not None:
             self.message_user(request, warning, messages.WARNING)
+
+    # -- Removal ------------------------------------------------------------------------------
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Say what goes with accounts; their history needs no permission of its own to go."""
+        plans = [plan_removal(account) for account in objs]
+        told: list[Any] = []
+        counts: dict[str, int] = {str(self.opts.verbose_name_plural): len(plans)}
+        for plan in plans:
+            told += [plan.name, plan.sentences()]
+            for name, count in plan.rows.items():
+                counts[f"{name}s"] = counts.get(f"{name}s", 0) + count
+        needed = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
+        return told, counts, needed, []
+
+    def delete_model(self, request: HttpRequest, obj: BrokerAccount) -> None:
+        """Remove one account; one that somebody else removed meanwhile is gone, too."""
+        with suppress(AccountGoneError):
+            remove_account(obj, by=f"{request.user} in the admin")
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
+        """Remove the chosen accounts."""
+        for account in queryset:
+            self.delete_model(request, account)
 
     def construct_change_message(
         self, request: Any, form: Any, formsets: Any, add: bool = False
