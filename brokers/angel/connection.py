@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, ClassVar, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from brokers.angel.codec import (
     SUBSCRIBE,
@@ -54,6 +53,7 @@ from brokers.contract import (
     Notice,
     SubscriptionRejected,
 )
+from brokers.endpoints.urls import feed_url
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,
@@ -150,7 +150,7 @@ class AngelAdapter(BrokerAdapter):
             if not (value.isascii() and value.isprintable()):
                 raise BrokerConfigError(f"angel: {name} has characters that no header can carry")
             headers[header] = value if name != "access_token" else self._jwt(value)
-        return Handshake(url=_feed_url(self.endpoint), headers=headers)
+        return Handshake(url=feed_url(self.endpoint, FEED_PATH), headers=headers)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
         """Map the status; a 401 says in a header of its own which of the four values is wrong."""
@@ -331,10 +331,3 @@ class AngelAdapter(BrokerAdapter):
             else:
                 self._drop((token,))
         return tuple(concerned.values())
-
-
-def _feed_url(endpoint: str) -> str:
-    """Return the endpoint with the feed's path, unless it has one of its own."""
-    url = urlsplit(endpoint)
-    path = FEED_PATH if url.path in ("", "/") else url.path
-    return urlunsplit((url.scheme, url.netloc, path, url.query, ""))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import BinaryIO, ClassVar, Final, Protocol
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit
 
 from brokers.batching import Bound, batches
 from brokers.confirming import HeldTokens
@@ -42,6 +42,7 @@ from brokers.dhan.constants import (
 from brokers.dhan.deep_codec import DeepDecoder
 from brokers.dhan.symbols import parse_master
 from brokers.dhan.values import Disconnection
+from brokers.endpoints.urls import feed_url
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,
@@ -126,7 +127,8 @@ class DhanFeed(BrokerAdapter):
             "clientId": values["client_id"],
             "authType": "2",
         }
-        return Handshake(url=_with_query(self._endpoint(), urlencode(query)))
+        path = urlsplit(self.capabilities.default_endpoint).path or "/"
+        return Handshake(url=feed_url(self.endpoint, path, urlencode(query)))
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
         """Map the status. A 429 stands for too many connections, and for a blocked client."""
@@ -216,9 +218,6 @@ class DhanFeed(BrokerAdapter):
 
     def _begins_before_ending(self) -> bool:
         return False
-
-    def _endpoint(self) -> str:
-        return self.endpoint
 
     def _version(self) -> dict[str, str]:
         return {"version": "2"}
@@ -321,14 +320,6 @@ class DhanDepth20Adapter(DhanFeed):
     def _make_decoder(self) -> _Decoder:
         return DeepDecoder(levels=self.capabilities.depth_levels[0])
 
-    def _endpoint(self) -> str:
-        """Return the endpoint with the feed's path, unless it has one of its own."""
-        url = urlsplit(self.endpoint)
-        path = url.path
-        if path in ("", "/"):
-            path = urlsplit(self.capabilities.default_endpoint).path
-        return urlunsplit((url.scheme, url.netloc, path, url.query, ""))
-
     def _version(self) -> dict[str, str]:
         return {}
 
@@ -348,9 +339,3 @@ class DhanDepth200Adapter(DhanDepth20Adapter):
     def _encode(self, code: int, tokens: Sequence[str]) -> str:
         (token,) = tokens
         return encode_single_request(code, token)
-
-
-def _with_query(endpoint: str, query: str) -> str:
-    url = urlsplit(endpoint)
-    text = "&".join(filter(None, (url.query, query)))
-    return urlunsplit((url.scheme, url.netloc, url.path or "/", text, ""))

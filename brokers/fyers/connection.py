@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, ClassVar, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from brokers.batching import Bound, batches
 from brokers.confirming import HeldTokens
@@ -19,6 +18,7 @@ from brokers.contract import (
     SendNow,
     SubscriptionRejected,
 )
+from brokers.endpoints.urls import feed_url
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,
@@ -149,7 +149,7 @@ class FyersAdapter(BrokerAdapter):
         messages = [encode_auth(key, settings.source), encode_mode(settings.channel, is_lite=False)]
         if settings.lite_channel:
             messages.append(encode_mode(settings.lite_channel, is_lite=True))
-        return Handshake(url=_feed_url(self.endpoint), first_messages=tuple(messages))
+        return Handshake(url=feed_url(self.endpoint, FEED_PATH), first_messages=tuple(messages))
 
     def subscribe(self, items: Sequence[Subscription]) -> list[str | bytes]:
         """Return requests for the topics of ``items``; an instrument's are never parted."""
@@ -341,13 +341,6 @@ def _topics(token: str, mode: FeedMode) -> tuple[str, ...]:
 def _pairs(place: _Place) -> set[tuple[int, str]]:
     channel, topics = place
     return {(channel, topic) for topic in topics}
-
-
-def _feed_url(endpoint: str) -> str:
-    """Return the endpoint with the feed's path, unless it has one of its own."""
-    url = urlsplit(endpoint)
-    path = FEED_PATH if url.path in ("", "/") else url.path
-    return urlunsplit((url.scheme, url.netloc, path, url.query, ""))
 
 
 def _checked(instrument: Instrument) -> str:

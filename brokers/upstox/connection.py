@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import BinaryIO, ClassVar, Final
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import msgspec
@@ -22,6 +21,7 @@ from brokers.contract import (
     Handshake,
     Notice,
 )
+from brokers.endpoints.urls import feed_url
 from brokers.exceptions import (
     BrokerAuthError,
     BrokerConfigError,
@@ -161,7 +161,7 @@ class UpstoxAdapter(BrokerAdapter):
             raise BrokerConfigError("upstox: access_token has characters that no header can carry")
         headers = {"Authorization": f"Bearer {token}", "Accept": "*/*"}
         return Handshake(
-            url=_feed_url(self.endpoint), headers=headers, redirect_domain="upstox.com"
+            url=feed_url(self.endpoint, FEED_PATH), headers=headers, redirect_domain="upstox.com"
         )
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> BrokerError:
@@ -302,13 +302,6 @@ def _mode_name(item: Subscription) -> str:
     if item.mode is FeedMode.DEPTH and item.depth_levels > DEPTH_LEVELS:
         return MODE_D30
     return MODE_LTPC if item.mode is FeedMode.LTP else MODE_FULL
-
-
-def _feed_url(endpoint: str) -> str:
-    """Return the endpoint with the feed's path, unless it has one of its own."""
-    url = urlsplit(endpoint)
-    path = FEED_PATH if url.path in ("", "/") else url.path
-    return urlunsplit((url.scheme, url.netloc, path, url.query, ""))
 
 
 def _error_code(body: bytes) -> str:

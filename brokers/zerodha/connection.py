@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import BinaryIO, ClassVar
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
 from brokers.batching import Bound, batches
 from brokers.confirming import HeldTokens
@@ -22,6 +22,7 @@ from brokers.contract import (
     OrderUpdate,
     SubscriptionRejected,
 )
+from brokers.endpoints.urls import feed_url
 from brokers.exceptions import BrokerConfigError, BrokerError, BrokerLimitError
 from brokers.passed_over import PassedOver
 from brokers.types import (
@@ -100,10 +101,8 @@ class ZerodhaAdapter(BrokerAdapter):
             if not value:
                 raise BrokerConfigError(f"zerodha: the credential has no {field.name}")
             query[field.name] = value
-        url = urlsplit(self.endpoint)
-        text = "&".join(filter(None, (url.query, urlencode(query))))
         return Handshake(
-            url=urlunsplit((url.scheme, url.netloc, url.path or "/", text, "")),
+            url=feed_url(self.endpoint, query=urlencode(query)),
             headers={"X-Kite-Version": KITE_VERSION},
         )
 

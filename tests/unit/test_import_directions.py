@@ -37,7 +37,7 @@ ROOMS: dict[str, str] = {
             f"brokers.{name}"
             for name in ("_template", "angel", "binance", "dhan", "fyers", "upstox", "zerodha")
         ],
-        f"brokers.login {_VALUES}",
+        f"brokers.login brokers.endpoints {_VALUES}",
     ),
     "brokers.simulator": f"brokers.simulator.login {_VALUES}",
     "brokers.simulator.login": "brokers.times",
