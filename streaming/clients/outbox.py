@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Outbox"]
 
@@ -81,8 +81,9 @@ class Outbox(Generic[Frame]):
         self.finished = False
         self._on_ready = on_ready
         self._allowance = allowance
-        # Entries are (line, payload); line None: control frame; payload None: see _latest.
-        self._queue: deque[tuple[Hashable | None, Frame | None]] = deque()
+        # Entries are (line, payload), line None: a control frame; or a line alone, which is never a
+        # tuple: its payload is in _latest. Of thousands of lines a pair each takes half a megabyte.
+        self._queue: deque[Any] = deque()
         self._latest: dict[Hashable, Frame] | None = None  # None: not congested
         self._marked_at: float | None = None
 
@@ -109,7 +110,7 @@ class Outbox(Generic[Frame]):
             return
         self.control_frames += 1
         self.control_bytes += len(payload)
-        self._append(None, payload)
+        self._append((None, payload))
 
     def has_room(self, beside: int = 0) -> bool:
         """Tell whether the answer to a further request may be queued, however long it is.
@@ -137,7 +138,7 @@ class Outbox(Generic[Frame]):
                 self.tick_bytes -= len(previous)
                 self.conflated += 1
                 return
-            self._append(line, None)
+            self._append(line)
             return
         self.tick_bytes += len(payload)
         queue = self._queue
@@ -152,7 +153,7 @@ class Outbox(Generic[Frame]):
         taken: list[Frame] = []
         queue = self._queue
         while queue and len(taken) < max_frames:
-            line, payload = queue.popleft()
+            line, payload = _parts(queue.popleft())
             if line is _MARK:
                 self._marked_at = None
                 continue
@@ -175,10 +176,10 @@ class Outbox(Generic[Frame]):
         if not self._queue or not lines:
             return
         gone = lines if isinstance(lines, (set, frozenset)) else set(lines)
-        kept = [entry for entry in self._queue if entry[0] not in gone]
+        kept = [entry for entry in self._queue if _parts(entry)[0] not in gone]
         if len(kept) == len(self._queue):
             return
-        for line, payload in self._queue:
+        for line, payload in map(_parts, self._queue):
             if line in gone:
                 if payload is None and self._latest is not None:
                     payload = self._latest.pop(line)
@@ -192,7 +193,7 @@ class Outbox(Generic[Frame]):
         How long the client has taken nothing is counted from now on.
         """
         ticks = len(self)
-        kept = deque(entry for entry in self._queue if entry[0] is None)
+        kept = deque(entry for entry in self._queue if _parts(entry)[0] is None)
         self.conflated += ticks - len(kept)
         self._marked_at = None
         self._queue, self._latest, self.tick_bytes = kept, None, 0
@@ -202,7 +203,7 @@ class Outbox(Generic[Frame]):
         self.finished = True
         self._latest = None
         self.tick_bytes = 0
-        kept = deque(entry for entry in self._queue if entry[0] in (None, _MARK))
+        kept = deque(entry for entry in self._queue if _parts(entry)[0] in (None, _MARK))
         self.dropped_closed += len(self._queue) - len(kept)
         self._queue = kept
 
@@ -225,27 +226,33 @@ class Outbox(Generic[Frame]):
             self._queue.append((_MARK, None))
         return False
 
-    def _append(self, line: Hashable | None, payload: Frame | None) -> None:
-        self._queue.append((line, payload))
+    def _append(self, entry: Any) -> None:
+        self._queue.append(entry)
         if len(self._queue) == 1:
             self._on_ready()
 
     def _congest(self) -> None:
         latest: dict[Hashable, Frame] = {}
-        kept: deque[tuple[Hashable | None, Frame | None]] = deque()
-        for line, payload in self._queue:
+        kept: deque[Any] = deque()
+        for entry in self._queue:
+            line, payload = entry
             if line is None or payload is None:
-                kept.append((line, payload))
+                kept.append(entry)
                 continue
             previous = latest.get(line)
             if previous is None:
-                kept.append((line, None))
+                kept.append(line)
             else:
                 self.conflated += 1
                 self.tick_bytes -= len(previous)
             latest[line] = payload
         self._queue = kept
         self._latest = latest
+
+
+def _parts(entry: Any) -> tuple[Any, Any]:
+    """Return line and payload of an entry of the queue."""
+    return entry if type(entry) is tuple else (entry, None)
 
 
 def _nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -247,3 +249,19 @@ def test_whatever_happens_counts_stay_right_and_the_latest_tick_arrives(
     for line in range(5):
         of_line = [frame for frame in out if frame.startswith(f"{line}:")]
         assert of_line == sorted(of_line)
+
+
+def test_what_waits_of_thousands_of_lines_takes_little_beside_its_bytes() -> None:
+    """Of eleven clients with 9,000 lines each that read nothing, pairs were 5 MB."""
+    lines, payload = [object() for _ in range(9000)], b"x" * 1000
+    outbox: Outbox[bytes] = Outbox(max_bytes=1)
+    tracemalloc.start()
+    try:
+        for line in lines:
+            outbox.push_tick(line, payload)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert outbox.is_congested
+    assert taken / len(lines) < 60  # bytes; it was 101
+    assert drain(outbox) == [payload] * len(lines)

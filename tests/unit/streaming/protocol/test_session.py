@@ -676,3 +676,12 @@ def test_a_name_that_ends_in_a_number_is_no_depth(session: ClientSession) -> Non
 def test_a_name_that_nobody_lists_so_has_a_suffix(session: ClientSession) -> None:
     plan = session.plan_subscribe(subscribe_request("INFY:20", mode="depth"), {TCS})
     assert [(want.key, want.depth_levels) for want in plan.wants["p1"]] == [(INFY, 20)]
+
+
+def test_what_comes_late_is_kept_under_the_name_that_was_asked_for(session: ClientSession) -> None:
+    plan = session.plan_subscribe(subscribe_request("INFY"))
+    (feed,) = plan.feeds
+    said = Outcome(InstrumentKey("NSE", "INFY"), OutcomeState.ACTIVE, QUOTE)
+    session.take_outcomes("p1", [said])
+    assert plan.late == {feed: said}
+    assert plan.late[feed].key is feed.key
