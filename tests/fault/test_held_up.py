@@ -38,7 +38,7 @@ class System:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
         self._stack = stack
-        names = ("PORT", "OPENALGO_PORT", "ZMQ_PORT")
+        names = ("PORT", "OPENALGO_PORT", "ZMQ_PORT", "SIMULATOR_LOGIN_PORT")
         self.ports = {name: str(free_port()) for name in names}
         self.env = {
             **os.environ,

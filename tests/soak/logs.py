@@ -42,7 +42,7 @@ EXPECTED = (
     ExpectedLine("worker", r"pool \d+ needs a new credential", (Happening.TOKEN_ENDED,)),
     # What a command or a replaced process says for people, without a level.
     ExpectedLine(r"gateway-\d", r"^gateway: site on "),
-    ExpectedLine(r"exchange-\d", r"^The local exchange listens on "),
+    ExpectedLine(r"exchange-\d", r"^The local exchange listens on |^Logins are at "),
 )
 
 

@@ -80,6 +80,7 @@ class Run:
         # When each client last got a tick of each name.
         self._heard: dict[str, dict[Name, float]] = {}
         self._processes: list[ClientProcess] = []
+        self._beside: list[asyncio.Task[None]] = []  # what goes on beside the events
         now = time.time()
         self.result = RunResult(
             begun=now,
@@ -146,7 +147,7 @@ class Run:
             await asyncio.sleep(0.5)
 
     async def _beside_events(self) -> None:
-        beside = [
+        self._beside = [
             asyncio.create_task(self._sample(), name="samples"),
             asyncio.create_task(self._ask(), name="requests"),
         ]
@@ -162,20 +163,26 @@ class Run:
                 )
             await self._until(self._seconds)
         finally:
-            for task in beside:
+            for task in self._beside:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await asyncio.gather(*self._beside, return_exceptions=True)
 
     async def _until(self, offset: float) -> None:
-        """Wait until so many seconds after the beginning; a process of clients must not end."""
-        while (left := self.result.begun + offset - time.time()) > 0:
+        """Wait until so many seconds after the beginning; whatever goes on meanwhile must go on."""
+        while True:
             self._look_at_processes()
+            if (left := self.result.begun + offset - time.time()) <= 0:
+                return
             await asyncio.sleep(min(left, 1.0))
 
     def _look_at_processes(self) -> None:
         for process in self._processes:
             if process.has_ended:
                 raise RuntimeError(f"{process.name} ended: see its output in the folder")
+        for task in self._beside:
+            if task.done():
+                task.result()  # what nobody samples or asks any more looks as if all were well
+                raise RuntimeError(f"{task.get_name()} ended")
 
     async def _on_gone(self, names: Sequence[Name]) -> None:
         for process in self._processes:

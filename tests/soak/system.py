@@ -56,6 +56,7 @@ class Exchange(ManagedProcess):
             ["manage.py", "runsimulator", *(part for each in arguments.items() for part in each)],
             {
                 "SIMULATOR_CONTROL_TOKEN": _CONTROL_TOKEN,
+                "SIMULATOR_LOGIN_PORT": str(free_port()),
                 "DATA_DIR": str(folder / "exchange"),
                 "DATABASE_URL": "",
                 "REDIS_URL": "",

@@ -39,6 +39,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                     **os.environ,
                     "DATA_DIR": str(tmp_path),
                     "PYTHONUNBUFFERED": "",
+                    "SIMULATOR_LOGIN_PORT": str(free_port()),
                     **environment,
                 },
             )
