@@ -472,7 +472,7 @@ class SubscriptionBook:
             else:
                 self._is_room_freed |= not isinstance(step, Subscribe)
                 self._reconcilers[step.slot].note(step)
-                self.changed(step.slot)
+                self._actions.changed.add(step.slot)
 
     def changed(self, slot: int) -> None:
         """Take note that there is something to send on a connection."""
