@@ -32,7 +32,6 @@ from streaming.clients.slow_clients import SlowClients
 from streaming.edge_limits import ConnectionCounter, EdgeLimits
 from streaming.fanout.concerned import concerned
 from streaming.fanout.exact_names import find_exact_names
-from streaming.fanout.feed_states import FeedStates
 from streaming.fanout.index import Group, Groups, LineMembers
 from streaming.fanout.line_body import line_body
 from streaming.fanout.line_watch import LineWatch
@@ -41,6 +40,7 @@ from streaming.fanout.look_up_log import LookUpLog
 from streaming.fanout.pending_ticks import Arrivals
 from streaming.fanout.pool_answers import ask_pools
 from streaming.fanout.quiet_lines import OLD_SECONDS
+from streaming.fanout.stale_instruments import StaleInstruments
 from streaming.fanout.status_board import StatusBoard
 from streaming.fanout.suggesting import suggest_names
 from streaming.named_tasks import NamedTasks
@@ -130,7 +130,7 @@ class GatewayHub:
         self.lines = LineWatch(groups=self._groups, clock=clock)
         self._pacing = TurnPacing(cpu_clock=cpu_clock)
         self._joiner = FrameJoiner()
-        self._arrivals, self._feeds = Arrivals(), FeedStates()
+        self._arrivals, self._stale = Arrivals(), StaleInstruments()
         self._planning: set[Client] = set()
         self._releasing = asyncio.Lock()
         self._tasks, self._ids = NamedTasks(), itertools.count(1)
@@ -470,9 +470,8 @@ class GatewayHub:
             if account is None or not client.session.wants_status:
                 continue
             client.send_behind_ticks(self._feed_object(account))
-            status = self.link.feed_status(pool_id)
-            waiting = [feed for feed in of_pool if not self._feeds.is_live(feed, status)]
-            if status is FeedStatus.LIVE:
+            waiting = [feed for feed in of_pool if not self._is_live(feed)]
+            if self.link.feed(pool_id).status is FeedStatus.LIVE:
                 self._tell_stale(client, account, waiting, "waiting for the first price")
 
     def _tell_stale(
@@ -501,9 +500,12 @@ class GatewayHub:
         return [self._feed_object(account) for account in principal.accounts]
 
     def _feed_object(self, account: AccountRef) -> str:
-        status = self.link.feed_status(account.pool_id)
-        since = self._feeds.since(account.pool_id, status) or (self.wall_clock_ms(), "")
-        return replies.feed_object(account, status, *since)
+        told = self.link.feed(account.pool_id)
+        return replies.feed_object(account, told.status, told.since_ms, told.reason)
+
+    def _is_live(self, feed: Feed) -> bool:
+        """Tell whether prices of ``feed`` can be shown as live now."""
+        return self._stale.is_live(feed, self.link.feed(feed.pool_id).status)
 
     def tell_feeds(self, client: Client) -> None:
         """Tell a client the present status of its feeds."""
@@ -519,7 +521,7 @@ class GatewayHub:
     def _join(self, client: Client, feed: Feed, line: Line, topic: bytes) -> None:
         line_members = self._groups.join(topic, line, client, client.batches)
         self._date(self._groups.by_topic[topic], self._arrivals.newest(topic))
-        if not self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)):
+        if not self._is_live(feed):
             return  # an old price is never shown as live
         newest = self._arrivals.newest_body(topic, line)
         if newest is not None:
@@ -541,12 +543,11 @@ class GatewayHub:
         newest = {feed: self._arrivals.newest(topic) for feed, topic in topics.items()}
         ages = {feed: self._age_ms(it) for feed, it in newest.items() if it is not None}
         old = (feed for feed, age in ages.items() if age >= OLD_SECONDS * 1000)
-        status = self.link.feed_status
-        return {f: ages[f] for f in old if self._feeds.is_live(f, status(f.pool_id))}
+        return {feed: ages[feed] for feed in old if self._is_live(feed)}
 
     def _listed(self, feed: Feed, line: Line, held: Held) -> dict[str, Any]:
         group = self._groups.by_topic.get(tick_topic(*feed))
-        live, now = self._feeds.is_live(feed, self.link.feed_status(feed.pool_id)), self.clock()
+        live, now = self._is_live(feed), self.clock()
         return line_entry(feed, line, held, group, now, self.wall_clock_ms(), is_live=live)
 
     async def _release_all(self, client: Client) -> None:
@@ -564,7 +565,7 @@ class GatewayHub:
             for client, outcomes in concerned(event, self._groups, self._planning).items():
                 self._take_outcomes(client, event.pool_id, outcomes)
         elif isinstance(event, FeedChange):
-            self._feeds.take(event)
+            self._stale.take(event)
             if event.status is not FeedStatus.LIVE:
                 self._arrivals.void(event.pool_id, event.keys)
             self._announce(event)

@@ -217,7 +217,7 @@ async def _broker_info(hub: GatewayHub, client: Client, request: GetBrokerInfo) 
         replies.broker_info(
             session.user,
             found,
-            hub.link.feed_status(asked[0].pool_id) if asked else None,
+            hub.link.feed(asked[0].pool_id).status if asked else None,
             len(session.held),
             session.max_instruments,
             request.request_id,

@@ -25,7 +25,7 @@ from brokers.times.held_up import HeldUp
 from brokers.types import InstrumentKey
 from streaming.exceptions import BusError, ControlError, MalformedMessageError
 from streaming.link.catching_up import CatchingUp
-from streaming.link.feed_status import PoolStates, as_read_here
+from streaming.link.feed_status import FeedStatuses, as_read_here
 from streaming.link.healing import Healing
 from streaming.link.latency import Latency
 from streaming.link.peer import WorkerPeer
@@ -132,7 +132,7 @@ class ZmqFeedLink(FeedLink):
         ]
         self._filter = TickFilter()
         self.latency = Latency()
-        self._states = PoolStates(now_ms=now_ms)
+        self._feeds = FeedStatuses(now_ms=now_ms)
         self._waiting: dict[str, int] = {}  # symbols without a place, as beats say
         self._returns = Returns(now_ms=now_ms, settle_seconds=settle_seconds)
         self._wants = Wants(
@@ -179,7 +179,7 @@ class ZmqFeedLink(FeedLink):
 
     def _told(self, pool_id: str) -> PoolTold:
         waiting = self._waiting.get(pool_id, 0)
-        return PoolTold(self.feed_status(pool_id), self._states.reason(pool_id), waiting)
+        return PoolTold(self.feed(pool_id).status, self._feeds.reason(pool_id), waiting)
 
     async def open(self, listener: FeedListener) -> None:
         """Connect; returns at once, whether or not a worker is there.
@@ -262,14 +262,12 @@ class ZmqFeedLink(FeedLink):
             pass
         return []
 
-    def feed_status(self, pool_id: str) -> FeedStatus:
-        """Return what is known of the pool's feed now.
+    def feed(self, pool_id: str) -> FeedChange:
+        """Return how the pool's feed is now, since when and why, as clients were told it.
 
         STALE while no worker answers for it, and after it came back until its prices have.
         """
-        status = self._states.status(pool_id)
-        is_held = status is FeedStatus.LIVE and self._returns.holds(pool_id)
-        return FeedStatus.STALE if is_held else status
+        return self._feeds.feed(pool_id, is_held=self._returns.holds(pool_id))
 
     # What the workers say
 
@@ -378,7 +376,7 @@ class ZmqFeedLink(FeedLink):
                 )
             self._wants.own(peer, pool_id, pool.life)
         self._waiting[pool_id] = pool.waiting
-        change = self._states.on_beat(pool, sent_ms)
+        change = self._feeds.on_beat(pool, sent_ms)
         if change is not None and self._returns.passes(change, self._monotonic()):
             self._emit(change)
 
@@ -396,7 +394,7 @@ class ZmqFeedLink(FeedLink):
             if isinstance(event, FeedChange):
                 if peer.bus_format != FORMAT_VERSION:
                     return  # its ticks cannot be read; its beats say so
-                if not self._states.on_event(event):
+                if not self._feeds.on_event(event):
                     return
                 if not self._returns.passes(event, self._monotonic()):
                     return
@@ -444,7 +442,7 @@ class ZmqFeedLink(FeedLink):
     def _disown(self, pool_id: str, reason: str) -> None:
         self._wants.disown(pool_id)
         self._waiting.pop(pool_id, None)
-        self._emit(self._states.lose(pool_id, reason))
+        self._emit(self._feeds.lose(pool_id, reason))
 
     # Time
 
@@ -520,7 +518,9 @@ class ZmqFeedLink(FeedLink):
         return self._listener.patience_seconds() if self._listener is not None else 0.0
 
     def _emit(self, event: FeedEvent) -> None:
-        if isinstance(event, FeedChange) and event.status is not FeedStatus.LIVE:
-            self._wants.void(event.pool_id, event.keys)
+        if isinstance(event, FeedChange):
+            self._feeds.note_told(event)
+            if event.status is not FeedStatus.LIVE:
+                self._wants.void(event.pool_id, event.keys)
         if self._listener is not None and not self._closed:
             self._listener.on_event(event)

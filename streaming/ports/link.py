@@ -11,7 +11,15 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from brokers.pool_service import FeedEvent, FeedStatus, Outcome, PoolStats, Want, state_word
+from brokers.pool_service import (
+    FeedChange,
+    FeedEvent,
+    FeedStatus,
+    Outcome,
+    PoolStats,
+    Want,
+    state_word,
+)
 from brokers.types import InstrumentKey
 
 __all__ = [
@@ -108,8 +116,11 @@ class FeedLink(Protocol):
     ) -> Sequence[TickMessage]:
         """Return the last messages that the pool knows of ``keys``, without wanting anything."""
 
-    def feed_status(self, pool_id: str) -> FeedStatus:
-        """Return what is known of the pool's feed now: STALE while no worker answers for it."""
+    def feed(self, pool_id: str) -> FeedChange:
+        """Return how the pool's feed is now, since when and why, as the listener was told it.
+
+        STALE while no worker answers for it. It is the gateway's one memory of that.
+        """
 
 
 class PoolTold(NamedTuple):

@@ -108,7 +108,7 @@ class FakeFeedLink:
         self._snapshots: dict[bytes, TickMessage] = {}
         self._refusals: dict[InstrumentKey, tuple[RefusalCode, str, Mapping[str, int]]] = {}
         self._pending: set[InstrumentKey] = set()
-        self._status: dict[str, FeedStatus] = {}
+        self._told: dict[str, FeedChange] = {}
         self._sequence = 0
 
     def __repr__(self) -> str:
@@ -174,9 +174,10 @@ class FakeFeedLink:
         topics = [tick_topic(pool_id, key) for key in keys]
         return [self._snapshots[topic] for topic in topics if topic in self._snapshots]
 
-    def feed_status(self, pool_id: str) -> FeedStatus:
-        """See ``FeedLink``; LIVE unless a verb said otherwise."""
-        return self._status.get(pool_id, FeedStatus.LIVE)
+    def feed(self, pool_id: str) -> FeedChange:
+        """See ``FeedLink``; LIVE since now unless a verb said otherwise."""
+        told = self._told.get(pool_id)
+        return told or FeedChange(pool_id, FeedStatus.LIVE, time.time_ns() // 1_000_000, "")
 
     def workers(self) -> int:
         """See ``FeedOverview``."""
@@ -186,7 +187,7 @@ class FakeFeedLink:
         """See ``FeedOverview``; symbols wait as a test has put into ``short_of_room``."""
         waiting = self.short_of_room
         return {
-            pool_id: PoolTold(self.feed_status(pool_id), "", waiting.get(pool_id, 0))
+            pool_id: PoolTold(self.feed(pool_id).status, "", waiting.get(pool_id, 0))
             for pool_id, _ in self.held
         }
 
@@ -282,9 +283,10 @@ class FakeFeedLink:
         reason: str,
         keys: Sequence[InstrumentKey] | None,
     ) -> None:
+        change = FeedChange(pool_id, status, 1_700_000_000_000, reason, keys)
         if keys is None:
-            self._status[pool_id] = status
-        self.emit(FeedChange(pool_id, status, 1_700_000_000_000, reason, keys))
+            self._told[pool_id] = change
+        self.emit(change)
 
     def order(self, pool_id: str, order: Mapping[str, Any]) -> None:
         """Let an order of the account change."""

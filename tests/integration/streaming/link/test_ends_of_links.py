@@ -32,7 +32,7 @@ async def test_without_a_worker_everything_is_pending_at_once(port, stack):
     reply = await asking
     assert [one.state for one in reply.outcomes] == [OutcomeState.PENDING]
     assert await gateway.link.stats("1") is None
-    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    assert gateway.link.feed("1").status is FeedStatus.STALE
     assert gateway.link.workers() == 0
     worker = await Worker(port).open()
     stack.push_async_callback(worker.close)
@@ -56,7 +56,7 @@ async def test_a_restarted_worker_is_told_everything_again(port, stack):
     await first.close()
     await gateway.give_up()
     assert gateway.listener.statuses()[-1] is FeedStatus.STALE
-    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    assert gateway.link.feed("1").status is FeedStatus.STALE
     reply = await gateway.link.want("1", "late", [want()])
     assert reply.outcomes[0].state is OutcomeState.PENDING
     await gateway.link.release("1", "a", [InstrumentKey("NSE", "S0")])
@@ -190,7 +190,7 @@ async def test_ones_own_delay_is_nobodys_silence(port, stack):
 async def test_a_worker_that_ends_says_so(worker, gateway):
     """Clients hear it from the worker, not from its silence some seconds later."""
     await worker.server.close()
-    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.STALE)
+    await eventually(lambda: gateway.link.feed("1").status is FeedStatus.STALE)
     told = [event for event in gateway.listener.events if isinstance(event, FeedChange)]
     assert [change.reason for change in told if change.pool_id == "1"][
         1

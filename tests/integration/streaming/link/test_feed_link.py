@@ -34,7 +34,7 @@ async def test_an_ack_is_followed_by_snapshot_and_stream(worker, gateway):
     worker.sink().publish(INFY, tick(2), 1)
     await eventually(lambda: gateway.listener.sequences(INFY_TOPIC) == [2])
     assert worker.service.holders("1") == {("c", "INFY")}
-    assert gateway.link.feed_status("1") is FeedStatus.LIVE
+    assert gateway.link.feed("1").status is FeedStatus.LIVE
     assert isinstance(gateway.link, FeedOverview)
     assert gateway.link.workers() == 1
 
@@ -250,14 +250,14 @@ async def test_events_reach_the_gateway(worker, gateway):
     later = 4_000_000_000_000
     worker.service.change("1", FeedStatus.AUTH_REQUIRED, later, "token expired")
     worker.service.emit(OrderUpdated("1", {"too": object()}))
-    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.AUTH_REQUIRED)
+    await eventually(lambda: gateway.link.feed("1").status is FeedStatus.AUTH_REQUIRED)
     assert worker.server.events_dropped == 1
 
 
 async def test_the_beat_tells_what_an_event_did_not(worker, gateway):
     """A gateway that missed a change learns of it with the next beat."""
     worker.service.status, worker.service.since_ms = FeedStatus.STALE, 3
-    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.STALE)
+    await eventually(lambda: gateway.link.feed("1").status is FeedStatus.STALE)
     await eventually(lambda: gateway.listener.statuses() == [FeedStatus.LIVE, FeedStatus.STALE])
 
 

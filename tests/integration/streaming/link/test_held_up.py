@@ -26,7 +26,7 @@ async def met(port: int, stack: AsyncExitStack, **options: Any) -> tuple[Worker,
 
 async def until_live(gateway: Gateway) -> None:
     await eventually(
-        lambda: gateway.link.feed_status("1") is FeedStatus.LIVE, message="never live again"
+        lambda: gateway.link.feed("1").status is FeedStatus.LIVE, message="never live again"
     )
 
 
@@ -66,7 +66,7 @@ async def test_an_answer_that_waited_meanwhile_is_looked_at_as_late_as_a_tick(po
     awake.added_seconds += 8.0
     gateway.link._peers[0]._on_control([])
     assert gateway.listener.drops == 1
-    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    assert gateway.link.feed("1").status is FeedStatus.STALE
     await until_live(gateway)
 
 

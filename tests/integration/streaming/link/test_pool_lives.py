@@ -96,10 +96,10 @@ async def test_a_killed_worker_s_prices_are_not_those_of_its_successor(port, sta
     assert [change.status for change in changes] == [FeedStatus.STALE], changes
     assert "restarted" in changes[0].reason
     assert await snapshots_of_a_newcomer(gateway) == []
-    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    assert gateway.link.feed("1").status is FeedStatus.STALE
     assert gateway.link.pools()["1"].status is FeedStatus.STALE
     second.sink().publish(INFY, tick(7), 1)
-    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.LIVE)
+    await eventually(lambda: gateway.link.feed("1").status is FeedStatus.LIVE)
     order = [type(one).__name__ for one in gateway.listener.order[-2:]]
     assert order == ["TickMessage", "FeedChange"], "live is told with the price, not before"
 
@@ -160,9 +160,9 @@ async def test_what_does_not_come_back_with_the_others_is_named(port, stack):
     second.service.emit(SubscriptionChange("1", [outcome], life=1))
     second.sink().publish(INFY, tick(1), 1)
     await eventually(lambda: gateway.listener.ticks)
-    assert gateway.link.feed_status("1") is FeedStatus.STALE
+    assert gateway.link.feed("1").status is FeedStatus.STALE
     gateway.age(11)
-    await eventually(lambda: gateway.link.feed_status("1") is FeedStatus.LIVE)
+    await eventually(lambda: gateway.link.feed("1").status is FeedStatus.LIVE)
     live, named = gateway.listener.changes()
     assert (live.status, live.keys) == (FeedStatus.LIVE, None)
     assert (named.status, named.keys) == (FeedStatus.STALE, (tcs,))
