@@ -40,7 +40,7 @@ _CLIENT_ID: Final = LoginField(
     label="Client ID",
     help_text="Your Dhan account, as in dhanClientId.",
     where=_SITE,
-    pattern=r"[0-9]{4,20}",
+    pattern=r"[A-Za-z0-9]{4,20}",
 )
 _BUSY: Final = (Refusal.BUSY, "makes one token in two minutes only. Wait that long.")
 _OLD_TOKEN: Final = (

@@ -91,12 +91,15 @@ class Answer:
         return value if is_plain and words_of(value, self.secrets) == value else ""
 
     def words(self, *names: str, within: Mapping[str, object] | None = None) -> str:
-        """Return ``: "the broker's words"`` of the first of ``names`` that has some, or ""."""
+        """Return `` (it says "…")`` with the first of ``names`` that has words, or "".
+
+        Not behind a colon: "the PIN: Invalid" would be taken out of logs as if it were a PIN.
+        """
         holder = self.said if within is None else within
         for name in names:
             value = holder.get(name)
             if isinstance(value, str) and (text := words_of(value, self.secrets)):
-                return f': "{text}"'
+                return f' (it says "{text}")'
         return ""
 
     def refused(

@@ -85,7 +85,7 @@ class LoginBase:
         )
 
     def _declined(self, state: str | None, words: str = "") -> Refused:
-        said = f': "{words}"' if words else ""
+        said = f' (it says "{words}")' if words else ""
         return self._refused(
             Refusal.DECLINED,
             f"sent the browser back without a login: it was cancelled or declined there{said}. "

@@ -10,6 +10,7 @@ from brokers.exceptions import BrokerConfigError
 from brokers.login.answers import Answer, returned, returned_state, same_owner, words_of
 from brokers.login.contract import MAX_ANSWER_BYTES, Refusal
 from brokers.login.requests import is_token, needed, no_https
+from brokers.logs.redaction import REDACTOR
 
 BIG = b'{"a": "' + b"x" * 1024 * 1024 + b'"}'
 
@@ -60,10 +61,19 @@ def test_an_owner_may_be_a_number() -> None:
 def test_the_brokers_words_stand_in_the_first_sentence() -> None:
     answer = read(b'{"message": "Wrong  \\u0007 \\"thing\\". "}')
     told = answer.refused(Refusal.SECRET, "refused it. Mend it.", answer.words("message"))
-    assert told.text == "Broker refused it: \"Wrong 'thing'\". Mend it."
+    assert told.text == "Broker refused it (it says \"Wrong 'thing'\"). Mend it."
     assert (
         answer.refused(Refusal.SECRET, "refused it. Mend it.").text == "Broker refused it. Mend it."
     )
+
+
+@pytest.mark.parametrize("noun", ["PIN", "API secret", "access token", "TOTP code", "password"])
+def test_a_log_keeps_the_brokers_words(noun: str) -> None:
+    """They stand behind the very nouns behind which a secret is expected."""
+    answer = read(b'{"message": "Invalid thing"}')
+    told = answer.refused(Refusal.SECRET, f"does not take the {noun}.", answer.words("message"))
+    assert REDACTOR.redact(told.text) == told.text
+    assert "Invalid thing" in told.text
 
 
 def test_words_are_one_short_line_without_a_secret() -> None:
