@@ -12,13 +12,14 @@ class AttemptKind(StrEnum):
     """The ways in which an attempt is made.
 
     PASTED proves a credential as the feed takes it, LONG_LIVED a token that the broker's login
-    turns into one.
+    turns into one. TEST asks about the stored one, and changes nothing.
     """
 
     BROWSER = "browser"
     UNATTENDED = "unattended"
     PASTED = "pasted"
     LONG_LIVED = "long-lived"
+    TEST = "test"
 
 
 class AttemptState(StrEnum):

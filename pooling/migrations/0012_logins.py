@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
             name='LoginAttempt',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('browser', 'browser'), ('unattended', 'unattended'), ('pasted', 'pasted'), ('long-lived', 'long-lived')], max_length=16)),
+                ('kind', models.CharField(choices=[('browser', 'browser'), ('unattended', 'unattended'), ('pasted', 'pasted'), ('long-lived', 'long-lived'), ('test', 'test')], max_length=16)),
                 ('state', models.CharField(choices=[('preparing', 'preparing'), ('away', 'away'), ('exchanging', 'exchanging'), ('granted', 'granted'), ('refused', 'refused'), ('cancelled', 'cancelled'), ('late', 'late')], max_length=16)),
                 ('state_hash', models.CharField(blank=True, editable=False, max_length=64)),
                 ('session_hash', models.CharField(blank=True, editable=False, max_length=64)),

@@ -48,6 +48,7 @@ __all__ = [
     "missing_fields",
     "prove",
     "submit_code",
+    "test_credential",
 ]
 
 MAX_PARAMETER: Final = 4096
@@ -186,6 +187,16 @@ def prove(
         deadline=timezone.now(),
         sealed=values,
     )
+
+
+def test_credential(account: BrokerAccount, *, user: User | None) -> LoginAttempt:
+    """Have the stored credential tried at the broker; it stays, whatever comes of it.
+
+    Raises CommandRefusedError.
+    """
+    if not account.credentials:
+        raise CommandRefusedError("There is no credential yet: log in first.")
+    return prove(account, {}, user=user, kind=AttemptKind.TEST)
 
 
 def submit_code(account: BrokerAccount, code: str, *, user: User | None) -> LoginAttempt:

@@ -120,7 +120,8 @@ class DjangoLoginStore:
             opener = CredentialOpener.from_file(self._key_file)
             kept = setup.kept_in_clear(opener)
             sealed = opener.decrypt(attempt.sealed, attempt.bound_to(setup))
-            if attempt.kind == AttemptKind.PASTED:  # the parts that were not pasted stay
+            # The parts that were not pasted stay; a test is of all that is stored.
+            if attempt.kind in (AttemptKind.PASTED, AttemptKind.TEST):
                 sealed = {**attempt.account.credentials_in_clear(opener), **sealed}
         except (BrokerConfigError, KeyFileError) as error:
             trouble = f"What is stored for the login cannot be opened: {error}"
@@ -155,7 +156,8 @@ class DjangoLoginStore:
                 attempt.save(**attempt.end(AttemptState.REFUSED, result.text, result.why))
                 _stop_if_final(attempt)
             else:
-                words = self._store(attempt.account, result)
+                is_test = attempt.kind == AttemptKind.TEST
+                words = _taken(result) if is_test else self._store(attempt.account, result)
                 attempt.save(**attempt.end(AttemptState.GRANTED, words))
         _forget_old(attempt.account)
 
@@ -200,6 +202,11 @@ class DjangoLoginStore:
         except (BrokerConfigError, KeyFileError):
             return False
         return stored.get(name) == granted.values[name]
+
+
+def _taken(granted: Granted) -> str:
+    whose = f" of {granted.owner}" if granted.owner else ""
+    return f"The broker takes the stored credential{whose}. {granted.warning}".strip()
 
 
 def _open(pool_ids: Collection[str]) -> QuerySet[LoginAttempt]:

@@ -95,6 +95,11 @@ class Card:
         return bool(self.kinds) and not self.ready
 
     @property
+    def can_be_tested(self) -> bool:
+        """Whether there is a credential, and somebody whom the worker could ask about it."""
+        return bool(self.kinds) and bool(self.account.credentials)
+
+    @property
     def is_without(self) -> bool:
         """Whether no price comes until somebody logs in."""
         is_gone = self.token_tone is Tone.BAD and self.takes_credential

@@ -29,6 +29,7 @@ from pooling.keys.files import KeyFileError
 from pooling.login.states import AttemptKind
 from pooling.models import BrokerAccount, LoginSetup, PoolCommand
 from pooling.operations import credentials, logins
+from pooling.operations.removal import AccountGoneError, plan_removal, remove_account
 from pooling.store import commands
 
 if TYPE_CHECKING:
@@ -149,6 +150,35 @@ def token(request: HttpRequest, account_id: int) -> HttpResponse:
             return redirect(logging_in.page_of(account))
     context = {"account": account, "label": account.capabilities().label, "form": form}
     return render(request, "brokers/token.html", context)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def remove(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Remove an account, once its owner has seen what goes with it."""
+    account = _own(request, account_id)
+    if request.method == "GET":
+        return render(request, "brokers/remove.html", {"plan": plan_removal(account)})
+    try:
+        plan = remove_account(account, by=f"{_user(request)} on the Brokers page")
+        messages.info(request, f"{plan.name} was removed.")
+    except AccountGoneError as error:
+        messages.error(request, str(error))
+    return redirect("brokers")
+
+
+@login_required
+@never_cache
+@require_POST
+def test(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Have the stored credential tried at the broker; it stays, whatever comes of it."""
+    account = _own(request, account_id)
+    try:
+        logins.test_credential(account, user=_user(request))
+    except CommandRefusedError as error:
+        messages.error(request, str(error))
+    return redirect(logging_in.page_of(account))
 
 
 @login_required
@@ -305,6 +335,8 @@ urlpatterns = [
     path("<int:account_id>/login-now/", logging_in.log_in_now, name="broker-log-in-now"),
     path("<int:account_id>/setup/", login_fields, name="broker-setup"),
     path("<int:account_id>/token/", token, name="broker-token"),
+    path("<int:account_id>/test/", test, name="broker-test"),
+    path("<int:account_id>/remove/", remove, name="broker-remove"),
     path("<int:account_id>/pause/", switch, {"verb": "pause"}, name="broker-pause"),
     path("<int:account_id>/resume/", switch, {"verb": "resume"}, name="broker-resume"),
     path("attempts/<int:attempt_id>.json", logging_in.going, name="broker-going"),

@@ -83,10 +83,13 @@ URLS: dict[tuple[str, str], str] = {
     ("GET", "brokers/cards.json"): "LSSSS",
     ("GET", "brokers/add/<slug:broker>/"): "LSSSS",
     # Logging in at a broker is its owner's affair, whatever others may do.
-    **{("GET", f"brokers/<int:account_id>/{below}/"): "LNSNN" for below in ("setup", "token")},
+    **{
+        ("GET", f"brokers/<int:account_id>/{below}/"): "LNSNN"
+        for below in ("setup", "token", "remove")
+    },
     **{
         ("POST", f"brokers/<int:account_id>/{below}/"): "LNMNN"
-        for below in ("login", "login-now", "pause", "resume")
+        for below in ("login", "login-now", "pause", "resume", "test")
     },
     ("GET", "brokers/attempts/<int:attempt_id>.json"): "LNSNN",
     ("GET", "brokers/<slug:broker>/callback/"): "LMMMM",

@@ -141,9 +141,16 @@ def test_logged_out_meanwhile(browser: Client, ready: BrokerAccount, user: User)
 def test_another_users_account_does_not_exist(browser: Client, ready: BrokerAccount) -> None:
     eve = Client()
     eve.force_login(User.objects.create_superuser("eve"))
-    for name in ("broker-log-in", "broker-log-in-now", "broker-pause", "broker-resume"):
+    for name in (
+        "broker-log-in",
+        "broker-log-in-now",
+        "broker-pause",
+        "broker-resume",
+        "broker-test",
+        "broker-remove",
+    ):
         assert eve.post(reverse(name, args=[ready.pk])).status_code == 404
-    for name in ("broker-setup", "broker-token"):
+    for name in ("broker-setup", "broker-token", "broker-remove"):
         assert eve.get(reverse(name, args=[ready.pk])).status_code == 404
     assert "asha" not in words(eve.get(reverse("brokers")))
     begin(browser, ready)
@@ -162,6 +169,39 @@ def test_a_pasted_token_is_tried_first(
     browser.post(token, {"api_key": "key1", "access_token": "pasted-2"})
     WorkerTurn(data_dir)(ready)
     assert BrokerAccount.objects.get(pk=ready.pk).credentials
+
+
+def test_the_stored_credential_is_tried_and_stays(
+    browser: Client, ready: BrokerAccount, data_dir: Path
+) -> None:
+    test = reverse("broker-test", args=[ready.pk])
+    assert "log in first" in words(browser.post(test, follow=True))
+    values = {"api_key": "key1", "access_token": "pasted-1"}
+    browser.post(reverse("broker-token", args=[ready.pk]), values)
+    WorkerTurn(data_dir)(ready)
+    before = BrokerAccount.objects.get(pk=ready.pk)
+    for answer, sentence in (
+        ("owner AB1234", "The broker takes the stored credential of AB1234."),
+        ("secret", "The broker says: secret."),
+    ):
+        browser.post(test)
+        WorkerTurn(data_dir, answers={"/me": [answer]})(ready)
+        assert sentence in words(browser.get(reverse("brokers")))
+        after = BrokerAccount.objects.get(pk=ready.pk)
+        assert after.credentials == before.credentials
+        assert after.credentials_version == before.credentials_version
+
+
+def test_an_account_is_removed_once_its_owner_has_seen_what_goes(
+    browser: Client, ready: BrokerAccount
+) -> None:
+    remove = reverse("broker-remove", args=[ready.pk])
+    page = words(browser.get(remove))
+    assert "Nothing of it comes back." in page
+    assert BrokerAccount.objects.exists()
+    assert "was removed" in words(browser.post(remove, follow=True))
+    assert not BrokerAccount.objects.exists()
+    assert browser.post(remove).status_code == 404
 
 
 def test_an_empty_form_of_a_token_is_refused(browser: Client, ready: BrokerAccount) -> None:
