@@ -95,13 +95,17 @@ class RemovalPlan:
     def _now(self) -> str:
         if not self.connections and not self.symbols:
             return "Nothing of it is in use now."
-        connections = counted(self.connections, "connection")
-        symbols, clients = counted(self.symbols, "symbol"), counted(self.clients, "client")
-        return (
-            f"{connections} {verb(self.connections, 'closes', 'close')}, and {symbols} of "
-            f"{clients} {verb(self.symbols, 'ends', 'end')}: they are told that the account was "
-            "removed."
-        )
+        parts = []
+        if self.connections:
+            closes = verb(self.connections, "closes", "close")
+            parts.append(f"{counted(self.connections, 'connection')} {closes}")
+        if self.symbols:
+            symbols, clients = counted(self.symbols, "symbol"), counted(self.clients, "client")
+            ends = verb(self.symbols, "ends", "end")
+            parts.append(
+                f"{symbols} of {clients} {ends}, who are told that the account was removed"
+            )
+        return f"{', and '.join(parts)}."
 
 
 def plan_removal(account: BrokerAccount) -> RemovalPlan:

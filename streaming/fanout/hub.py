@@ -448,6 +448,11 @@ class GatewayHub:
         if change.back:
             self._tell_back(client, change.back)
             self._tasks.spawn(self._bring_back(client, change.back), f"client {client.id} return")
+        if client.session.wants_status:
+            now_ms, why = self.wall_clock_ms(), "the broker account was removed"
+            for account in change.lost:
+                told = replies.feed_object(account, FeedStatus.CLOSED, now_ms, why)
+                client.send_behind_ticks(told)
 
     async def _bring_back(self, client: Client, feeds: Sequence[Feed]) -> None:
         for start in range(0, len(feeds), _RETURNS_AT_ONCE):

@@ -189,12 +189,14 @@ class Leaving:
 class AccountsChange:
     """What other accounts mean for what a client holds.
 
-    ``ended``: of accounts that it lost. ``away``: kept and not read, until ``back`` names the feed.
+    ``ended``: of accounts that it lost, ``lost``. ``away``: kept and not read, until ``back`` names
+    the feed.
     """
 
     ended: Departure | None = None
     away: Departure | None = None
     back: Sequence[Feed] = ()
+    lost: Sequence[AccountRef] = ()
 
 
 def by_pool(feeds: Iterable[Feed]) -> dict[str, list[Feed]]:

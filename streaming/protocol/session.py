@@ -513,7 +513,9 @@ class ClientSession:
         Lines of accounts that it lost end; those of accounts that are away are kept, and the client
         is told why nothing comes.
         """
-        self.principal = principal
+        known, self.principal = self._accounts(), principal
+        now = self._accounts()
+        lost = tuple(account for pool_id, account in known.items() if pool_id not in now)
         ended: list[tuple[Feed, Line]] = []
         away: list[tuple[Feed, Line]] = []
         back: list[Feed] = []
@@ -532,7 +534,10 @@ class ClientSession:
                 away += [(feed, line) for line in held.lines]
                 answers["away"] += self._put_away(feed, held)
         return AccountsChange(
-            self._departure(answers["ended"], ended), self._departure(answers["away"], away), back
+            self._departure(answers["ended"], ended),
+            self._departure(answers["away"], away),
+            back,
+            lost,
         )
 
     def _put_away(self, feed: Feed, held: Held) -> list[dict[str, Any]]:
@@ -556,6 +561,11 @@ class ClientSession:
         """Return this client's account of the pool, or None when it belongs to somebody else."""
         accounts = self.principal.accounts if self.principal else ()
         return next((account for account in accounts if account.pool_id == pool_id), None)
+
+    def _accounts(self) -> dict[str, AccountRef]:
+        """Return this client's accounts by their pools, those that are away included."""
+        known = (*self.principal.accounts, *self.principal.away) if self.principal else ()
+        return {account.pool_id: account for account in known}
 
     def _account(self, pool_id: str) -> AccountRef | None:
         """Return this client's account of the pool, be it away."""

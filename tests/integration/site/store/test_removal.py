@@ -92,7 +92,7 @@ def test_what_goes_is_told_first(full: BrokerAccount) -> None:
     assert plan.sentences() == [
         "With asha/zerodha/main go 3 intervals, 2 days, 4 events, 1 request, 1 login attempt, "
         "1 alert target, 3 stored secrets and its limits. Nothing of it comes back.",
-        "2 connections close, and 14 symbols of 3 clients end: they are told that the account was "
+        "2 connections close, and 14 symbols of 3 clients end, who are told that the account was "
         "removed.",
         "API keys and watchlists are the user's, not the account's: they stay.",
     ]

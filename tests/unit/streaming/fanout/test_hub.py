@@ -468,6 +468,27 @@ async def test_a_lost_account_ends_its_subscriptions(edge: Edge) -> None:
     assert sender.frames[1]["code"] == "BROKER_UNAVAILABLE"
 
 
+async def test_whoever_lost_an_account_hears_why_and_no_price_of_it_afterwards(edge: Edge) -> None:
+    principal = edge.directory.add_key("k", make_principal(1))
+    client, sender = edge.client(principal)
+    await edge.ask(client, action="subscribe_status")
+    await edge.subscribe(client, "INFY", 2)
+    edge.link.tick("p1", INFY, ltp=100)
+    await eventually(lambda: of_type(sender, "market_data"))
+    edge.directory.change(msgspec.structs.replace(principal, accounts=()))
+    edge.hub.principals_changed([1])
+    await eventually(lambda: len(of_type(sender, "feed")) == 2)
+    assert feeds_told(sender)[1] == ("closed", "the broker account was removed", None)
+    # Its pool closes later: that is somebody else's by now.
+    edge.link.go_stale("p1")
+    edge.link.tick("p1", INFY, ltp=200)
+    await edge.subscribe(client, "INFY", 2)
+    await eventually(lambda: len(of_type(sender, "subscribe")) == 3)
+    assert of_type(sender, "subscribe")[2]["status"] == "error"
+    assert len(of_type(sender, "market_data")) == 1
+    assert len(of_type(sender, "feed")) == 2
+
+
 def feeds_told(sender: RecordingSocket) -> list[tuple[Any, ...]]:
     return [(f["status"], f["reason"], f.get("symbols")) for f in of_type(sender, "feed")]
 
