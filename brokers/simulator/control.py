@@ -29,6 +29,15 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "set_market_status": {"segment": str, "status": str},
     "send_shutdown": {},
     "send_disconnect": {"reason": int},
+    "meet": {"fault": str},
+    "move_clock_to": {"hour": int, "minute": int},
+    "advance_clock": {"seconds": float},
+    "put_clock_off": {"seconds": float},
+    "end_tokens": {},
+    "register": {"redirect": str},
+    "totp": {"user_id": str},
+    "make_analytics_token": {"user_id": str},
+    "make_web_token": {"user_id": str},
 }
 
 

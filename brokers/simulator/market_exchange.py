@@ -6,19 +6,39 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable
-from typing import Required, TypedDict, TypeVar
+from typing import Protocol, Required, TypedDict, TypeVar
 
 from brokers.simulator.exchange import LocalExchange, Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.listing import ListedInstrument
-from brokers.simulator.login.tokens import Issued, TokenBook
 from brokers.simulator.market import Market, Quote
 from brokers.simulator.pacing import TickPacing
 from brokers.simulator.violations import key_label
 
-__all__ = ["MarketArguments", "MarketExchange", "fits", "wire_names"]
+__all__ = ["FeedLogin", "FeedLogins", "MarketArguments", "MarketExchange", "fits", "wire_names"]
 
 NameT = TypeVar("NameT", bound=Hashable)
+
+
+class FeedLogin(Protocol):
+    """A login as the feed sees it: whose it is, of which app, and a token of the feed's own."""
+
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def feed_token(self) -> str: ...
+
+
+class FeedLogins(Protocol):
+    """The logins of a broker, by what its feed is shown of them."""
+
+    def of_feed(self, shown: str) -> FeedLogin | None:
+        """Return the login that opens the feed; None for one that has ended, or none."""
+
+    def has_ended(self, shown: str) -> bool:
+        """Tell whether it is of a login that has ended."""
 
 
 class MarketArguments(TypedDict, total=False):
@@ -75,11 +95,18 @@ class MarketExchange(LocalExchange):
         # The valid credential, and whether ``expire_token`` has ended it.
         self._access_token = access_token
         self._is_expired = False
-        self._logins: TokenBook | None = None  # of the login desk beside it, if there is one
+        # The login desk's beside it, if there is one, and whether nothing else opens the feed.
+        self._logins: FeedLogins | None = None
+        self._takes_only_logins = False
 
-    def take_logins(self, tokens: TokenBook) -> None:
-        """Let tokens that were made at a login work here, too, as long as they last."""
-        self._logins = tokens
+    def take_logins(self, logins: FeedLogins, *, only: bool = False) -> None:
+        """Let tokens that were made at a login work here, too, as long as they last.
+
+        Args:
+            only: nothing else works: neither the configured credential nor any.
+        """
+        self._logins = logins
+        self._takes_only_logins = only
 
     # Verbs
 
@@ -112,11 +139,29 @@ class MarketExchange(LocalExchange):
         """Tell whether a token is the valid one and has not expired, or is of a login."""
         if self._logged_in(access_token) is not None:
             return True
-        return fits(access_token, self._access_token) and not self._is_expired
+        return self._is_configured(access_token) and not self._is_expired
 
-    def _logged_in(self, access_token: str) -> Issued | None:
-        """Return what a token of a login stands for; None for any other, or one that has ended."""
-        return None if self._logins is None else self._logins.of(access_token)
+    def _is_configured(self, access_token: str) -> bool:
+        """Tell whether a token is the configured one; any is where none is configured.
+
+        A token of a login never is, so that one which has ended does not become any other.
+        """
+        if self._takes_only_logins or self._has_ended(access_token):
+            return False
+        return fits(access_token, self._access_token)
+
+    def _logged_in(self, shown: str) -> FeedLogin | None:
+        """Return the login that a feed is shown; None for none, or one that has ended."""
+        if self._logins is None or self._is_expired:
+            return None
+        return self._logins.of_feed(shown)
+
+    def _has_ended(self, shown: str) -> bool:
+        """Tell whether a feed is shown a login that has ended."""
+        if self._logins is None:
+            return False
+        is_known = self._logins.of_feed(shown) is not None
+        return self._logins.has_ended(shown) or (is_known and self._is_expired)
 
     def _hold(self, link: Link, token: int) -> None:
         """Let an instrument tick to a connection from now on; idempotent."""

@@ -117,16 +117,18 @@ def build_exchange(
         raise SimulatorError(str(error)) from None
 
 
-def build_login(*, broker: str, port: int, redirect: str) -> LoginDesk | None:
+def build_login(
+    *, broker: str, port: int, redirect: str, control_token: str = ""
+) -> LoginDesk | None:
     """Return a broker's login desk; None where it has none, or ``port`` is 0.
 
     Args:
         redirect: the address that is registered with the app there.
     """
     kind = LOGINS.get(broker)
-    return (
-        None if kind is None or not port else kind(app=replace(APP, redirect=redirect), port=port)
-    )
+    if kind is None or not port:
+        return None
+    return kind(app=replace(APP, redirect=redirect), port=port, control_token=control_token)
 
 
 def _market(seed: int, stamp: int | None) -> Market:
@@ -159,20 +161,26 @@ def run(
     port: int,
     announce: Callable[[str], None],
     login: LoginDesk | None = None,
+    only_logins: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM; ``announce`` gets a line with the URL of what listens.
 
-    A login desk whose port cannot be had is left out, and that is announced.
+    With ``only_logins`` the feed takes nothing but tokens of ``login``. A login desk whose port
+    cannot be had is left out, and that is announced.
 
     Raises:
         SimulatorError: the port cannot be had.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(exchange, port, announce, login))
+        runner.run(_serve(exchange, port, announce, login, only_logins))
 
 
 async def _serve(
-    exchange: LocalExchange, port: int, announce: Callable[[str], None], login: LoginDesk | None
+    exchange: LocalExchange,
+    port: int,
+    announce: Callable[[str], None],
+    login: LoginDesk | None,
+    only_logins: bool,
 ) -> None:
     stop, is_login_open = asyncio.Event(), False
     loop = asyncio.get_running_loop()
@@ -188,7 +196,7 @@ async def _serve(
         raise SimulatorError(f"Port {port} (SIMULATOR_PORT) cannot be used: {error}") from None
     try:
         announce(f"The local exchange listens on {exchange.url}")
-        is_login_open = login is not None and await _opened(login, exchange, announce)
+        is_login_open = login is not None and await _opened(login, exchange, announce, only_logins)
         stopped = asyncio.create_task(stop.wait(), name="simulator stop")
         ended = asyncio.create_task(exchange.join(), name="simulator join")
         await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -201,7 +209,7 @@ async def _serve(
 
 
 async def _opened(
-    login: LoginDesk, exchange: LocalExchange, announce: Callable[[str], None]
+    login: LoginDesk, exchange: LocalExchange, announce: Callable[[str], None], only: bool
 ) -> bool:
     """Open the login desk beside its exchange; False where its port cannot be had."""
     try:
@@ -210,6 +218,6 @@ async def _opened(
         announce(f"Nobody can log in: SIMULATOR_LOGIN_PORT cannot be used ({error.strerror})")
         return False
     if isinstance(exchange, MarketExchange):
-        exchange.take_logins(login.tokens)
+        exchange.take_logins(login.tokens, only=only)
     announce(f"Logins are at {login.url}, which says who may")
     return True

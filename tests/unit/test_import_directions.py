@@ -39,8 +39,8 @@ ROOMS: dict[str, str] = {
         ],
         f"brokers.login brokers.endpoints {_VALUES}",
     ),
-    "brokers.simulator": f"brokers.simulator.login {_VALUES}",
-    "brokers.simulator.login": "brokers.times",
+    "brokers.simulator": _VALUES,
+    "brokers.simulator.login": f"brokers.simulator {_VALUES}",
     **dict.fromkeys(
         [
             f"brokers.simulator.{name}"

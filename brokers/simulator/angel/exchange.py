@@ -27,7 +27,13 @@ from brokers.simulator.angel.subscriptions import (
 from brokers.simulator.exchange import Upgrade
 from brokers.simulator.link import Link
 from brokers.simulator.market import Quote
-from brokers.simulator.market_exchange import MarketArguments, MarketExchange, fits, wire_names
+from brokers.simulator.market_exchange import (
+    FeedLogin,
+    MarketArguments,
+    MarketExchange,
+    fits,
+    wire_names,
+)
 from brokers.simulator.responses import make_response, text_response
 
 __all__ = ["MAX_CONNECTIONS", "MAX_PAIRS", "AngelExchange"]
@@ -186,11 +192,12 @@ class AngelExchange(MarketExchange):
     def _wrong_part(self, given: Mapping[str, str]) -> str:
         """Name the first part of a credential that is wrong, in Angel's words; "" if none is."""
         access_token = given["access_token"].removeprefix("Bearer ")
-        if (login := self._logged_in(given["feed_token"])) is not None:
-            wrong = "API Key" if given["api_key"] != login.key else ""
-            return wrong if given["client_code"] == login.user_id else "Client Code"
-        is_valid = given["is_browser"] or fits(access_token, self._access_token)
-        if not is_valid or self._is_expired:
+        is_browser, feed_token = bool(given["is_browser"]), given["feed_token"]
+        login = self._logged_in(feed_token if is_browser else access_token)
+        if login is not None and access_token != login.feed_token:
+            return _wrong_part_of(login, given)
+        is_open = is_browser and not self._takes_only_logins and not self._has_ended(feed_token)
+        if not (is_open or self._is_configured(access_token)) or self._is_expired:
             return "Auth token"
         if not fits(given["client_code"], self._client_code):
             return "Client Code"
@@ -212,6 +219,15 @@ class AngelExchange(MarketExchange):
     def _tell(self, link: Link, code: str, text: str, correlation_id: str) -> bool:
         message = {"correlationID": correlation_id, "errorCode": code, "errorMessage": text}
         return self._push(link, msgspec.json.encode(message), text=True)
+
+
+def _wrong_part_of(login: FeedLogin, given: Mapping[str, str]) -> str:
+    """Name the first part that is not of a login; "" if none is."""
+    if given["client_code"] != login.user_id:
+        return "Client Code"
+    if given["api_key"] != login.key:
+        return "API Key"
+    return "" if given["feed_token"] == login.feed_token else "Feed Token"
 
 
 def _credential(upgrade: Upgrade) -> dict[str, str]:

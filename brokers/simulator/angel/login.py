@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import time as time_of_day
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from brokers.simulator.login.desk import LoginDesk
 from brokers.simulator.login.people import PEOPLE, Person
@@ -20,6 +22,8 @@ _PROFILE = "/rest/secure/angelbroking/user/v1/getProfile"
 _LOGOUT = "/rest/secure/angelbroking/user/v1/logout"
 _HEADERS = ("x-usertype", "x-sourceid", "x-clientlocalip", "x-clientpublicip", "x-macaddress")
 LOGINS_A_MINUTE = 5
+_INVALID = json({"success": False, "message": "Invalid Token", "errorCode": "AG8001", "data": ""})
+_USE_MPIN = "LoginByPassword is not allowed. Please switch to Login by MPIN now."
 
 
 class AngelLogin(LoginDesk):
@@ -31,6 +35,7 @@ class AngelLogin(LoginDesk):
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # those of the base
         self._logins: list[float] = []  # when somebody logged in, within the last minute
+        self._renewals: dict[str, str] = {}  # refresh token -> its JWT; each works once
 
     def _routes(self) -> Mapping[tuple[str, str], Callable[[Call], Answer]]:
         return {
@@ -41,8 +46,19 @@ class AngelLogin(LoginDesk):
             ("POST", _LOGOUT): self._logout,
         }
 
+    def _busy(self) -> Answer:
+        return text("Access denied because of exceeding access rate", 403)
+
+    def _closed(self) -> Answer:
+        return _refused("AB1004", "Something Went Wrong, Please Try After Sometime")
+
     def _page_problem(self, call: Call) -> str:
-        return "" if call.asked("api_key") == self.app.key else "Invalid API key."
+        if call.asked("api_key") != self.app.key:
+            return "Invalid API key."
+        # Only https with a host's name: neither http, nor this machine, nor a bare address.
+        parts = urlsplit(self.app.redirect)
+        is_name = "." in (parts.hostname or "") and not _is_address(parts.hostname or "")
+        return "" if parts.scheme == "https" and is_name else "Invalid redirect URI"
 
     def _allowed(self, call: Call, person: Person) -> str:
         made = self._made(person.user_id)
@@ -58,12 +74,14 @@ class AngelLogin(LoginDesk):
         self._logins = [each for each in self._logins if now - each < 60] + [now]
         if len(self._logins) > LOGINS_A_MINUTE:
             self.record["logins too fast"] += 1
-            return text("Access denied because of exceeding access rate", 403)
+            return self._busy()
         if faulty := self._faulty():
             return faulty
         if call.headers.get("x-privatekey") != self.app.key:
             return _refused("AB1034", "Apps not found")
         given = {name: str(value) for name, value in call.json.items()}
+        if len(given.get("password", "")) != 4 or not given.get("totp"):
+            return _refused("AB7001", _USE_MPIN)
         found = self._person(
             given.get("clientcode", ""), given.get("password", ""), given.get("totp", "")
         )
@@ -75,35 +93,53 @@ class AngelLogin(LoginDesk):
 
     def _made(self, user_id: str) -> dict[str, str]:
         ends = daily_end(self.now(), _END)
-        issued = Issued(user_id=user_id, key=self.app.key, ends=ends)
         token = jwt({"username": user_id, "exp": int(ends), "iat": int(self.now())})
         feed = jwt({"username": user_id, "iat": int(self.now())})
+        issued = Issued(user_id=user_id, key=self.app.key, ends=ends, feed_token=feed)
         self.tokens.add(token, issued)
-        self.tokens.add(feed, issued)
-        return {"jwtToken": token, "refreshToken": secrets.token_hex(16), "feedToken": feed}
+        refresh = secrets.token_hex(16)
+        self._renewals[refresh] = token
+        if len(self._renewals) > 1000:
+            del self._renewals[next(iter(self._renewals))]
+        return {"jwtToken": token, "refreshToken": refresh, "feedToken": feed}
 
     def _renew(self, call: Call) -> Answer:
-        self.record["renewal asked for"] += 1
-        return _refused("AB8051", "Refresh Token Expired")
+        """Give new tokens for a session that still lasts."""
+        issued = self.tokens.of(_bearer(call))
+        token = self._renewals.pop(str(call.json.get("refreshToken", "")), "")
+        if issued is None or token != _bearer(call):
+            return _refused("AB8051", "Refresh Token Expired")
+        return _granted(self._made(issued.user_id))
 
     def _profile(self, call: Call) -> Answer:
         self._look_at(call)
-        token = call.headers.get("authorization", "").removeprefix("Bearer ")
-        issued = self.tokens.of(token)
+        issued = self.tokens.of(_bearer(call))
         if issued is None:
-            return json(
-                {"success": False, "message": "Invalid Token", "errorCode": "AG8001", "data": ""}
-            )
+            return _INVALID
         return _granted({"clientcode": issued.user_id, "name": "LOCAL TRADER", "broker": ""})
 
     def _logout(self, call: Call) -> Answer:
-        return _granted("")
+        """Take leave; what was given works on, as it was seen to."""
+        return _INVALID if self.tokens.of(_bearer(call)) is None else _granted("")
 
     def _look_at(self, call: Call) -> None:
         if call.query:
             self.record["secrets in a query"] += 1
         if missing := [name for name in _HEADERS if name not in call.headers]:
             self.record[f"without {', '.join(missing)}"] += 1
+
+
+def _bearer(call: Call) -> str:
+    scheme, _, token = call.headers.get("authorization", "").partition(" ")
+    return token if scheme == "Bearer" else ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _granted(data: object) -> Answer:

@@ -245,9 +245,11 @@ class DhanExchange(MarketExchange):
             return BAD_AUTHENTICATION
         if (login := self._logged_in(token)) is not None:
             return 0 if client_id == login.user_id else BAD_CLIENT
+        if self._has_ended(token):
+            return EXPIRED
         if not fits(client_id, self._client_id):
             return BAD_CLIENT
-        if not fits(token, self._access_token):
+        if not self._is_configured(token):
             return BAD_TOKEN
         return EXPIRED if self._is_expired else 0
 

@@ -30,6 +30,12 @@ class FyersLogin(LoginDesk):
             ("POST", "/api/v3/logout"): self._logout,
         }
 
+    def _busy(self) -> Answer:
+        return _error(429, -429, "request limit reached")
+
+    def _closed(self) -> Answer:
+        return _error(503, -500, "Closed for the night")
+
     def _page_problem(self, call: Call) -> str:
         if call.asked("client_id") != self.app.key:
             return "-352: Please provide a valid app id."
@@ -52,8 +58,6 @@ class FyersLogin(LoginDesk):
         given = call.json
         if call.content_type != "application/json":
             self.record["wrong content type"] += 1
-        if call.query:
-            self.record["secrets in a query"] += 1
         issued = self.codes.take(str(given.get("code", "")), self.now())
         if faulty := self._faulty():
             return faulty
@@ -65,9 +69,8 @@ class FyersLogin(LoginDesk):
         ends, key = self.now() + LIFE_SECONDS, secrets.token_hex(16)
         claims = {"fy_id": issued.user_id, "hsm_key": key, "exp": int(ends)}
         token = jwt({**claims, "iat": int(self.now()), "sub": "access_token"})
-        made = Issued(user_id=issued.user_id, key=self.app.key, ends=ends)
+        made = Issued(user_id=issued.user_id, key=self.app.key, ends=ends, feed_key=key)
         self.tokens.add(token, made)
-        self.tokens.add(key, made)  # which is what the feed is given
         return json(
             {"s": "ok", "code": 200, "message": "", "access_token": token, "refresh_token": ""}
         )
@@ -77,17 +80,28 @@ class FyersLogin(LoginDesk):
         return _error(400, -501, "Refresh tokens are discontinued from 1st April 2026")
 
     def _profile(self, call: Call) -> Answer:
-        key, _, token = call.headers.get("authorization", "").partition(":")
-        issued = self.tokens.of(token)
-        if issued is None or issued.key != key:
-            return _error(401, -17, "Token is expired or not valid")
+        issued, _ = self._shown(call)
+        if issued is None:
+            return self._refused(call)
         return json({"s": "ok", "code": 200, "message": "", "data": {"fy_id": issued.user_id}})
 
     def _logout(self, call: Call) -> Answer:
-        issued = self.tokens.of(call.headers.get("authorization", "").partition(":")[2])
-        if issued is not None:
-            self.tokens.end(issued.user_id)
+        issued, token = self._shown(call)
+        if issued is None:
+            return self._refused(call)
+        self.tokens.end(token)
         return json({"s": "ok", "code": 200, "message": "you are successfully logged out"})
+
+    def _shown(self, call: Call) -> tuple[Issued | None, str]:
+        """Return what a request shows of itself: the login, if it lasts, and the token."""
+        key, _, token = call.headers.get("authorization", "").partition(":")
+        issued = self.tokens.of(token)
+        return (None if issued is None or issued.key != key else issued), token
+
+    def _refused(self, call: Call) -> Answer:
+        if self.tokens.has_ended(self._shown(call)[1]):
+            return _error(401, -8, "Your token has expired. Please generate a token")
+        return _error(401, -17, "Could not authenticate the user")
 
 
 def _error(status: int, code: int, message: str) -> Answer:

@@ -90,10 +90,14 @@ class LoginServer:
     Args:
         handler: answers a request; called on the loop.
         port: 0 takes a free one.
+        date: the header ``Date`` of an answer.
     """
 
-    def __init__(self, handler: Callable[[Call], Answer], *, port: int = 0) -> None:
+    def __init__(
+        self, handler: Callable[[Call], Answer], *, port: int = 0, date: Callable[[], str]
+    ) -> None:
         self._handler = handler
+        self._date = date
         self._requested_port = port
         self._server: asyncio.Server | None = None
         self._closing = asyncio.Event()
@@ -126,7 +130,7 @@ class LoginServer:
             if answer.hangs:
                 await self._closing.wait()
             elif not answer.is_cut:
-                writer.write(_encoded(answer))
+                writer.write(_encoded(answer, self._date()))
                 await writer.drain()
         except (TimeoutError, ConnectionError, h11.ProtocolError):
             pass  # a client that is gone, or speaks something else, is owed nothing
@@ -158,7 +162,10 @@ async def _read(reader: asyncio.StreamReader) -> Call | None:
             raise ConnectionError
     if request is None:
         return None
-    parts = urlsplit(request.target.decode("ascii"))
+    try:
+        parts = urlsplit(request.target.decode("ascii"))
+    except ValueError:
+        return None
     return Call(
         method=request.method.decode("ascii"),
         path=parts.path,
@@ -168,12 +175,15 @@ async def _read(reader: asyncio.StreamReader) -> Call | None:
     )
 
 
-def _encoded(answer: Answer) -> bytes:
+def _encoded(answer: Answer, date: str) -> bytes:
+    if any(not value.isascii() or not value.isprintable() for _, value in answer.headers):
+        answer = text("Bad request\n", 400)  # an address to go back to that is none
     phrase = HTTPStatus(answer.status).phrase
     headers = [
         ("Content-Type", answer.content_type),
         ("Content-Length", str(len(answer.body))),
         ("Cache-Control", "no-store"),
+        ("Date", date),
         ("Connection", "close"),
         *answer.headers,
     ]

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
@@ -21,12 +21,18 @@ MOST = 1000  # codes or tokens; the oldest are forgotten first
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """What a code or a token stands for; ``ends`` in unix seconds. ``key`` is the app's."""
+    """What a code or a token stands for; ``ends`` in unix seconds. ``key`` is the app's.
+
+    ``feed_key`` is what the feed is shown in place of the token, ``feed_token`` what it is shown
+    beside it; "" where there is no such thing.
+    """
 
     user_id: str
     key: str
     ends: float
     redirect: str = ""
+    feed_key: str = ""
+    feed_token: str = ""
 
 
 class Codes:
@@ -35,6 +41,7 @@ class Codes:
     def __init__(self) -> None:
         self._codes: dict[str, Issued] = {}  # by code, until it was used
         self.replayed = 0  # codes that were used before, or never made
+        self.late = 0  # codes that came after their end
 
     def make(self, issued: Issued, text: str = "") -> str:
         """Return a new code for ``issued``, ``text`` if it is to be that one."""
@@ -48,6 +55,15 @@ class Codes:
         issued = self._codes.pop(code, None)
         if issued is None:
             self.replayed += 1
+            return None
+        if issued.ends <= now:
+            self.late += 1
+            return None
+        return issued
+
+    def peek(self, code: str, now: float) -> Issued | None:
+        """Return what a code stands for without using it up; None as for ``take``."""
+        issued = self._codes.get(code)
         return issued if issued is not None and issued.ends > now else None
 
 
@@ -60,22 +76,58 @@ class TokenBook:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._tokens: dict[str, Issued] = {}  # by token
+        self._tokens: dict[str, Issued] = {}  # by token, those that have ended too
+        self._ended: dict[str, None] = {}  # tokens that were ended before their time
 
     def add(self, token: str, issued: Issued) -> str:
         """Let a token work until its end."""
         self._tokens[token] = issued
-        _forget(self._tokens)
+        while len(self._tokens) > MOST:
+            oldest = next(iter(self._tokens))
+            del self._tokens[oldest]
+            self._ended.pop(oldest, None)
         return token
 
     def of(self, token: str) -> Issued | None:
         """Return what a token stands for; None for one that has ended, or none."""
         issued = self._tokens.get(token)
-        return issued if issued is not None and issued.ends > self._clock() else None
+        return issued if issued is not None and self._lives(token, issued) else None
 
-    def end(self, user_id: str) -> None:
-        """End all tokens of a user."""
-        self._tokens = {k: v for k, v in self._tokens.items() if v.user_id != user_id}
+    def of_feed(self, shown: str) -> Issued | None:
+        """Return the login that opens the feed; None for one that has ended, or none."""
+        return next((i for t, i in self._shown(shown) if self._lives(t, i)), None)
+
+    def has_ended(self, token: str) -> bool:
+        """Tell whether a token, or what the feed is shown of it, was made here and has ended."""
+        known = [*self._shown(token)]
+        if token in self._tokens:
+            known.append((token, self._tokens[token]))
+        return bool(known) and not any(self._lives(t, i) for t, i in known)
+
+    def end(self, token: str) -> None:
+        """End a token before its time; nothing where there is no such one."""
+        if token in self._tokens:
+            self._ended[token] = None
+
+    def end_those(self, *, user_id: str = "", key: str = "") -> int:
+        """End all living tokens, or those of a user, an app or both; how many it were."""
+        ended = [
+            token
+            for token, issued in self._tokens.items()
+            if user_id in ("", issued.user_id)
+            and key in ("", issued.key)
+            and self._lives(token, issued)
+        ]
+        self._ended |= dict.fromkeys(ended)
+        return len(ended)
+
+    def _lives(self, token: str, issued: Issued) -> bool:
+        return token not in self._ended and issued.ends > self._clock()
+
+    def _shown(self, shown: str) -> Iterator[tuple[str, Issued]]:
+        for token, issued in self._tokens.items():
+            if shown and shown in (issued.feed_key or token, issued.feed_token):
+                yield token, issued
 
 
 def daily_end(now: float, at: time) -> float:

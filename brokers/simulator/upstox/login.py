@@ -15,7 +15,6 @@ from brokers.simulator.login.tokens import Issued, daily_end
 __all__ = ["UpstoxLogin"]
 
 _END = time_of_day(3, 30)
-_NIGHT = (time_of_day(0), time_of_day(5, 30))
 YEAR_SECONDS = 365 * 24 * 3600.0
 
 
@@ -25,7 +24,10 @@ class UpstoxLogin(LoginDesk):
     broker = "Upstox"
 
     def make_analytics_token(self, user_id: str = PEOPLE[0].user_id) -> str:
-        """Return a token of a year; it ends the one before."""
+        """Return a token of a year; it ends the one before. Raises ValueError for nobody's."""
+        if user_id not in {each.user_id for each in self.people}:
+            raise ValueError(f"nobody here is {user_id!r}")
+        self.tokens.end_those(user_id=user_id, key="analytics")
         token = secrets.token_urlsafe(48)
         ends = self.now() + YEAR_SECONDS
         return self.tokens.add(token, Issued(user_id=user_id, key="analytics", ends=ends))
@@ -38,6 +40,12 @@ class UpstoxLogin(LoginDesk):
             ("GET", "/v3/feed/market-data-feed/authorize"): self._authorize,
             ("DELETE", "/v2/logout"): self._logout,
         }
+
+    def _busy(self) -> Answer:
+        return _error(429, "UDAPI10005", "Too Many Request Sent")
+
+    def _closed(self) -> Answer:
+        return _error(503, "UDAPI100074", "The service is accessible from 5:30 AM to 12:00 AM.")
 
     def _page_problem(self, call: Call) -> str:
         is_known = call.asked("client_id") == self.app.key
@@ -62,13 +70,11 @@ class UpstoxLogin(LoginDesk):
         given = dict(parse_qsl(call.body.decode("utf-8", "replace")))
         if call.content_type != "application/x-www-form-urlencoded":
             self.record["wrong content type"] += 1
-        if call.query:
-            self.record["secrets in a query"] += 1
         issued = self.codes.take(given.get("code", ""), self.now())
         if faulty := self._faulty():
             return faulty
-        if self._is_night(_NIGHT):
-            return _error(503, "UDAPI100074", "The service is accessible from 5:30 AM to 12:00 AM.")
+        if given.get("grant_type") != "authorization_code":
+            return _error(400, "UDAPI100038", "Invalid input passed to the API")
         keys = (given.get("client_id"), given.get("client_secret"))
         if keys != (self.app.key, self.app.secret):
             return _error(401, "UDAPI100016", "Invalid Credentials")
@@ -107,14 +113,16 @@ class UpstoxLogin(LoginDesk):
         return json({"status": "success", "data": data})
 
     def _logout(self, call: Call) -> Answer:
-        issued = self.tokens.of(_bearer(call))
-        if issued is not None:
-            self.tokens.end(issued.user_id)
+        token = _bearer(call)
+        if self.tokens.of(token) is None:
+            return _error(401, "UDAPI100050", "Invalid token used to access API")
+        self.tokens.end(token)
         return json({"status": "success", "data": True})
 
 
 def _bearer(call: Call) -> str:
-    return call.headers.get("authorization", "").removeprefix("Bearer ")
+    scheme, _, token = call.headers.get("authorization", "").partition(" ")
+    return token if scheme == "Bearer" else ""
 
 
 def _error(status: int, code: str, message: str) -> Answer:

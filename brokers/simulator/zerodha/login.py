@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from datetime import time as time_of_day
+from typing import ClassVar
 from urllib.parse import parse_qsl
 
 from brokers.simulator.login.desk import LoginDesk
@@ -24,14 +25,22 @@ class KiteLogin(LoginDesk):
     """Request token in the browser, checksum for an access token, profile. See ``LoginDesk``."""
 
     broker = "Zerodha"
+    query_secrets: ClassVar = {"/session/token": frozenset({"access_token"})}
 
     def _routes(self) -> Mapping[tuple[str, str], Callable[[Call], Answer]]:
         return {
             ("PAGE", "/connect/login"): self._answer,
             ("POST", "/session/token"): self._token,
+            ("POST", "/session/refresh_token"): self._refresh,
             ("DELETE", "/session/token"): self._logout,
             ("GET", "/user/profile"): self._profile,
         }
+
+    def _busy(self) -> Answer:
+        return _error(429, "NetworkException", "Too many requests")
+
+    def _closed(self) -> Answer:
+        return _error(503, "NetworkException", "Kite is being made ready for the day.")
 
     def _page_problem(self, call: Call) -> str:
         if call.asked("v") != "3":
@@ -52,8 +61,6 @@ class KiteLogin(LoginDesk):
         given = call.form
         if call.content_type != "application/x-www-form-urlencoded":
             self.record["wrong content type"] += 1
-        if call.query:
-            self.record["secrets in a query"] += 1
         code = given.get("request_token", "")
         text = f"{self.app.key}{code}{self.app.secret}"
         issued = self.codes.take(code, self.now())
@@ -83,17 +90,22 @@ class KiteLogin(LoginDesk):
             }
         )
 
+    def _refresh(self, call: Call) -> Answer:
+        self.record["renewal asked for"] += 1
+        return _error(403, "PermissionException", "This app may not renew its token.")
+
     def _logout(self, call: Call) -> Answer:
         issued = self.tokens.of(call.asked("access_token"))
-        if issued is not None:
-            self.tokens.end(issued.user_id)
+        if issued is None or issued.key != call.asked("api_key"):
+            return _error(403, "TokenException", "Incorrect `api_key` or `access_token`.")
+        self.tokens.end(call.asked("access_token"))
         return _success(True)
 
     def _profile(self, call: Call) -> Answer:
-        words = call.headers.get("authorization", "").removeprefix("token ")
+        scheme, _, words = call.headers.get("authorization", "").partition(" ")
         key, _, token = words.partition(":")
         issued = self.tokens.of(token)
-        if issued is None or issued.key != key:
+        if scheme != "token" or issued is None or issued.key != key:
             return _error(403, "TokenException", "Incorrect `api_key` or `access_token`.")
         return _success(
             {"user_id": issued.user_id, "user_name": "Local Trader", "broker": "ZERODHA"}

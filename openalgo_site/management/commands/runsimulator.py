@@ -41,6 +41,9 @@ class Command(BaseCommand):
             metavar="SITE",
             help="the site to which browsers come back",
         )
+        parser.add_argument(
+            "--only-logins", action="store_true", help="the feed takes nothing but their tokens"
+        )
         parser.add_argument("--rate", type=float, default=env.simulator_rate, help="ticks a second")
         parser.add_argument("--seed", type=int, default=1, help="makes the market repeatable")
         parser.add_argument("--api-key", default=env.simulator_api_key)
@@ -65,7 +68,13 @@ class Command(BaseCommand):
         chosen["control_token"] = settings.ENV.simulator_control_token
         try:
             login = self._login(**options) if live else None
-            run(build(**chosen), port=options["port"], announce=self._say, login=login)
+            run(
+                build(**chosen),
+                port=options["port"],
+                announce=self._say,
+                login=login,
+                only_logins=options["only_logins"],
+            )
         except SimulatorError as error:
             raise CommandError(str(error)) from None
 
@@ -74,7 +83,12 @@ class Command(BaseCommand):
         *, broker: str, login_port: int, login_redirect: str, **others: Any
     ) -> LoginDesk | None:
         redirect = f"{login_redirect.rstrip('/')}/brokers/{broker}/callback/"
-        return build_login(broker=broker, port=login_port, redirect=redirect)
+        return build_login(
+            broker=broker,
+            port=login_port,
+            redirect=redirect,
+            control_token=settings.ENV.simulator_control_token,
+        )
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

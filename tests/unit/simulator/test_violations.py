@@ -129,8 +129,8 @@ def test_what_is_no_verb_or_does_not_fit_is_refused(verb: str, query: dict[str, 
 
 def test_every_verb_exists_on_an_exchange():
     from brokers.simulator.binance.exchange import BinanceReplay
-    from brokers.simulator.runner import MARKET_EXCHANGES
+    from brokers.simulator.runner import LOGINS, MARKET_EXCHANGES
 
     for verb in VERBS:
-        kinds = (*MARKET_EXCHANGES.values(), BinanceReplay)
+        kinds = (*MARKET_EXCHANGES.values(), *LOGINS.values(), BinanceReplay)
         assert any(hasattr(kind, verb) for kind in kinds), verb
