@@ -20,6 +20,10 @@ __all__ = ["Edge", "Guest", "Lane", "Sender"]
 # Each takes a tenth of a millisecond or two, and begins what takes longer: a handshake, a page.
 _STRANGERS_A_TURN = 3
 _SWEEP_SECONDS = 1.0
+# An end takes a tenth of a millisecond: thousands that came together are late together.
+_ENDS_A_TURN = 20
+# One more than comes, so that there is room again.
+_ENDS_AN_ENTRY = 2
 _MOST_PARTING = 50
 
 
@@ -101,6 +105,9 @@ class Edge:
         self.max_connections: int | None = None  # what the limit of files leaves; None: no limit
         self._proxies = proxies
         self._sweep_handle: asyncio.TimerHandle | None = None  # while there is anybody
+        # Who was found to have to go, by a sweep and for others; both may have mended it since.
+        self._overdue: deque[tuple[Guest, Refusal]] = deque()
+        self._making_room: deque[tuple[Guest, Refusal]] = deque()
 
     def enter(self, guest: Guest, address: str | None) -> Refusal | None:
         """Count one in, as a stranger; return why it has to go, if it has to. ``leave`` follows."""
@@ -108,8 +115,10 @@ class Edge:
         now, strangers = self.clock(), self.strangers
         is_over = self.max_connections is not None and self.connections > self.max_connections
         if is_over or strangers.is_full:
-            for other in strangers.making_room(now):
-                other.end(Refusal.STRANGERS)
+            if not self._making_room:
+                found = strangers.making_room(now)
+                self._making_room.extend((other, Refusal.STRANGERS) for other in found)
+            self._end_some(self._making_room, _ENDS_AN_ENTRY)
             if is_over or strangers.is_full:
                 return Refusal.FILES if is_over else Refusal.STRANGERS
         self.greet(guest, address)
@@ -138,7 +147,25 @@ class Edge:
 
     def _sweep(self) -> None:
         self._sweep_handle = None
-        for guest, refusal in self.strangers.overdue(self.clock()):
-            guest.end(refusal)
+        if not self.strangers.is_full:
+            self._making_room.clear()  # they may be gone, and are kept by nothing else
+        if not self._overdue:
+            self._overdue.extend(self.strangers.overdue(self.clock()))
+            self._end_overdue()
         if len(self.strangers):
             self._sweep_later()
+
+    def _end_overdue(self) -> None:
+        """End those that are overdue, a few in a turn."""
+        self._end_some(self._overdue, _ENDS_A_TURN)
+        if self._overdue:
+            asyncio.get_running_loop().call_soon(self._end_overdue)
+
+    def _end_some(self, going: deque[tuple[Guest, Refusal]], most: int) -> None:
+        """End up to so many of those that still have to go."""
+        now, ended = self.clock(), 0
+        while going and ended < most:
+            guest, refusal = going.popleft()
+            if self.strangers.must_go(guest, refusal, now):
+                guest.end(refusal)
+                ended += 1

@@ -138,6 +138,15 @@ class Strangers(Generic[_T]):
                 late += [(who, Refusal.STRANGERS_OF_ADDRESS) for who in staying[:surplus]]
         return late
 
+    def must_go(self, who: _T, refusal: Refusal, now: float) -> bool:
+        """Tell whether one that was found to have to go, a moment ago, still has to."""
+        stranger = self._all.get(who)
+        if stranger is None:
+            return False
+        if refusal is Refusal.SLOW_REQUEST:
+            return stranger.until is not None and now >= stranger.until
+        return stranger.is_awaited
+
     def making_room(self, now: float) -> Sequence[_T]:
         """Return some that have to go for others: the oldest of the address with most of them."""
         groups = self._silent(now).values()
