@@ -38,6 +38,7 @@ __all__ = ["ConsoleErrors", "browser", "console_errors", "context", "page", "pro
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 IS_INSTALLED = CHROMIUM.exists()
 INSTALL = "Chromium is missing: apt-get install -y chromium"
+PUBLIC_NAME = "ticks.example.com"  # leads to this machine
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -46,6 +47,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {PUBLIC_NAME} 127.0.0.1",
 ]
 PATIENCE_MS = 45_000  # a loaded machine is slow; a test that claims a time says which
 

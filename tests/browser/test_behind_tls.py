@@ -13,14 +13,14 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.browser.tls_proxies import NAME, Certificates, Ports, bare_nginx, caddy, nginx
 from tests.browser.watch import Watch
 from tests.fault.test_demo import RunningDemo, demo, run_django
-from tests.fix_browser import ARGUMENTS, CHROMIUM, PATIENCE_MS, ConsoleErrors
+from tests.fix_browser import PATIENCE_MS, ConsoleErrors
 from tests.support import eventually, free_port, metrics_headers
 
 pytestmark = [
@@ -141,23 +141,16 @@ def site(proxied: Ports, certificates: Certificates) -> Iterator[Site]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tls_page(console_errors: ConsoleErrors) -> AsyncIterator[Page]:
-    """An empty page of a Chromium that finds the site under its name; complaints fail the test."""
-    arguments = [*ARGUMENTS, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=arguments
-        )
-        context = await chromium.new_context(
-            ignore_https_errors=True, viewport={"width": 1280, "height": 800}
-        )
-        context.set_default_timeout(PATIENCE_MS)
-        page = await context.new_page()
-        page.on("console", console_errors.on_console)
-        page.on("pageerror", lambda error: console_errors.seen.append(str(error)))
+async def tls_page(browser: Browser, console_errors: ConsoleErrors) -> AsyncIterator[Page]:
+    """An empty page of a profile of its own; complaints fail the test."""
+    context = await browser.new_context(
+        ignore_https_errors=True, viewport={"width": 1280, "height": 800}
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    page = await context.new_page()
+    with console_errors.of(page):
         yield page
-        await chromium.close()
-    assert not console_errors.unexpected, console_errors.unexpected
+    await context.close()
 
 
 async def test_http_leads_to_the_same_place_with_tls(site: Site) -> None:

@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.fix_browser import PUBLIC_NAME
 from tests.fix_services import require
 from tests.support import eventually_sync
 
 __all__ = ["NAME", "Certificates", "Ports", "bare_nginx", "caddy", "nginx"]
 
-NAME = "ticks.example.com"
+NAME = PUBLIC_NAME
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
