@@ -42,19 +42,34 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return None
 
 
-# Layers by how long they wait, the longest first: whoever runs files side by side has nothing left
-# at the end that takes minutes alone. But for the soak, which judges a whole installation by what
-# it does in its time: it comes last, when the others are nearly done.
-_ORDER = ("fault", "browser", "system", "simulation", "integration", "", "soak")
+# Whoever runs files side by side begins with those that compute and wait for each other least:
+# Chromium, simulations, commands. The soak takes three minutes whatever else runs, and judges a
+# whole installation by what it does in its time: it begins when they are done, and beside it run
+# those that mostly wait for sockets and time-outs. The shortest come last, to fill what is left.
+_ORDER = (
+    "browser",
+    "simulation",
+    "integration/site",
+    "integration/database",
+    "soak",
+    "fault",
+    "system",
+    "integration/brokers",
+    "integration/pooling",
+    "integration/simulator",
+    "integration/streaming",
+    "",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put layers in their order; within one the order stays."""
     ranks = {name: rank for rank, name in enumerate(_ORDER)}
+    root = Path(__file__).parent
 
     def rank(item: pytest.Item) -> int:
-        layer = item.path.relative_to(Path(__file__).parent).parts[0]
-        return ranks.get(layer, ranks[""])
+        layer, room, *_ = item.path.relative_to(root).parts
+        return ranks.get(layer, ranks.get(f"{layer}/{room}", ranks[""]))
 
     items.sort(key=rank)
 
