@@ -17,6 +17,7 @@ from benchmarks import scenarios
 from benchmarks.bare_relay import bare_relay
 from benchmarks.bare_stack import running_bare_stack
 from benchmarks.batches import batches
+from benchmarks.bus_reader import bus_reader
 from benchmarks.codecs import codecs
 from benchmarks.fanout import fanout
 from benchmarks.harness import ROOT, RUNS, SECONDS, Result, describe_environment
@@ -34,6 +35,7 @@ from benchmarks.watch import watch
 # By name: what a bare publisher feeds, what needs the whole chain, and what needs neither.
 _BARE = {
     "fanout": fanout,
+    "reader": bus_reader,
     "references": references,
     "slow": slow_clients,
     "unwanted": unwanted,

@@ -98,6 +98,7 @@ class BareStack:
     port: int
     openalgo_port: int
     bus_endpoint: str
+    environment: dict[str, str]  # of the installation
     pool_id: str
     api_key: str
 
@@ -264,5 +265,12 @@ async def running_bare_stack(
         exits.push_async_callback(load.stop)
         await load.start()
         yield BareStack(
-            publisher, gateway, load, made.port, made.openalgo_port, made.bus.ticks, **prepared
+            publisher,
+            gateway,
+            load,
+            made.port,
+            made.openalgo_port,
+            made.bus.ticks,
+            made.environment,
+            **prepared,
         )

@@ -6,8 +6,8 @@ messages of this version: 1 (subscribe) or 0 (unsubscribe), then the topic.
 
 What it is for, beside a ZeroMQ socket on the same socket file: the socket costs a saturated gateway
 5 to 22 % more CPU a delivery and one at 300,000 deliveries/s, where ``BusStream`` also paces its
-turns, 43 % more; a single client at 2,000 ticks/s waits 0.11 ms instead of 0.09. How it was taken:
-docs/performance.md.
+turns, 43 % more; a single client at 2,000 ticks/s waits 0.11 ms instead of 0.09. To take it again:
+``python -m benchmarks reader``; docs/performance.md says how.
 """
 
 from __future__ import annotations
