@@ -26,7 +26,7 @@ from websockets.asyncio.client import connect
 from openalgo_site.demo.secrets_file import DemoSecrets, write
 from streaming.wire.keys import CurveKeys
 from tests.fault.test_demo import RunningDemo, demo
-from tests.support import eventually_sync
+from tests.support import eventually_sync, free_port
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -48,7 +48,15 @@ PLANTED = {
     "key of the metrics": "canarymetricskey3ab09f",
     "API key that nobody has": "deadca7a" * 8,
     "password that nobody has": "canarywrongpassword66",
+    "API secret of the app": "canaryapisecret4417fe",
+    "TOTP secret": "CANARYTOTPSECRETXYZ23456",
+    "code of a login": "canarylogincode83bd5519",
+    "state of a login that nobody began": "canarystate" + "f3" * 16,
 }
+# Six digits stand elsewhere by chance, so this one is looked for where logins are spoken of.
+PIN = "840273"
+_HAS_PIN = re.compile(rf"(?<!\d){PIN}(?!\d)")
+_OF_LOGINS = re.compile(r"pin\b|login|totp|dhan|httpx", re.I)
 OF_DEMO = ("password of the user", "API key of the user")
 OF_SIMULATOR = {
     "api_key of the account",
@@ -86,6 +94,11 @@ class Seen:
             for where, text in self.texts.items()
             for name, value in PLANTED.items()
             if value in text
+        ] + [
+            f"PIN: {where}: {line}"
+            for where, text in self.texts.items()
+            for line in text.splitlines()
+            if _HAS_PIN.search(line) and _OF_LOGINS.search(line)
         ]
 
 
@@ -102,11 +115,39 @@ class Webhook(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+class Dhan(BaseHTTPRequestHandler):
+    """The login of a broker that takes PIN and code in its query, and refuses them."""
+
+    got: list[str]
+
+    def do_POST(self) -> None:
+        self.got.append(self.path)
+        body = b'{"status":"error","message":"Invalid Pin"}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Print nothing."""
+
+
 @pytest.fixture
 def webhook() -> Iterator[tuple[str, list[str]]]:
     """A webhook that fails at first; yields its address and what it got."""
+    yield from serving(Webhook)
+
+
+@pytest.fixture
+def dhan() -> Iterator[tuple[str, list[str]]]:
+    """Dhan's login; yields its address and what it was asked."""
+    yield from serving(Dhan)
+
+
+def serving(kind: type[BaseHTTPRequestHandler]) -> Iterator[tuple[str, list[str]]]:
     got: list[str] = []
-    handler = type("Handler", (Webhook,), {"got": got})
+    handler = type("Handler", (kind,), {"got": got})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -138,6 +179,12 @@ class Browser:
         answer = self._client.post(path, data={**fields, **data}, headers=headers)
         self._keep(path, answer)
         return answer
+
+    def come_back(self, address: str) -> None:
+        """Follow a broker's page back; what it sent along may stand nowhere afterwards."""
+        answer = self._client.get(address)
+        assert "?" not in str(answer.url)
+        self._keep("after the callback", answer)
 
     def _keep(self, path: str, answer: httpx2.Response) -> None:
         self._seen.add(f"page {path}", answer.text)
@@ -235,8 +282,42 @@ def work(
     assert browser.post(f"{targets}add/", target).url.path == targets
     spoiled = {**target, "url": f"ftp://x/{PLANTED['path of the webhook']}"}
     assert "Enter a URL such as" in browser.post(f"{targets}add/", spoiled).text
+    log_in_at_brokers(browser)
     assert "The pool is paused" in browser.post(f"{accounts}1/operate/pause/", {}).text
     crawl(browser)
+
+
+def log_in_at_brokers(browser: Browser) -> None:
+    """Log in by a page with a code that the broker refuses, and by PIN and TOTP likewise."""
+    app = {
+        "label": "morning",
+        "api_key": "publicapp0001",
+        "api_secret": PLANTED["API secret of the app"],
+    }
+    going = browser.post("/brokers/add/zerodha/", app).text
+    state = re.search(r"state(?:=|%3D|%253D)([\w-]{20,})", going)
+    assert state is not None
+    callback = "/brokers/zerodha/callback/?type=login&status=success"
+    code = PLANTED["code of a login"]
+    nobodys = PLANTED["state of a login that nobody began"]
+    browser.come_back(f"{callback}&request_token={code}&state={nobodys}")
+    browser.come_back(f"{callback}&request_token={code}&state={state[1]}")
+    by_itself = {
+        "label": "night",
+        "client_id": "1000000009",
+        "pin": PIN,
+        "totp_secret": PLANTED["TOTP secret"],
+        "unattended": "on",
+        "unattended_at": "08:05",
+        "consent": "on",
+    }
+    browser.post("/brokers/add/dhan/?kind=unattended", by_itself)
+
+    def ended() -> bool:
+        cards = browser.get("/brokers/cards.json").json()["cards"]
+        return sum(each["attempt"] is None and bool(each["last"]) for each in cards) == 2
+
+    eventually_sync(ended, timeout=60, message="a login did not end")
 
 
 def crawl(browser: Browser) -> None:
@@ -294,9 +375,13 @@ def look_at_files(data_dir: Path, seen: Seen) -> None:
 
 
 def test_no_planted_secret_is_seen_anywhere(
-    tmp_path: Path, webhook: tuple[str, list[str]], redis_with_password: str
+    tmp_path: Path,
+    webhook: tuple[str, list[str]],
+    dhan: tuple[str, list[str]],
+    redis_with_password: str,
 ) -> None:
-    address, got = webhook
+    (address, got), (dhan_address, asked) = webhook, dhan
+    feed, login = free_port(), free_port()
     data_dir, key_dir = tmp_path / "data", tmp_path / "keys"
     data_dir.mkdir()
     key_dir.mkdir()
@@ -327,8 +412,13 @@ def test_no_planted_secret_is_seen_anywhere(
         "ALERT_WEBHOOK_HOSTS": address,
         "ZMQ_CURVE_KEY_FILE": str(key_dir / "bus.key"),
         "REDIS_URL": redis_with_password,
+        "SIMULATOR_PORT": str(feed),
+        "SIMULATOR_LOGIN_PORT": str(login),
+        "LOCAL_EXCHANGES": f"zerodha=ws://127.0.0.1:{feed} http://127.0.0.1:{login},"
+        f"dhan=ws://127.0.0.1:1 http://{dhan_address}",
     }
     with demo(data_dir, **environment) as running:
+        running.ports["SIMULATOR_PORT"] = str(feed)
         ready = running.ready()
         port = running.ports["ZMQ_PORT"]
         sniffer = threading.Thread(target=sniff, args=(port, keys, seen, is_over))
@@ -352,6 +442,7 @@ def test_no_planted_secret_is_seen_anywhere(
     assert seen.leaks() == []
     # That nothing was found means something only if there was something to be found in.
     assert all(PLANTED["path of the webhook"] in each for each in got)
+    assert any(f"pin={PIN}" in each and re.search(r"totp=\d{6}", each) for each in asked)
     assert "RELIANCE" in seen.texts["bus"]
     assert '"market_data"' in seen.texts["frames"]
     assert "tickpool_clients" in seen.texts["page /metrics"]
