@@ -55,8 +55,8 @@ PAGES: dict[str, tuple[str, dict[str, str], str]] = {
 class Clock:
     """Unix seconds that stand still, but for a period of TOTP between two logins."""
 
-    def __init__(self) -> None:
-        self.now = float(OPENED_S)
+    def __init__(self, now: float = OPENED_S) -> None:
+        self.now = now
         self.is_fresh = True
 
     def __call__(self) -> float:
@@ -201,9 +201,9 @@ def code_and_state(response: httpx2.Response) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def client_at(broker: str) -> AsyncIterator[Client]:
-    """A client at a broker's desk, whose clock stands still until a verb moves it."""
-    clock = Clock()
+async def client_at(broker: str, now: float = OPENED_S) -> AsyncIterator[Client]:
+    """A client at a broker's desk, whose clock stands still at ``now`` until a verb moves it."""
+    clock = Clock(now)
     async with (
         LOGINS[broker](app=APP, control_token=CONTROL_TOKEN, clock=clock) as desk,
         httpx2.AsyncClient(trust_env=False, timeout=30) as http,
