@@ -211,17 +211,18 @@ class Presence:
     async def _run(self) -> None:
         while True:
             try:
-                await self._review()
+                if await self._review():
+                    self._log_return()
             except Exception as error:
                 # Supervision point: the database may be away; clients do not notice.
                 self._log_failure(error)
-            else:
-                self._log_return()
             await asyncio.sleep(self._review_seconds)
 
-    async def _review(self) -> None:
+    async def _review(self) -> bool:
+        """Write what has changed; False when the store was asked nothing."""
         number, self._reviews = self._reviews, self._reviews + 1
-        if number % REVIEWS_PER_GATEWAY == 0:
+        writes_itself = number % REVIEWS_PER_GATEWAY == 0
+        if writes_itself:
             if await self._store.save_gateway(self._figures()):
                 self._ledger.clear()
             self._disconnect(await self._store.asked_to_leave(self._gateway))
@@ -230,6 +231,7 @@ class Presence:
         if change:
             await self._store.save_clients(self._gateway, change)
             self._ledger.written(change)
+        return writes_itself or bool(change)
 
     def _figures(self) -> GatewayFigures:
         hub = self._hub

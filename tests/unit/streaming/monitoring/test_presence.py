@@ -161,6 +161,27 @@ async def test_what_was_told_to_fail_is_told_to_work_again_once(
     assert caplog.text.count("presence is written again") == 1
 
 
+async def test_a_look_that_asks_the_store_nothing_does_not_find_it_back(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every other look writes nothing while nobody comes or goes."""
+    caplog.set_level("INFO", logger="streaming")
+    looks = 0
+    look = kit.presence._seen
+
+    async def counted() -> dict[str, ClientSeen]:
+        nonlocal looks
+        looks += 1
+        return await look()
+
+    kit.presence._seen = counted  # type: ignore[method-assign]
+    kit.store.go_down()
+    await eventually(lambda: "could not be written" in caplog.text)
+    looks = 0
+    await eventually(lambda: looks == 3)  # a look that fails comes not that far
+    assert "written again" not in caplog.text
+
+
 async def test_a_gateway_that_was_taken_for_dead_writes_everything_anew(kit: Kit) -> None:
     client = kit.client(make_principal(1))
     await eventually(lambda: client.id in kit.store.clients)
