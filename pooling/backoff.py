@@ -14,13 +14,12 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
+from brokers.times.doubling import doubled_seconds
 from brokers.times.retry_after import MAX_RETRY_AFTER_SECONDS
 from pooling.exceptions import CircuitOpenError, ConnectRateError, PlannedReconnectError
 from pooling.lifecycle import ConnectionState
 
 __all__ = ["Backoff", "Randomness", "recovery_after", "state_after"]
-
-_MAX_EXPONENT = 30  # keeps 2**attempt small however long a broker is away
 
 
 class Randomness(Protocol):
@@ -83,7 +82,7 @@ class Backoff:
             return error.retry_after_seconds + self._rng.uniform(0.0, error.spread_seconds)
         limited = isinstance(error, BrokerRateLimitError)
         cap = self._rate_limited_cap if limited else self._cap
-        ceiling = min(cap, self._base * 2 ** min(self.attempt, _MAX_EXPONENT))
+        ceiling = doubled_seconds(self._base, self.attempt, most_seconds=cap)
         self.attempt += 1
         asked = self._asked_seconds(error)
         if asked is not None:

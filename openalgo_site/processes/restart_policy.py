@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections import deque
 
+from brokers.times.doubling import doubled_seconds
+
 __all__ = ["CONFIGURATION_EXIT", "RestartPolicy", "describe_exit"]
 
 CONFIGURATION_EXIT = 78
@@ -54,9 +56,11 @@ class RestartPolicy:
         self._deaths.append(now)
         self.deaths_in_a_row += 1
         if before < self._prompt_deaths:
-            return min(self._prompt_cap_seconds, self._base_seconds * 2.0**before)
-        doublings = before - self._prompt_deaths + 1
-        return min(self._cap_seconds, self._prompt_cap_seconds * 2.0**doublings)
+            return doubled_seconds(
+                self._base_seconds, before, most_seconds=self._prompt_cap_seconds
+            )
+        late = before - self._prompt_deaths + 1
+        return doubled_seconds(self._prompt_cap_seconds, late, most_seconds=self._cap_seconds)
 
 
 def describe_exit(returncode: int) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from brokers.times.doubling import doubled_seconds
 from brokers.words import one_line
 from pooling.alerts.contracts import AlertKind, Send, Target
 from pooling.alerts.message import Alert
@@ -88,7 +89,7 @@ class Deliveries:
         error = ""
         for attempt in range(self._attempts):
             if attempt:
-                ceiling = min(CAP_SECONDS, BASE_SECONDS * 2.0 ** (attempt - 1))
+                ceiling = doubled_seconds(BASE_SECONDS, attempt - 1, most_seconds=CAP_SECONDS)
                 await asyncio.sleep(self._rng.uniform(ceiling / 2, ceiling))
             try:
                 async with self._lanes:

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
+from brokers.times.doubling import doubled_seconds
+from pooling.backoff import Randomness
 from pooling.exceptions import CircuitOpenError
 
 __all__ = [
@@ -25,18 +26,10 @@ __all__ = [
     "CircuitPolicy",
     "CircuitState",
     "CircuitStats",
-    "Jitter",
 ]
 
 FIRST_SERVER_ERROR = 500  # HTTP statuses from it on say that the endpoint is down
 PROBE_WAIT_SECONDS = 1.0  # how long to wait for another one's probe before asking again
-
-
-class Jitter(Protocol):
-    """The part of ``random.Random`` that is needed."""
-
-    def uniform(self, a: float, b: float) -> float:
-        """Return a number drawn evenly from ``a`` to ``b``."""
 
 
 class CircuitState(StrEnum):
@@ -105,7 +98,7 @@ class CircuitBreaker:
         rng: spreads the open interval, so that workers do not probe in step.
     """
 
-    def __init__(self, *, endpoint: str, policy: CircuitPolicy, rng: Jitter) -> None:
+    def __init__(self, *, endpoint: str, policy: CircuitPolicy, rng: Randomness) -> None:
         self.endpoint = endpoint
         self._policy = policy
         self._rng = rng
@@ -207,7 +200,9 @@ class CircuitBreaker:
         closed_since = self._closed_since
         if closed_since is not None and now - closed_since >= policy.forget_seconds:
             self._openings = 0
-        ceiling = min(policy.max_open_seconds, policy.open_seconds * 2 ** min(self._openings, 30))
+        ceiling = doubled_seconds(
+            policy.open_seconds, self._openings, most_seconds=policy.max_open_seconds
+        )
         self._state = CircuitState.OPEN
         self._closed_since = None
         self._probe = None

@@ -9,6 +9,7 @@ from brokers.contract import Handshake
 from brokers.endpoints.addresses import netloc
 from brokers.exceptions import BrokerUnavailableError
 from brokers.words import one_line
+from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.circuit import (
     FIRST_SERVER_ERROR,
@@ -16,7 +17,6 @@ from pooling.connectors.circuit import (
     CircuitPolicy,
     CircuitState,
     CircuitStats,
-    Jitter,
 )
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
 
@@ -47,7 +47,9 @@ class CircuitRegistry:
         policy: the same for every endpoint.
     """
 
-    def __init__(self, *, clock: Clock, rng: Jitter, policy: CircuitPolicy | None = None) -> None:
+    def __init__(
+        self, *, clock: Clock, rng: Randomness, policy: CircuitPolicy | None = None
+    ) -> None:
         self._clock = clock
         self._rng = rng
         self._policy = policy or CircuitPolicy()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from brokers.exceptions import BrokerError, BrokerRateLimitError
+from brokers.times.doubling import doubled_seconds
 from brokers.times.retry_after import retry_after_seconds
 from pooling.backoff import Randomness
 from pooling.connectors.circuit import CircuitPolicy
@@ -63,7 +64,9 @@ class RetryPolicy:
             return None
         if not isinstance(error, HttpUnavailableError | BrokerRateLimitError):
             return None
-        ceiling = min(self.max_backoff_seconds, self.backoff_seconds * 2 ** min(retries_done, 30))
+        ceiling = doubled_seconds(
+            self.backoff_seconds, retries_done, most_seconds=self.max_backoff_seconds
+        )
         wait = rng.uniform(ceiling / 2, ceiling)
         if error.retry_after_seconds is None:
             return wait

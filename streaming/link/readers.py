@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 
 import zmq
 
+from brokers.times.doubling import doubled_seconds
 from streaming.exceptions import BusFolderError, MalformedMessageError
 from streaming.turn_pacing import TickRate
 from streaming.wire import control as cm
@@ -172,21 +173,24 @@ class BusStream(asyncio.Protocol):
     # Inside
 
     async def _run(self) -> None:
-        delay = _RECONNECT_SECONDS
+        failures = 0  # since a connection was of use last
         while True:
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
                     await self._connect()
                     await self._settled.wait()
                 if self._peer.is_open:
-                    delay = _RECONNECT_SECONDS
+                    failures = 0
                 await self._lost.wait()
             except OSError:  # also of a peer that never greets: TimeoutError
                 self._lose()
             except BusFolderError as error:
                 self._tell(str(error))
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _RECONNECT_MAX_SECONDS)
+            most_seconds = _RECONNECT_MAX_SECONDS
+            await asyncio.sleep(
+                doubled_seconds(_RECONNECT_SECONDS, failures, most_seconds=most_seconds)
+            )
+            failures += 1
 
     def _tell(self, trouble: str) -> None:
         """Say once why a worker that may be there is not believed."""

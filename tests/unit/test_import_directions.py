@@ -78,7 +78,7 @@ ROOMS: dict[str, str] = {
     "pooling.models "
     "pooling.subscriptions brokers brokers.logs brokers.registry brokers.times",
     "pooling.alerts": "pooling pooling.conf pooling.keys pooling.models pooling.operations "
-    "pooling.store brokers brokers.endpoints brokers.logs",
+    "pooling.store brokers brokers.endpoints brokers.logs brokers.times",
     "pooling.admin": "pooling.login pooling pooling.conf pooling.keys pooling.models "
     "pooling.operations "
     f"pooling.store pooling.alerts pooling.admin.forms pooling.admin.lists {_VALUES}",
