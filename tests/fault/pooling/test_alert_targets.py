@@ -181,7 +181,9 @@ async def test_a_target_that_fails_costs_no_tick_and_is_told_once_it_is_back(
             await eventually(lambda: kit.confirmed == 10)
 
             def see(number: int, status: FeedStatus) -> None:
-                stats: Any = SimpleNamespace(pool_id="1", status=status, reason="", since_ms=number)
+                stats: Any = SimpleNamespace(
+                    pool_id="1", status=status, reason="", since_ms=number, waiting=0
+                )
                 service.observe([stats])
 
             for number in range(40):
