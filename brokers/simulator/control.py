@@ -29,7 +29,7 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "set_market_status": {"segment": str, "status": str},
     "send_shutdown": {},
     "send_disconnect": {"reason": int},
-    "meet": {"fault": str},
+    "meet": {"fault": str, "path": str},
     "move_clock_to": {"hour": int, "minute": int},
     "advance_clock": {"seconds": float},
     "put_clock_off": {"seconds": float},

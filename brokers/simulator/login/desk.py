@@ -103,6 +103,7 @@ class LoginDesk(ABC):
         self._tries: deque[float] = deque()  # those of the last minute
         self._used_totp: set[tuple[str, int]] = set()  # (user, period)
         self._fault = ""  # the next token request meets it; "" none
+        self._fault_path = ""  # the next request there meets it instead; "" the one for a token
         self._server = LoginServer(self._answer, port=port, date=self._date)
 
     async def open(self) -> None:
@@ -176,11 +177,15 @@ class LoginDesk(ABC):
         self._tries.clear()
         self.logins_per_minute = self.codes.replayed = self.codes.late = 0
 
-    def meet(self, fault: str) -> None:
-        """Let the next login meet a fault, one of ``FAULTS``; "" for none."""
+    def meet(self, fault: str, path: str = "") -> None:
+        """Let the next login meet a fault, one of ``FAULTS``; "" for none.
+
+        Args:
+            path: the next request there meets it, after it was carried out.
+        """
         if fault and fault not in FAULTS:
             raise ValueError(f"unknown fault {fault!r}; known: {', '.join(sorted(FAULTS))}")
-        self._fault = fault
+        self._fault, self._fault_path = fault, path
 
     # What a broker fills in
 
@@ -238,6 +243,10 @@ class LoginDesk(ABC):
 
     def _faulty(self) -> Answer | None:
         """Return what a token request gets instead of its answer, after its code was used."""
+        return None if self._fault_path else self._instead()
+
+    def _instead(self) -> Answer | None:
+        """Return what a fault puts in the place of an answer."""
         if self._meets("html"):
             return html("<h1>Maintenance</h1>", 200)
         if self._meets("large"):
@@ -294,7 +303,9 @@ class LoginDesk(ABC):
             return self._page(call)
         handler = routes.get((call.method, call.path))
         if handler is not None:
-            return handler(call)
+            answer = handler(call)
+            is_there = self._fault_path and call.path == self._fault_path
+            return (self._instead() if is_there else None) or answer
         if any(path == call.path for _, path in routes):
             self.record["wrong method"] += 1
             return self._wrong_method(call)
@@ -311,7 +322,7 @@ class LoginDesk(ABC):
         found = self._person(given.get("user", ""), given.get("pin", ""), given.get("totp", ""))
         if isinstance(found, str):
             wrong = "This user or PIN is not known." if found == "pin" else "Wrong or used code."
-            return html(login_page(self.broker, {}, error=wrong))
+            return html(login_page(self.broker, {}, error=wrong, user=given.get("user", "")[:64]))
         person = replace(found, user_id=self._owner_told(found.user_id))
         return see_other(self._allowed(call, person))
 
@@ -355,4 +366,5 @@ class LoginDesk(ABC):
             for each in self.people
         ]
         app = {"Key": self.app.key, "Secret": self.app.secret, "Login page": self._page_path}
+        app["Comes back to"] = self.app.redirect or "what the client asks for"
         return front_page(self.broker, people, app)

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.support import free_port
 
@@ -139,3 +140,26 @@ async def test_it_speaks_as_another_broker(start: Start):
     async with connect(url, additional_headers=headers) as connection:
         await connection.send("ping")
         assert await connection.recv() == "pong"
+
+
+async def test_its_logins_are_beside_it_and_the_only_ones_if_asked(start: Start):
+    port, login_port = free_port(), free_port()
+    process = await start(
+        *("--port", str(port), "--login-port", str(login_port), "--only-logins"),
+        *("--login-redirect", "https://pool.example"),
+        SIMULATOR_CONTROL_TOKEN="c",
+    )
+    await first_line(process)
+    url = f"http://127.0.0.1:{login_port}"
+    assert await first_line(process) == f"Logins are at {url}, which says who may"
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
+        assert "https://pool.example/brokers/zerodha/callback/" in (await http.get(url)).text
+        moved = await http.get(
+            f"{url}/control/advance_clock",
+            params={"seconds": "1"},
+            headers={"X-Control-Token": "c"},
+        )
+        assert moved.status_code == 200
+    with pytest.raises(InvalidStatus):
+        async with connect(f"ws://127.0.0.1:{port}/?api_key=k&access_token=t"):
+            pass

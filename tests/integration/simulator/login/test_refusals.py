@@ -349,3 +349,89 @@ async def test_no_address_makes_a_header_of_its_own(broker: str):
         query = asked | {"redirect_uri": nasty, "state": "s\r\nX-Own: 1"}
         answer = await client.send("POST", path, params=query, data={"answer": "deny"})
     assert "X-Own" not in answer.headers
+
+
+PROFILES = {
+    "zerodha": "/user/profile",
+    "upstox": "/v2/user/profile",
+    "fyers": "/api/v3/profile",
+    "dhan": "/v2/profile",
+    "angel": "/rest/secure/angelbroking/user/v1/getProfile",
+}
+
+
+@pytest.mark.parametrize("broker", ALL)
+async def test_a_fault_may_be_of_another_request_than_the_one_for_a_token(broker: str):
+    async with client_at(broker) as client:
+        client.desk.meet("busy", PROFILES[broker])
+        token = await client.token()
+        says(await client.profile(token), BUSY[broker])
+        assert (await client.profile(token)).status_code == 200
+
+
+@pytest.mark.parametrize("broker", BROWSER)
+async def test_a_connection_is_cut_after_the_code_was_used(broker: str):
+    async with client_at(broker) as client:
+        code = await client.code()
+        client.desk.meet("cut")
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.exchange(code)
+        says(await client.exchange(code), BAD_CODE[broker])
+
+
+@pytest.mark.parametrize("broker", BROWSER)
+async def test_an_answer_may_be_a_page_or_too_large_or_down(broker: str):
+    async with client_at(broker) as client:
+        client.desk.meet("html")
+        answer = await client.exchange("x")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (
+            200,
+            "text/html; charset=utf-8",
+        )
+        client.desk.meet("large")
+        assert len((await client.exchange("x")).content) == 1024 * 1024
+        client.desk.meet("down")
+        assert (await client.exchange("x")).status_code == 502
+
+
+async def test_a_request_hangs_until_the_client_has_enough():
+    async with client_at("zerodha") as client:
+        client.desk.meet("hang")
+        client.http.timeout = httpx2.Timeout(0.3)
+        with pytest.raises(httpx2.ReadTimeout):
+            await client.exchange("x")
+
+
+@pytest.mark.parametrize("broker", ALL)
+async def test_somebody_else_comes_back(broker: str):
+    async with client_at(broker) as client:
+        client.desk.meet("other owner")
+        token = await client.token()
+        said = (await client.profile(token)).text
+    assert all(each.user_id not in said for each in client.desk.people)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"pin": "x"}, "This user or PIN is not known."),
+        ({"user": "<b>nobody"}, "This user or PIN is not known."),
+        ({"totp": "000000"}, "Wrong or used code."),
+        ({"totp": "\u0661"}, "Wrong or used code."),
+    ],
+)
+@pytest.mark.parametrize("broker", ["zerodha", "upstox", "fyers", "angel"])
+async def test_the_page_says_what_is_wrong(broker: str, wrong: dict[str, str], sentence: str):
+    async with client_at(broker) as client:
+        person = client.desk.people[0]
+        form = {
+            "user": person.user_id,
+            "pin": person.pin,
+            "totp": client.desk.totp(person.user_id),
+            "answer": "allow",
+        }
+        path, query, _ = PAGES[broker]
+        page = await client.send("POST", path, params=query, data=form | wrong)
+    assert page.status_code == 200
+    assert sentence in page.text
+    assert "<b>" not in page.text
