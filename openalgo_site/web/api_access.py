@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import threading
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -20,10 +17,11 @@ from openalgo_site.adapters.key_uses import KEY_USES
 from openalgo_site.turns.visitors import VISITORS
 from openalgo_site.web.api_shares import ApiShares, OverShareError
 from openalgo_site.web.idle_connections import give_back
-from streaming.edge_limits import AuthFailures, EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.exceptions import KeyEndedError
 from streaming.models import ApiKey
 from streaming.scopes import Scope, refusal
+from streaming.wrong_keys import WrongKeys
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -60,10 +58,7 @@ class KeyGate:
     """
 
     def __init__(self, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._failures = AuthFailures(per_minute=per_minute)  # wrong keys, by address
-        self._clock = clock
-        self._lock = threading.Lock()  # guards the failures
-        self._salt = os.urandom(16)
+        self._wrong = WrongKeys(per_minute=per_minute, clock=clock)
 
     def user_of(self, plaintext: str, address: str, needed: Scope) -> User:
         """Return whose key it is.
@@ -72,13 +67,9 @@ class KeyGate:
             ApiError: 401 for none that is valid, 429 after too many of those, 403 for one that may
                 not be used for what is ``needed``.
         """
-        text = plaintext[:MAX_KEY_LENGTH].encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(text, key=self._salt, digest_size=16).digest()
-        now = self._clock()
-        with self._lock:
-            failed = self._failures.failed_recently(digest, now)
+        text = plaintext[:MAX_KEY_LENGTH]
         try:
-            key = None if failed else ApiKey.objects.find(plaintext)
+            key = None if self._wrong.was_refused(text) else ApiKey.objects.find(plaintext)
         except KeyEndedError as ended:
             raise ApiError(401, str(ended)) from None
         if key is not None:
@@ -87,10 +78,7 @@ class KeyGate:
             if needed not in key.scope:
                 raise ApiError(403, refusal(needed, key.scope))
             return key.user
-        with self._lock:
-            over = self._failures.record(address, digest, now)
-            seconds = self._failures.retry_after_seconds(address, now)
-        if over:
+        if seconds := self._wrong.refuse(text, address):
             raise ApiError(
                 429,
                 f"Too many wrong API keys from this address; wait {counted(seconds, 'second')}.",

@@ -1,15 +1,14 @@
-"""Whose key is this: the directory's answer, guarded against clients that retry for ever."""
+"""The owner of an API key: the directory's answer, guarded against clients that retry for ever."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 
-from streaming.edge_limits import AuthFailures, EdgeLimits
+from streaming.edge_limits import EdgeLimits
 from streaming.exceptions import KeyEndedError
 from streaming.ports.directory import Directory, Principal
 from streaming.protocol.vocabulary import ErrorCode, ProtocolError
+from streaming.wrong_keys import WrongKeys
 
 __all__ = ["ApiKeyGate"]
 
@@ -30,10 +29,7 @@ class ApiKeyGate:
         self, *, directory: Directory, limits: EdgeLimits, clock: Callable[[], float]
     ) -> None:
         self._directory = directory
-        self._failures = AuthFailures(per_minute=limits.auth_failures_per_minute)
-        self._clock = clock
-        # Failed keys are remembered as salted digests: a typo of a real key is almost that key.
-        self._salt = os.urandom(16)
+        self._wrong = WrongKeys(per_minute=limits.auth_failures_per_minute, clock=clock)
         self.refused = 0
         self.ended = 0
         self.limited = 0
@@ -46,8 +42,7 @@ class ApiKeyGate:
             ProtocolError: ``AUTHENTICATION_ERROR``, or ``RATE_LIMITED`` when the address failed too
                 often within a minute.
         """
-        digest = hashlib.blake2b(api_key.encode(), key=self._salt, digest_size=16).digest()
-        if not self._failures.failed_recently(digest, self._clock()) and api_key:
+        if api_key and not self._wrong.was_refused(api_key):
             try:
                 principal = await self._directory.authenticate_api_key(api_key)
             except KeyEndedError:
@@ -55,10 +50,8 @@ class ApiKeyGate:
                 raise
             if principal is not None:
                 return principal
-        now = self._clock()
-        if self._failures.record(address, digest, now):
+        if seconds := self._wrong.refuse(api_key, address):
             self.limited += 1
-            seconds = self._failures.retry_after_seconds(address, now)
             raise ProtocolError(
                 ErrorCode.RATE_LIMITED,
                 f"Too many wrong API keys from this address; wait {seconds} seconds.",
