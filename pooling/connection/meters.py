@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from brokers.logs.failing import Failing
 from brokers.pool_service import ConnectionStats
 from pooling.connection.losses import loss_reason
 from pooling.exceptions import ConnectionLostError
 from pooling.lifecycle import ConnectionState
 
 __all__ = ["ConnectionMeters"]
-
-MALFORMED_LOG_SECONDS = 60.0
 
 
 class ConnectionMeters:
@@ -40,7 +39,7 @@ class ConnectionMeters:
 
     def __init__(self, *, now_ms: int) -> None:
         self.connects = self.frames = self.ticks = self.sent = self.malformed = 0
-        self.malformed_told: float | None = None  # when the log last heard of it
+        self.malformed_told = Failing()  # what the log has heard of them
         self.losses: Counter[str] = Counter()  # sockets and attempts that ended, by reason
         self.last_frame: float | None = None
         self.last_tick: float | None = None
@@ -59,10 +58,7 @@ class ConnectionMeters:
     def is_malformed_news(self, now: float) -> bool:
         """Count a malformed frame; tells whether the log is to hear of it, once a minute."""
         self.malformed += 1
-        if self.malformed_told is not None and now - self.malformed_told < MALFORMED_LOG_SECONDS:
-            return False
-        self.malformed_told = now
-        return True
+        return self.malformed_told.fails(now)
 
     def closed(self, failure: Exception, reason: str, now_ms: int) -> None:
         """Note why an attempt or a socket ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from brokers.logs.failing import Failing
 from brokers.pool_service import Outcome
 from brokers.settings import SettingValue
 from brokers.words import counted, verb
@@ -19,7 +20,6 @@ __all__ = ["PoolJournal"]
 logger = logging.getLogger("pooling")
 
 MILESTONE_SYMBOLS = 100
-CAPACITY_SECONDS = 60.0
 NAMED = 5  # symbols that a line names
 
 
@@ -47,8 +47,9 @@ class PoolJournal:
         self._clock = clock
         self._note = note
         self._describe_peaks = describe_peaks
-        # When a lack of room was last told; any thread, and a line too many does no harm.
-        self._last_capacity: float | None = None
+        # Refusals for want of room, as the log knows of them; any thread, and a line too many does
+        # no harm.
+        self._refusing = Failing()
 
     def pool_started(self, spec: AccountSpec, limits: Limits) -> None:
         logger.info(
@@ -136,11 +137,8 @@ class PoolJournal:
 
     def capacity_reached(self, full: Sequence[Outcome]) -> str | None:
         """Log refusals for want of room, once a minute; returns what to note. Any thread."""
-        now = self._clock.monotonic()
-        last = self._last_capacity
-        if last is not None and now - last < CAPACITY_SECONDS:
+        if not self._refusing.fails(self._clock.monotonic()):
             return None
-        self._last_capacity = now
         message = f"{counted(len(full), 'symbol')} refused: {full[0].message}"
         logger.warning(
             "pool %s reached its capacity; %s",

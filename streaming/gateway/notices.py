@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import StrEnum
 from typing import Any, Protocol
 
+from brokers.logs.failing import Failing
 from brokers.words import named_error
 from streaming.waiters import Signal
 
@@ -36,7 +37,6 @@ ANSWER_SECONDS = 2.0  # longer than a layer that works ever takes
 BEAT_SECONDS = 2.0
 BEAT_LATE_SECONDS = 6.0
 PAUSE_SECONDS = 1.0  # after a failure, give or take a half
-LOG_SECONDS = 60.0
 CLOSE_SECONDS = 1.0
 MOST_USERS = 1000  # in one message
 MOST_WAITING = 10_000
@@ -131,10 +131,8 @@ class Notices:
         self._chance = chance
         self._state = NoticeState.CLOSED
         self._beat_at = 0.0  # when the last beat arrived, or the process began to wait for one
-        self._away_since = 0.0
-        self._away_logged_at: float | None = None
-        self._refusal_logged_at: float | None = None
-        self._is_away_told = False
+        self._failing = Failing()  # whether the log knows that the layer is away
+        self._strange = Failing()  # messages that are no notices, as the log knows of them
         self._waiting: dict[int, None] = {}  # users to tell of; a dict keeps their order
         self._something_waits = Signal()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -263,9 +261,7 @@ class Notices:
             self._on_changed(users)
             return
         self.refused += 1
-        now = self._clock()
-        if self._refusal_logged_at is None or now - self._refusal_logged_at >= LOG_SECONDS:
-            self._refusal_logged_at = now
+        if self._strange.fails(self._clock()):
             logger.warning(
                 "gateway: the channel layer brought what is no notice (%d so far): does another "
                 "program use it?",
@@ -277,22 +273,17 @@ class Notices:
         self._beat_at = now
         if self._state is NoticeState.AWAY:
             self.state_changes += 1
-            if self._is_away_told:
-                self._is_away_told = False
-                away = now - self._away_since
+            if (away := self._failing.works(now)) is not None:
                 logger.warning("gateway: the channel layer answers again, after %.0f s", away)
         self._state = NoticeState.LIVE
 
     def _fail(self, error: Exception) -> None:
         if self._state is NoticeState.AWAY:
             return
-        now = self._clock()
-        self._state, self._away_since = NoticeState.AWAY, now
+        self._state = NoticeState.AWAY
         self.state_changes += 1
         # One that comes and goes says so once a minute.
-        if self._away_logged_at is None or now - self._away_logged_at >= LOG_SECONDS:
-            self._away_logged_at = now
-            self._is_away_told = True
+        if self._failing.fails(self._clock()):
             logger.warning(
                 "gateway: the channel layer does not answer (%s); notices are late until it "
                 "does, clients are served",

@@ -56,10 +56,11 @@ ROOMS: dict[str, str] = {
     "pooling.keys": "brokers brokers.logs",
     "pooling.subscriptions": "pooling brokers brokers.logs",
     "pooling.connectors": f"pooling brokers.endpoints {_VALUES}",
-    "pooling.connection": "pooling pooling.subscriptions pooling.connectors brokers brokers.times",
+    "pooling.connection": "pooling pooling.subscriptions pooling.connectors brokers brokers.logs "
+    "brokers.times",
     "pooling.exclusive": "pooling pooling.connection pooling.connectors brokers brokers.endpoints",
     "pooling.pool": "pooling pooling.subscriptions pooling.connection pooling.connectors "
-    "pooling.exclusive brokers",
+    "pooling.exclusive brokers brokers.logs",
     "pooling.worker": "pooling pooling.subscriptions pooling.connection pooling.connectors "
     "pooling.exclusive pooling.pool brokers brokers.logs brokers.registry",
     "pooling.calendar": "brokers.times",
