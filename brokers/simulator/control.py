@@ -38,6 +38,7 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "totp": {"user_id": str},
     "make_analytics_token": {"user_id": str},
     "make_web_token": {"user_id": str},
+    "set_data_plan": {"data_plan": str},
 }
 
 

@@ -114,6 +114,10 @@ class DhanLogin(LoginDesk):
             return _error(200, "Invalid Pin" if found == "pin" else "Invalid TOTP")
         return self._granted(self._owner_told(found.user_id))
 
+    def set_data_plan(self, data_plan: str) -> None:
+        """Let the profile say so of the Data APIs: ``Active``, or ``Deactive`` without them."""
+        self.data_plan = data_plan
+
     def make_web_token(self, user_id: str = "1000000001") -> str:
         """Return a token as Dhan's site shows it for copying, the only kind that is renewed.
 

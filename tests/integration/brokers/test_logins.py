@@ -6,6 +6,7 @@ exchange's own pages, codes, tokens and clock, and its feed, which has to take w
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -286,6 +287,22 @@ async def test_a_wrong_code_of_the_second_factor_is_told(one: LoginLab) -> None:
         result = await trader.log_in()
     assert isinstance(result, Refused)
     assert result.why is Refusal.SECOND_FACTOR, result
+
+
+@pytest.mark.parametrize("one", [each for each in LABS if each.kind is ALONE], ids=named)
+@pytest.mark.parametrize("seconds", [120, -120])
+async def test_a_clock_that_is_off_is_told_with_the_offset(one: LoginLab, seconds: int) -> None:
+    """The broker's clock is not ours, which its answer's ``Date`` gives away."""
+    async with trading(one) as trader:
+        trader.desk.put_clock_off(seconds)
+        result = await trader.log_in()
+    assert isinstance(result, Refused)
+    assert result.why is Refusal.SECOND_FACTOR, result
+    told = re.search(r"clock is ([\d,]+) s (ahead of|behind) the broker's", result.text)
+    assert told, result.text
+    assert told[2] == ("behind" if seconds > 0 else "ahead of")
+    # But for how long the answer was under way on a busy machine.
+    assert abs(int(told[1]) - abs(seconds)) < 60
 
 
 async def test_somebody_else_at_the_broker_is_refused(browsing: Trader) -> None:

@@ -15,7 +15,7 @@ from brokers.simulator.login.people import App
 from brokers.simulator.runner import LOGINS
 from tests.fix_simulator import CONTROL_TOKEN, OPENED_S
 
-__all__ = ["APP", "CALLBACK", "PAGES", "Client", "client_at", "code_and_state"]
+__all__ = ["APP", "CALLBACK", "PAGES", "Client", "angel_headers", "client_at", "code_and_state"]
 
 CALLBACK = "https://pool.example/callback/"
 APP = App("test-app", "test-secret", CALLBACK)

@@ -7,10 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from brokers.times.json_web_token import claims_of
 from tests.integration.simulator.login.kit import (
     APP,
     CALLBACK,
     PAGES,
+    angel_headers,
     client_at,
     code_and_state,
 )
@@ -435,3 +437,57 @@ async def test_the_page_says_what_is_wrong(broker: str, wrong: dict[str, str], s
     assert page.status_code == 200
     assert sentence in page.text
     assert "<b>" not in page.text
+
+
+async def test_angel_serves_so_many_logins_a_minute():
+    async with client_at("angel") as client:
+        for _ in range(5):
+            says(await client.by_pin(totp="000000"), (200, "AB1050"))
+            client.clock.is_fresh = True  # at once
+        says(await client.by_pin(), BUSY["angel"])
+        client.desk.advance_clock(60)
+        client.clock.is_fresh = True
+        assert (await client.by_pin()).json()["status"] is True
+
+
+async def test_angels_tokens_work_on_after_a_logout():
+    async with client_at("angel") as client:
+        token = await client.token()
+        path = "/rest/secure/angelbroking/user/v1/logout"
+        body = {"clientcode": client.desk.people[0].user_id}
+        for bearer, is_taken in ((token, True), ("x", False)):
+            headers = angel_headers() | {"Authorization": f"Bearer {bearer}"}
+            answer = await client.send("POST", path, json=body, headers=headers)
+            assert ("SUCCESS" in answer.text) is is_taken
+        assert (await client.profile(token)).json()["status"] is True
+
+
+async def test_dhans_consent_is_consumed_by_either_verb():
+    async with client_at("dhan") as client:
+        headers = {"app_id": APP.key, "app_secret": APP.secret}
+        query = {"tokenId": await client.code()}
+        answer = await client.send("POST", "/app/consumeApp-consent", params=query, headers=headers)
+        granted = answer.json()
+        token = granted["accessToken"]
+        claims = claims_of(token)
+        assert (claims["iss"], claims["dhanClientId"]) == ("dhan", granted["dhanClientId"])
+        profile = (await client.profile(token)).json()
+        assert profile["dataPlan"] == "Active"
+        client.desk.set_data_plan("Deactive")  # type: ignore[attr-defined]
+        assert (await client.profile(token)).json()["dataPlan"] == "Deactive"
+
+
+@pytest.mark.parametrize("broker", ["fyers", "angel", "dhan"])
+async def test_a_token_says_when_it_ends(broker: str):
+    async with client_at(broker) as client:
+        token = await client.token()
+        end = float(claims_of(token)["exp"])
+        client.desk.advance_clock(end - client.desk.now() - 1)
+        assert "invalid" not in (await client.profile(token)).text.lower()
+        client.desk.advance_clock(1)
+        says(await client.profile(token), ENDED[broker])
+
+
+async def test_zerodhas_token_says_nothing():
+    async with client_at("zerodha") as client:
+        assert not claims_of(await client.token())
