@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -21,11 +21,20 @@ from pooling.login.schedule import DEFAULT_AT
 from pooling.login.states import OPEN_STATES, AttemptKind, AttemptState
 from pooling.models.accounts import BrokerAccount
 
-__all__ = ["ATTEMPTS_KEPT", "WORKER_TIME", "LoginAttempt", "LoginSetup"]
+__all__ = [
+    "ATTEMPTS_KEPT",
+    "LATE",
+    "WORKER_TIME",
+    "LoginAttempt",
+    "LoginAttemptQuerySet",
+    "LoginSetup",
+]
 
 ATTEMPTS_KEPT = 50  # of one account
-# From the browser's return, or from the beginning without one, to the end.
+# From the browser's return, or from the beginning without one, to the end; and from the deadline of
+# a browser that stays away to the moment at which it is given up.
 WORKER_TIME = timedelta(seconds=120)
+LATE = "It was not finished in time. Log in again."
 
 
 def _choices(names: Iterable[StrEnum]) -> list[tuple[str, str]]:
@@ -109,6 +118,22 @@ class LoginSetup(models.Model):
             raise ValidationError({"endpoint": str(error)}) from None
 
 
+class LoginAttemptQuerySet(models.QuerySet["LoginAttempt"]):
+    """Attempts, as pages and workers ask for them."""
+
+    def too_late(self, now: datetime) -> Self:
+        """Return the open ones of which nothing becomes any more, whoever left them."""
+        return self.filter(state__in=OPEN_STATES, deadline__lt=now - WORKER_TIME)
+
+    def forget_old(self, account: BrokerAccount) -> None:
+        """Delete all but the newest attempts of an account."""
+        mine = self.filter(account=account).order_by("-id")
+        ids = mine.values_list("pk", flat=True)
+        oldest = ids[ATTEMPTS_KEPT : ATTEMPTS_KEPT + 1].first()
+        if oldest is not None:
+            self.filter(account=account, pk__lte=oldest).delete()
+
+
 class LoginAttempt(models.Model):
     """One attempt to get a credential, from its beginning to its end. Ended ones keep no secret.
 
@@ -137,6 +162,8 @@ class LoginAttempt(models.Model):
     finished = models.DateTimeField(null=True, blank=True)
     why = models.CharField(max_length=16, blank=True, choices=_choices(Refusal))
     result = models.CharField(max_length=500, blank=True, help_text="How it ended, in a sentence.")
+
+    objects = LoginAttemptQuerySet.as_manager()
 
     class Meta:
         ordering = ("-id",)

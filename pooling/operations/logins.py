@@ -33,6 +33,7 @@ from pooling.keys.crypto import Seals, load_sealer
 from pooling.keys.files import KeyFileError
 from pooling.login.states import OPEN_STATES, AttemptKind, AttemptState
 from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, PoolStatus
+from pooling.models.logins import LATE
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -60,10 +61,10 @@ NO_WORKER: Final = (
     "`python manage.py runpool`, then log in."
 )
 UNKNOWN: Final = (
-    "This login was not begun here, was used already, or was begun in another browser: nothing was "
-    "stored. Log in from the Brokers page."
+    "This login was not begun here, was used already, took too long, or was begun in another "
+    "browser: nothing was stored. Log in from the Brokers page."
 )
-LATE: Final = "You came back too late, and the broker's code has ended. Log in again."
+CAME_LATE: Final = "You came back too late, and the broker's code has ended. Log in again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ def _brought(
     mine = LoginAttempt.objects.filter(pk=attempt.pk, state=AttemptState.AWAY)
     now = timezone.now()
     if attempt.deadline < now:
-        end = attempt.end(AttemptState.LATE, LATE)
+        end = attempt.end(AttemptState.LATE, CAME_LATE)
     elif isinstance(brought, Refused):
         end = attempt.end(AttemptState.REFUSED, brought.text, brought.why)
     else:
@@ -323,11 +324,14 @@ def _new_attempt(
     try:
         with transaction.atomic():
             BrokerAccount.objects.select_for_update().get(pk=account.pk)
+            for late in LoginAttempt.objects.filter(account=account).too_late(timezone.now()):
+                late.save(**late.end(AttemptState.LATE, LATE))
             for older in LoginAttempt.objects.filter(account=account, state__in=OPEN_STATES):
                 if older.state == AttemptState.EXCHANGING:
                     raise CommandRefusedError("A login is under way: wait a few seconds.")
                 older.save(**older.end(AttemptState.CANCELLED, "A newer login was begun."))
             attempt = LoginAttempt.objects.create(account=account, **values)
+            LoginAttempt.objects.forget_old(account)
             if sealed:
                 attempt.sealed = sealer.encrypt(sealed, attempt.bound_to(login_setup(account)))
                 attempt.save(update_fields=["sealed"])

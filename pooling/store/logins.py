@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ParamSpec
 
 from django.db import Error, IntegrityError, transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
@@ -34,7 +33,7 @@ from pooling.models import (
     PoolStatus,
     trading_days,
 )
-from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
+from pooling.models.logins import LATE, LoginAttemptQuerySet
 from pooling.store.database import from_database, in_database
 
 __all__ = ["DjangoLoginStore"]
@@ -42,7 +41,6 @@ __all__ = ["DjangoLoginStore"]
 P = ParamSpec("P")
 
 LOOKED_BACK = timedelta(days=4)  # for tries that say that a person must act
-_LATE = "It was not finished in time. Log in again."
 MAX_SHARED = 20  # accounts that one credential is given to
 MAX_TAKEN = 20  # of one look; the rest follows at the next
 
@@ -100,9 +98,9 @@ class DjangoLoginStore:
     def _take(self, worker_id: str, pool_ids: Collection[str]) -> Sequence[TakenLogin]:
         taken = []
         now = timezone.now()
-        for attempt in _open(pool_ids).filter(deadline__lt=now - WORKER_TIME):
-            attempt.save(**attempt.end(AttemptState.LATE, _LATE))
-        waiting = _open(pool_ids).filter(taken=None).order_by("id")
+        for attempt in _of(pool_ids).too_late(now):
+            attempt.save(**attempt.end(AttemptState.LATE, LATE))
+        waiting = _of(pool_ids).filter(taken=None, state__in=WORKERS_STATES).order_by("id")
         for attempt_id in waiting.values_list("pk", flat=True)[:MAX_TAKEN]:
             mine = LoginAttempt.objects.filter(pk=attempt_id, taken=None, state__in=WORKERS_STATES)
             if not mine.update(taken=now, taken_by=worker_id):
@@ -159,7 +157,7 @@ class DjangoLoginStore:
                 is_test = attempt.kind == AttemptKind.TEST
                 words = _taken(result) if is_test else self._store(attempt.account, result)
                 attempt.save(**attempt.end(AttemptState.GRANTED, words))
-        _forget_old(attempt.account)
+        LoginAttempt.objects.forget_old(attempt.account)
 
     def _store(self, account: BrokerAccount, granted: Granted) -> str:
         """Store what was granted, for every account that shares it; return a sentence of it."""
@@ -209,14 +207,14 @@ def _taken(granted: Granted) -> str:
     return f"The broker takes the stored credential{whose}. {granted.warning}".strip()
 
 
-def _open(pool_ids: Collection[str]) -> QuerySet[LoginAttempt]:
-    ids = [int(each) for each in pool_ids]
-    return LoginAttempt.objects.filter(account__in=ids, state__in=WORKERS_STATES)
+def _of(pool_ids: Collection[str]) -> LoginAttemptQuerySet:
+    return LoginAttempt.objects.filter(account__in=[int(each) for each in pool_ids])
 
 
 def _is_waiting(pool_ids: Collection[str]) -> bool:
-    late = Q(deadline__lt=timezone.now() - WORKER_TIME)
-    return _open(pool_ids).filter(Q(taken=None) | late).exists()
+    mine = _of(pool_ids)
+    waiting = mine.filter(taken=None, state__in=WORKERS_STATES)
+    return waiting.exists() or mine.too_late(timezone.now()).exists()
 
 
 def _prepared(attempt_id: int, name: str) -> None:
@@ -289,15 +287,6 @@ def _begin_daily(account_id: int) -> None:
             )
     except IntegrityError:
         return  # one is under way, whoever began it; or the account is gone
-
-
-def _forget_old(account: BrokerAccount) -> None:
-    kept = LoginAttempt.objects.filter(account=account).order_by("-id")
-    if (
-        oldest := kept.values_list("pk", flat=True)[ATTEMPTS_KEPT : ATTEMPTS_KEPT + 1].first()
-    ) is None:
-        return
-    LoginAttempt.objects.filter(account=account, pk__lte=oldest).delete()
 
 
 async def _write(function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,0 +1,128 @@
+"""Logins in bad hours: a browser that never came back, a lost key, a worker or database away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import time as time_of_day
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from brokers.times.market_clock import INDIA
+from pooling.calendar.days import Market
+from pooling.keys.opening import CredentialOpener
+from pooling.login.states import AttemptState
+from pooling.models import BrokerAccount, LoginAttempt, TradingDay
+from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
+from pooling.operations import logins
+from pooling.testing.login import FakeLogin
+from tests.integration.site.admin.admin_kit import make_status
+from tests.integration.site.login_kit import KEPT, WorkerTurn
+
+CALLBACK = "http://127.0.0.1:8000/brokers/zerodha/callback/"
+SESSION = "the-session-of-the-browser"
+PIN = {"pin": "481516", "totp_secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"}
+LONG = WORKER_TIME + timedelta(seconds=1)
+
+
+@pytest.fixture(autouse=True)
+def login(monkeypatch: pytest.MonkeyPatch) -> FakeLogin:
+    fake = FakeLogin()
+    monkeypatch.setattr("pooling.conf.login_of", lambda broker, base_url="": fake)
+    return fake
+
+
+@pytest.fixture
+def ready(account: BrokerAccount, cipher: Any) -> BrokerAccount:
+    """An account whose login is set up both ways, with a worker, on a day of trade."""
+    setup = logins.keep_fields(account, {**KEPT, **PIN})
+    setup.unattended, setup.unattended_at = True, "00:00"
+    setup.save()
+    make_status(account)
+    today = timezone.now().astimezone(INDIA).date()
+    TradingDay.objects.create(
+        market=Market.EQUITY, day=today, opens=time_of_day(9, 15), closes=time_of_day(15, 30)
+    )
+    return fresh(account)
+
+
+def fresh(account: BrokerAccount) -> BrokerAccount:
+    return BrokerAccount.objects.get(pk=account.pk)
+
+
+def begin(account: BrokerAccount) -> tuple[LoginAttempt, str]:
+    """Begin a login in the browser; return the attempt and its state."""
+    begun = logins.begin_browser(
+        account, user=account.user, session_key=SESSION, redirect_uri=CALLBACK
+    )
+    return begun.attempt, begun.url.partition("state=")[2].partition("&")[0]
+
+
+def come_back(account: BrokerAccount, **query: str) -> LoginAttempt:
+    lists = {name: [value] for name, value in query.items()}
+    return logins.come_back(account.broker, lists, user=account.user, session_key=SESSION)
+
+
+def went_by(**columns: Any) -> None:
+    """Move every attempt into the past, beyond its deadline."""
+    past = timezone.now() - LONG
+    LoginAttempt.objects.update(deadline=past, **columns)
+
+
+def stored(account: BrokerAccount, data_dir: Path) -> Mapping[str, str]:
+    opener = CredentialOpener.from_file(data_dir / "credentials.key")
+    return fresh(account).credentials_in_clear(opener)
+
+
+def test_a_browser_that_never_came_back_keeps_no_daily_login_away(
+    ready: BrokerAccount, data_dir: Path
+) -> None:
+    away, _ = begin(ready)
+    went_by()
+    worker = WorkerTurn(data_dir)
+    worker(ready)
+    worker(ready)
+    away.refresh_from_db()
+    assert away.state == AttemptState.LATE
+    assert [each.kind for each in LoginAttempt.objects.filter(state="granted")] == ["unattended"]
+
+
+def test_a_browser_that_is_away_goes_on_although_the_daily_login_is_due(
+    ready: BrokerAccount, data_dir: Path
+) -> None:
+    away, state = begin(ready)
+    WorkerTurn(data_dir)(ready)
+    away.refresh_from_db()
+    assert away.state == AttemptState.AWAY
+    assert come_back(ready, code="c", state=state).state == AttemptState.EXCHANGING
+
+
+def test_a_newer_login_begins_although_no_worker_ever_took_the_older(
+    ready: BrokerAccount,
+) -> None:
+    """A worker of an earlier version takes none."""
+    _, state = begin(ready)
+    older = come_back(ready, code="c", state=state)
+    went_by()
+    newer, _ = begin(ready)
+    older.refresh_from_db()
+    assert (older.state, newer.state) == (AttemptState.LATE, AttemptState.AWAY)
+    assert not older.sealed
+
+
+def test_begun_logins_do_not_pile_up(ready: BrokerAccount) -> None:
+    LoginAttempt.objects.bulk_create(
+        LoginAttempt(
+            account=ready,
+            kind="browser",
+            state="cancelled",
+            begun=timezone.now() - timedelta(days=1),
+            deadline=timezone.now(),
+        )
+        for _ in range(ATTEMPTS_KEPT + 20)
+    )
+    begin(ready)
+    assert LoginAttempt.objects.count() == ATTEMPTS_KEPT
