@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
@@ -194,13 +194,19 @@ class BrokerAccount(models.Model):
             self.credentials_stored = timezone.now()
             self.credentials_expire = self.expiry_of(values)
 
-    def credentials_in_clear(self, opener: Opens) -> dict[str, str]:
+    def credentials_in_clear(
+        self, opener: Opens, *, without: Collection[str] = ()
+    ) -> dict[str, str]:
         """Return the credential in clear, for the account's destination.
+
+        Args:
+            without: names of parts that nobody asks for, so that none of them has to be opened.
 
         Raises:
             BrokerConfigError: it cannot be opened, or was entered for another destination.
         """
-        return opener.decrypt(self.credentials, self.destination()) if self.credentials else {}
+        asked = {name: token for name, token in self.credentials.items() if name not in without}
+        return opener.decrypt(asked, self.destination()) if asked else {}
 
     def expiry_of(self, values: Mapping[str, str]) -> datetime | None:
         """Return when these credential values, in clear, end; None where nobody can know."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -97,10 +97,15 @@ class LoginSetup(models.Model):
         self.secrets = {**self.secrets, **sealer.encrypt(hidden, self.bound_to())}
         self.stopped = ""
 
-    def kept_in_clear(self, opener: Opens) -> dict[str, str]:
-        """Return public and secret fields. Raises BrokerConfigError: they cannot be opened."""
-        hidden = opener.decrypt(self.secrets, self.bound_to()) if self.secrets else {}
-        return {**self.public, **hidden}
+    def kept_in_clear(self, opener: Opens, names: Collection[str]) -> dict[str, str]:
+        """Return those of the fields that are kept, public and secret ones.
+
+        What another kind of login needs stays shut: it may be of a key that is lost.
+        Raises BrokerConfigError: one of them cannot be opened.
+        """
+        public = {name: text for name, text in self.public.items() if name in names}
+        sealed = {name: token for name, token in self.secrets.items() if name in names}
+        return {**public, **(opener.decrypt(sealed, self.bound_to()) if sealed else {})}
 
     def clean(self) -> None:
         """Refuse an endpoint that leads to a host which nobody has allowed."""

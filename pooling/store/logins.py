@@ -16,7 +16,7 @@ from django.db import Error, IntegrityError, transaction
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
-from brokers.login.contract import Granted, Refusal, Refused
+from brokers.login.contract import Granted, LoginKind, Refusal, Refused
 from brokers.words import named_error
 from pooling.calendar.days import TradingDays
 from pooling.exceptions import StoreUnavailableError
@@ -116,11 +116,12 @@ class DjangoLoginStore:
         trouble = ""
         try:
             opener = CredentialOpener.from_file(self._key_file)
-            kept = setup.kept_in_clear(opener)
+            kept = setup.kept_in_clear(opener, _needed(setup, AttemptKind(attempt.kind)))
             sealed = opener.decrypt(attempt.sealed, attempt.bound_to(setup))
             # The parts that were not pasted stay; a test is of all that is stored.
             if attempt.kind in (AttemptKind.PASTED, AttemptKind.TEST):
-                sealed = {**attempt.account.credentials_in_clear(opener), **sealed}
+                others = attempt.account.credentials_in_clear(opener, without=sealed)
+                sealed = {**others, **sealed}
         except (BrokerConfigError, KeyFileError) as error:
             trouble = f"What is stored for the login cannot be opened: {error}"
         return TakenLogin(
@@ -200,6 +201,14 @@ class DjangoLoginStore:
         except (BrokerConfigError, KeyFileError):
             return False
         return stored.get(name) == granted.values[name]
+
+
+def _needed(setup: LoginSetup, kind: AttemptKind) -> frozenset[str]:
+    """Return the names of what a login of that kind needs of what the account keeps for it."""
+    login = setup.login()
+    if login is None or kind not in (AttemptKind.BROWSER, AttemptKind.UNATTENDED):
+        return frozenset()
+    return frozenset(each.name for each in login.fields.get(LoginKind(kind), ()))
 
 
 def _taken(granted: Granted) -> str:

@@ -15,10 +15,11 @@ from brokers.times.market_clock import INDIA
 from pooling.calendar.days import Market
 from pooling.keys.opening import CredentialOpener
 from pooling.login.states import AttemptState
-from pooling.models import BrokerAccount, LoginAttempt, TradingDay
+from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, TradingDay
 from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
 from pooling.operations import logins
 from pooling.testing.login import FakeLogin
+from tests.credential_kit import foreign_sealer
 from tests.integration.site.admin.admin_kit import make_status
 from tests.integration.site.login_kit import KEPT, WorkerTurn
 
@@ -111,6 +112,50 @@ def test_a_newer_login_begins_although_no_worker_ever_took_the_older(
     older.refresh_from_db()
     assert (older.state, newer.state) == (AttemptState.LATE, AttemptState.AWAY)
     assert not older.sealed
+
+
+def test_after_a_lost_key_a_token_can_be_entered(ready: BrokerAccount, data_dir: Path) -> None:
+    """What was stored cannot be opened by anybody: neither the login's secrets nor the token."""
+    foreign = foreign_sealer()
+    setup = LoginSetup.objects.get(account=ready)
+    setup.keep({**KEPT, **PIN}, foreign)
+    setup.save()
+    ready.set_credentials({"api_key": "key1", "access_token": "old"}, foreign)
+    ready.save()
+    values = {"api_key": "key1", "access_token": "pasted-token"}
+    attempt = logins.prove(fresh(ready), values, user=ready.user)
+    WorkerTurn(data_dir)(ready)
+    attempt.refresh_from_db()
+    assert attempt.state == AttemptState.GRANTED, attempt.result
+    assert stored(ready, data_dir) == values
+
+
+def test_after_a_lost_key_a_browsers_login_needs_its_own_secrets_only(
+    ready: BrokerAccount, data_dir: Path
+) -> None:
+    setup = LoginSetup.objects.get(account=ready)
+    setup.keep(PIN, foreign_sealer())
+    setup.save()
+    _, state = begin(fresh(ready))
+    attempt = come_back(ready, code="c", state=state)
+    WorkerTurn(data_dir)(ready)
+    attempt.refresh_from_db()
+    assert attempt.state == AttemptState.GRANTED, attempt.result
+    attempt = logins.begin_unattended(fresh(ready), user=ready.user)
+    WorkerTurn(data_dir)(ready)
+    attempt.refresh_from_db()
+    assert attempt.state == AttemptState.REFUSED
+    assert "cannot be opened" in attempt.result
+
+
+def test_a_part_of_a_credential_needs_the_others(ready: BrokerAccount, data_dir: Path) -> None:
+    ready.set_credentials({"api_key": "key1", "access_token": "old"}, foreign_sealer())
+    ready.save()
+    attempt = logins.prove(fresh(ready), {"access_token": "new"}, user=ready.user)
+    WorkerTurn(data_dir)(ready)
+    attempt.refresh_from_db()
+    assert attempt.state == AttemptState.REFUSED
+    assert "cannot be opened" in attempt.result
 
 
 def test_begun_logins_do_not_pile_up(ready: BrokerAccount) -> None:
