@@ -16,7 +16,7 @@ from brokers.login.contract import Refusal
 from brokers.times.market_clock import INDIA
 from pooling.login.contracts import DailyLogin, PastTry
 
-__all__ = ["DEFAULT_AT", "TRIES_A_DAY", "is_due", "must_stop", "next_at"]
+__all__ = ["ALONE", "DEFAULT_AT", "TRIES_A_DAY", "is_due", "must_stop", "next_at"]
 
 DEFAULT_AT: Final = time(8, 5)
 TRIES_A_DAY: Final = 3
@@ -27,16 +27,17 @@ SECOND_TRY: Final = timedelta(minutes=30)
 AFTER_SECOND_FACTOR: Final = timedelta(seconds=130)
 # A credential that lasts until then needs no login that day.
 END_OF_DAY: Final = time(23, 55)
-_ALONE: Final = frozenset({Refusal.BUSY, Refusal.DOWN, Refusal.UNREADABLE})
+# Ends that say nothing of what was sent, so that it may be sent again.
+ALONE: Final = frozenset({Refusal.BUSY, Refusal.DOWN, Refusal.UNREADABLE})
 
 
 def must_stop(tries: tuple[PastTry, ...]) -> bool:
     """Whether nothing may be tried again until a person acts, by the last tries of any day."""
-    if not tries or tries[-1].why is None or tries[-1].why in _ALONE:
+    # One that reached nobody, or brought no clear answer, takes no earlier answer back.
+    answers = [each.why for each in tries if each.why not in ALONE]
+    if not answers or answers[-1] is None:
         return False
-    if tries[-1].why is not Refusal.SECOND_FACTOR:
-        return True
-    return len(tries) > 1 and tries[-2].why is Refusal.SECOND_FACTOR
+    return answers[-1] is not Refusal.SECOND_FACTOR or answers[-2:-1] == [Refusal.SECOND_FACTOR]
 
 
 def is_due(login: DailyLogin, now: datetime, is_trading_day: Callable[[date], bool]) -> bool:

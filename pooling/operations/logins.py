@@ -155,7 +155,6 @@ def go_on(attempt: LoginAttempt) -> str:
 def begin_unattended(account: BrokerAccount, *, user: User | None) -> LoginAttempt:
     """Log in with PIN and TOTP now. Raises CommandRefusedError."""
     _ready(account, LoginKind.UNATTENDED)
-    LoginSetup.objects.filter(account=account).update(stopped="")
     return _new_attempt(
         account,
         user=user,

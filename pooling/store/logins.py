@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from django.db import Error, IntegrityError, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from brokers.exceptions import BrokerConfigError
@@ -158,6 +159,7 @@ class DjangoLoginStore:
                 is_test = attempt.kind == AttemptKind.TEST
                 words = _taken(result) if is_test else self._store(attempt.account, result)
                 attempt.save(**attempt.end(AttemptState.GRANTED, words))
+                _may_begin_again(attempt)
         LoginAttempt.objects.forget_old(attempt.account)
 
     def _store(self, account: BrokerAccount, granted: Granted) -> str:
@@ -238,14 +240,23 @@ def _sends_totp(attempt_id: int, counter: int) -> None:
 
 def _stop_if_final(attempt: LoginAttempt) -> None:
     """Remember that no unattended login is made any more, until a person has acted."""
-    if attempt.kind != AttemptKind.UNATTENDED:
+    if attempt.kind != AttemptKind.UNATTENDED or attempt.why in schedule.ALONE:
         return
     if schedule.must_stop(_tries([attempt.account_id])[attempt.account_id]):
         LoginSetup.objects.filter(account=attempt.account_id).update(stopped=attempt.result)
 
 
+def _may_begin_again(attempt: LoginAttempt) -> None:
+    """Forget why no unattended login was made, once one has worked."""
+    if attempt.kind == AttemptKind.UNATTENDED:
+        LoginSetup.objects.filter(account=attempt.account_id).update(stopped="")
+
+
 def _tries(account_ids: Sequence[int]) -> Mapping[int, tuple[PastTry, ...]]:
+    # What was refused before something else was stored says nothing of that.
+    is_of_now = Q(state=AttemptState.GRANTED) | Q(begun__gte=F("account__login__changed"))
     rows = LoginAttempt.objects.filter(
+        is_of_now,
         account__in=account_ids,
         kind=AttemptKind.UNATTENDED,
         begun__gt=timezone.now() - LOOKED_BACK,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from brokers.exceptions import BrokerUnavailableError
 from brokers.times.market_clock import INDIA
 from pooling.calendar.days import Market
 from pooling.keys.opening import CredentialOpener
@@ -156,6 +157,47 @@ def test_a_part_of_a_credential_needs_the_others(ready: BrokerAccount, data_dir:
     attempt.refresh_from_db()
     assert attempt.state == AttemptState.REFUSED
     assert "cannot be opened" in attempt.result
+
+
+class TestRefusedPin:
+    """A refused PIN is sent again only when a person has done something."""
+
+    @pytest.fixture
+    def refused(self, ready: BrokerAccount, data_dir: Path) -> BrokerAccount:
+        WorkerTurn(data_dir, answers={"/pin": ["secret"]})(ready)
+        assert LoginSetup.objects.get(account=ready).stopped
+        LoginSetup.objects.update(totp_counter=0)
+        return fresh(ready)
+
+    def test_a_persons_try_that_reached_nobody_changes_nothing(
+        self, refused: BrokerAccount, data_dir: Path
+    ) -> None:
+        away = WorkerTurn(data_dir, answers={"/pin": [BrokerUnavailableError("cut off")]})
+        logins.begin_unattended(refused, user=refused.user)
+        away(refused)
+        assert LoginSetup.objects.get(account=refused).stopped
+        yesterday = timezone.now() - timedelta(days=1)
+        LoginAttempt.objects.update(begun=yesterday, finished=yesterday)
+        away(refused)
+        away(refused)
+        assert len([each for each in away.http.asked if each[1] == "/pin"]) == 1
+
+    def test_a_try_that_works_lets_the_clock_begin_again(
+        self, refused: BrokerAccount, data_dir: Path
+    ) -> None:
+        logins.begin_unattended(refused, user=refused.user)
+        WorkerTurn(data_dir)(refused)
+        assert not LoginSetup.objects.get(account=refused).stopped
+
+    def test_a_new_pin_is_tried_by_itself(self, refused: BrokerAccount, data_dir: Path) -> None:
+        """Stored while no worker ran, so that nobody tried it at once."""
+        logins.keep_fields(refused, {"pin": "162342"})
+        yesterday = timezone.now() - timedelta(days=1)
+        LoginAttempt.objects.update(begun=yesterday, finished=yesterday)
+        worker = WorkerTurn(data_dir)
+        worker(refused)
+        worker(refused)
+        assert [each[1] for each in worker.http.asked] == ["/pin", "/me"]
 
 
 def test_begun_logins_do_not_pile_up(ready: BrokerAccount) -> None:
