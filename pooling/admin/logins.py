@@ -5,7 +5,7 @@ What a login needs is entered on the Brokers page by the account's owner; secret
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q
@@ -101,6 +101,16 @@ class LoginSetupAdmin(SetupAdminBase):
         "stopped",
     )
     readonly_fields: ClassVar[tuple[str, ...]] = ("account", "stopped")
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: LoginSetup,
+        form: Any,
+        change: bool,
+    ) -> None:
+        """Save what was changed, and nothing of what a worker writes meanwhile."""
+        obj.save(update_fields=[*form.changed_data, "changed"])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds one here: its owner does, on the Brokers page."""

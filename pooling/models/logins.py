@@ -34,6 +34,8 @@ ATTEMPTS_KEPT = 50  # of one account
 # From the browser's return, or from the beginning without one, to the end; and from the deadline of
 # a browser that stays away to the moment at which it is given up.
 WORKER_TIME = timedelta(seconds=120)
+# What an account's owner enters; the other columns are the worker's, or the admin's.
+SETTINGS = ("kind", "public", "secrets", "unattended", "unattended_at", "stopped", "changed")
 LATE = "It was not finished in time. Log in again."
 
 
@@ -96,6 +98,13 @@ class LoginSetup(models.Model):
         }
         self.secrets = {**self.secrets, **sealer.encrypt(hidden, self.bound_to())}
         self.stopped = ""
+
+    def save_settings(self) -> None:
+        """Save what its owner enters, and nothing of what a worker writes beside it."""
+        if self._state.adding:
+            self.save()
+        else:
+            self.save(update_fields=SETTINGS)
 
     def kept_in_clear(self, opener: Opens, names: Collection[str]) -> dict[str, str]:
         """Return those of the fields that are kept, public and secret ones.

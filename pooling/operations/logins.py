@@ -99,10 +99,11 @@ def keep_fields(account: BrokerAccount, values: Mapping[str, str]) -> LoginSetup
     """
     sealer = _sealer()
     with transaction.atomic():
-        BrokerAccount.objects.select_for_update().get(pk=account.pk)
-        setup = login_setup(account)
+        # Read under the lock: what was read before may be older than what was stored since.
+        setup = login_setup(BrokerAccount.objects.select_for_update().get(pk=account.pk))
         setup.keep(values, sealer)
-        setup.save()
+        setup.save_settings()
+    account.login = setup
     return setup
 
 

@@ -263,11 +263,13 @@ def _added(
 def _kept(account: BrokerAccount, kind: LoginKind, form: LoginFieldsForm) -> bool:
     try:
         with transaction.atomic():
-            BrokerAccount.objects.select_for_update().get(pk=account.pk)
-            _keep(logins.login_setup(account), kind, form)
+            current = BrokerAccount.objects.select_for_update().get(pk=account.pk)
+            setup = logins.login_setup(current)
+            _keep(setup, kind, form)
     except KeyFileError as error:
         form.add_error(None, str(error))
         return False
+    account.login = setup
     return True
 
 
@@ -279,7 +281,7 @@ def _keep(setup: LoginSetup, kind: LoginKind, form: LoginFieldsForm) -> None:
         setup.unattended = form.cleaned_data["unattended"]
         setup.unattended_at = form.cleaned_data["unattended_at"]
     setup.kind = kind
-    setup.save()
+    setup.save_settings()
 
 
 def _proceed(

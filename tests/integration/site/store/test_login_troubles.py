@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from brokers.exceptions import BrokerUnavailableError
+from brokers.login.contract import Granted
 from brokers.times.market_clock import INDIA
 from pooling.calendar.days import Market
 from pooling.keys.opening import CredentialOpener
@@ -198,6 +200,20 @@ class TestRefusedPin:
         worker(refused)
         worker(refused)
         assert [each[1] for each in worker.http.asked] == ["/pin", "/me"]
+
+
+def test_settings_that_are_saved_keep_what_the_worker_wrote_meanwhile(
+    ready: BrokerAccount, data_dir: Path
+) -> None:
+    """A rolled back counter would send a code of the second factor twice."""
+    elder = BrokerAccount.objects.select_related("login").get(pk=ready.pk)
+    attempt = logins.begin_unattended(ready, user=ready.user)
+    store = WorkerTurn(data_dir).store
+    async_to_sync(store.sends_totp)(attempt.pk, 59_000_000)
+    async_to_sync(store.finish)(attempt.pk, Granted(values={"access_token": "t"}, owner="AB1234"))
+    logins.keep_fields(elder, {"api_key": "key2"})
+    setup = LoginSetup.objects.get(account=ready)
+    assert (setup.totp_counter, setup.owner) == (59_000_000, "AB1234")
 
 
 def test_begun_logins_do_not_pile_up(ready: BrokerAccount) -> None:
