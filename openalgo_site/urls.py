@@ -22,6 +22,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("openalgo_site.web.api")),
     path("metrics", metrics, name="metrics"),
+    path("account/", include("openalgo_site.web.account.pages")),
     path("brokers/", include("openalgo_site.web.brokers.pages")),
     path("status/", include("openalgo_site.web.status.pages")),
     path("", include("streaming.urls")),

@@ -17,7 +17,7 @@ from streaming.models import UserPreferences
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["preferences", "preferred_exchange", "urlpatterns"]
+__all__ = ["exchanges_of", "preferences", "preferred_exchange", "urlpatterns"]
 
 
 class _Change(msgspec.Struct, forbid_unknown_fields=True):
@@ -30,7 +30,7 @@ def preferences(request: HttpRequest, user: User) -> dict[str, Any]:
 
     ``exchanges`` are those that there are to choose from; "" stands for the usual order.
     """
-    known = _families(user)
+    known = exchanges_of(user)
     if request.method == "PUT":
         wanted = _read(request).preferred_exchange.strip().upper()
         if wanted and wanted not in known:
@@ -50,7 +50,8 @@ def preferred_exchange(user: User) -> str:
     return chosen.first() or ""
 
 
-def _families(user: User) -> list[str]:
+def exchanges_of(user: User) -> list[str]:
+    """Return the families of exchanges that ``user`` may have first, in the usual order."""
     found: set[str] = set()
     for account in BrokerAccount.objects.filter(user=user, enabled=True):
         try:

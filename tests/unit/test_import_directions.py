@@ -134,6 +134,8 @@ ROOMS: dict[str, str] = {
     f"brokers.registry {_VALUES}",
     "openalgo_site.web": "openalgo_site.config openalgo_site.adapters openalgo_site.turns "
     f"openalgo_site.processes pooling pooling.* streaming streaming.* {_VALUES}",
+    "openalgo_site.web.account": "openalgo_site.adapters openalgo_site.login openalgo_site.web "
+    f"streaming streaming.* {_VALUES}",
     "openalgo_site.web.brokers": "openalgo_site.config openalgo_site.web pooling pooling.* "
     f"brokers.login {_VALUES}",
     "openalgo_site.web.status": "openalgo_site.web pooling pooling.* streaming streaming.* "
