@@ -39,6 +39,7 @@ VERBS: Mapping[str, Mapping[str, Any]] = {
     "make_analytics_token": {"user_id": str},
     "make_web_token": {"user_id": str},
     "set_data_plan": {"data_plan": str},
+    "set_publisher": {"is_publisher": bool},
 }
 
 

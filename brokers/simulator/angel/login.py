@@ -9,8 +9,9 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from brokers.simulator.login.desk import LoginDesk
+from brokers.simulator.login.pages import message_page
 from brokers.simulator.login.people import PEOPLE, Person
-from brokers.simulator.login.server import Answer, Call, json, text
+from brokers.simulator.login.server import Answer, Call, html, json, text
 from brokers.simulator.login.tokens import Issued, daily_end, jwt
 
 __all__ = ["AngelLogin"]
@@ -35,7 +36,12 @@ class AngelLogin(LoginDesk):
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # those of the base
         self._logins: list[float] = []  # when somebody logged in, within the last minute
+        self.is_publisher = True  # whether the app's key is of that kind, which alone has a page
         self._renewals: dict[str, str] = {}  # refresh token -> its JWT; each works once
+
+    def set_publisher(self, is_publisher: bool) -> None:
+        """Let the app's key be of the kind Publisher, or of the kind Trading."""
+        self.is_publisher = is_publisher
 
     def _routes(self) -> Mapping[tuple[str, str], Callable[[Call], Answer]]:
         return {
@@ -51,6 +57,11 @@ class AngelLogin(LoginDesk):
 
     def _closed(self) -> Answer:
         return _refused("AB1004", "Something Went Wrong, Please Try After Sometime")
+
+    def _page(self, call: Call) -> Answer:
+        if self.is_publisher:
+            return super()._page(call)
+        return html(message_page(self.broker, "This key is not of the kind Publisher."), 403)
 
     def _page_problem(self, call: Call) -> str:
         if call.asked("api_key") != self.app.key:

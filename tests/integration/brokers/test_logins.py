@@ -411,3 +411,25 @@ async def test_a_redirect_that_is_not_registered_ends_at_the_brokers_page() -> N
             shown = await browser.get(await trader.page())
             assert shown.status_code == 400
             assert "redirect" in shown.text.lower()
+
+
+async def test_angels_browser_login_brings_what_opens_the_feed() -> None:
+    """Where there is a public name to come back to; the tokens are in the address itself."""
+    public = "https://pool.example/brokers/angel/callback/"
+    async with trading(LABS[5]) as trader:
+        trader.desk.register(public)
+        trader.redirect = public
+        back = await trader.at_the_page()
+        assert back.startswith(public)
+        brought = trader.login.callback(dict(parse_qsl(urlsplit(back).query)), trader.kept)
+        assert isinstance(brought, Granted), brought
+        assert brought.state == STATE
+        taken = trader.taken(kind=AttemptKind.BROWSER, values=brought.values)
+        granted = await trader.driver.obtain(trader.login, taken)
+        assert isinstance(granted, Granted), granted
+        assert granted.owner == trader.person.user_id
+        token = granted.values["access_token"].removeprefix("Bearer ")
+        login = trader.desk.tokens.of_feed(token)
+        assert login is not None
+        assert login.feed_token == granted.values["feed_token"]
+        assert not trader.desk.record

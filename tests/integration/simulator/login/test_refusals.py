@@ -210,6 +210,13 @@ async def test_angels_publisher_login_brings_both_tokens():
         says(await client.profile(back["feed_token"]), ENDED["angel"])
 
 
+async def test_angels_page_is_for_keys_of_publishers():
+    async with client_at("angel") as client:
+        client.desk.set_publisher(False)  # type: ignore[attr-defined]
+        assert (await client.fill_in()).status_code == 403
+        assert (await client.by_pin()).json()["status"] is True
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
