@@ -24,6 +24,8 @@ _SHARE = 4
 _MANY_BLOCKS = 10_000
 # Looks between two times that memory is given back, which takes milliseconds.
 _LOOKS_BETWEEN = 4
+# Looks until it is given back once more: what goes on meanwhile takes pages here and there again.
+_LOOKS_UNTIL_AGAIN = 4
 
 
 async def shrink_when_left(
@@ -39,7 +41,7 @@ async def shrink_when_left(
 
     Two, as a request under way asks for what nobody reads yet. Where that is not so and the process
     had many more objects at an earlier look than at two in a row, whoever they were of, what is
-    free is given back all the same. May be cancelled.
+    free is given back all the same. Once more some looks after either. May be cancelled.
 
     Args:
         in_use: how many feeds somebody reads.
@@ -49,7 +51,7 @@ async def shrink_when_left(
         trim: what to do where nothing is to be forgotten; ``give_free_back`` if not given.
         seconds: between two looks.
     """
-    left = fallen = most = since = 0
+    left = fallen = most = since = again = 0
     while True:
         await asyncio.sleep(seconds)
         read, now = in_use(), blocks()
@@ -57,14 +59,18 @@ async def shrink_when_left(
         is_left = kept() > _FEW and read * _SHARE <= kept()
         left = left + 1 if is_left else 0
         fallen = fallen + 1 if most - now >= _MANY_BLOCKS else 0
+        again -= 1
         if left == 2:
             (shrink or give_back)()
         elif fallen >= 2 and since >= _LOOKS_BETWEEN:
             (trim or give_free_back)()
+        elif again == 0:
+            (trim or give_free_back)()
+            continue
         else:
             continue
         left = fallen = since = 0
-        most = now
+        most, again = now, _LOOKS_UNTIL_AGAIN
 
 
 def give_back() -> None:

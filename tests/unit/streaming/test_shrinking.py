@@ -77,8 +77,9 @@ async def test_it_shrinks_once_most_is_read_no_more(
         ([600, 500, 500, 500, 500], "t"),
         ([500, 600, 600, 500, 500, 400, 400, 400, 400], "tt"),
         ([500, 600, 700, 800, 900], ""),
+        ([500, 600, 600, *[500] * 12], "tt"),
     ],
-    ids=["fewer", "one look", "a few fewer", "not at once", "and fewer", "more"],
+    ids=["fewer", "one look", "a few fewer", "not at once", "and fewer", "more", "once more"],
 )
 async def test_what_is_free_is_given_back_once_many_objects_are_gone(
     blocks: list[int], done: str

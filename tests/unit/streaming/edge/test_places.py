@@ -26,10 +26,10 @@ class Guest:
 class Story:
     """An edge with guests that all came at once, and a clock."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self) -> None:
         self.now = 100.0
-        bounds = {"max_strangers": MANY, "max_strangers_per_address": MANY, **limits}
-        self.edge = Edge(EdgeLimits(**bounds), clock=lambda: self.now)
+        limits = EdgeLimits(max_strangers=MANY, max_strangers_per_address=MANY)
+        self.edge = Edge(limits, clock=lambda: self.now)
         self.guests = [Guest(self.edge) for _ in range(MANY)]
         for guest in self.guests:
             assert self.edge.enter(guest, "192.0.2.1") is None
