@@ -25,7 +25,7 @@ async def http_pool() -> AsyncIterator[Result]:
     """Without the pool every request has a client, and so a handshake, of its own.
 
     ``less_time_percent`` is what the pool saves of the time without it. The TLS context is made
-    once for both: making it anew would cost the side without the pool far more than the network.
+    once for both: making it again would cost the side without the pool far more than the network.
     """
     for protocol, name in (("h2", "HTTP/2"), ("http/1.1", "HTTP/1.1")):
         server = Child("benchmarks.https_server", cores()[0], [protocol])

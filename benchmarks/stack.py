@@ -110,7 +110,7 @@ def installation(log_level: str = "WARNING") -> Iterator[Installation]:
             "REDIS_URL": "",
             "METRICS_KEY": METRICS_KEY,
             "LOG_LEVEL": log_level,
-            # What one scenario leaves shall not share the next one's rate.
+            # What one scenario leaves must not share the next one's rate.
             "UNSUBSCRIBE_LINGER_SECONDS": "0.1",
             **dict(names),
         }

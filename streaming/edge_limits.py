@@ -116,8 +116,8 @@ class TokenBucket:
             raise ValueError("rate must be positive and burst at least 1")
         self._rate = rate
         self._burst = float(burst)
-        self._tokens = float(burst)
-        self._updated_at: float | None = None
+        self._tokens = float(burst)  # left at ``_updated_at``
+        self._updated_at: float | None = None  # in the clock of whoever asks; None: never asked
 
     def allows(self, now: float, cost: float = 1.0) -> bool:
         """Count an event of ``cost``; False, and nothing counted, when it is over the limit."""
@@ -161,6 +161,7 @@ class AuthFailures:
         self._window = window_seconds
         self._max_entries = max_entries
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
+        # When each failed, by digest; the oldest first.
         self._failed_keys: OrderedDict[bytes, float] = OrderedDict()
 
     def failed_recently(self, key_digest: bytes, now: float) -> bool:
@@ -212,7 +213,7 @@ class ConnectionCounter:
         self._max_total = max_total
         self._max_per_address = max_per_address
         self._by_address: Counter[str] = Counter()
-        self.total = 0
+        self.total = 0  # open now, of all addresses
 
     def enter(self, address: str) -> bool:
         """Count one in; False, and nothing counted, when a limit is reached."""

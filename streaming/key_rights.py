@@ -1,4 +1,4 @@
-"""For whom somebody may make an API key: it opens the door as its owner. Pure."""
+"""The right to make an API key for somebody: it opens the door as its owner. Pure."""
 
 from __future__ import annotations
 

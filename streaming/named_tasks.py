@@ -16,7 +16,7 @@ class NamedTasks:
     """Keeps tasks until they are done; one that fails is logged. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # those that have not ended
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Begin to run ``coroutine`` as a task."""

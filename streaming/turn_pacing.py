@@ -33,7 +33,7 @@ class TickRate:
     def __init__(self) -> None:
         # Sums in which each read counts a tenth less than the one after it.
         self._seconds = 0.0
-        self._ticks = 0.0
+        self._ticks = 0.0  # as ``_seconds``
 
     def worthwhile_wait(self, since_last_seconds: float, ticks: int) -> float:
         """Note a read, and return after how long the next one is worth its writes.
@@ -56,10 +56,10 @@ class TurnPacing:
 
     def __init__(self, *, cpu_clock: Callable[[], float]) -> None:
         self._cpu_clock = cpu_clock
-        self._began: float | None = None
-        self._cpu_began = 0.0
-        self._windows_left = 0
-        self.patience_seconds = 0.0
+        self._began: float | None = None  # when the present window did
+        self._cpu_began = 0.0  # the CPU clock at that time
+        self._windows_left = 0  # until patience is left off, to look
+        self.patience_seconds = 0.0  # how long ticks may wait for each other now
 
     def __repr__(self) -> str:
         return f"<TurnPacing patience={self.patience_seconds}>"

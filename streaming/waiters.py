@@ -21,8 +21,8 @@ class Signal:
     __slots__ = ("_is_set", "_waiter")
 
     def __init__(self) -> None:
-        self._is_set = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._is_set = False  # ``wait`` returns at once
+        self._waiter: asyncio.Future[None] | None = None  # who waits; None: nobody
 
     def __repr__(self) -> str:
         return f"<Signal {'set' if self._is_set else 'clear'}>"
@@ -68,7 +68,7 @@ class SmallQueue(Generic[_T]):
 
     def __init__(self) -> None:
         self._filled = Signal()
-        self._items: deque[_T] | None = None
+        self._items: deque[_T] | None = None  # None while it is empty
 
     def __repr__(self) -> str:
         return f"<SmallQueue {len(self._items or ())}>"

@@ -1,4 +1,4 @@
-"""The admin of what people watch."""
+"""The admin of watchlists."""
 
 from __future__ import annotations
 

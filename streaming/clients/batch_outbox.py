@@ -1,4 +1,4 @@
-"""What waits for one client of the batch subprotocol, and the frames that it waits for. Pure.
+"""The outbox of a client of the batch subprotocol, and the frames that ticks wait for in it. Pure.
 
 What is special about one client (a snapshot, a transport that is still busy) waits here, latest
 tick of each line only, and goes out with its next batch.
@@ -24,7 +24,7 @@ def encode_batch(bodies: Iterable[bytes]) -> bytes:
 
 
 class BatchSource(Protocol):
-    """What an outbox needs of the cohort that feeds it."""
+    """The part of a cohort that an outbox which it feeds needs."""
 
     max_frame_bytes: int
 
@@ -90,21 +90,23 @@ class BatchOutbox(Outbox[Any]):
             stall_seconds=stall_seconds,
         )
         self.cohort = cohort
-        self.lines: set[Hashable] = set()
+        self.lines: set[Hashable] = set()  # that it reads from the cohort
         self._wants_frames = wants_frames
         # Writes a ready frame at once, or returns False when something is in its way: a batch then
         # waits for its turn like everything else. None: there is no such way.
         self.write_now: Callable[[bytes], bool] | None = None
+        # Latest tick of each line for its next batch, for this client alone.
         self._backlog: dict[Hashable, bytes] = {}
         # What the cohort had of a line when it was joined: the snapshot is at least as new.
         self._seen: dict[Hashable, bytes] = {}
-        self._behind: list[Any] = []
-        self._behind_bytes = 0
-        self._is_releasing = False
+        self._behind: list[Any] = []  # control frames that follow the ticks that wait
+        self._behind_bytes = 0  # of them
+        self._is_releasing = False  # the moment has come: the backlog goes with the next takes
         self._is_busy = False  # what was taken last may still be on its way out
-        self._takes = 0
+        self._takes = 0  # that brought something
+        # When a backlog was first found behind a batch that is not taken.
         self._stuck_since: float | None = None
-        self._stuck_at = 0
+        self._stuck_at = 0  # ``_takes`` at that time
 
     def join(self, line: Hashable) -> bool:
         """Read ``line`` from the cohort; True when nobody of the cohort did before."""

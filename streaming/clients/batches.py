@@ -91,15 +91,17 @@ class Cohort:
         self._offset = offset
         self._clock = clock
         self._call_later = call_later
-        self._is_armed = False
-        self._not_before = float("-inf")
+        self._is_armed = False  # a call for the next batch is set
+        self._not_before = float("-inf")  # the earliest moment of the next batch, by ``clock``
         self._due_at = 0.0  # of the moment that is armed
-        self._dirty: dict[Hashable, bytes] = {}
-        self._readers: dict[Hashable, int] = {}
-        self._expecting: set[BatchOutbox] = set()
+        self._dirty: dict[Hashable, bytes] = {}  # latest tick of each line since the last batch
+        self._readers: dict[Hashable, int] = {}  # how many clients read each line
+        self._expecting: set[BatchOutbox] = set()  # to be released at the next moment
         # Clients by what they read: those of one entry share their frames.
         self._alike: dict[frozenset[Hashable], set[BatchOutbox]] = {}
+        # The entry of ``_alike`` that each client is in.
         self._sorted_as: dict[BatchOutbox, frozenset[Hashable]] = {}
+        # Clients whose lines changed since they were sorted.
         self._unsorted: set[BatchOutbox] = set()
 
     def __repr__(self) -> str:
@@ -243,8 +245,8 @@ class BatchWheel:
     def __init__(self, *, clock: Callable[[], float], call_later: CallLater) -> None:
         self._clock = clock
         self._call_later = call_later
-        self._cohorts: dict[tuple[int, int], Cohort] = {}
-        self._dealt: dict[int, int] = {}
+        self._cohorts: dict[tuple[int, int], Cohort] = {}  # by interval (ms) and phase
+        self._dealt: dict[int, int] = {}  # clients so far, by interval (ms)
 
     def __repr__(self) -> str:
         return f"<BatchWheel cohorts={len(self._cohorts)}>"

@@ -36,7 +36,7 @@ class TickPayload:
         self.line = line
         self.body = body
         self.frame = text_frame(body)
-        self._text: str | None = None
+        self._text: str | None = None  # ``body`` decoded, once somebody asks
 
     def __repr__(self) -> str:
         return f"<TickPayload {self.line!r} {len(self.body)} bytes>"
@@ -68,6 +68,7 @@ class FrameJoiner:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
+        # By length and the ids of both ends: payloads, and what they were joined into.
         self._known: dict[tuple[int, int, int], tuple[list[TickPayload], list[Chunk]]] = {}
 
     def join(self, payloads: list[TickPayload]) -> list[Chunk]:

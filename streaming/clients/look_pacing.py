@@ -1,4 +1,4 @@
-"""How looks at connected clients, asked for by notices, leave time to the clients. Pure.
+"""Pauses between looks at connected clients that notices ask for: clients need time, too. Pure.
 
 Whoever can write to the channel layer can ask for a look at any rate, and a look costs the gateway
 its loop and the database a query. So a pause follows each, in which however many notices are one.
@@ -16,7 +16,7 @@ class LookPacing:
     """The pause after the last look. Times are monotonic seconds; for one task."""
 
     def __init__(self) -> None:
-        self._pause_ends_at = float("-inf")
+        self._pause_ends_at = float("-inf")  # a notice that comes earlier waits until then
 
     def __repr__(self) -> str:
         return f"<LookPacing pause_ends_at={self._pause_ends_at}>"

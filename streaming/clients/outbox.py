@@ -1,4 +1,4 @@
-"""What waits to be sent to one client, and when that is too much. Pure.
+"""The outbox of one client: frames that wait to be sent, and when they are too many. Pure.
 
 Control frames (answers, orders, status) are never conflated. Ticks wait in order while all that
 waits fits into ``max_bytes``. When it does not, only the latest tick of each line is kept, in the
@@ -71,20 +71,21 @@ class Outbox(Generic[Frame]):
         self.max_bytes = max_bytes
         self.max_control_frames = max_control_frames
         self.stall_seconds = stall_seconds
-        self.tick_bytes = 0
-        self.control_bytes = 0
-        self.control_frames = 0
+        self.tick_bytes = 0  # of ticks that wait
+        self.control_bytes = 0  # of control frames that wait
+        self.control_frames = 0  # that wait
         self.conflated = 0  # ticks that a later one of the same line replaced
         self.dropped_unsubscribed = 0  # ticks that waited when their line was left
         self.dropped_closed = 0  # ticks that waited when the client was closed or gone
-        self.overflowed = False
-        self.finished = False
-        self._on_ready = on_ready
+        self.overflowed = False  # a control frame found no room: the client is too slow
+        self.finished = False  # takes nothing more; control frames may still leave
+        self._on_ready = on_ready  # nobody's after ``let_go``
         self._allowance = allowance
         # Entries are (line, payload), line None: a control frame; or a line alone, which is never a
         # tuple: its payload is in _latest. Of thousands of lines a pair each takes half a megabyte.
         self._queue: deque[Any] = deque()
         self._latest: dict[Hashable, Frame] | None = None  # None: not congested
+        # When the mark in the queue was put there; None: it has none.
         self._marked_at: float | None = None
 
     def __len__(self) -> int:

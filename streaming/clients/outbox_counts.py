@@ -1,4 +1,4 @@
-"""What outboxes kept from clients, gone ones included, by reason. Pure."""
+"""Ticks that outboxes kept from clients, gone ones included, by reason. Pure."""
 
 from __future__ import annotations
 

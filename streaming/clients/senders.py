@@ -66,7 +66,7 @@ class FrameWriter(Protocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """How much was written that the kernel has not taken."""
+        """Bytes that were written and that the kernel has not taken."""
 
     def write(self, frames: bytes) -> bool:
         """Write whole unmasked frames; False, and nothing written, when it is no longer open.
@@ -80,7 +80,7 @@ class Sender(Protocol):
 
     @property
     def outbox(self) -> Outbox[Any]:
-        """What has to wait, and the bounds of it."""
+        """The frames that have to wait, and the bounds of them."""
 
     @property
     def batches(self) -> BatchOutbox | None:
@@ -88,11 +88,11 @@ class Sender(Protocol):
 
     @property
     def push(self) -> Callable[[TickPayload], None]:
-        """What takes a tick as the hub hands it out; ``flush`` follows within the same turn."""
+        """The taker of a tick as the hub hands it out; ``flush`` follows within the same turn."""
 
     @property
     def unsent_bytes(self) -> int:
-        """How much of what was handed over waits with the transport, as far as it says so."""
+        """Bytes that were handed over and wait with the transport, as far as it says so."""
 
     def flush(self, joiner: FrameJoiner) -> None:
         """Write the ticks pushed in this turn, or queue them behind what waits already."""

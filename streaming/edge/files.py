@@ -1,4 +1,4 @@
-"""How many files a gateway may open: as many as the system lets it, and some are no connections."""
+"""The limit of open files: as many as the system lets a gateway have, some for no connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection may send as WebSocket frames, looked at before any of it is parsed. Pure.
+"""Bounds of a connection's WebSocket frames, looked at before any of them is parsed. Pure.
 
 Only headers are read here: where a frame ends, and what it is. Frames of every kind count, because
 each costs the parser about the same, however small it is. Time is passed in as seconds of a
@@ -55,9 +55,9 @@ class FrameGate:
         self._bucket = TokenBucket(
             rate=limits.stranger_frames_per_second, burst=limits.stranger_frame_burst
         )
-        self.is_admitted = False
+        self.is_admitted = False  # the client is known: other bounds hold
         self._data = b""  # what was fed and not yet handed out, from ``_at`` on
-        self._at = 0
+        self._at = 0  # where in ``_data``
         self._left = 0  # bytes to come of the frame that was begun
         self._pieces = 0  # so far, of the message under way
         self._message_bytes = 0  # of it, as the headers so far have it
@@ -68,7 +68,7 @@ class FrameGate:
 
     @property
     def waiting_bytes(self) -> int:
-        """How much was fed and not yet handed out."""
+        """Bytes that were fed and not yet handed out."""
         return len(self._data) - self._at
 
     @property

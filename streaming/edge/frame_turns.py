@@ -30,7 +30,7 @@ class FrameTurns:
 
     def __init__(self) -> None:
         self.left = PER_TURN  # of the turn under way, in short frames; may fall below zero
-        self._is_due = False
+        self._is_due = False  # a turn is set
         # Works that wait, by user; the first user is the next one. Each is in it once: whoever
         # joins sees to it.
         self._waiting: dict[Hashable, deque[Callable[[], None]]] = {}

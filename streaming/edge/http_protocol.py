@@ -89,6 +89,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._is_due = False  # ``_work`` is called in one of the next turns
         self._refusal: Refusal | None = None  # from when on nothing is parsed any more
         self._dropped_bytes = 0  # since then
+        # Ends a connection that does not read its refusal.
         self._farewell: asyncio.TimerHandle | None = None
         self._is_idle = False  # answered, and nothing asked since
         self._is_counted = False  # among the edge's connections, until handed over or gone

@@ -1,4 +1,4 @@
-"""How much the kernel takes of a connection beyond what was read: the rest waits at its sender."""
+"""The kernel's buffer of a connection: what it takes beyond what was read; the rest waits there."""
 
 from __future__ import annotations
 

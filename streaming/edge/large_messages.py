@@ -23,7 +23,7 @@ LARGE_BYTES = 64 * 1024
 
 
 class Place(Enum):
-    """What became of asking for a place."""
+    """The answer to whoever asks for a place."""
 
     TAKEN = "taken"
     AWAITED = "awaited"

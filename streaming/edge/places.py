@@ -1,4 +1,4 @@
-"""What all connections of a gateway process share at its edge: places, turns, and counts."""
+"""Places, turns and counts that all connections of a gateway process share at its edge."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Lane:
             raise ValueError("per_turn must be at least 1")
         self._per_turn = per_turn
         self._waiting: deque[Callable[[], None]] = deque()  # each is in it once: whoever joins sees
-        self._is_due = False
+        self._is_due = False  # a turn is set
 
     def __repr__(self) -> str:
         return f"<Lane waiting={len(self._waiting)}>"

@@ -1,4 +1,4 @@
-"""What every answer tells browsers: our own files, our own sockets, nothing else, for nobody else.
+"""Headers of every answer to browsers: our own files, our own sockets, nothing else, for us alone.
 
 Scripts and styles are files, never inline, so an injected element has nothing to run. The socket's
 origin is named beside ``'self'`` because older browsers do not take ``'self'`` to mean ``ws:``.

@@ -29,7 +29,7 @@ _ROOM_SHARE = 20
 
 @dataclass(slots=True)
 class _Stranger:
-    """How one connection stands."""
+    """The standing of one connection."""
 
     group: str | None  # whose address it is; None: of a proxy, behind which anybody may be
     since: float  # from when on we have waited for it

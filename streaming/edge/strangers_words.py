@@ -1,4 +1,4 @@
-"""What uvicorn says about requests that strangers spoil: once a minute, and how often since."""
+"""Words of uvicorn on requests that strangers spoil: once a minute, and how often since."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class UvicornFrameWriter:
 
     @property
     def unsent_bytes(self) -> int:
-        """How much was written that the kernel has not taken."""
+        """Bytes that were written and that the kernel has not taken."""
         return self._protocol.transport.get_write_buffer_size()
 
     def write(self, frames: bytes) -> bool:

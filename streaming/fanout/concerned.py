@@ -1,4 +1,4 @@
-"""Whom of a gateway's clients a pool's word on subscriptions concerns. Pure."""
+"""Clients of a gateway whom a pool's word on subscriptions concerns. Pure."""
 
 from __future__ import annotations
 

@@ -114,12 +114,12 @@ class GatewayHub:
             max_total=self.limits.max_clients,
             max_per_address=self.limits.max_clients_per_address,
         )
-        self.clients: set[Client] = set()
-        self.ticks_received = 0
-        self.ticks_unwanted = 0
-        self.clients_closed: Counter[CloseCode] = Counter()
-        self.ticks_delivered = 0
-        self._departed = OutboxCounts()
+        self.clients: set[Client] = set()  # entered and not left
+        self.ticks_received = 0  # from the bus, since the start
+        self.ticks_unwanted = 0  # of them, those that nobody read any more
+        self.clients_closed: Counter[CloseCode] = Counter()  # by the gateway, since the start
+        self.ticks_delivered = 0  # one for each client that a tick was for
+        self._departed = OutboxCounts()  # of clients that are gone
         gateway_id = str(getattr(link, "gateway_id", ""))  # links in memory have none
         self.board = StatusBoard(source=status, gateway=gateway_id, clock=clock)
         self.batches = BatchWheel(
@@ -131,12 +131,12 @@ class GatewayHub:
         self._pacing = TurnPacing(cpu_clock=cpu_clock)
         self._joiner = FrameJoiner()
         self._arrivals, self._stale = Arrivals(), StaleInstruments()
-        self._planning: set[Client] = set()
+        self._planning: set[Client] = set()  # clients whose pools are being asked
         self._releasing = asyncio.Lock()
         self._tasks, self._ids = NamedTasks(), itertools.count(1)
         self._slow, self._revoked = SlowClients(hub=self), RevokedClients(hub=self)
         self._look_ups = LookUpLog(clock=clock)
-        self._closed = False
+        self._closed = False  # nothing is begun any more
 
     def __repr__(self) -> str:
         return f"<GatewayHub clients={len(self.clients)} {self._groups!r} link={self.link!r}>"

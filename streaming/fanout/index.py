@@ -105,6 +105,7 @@ class _Lines(Generic[Member]):
     __slots__ = ("_left", "_lines")
 
     def __init__(self) -> None:
+        # Joined, those that were left included until they are struck out.
         self._lines: list[LineMembers[Member]] = []
         self._left = 0  # entries of lines that were left, those that were joined again included
 
@@ -146,7 +147,7 @@ class Group(Generic[Member]):
     __slots__ = ("busy_looks", "busy_until", "last_tick_seconds", "lines", "since_seconds")
 
     def __init__(self) -> None:
-        self.lines: dict[Line, LineMembers[Member]] = {}
+        self.lines: dict[Line, LineMembers[Member]] = {}  # that somebody reads
         self.last_tick_seconds: float | None = None
         self.since_seconds: float | None = None
         self.busy_looks = 0
@@ -154,12 +155,12 @@ class Group(Generic[Member]):
 
 
 class Groups(Generic[Member]):
-    """Who reads what. Not thread-safe."""
+    """The index of all topics: who reads what. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._groups: dict[bytes, Group[Member]] = {}
+        self._groups: dict[bytes, Group[Member]] = {}  # by topic
         self._held: dict[Member, _Lines[Member]] = {}  # without empty ones
-        self._relays: dict[Member, Relay] = {}
+        self._relays: dict[Member, Relay] = {}  # of members that have one
 
     def __len__(self) -> int:
         return len(self._groups)

@@ -1,4 +1,4 @@
-"""Looks every few seconds at the topics of a hub, for ``streaming/fanout/quiet_lines.py``."""
+"""A look every few seconds at the topics of a hub, for ``streaming/fanout/quiet_lines.py``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class LineWatch:
     def __init__(self, *, groups: Groups[Any], clock: Callable[[], float]) -> None:
         self._groups = groups
         self._clock = clock
-        self._looked_at = clock()
+        self._looked_at = clock()  # the last look, by ``clock``
 
     @property
     def topics(self) -> int:
-        """How many topics somebody reads."""
+        """The number of topics that somebody reads."""
         return len(self._groups)
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""When it is logged that what a request asks the directory about its symbols cannot be said."""
+"""The log's word, once a minute, that look-ups of requests in the directory fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("streaming")
 
 
 class LookUp(StrEnum):
-    """What is looked up of a request's symbols, as a line of the log names it."""
+    """The parts that are looked up of a request's symbols, as a line of the log names it."""
 
     EXACT_NAMES = "symbols"
     NEAREST_NAMES = "the nearest symbols"

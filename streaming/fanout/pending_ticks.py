@@ -23,6 +23,7 @@ class Arrivals:
     """The newest ticks of topics that are being subscribed. False while there are none."""
 
     def __init__(self) -> None:
+        # How many subscribes under way wait for each topic.
         self._expected: Counter[bytes] = Counter()
         # One of each mode: nearly always one.
         self._newest: dict[bytes, tuple[TickMessage, ...]] = {}

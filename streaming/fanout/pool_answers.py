@@ -1,4 +1,4 @@
-"""What the pools answer to one client's wants, by feed."""
+"""Answers of the pools to one client's wants, by feed."""
 
 from __future__ import annotations
 

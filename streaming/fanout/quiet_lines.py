@@ -1,4 +1,4 @@
-"""Which topics fell silent while their feed lives, told from when they ticked. Pure.
+"""Topics that fell silent while their feed lives, told from when they ticked. Pure.
 
 A tick only leaves its time. A look every 5 s makes a history of that: a topic that ticked before
 each of six looks in a row had plenty, and has dried up after 25 s without a tick. One that ticks

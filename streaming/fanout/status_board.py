@@ -28,7 +28,7 @@ MAX_VIEWS_PER_USER = 8
 
 
 class StatusBoard:
-    """Who watches which view. Bound to one event loop; everything but ``run`` is synchronous.
+    """The views that clients watch. Bound to one event loop; everything but ``run`` is synchronous.
 
     Args:
         source: where figures come from; None: this gateway has none to show.
@@ -54,7 +54,7 @@ class StatusBoard:
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._least_seconds = least_seconds
-        self._views: dict[Client, StatusView] = {}
+        self._views: dict[Client, StatusView] = {}  # what each of those who watch sees
         self._changed = asyncio.Event()
         self._failing = Failing()
 

@@ -74,7 +74,7 @@ _SERVER_ERROR = ProtocolError(ErrorCode.SERVER_ERROR, "The server failed; try ag
 
 
 class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
-    """What both routes share: accepting, bounds, frames, and leaving.
+    """The part that both routes share: accepting, bounds, frames, and leaving.
 
     Args:
         gateway: the process's gateway.
@@ -83,13 +83,13 @@ class EdgeConsumer(AsyncConsumer):  # type: ignore[misc]
     def __init__(self, *, gateway: Gateway) -> None:
         self.gateway = gateway
         self.limits = gateway.limits
-        self.hub: GatewayHub | None = None
-        self.client: Client | None = None
+        self.hub: GatewayHub | None = None  # from the handshake on
+        self.client: Client | None = None  # from the handshake on, once counted in
         self._bucket = TokenBucket(
             rate=self.limits.messages_per_second, burst=self.limits.message_burst
         )
-        self._refused_messages = 0
-        self._abandoned = False
+        self._refused_messages = 0  # for coming too fast, so far
+        self._abandoned = False  # its task was cancelled to end the socket
 
     async def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Whether the database can be read, for supervisors who ask every few seconds."""
+"""A look whether the database can be read, for supervisors who ask every few seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SILENT = "the database does not answer"
 
 
 class DatabaseLook(NamedTuple):
-    """What a look found: ``trouble`` in words, "" for none, and the enabled accounts, if told."""
+    """The find of a look: ``trouble`` in words, "" for none, and the enabled accounts, if told."""
 
     trouble: str = ""
     accounts: int | None = None

@@ -28,7 +28,7 @@ __all__ = ["Gateway"]
 
 
 class Gateway:
-    """What the ASGI application is built around. Bound to the event loop that first uses it.
+    """The core of the ASGI application. Bound to the event loop that first uses it.
 
     The link is made by ``make_link`` inside that loop, because servers differ in when they start
     one: ``rungateway`` opens the gateway before it serves, Daphne has no such moment.
@@ -69,12 +69,12 @@ class Gateway:
         self.gate = ApiKeyGate(directory=self.directory, limits=self.limits, clock=clock)
         self._make_link = make_link
         self._clock = clock
-        self._hub: GatewayHub | None = None
+        self._hub: GatewayHub | None = None  # between ``open`` and ``close``
         self._presence_store = presence
         self._status = status
-        self._presence: Presence | None = None
+        self._presence: Presence | None = None  # as the hub
         self._make_layer = make_layer
-        self._notices: Notices | None = None
+        self._notices: Notices | None = None  # as the hub
         self._lock = asyncio.Lock()
         self._shrinking: asyncio.Task[None] | None = None  # while this is open
         # The loop that this belongs to, None before ``open``.

@@ -1,4 +1,4 @@
-"""Whether this gateway is alive and what it can reach, for supervisors and load balancers."""
+"""Health of this gateway and what it can reach, for supervisors and load balancers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gateway process counts, in Prometheus's format.
+"""Counts of a gateway process in Prometheus's format.
 
 Nothing is counted here: the parts keep plain numbers, and a scrape reads them. Labels have few
 values, whatever clients do: gateway process, broker, state, reason, stage; never a user, a symbol

@@ -43,7 +43,7 @@ MOST_WAITING = 10_000
 
 
 class ChannelLayer(Protocol):
-    """What is used of Django Channels' layers. Any of these may fail as it likes."""
+    """The part of Django Channels' layers that is used. Any of these may fail as it likes."""
 
     async def new_channel(self) -> str:
         """Return the name of a channel that only this process reads."""
@@ -65,7 +65,7 @@ class ChannelLayer(Protocol):
 
 
 class NoticeState(StrEnum):
-    """How the channel layer is. ``AWAY``: notices are late, nothing else."""
+    """The state of the channel layer. ``AWAY``: notices are late, nothing else."""
 
     CLOSED = "closed"
     CONNECTING = "connecting"
@@ -129,15 +129,15 @@ class Notices:
         self._on_changed = on_changed
         self._clock = clock
         self._chance = chance
-        self._state = NoticeState.CLOSED
+        self._state = NoticeState.CLOSED  # by the beats
         self._beat_at = 0.0  # when the last beat arrived, or the process began to wait for one
         self._failing = Failing()  # whether the log knows that the layer is away
         self._strange = Failing()  # messages that are no notices, as the log knows of them
         self._waiting: dict[int, None] = {}  # users to tell of; a dict keeps their order
         self._something_waits = Signal()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._layer: ChannelLayer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # from ``open`` on
+        self._tasks: list[asyncio.Task[None]] = []  # between ``open`` and ``close``
+        self._layer: ChannelLayer | None = None  # between ``open`` and ``close``
         self.channel = ""  # of this process, from ``open`` on
 
     def __repr__(self) -> str:
@@ -145,7 +145,7 @@ class Notices:
 
     @property
     def state(self) -> NoticeState:
-        """How the layer is, by the beats."""
+        """The state of the layer, by the beats."""
         is_late = self._clock() - self._beat_at > BEAT_LATE_SECONDS
         if is_late and self._state in (NoticeState.LIVE, NoticeState.CONNECTING):
             return NoticeState.AWAY

@@ -1,4 +1,4 @@
-"""Which pages may open a browser socket. Pure.
+"""Origins of pages that may open a browser socket. Pure.
 
 A WebSocket handshake carries the user's cookies wherever the page came from, so the page's origin
 is what keeps another site from reading a logged-in user's ticks.

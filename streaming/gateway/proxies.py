@@ -1,4 +1,4 @@
-"""Who is behind the proxies that are trusted, and a word about those that are not."""
+"""Addresses behind proxies that are trusted, and a word about those that are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which URL goes to which consumer, and who may open a browser socket."""
+"""Routes from URLs to consumers, and who may open a browser socket."""
 
 from __future__ import annotations
 

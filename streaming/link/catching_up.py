@@ -1,4 +1,4 @@
-"""Whether what a bus still brings is of now, or of the time in which somebody was held up. Pure.
+"""The present of a bus after a hold-up: what it still brings may be of before. Pure.
 
 Ticks of one bus come in the order of their publication, and so do the beats among them. A worker
 that is asked for its latest beat and answers with its number says where now is: what comes before
@@ -18,7 +18,7 @@ class CatchingUp:
     """Finds where on one bus the present begins. ``is_behind`` until it has come."""
 
     def __init__(self) -> None:
-        self.is_behind = False
+        self.is_behind = False  # what comes may be of the time of a hold-up
         self._asked_at: float | None = None  # monotonic; None: no question is under way
         self._present: int | None = None  # the beat behind which everything is of now
         self._round = 0  # which question counts: answers to those before ``begin`` do not

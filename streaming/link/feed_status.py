@@ -1,4 +1,4 @@
-"""What a gateway knows of each pool's feed, from beats and events that may cross. Pure."""
+"""Feed statuses as a gateway knows them, from beats and events that may cross. Pure."""
 
 from __future__ import annotations
 

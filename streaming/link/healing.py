@@ -1,4 +1,4 @@
-"""Makes up for ticks that the bus lost: the last one of a burst has no successor to show it."""
+"""Snapshots in place of ticks that the bus lost: a burst's last has no successor to show it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Healing:
 
     def __init__(self, *, pause_seconds: float) -> None:
         self._pause_seconds = pause_seconds
-        self._wanted = False
-        self._not_before = 0.0
-        self._replies: list[cm.SnapshotReply] = []
+        self._wanted = False  # a gap was seen that no round was begun for
+        self._not_before = 0.0  # the next round, in monotonic seconds
+        self._replies: list[cm.SnapshotReply] = []  # of rounds, until a later beat has come
 
     def note_gap(self) -> None:
         """Ask for a round at the next beat that allows one."""

@@ -1,4 +1,4 @@
-"""How long ticks take on their way, as Prometheus histograms count it. Pure."""
+"""Histograms of the time that ticks take on their way, as Prometheus counts it. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Histogram:
     def __init__(self) -> None:
         # No list: each of its numbers is an object, which lasts until its bucket counts again.
         self.counts = array("Q", bytes(8 * (len(_BUCKETS_US) + 1)))
-        self.sum_us = 0
+        self.sum_us = 0  # of all that was counted
 
     def observe(self, microseconds: int) -> None:
         """Count one duration; less than nothing, as of clocks that differ, counts as nothing."""

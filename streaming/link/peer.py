@@ -60,27 +60,29 @@ class WorkerPeer:
     ) -> None:
         self.bus = bus
         self._gateway_id = gateway_id
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None  # from ``open`` on
         self._receive_hwm = receive_hwm
         self._monotonic = monotonic
         self._on_ticks = on_ticks
         self._on_notice = on_notice
         self._on_answers = on_answers
         self._patience = patience
-        self._reader: BusReader | None = None
+        self._reader: BusReader | None = None  # of the bus, from ``open`` on
+        # The control link; None until a beat names its number.
         self._control: LoopSocket[list[bytes]] | None = None
-        self._subscribed: set[bytes] = set()
+        self._subscribed: set[bytes] = set()  # topics that the reader was told of
+        # Requests without an answer, and when each was made.
         self._pending: dict[int, tuple[asyncio.Future[cm.Reply], float]] = {}
-        self._next_id = 0
-        self._control_port = 0
-        self.alive = False
-        self.epoch = -1
-        self.beat_number = -1
+        self._next_id = 0  # of requests
+        self._control_port = 0  # number of the control link's address, as the last beat has it
+        self.alive = False  # it was heard within the time-out
+        self.epoch = -1  # of its last beat; -1: none came
+        self.beat_number = -1  # of its last beat
         self.bus_format = FORMAT_VERSION  # of its ticks, as its last beat says
         self.version = PROTOCOL_VERSION  # of the bus, as its last beat says
-        self.last_heard = 0.0
-        self.malformed = 0
-        self.counts = PublisherCounts()
+        self.last_heard = 0.0  # in monotonic seconds
+        self.malformed = 0  # messages that could not be read
+        self.counts = PublisherCounts()  # of its publisher, as its last beat says
 
     def __repr__(self) -> str:
         state = "alive" if self.alive else "silent"
@@ -150,7 +152,7 @@ class WorkerPeer:
 
     @property
     def version_trouble(self) -> str:
-        """What is wrong between the versions of this worker and of this gateway; "": nothing."""
+        """The trouble between the versions of this worker and of this gateway; "": nothing."""
         if not self.alive:
             return ""
         return version_trouble(worker=self.version, gateway=PROTOCOL_VERSION)

@@ -1,4 +1,4 @@
-"""How a gateway hears a worker's bus: straight off a socket file, or by ZeroMQ's socket with keys.
+"""Readers of a worker's bus: straight off a socket file, or by ZeroMQ's socket with keys.
 
 Both subscribe, reconnect by themselves, and hand over everything that arrived in a turn at once.
 
@@ -90,18 +90,18 @@ class BusStream(asyncio.Protocol):
         self._name = name
         self._on_batch = on_batch
         self._patience = patience
-        self._topics: set[bytes] = set()
-        self._unsent: list[bytes] = []
-        self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)
-        self._transport: asyncio.Transport | None = None
+        self._topics: set[bytes] = set()  # that are to be heard, also after a reconnect
+        self._unsent: list[bytes] = []  # subscriptions that were said in this turn
+        self._peer = ZmtpSubscriber(max_bytes=cm.MAX_REPLY_BYTES)  # of the present connection
+        self._transport: asyncio.Transport | None = None  # of it; None: there is none
         self._read_at = 0.0  # the last read that was followed by a short wait, monotonic seconds
         self._rate = TickRate()
-        self._short_wait: ShortWait | None = None
+        self._short_wait: ShortWait | None = None  # made when it is first needed
         self._told = ""  # of what is wrong with the folder
         self._settled = asyncio.Event()  # the handshake is over, one way or the other
         self._lost = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
-        self._closed = False
+        self._running: asyncio.Task[None] | None = None  # from ``open`` on
+        self._closed = False  # for good
 
     def __repr__(self) -> str:
         is_open, topics = self._peer.is_open, len(self._topics)

@@ -20,7 +20,7 @@ __all__ = ["Returns"]
 
 
 class _Return:
-    """What is still waited for in one pool."""
+    """The prices that are still waited for in one pool."""
 
     def __init__(self, waiting: Mapping[bytes, InstrumentKey]) -> None:
         self.waiting = dict(waiting)  # by topic: has had no price since
@@ -55,7 +55,7 @@ class Returns:
         self._now_ms = now_ms
         self._settle_seconds = settle_seconds
         self._give_up_seconds = give_up_seconds
-        self._pools: dict[str, _Return] = {}
+        self._pools: dict[str, _Return] = {}  # those that are waited for
         self._pool_of: dict[bytes, str] = {}  # the topics that are waited for
 
     def __bool__(self) -> bool:

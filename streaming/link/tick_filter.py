@@ -1,4 +1,4 @@
-"""Which ticks of the bus a gateway passes on, and what it remembers of each topic. Pure."""
+"""A filter of the bus: ticks that a gateway passes on, and its memory of each topic. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["BusCounters", "Offered", "TickFilter"]
 
 
 class BusCounters(msgspec.Struct):
-    """What a gateway saw on the bus since it started.
+    """Counts of what a gateway saw on the bus since it started.
 
     ``gaps`` are ticks known to be missed; ``repeats`` and ``old_epochs`` were dropped as such;
     ``unwanted`` came after the last client had gone; ``healed`` are last values fetched after a
@@ -56,7 +56,7 @@ class TickFilter:
         self.counters = BusCounters()
         # One that may not be handed out any more has no body; its counts still tell repeats.
         self._last: dict[bytes, TickMessage | None] = {}
-        self._fresh: set[bytes] = set()
+        self._fresh: set[bytes] = set()  # topics whose first snapshot is still to be offered
 
     def hold(self, topic: bytes) -> None:
         """Accept ticks of ``topic`` from now on."""

@@ -160,7 +160,7 @@ class _Asking:
         self.late = late
         # What has been answered so far, and of which wants the worker said nothing.
         self.outcomes: list[Outcome] = []
-        self.snapshots: list[bytes] = []
+        self.snapshots: list[bytes] = []  # as above, in messages of the bus
         self.unanswered: list[Want] = []
         self._on_done = on_done
         self._waiting_for = 0  # messages without an answer

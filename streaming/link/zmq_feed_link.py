@@ -116,7 +116,7 @@ class ZmqFeedLink(FeedLink):
         self._only_looks = only_looks
         self._monotonic = monotonic
         self._now_ns = now_ns
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None  # from ``open`` on
         self._peers = [
             WorkerPeer(
                 bus=bus,
@@ -148,16 +148,16 @@ class ZmqFeedLink(FeedLink):
         self._catching_up = {peer: CatchingUp() for peer in self._peers}
         self._awake = awake
         self._held_up = HeldUp(bound_seconds=worker_timeout_seconds + _TICK_SECONDS)
-        self._listener: FeedListener | None = None
-        self._ticking: asyncio.Task[None] | None = None
-        self._closed = False
+        self._listener: FeedListener | None = None  # from ``open`` on
+        self._ticking: asyncio.Task[None] | None = None  # runs ``_run``, from ``open`` on
+        self._closed = False  # nobody is told anything any more
 
     def __repr__(self) -> str:
         return f"<ZmqFeedLink {self.gateway_id!r} workers={self.workers()}/{len(self._peers)}>"
 
     @property
     def counters(self) -> BusCounters:
-        """What this gateway saw on the bus since it started; live, for metrics."""
+        """Counts of what this gateway saw on the bus since it started; live, for metrics."""
         return self._filter.counters
 
     def workers(self) -> int:

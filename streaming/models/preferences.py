@@ -1,4 +1,4 @@
-"""What a user prefers wherever it is logged in."""
+"""Preferences of a user, wherever it is logged in."""
 
 from __future__ import annotations
 

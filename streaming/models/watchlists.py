@@ -1,4 +1,4 @@
-"""What people watch."""
+"""Watchlists of people."""
 
 from __future__ import annotations
 

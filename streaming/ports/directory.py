@@ -1,4 +1,4 @@
-"""Who a client is and which pools it may use: the gateway's questions to the site.
+"""The directory: the gateway's questions to the site, who a client is and what it may use.
 
 ``openalgo_site/adapters/directory.py`` answers them from the database; tests use a dictionary.
 """

@@ -1,4 +1,4 @@
-"""What a status page asks for, and who answers it.
+"""The statuses that a status page asks for, and who answers it.
 
 ``openalgo_site/web/status/source.py`` answers from the database; tests use a dictionary.
 """

@@ -1,4 +1,4 @@
-"""What one client holds and how its subscriptions are named. Pure values."""
+"""Holdings of one client, and how its subscriptions are named. Pure values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Feed(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What a client reads on a feed: a mode, under the name it used (``suffix`` like ``:20``)."""
+    """A line of a feed as a client reads it: a mode, and what its name ended in, like ``:20``."""
 
     mode: FeedMode
     suffix: str = ""
@@ -154,7 +154,7 @@ def _shared_held(
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """What to tell the pools after lines went: lower wishes, and feeds given up altogether."""
+    """The word to the pools after lines went: lower wishes, and feeds given up altogether."""
 
     wants: Mapping[str, Sequence[Want]] = field(default_factory=dict)
     releases: Mapping[str, Sequence[InstrumentKey]] = field(default_factory=dict)
@@ -187,7 +187,7 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class AccountsChange:
-    """What other accounts mean for what a client holds.
+    """The meaning of other accounts for what a client holds.
 
     ``ended``: of accounts that it lost, ``lost``. ``away``: kept and not read, until ``back`` names
     the feed.

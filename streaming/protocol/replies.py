@@ -1,4 +1,4 @@
-"""Everything that the gateway says to a client, apart from ticks. Pure; one JSON object each."""
+"""Replies to a client: all that is said to it, apart from ticks. Pure; one JSON object each."""
 
 from __future__ import annotations
 

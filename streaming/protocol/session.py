@@ -55,7 +55,7 @@ __all__ = [
 
 
 class SessionState(Enum):
-    """Where a session stands.
+    """The standing of a session.
 
     It moves down this list, except that it awaits a key again where one could not be looked up.
     """
@@ -96,12 +96,13 @@ class ClientSession:
         if max_instruments < 1:
             raise ValueError("max_instruments must be at least 1")
         self.max_instruments = max_instruments
-        self.state = SessionState.AWAITING_AUTH
-        self.principal: Principal | None = None
+        self.state = SessionState.AWAITING_AUTH  # changed by ``move`` only
+        self.principal: Principal | None = None  # from ``admit`` on
+        # What it reads, and what it keeps of accounts that are away.
         self.held: dict[Feed, Held] = {}
         self.wants_orders = False
         self.wants_status = False
-        self._plan: SubscribePlan | None = None
+        self._plan: SubscribePlan | None = None  # of the subscribe under way
         # Of a request under way: what it may add to what is held, from its first item on.
         self._fresh: set[Feed] = set()
 
@@ -126,7 +127,7 @@ class ClientSession:
 
     @property
     def wished(self) -> int:
-        """How many instruments the client holds, and asks for in addition right now."""
+        """The number of instruments that the client holds, and asks for in addition right now."""
         return len(self.held) + len(self._fresh)
 
     @property

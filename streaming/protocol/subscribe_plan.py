@@ -1,4 +1,4 @@
-"""What becomes of a subscribe: what is asked of whom, and what the client is told. Pure values."""
+"""The plan of a subscribe: what is asked of whom, and what the client is told. Pure values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found out about the feeds that a plan asks for; what is missing has none.
+    """Findings about the feeds that a plan asks for; what is missing has none.
 
     ``suggestions`` are the nearest names of unknown symbols, ``ages_ms`` those of last known values
     that are old.
@@ -44,7 +44,7 @@ class Found:
 
 @dataclass(slots=True)
 class Granted:
-    """What became of an item: its entry of the ack, and what the client holds by it.
+    """The outcome of an item: its entry of the ack, and what the client holds by it.
 
     ``answer`` is the entry where it says more than that it was granted.
 
@@ -86,12 +86,12 @@ class SubscribePlan:
 
     @property
     def feeds(self) -> Collection[Feed]:
-        """What is asked for, each once."""
+        """The feeds that are asked for, each once."""
         return self.planned.keys()
 
     @property
     def wants(self) -> dict[str, list[Want]]:
-        """What to ask of each pool."""
+        """The wants to ask of each pool."""
         return self.wants_of(self.planned)
 
     def wants_of(self, feeds: Iterable[Feed]) -> dict[str, list[Want]]:

@@ -66,7 +66,7 @@ class ErrorCode(StrEnum):
 
 
 class CloseCode(IntEnum):
-    """Why the server closes a client's socket; the protocol says which of them to retry."""
+    """Reasons why the server closes a client's socket; the protocol says which of them to retry."""
 
     TOO_BIG = 1009
     RESTART = 1012

@@ -1,4 +1,4 @@
-"""What one user may take of a gateway process, by cost: all its clients and keys together. Pure.
+"""The budget of one user in a gateway process, by cost: all its clients and keys together. Pure.
 
 A request costs what it makes the process do, not one: the instruments that it names, the bytes that
 come and go for it, the questions that it makes the database or a worker answer. Each has a budget
@@ -94,7 +94,7 @@ class UserBudget:
         match what:
             case Cost.ITEMS:
                 rate, burst = limits.user_items_per_second, limits.user_item_burst
-                things, mend = "instruments", "keep what is subscribed instead of asking anew"
+                things, mend = "instruments", "keep what is subscribed instead of asking again"
             case Cost.BYTES:
                 rate, burst = limits.user_bytes_per_second, limits.user_byte_burst
                 things, mend = "bytes of requests and answers", "ask less often"
@@ -115,7 +115,7 @@ class UserBudgets:
 
     def __init__(self, *, limits: EdgeLimits) -> None:
         self._limits = limits
-        self._by_user: dict[int, UserBudget] = {}
+        self._by_user: dict[int, UserBudget] = {}  # of users that were ever here
         # By what was used up, "sockets" and "instruments" beside the costs.
         self.refused: Counter[str] = Counter()
 

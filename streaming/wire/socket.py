@@ -37,8 +37,8 @@ class LoopSocket(Generic[_T]):
         self._receive = receive
         self._on_batch = on_batch
         self._batch_size = batch_size
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._next_turn: asyncio.Handle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # between ``open`` and ``close``
+        self._next_turn: asyncio.Handle | None = None  # a read that is set for the next turn
 
     def open(self) -> None:
         """Start reading on the running loop."""

@@ -67,10 +67,10 @@ class ZmtpSubscriber:
     def __init__(self, *, max_bytes: int) -> None:
         if max_bytes < 1:
             raise ValueError("max_bytes must be positive")
-        self.outgoing: list[bytes] = []
+        self.outgoing: list[bytes] = []  # whoever sends it empties it
         self._max_bytes = max_bytes
-        self._kept = b""
-        self._stage = _Stage.GREETING
+        self._kept = b""  # the beginning of a message, or of the greeting
+        self._stage = _Stage.GREETING  # of the connection
 
     @property
     def is_open(self) -> bool:

@@ -1,4 +1,4 @@
-"""Tells when a gateway's subscriptions have reached the publisher.
+"""Barriers: the word that a gateway's subscriptions have reached the publisher.
 
 A gateway subscribes to its topics, then to a barrier topic of its own, all on one socket. ZeroMQ
 keeps that order, so once the barrier is seen every tick published from now on reaches the gateway.
@@ -42,11 +42,11 @@ class SubscriptionWatch:
         self._on_beat_wanted = on_beat_wanted
         self._poll_seconds = poll_seconds
         self._urgent_poll_seconds = urgent_poll_seconds
-        self._barriers: set[bytes] = set()
-        self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._fileno = -1
-        self._poll: asyncio.TimerHandle | None = None
+        self._barriers: set[bytes] = set()  # topics that some gateway asked the publisher for
+        self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}  # by barrier
+        self._loop: asyncio.AbstractEventLoop | None = None  # between ``open`` and ``close``
+        self._fileno = -1  # of the publisher's notices
+        self._poll: asyncio.TimerHandle | None = None  # the next look without being called
 
     def open(self) -> None:
         """Start on the running loop.

@@ -82,15 +82,17 @@ class ControlServer:
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._watch = SubscriptionWatch(publisher=publisher, on_beat_wanted=self._send_beat)
-        self._socket: LoopSocket[list[bytes]] | None = None
-        self._port = 0
-        self._beat_number = 0
+        self._socket: LoopSocket[list[bytes]] | None = None  # between ``open`` and ``close``
+        self._port = 0  # number of its address, as beats tell it
+        self._beat_number = 0  # of the last beat
+        # By id, those that were heard within the time-out.
         self._gateways: dict[str, GatewayLanes] = {}
+        # By id, gateways that are being given up.
         self._departures: dict[str, asyncio.Task[None]] = {}
-        self._beats: asyncio.Task[None] | None = None
-        self._stop_listening: Callable[[], None] | None = None
-        self.malformed = 0
-        self.events_dropped = 0
+        self._beats: asyncio.Task[None] | None = None  # between ``open`` and ``close``
+        self._stop_listening: Callable[[], None] | None = None  # to the feed service
+        self.malformed = 0  # messages that could not be read, since the start
+        self.events_dropped = 0  # for gateways that do not read, since the start
 
     def __repr__(self) -> str:
         return (

@@ -37,9 +37,10 @@ class GatewayLanes:
         self._answer = answer
         self._max_queued = max_queued
         self._after = after
-        self._queued = 0
+        self._queued = 0  # requests in all lanes
+        # By pool and client; each is served in order.
         self._lanes: dict[tuple[str, str], deque[_Request]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # one for each lane that is served
 
     def put(self, request: _Request) -> bool:
         """Queue a request; False when too many wait already."""

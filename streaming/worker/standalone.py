@@ -28,6 +28,7 @@ class StandaloneBus:
         self._bus = bus
         self._now_ms = now_ms
         self._lock = threading.Lock()
+        # Made by the first adapter of this process.
         self._publisher: SharedZmqPublisher | None = None
 
     def sink(self, broker: str) -> TickSink:
