@@ -100,20 +100,23 @@ class LoginServer:
         self._date = date
         self._requested_port = port
         self._server: asyncio.Server | None = None
-        self._closing = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()  # connections that are being served
 
     async def open(self) -> None:
         """Begin to serve. Raises OSError where the port cannot be had."""
-        self._closing.clear()
         self._server = await asyncio.start_server(self._serve, LOOPBACK, self._requested_port)
 
     async def close(self) -> None:
-        """Stop; idempotent."""
-        self._closing.set()
+        """Stop, without waiting for clients that say nothing or hang; idempotent."""
         server, self._server = self._server, None
-        if server is not None:
-            server.close()
-            await server.wait_closed()
+        if server is None:
+            return
+        server.close()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
 
     @property
     def url(self) -> str:
@@ -123,18 +126,22 @@ class LoginServer:
         return f"http://{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- a server's callback runs in one
+        self._tasks.add(task)
         try:
             async with asyncio.timeout(READ_SECONDS):
                 call = await _read(reader)
             answer = self._handler(call) if call else text("Bad request\n", 400)
             if answer.hangs:
-                await self._closing.wait()
+                await asyncio.Event().wait()  # until the client has enough, or the exchange closes
             elif not answer.is_cut:
                 writer.write(_encoded(answer, self._date()))
                 await writer.drain()
         except (TimeoutError, ConnectionError, h11.ProtocolError):
             pass  # a client that is gone, or speaks something else, is owed nothing
         finally:
+            self._tasks.discard(task)
             writer.close()
 
 

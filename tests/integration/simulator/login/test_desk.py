@@ -6,6 +6,7 @@ import asyncio
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -15,6 +16,7 @@ from brokers.simulator.runner import MARKET_EXCHANGES
 from brokers.times.json_web_token import claims_of
 from tests.fix_simulator import CONTROL_TOKEN, OPENED_S, make_market
 from tests.integration.simulator.login.kit import APP, Client, client_at
+from tests.support import eventually
 
 ALL = ("zerodha", "upstox", "fyers", "dhan", "angel")
 
@@ -201,6 +203,20 @@ async def test_the_front_page_says_who_may_log_in():
             for shown in (each.user_id, each.pin, each.totp_secret, client.desk.totp(each.user_id)):
                 assert shown in page.text
     assert APP.key in page.text
+
+
+async def test_it_closes_while_clients_say_nothing_or_hang():
+    async with client_at("fyers") as client:
+        host, _, port = client.desk.url.removeprefix("http://").partition(":")
+        _, silent = await asyncio.open_connection(host, int(port))
+        client.desk.meet("hang")
+        hanging = asyncio.create_task(client.exchange("x"))
+        await eventually(lambda: bool(client.desk.codes.replayed))  # it has arrived
+        async with asyncio.timeout(5):  # a client may be silent for ten
+            await client.desk.close()
+        with pytest.raises(httpx2.TransportError):
+            await hanging
+        silent.close()
 
 
 async def test_what_is_no_request_is_answered_or_left():
