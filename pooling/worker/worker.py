@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, tzinfo
@@ -13,11 +12,9 @@ import msgspec
 
 from brokers.batching import portions
 from brokers.contract import BrokerAdapter
-from brokers.exceptions import BrokerConfigError
 from brokers.pool_service import (
     FeedEvent,
     Holder,
-    OrderUpdated,
     Outcome,
     PoolStats,
     SubscriptionChange,
@@ -25,7 +22,7 @@ from brokers.pool_service import (
 )
 from brokers.registry import BrokerRegistry
 from brokers.types import InstrumentKey, TickSink
-from brokers.words import counted, named_error, one_line
+from brokers.words import counted
 from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.circuit_connector import CircuitConnector, CircuitRegistry
@@ -33,12 +30,11 @@ from pooling.connectors.rate_connector import ConnectRateRegistry, RatedConnecto
 from pooling.connectors.websocket import Connector, WebSocketConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.pool.pool import ConnectionPool
+from pooling.worker.accounts import AccountFollower, log_ends
 from pooling.worker.commands import CommandRunner
 from pooling.worker.events import EventQueue
 from pooling.worker.names import NameFollower
 from pooling.worker.periodic import PeriodicSteps
-from pooling.worker.refused import RefusedAccount
-from pooling.worker.seat_sharing import SeatNeed, SeatSharing, needed_connections
 from pooling.worker.shared_stats import endpoint_stats, exclusive_totals
 from pooling.worker.statistics import WorkerStatistics
 from pooling.worker.wants import WANT_CHUNK, WantTaker
@@ -101,12 +97,9 @@ class PoolWorker:
             raise ValueError("intervals must be positive")
         self._store = store
         self._registry = registry
-        self._sink_for = sink_for
         self._clock = clock
-        self._rng = rng
         self._worker_id = worker_id
         self._epoch = epoch
-        self._account_filter = account_filter
         self._circuits = CircuitRegistry(clock=clock, rng=rng)
         self._connect_rates = ConnectRateRegistry(clock=clock)
         self._connector = CircuitConnector(
@@ -118,12 +111,6 @@ class PoolWorker:
         self._on_status = on_status
         self._command_seconds, self._names_seconds = command_seconds, names_seconds
         self._pools: dict[str, ConnectionPool] = {}  # open, by pool id
-        self._lives: dict[str, int] = {}  # which opening of each pool is the present one
-        self._life_numbers = itertools.count(1)
-        self._refused: dict[str, RefusedAccount] = {}  # accounts without a pool, and why
-        self._kept_settings: dict[str, AccountSpec] = {}  # edits that pools do not follow
-        self._sharing = SeatSharing()  # of seats that accounts have together
-        self._following = asyncio.Lock()  # held while accounts are read and applied
         self._listeners: list[Callable[[FeedEvent], None]] = []
         self._periodic = PeriodicSteps(worker_id=worker_id, clock=clock)
         self._events = EventQueue(store=store, worker_id=worker_id)
@@ -143,6 +130,21 @@ class PoolWorker:
             worker_id=worker_id,
             epoch=epoch,
             usage_interval_seconds=usage_interval_seconds,
+        )
+        self._accounts = AccountFollower(
+            store=lambda: self._store,
+            registry=registry,
+            sink_for=sink_for,
+            clock=clock,
+            rng=rng,
+            account_filter=account_filter,
+            pools=self._pools,
+            names=self._names,
+            connector_for=self._connector_for,
+            statistics=self._statistics,
+            events=self._events,
+            periodic=self._periodic,
+            emit=self._emit,
         )
         self._commands = CommandRunner(
             store=store,
@@ -184,7 +186,7 @@ class PoolWorker:
         await self._periodic.stop()
         pools = list(self._pools.values())
         ends = await asyncio.gather(*(pool.close() for pool in pools), return_exceptions=True)
-        self._log_ends(pools, ends)
+        log_ends(pools, ends)
         try:
             async with asyncio.timeout(CLOSE_STORE_SECONDS):
                 await self._save_usage()
@@ -206,7 +208,7 @@ class PoolWorker:
 
     def pool_ids(self) -> Sequence[str]:
         """Name the pools that this worker owns, also those that it cannot open."""
-        return [*self._pools, *(one for one in self._refused if one not in self._pools)]
+        return [*self._pools, *(one for one in self._accounts.refused if one not in self._pools)]
 
     async def want(self, pool_id: str, holder: Holder, wants: Sequence[Want]) -> Sequence[Outcome]:
         """Take or change references; one outcome per want, in order. Idempotent.
@@ -220,7 +222,7 @@ class PoolWorker:
         self._periodic.pulse.look()  # the answer carries last prices
         pool = self._pools.get(pool_id)
         if pool is None:
-            return self._refused[pool_id].to_outcomes(wants)
+            return self._accounts.refused[pool_id].to_outcomes(wants)
         return await self._wants.take(pool, holder, wants)
 
     async def release(
@@ -257,13 +259,13 @@ class PoolWorker:
         """Return the pool's statistics. Raises KeyError for a pool of someone else."""
         pool = self._pools.get(pool_id)
         if pool is None:
-            return self._statistics.with_past(self._refused[pool_id].to_stats())
+            return self._statistics.with_past(self._accounts.refused[pool_id].to_stats())
         stats = self._statistics.stats(pool)
         return msgspec.structs.replace(
             stats,
             **self._endpoint_of(pool),
             exclusive=exclusive_totals(pool.get_exclusive_stats()),
-            life=self._lives.get(pool_id, 0),
+            life=self._accounts.life_of(pool_id),
         )
 
     def _endpoint_of(self, pool: ConnectionPool) -> dict[str, Any]:
@@ -293,165 +295,7 @@ class PoolWorker:
 
         By itself this is done every two seconds. Raises what the store does.
         """
-        # One at a time: what was read before an edit must not be applied after it.
-        async with self._following:
-            await self._apply_accounts()
-
-    async def _apply_accounts(self) -> None:
-        specs = {
-            spec.pool_id: spec
-            for spec in await self._store.accounts()
-            if self._account_filter is None or self._account_filter(spec)
-        }
-        shared = self._sharing.apply(
-            specs.values(), limit_of=self._connections_of_group, need_of=self._need_of
-        )
-        specs = {spec.pool_id: spec for spec in shared}
-        await self._statistics.follow(specs.values())
-        gone = [
-            pool_id
-            for pool_id, pool in self._pools.items()
-            if pool_id not in specs or _is_another(specs[pool_id], pool.spec)
-        ]
-        # They leave the table once they are closed: cancelled here, ``close`` finds them there.
-        ending = [self._pools[pool_id] for pool_id in gone]
-        ends = await asyncio.gather(*(pool.close() for pool in ending), return_exceptions=True)
-        self._log_ends(ending, ends)
-        for pool_id in gone:
-            self._statistics.leave(self._pools.pop(pool_id))
-        self._statistics.keep(specs.keys())
-        for table in (self._refused, self._kept_settings):
-            for pool_id in [one for one in table if one not in specs]:
-                del table[pool_id]
-        for spec in specs.values():
-            try:
-                await self._follow(spec)
-                self._periodic.log_return(f"account {spec.pool_id}")
-            except Exception as error:
-                # Supervision point: one account's failure is that account's state, nobody else's.
-                self._periodic.log_failure(f"account {spec.pool_id}", error)
-                self._refuse(spec, named_error(error)[:200], is_final=False)
-
-    def _connections_of_group(self, spec: AccountSpec) -> int:
-        try:
-            return self._registry.get(spec.broker, dict(spec.settings)).capabilities.max_connections
-        except BrokerConfigError:
-            return spec.options.max_connections  # it is refused, and opens none
-
-    def _need_of(self, spec: AccountSpec) -> SeatNeed:
-        pool, most = self._pools.get(spec.pool_id), spec.options.max_connections
-        if pool is None:
-            return SeatNeed(pool_id=spec.pool_id, most=most)
-        try:
-            stats = pool.get_stats()
-        except Exception as error:
-            # Supervision point: one pool's defect must not stop the others' accounts.
-            self._periodic.log_failure(f"the need of pool {spec.pool_id}", error)
-            return SeatNeed(pool_id=spec.pool_id, most=most)
-        per_connection = stats.capacity // max(1, stats.max_connections)
-        needs = needed_connections(stats.used, stats.waiting, per_connection)
-        return SeatNeed(pool_id=spec.pool_id, most=most, needs=needs, has=len(stats.connections))
-
-    async def _follow(self, spec: AccountSpec) -> None:
-        pool = self._pools.get(spec.pool_id)
-        if pool is not None:
-            self._apply(pool, spec)
-            self._refused.pop(spec.pool_id, None)
-            return
-        refused = self._refused.get(spec.pool_id)
-        if refused is not None and refused.is_final and refused.spec == spec:
-            return
-        if spec.problem:
-            self._refuse(spec, spec.problem, is_final=True)
-            return
-        try:
-            adapter_class: type[BrokerAdapter] = self._registry.get(
-                spec.broker, dict(spec.settings)
-            )
-        except BrokerConfigError as error:
-            self._refuse(spec, str(error), is_final=True)
-        else:
-            await self._open_pool(spec, adapter_class)
-
-    async def _open_pool(self, spec: AccountSpec, adapter_class: type[BrokerAdapter]) -> None:
-        life = next(self._life_numbers)
-        pool = ConnectionPool(
-            spec=spec,
-            adapter_class=adapter_class,
-            sink=self._sink_for(spec.pool_id, spec.broker),
-            store=self._store,
-            clock=self._clock,
-            rng=self._rng,
-            connector=self._connector_for(adapter_class),
-            on_event=lambda event: self._emit(_of_life(event, life)),
-            on_note=lambda kind, message: self._events.add(spec.pool_id, kind, message),
-            prepare=lambda: self._names.prepare(spec.pool_id),
-            pulse=self._periodic.pulse,
-        )
-        self._lives[spec.pool_id] = life
-        self._pools[spec.pool_id] = pool
-        try:
-            await pool.open()
-        except Exception:
-            del self._pools[spec.pool_id]
-            await pool.close()
-            raise
-        self._refused.pop(spec.pool_id, None)
-
-    def _apply(self, pool: ConnectionPool, spec: AccountSpec) -> None:
-        current = pool.spec
-        if spec.settings != current.settings:
-            self._apply_settings(pool, spec)
-        if spec.options != current.options:
-            pool.update_options(spec.options)
-        if spec.endpoint != current.endpoint:
-            pool.update_endpoint(spec.endpoint)
-        if _credential_of(spec) != _credential_of(current):
-            pool.credentials_changed(
-                max(spec.credentials_version, current.credentials_version),
-                lack=spec.credential_lack,
-                ends_ms=spec.credential_expiry_ms,
-            )
-        if spec.is_paused != current.is_paused:
-            pool.set_paused(spec.is_paused)
-
-    def _apply_settings(self, pool: ConnectionPool, spec: AccountSpec) -> None:
-        if self._kept_settings.get(spec.pool_id) == spec:
-            return
-        try:
-            adapter_class = self._registry.get(spec.broker, dict(spec.settings))
-        except BrokerConfigError as error:
-            self._kept_settings[spec.pool_id] = spec
-            self._note_problem(spec, f"its settings stay as they are: {error}")
-        else:
-            self._kept_settings.pop(spec.pool_id, None)
-            pool.update_adapter(adapter_class, spec.settings)
-
-    def _refuse(self, spec: AccountSpec, why: str, *, is_final: bool) -> None:
-        """Have an account that cannot be opened, or followed, say so; what runs goes on."""
-        reason = f"it cannot be opened: {why}"
-        known = self._refused.get(spec.pool_id)
-        if known is not None and (known.spec, known.reason) == (spec, reason):
-            return
-        self._refused[spec.pool_id] = RefusedAccount(
-            spec=spec,
-            reason=reason,
-            since_ms=self._clock.time_ms(),
-            life=next(self._life_numbers),
-            is_final=is_final,
-        )
-        self._note_problem(spec, reason)
-
-    def _note_problem(self, spec: AccountSpec, message: str) -> None:
-        logger.error("pool %s: %s", spec.pool_id, one_line(message))
-        self._events.add(spec.pool_id, "config_error", message)
-
-    def _log_ends(
-        self, pools: Sequence[ConnectionPool], ends: Sequence[BaseException | None]
-    ) -> None:
-        for pool, end in zip(pools, ends, strict=True):
-            if isinstance(end, Exception):
-                logger.error("pool %s did not close properly", pool.spec.pool_id, exc_info=end)
+        await self._accounts.follow()
 
     def _connector_for(self, adapter_class: type[BrokerAdapter]) -> Connector:
         rate = adapter_class.capabilities.connect_rate
@@ -491,7 +335,7 @@ class PoolWorker:
                 self._periodic.log_failure(f"the status of pool {pool_id}", error)
 
     def _stats_of_refused(self) -> Iterator[PoolStats]:
-        for pool_id, refused in self._refused.items():
+        for pool_id, refused in self._accounts.refused.items():
             if pool_id not in self._pools:
                 yield self._statistics.with_past(refused.to_stats())
 
@@ -504,7 +348,7 @@ class PoolWorker:
     # -- Supervision --------------------------------------------------------------------------
 
     def _emit_outcomes(self, pool_id: str, outcomes: Sequence[Outcome]) -> None:
-        self._emit(SubscriptionChange(pool_id, outcomes, self._lives.get(pool_id, 0)))
+        self._emit(SubscriptionChange(pool_id, outcomes, self._accounts.life_of(pool_id)))
 
     def _emit(self, event: FeedEvent) -> None:
         for listener in tuple(self._listeners):
@@ -513,18 +357,3 @@ class PoolWorker:
             except Exception:
                 # Supervision point: one listener's defect must not reach connections or others.
                 logger.exception("a listener of worker %s failed", self._worker_id)
-
-
-def _is_another(spec: AccountSpec, current: AccountSpec) -> bool:
-    """Tell whether an account's pool has to end for what is stored now."""
-    return bool(spec.problem) or spec.broker != current.broker
-
-
-def _credential_of(spec: AccountSpec) -> tuple[int, str, int | None]:
-    return spec.credentials_version, spec.credential_lack, spec.credential_expiry_ms
-
-
-def _of_life(event: FeedEvent, life: int) -> FeedEvent:
-    if isinstance(event, OrderUpdated):
-        return event
-    return msgspec.structs.replace(event, life=life)

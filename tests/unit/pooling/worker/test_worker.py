@@ -476,7 +476,7 @@ async def test_requests_to_pools_of_others_are_left_to_them():
     async with open_worker() as kit:
         kit.store.specs["8"] = replace(spec(), pool_id="8")
         kit.store.ask("8", CommandVerb.RECONNECT)
-        kit.worker._account_filter = lambda each: each.pool_id == "7"
+        kit.worker._accounts.account_filter = lambda each: each.pool_id == "7"
         await asyncio.sleep(5)
         assert not kit.store.ended_commands
 
