@@ -35,19 +35,20 @@ def olga(client: Client) -> User:
     return user
 
 
-def change(client: Client, old: str) -> str:
+def change(client: Client, old: str, url: str = URL) -> str:
     """Send the form; returns the page, empty after a redirect."""
     data = {"old_password": old, "new_password1": NEW, "new_password2": NEW}
-    answer = client.post(URL, data)
+    answer = client.post(url, data)
     return "" if answer.status_code == 302 else answer.content.decode()
 
 
-def test_guesses_of_the_old_password_are_counted(client: Client, olga: User) -> None:
+@pytest.mark.parametrize("url", [URL, "/account/password/"])
+def test_guesses_of_the_old_password_are_counted(client: Client, olga: User, url: str) -> None:
     for n in range(PER_NAME_AND_ADDRESS):
-        page = change(client, f"guess {n}")
+        page = change(client, f"guess {n}", url)
         assert "Your old password was entered incorrectly" in page
         assert TOO_MANY not in page
-    assert TOO_MANY in change(client, OLD)
+    assert TOO_MANY in change(client, OLD, url)
     olga.refresh_from_db()
     assert olga.check_password(OLD)
     # Who is at another browser logs in all the same.

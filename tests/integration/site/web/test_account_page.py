@@ -141,15 +141,6 @@ def test_a_new_password_needs_the_old_one_and_ends_other_sessions(
     assert phone.get(PAGE).status_code == 302
 
 
-def test_guessing_the_old_password_is_bounded(owner: Client) -> None:
-    fresh = "another-long-password-2"
-    values = {"old_password": "guess", "new_password1": fresh, "new_password2": fresh}
-    answers = [text(owner.post("/account/password/", values)) for _ in range(12)]
-    assert "entered incorrectly" not in answers[-1]
-    right = text(owner.post("/account/password/", {**values, "old_password": PASSWORD}))
-    assert "Your password is changed" not in right
-
-
 def test_the_first_exchange_is_chosen_among_those_that_one_has(owner: Client, user: User) -> None:
     BrokerAccount.objects.create(user=user, broker="zerodha")
     assert '<option value="BSE">' in text(owner.get(PAGE))
