@@ -144,7 +144,7 @@ else:
             "max_size": ENV.db_max_connections,
             "timeout": ENV.db_connection_timeout,
             "max_idle": ENV.db_idle_timeout,
-            # The waits between attempts double; started anew they are short when it is back.
+            # The waits between attempts double; begun again they are short when it is back.
             "reconnect_timeout": 5.0,
         },
     }

@@ -1,8 +1,8 @@
 """Waits that double from try to try, up to a bound. Pure.
 
 Whoever waits says how much of it is left to chance: connections that were lost together draw from
-all of it (``pooling/backoff.py``), a single request or an alert from its upper half, a process of
-one's own waits as it is.
+all of it (``pooling/retry_waits.py``), a single request or an alert from its upper half, and a
+process of our own is started again after just that.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class PublicUrl:
 
     @property
     def hsts_seconds(self) -> int:
-        """For how long browsers shall come with TLS only; 0 where it would hit other sites, too.
+        """For how long browsers are to come with TLS only; 0 where it would hit other sites, too.
 
         They remember it for a name with all of its ports: under ``localhost`` there are others.
         """
@@ -95,5 +95,5 @@ def answer_in_clear(path: str, address: str, forwarded_proto: str | None) -> InC
     is_local = forwarded_proto is None and is_loopback(address)
     if path in _FOR_MACHINES or is_local or (forwarded_proto or "").strip().lower() == "https":
         return InClear.SERVE
-    # A program does not repeat a POST elsewhere, and shall not go on showing its key to everybody.
+    # A program does not repeat a POST elsewhere, and must not go on showing its key to everybody.
     return InClear.REFUSE if path.startswith(_API) else InClear.MOVE

@@ -137,7 +137,7 @@ def _account(user: User, wanted: DemoAccount, sealer: Seals) -> None:
         user=user, broker=wanted.broker, label=LABEL
     )
     account.endpoint, account.enabled = wanted.endpoint, True
-    # Stored anew each time: nobody here can say whether what is stored is the same.
+    # Stored again each time: nobody here can say whether what is stored is the same.
     account.set_credentials(wanted.credentials, sealer)
     account.save()
     if created:

@@ -10,8 +10,8 @@ from brokers.times.doubling import doubled_seconds
 from brokers.words import one_line
 from pooling.alerts.contracts import AlertKind, Send, Target
 from pooling.alerts.message import Alert
-from pooling.backoff import Randomness
 from pooling.exceptions import AlertError, AlertRefusedError
+from pooling.retry_waits import Randomness
 
 __all__ = ["Deliveries"]
 

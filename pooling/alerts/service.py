@@ -14,9 +14,9 @@ from pooling.alerts.contracts import AlertKind, AlertStore, Send
 from pooling.alerts.debounce import Debouncer, PoolNow, StateChange
 from pooling.alerts.delivery import Deliveries
 from pooling.alerts.message import Alert
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.operations.pool_state import state_of_feed
+from pooling.retry_waits import Randomness
 
 __all__ = ["AlertService", "pool_now"]
 

@@ -22,7 +22,6 @@ from brokers.exceptions import (
 )
 from brokers.pool_service import ConnectionStats
 from brokers.types import Subscription
-from pooling.backoff import Backoff, recovery_after
 from pooling.clock import Clock
 from pooling.connection.encoding import encode_batch
 from pooling.connection.freshness import Freshness
@@ -38,6 +37,7 @@ from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
 from pooling.exceptions import HeldUpError, PlannedReconnectError, SilentConnectionError
 from pooling.lifecycle import UP_STATES, ConnectionState, transition
+from pooling.retry_waits import Backoff, recovery_after
 from pooling.subscriptions.upkeep import ConnectionView
 
 __all__ = ["Connection"]

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from brokers.times.doubling import doubled_seconds
-from pooling.backoff import Randomness
 from pooling.exceptions import CircuitOpenError
+from pooling.retry_waits import Randomness
 
 __all__ = [
     "FIRST_SERVER_ERROR",

@@ -9,7 +9,6 @@ from brokers.contract import Handshake
 from brokers.endpoints.addresses import netloc
 from brokers.exceptions import BrokerUnavailableError
 from brokers.words import one_line
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.circuit import (
     FIRST_SERVER_ERROR,
@@ -19,6 +18,7 @@ from pooling.connectors.circuit import (
     CircuitStats,
 )
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
+from pooling.retry_waits import Randomness
 
 __all__ = ["CircuitConnector", "CircuitRegistry", "endpoint_of"]
 

@@ -18,7 +18,6 @@ from typing import Self
 
 from brokers.exceptions import BrokerAuthError, BrokerConfigError, BrokerError
 from brokers.words import one_line
-from pooling.backoff import Backoff, Randomness
 from pooling.clock import Clock
 from pooling.connection.pacing import Pacer, check_message_size
 from pooling.connectors.websocket import Transport
@@ -33,6 +32,7 @@ from pooling.exclusive.options import (
     ExclusiveOptions,
     LinkState,
 )
+from pooling.retry_waits import Backoff, Randomness
 
 __all__ = ["ExclusiveConnection", "ExclusiveLink"]
 

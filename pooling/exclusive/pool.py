@@ -20,7 +20,6 @@ from typing import NamedTuple, Self
 
 from brokers.contract import Handshake
 from brokers.words import counted
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.websocket import Connector, Transport
 from pooling.exceptions import PoolClosedError, PoolExhaustedError
@@ -34,6 +33,7 @@ from pooling.exclusive.options import (
     describe_uri,
     resolve_uri,
 )
+from pooling.retry_waits import Randomness
 
 __all__ = ["Acquisition", "Decision", "Evict", "ExclusiveLedger", "ExclusivePool", "Open", "Reuse"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from brokers.exceptions import BrokerError, BrokerRateLimitError
 from brokers.times.doubling import doubled_seconds
 from brokers.times.retry_after import retry_after_seconds
-from pooling.backoff import Randomness
 from pooling.connectors.circuit import CircuitPolicy
 from pooling.exceptions import HttpUnavailableError
 from pooling.proxies import DIRECT, ProxyRules
+from pooling.retry_waits import Randomness
 
 __all__ = ["HttpOptions", "HttpReply", "RetryPolicy", "error_of"]
 

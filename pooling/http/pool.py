@@ -16,7 +16,6 @@ import httpx2
 from brokers.endpoints.hosts import may_redirect
 from brokers.exceptions import BrokerAuthError, BrokerError, BrokerUnavailableError
 from brokers.words import counted, one_line
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.circuit import FIRST_SERVER_ERROR, CircuitBreaker
 from pooling.connectors.circuit_connector import CircuitRegistry, endpoint_of
@@ -26,6 +25,7 @@ from pooling.http.policy import HttpOptions, HttpReply, error_of
 from pooling.http.routes import RoutedTransport
 from pooling.http.stats import EndpointCounts, HttpStats
 from pooling.progress import Progress, no_progress
+from pooling.retry_waits import Randomness
 
 __all__ = ["HttpPool"]
 

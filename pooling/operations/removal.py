@@ -131,7 +131,7 @@ def remove_account(account: BrokerAccount, *, by: str) -> RemovalPlan:
     """Remove an account and everything that is kept of it, or nothing; returns what went.
 
     Args:
-        account: saved; its own rows are read anew.
+        account: saved; its own rows are read again.
         by: who asked for it, for the log.
 
     Raises:

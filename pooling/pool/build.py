@@ -8,7 +8,6 @@ from typing import NamedTuple
 from brokers.contract import BrokerAdapter
 from brokers.pool_service import FeedEvent
 from brokers.types import TickSink
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connection.pulse import Pulse
 from pooling.connectors.credential_gate import CredentialGate
@@ -23,6 +22,7 @@ from pooling.pool.operator import PoolOperator
 from pooling.pool.parts import PoolAccount, PoolParts
 from pooling.pool.runtime import PoolRuntime
 from pooling.pool.telemetry import PoolTelemetry
+from pooling.retry_waits import Randomness
 from pooling.subscriptions.book import SubscriptionBook
 
 __all__ = ["BuiltPool", "build_pool"]

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 from brokers.contract import BrokerAdapter
-from pooling.backoff import Backoff, Randomness
 from pooling.clock import Clock
 from pooling.connection.connection import Connection
 from pooling.connection.owner import ConnectionOwner
@@ -14,6 +13,7 @@ from pooling.connection.pulse import Pulse
 from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector
 from pooling.contracts import PoolOptions
+from pooling.retry_waits import Backoff, Randomness
 
 __all__ = ["ConnectionTable"]
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from brokers.contract import BrokerAdapter, BrokerCapabilities, Handshake
 from brokers.exceptions import BrokerRateLimitError
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.credential_gate import CredentialGate
 from pooling.connectors.websocket import Connector, Transport, UpgradeRefusedError
@@ -22,6 +21,7 @@ from pooling.exclusive.options import ExclusiveOptions, ExclusiveStats, Reconnec
 from pooling.exclusive.pool import ExclusivePool
 from pooling.pool.connections import ConnectionTable
 from pooling.pool.parts import PoolAccount, PoolParts
+from pooling.retry_waits import Randomness
 from pooling.subscriptions.book import SubscriptionBook
 from pooling.subscriptions.capacity import Limits, effective_limits
 

@@ -195,7 +195,7 @@ class PoolFeed:
         self._follow_login(is_idle=not states)
 
     def look_at_login(self) -> None:
-        """Judge the pool anew if a login is needed now and was not, or the other way round."""
+        """Judge the pool again if a login is needed now and was not, or the other way round."""
         if self._gate.login_needed != self._login:
             self.judge()
 

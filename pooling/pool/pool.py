@@ -19,7 +19,6 @@ from brokers.contract import BrokerAdapter
 from brokers.pool_service import FeedEvent, Holder, Outcome, PoolStats, RefusalCode, Want
 from brokers.settings import SettingValue
 from brokers.types import Instrument, InstrumentKey, TickSink
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connection.pulse import Pulse
 from pooling.connectors.websocket import Connector
@@ -29,6 +28,7 @@ from pooling.exclusive.connection import ExclusiveConnection
 from pooling.exclusive.options import ConnectionTerms, ExclusiveStats
 from pooling.exclusive.pool import Acquisition
 from pooling.pool.build import build_pool
+from pooling.retry_waits import Randomness
 from pooling.subscriptions.outcomes import Gone
 from pooling.subscriptions.renaming import Renamed
 from pooling.subscriptions.reoffer import reoffer

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable
 
 from brokers.words import counted, verb
-from pooling.backoff import Randomness
 from pooling.connection.connection import Connection
 from pooling.lifecycle import ConnectionState
 from pooling.pool.feed import PoolFeed
 from pooling.pool.parts import PoolParts
+from pooling.retry_waits import Randomness
 from pooling.subscriptions.upkeep import (
     CloseIdle,
     Evacuate,

@@ -22,7 +22,7 @@ def reoffer(book: SubscriptionBook, capabilities: BrokerCapabilities, now: float
     for key in list(book):
         interest = book.get(key)
         if interest is not None and _is_refused(book.offer, key, interest):
-            ended += _hold_anew(book, key, interest, now)
+            ended += _hold_again(book, key, interest, now)
     return ended
 
 
@@ -31,7 +31,7 @@ def _is_refused(offer: BrokerOffer, key: InstrumentKey, interest: Interest) -> b
     return any(offer.refusal(_want(key, level)) is not None for level in levels)
 
 
-def _hold_anew(
+def _hold_again(
     book: SubscriptionBook, key: InstrumentKey, interest: Interest, now: float
 ) -> list[Outcome]:
     holders, instrument = dict(interest.holders), interest.instrument

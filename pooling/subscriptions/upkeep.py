@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from brokers.types import InstrumentKey
-from pooling.backoff import Randomness
+from pooling.retry_waits import Randomness
 from pooling.subscriptions.allocator import Allocator
 from pooling.subscriptions.plan import Slot
 

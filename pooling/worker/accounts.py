@@ -19,11 +19,11 @@ from brokers.pool_service import FeedEvent, OrderUpdated
 from brokers.registry import BrokerRegistry
 from brokers.types import TickSink
 from brokers.words import named_error, one_line
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.websocket import Connector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.pool.pool import ConnectionPool
+from pooling.retry_waits import Randomness
 from pooling.worker.events import EventQueue
 from pooling.worker.names import NameFollower
 from pooling.worker.periodic import PeriodicSteps

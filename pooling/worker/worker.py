@@ -23,13 +23,13 @@ from brokers.pool_service import (
 from brokers.registry import BrokerRegistry
 from brokers.types import InstrumentKey, TickSink
 from brokers.words import counted
-from pooling.backoff import Randomness
 from pooling.clock import Clock
 from pooling.connectors.circuit_connector import CircuitConnector, CircuitRegistry
 from pooling.connectors.rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.connectors.websocket import Connector, WebSocketConnector
 from pooling.contracts import AccountSpec, AccountStore
 from pooling.pool.pool import ConnectionPool
+from pooling.retry_waits import Randomness
 from pooling.worker.accounts import AccountFollower, log_ends
 from pooling.worker.commands import CommandRunner
 from pooling.worker.events import EventQueue

@@ -52,7 +52,7 @@ PURE_MODULES = [
     "pooling.alerts.addresses",
     "pooling.alerts.debounce",
     "pooling.alerts.message",
-    "pooling.backoff",
+    "pooling.retry_waits",
     "pooling.connectors.circuit",
     "pooling.connectors.rate",
     "pooling.exceptions",

@@ -11,12 +11,12 @@ from brokers.contract import Handshake
 from brokers.exceptions import BrokerConfigError, BrokerUnavailableError
 from brokers.pool_service import Want
 from brokers.testing import RecordingSink
-from pooling.backoff import Backoff
 from pooling.connectors.circuit import CircuitPolicy, CircuitState
 from pooling.connectors.circuit_connector import CircuitConnector, CircuitRegistry, endpoint_of
 from pooling.connectors.websocket import Connector, UpgradeRefusedError
 from pooling.exceptions import CircuitOpenError
 from pooling.pool.pool import ConnectionPool
+from pooling.retry_waits import Backoff
 from pooling.testing import (
     FakeBroker,
     InMemoryAccountStore,

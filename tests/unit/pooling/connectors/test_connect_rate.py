@@ -17,10 +17,10 @@ from brokers.exceptions import BrokerUnavailableError
 from brokers.pool_service import Want
 from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
-from pooling.backoff import Backoff
 from pooling.connectors.rate import ConnectWindow
 from pooling.connectors.rate_connector import ConnectRateRegistry, RatedConnector
 from pooling.exceptions import CircuitOpenError, ConnectRateError
+from pooling.retry_waits import Backoff
 from pooling.testing import (
     FakeBroker,
     FakeClock,

@@ -15,8 +15,8 @@ from brokers.exceptions import (
     BrokerRateLimitError,
     BrokerUnavailableError,
 )
-from pooling.backoff import Backoff, state_after
 from pooling.lifecycle import ConnectionState
+from pooling.retry_waits import Backoff, state_after
 
 DOWN = BrokerUnavailableError("down")
 
