@@ -126,11 +126,16 @@ class LoginDesk:
     async def _carry_out(self, taken: TakenLogin) -> None:
         try:
             result = await self._result_of(taken)
-            if result is None:
-                return
-            await self._finish(taken, result)
         except Exception as error:
             # Supervision point: one attempt must not end the others, nor the desk.
+            self._log_failure(error)
+            result = _broken(error)
+        if result is None:
+            return
+        try:
+            await self._finish(taken, result)
+        except Exception as error:
+            # Supervision point, as above; what was not stored ends as too late.
             self._log_failure(error)
 
     async def _result_of(self, taken: TakenLogin) -> Granted | Refused | None:
@@ -177,3 +182,15 @@ class LoginDesk:
                 f" ({one_line(error)})" if is_known else "",
                 exc_info=None if is_known else error,
             )
+
+
+def _broken(error: Exception) -> Refused:
+    """Return what is said of an attempt that ended on our side, before anything was granted."""
+    if isinstance(error, StoreUnavailableError):
+        words = "TickPool's database was away meanwhile. Nothing was stored: log in again."
+        return Refused(why=Refusal.DOWN, text=words)
+    return Refused(
+        why=Refusal.UNREADABLE,
+        text="TickPool could not carry this login out; the worker's log says why. Nothing was "
+        "stored: log in in another way, or paste the credential.",
+    )

@@ -150,7 +150,7 @@ class DjangoLoginStore:
                 .filter(pk=attempt_id)
                 .first()
             )
-            if attempt is None or not attempt.is_open:
+            if attempt is None or not _may_end(attempt, result):
                 return  # the account was deleted, or somebody gave it up meanwhile
             if isinstance(result, Refused):
                 attempt.save(**attempt.end(AttemptState.REFUSED, result.text, result.why))
@@ -244,6 +244,15 @@ def _stop_if_final(attempt: LoginAttempt) -> None:
         return
     if schedule.must_stop(_tries([attempt.account_id])[attempt.account_id]):
         LoginSetup.objects.filter(account=attempt.account_id).update(stopped=attempt.result)
+
+
+def _may_end(attempt: LoginAttempt, result: Granted | Refused) -> bool:
+    """Whether an attempt ends so. One that was taken for lost may have been granted after all."""
+    if attempt.is_open:
+        return True
+    is_late = attempt.state == AttemptState.LATE and isinstance(result, Granted)
+    of_it = LoginAttempt.objects.filter(account=attempt.account_id)
+    return is_late and not of_it.filter(pk__gt=attempt.pk).exists()
 
 
 def _may_begin_again(attempt: LoginAttempt) -> None:

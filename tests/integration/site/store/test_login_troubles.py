@@ -216,6 +216,53 @@ def test_settings_that_are_saved_keep_what_the_worker_wrote_meanwhile(
     assert (setup.totp_counter, setup.owner) == (59_000_000, "AB1234")
 
 
+def test_a_token_that_came_while_the_database_was_away_is_stored(
+    ready: BrokerAccount, data_dir: Path
+) -> None:
+    """It was away for longer than a worker has: another worker's look ended the attempt."""
+    _, state = begin(ready)
+    attempt = come_back(ready, code="c", state=state)
+    worker = WorkerTurn(data_dir)
+    async_to_sync(worker.store.take)("here:1", [ready.pool_id])
+    went_by()
+    async_to_sync(worker.store.take)("other:1", [ready.pool_id])
+    attempt.refresh_from_db()
+    assert attempt.state == AttemptState.LATE
+    granted = Granted(values={"api_key": "key1", "access_token": "tok"}, owner="AB1234")
+    async_to_sync(worker.store.finish)(attempt.pk, granted)
+    attempt.refresh_from_db()
+    assert attempt.state == AttemptState.GRANTED
+    assert stored(ready, data_dir)["access_token"] == "tok"
+
+
+def test_a_token_that_came_after_a_newer_login_was_begun_is_dropped(
+    ready: BrokerAccount, data_dir: Path
+) -> None:
+    _, state = begin(ready)
+    attempt = come_back(ready, code="c", state=state)
+    worker = WorkerTurn(data_dir)
+    async_to_sync(worker.store.take)("here:1", [ready.pool_id])
+    went_by()
+    begin(ready)
+    granted = Granted(values={"api_key": "key1", "access_token": "tok"}, owner="AB1234")
+    async_to_sync(worker.store.finish)(attempt.pk, granted)
+    assert not fresh(ready).credentials
+
+
+def test_a_step_that_a_broker_does_not_have_ends_in_a_sentence(
+    ready: BrokerAccount, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exchange(*args: Any) -> Any:
+        raise NotImplementedError("this browser brings the tokens themselves")
+
+    monkeypatch.setattr(FakeLogin, "exchange", exchange)
+    attempt = logins.submit_code(ready, "c0de", user=None)
+    WorkerTurn(data_dir)(ready)
+    attempt.refresh_from_db()
+    assert attempt.state == AttemptState.REFUSED
+    assert "paste" in attempt.result
+
+
 def test_begun_logins_do_not_pile_up(ready: BrokerAccount) -> None:
     LoginAttempt.objects.bulk_create(
         LoginAttempt(
