@@ -126,14 +126,13 @@ def wait_for(
 def _can_be_tried(account: BrokerAccount) -> bool:
     """Whether there is a worker that could ask, and a place to ask at that is the feed's own."""
     setup = logins.login_setup(account)
-    is_elsewhere = bool(account.endpoint) and not setup.endpoint
     try:
         login = setup.login()
     except BrokerConfigError:
         login = None
     return (
         login is not None
-        and not is_elsewhere
+        and not logins.is_elsewhere(setup)
         and account.enabled
         and PoolStatus.objects.has_worker(account.pk)
     )

@@ -34,6 +34,7 @@ from pooling.keys.files import KeyFileError
 from pooling.login.states import OPEN_STATES, AttemptKind, AttemptState
 from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, PoolStatus
 from pooling.models.logins import LATE
+from pooling.operations.login_bounds import check_bounds
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -44,6 +45,7 @@ __all__ = [
     "begin_unattended",
     "come_back",
     "go_on",
+    "is_elsewhere",
     "keep_fields",
     "login_setup",
     "missing_fields",
@@ -81,6 +83,11 @@ def login_setup(account: BrokerAccount) -> LoginSetup:
         return account.login
     except LoginSetup.DoesNotExist:
         return LoginSetup(account=account)
+
+
+def is_elsewhere(setup: LoginSetup) -> bool:
+    """Whether a credential of the account's feed would be tried at a place that is not its own."""
+    return bool(setup.account.endpoint) != bool(setup.endpoint)
 
 
 def missing_fields(setup: LoginSetup, kind: LoginKind) -> list[LoginField]:
@@ -177,8 +184,14 @@ def prove(
     Raises:
         CommandRefusedError: nobody can try it now; the text says what mends it.
     """
-    if login_setup(account).login() is None:
+    setup = login_setup(account)
+    if setup.login() is None:
         raise CommandRefusedError(f"TickPool cannot try a credential of {account.broker}.")
+    if is_elsewhere(setup):
+        raise CommandRefusedError(
+            "Prices and login of this account have not the same place (endpoint), and a credential "
+            "of one is not sent to the other: nobody can try it."
+        )
     _check_worker(account)
     return _new_attempt(
         account,
@@ -330,6 +343,7 @@ def _new_attempt(
                 if older.state == AttemptState.EXCHANGING:
                     raise CommandRefusedError("A login is under way: wait a few seconds.")
                 older.save(**older.end(AttemptState.CANCELLED, "A newer login was begun."))
+            check_bounds(account, values.get("kind"))
             attempt = LoginAttempt.objects.create(account=account, **values)
             LoginAttempt.objects.forget_old(account)
             if sealed:

@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from brokers.exceptions import BrokerUnavailableError
 from brokers.login.contract import Granted
 from brokers.times.market_clock import INDIA
 from pooling.calendar.days import Market
+from pooling.exceptions import CommandRefusedError
 from pooling.keys.opening import CredentialOpener
 from pooling.login.states import AttemptState
 from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, TradingDay
 from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
 from pooling.operations import logins
+from pooling.operations.login_bounds import PER_ACCOUNT, PER_USER, UNATTENDED
 from pooling.testing.login import FakeLogin
 from tests.credential_kit import foreign_sealer
 from tests.integration.site.admin.admin_kit import make_status
@@ -276,3 +279,77 @@ def test_begun_logins_do_not_pile_up(ready: BrokerAccount) -> None:
     )
     begin(ready)
     assert LoginAttempt.objects.count() == ATTEMPTS_KEPT
+
+
+def test_a_credential_of_another_place_is_not_sent_to_the_broker(
+    ready: BrokerAccount, cipher: Any
+) -> None:
+    """An account of a local exchange whose login was not pointed there."""
+    ready.endpoint = "ws://127.0.0.1:9010"
+    ready.set_credentials({"api_key": "key1", "access_token": "old"}, cipher)
+    ready.save()
+    with pytest.raises(CommandRefusedError, match="endpoint"):
+        logins.test_credential(fresh(ready), user=ready.user)
+
+
+class TestBounds:
+    """Whoever logs in too often is told when there is room, before anybody is asked."""
+
+    def test_of_one_account(self, ready: BrokerAccount) -> None:
+        for _ in range(PER_ACCOUNT.most):
+            begin(ready)
+        with pytest.raises(CommandRefusedError, match=r"10 logins .* this account .* wait until"):
+            begin(ready)
+        last = LoginAttempt.objects.get(state=AttemptState.AWAY)
+        assert LoginAttempt.objects.count() == PER_ACCOUNT.most
+        LoginAttempt.objects.update(begun=timezone.now() - PER_ACCOUNT.within)
+        begin(ready)
+        last.refresh_from_db()
+        assert last.state == AttemptState.CANCELLED
+
+    def test_a_refusal_leaves_the_browser_that_is_away_its_attempt(
+        self, ready: BrokerAccount
+    ) -> None:
+        for _ in range(PER_ACCOUNT.most):
+            _, state = begin(ready)
+        with pytest.raises(CommandRefusedError):
+            begin(ready)
+        assert come_back(ready, code="c", state=state).state == AttemptState.EXCHANGING
+
+    def test_of_one_user_and_of_no_other(self, ready: BrokerAccount, cipher: Any) -> None:
+        def another(user: User, label: str) -> BrokerAccount:
+            account = BrokerAccount.objects.create(user=user, broker="zerodha", label=label)
+            logins.keep_fields(account, KEPT)
+            make_status(account)
+            return account
+
+        for label in range(PER_USER.most // PER_ACCOUNT.most):
+            account = another(ready.user, str(label))
+            for _ in range(PER_ACCOUNT.most):
+                begin(account)
+        with pytest.raises(CommandRefusedError, match="of your accounts"):
+            begin(ready)
+        begin(another(User.objects.create_user("ravi"), "his"))
+
+    def test_of_pin_and_totp(self, ready: BrokerAccount, data_dir: Path) -> None:
+        """Tried again and again, a wrong PIN locks the account at the broker."""
+        refusing = WorkerTurn(data_dir, answers={"/pin": ["secret"]})
+        for _ in range(UNATTENDED.most):
+            LoginSetup.objects.update(totp_counter=0)
+            logins.begin_unattended(ready, user=ready.user)
+            refusing(ready)
+        with pytest.raises(CommandRefusedError, match="PIN and TOTP"):
+            logins.begin_unattended(ready, user=ready.user)
+        begin(ready)
+
+    def test_of_tests(self, ready: BrokerAccount, cipher: Any, data_dir: Path) -> None:
+        ready.set_credentials({"api_key": "key1", "access_token": "t"}, cipher)
+        ready.save()
+        LoginSetup.objects.update(unattended=False)
+        worker = WorkerTurn(data_dir)
+        for _ in range(PER_ACCOUNT.most):
+            logins.test_credential(ready, user=ready.user)
+            worker(ready)
+        with pytest.raises(CommandRefusedError, match="logins and tests of this account"):
+            logins.test_credential(ready, user=ready.user)
+        assert len(worker.http.asked) == PER_ACCOUNT.most

@@ -327,8 +327,11 @@ def test_a_code_of_another_account_is_opened_by_none(
 
 
 def test_only_the_newest_attempts_are_kept(ready: BrokerAccount, worker: WorkerTurn) -> None:
+    yesterday = timezone.now() - timedelta(days=1)
     LoginAttempt.objects.bulk_create(
-        LoginAttempt(account=ready, kind="browser", state="late", deadline=timezone.now())
+        LoginAttempt(
+            account=ready, kind="browser", state="late", begun=yesterday, deadline=yesterday
+        )
         for _ in range(ATTEMPTS_KEPT + 20)
     )
     _, state = begin(ready)
