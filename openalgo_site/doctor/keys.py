@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from django.conf import settings
@@ -18,7 +18,7 @@ from pooling import conf
 from pooling.keys.crypto import SYMMETRIC, key_of, load_sealer
 from pooling.keys.files import KeyFileError, public_file
 from pooling.keys.opening import CredentialOpener
-from pooling.models import BrokerAccount
+from pooling.models import BrokerAccount, LoginSetup
 from pooling.operations.crowding import crowding
 from pooling.operations.naming import account_name
 from pooling.operations.pool_state import PoolState
@@ -78,6 +78,7 @@ def credentials() -> Iterator[Finding]:
             yield found
         elif account.enabled:
             good += 1
+    yield from _login_secrets(opener)
     known = (SYMMETRIC, *(opener.key_ids if opener is not None else ()))
     if sealer.key_id != SYMMETRIC and (left := rows_left(sealer.key_id, known)):
         rows = f"{left} row{'' if left == 1 else 's'}"
@@ -106,10 +107,8 @@ def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Find
         # Supervision point: what is stored of one account must not hide the others.
         what = f"what is stored of it makes no sense ({type(error).__name__})"
         return failed(name, f"{pool}: {what}", f"see the account {pool} in the admin")
-    unknown = {key_of(token) for token in tokens.values() if opener and not opener.knows(token)}
-    if unknown:
-        words = ", ".join(f"key {each}" if each else "a symmetric key" for each in sorted(unknown))
-        what = f"{pool}: it was encrypted with {words}, which is not in the key file"
+    if unknown := _unknown(tokens, opener):
+        what = f"{pool}: it was encrypted with {unknown}, which is not in the key file"
         return failed(name, what, "restore the key or enter the credential again")
     if not account.enabled:
         return None
@@ -128,6 +127,26 @@ def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Find
             "log in at the broker and enter the new access token in the admin",
         )
     return None
+
+
+def _login_secrets(opener: CredentialOpener | None) -> Iterator[Finding]:
+    """Yield the logins whose secrets nobody can open."""
+    for setup in LoginSetup.objects.select_related("account__user").order_by("pk"):
+        if unknown := _unknown(setup.secrets, opener):
+            yield failed(
+                "credentials",
+                f"{account_name(setup.account)}: the secrets of its login were encrypted with "
+                f"{unknown}, which is not in the key file",
+                "restore the key or enter them again on the Brokers page (Login settings)",
+            )
+
+
+def _unknown(tokens: Mapping[str, str], opener: CredentialOpener | None) -> str:
+    """Return the keys of tokens that are not in the key file, in words; "" where all are."""
+    if opener is None:
+        return ""
+    unknown = {key_of(token) for token in tokens.values() if not opener.knows(token)}
+    return ", ".join(f"key {each}" if each else "a symmetric key" for each in sorted(unknown))
 
 
 def _opener(path: Path) -> CredentialOpener | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from brokers.exceptions import BrokerConfigError
 from pooling.keys.crypto import Opens, Seals, key_of
-from pooling.models import AlertTarget, BrokerAccount
+from pooling.models import AlertTarget, BrokerAccount, LoginSetup
 from pooling.operations.naming import account_name
+
+Row: TypeAlias = BrokerAccount | AlertTarget | LoginSetup
 
 __all__ = ["Resealed", "keys_of", "reseal", "rows_by_key", "rows_left", "rows_of_others"]
 
@@ -71,18 +73,17 @@ def reseal(opener: Opens, sealer: Seals) -> Resealed:
     return result
 
 
-def _rows() -> Iterator[BrokerAccount | AlertTarget]:
+def _rows() -> Iterator[Row]:
     yield from BrokerAccount.objects.select_related("user").order_by("pk")
     yield from AlertTarget.objects.select_related("account__user").order_by("pk")
+    yield from LoginSetup.objects.select_related("account__user").order_by("pk")
 
 
-def _tokens(row: BrokerAccount | AlertTarget) -> Any:
+def _tokens(row: Row) -> Any:
     return row.credentials if isinstance(row, BrokerAccount) else row.secrets
 
 
-def _reseal(
-    row: BrokerAccount | AlertTarget, tokens: dict[str, str], opener: Opens, sealer: Seals
-) -> bool:
+def _reseal(row: Row, tokens: dict[str, str], opener: Opens, sealer: Seals) -> bool:
     """Return whether the row was still as it was read."""
     if isinstance(row, BrokerAccount):
         new = sealer.encrypt(row.credentials_in_clear(opener), row.destination())
@@ -90,11 +91,17 @@ def _reseal(
         # The destination is part of what was sealed.
         same = accounts.filter(broker=row.broker, endpoint=row.endpoint)
         return bool(same.update(credentials=new))
+    if isinstance(row, LoginSetup):
+        new = sealer.encrypt(opener.decrypt(tokens, row.bound_to()), row.bound_to())
+        setups = LoginSetup.objects.filter(pk=row.pk, secrets=tokens, endpoint=row.endpoint)
+        return bool(setups.update(secrets=new))
     row.set_secrets(row.secrets_in_clear(opener), sealer)
     return bool(AlertTarget.objects.filter(pk=row.pk, secrets=tokens).update(secrets=row.secrets))
 
 
-def _name(row: BrokerAccount | AlertTarget) -> str:
+def _name(row: Row) -> str:
     if isinstance(row, BrokerAccount):
         return account_name(row)
+    if isinstance(row, LoginSetup):
+        return f"login of {account_name(row.account)}"
     return f"alert target {row.pk} of {account_name(row.account)}"

@@ -19,7 +19,8 @@ from pooling import conf
 from pooling.checks import check_key_file
 from pooling.keys.crypto import load_sealer
 from pooling.keys.files import add_key_pair, create_key_file, public_file, write_public
-from pooling.models import AlertTarget, BrokerAccount
+from pooling.keys.opening import CredentialOpener
+from pooling.models import AlertTarget, BrokerAccount, LoginSetup
 from pooling.operations.sealing import keys_of, reseal
 from tests.credential_kit import CredentialCipher, create_symmetric_key_file, foreign_sealer
 
@@ -149,6 +150,29 @@ def test_rows_of_an_older_key_are_counted_until_they_are_sealed(kept: BrokerAcco
     listed = told("sealcredentials", dry_run=True).splitlines()
     assert [line for line in listed if line.startswith(" ")] == []
     assert wrong(*keys.credentials()) == []
+
+
+def test_what_a_login_keeps_is_sealed_again_and_looked_at(
+    kept: BrokerAccount, cipher: CredentialCipher
+) -> None:
+    """Else PIN and TOTP secret are lost with the old key, weeks after everything was sealed."""
+    values = {"pin": "481516", "totp_secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"}
+    setup = LoginSetup.objects.create(account=kept, secrets=cipher.encrypt(values, "login of x"))
+    LoginSetup.objects.update(secrets=cipher.encrypt(values, setup.bound_to()), totp_counter=7)
+    name = renew(conf.key_file())
+    assert "  login of asha/zerodha/main: key" in told("sealcredentials", dry_run=True)
+    assert told("sealcredentials") == f"2 rows sealed for key {name}.\n"
+    setup.refresh_from_db()
+    assert keys_of(setup.secrets) == {name}
+    opener = CredentialOpener.from_file(conf.key_file())
+    assert setup.kept_in_clear(opener, values) == values
+    assert wrong(*keys.credentials()) == []
+    LoginSetup.objects.update(secrets=foreign_sealer().encrypt(values, setup.bound_to()))
+    ((outcome, words),) = wrong(*keys.credentials())
+    assert (outcome, "the secrets of its login were encrypted with key" in words) == (
+        "failed",
+        True,
+    )
 
 
 def test_each_wrong_or_missing_half_has_a_sentence(
