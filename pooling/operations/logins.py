@@ -27,14 +27,15 @@ from brokers.login.contract import (
     LoginKind,
     Refused,
 )
+from brokers.times.moments import clock_text
 from pooling import conf
 from pooling.exceptions import CommandRefusedError
 from pooling.keys.crypto import Seals, load_sealer
 from pooling.keys.files import KeyFileError
+from pooling.login.bounds import PER_ACCOUNT, PER_USER, UNATTENDED, Bound
 from pooling.login.states import OPEN_STATES, AttemptKind, AttemptState
 from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, PoolStatus
-from pooling.models.logins import LATE
-from pooling.operations.login_bounds import check_bounds
+from pooling.models.logins import LATE, LoginAttemptQuerySet
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -343,7 +344,7 @@ def _new_attempt(
                 if older.state == AttemptState.EXCHANGING:
                     raise CommandRefusedError("A login is under way: wait a few seconds.")
                 older.save(**older.end(AttemptState.CANCELLED, "A newer login was begun."))
-            check_bounds(account, values.get("kind"))
+            _check_bounds(account, values.get("kind"))
             attempt = LoginAttempt.objects.create(account=account, **values)
             LoginAttempt.objects.forget_old(account)
             if sealed:
@@ -352,6 +353,21 @@ def _new_attempt(
             return attempt
     except IntegrityError:
         raise CommandRefusedError("Another login of this account was begun just now.") from None
+
+
+def _check_bounds(account: BrokerAccount, kind: object) -> None:
+    """Refuse one attempt more than the broker should see. Raises CommandRefusedError."""
+    of_account = LoginAttempt.objects.filter(account=account)
+    if kind == AttemptKind.UNATTENDED:
+        _check_bound(of_account.filter(kind=AttemptKind.UNATTENDED), UNATTENDED)
+    _check_bound(of_account, PER_ACCOUNT)
+    _check_bound(LoginAttempt.objects.filter(account__user=account.user_id), PER_USER)
+
+
+def _check_bound(attempts: LoginAttemptQuerySet, bound: Bound) -> None:
+    begun = list(attempts.order_by("-id").values_list("begun", flat=True)[: bound.most])
+    if (room_at := bound.room_at(begun, timezone.now())) is not None:
+        raise CommandRefusedError(bound.sentence(clock_text(timezone.localtime(room_at))))
 
 
 def _sealer() -> Seals:

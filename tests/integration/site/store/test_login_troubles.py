@@ -19,11 +19,11 @@ from brokers.times.market_clock import INDIA
 from pooling.calendar.days import Market
 from pooling.exceptions import CommandRefusedError
 from pooling.keys.opening import CredentialOpener
+from pooling.login.bounds import PER_ACCOUNT, PER_USER, UNATTENDED
 from pooling.login.states import AttemptState
 from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, TradingDay
 from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
 from pooling.operations import logins
-from pooling.operations.login_bounds import PER_ACCOUNT, PER_USER, UNATTENDED
 from pooling.testing.login import FakeLogin
 from tests.credential_kit import foreign_sealer
 from tests.integration.site.admin.admin_kit import make_status
