@@ -13,13 +13,13 @@ django_application = site_handler()
 
 from django.conf import settings  # noqa: E402
 
-from openalgo_site.adapters.directory import DjangoDirectory  # noqa: E402
 from openalgo_site.adapters.enabled_accounts import count_enabled_accounts  # noqa: E402
 from openalgo_site.adapters.key_uses import KEY_USES  # noqa: E402
 from openalgo_site.adapters.last_prices import PRICES  # noqa: E402
 from openalgo_site.adapters.notices import SENDER  # noqa: E402
 from openalgo_site.adapters.presence import DjangoPresence  # noqa: E402
 from openalgo_site.adapters.proxy_notes import proxy_notes  # noqa: E402
+from openalgo_site.adapters.users_and_accounts import DjangoDirectory  # noqa: E402
 from openalgo_site.config.metrics_key import prepare_metrics_key  # noqa: E402
 from openalgo_site.turns.logins import with_login_turns  # noqa: E402
 from openalgo_site.turns.pages import PageLines, with_page_turns  # noqa: E402

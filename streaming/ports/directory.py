@@ -1,6 +1,7 @@
 """The directory: the gateway's questions to the site, who a client is and what it may use.
 
-``openalgo_site/adapters/directory.py`` answers them from the database; tests use a dictionary.
+``openalgo_site/adapters/users_and_accounts.py`` answers them from the database, tests from a
+dictionary.
 """
 
 from __future__ import annotations

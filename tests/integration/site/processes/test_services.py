@@ -49,7 +49,7 @@ from brokers.pool_service import Holder, SubscriptionChange, Want
 from brokers.registry import BrokerRegistry
 from brokers.testing import RecordingSink
 from brokers.types import FeedMode, InstrumentKey, InstrumentRow
-from openalgo_site.adapters.directory import DjangoDirectory
+from openalgo_site.adapters.users_and_accounts import DjangoDirectory
 from pooling import conf
 from pooling.clock import SystemClock
 from pooling.keys.crypto import load_sealer

@@ -20,7 +20,7 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from openalgo_site.adapters.directory import DjangoDirectory
+from openalgo_site.adapters.users_and_accounts import DjangoDirectory
 from openalgo_site.web.status.source import DjangoStatusSource
 from pooling.models import BrokerAccount, PoolCommand
 from streaming.gateway.gateway import Gateway

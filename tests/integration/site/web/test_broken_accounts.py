@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from openalgo_site.adapters.directory import DjangoDirectory
+from openalgo_site.adapters.users_and_accounts import DjangoDirectory
 from openalgo_site.doctor import keys, processes
 from openalgo_site.web.status.source import read_views
 from pooling.alerts.store import DjangoAlertStore

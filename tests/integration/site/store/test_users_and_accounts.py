@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from brokers.registry import default_registry
 from brokers.types import InstrumentKey
-from openalgo_site.adapters.directory import DjangoDirectory
+from openalgo_site.adapters.users_and_accounts import DjangoDirectory
 from pooling.models import BrokerAccount, Instrument, SearchTier
 from streaming.exceptions import KeyEndedError
 from streaming.models import ApiKey
@@ -161,7 +161,7 @@ async def test_refresh_takes_one_query_per_kind(
     django_assert_max_num_queries: pytest.FixtureRequest,
 ) -> None:
     """A hundred clients of one gateway cost four queries, not four hundred."""
-    from openalgo_site.adapters.directory import _refresh
+    from openalgo_site.adapters.users_and_accounts import _refresh
 
     session = await log_in(user)
     key, _ = await issue(user)
