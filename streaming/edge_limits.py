@@ -160,6 +160,7 @@ class AuthFailures:
         self._per_minute = per_minute
         self._window = window_seconds
         self._max_entries = max_entries
+        # When failures came within the window, by address; the least recently used first.
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
         # When each failed, by digest; the oldest first.
         self._failed_keys: OrderedDict[bytes, float] = OrderedDict()
@@ -212,7 +213,7 @@ class ConnectionCounter:
             raise ValueError("max_total and max_per_address must be at least 1")
         self._max_total = max_total
         self._max_per_address = max_per_address
-        self._by_address: Counter[str] = Counter()
+        self._by_address: Counter[str] = Counter()  # open now
         self.total = 0  # open now, of all addresses
 
     def enter(self, address: str) -> bool:

@@ -48,6 +48,7 @@ class Strangers(Generic[_T]):
 
     def __init__(self, limits: EdgeLimits) -> None:
         self._limits = limits
+        # In the order in which they came.
         self._all: dict[_T, _Stranger] = {}
 
     def __len__(self) -> int:

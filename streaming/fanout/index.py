@@ -52,6 +52,7 @@ class LineMembers(Generic[Member]):
         self.topic = topic
         self.line = line
         self.mode = int(line.mode)
+        # Both as above: changed by ``add`` and ``remove`` only.
         self.members: tuple[Member, ...] | set[Member] = ()
         self.readers: tuple[Any, ...] | set[Any] = self.members
 

@@ -30,7 +30,8 @@ class ApiKeyGate:
     ) -> None:
         self._directory = directory
         self._wrong = WrongKeys(per_minute=limits.auth_failures_per_minute, clock=clock)
-        self.refused = 0  # see above; since the start, like the others
+        # All since the start; see above.
+        self.refused = 0
         self.ended = 0
         self.limited = 0
 

@@ -60,6 +60,7 @@ class RememberingDirectory:
         self._wall_clock_ms = wall_clock_ms
         self._clock = clock
         self._salt = os.urandom(16)
+        # By digest of the key; see ``_Entry``.
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         # What was asked before a notice came says nothing about what the notice means.
         self._doubted_at = float("-inf")

@@ -157,7 +157,7 @@ class _Asking:
         self.client = client
         self.wants = wants
         self.earlier = earlier
-        self.late = late
+        self.late = late  # answers come too late for ``want``: they go to the listener
         # What has been answered so far, and of which wants the worker said nothing.
         self.outcomes: list[Outcome] = []
         self.snapshots: list[bytes] = []  # as above, in messages of the bus
