@@ -21,9 +21,13 @@ __all__ = ["make_alerts", "make_senders"]
 def make_senders(clock: Clock) -> dict[AlertKind, Send]:
     """Return what carries each kind of alert."""
     zone = timezone.get_default_timezone()
+    site = settings.PUBLIC_URL.origin if settings.PUBLIC_URL is not None else ""
+    has_mail = bool(settings.ENV.email_host)
     return {
-        AlertKind.WEBHOOK: WebhookSender(allowed_hosts=conf.alert_webhook_hosts(), clock=clock),
-        AlertKind.EMAIL: EmailSender(zone=zone, is_configured=bool(settings.ENV.email_host)),
+        AlertKind.WEBHOOK: WebhookSender(
+            allowed_hosts=conf.alert_webhook_hosts(), clock=clock, site=site
+        ),
+        AlertKind.EMAIL: EmailSender(zone=zone, is_configured=has_mail, site=site),
     }
 
 

@@ -116,7 +116,7 @@ def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Find
         return warned(
             name,
             f"{pool}: {PoolState.LOGIN_NEEDED}: {lack}",
-            "enter it in the admin (Broker accounts)",
+            "log in on the Brokers page, or enter it there",
         )
     expires = account.credentials_expire
     if expires is not None and expires <= timezone.now():
@@ -124,7 +124,7 @@ def _credential(account: BrokerAccount, opener: CredentialOpener | None) -> Find
             name,
             f"{pool}: {PoolState.LOGIN_NEEDED}: the stored credential ended at "
             f"{moment_text(timezone.localtime(expires))}",
-            "log in at the broker and enter the new access token in the admin",
+            "log in on the Brokers page",
         )
     return None
 

@@ -68,7 +68,7 @@ def workers() -> Iterator[Finding]:
     if served:
         yield fine(name, f"{counted(served, 'pool')} {verb(served, 'has', 'have')} a worker")
     elif all(view.state is PoolState.DISABLED for view in views):
-        yield skipped(name, "there is no enabled account: add one in the admin")
+        yield skipped(name, "there is no enabled account: add one on the Brokers page")
 
 
 def _unserved(view: PoolView) -> Finding:
@@ -88,8 +88,7 @@ def _trouble(view: PoolView) -> Iterator[Finding]:
 
 
 _MENDS = {
-    PoolState.LOGIN_NEEDED: "enter a new credential in the admin (Broker accounts); it is tried "
-    "at once",
+    PoolState.LOGIN_NEEDED: "log in on the Brokers page; the new credential is tried at once",
     PoolState.WAITING_FOR_ROOM: "raise the account's limits (`manage.py pool set-limit`), or "
     "unsubscribe something",
 }

@@ -28,10 +28,12 @@ class EmailSender:
     Args:
         zone: in which times are written.
         is_configured: whether there is a mail server; without, every alert is refused.
+        site: where people see the pages, "" where nobody knows.
     """
 
-    def __init__(self, *, zone: tzinfo, is_configured: bool) -> None:
+    def __init__(self, *, zone: tzinfo, is_configured: bool, site: str = "") -> None:
         self._zone = zone
+        self._site = site
         self._is_configured = is_configured
 
     async def __call__(self, target: Target, alert: Alert) -> None:
@@ -43,7 +45,7 @@ class EmailSender:
         """
         if not self._is_configured:
             raise AlertRefusedError("no mail server: set EMAIL_HOST")
-        subject, body = email_text(alert, self._zone)
+        subject, body = email_text(alert, self._zone, self._site)
         message = EmailMessage(subject=subject, body=body, to=[target.address])
         try:
             await in_daemon_thread(message.send)

@@ -49,8 +49,8 @@ class Alert:
         return self.state in (PoolState.LIVE, PoolState.IDLE)
 
 
-def webhook_body(alert: Alert) -> bytes:
-    """Return the JSON object that a webhook is sent."""
+def webhook_body(alert: Alert, site: str = "") -> bytes:
+    """Return the JSON object that a webhook is sent; ``site`` is where people see the pages."""
     return msgspec.json.encode(
         {
             "type": "pool_state",
@@ -67,6 +67,7 @@ def webhook_body(alert: Alert) -> bytes:
             "reason": alert.reason,
             "since": _at(alert.since_ms, UTC).isoformat(timespec="milliseconds"),
             "text": _sentence(alert),
+            "url": _url(alert, site),
         }
     )
 
@@ -81,8 +82,11 @@ def signature(body: bytes, secret: str, sent_seconds: int) -> str:
     return f"t={sent_seconds},v1={digest}"
 
 
-def email_text(alert: Alert, zone: tzinfo) -> tuple[str, str]:
-    """Return subject, one line whatever the pool is called, and body."""
+def email_text(alert: Alert, zone: tzinfo, site: str = "") -> tuple[str, str]:
+    """Return subject, one line whatever the pool is called, and body.
+
+    Where a login is needed, and ``site`` says where people see the pages, it says where to log in.
+    """
     subject = " ".join(f"TickPool: {_name(alert)}{_words(alert)}".split())
     lines = [
         f"{_sentence(alert)}",
@@ -91,7 +95,15 @@ def email_text(alert: Alert, zone: tzinfo) -> tuple[str, str]:
         f"Before: {alert.previous.value}",
         f"Pool:   {alert.pool_id}",
     ]
+    if url := _url(alert, site):
+        lines += ["", f"Log in: {url}"]
     return subject, "\n".join(lines) + "\n"
+
+
+def _url(alert: Alert, site: str) -> str:
+    """Return where somebody logs in at the broker; "" where nobody has to, or nobody knows."""
+    is_needed = alert.state is PoolState.LOGIN_NEEDED
+    return f"{site}/brokers/#account-{alert.pool_id}" if is_needed and site else ""
 
 
 def _sentence(alert: Alert) -> str:

@@ -45,6 +45,7 @@ class WebhookSender:
         resolver: looks names up.
         timeout_seconds: for one request, look-up and all.
         transport: replaces the network, for tests.
+        site: where people see the pages, "" where nobody knows.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class WebhookSender:
         resolver: Resolve = resolve,
         timeout_seconds: float = TIMEOUT_SECONDS,
         transport: httpx2.AsyncBaseTransport | None = None,
+        site: str = "",
     ) -> None:
         if timeout_seconds <= 0:
             raise ValueError("timeout_seconds must be positive")
@@ -63,6 +65,7 @@ class WebhookSender:
         self._resolve = resolver
         self._timeout = timeout_seconds
         self._transport = transport
+        self._site = site
 
     async def __call__(self, target: Target, alert: Alert) -> None:
         """Send one alert.
@@ -90,7 +93,7 @@ class WebhookSender:
         raise AlertRefusedError(f"answered HTTP {status}")
 
     async def _post(self, url: WebhookUrl, address: str, target: Target, alert: Alert) -> int:
-        body = webhook_body(alert)
+        body = webhook_body(alert, self._site)
         headers = {
             "Host": url.host_header,
             "Content-Type": "application/json",

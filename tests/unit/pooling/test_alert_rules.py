@@ -122,6 +122,17 @@ def test_a_person_gets_one_line_and_the_reason() -> None:
     assert "Before: login needed" in well
 
 
+def test_who_has_to_log_in_is_told_where() -> None:
+    site = "https://ticks.example.com"
+    where = f"{site}/brokers/#account-{ALERT.pool_id}"
+    assert f"Log in: {where}" in email_text(ALERT, UTC, site)[1]
+    assert json.loads(webhook_body(ALERT, site))["url"] == where
+    well = replace(ALERT, state=LIVE, previous=AUTH)
+    assert "Log in:" not in email_text(well, UTC, site)[1]
+    assert json.loads(webhook_body(well, site))["url"] == ""
+    assert "Log in:" not in email_text(ALERT, UTC)[1]
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [

@@ -71,6 +71,7 @@ export class PoolCards {
       card = copyOf(this.#template);
       card.element.dataset.pool = String(id);
       card.nodes.history.href = `${id}/`;
+      card.nodes.login.href = `/brokers/#account-${id}`;
       this.#cards.set(id, card);
     }
     return card;
@@ -89,6 +90,7 @@ export class PoolCards {
     const isAsSent = pool.is_served && state.word === pool.state;
     setText(nodes.since, isAsSent ? `for ${age(grown(pool.since_age_ms, when.sinceFigures))}` : "");
     setText(nodes.reason, state.reason);
+    setHidden(nodes.loginRow, owner !== "" || state.word !== "login needed");
     this.#bar(nodes, "symbols", pool, pool.used, pool.capacity);
     this.#bar(nodes, "connections", pool, pool.connections_used, pool.max_connections);
     const trying = pool.connections_trying;

@@ -16,6 +16,7 @@ const NEARLY_FULL = 0.9;
 const UP = new Set(["subscribing", "live", "stale"]);
 
 const LIVE = stateName("live");
+const LOGIN_NEEDED = stateName("auth_required");
 // What the server calls a pool that is ready and of which nobody wants anything.
 const IDLE = "idle";
 
@@ -57,6 +58,7 @@ export function summarize(stats, username) {
     account: [stats.username === username ? "" : stats.username, stats.label]
       .filter(Boolean)
       .join(" \u00b7 "),
+    isOwn: stats.username === username,
     isDisabled: stats.enabled === false,
     writtenAgoMs: finite(stats.heartbeat_age_ms, Infinity),
     feedStatus: stats.feed_status,
@@ -287,6 +289,8 @@ export class PoolStrip {
     nodes.account.textContent = pool.account;
     nodes.state.textContent = pool.state;
     nodes.reason.textContent = pool.reason;
+    nodes.login.hidden = !(pool.isOwn && pool.state === LOGIN_NEEDED);
+    nodes.login.href = `/brokers/#account-${pool.id}`;
     nodes.symbols.textContent = symbols;
     nodes.connections.textContent = connections + trying;
     nodes.meter.setAttribute("aria-label", `Capacity used of ${pool.title} ${pool.account}`);

@@ -113,12 +113,12 @@ def test_credentials_missing_and_expired(account: BrokerAccount, cipher: Credent
     account.set_credentials({"api_key": "k" * 8}, cipher)
     account.credentials_expire = None
     account.save()
-    found = problem(keys.credentials(), "login needed: not stored: Access token", "admin")
+    found = problem(keys.credentials(), "login needed: not stored: Access token", "Brokers page")
     assert found.outcome is Outcome.WARNING
     account.set_credentials({"access_token": "t" * 8}, cipher)
     account.credentials_expire = timezone.now() - timedelta(hours=1)
     account.save()
-    problem(keys.credentials(), "login needed: the stored credential ended at", "access token")
+    problem(keys.credentials(), "login needed: the stored credential ended at", "Brokers page")
 
 
 def test_instruments_missing_and_old(account: BrokerAccount, instruments: list[Instrument]) -> None:
@@ -167,7 +167,7 @@ def test_workers_missing_silent_and_without_a_credential(account: BrokerAccount)
     serve(account, heartbeat=timezone.now() - timedelta(minutes=2))
     problem(processes.workers(), "no worker: worker host:1 was last heard at", "runpool")
     serve(account, state="auth_required", reason="HTTP 403")
-    assert problem(processes.workers(), "HTTP 403", "admin").outcome is Outcome.FAILED
+    assert problem(processes.workers(), "HTTP 403", "Brokers page").outcome is Outcome.FAILED
     serve(account, state="stale", reason="no data")
     assert problem(processes.workers(), "no data").outcome is Outcome.WARNING
     serve(account, heartbeat=timezone.now() + timedelta(minutes=2))
