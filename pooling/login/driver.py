@@ -28,6 +28,9 @@ __all__ = ["LoginDriver"]
 
 logger = logging.getLogger("pooling")
 
+# Between the tries of the request that only reads whose a credential is.
+PROBE_PAUSES: Final = (1.0, 3.0)
+UNTRIED: Final = "The broker could not be asked yet whether it works."
 ONCE: Final = "Nothing was stored. A code works once: log in again."
 
 
@@ -126,16 +129,30 @@ class LoginDriver:
             request = login.probe(granted)
         except BrokerConfigError as error:
             return Refused(why=Refusal.SECRET, text=f"{error}.")
+        proved = await self._probed(login, request, granted)
+        for pause in PROBE_PAUSES:
+            if not _says_nothing(proved):
+                break
+            await asyncio.sleep(pause)  # it only reads, and may be asked again
+            proved = await self._probed(login, request, granted)
+        if isinstance(proved, Granted):
+            return _stranger(taken, proved) or proved
+        is_new = taken.kind in (AttemptKind.BROWSER, AttemptKind.UNATTENDED)
+        if is_new and granted.owner and _says_nothing(proved):
+            # What it replaces may have ended with it, as at Dhan; whose it is was told before.
+            return replace(granted, warning=f"{granted.warning} {UNTRIED}".strip())
+        return proved
+
+    async def _probed(
+        self, login: BrokerLogin, request: LoginRequest, granted: Granted
+    ) -> Granted | Refused:
         reply = await self._ask(
             request,
             lost="The credential could not be tried, and was not stored: log in again.",
         )
         if isinstance(reply, Refused):
             return reply
-        proved = login.probed(granted, reply.status, reply.headers, reply.body)
-        if isinstance(proved, Refused):
-            return proved
-        return _stranger(taken, proved) or proved
+        return login.probed(granted, reply.status, reply.headers, reply.body)
 
     async def _ask(self, request: LoginRequest, *, lost: str) -> HttpReply | Refused:
         """Send a request once. ``lost`` is said where no answer came."""
@@ -157,6 +174,12 @@ class LoginDriver:
             return Refused(
                 why=Refusal.DOWN, text=f"The broker did not answer: {one_line(error)}. {lost}"
             )
+
+
+def _says_nothing(proved: Granted | Refused) -> bool:
+    """Whether a broker told nothing of the credential, neither good nor bad."""
+    whys = (Refusal.DOWN, Refusal.BUSY, Refusal.UNREADABLE)
+    return isinstance(proved, Refused) and proved.why in whys
 
 
 def _stranger(taken: TakenLogin, granted: Granted) -> Refused | None:

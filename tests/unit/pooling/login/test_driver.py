@@ -9,6 +9,7 @@ import pytest
 from brokers.exceptions import BrokerRateLimitError, BrokerUnavailableError
 from brokers.login.contract import Granted, Refusal, Refused
 from brokers.registry import login_of
+from pooling.login import driver as driver_module
 from pooling.login.contracts import TakenLogin
 from pooling.login.driver import LoginDriver
 from pooling.login.states import AttemptKind
@@ -86,17 +87,46 @@ async def test_the_same_user_written_otherwise_is_the_same():
     assert isinstance(result, Granted)
 
 
-@pytest.mark.parametrize("path", ["/token", "/me"])
 @pytest.mark.parametrize(
     ("error", "why"), [(LOST, Refusal.DOWN), (BrokerRateLimitError("429"), Refusal.BUSY)]
 )
-async def test_what_got_no_answer_is_sent_once_and_says_what_to_do(
-    path: str, error: Any, why: Refusal
-):
-    result, http = await obtain({path: [error]})
+async def test_a_code_that_got_no_answer_is_sent_once_and_says_what_to_do(error: Any, why: Refusal):
+    result, http = await obtain({"/token": [error]})
     assert result.why is why
     assert "log in again" in result.text.lower()
-    assert [each[1] for each in http.asked].count(path) == 1
+    assert [each[1] for each in http.asked].count("/token") == 1
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "PROBE_PAUSES", (0.0, 0.0))
+
+
+@pytest.mark.parametrize("error", [LOST, BrokerRateLimitError("429"), "unreadable"])
+async def test_whose_it_is_is_asked_again(quick: None, error: Any):
+    result, http = await obtain({"/me": [error, error, "owner AB1"]})
+    assert isinstance(result, Granted)
+    assert not result.warning
+    assert [each[1] for each in http.asked] == ["/token", "/me", "/me", "/me"]
+
+
+async def test_a_new_credential_is_kept_where_only_its_proof_got_no_answer(quick: None):
+    """The one before it may have ended with it: thrown away, there would be none at all."""
+    result, _ = await obtain({"/me": [LOST]}, owner="AB1", told_owner="AB1")
+    assert isinstance(result, Granted)
+    assert "could not be asked" in result.warning
+    unknown, _ = await obtain({"/me": [LOST]}, owner="AB1")
+    assert isinstance(unknown, Refused)
+    pasted, _ = await obtain(
+        {"/me": [LOST]}, kind=AttemptKind.PASTED, values={"access_token": "t"}, told_owner="AB1"
+    )
+    assert isinstance(pasted, Refused)
+
+
+async def test_a_refused_credential_is_not_asked_about_again(quick: None):
+    result, http = await obtain({"/me": ["secret"]}, told_owner="AB1")
+    assert result.why is Refusal.SECRET
+    assert [each[1] for each in http.asked].count("/me") == 1
 
 
 async def test_a_refused_code_is_not_proved():
