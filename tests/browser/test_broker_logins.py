@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from brokers.simulator.login.people import APP, PEOPLE, Person, totp_at
 from brokers.simulator.runner import LOGINS
@@ -221,3 +221,41 @@ async def test_back_in_another_tab_after_logging_out_stores_nothing(
     await page.goto(f"{url}/brokers/zerodha/callback/?request_token=abc&state=of-another")
     await expect(page.get_by_role("status")).to_contain_text("You were logged out here")
     assert "request_token" not in page.url
+
+
+async def test_a_card_that_has_not_changed_is_not_read_out_again(
+    page: Page, running: RunningDemo
+) -> None:
+    """A screen reader reads a live part out whenever it is written, were it the same words."""
+    url = running.ready()["url"].rstrip("/")
+    run_django(
+        running.data_dir,
+        "import django; django.setup(); from django.contrib.auth.models import User\n"
+        "from pooling.models import BrokerAccount\n"
+        f"listener = User.objects.create_user('listener', password={PASSWORD!r})\n"
+        "BrokerAccount.objects.create(user=listener, broker='zerodha', enabled=False)",
+    )
+    await log_in(page, url, "listener")
+    answers: list[bytes] = []
+
+    async def same(route: Route) -> None:
+        if not answers:
+            answers.append(await (await route.fetch()).body())
+        await route.fulfill(body=answers[0], content_type="application/json")
+
+    await page.route("**/brokers/cards.json", same)
+
+    async def looked(times: int) -> None:
+        for _ in range(times):
+            await page.wait_for_event("response", lambda each: each.url.endswith("cards.json"))
+
+    await page.goto(f"{url}/brokers/")
+    await looked(2)  # what the first one changed is on the page once the second is asked
+    await page.evaluate(
+        "() => { window.written = 0;"
+        " new MutationObserver((all) => { window.written += all.length; }).observe("
+        " document.querySelector('.account'),"
+        " {childList: true, characterData: true, subtree: true}); }"
+    )
+    await looked(2)
+    assert await page.evaluate("window.written") == 0

@@ -7,16 +7,21 @@ function part(card, name) {
   return card.querySelector(`[data-part="${name}"]`);
 }
 
+// A text that is written again is read out again by screen readers, changed or not.
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 function show(card, now) {
   const state = part(card, "state");
   card.dataset.tone = state.dataset.tone = now.tone;
-  state.textContent = now.state;
-  part(card, "reason").textContent = now.reason;
+  put(state, now.state);
+  put(part(card, "reason"), now.reason);
   const token = part(card, "token");
   token.dataset.tone = now.token_tone;
-  token.textContent = now.token;
+  put(token, now.token);
   const attempt = part(card, "attempt");
-  if (attempt && now.attempt) attempt.textContent = `Login: ${now.attempt_word}…`;
+  if (attempt && now.attempt) put(attempt, `Login: ${now.attempt_word}…`);
 }
 
 // Whether a login has begun or ended since the page was made: its card is another one then.
