@@ -56,10 +56,10 @@ async def opens(exchange: LocalExchange, client: Client, given: dict[str, str]) 
         async with connect(exchange.url + path, additional_headers=headers) as socket:
             if client.broker == "fyers":
                 await socket.send(fyers_auth(token))
-                return b"K" in bytes(await socket.recv())
+                return b"K" in await socket.recv(decode=False)
             if client.broker == "dhan":
                 await socket.send('{"RequestCode":15,"InstrumentCount":0,"InstrumentList":[]}')
-                packet = bytes(await socket.recv())
+                packet = await socket.recv(decode=False)
                 reason = int.from_bytes(packet[8:10], "little")
                 assert packet[0] == 50
                 assert reason in (814, 809, 807)  # 814: what was asked for is nothing

@@ -227,7 +227,7 @@ async def test_angels_page_is_for_keys_of_publishers():
         ({"key": "another"}, "AB1034"),
     ],
 )
-async def test_angel_refuses_with_http_200(changed: dict[str, str], code: str):
+async def test_angel_refuses_with_http_200(changed: dict[str, Any], code: str):
     async with client_at("angel") as client:
         answer = await client.by_pin(**changed)
     says(answer, (200, code))
@@ -255,7 +255,7 @@ async def test_angel_renews_within_the_day_and_once():
 @pytest.mark.parametrize(
     ("changed", "text"), [({"pin": "000000"}, "Invalid Pin"), ({"totp": "000000"}, "Invalid TOTP")]
 )
-async def test_dhan_refuses_with_http_200(changed: dict[str, str], text: str):
+async def test_dhan_refuses_with_http_200(changed: dict[str, Any], text: str):
     async with client_at("dhan") as client:
         answer = await client.by_pin(**changed)
     says(answer, (200, text))

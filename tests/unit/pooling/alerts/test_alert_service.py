@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from brokers.pool_service import FeedStatus
 from pooling.alerts import delivery, service
 from pooling.alerts.contracts import AlertKind, PoolTargets, Target
 from pooling.alerts.delivery import Deliveries
 from pooling.alerts.message import Alert
 from pooling.alerts.service import AlertService
 from pooling.exceptions import AlertError, AlertRefusedError
+from pooling.operations.pool_state import PoolState
 from pooling.testing import MiddleOfRange, VirtualClock
 from tests.unit.pooling.kit import virtual
 from tests.unit.pooling.test_alert_rules import ALERT
 
-LIVE, STALE = FeedStatus.LIVE, FeedStatus.STALE
+LIVE, STALE = PoolState.LIVE, PoolState.STALE
 
 
 def target(number: int = 1, **values: Any) -> Target:
@@ -32,7 +32,7 @@ class Receiver:
     """Takes alerts; fails by verbs."""
 
     def __init__(self) -> None:
-        self.tried: list[tuple[float, int, FeedStatus]] = []
+        self.tried: list[tuple[float, int, PoolState]] = []
         self.arrived: list[Alert] = []
         self.error: Exception | None = None
         self.hangs = asyncio.Event()
@@ -76,9 +76,9 @@ class Kit:
     async def _announce(self, alert: Alert) -> None:
         self.announce(alert)
 
-    def see(self, status: FeedStatus, pool_id: str = "7") -> None:
+    def see(self, state: PoolState, pool_id: str = "7") -> None:
         stats: Any = SimpleNamespace(
-            pool_id=pool_id, status=status, reason="r", since_ms=1, waiting=0
+            pool_id=pool_id, status=state.feed_status, reason="r", since_ms=1, waiting=0
         )
         self.service.observe([stats])
 
@@ -207,7 +207,7 @@ async def test_changes_that_nobody_can_take_are_bounded(monkeypatch: pytest.Monk
     monkeypatch.setattr(service, "MAX_CHANGES", 3)
     kit = Kit(hold=0)
     stats: list[Any] = [
-        SimpleNamespace(pool_id=str(n), status=STALE, reason="", since_ms=1, waiting=0)
+        SimpleNamespace(pool_id=str(n), status=STALE.feed_status, reason="", since_ms=1, waiting=0)
         for n in range(5)
     ]
     kit.service.observe(stats)
