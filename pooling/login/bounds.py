@@ -6,12 +6,13 @@ that is refused some times locks the account there. Every attempt counts, howeve
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-__all__ = ["PER_ACCOUNT", "PER_USER", "UNATTENDED", "Bound"]
+__all__ = ["PER_ACCOUNT", "PER_USER", "PER_WORKER", "UNATTENDED", "Bound", "Pace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +47,38 @@ class Bound:
 
 PER_ACCOUNT: Final = Bound(10, timedelta(minutes=10), "logins and tests of this account")
 PER_USER: Final = Bound(30, timedelta(minutes=10), "logins and tests of your accounts")
+# Of one user's attempts at one worker, which remembers them when the account is removed and made
+# again; those of two steps count twice.
+PER_WORKER: Final = Bound(60, timedelta(minutes=10), "logins and tests of your accounts")
 UNATTENDED: Final = Bound(5, timedelta(hours=1), "logins with PIN and TOTP of this account")
+
+
+class Pace:
+    """Attempts of each user that one worker has taken of late. Loop only.
+
+    Args:
+        bound: of one user.
+    """
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._taken: dict[int, deque[float]] = {}  # by user, monotonic, the oldest first
+
+    def may(self, user_id: int, now: float) -> bool:
+        """Count an attempt, unless it is one too many.
+
+        Args:
+            user_id: whose it is.
+            now: monotonic, in seconds.
+        """
+        past = now - self._bound.within.total_seconds()
+        for user, times in list(self._taken.items()):
+            while times and times[0] <= past:
+                times.popleft()
+            if not times:
+                del self._taken[user]
+        mine = self._taken.setdefault(user_id, deque())
+        if len(mine) >= self._bound.most:
+            return False
+        mine.append(now)
+        return True

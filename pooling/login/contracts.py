@@ -23,12 +23,14 @@ class TakenLogin:
     brought; of a pasted credential ``values`` are its fields. ``owner`` is who has to come back
     ("": whoever comes is learnt), ``told_owner`` who the callback said it is. ``totp_counter`` is
     the period of the last code that was sent (0: none). ``trouble`` says why it cannot be tried.
+    ``user_id`` is whose account it is.
     """
 
     attempt_id: int
     pool_id: str
     broker: str
     kind: AttemptKind
+    user_id: int = 0
     base_url: str = ""
     redirect_uri: str = ""
     owner: str = ""

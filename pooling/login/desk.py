@@ -15,6 +15,7 @@ from pooling.calendar.days import TradingDays
 from pooling.clock import Clock
 from pooling.exceptions import StoreUnavailableError
 from pooling.login import schedule
+from pooling.login.bounds import PER_WORKER, Pace
 from pooling.login.contracts import Http, LoginStore, TakenLogin
 from pooling.login.driver import LoginDriver
 
@@ -67,6 +68,7 @@ class LoginDesk:
         self._looking: asyncio.Task[None] | None = None  # from ``open`` to ``close``
         self._under_way: set[asyncio.Task[None]] = set()  # one an attempt
         self._daily_at = 0.0  # when daily logins are looked at next, monotonic
+        self._pace = Pace(PER_WORKER)  # of each user
         self._failing = Failing()  # the store, as far as it was logged
 
     def __repr__(self) -> str:
@@ -144,6 +146,8 @@ class LoginDesk:
         if login is None:
             words = f"TickPool knows no login of {taken.broker}: paste its credential instead."
             return Refused(why=Refusal.UNREADABLE, text=words)
+        if not self._pace.may(taken.user_id, self._clock.monotonic()):
+            return Refused(why=Refusal.BUSY, text=PER_WORKER.sentence("some minutes have passed"))
         if taken.trouble:
             return Refused(why=Refusal.SECRET, text=taken.trouble)
         try:

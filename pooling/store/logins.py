@@ -130,6 +130,7 @@ class DjangoLoginStore:
             pool_id=attempt.account.pool_id,
             broker=attempt.account.broker,
             kind=AttemptKind(attempt.kind),
+            user_id=attempt.account.user_id,
             base_url=setup.endpoint,
             redirect_uri=attempt.redirect_uri,
             owner=setup.owner,

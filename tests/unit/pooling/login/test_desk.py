@@ -7,8 +7,9 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from brokers.exceptions import BrokerUnavailableError
-from brokers.login.contract import Granted, Refusal
+from brokers.login.contract import Granted, Refusal, Refused
 from pooling.exceptions import StoreUnavailableError
+from pooling.login.bounds import PER_WORKER
 from pooling.login.contracts import DailyLogin, TakenLogin
 from pooling.login.desk import AT_ONCE, LoginDesk
 from pooling.login.states import AttemptKind
@@ -109,6 +110,29 @@ async def test_only_so_many_at_once() -> None:
     await site.desk.look()
     assert len(site.store.waiting) == 1
     await site.desk.close()
+
+
+@virtual
+async def test_a_user_who_removes_and_makes_accounts_asks_no_more_often() -> None:
+    """What a database counts goes with the account; the worker goes on counting."""
+    site = Site()
+    for each in range(PER_WORKER.most + 5):
+        site.store.waiting = [taken(each, user_id=7)]
+        await site.desk.look()
+        await site.desk.settled()
+    refused = [each for each in site.store.ended.values() if isinstance(each, Refused)]
+    assert [each.why for each in refused] == [Refusal.BUSY] * 5
+    assert "Nothing was sent" in refused[0].text
+    assert len(site.http.asked) == 2 * PER_WORKER.most
+    site.store.waiting = [taken(998, user_id=8)]
+    await site.desk.look()
+    await site.desk.settled()
+    assert isinstance(site.store.ended[998], Granted)
+    await asyncio.sleep(PER_WORKER.within.total_seconds())
+    site.store.waiting = [taken(999, user_id=7)]
+    await site.desk.look()
+    await site.desk.settled()
+    assert isinstance(site.store.ended[999], Granted)
 
 
 @virtual
