@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-__all__ = ["PER_ACCOUNT", "PER_USER", "PER_WORKER", "UNATTENDED", "Bound", "Pace"]
+__all__ = [
+    "AT_ONCE_PER_USER",
+    "PER_ACCOUNT",
+    "PER_USER",
+    "PER_WORKER",
+    "UNATTENDED",
+    "Bound",
+    "Pace",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Bound:
         )
 
 
+AT_ONCE_PER_USER: Final = 4  # that a worker has, or that wait for one
 PER_ACCOUNT: Final = Bound(10, timedelta(minutes=10), "logins and tests of this account")
 PER_USER: Final = Bound(30, timedelta(minutes=10), "logins and tests of your accounts")
 # Of one user's attempts at one worker, which remembers them when the account is removed and made

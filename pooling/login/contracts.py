@@ -78,8 +78,10 @@ class Http(Protocol):
 class LoginStore(Protocol):
     """Where attempts are kept. Every coroutine may raise StoreUnavailableError."""
 
-    async def take(self, worker_id: str, pool_ids: Collection[str]) -> Sequence[TakenLogin]:
-        """Take the attempts of these pools that wait for a worker, each once in its life."""
+    async def take(
+        self, worker_id: str, pool_ids: Collection[str], most: int
+    ) -> Sequence[TakenLogin]:
+        """Take up to ``most`` attempts of these pools that wait, each once in its life."""
 
     async def prepared(self, attempt_id: int, name: str) -> None:
         """Let the browser go to the broker, under the name that it gave."""

@@ -94,9 +94,10 @@ class LoginDesk:
         if self._clock.monotonic() >= self._daily_at:
             self._daily_at = self._clock.monotonic() + DAILY_SECONDS
             await self._begin_daily(pool_ids)
-        if len(self._under_way) >= AT_ONCE:
+        room = AT_ONCE - len(self._under_way)
+        if room <= 0:
             return
-        for taken in await self._store.take(self._worker_id, pool_ids):
+        for taken in await self._store.take(self._worker_id, pool_ids, room):
             task = asyncio.create_task(self._carry_out(taken), name=f"login-{taken.pool_id}")
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from brokers.login.contract import (
@@ -32,10 +33,10 @@ from pooling import conf
 from pooling.exceptions import CommandRefusedError
 from pooling.keys.crypto import Seals, load_sealer
 from pooling.keys.files import KeyFileError
-from pooling.login.bounds import PER_ACCOUNT, PER_USER, UNATTENDED, Bound
-from pooling.login.states import OPEN_STATES, AttemptKind, AttemptState
+from pooling.login.bounds import AT_ONCE_PER_USER, PER_ACCOUNT, PER_USER, UNATTENDED, Bound
+from pooling.login.states import OPEN_STATES, WORKERS_STATES, AttemptKind, AttemptState
 from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, PoolStatus
-from pooling.models.logins import LATE, LoginAttemptQuerySet
+from pooling.models.logins import LATE, WORKER_TIME, LoginAttemptQuerySet
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -361,7 +362,12 @@ def _check_bounds(account: BrokerAccount, kind: object) -> None:
     if kind == AttemptKind.UNATTENDED:
         _check_bound(of_account.filter(kind=AttemptKind.UNATTENDED), UNATTENDED)
     _check_bound(of_account, PER_ACCOUNT)
-    _check_bound(LoginAttempt.objects.filter(account__user=account.user_id), PER_USER)
+    of_user = LoginAttempt.objects.filter(account__user=account.user_id)
+    _check_bound(of_user, PER_USER)
+    # A worker carries eight out at a time, and others' have to find room among them.
+    still = Q(deadline__gte=timezone.now() - WORKER_TIME)
+    if of_user.filter(still, state__in=WORKERS_STATES).count() >= AT_ONCE_PER_USER:
+        raise CommandRefusedError("Several of your logins are under way: wait a few seconds.")
 
 
 def _check_bound(attempts: LoginAttemptQuerySet, bound: Bound) -> None:

@@ -43,7 +43,6 @@ P = ParamSpec("P")
 
 LOOKED_BACK = timedelta(days=4)  # for tries that say that a person must act
 MAX_SHARED = 20  # accounts that one credential is given to
-MAX_TAKEN = 20  # of one look; the rest follows at the next
 
 
 class DjangoLoginStore:
@@ -57,12 +56,14 @@ class DjangoLoginStore:
     def __init__(self, *, key_file: Path) -> None:
         self._key_file = key_file
 
-    async def take(self, worker_id: str, pool_ids: Collection[str]) -> Sequence[TakenLogin]:
+    async def take(
+        self, worker_id: str, pool_ids: Collection[str], most: int
+    ) -> Sequence[TakenLogin]:
         """See ``LoginStore.take``. Nothing is written while nothing waits."""
         try:
             if not await from_database(_is_waiting, pool_ids):
                 return ()
-            return await in_database(self._take, worker_id, pool_ids)
+            return await in_database(self._take, worker_id, pool_ids, most)
         except Error as error:
             raise StoreUnavailableError(named_error(error)) from error
 
@@ -96,13 +97,13 @@ class DjangoLoginStore:
         """See ``LoginStore.begin_daily``."""
         await _write(_begin_daily, account_id)
 
-    def _take(self, worker_id: str, pool_ids: Collection[str]) -> Sequence[TakenLogin]:
+    def _take(self, worker_id: str, pool_ids: Collection[str], most: int) -> Sequence[TakenLogin]:
         taken = []
         now = timezone.now()
         for attempt in _of(pool_ids).too_late(now):
             attempt.save(**attempt.end(AttemptState.LATE, LATE))
         waiting = _of(pool_ids).filter(taken=None, state__in=WORKERS_STATES).order_by("id")
-        for attempt_id in waiting.values_list("pk", flat=True)[:MAX_TAKEN]:
+        for attempt_id in waiting.values_list("pk", flat=True)[:most]:
             mine = LoginAttempt.objects.filter(pk=attempt_id, taken=None, state__in=WORKERS_STATES)
             if not mine.update(taken=now, taken_by=worker_id):
                 continue

@@ -154,11 +154,13 @@ class FakeLoginStore:
         if self.failures:
             raise self.failures.pop(0)
 
-    async def take(self, worker_id: str, pool_ids: Collection[str]) -> Sequence[TakenLogin]:
+    async def take(
+        self, worker_id: str, pool_ids: Collection[str], most: int
+    ) -> Sequence[TakenLogin]:
         """Hand out what waits, once."""
         self._fail()
-        mine = [each for each in self.waiting if each.pool_id in pool_ids]
-        self.waiting = [each for each in self.waiting if each.pool_id not in pool_ids]
+        mine = [each for each in self.waiting if each.pool_id in pool_ids][:most]
+        self.waiting = [each for each in self.waiting if each not in mine]
         return mine
 
     async def prepared(self, attempt_id: int, name: str) -> None:

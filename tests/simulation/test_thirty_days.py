@@ -93,8 +93,10 @@ class OneAccount:
         self.period = 0
         self._begun: datetime | None = None
 
-    async def take(self, worker_id: str, pool_ids: Collection[str]) -> Sequence[TakenLogin]:
-        taken, self.waiting = self.waiting, []
+    async def take(
+        self, worker_id: str, pool_ids: Collection[str], most: int
+    ) -> Sequence[TakenLogin]:
+        taken, self.waiting = self.waiting[:most], self.waiting[most:]
         return taken
 
     def ask(self, broker: str, kind: AttemptKind, **values: Any) -> None:

@@ -19,7 +19,7 @@ from brokers.times.market_clock import INDIA
 from pooling.calendar.days import Market
 from pooling.exceptions import CommandRefusedError
 from pooling.keys.opening import CredentialOpener
-from pooling.login.bounds import PER_ACCOUNT, PER_USER, UNATTENDED
+from pooling.login.bounds import AT_ONCE_PER_USER, PER_ACCOUNT, PER_USER, UNATTENDED
 from pooling.login.states import AttemptState
 from pooling.models import BrokerAccount, LoginAttempt, LoginSetup, TradingDay
 from pooling.models.logins import ATTEMPTS_KEPT, WORKER_TIME
@@ -226,9 +226,9 @@ def test_a_token_that_came_while_the_database_was_away_is_stored(
     _, state = begin(ready)
     attempt = come_back(ready, code="c", state=state)
     worker = WorkerTurn(data_dir)
-    async_to_sync(worker.store.take)("here:1", [ready.pool_id])
+    async_to_sync(worker.store.take)("here:1", [ready.pool_id], 8)
     went_by()
-    async_to_sync(worker.store.take)("other:1", [ready.pool_id])
+    async_to_sync(worker.store.take)("other:1", [ready.pool_id], 8)
     attempt.refresh_from_db()
     assert attempt.state == AttemptState.LATE
     granted = Granted(values={"api_key": "key1", "access_token": "tok"}, owner="AB1234")
@@ -244,7 +244,7 @@ def test_a_token_that_came_after_a_newer_login_was_begun_is_dropped(
     _, state = begin(ready)
     attempt = come_back(ready, code="c", state=state)
     worker = WorkerTurn(data_dir)
-    async_to_sync(worker.store.take)("here:1", [ready.pool_id])
+    async_to_sync(worker.store.take)("here:1", [ready.pool_id], 8)
     went_by()
     begin(ready)
     granted = Granted(values={"api_key": "key1", "access_token": "tok"}, owner="AB1234")
@@ -330,6 +330,20 @@ class TestBounds:
         with pytest.raises(CommandRefusedError, match="of your accounts"):
             begin(ready)
         begin(another(User.objects.create_user("ravi"), "his"))
+
+    def test_of_what_is_under_way(self, ready: BrokerAccount, cipher: Any, data_dir: Path) -> None:
+        """One user with many accounts keeps nobody else's login waiting."""
+        for label in range(AT_ONCE_PER_USER):
+            account = BrokerAccount.objects.create(
+                user=ready.user, broker="zerodha", label=str(label)
+            )
+            logins.keep_fields(account, PIN)
+            make_status(account)
+            logins.begin_unattended(account, user=ready.user)
+        with pytest.raises(CommandRefusedError, match="are under way: wait a few seconds"):
+            logins.begin_unattended(ready, user=ready.user)
+        WorkerTurn(data_dir)(*BrokerAccount.objects.exclude(pk=ready.pk))
+        logins.begin_unattended(ready, user=ready.user)
 
     def test_of_pin_and_totp(self, ready: BrokerAccount, data_dir: Path) -> None:
         """Tried again and again, a wrong PIN locks the account at the broker."""

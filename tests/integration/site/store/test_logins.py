@@ -251,8 +251,8 @@ def test_an_account_that_is_new_to_the_worker_waits_for_it(
 async def test_two_workers_take_an_attempt_once(ready: BrokerAccount, worker: WorkerTurn) -> None:
     _, state = await sync_to_async(begin)(ready)
     await sync_to_async(come_back)(ready, code="c", state=state)
-    assert len(await worker.store.take("a", [ready.pool_id])) == 1
-    assert len(await worker.store.take("b", [ready.pool_id])) == 0
+    assert len(await worker.store.take("a", [ready.pool_id], 8)) == 1
+    assert len(await worker.store.take("b", [ready.pool_id], 8)) == 0
 
 
 def test_what_a_worker_never_finished_ends_as_late_and_the_next_may_begin(

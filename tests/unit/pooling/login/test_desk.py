@@ -104,11 +104,12 @@ async def test_only_so_many_at_once() -> None:
             await asyncio.sleep(3600)
 
     site = Site(http=Hanging(GOOD))
-    site.store.waiting = [taken(each) for each in range(AT_ONCE)]
+    site.store.waiting = [taken(each) for each in range(AT_ONCE - 1)]
     await site.desk.look()
-    site.store.waiting = [taken(99)]
-    await site.desk.look()
-    assert len(site.store.waiting) == 1
+    site.store.waiting = [taken(98), taken(99)]
+    for _ in range(2):
+        await site.desk.look()
+        assert [each.attempt_id for each in site.store.waiting] == [99]
     await site.desk.close()
 
 
