@@ -109,8 +109,10 @@ class AddAccountForm(LoginFieldsForm):
         self.order_fields(["label"])
 
     def clean_label(self) -> str:
-        """Refuse a name that the user has given to another account of that broker."""
+        """Refuse a name of another account of that broker, or one that does not read as it is."""
         label = str(self.cleaned_data["label"])
+        if not label.isprintable():
+            raise forms.ValidationError("A name is one line of letters, digits and signs.")
         same = BrokerAccount.objects.filter(user=self._user, broker=self._broker, label=label)
         if same.exists():
             raise forms.ValidationError("You have an account of that name at this broker already.")

@@ -95,6 +95,17 @@ def test_a_second_account_of_the_same_name_and_a_wrong_key_are_refused(
     assert BrokerAccount.objects.count() == 1
 
 
+@pytest.mark.parametrize("label", ["a\nb", "\u202egnp", "a\x00"])
+def test_a_name_that_does_not_read_as_it_is_is_refused(
+    browser: Client, user: User, label: str
+) -> None:
+    """Others than its owner read it: in the admin, and in the logs."""
+    form = {"label": label, "api_key": "key1", "api_secret": "s3cret-1"}
+    page = words(browser.post(reverse("broker-add", args=["zerodha"]), form))
+    assert "A name is one line" in page or "Null characters" in page
+    assert not BrokerAccount.objects.exists()
+
+
 def test_logged_in_with_one_click_and_back(
     browser: Client, ready: BrokerAccount, data_dir: Path
 ) -> None:
