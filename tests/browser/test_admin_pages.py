@@ -149,10 +149,13 @@ async def test_a_limit_is_lowered_after_its_price_was_told(admin: Page, ready: d
 
 
 async def test_a_pool_is_paused_and_resumed(admin: Page, ready: dict[str, Any]):
-    """Each asks first, waits for the worker, shows its words, and the badge follows."""
+    """Each asks first, waits for the worker, shows its words, and the badge follows.
+
+    Nobody wants a price of it meanwhile: it is idle then.
+    """
     pool = admin.locator(".tp-pool-state")
     await open_pool(admin, ready)
-    for name, badge in (("Pause", "paused"), ("Resume", "live")):
+    for name, badge in (("Pause", "paused"), ("Resume", "idle")):
         await admin.get_by_role("link", name=f"{name}…").click()
         await expect(admin.get_by_role("heading", name=f"{name}: are you sure?")).to_be_visible()
         await admin.get_by_role("button", name=name).click()
